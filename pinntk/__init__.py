@@ -1,0 +1,37 @@
+"""pinntk: why a physics-informed neural network trains badly, and what to change, from its neural tangent kernel."""
+
+from pinntk import nn, weighting
+from pinntk.domain import Box
+from pinntk.evaluate import errors
+from pinntk.files import cached
+from pinntk.ntk import Factors, KernelBlocks, factors, kernel, traces
+from pinntk.problem import Condition, GridSolution, Points, Problem, boundary, data, initial, periodic, residual
+from pinntk.registry import available, load
+from pinntk.taylor import DependentPoints, Jet, UnsupportedOperation
+
+__all__ = [
+    "Box",
+    "Condition",
+    "DependentPoints",
+    "Factors",
+    "GridSolution",
+    "Jet",
+    "KernelBlocks",
+    "Points",
+    "Problem",
+    "UnsupportedOperation",
+    "available",
+    "boundary",
+    "cached",
+    "data",
+    "errors",
+    "factors",
+    "initial",
+    "kernel",
+    "load",
+    "nn",
+    "periodic",
+    "residual",
+    "traces",
+    "weighting",
+]

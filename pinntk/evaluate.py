@@ -1,0 +1,296 @@
+"""Errors of a problem's conditions on points: the Taylor engine, or nested reverse-mode autograd where it has no rule."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any, Protocol
+from weakref import WeakSet
+
+import torch
+from torch import Tensor, nn
+
+from pinntk.domain import Faces, PeriodicPair
+from pinntk.operator import Need
+from pinntk.problem import Condition, Points, Problem
+from pinntk.taylor import Basis, DependentPoints, Jet, UnsupportedOperation
+
+_without_rule: WeakSet[nn.Module] = WeakSet()  # networks known to need the autograd path; each is warned of once
+
+
+class Fields(Protocol):
+    """A network's outputs and their derivatives on a batch of points, each of shape (n,)."""
+
+    def derivative(self, field: int, index: tuple[int, ...]) -> Tensor: ...
+
+    def laplacian(self, field: int, axes: tuple[int, ...]) -> Tensor: ...
+
+
+class TaylorFields:
+    """One forward pass of the network on a jet."""
+
+    def __init__(self, network: nn.Module, problem: Problem, points: Tensor, basis: Basis, tape: Any = None):
+        output = network(Jet.seed(basis, points, tape))
+        if not isinstance(output, Jet):
+            check_output(output, problem, len(points))
+            raise UnsupportedOperation("a network whose output is independent of its input")
+        check_output(output, problem, len(points))
+        self._output = output
+
+    def derivative(self, field: int, index: tuple[int, ...]) -> Tensor:
+        return self._output.derivative(index)[:, field]
+
+    def laplacian(self, field: int, axes: tuple[int, ...]) -> Tensor:
+        return self._output.laplacian(axes)[:, field]
+
+
+class AutogradFields:
+    """Nested reverse-mode differentiation, one backward pass of the whole graph a derivative."""
+
+    def __init__(self, network: nn.Module, problem: Problem, points: Tensor):
+        self._columns = [column.detach().clone().requires_grad_() for column in points.unbind(1)]
+        output = network(torch.stack(self._columns, 1))
+        check_output(output, problem, len(points))
+        self._known = {(field, (0,) * points.shape[1]): column for field, column in enumerate(output.unbind(1))}
+
+    def derivative(self, field: int, index: tuple[int, ...]) -> Tensor:
+        if (field, index) not in self._known:
+            axis = max(axis for axis, times in enumerate(index) if times)
+            lower = tuple(times - (i == axis) for i, times in enumerate(index))
+            self._known[field, index] = self._along(self.derivative(field, lower), axis)
+        return self._known[field, index]
+
+    def _along(self, value: Tensor, axis: int) -> Tensor:
+        column = self._columns[axis]
+        if not value.requires_grad:
+            return torch.zeros_like(column)
+        (slope,) = torch.autograd.grad(value.sum(), column, create_graph=True, allow_unused=True)
+        return torch.zeros_like(column) if slope is None else slope
+
+    def laplacian(self, field: int, axes: tuple[int, ...]) -> Tensor:
+        d = len(self._columns)
+        return sum(self.derivative(field, tuple(2 * (i == axis) for i in range(d))) for axis in axes)
+
+
+def check_output(output: Any, problem: Problem, n: int) -> None:
+    expected = (n, len(problem.fields))
+    if tuple(getattr(output, "shape", ())) != expected:
+        shape = tuple(output.shape) if hasattr(output, "shape") else type(output).__name__
+        raise ValueError(
+            f"the network returned shape {shape} for {n} points; expected {expected}: one column for each field of {problem.fields}"
+        )
+
+
+def errors(network: nn.Module, problem: Problem, points: Points, method: str = "auto") -> dict[str, Tensor]:
+    """The error vector e of every condition in `points`: {name: (n,)}, differentiable in the network's parameters.
+
+    points: {condition name: (n, d)}; moved to the network's dtype and device
+    method: "taylor" (one forward pass of jets), "autograd" (nested reverse mode), or "auto": taylor, and autograd with
+        a warning, once for each network, where an operation has no Taylor rule
+
+    Raises ValueError for a wrong shape of the network's or an operator's result, DependentPoints for a network that
+    mixes points.
+    """
+    if method not in ("auto", "taylor", "autograd"):
+        raise ValueError(f"method={method!r}; use 'auto', 'taylor' or 'autograd'")
+    points = to_network(network, points)
+    result: dict[str, Tensor] = {}
+    for names in groups(problem, points):
+        rows = points[names[0]]
+        if method == "autograd" or (method == "auto" and network in _without_rule):
+            result |= autograd_group(network, problem, names, rows)
+            continue
+        try:
+            result |= taylor_group(network, problem, names, rows)
+        except UnsupportedOperation as error:
+            if method == "taylor":
+                raise
+            warn_fallback(network, error)
+            result |= autograd_group(network, problem, names, rows)
+    return {name: result[name] for name in points}
+
+
+def has_taylor_rules(network: nn.Module) -> bool:
+    """False once a network was found to use an operation without a Taylor rule."""
+    return network not in _without_rule
+
+
+def warn_fallback(network: nn.Module, error: UnsupportedOperation) -> None:
+    """Remembers that the network needs autograd, and says so the first time."""
+    if network not in _without_rule:
+        _without_rule.add(network)
+        warnings.warn(
+            f"{error}; derivatives of {type(network).__name__} now come from nested reverse-mode autograd, which is as "
+            "exact, but each order of differentiation costs 2 to 3 times the one before, and kernels are built from "
+            "explicit Jacobians, about 10 to 50 times slower",
+            stacklevel=4,
+        )
+
+
+def to_network(network: nn.Module, points: Points) -> dict[str, Tensor]:
+    """Points in the network's dtype and on its device; a tensor shared by conditions stays shared."""
+    like = next(network.parameters(), None)
+    if like is None:
+        return dict(points)
+    moved: dict[int, Tensor] = {}
+    for rows in points.values():
+        if id(rows) not in moved:
+            moved[id(rows)] = rows.to(like.device, like.dtype)
+    return {name: moved[id(rows)] for name, rows in points.items()}
+
+
+def groups(problem: Problem, points: Points) -> list[list[str]]:
+    """Names of conditions that share one tensor of points, and so one pass of the network."""
+    by_tensor: dict[tuple[int, bool], list[str]] = {}
+    for name, rows in points.items():
+        by_tensor.setdefault((id(rows), problem[name].kind == "periodic"), []).append(name)
+    return list(by_tensor.values())
+
+
+def taylor_group(network: nn.Module, problem: Problem, names: list[str], rows: Tensor, tape: Any = None) -> dict[str, Tensor]:
+    """Errors of conditions on shared points from one jet (two for a periodic pair of faces)."""
+    basis = problem.basis(names)
+
+    def coefficient(name: str, points: Tensor) -> Tensor:
+        value = problem.coefficients[name]
+        if tape is not None and value.requires_grad:
+            return tape.per_point(value, len(points), 1, points)
+        return value.to(points)
+
+    return group_errors(
+        problem, names, rows, lambda points: TaylorFields(network, problem, points, basis, tape), coefficient
+    )
+
+
+def autograd_group(network: nn.Module, problem: Problem, names: list[str], rows: Tensor) -> dict[str, Tensor]:
+    """The same by nested reverse-mode autograd."""
+    with torch.enable_grad():
+        return group_errors(
+            problem,
+            names,
+            rows,
+            lambda points: AutogradFields(network, problem, points),
+            lambda name, points: problem.coefficients[name].to(points),
+        )
+
+
+def group_errors(
+    problem: Problem,
+    names: list[str],
+    rows: Tensor,
+    fields: Callable[[Tensor], Fields],
+    coefficient: Callable[[str, Tensor], Tensor],
+) -> dict[str, Tensor]:
+    """Errors of conditions on shared points, whatever computes the fields and holds the coefficients."""
+    d = problem.domain.dimension
+    points, columns = rows[:, :d], rows[:, d:]
+
+    def evaluate(points: Tensor) -> dict[str, Tensor]:
+        values = fields(points)
+        return {name: _error(problem, problem[name], values, points, columns, coefficient) for name in names}
+
+    here = evaluate(points)
+    region = problem[names[0]].region
+    if not isinstance(region, PeriodicPair):
+        return here
+    there = evaluate(region.opposite(points))
+    return {name: here[name] - there[name] for name in names}
+
+
+def _error(
+    problem: Problem, condition: Condition, fields: Fields, points: Tensor, columns: Tensor, coefficient: Callable
+) -> Tensor:
+    needs = problem.needs[condition.name]
+    arguments = {need.argument: _argument(problem, condition, need, fields, points, columns, coefficient) for need in needs}
+    error = condition.operator(**arguments)
+    n = len(points)
+    if not isinstance(error, Tensor) or error.shape != (n,):
+        got = f"shape {tuple(error.shape)}" if isinstance(error, Tensor) else type(error).__name__
+        raise ValueError(
+            f"condition {condition.name!r} returned {got} for {n} points; expected a tensor of shape ({n},), one error a "
+            "point. Every argument has shape (n,); a system is several conditions"
+        )
+    return error
+
+
+def _argument(
+    problem: Problem,
+    condition: Condition,
+    need: Need,
+    fields: Fields,
+    points: Tensor,
+    columns: Tensor,
+    coefficient: Callable,
+) -> Tensor:
+    if need.kind == "coordinate":
+        return points[:, need.axis]
+    if need.kind == "points":
+        return points
+    if need.kind == "column":
+        return columns[:, need.axis]
+    if need.kind == "coefficient":
+        return coefficient(need.argument, points)
+    if need.kind == "derivative":
+        return fields.derivative(need.field, need.index)
+    space = problem.domain.space
+    if need.kind == "laplacian":
+        return fields.laplacian(need.field, space)
+    d = problem.domain.dimension
+    slopes = [fields.derivative(need.field, tuple(int(i == axis) for i in range(d))) for axis in space]
+    gradient = torch.stack(slopes, 1)
+    if need.kind == "gradient":
+        return gradient
+    if not isinstance(condition.region, Faces):
+        raise ValueError(f"condition {condition.name!r} asks for {need.argument!r}, but its region has no outward normal")
+    return (gradient * condition.region.normals(points)[:, space]).sum(1)
+
+
+# Checks of the network, once before a kernel or a training.
+
+_BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
+_DROPOUTS = (nn.modules.dropout._DropoutNd,)
+
+
+def check_network(network: nn.Module, problem: Problem, points: Points) -> None:
+    """Raises an error that says what to change if the network does not fit the problem or mixes points.
+
+    ValueError: wrong number of inputs or outputs, an operator that mixes points; DependentPoints: batch normalisation
+    or dropout in training mode.
+    """
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"network is a {type(network).__name__}; expected a torch.nn.Module that maps (n, d) to (n, fields)")
+    for path, module in network.named_modules():
+        if isinstance(module, _DROPOUTS) and module.training and module.p > 0:
+            raise DependentPoints(f"module {path!r} is dropout in training mode, so errors are random; call network.eval()")
+        if isinstance(module, _BATCH_NORMS) and (module.training or module.running_mean is None):
+            raise DependentPoints(
+                f"module {path!r} is batch normalisation with batch statistics, so the error at one point depends on the "
+                "others and the kernel is undefined; call network.eval() or remove it"
+            )
+    d = problem.domain.dimension
+    probe = {name: rows[:2] for name, rows in to_network(network, points).items()}
+    first = next(iter(probe.values()))[:, :d]
+    try:
+        with torch.no_grad():
+            output = network(first)
+    except (RuntimeError, IndexError, ValueError) as error:
+        raise ValueError(
+            f"the network does not accept {d} inputs, coordinates {problem.coordinates}: it failed on a tensor of shape "
+            f"{tuple(first.shape)} and dtype {first.dtype} with: {error}"
+        ) from error
+    check_output(output, problem, len(first))
+    _check_independence(network, problem, probe)
+
+
+def _check_independence(network: nn.Module, problem: Problem, probe: Points) -> None:
+    """The error at a point must not change when another point leaves the batch."""
+    pairs = errors(network, problem, probe)
+    alone = errors(network, problem, {name: rows[:1] for name, rows in probe.items()})
+    for name, both in pairs.items():
+        scale = both.abs().max() + alone[name].abs().max() + 1
+        tolerance = torch.finfo(both.dtype).eps ** 0.5 * scale
+        if (both[:1] - alone[name]).abs().max() > tolerance:
+            raise DependentPoints(
+                f"condition {name!r}: the error at a point changes when another point leaves the batch. The network or "
+                "the operator mixes points (a mean over the batch, say); write it point by point"
+            )

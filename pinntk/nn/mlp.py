@@ -1,0 +1,150 @@
+"""The multilayer perceptron, in the standard and in the NTK parametrisation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import sqrt
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "sigmoid": torch.sigmoid,
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "softplus": F.softplus,
+    "relu": torch.relu,
+    "erf": torch.erf,
+    "identity": lambda x: x,
+}
+INITIALIZATIONS = ("xavier", "normal", "lecun", "kaiming")
+
+
+class MLP(nn.Module):
+    r"""u(x) = W_L s(... s(W_0 x~ + b_0) ...) + b_L with x~ the normalised input; maps (n, d) to (n, fields).
+
+    problem: gives the number of inputs (coordinates) and outputs (fields), and the domain for `normalize`;
+        or None, and `inputs` and `outputs` say it
+    width, depth: units in each hidden layer, number of hidden layers
+    activation: one of `ACTIVATIONS`
+    parametrization: "standard", or "ntk" (Jacot et al. 2018): every layer is W x / sqrt(fan-in) + beta b with W and b
+        drawn from N(0, 1), so that the kernel has a limit as the width grows
+    initialization, for the standard parametrisation: "xavier" (Glorot normal, zero biases), "normal"
+        (W ~ N(0, 1 / fan-in), b ~ N(0, 1): the notebook of Wang, Yu & Perdikaris), "lecun" (W ~ N(0, 1 / fan-in), zero
+        biases), "kaiming" (torch's default for nn.Linear)
+    beta: scale of the biases in the NTK parametrisation
+    normalize: map each coordinate to mean 0 and standard deviation 1 over the domain (exact under differentiation);
+        True by default where a problem is given
+    seed: draws the weights from a generator of their own
+
+    Raises ValueError for an unknown name or a size below 1.
+    """
+
+    def __init__(
+        self,
+        problem: Any = None,
+        *,
+        width: int = 64,
+        depth: int = 3,
+        activation: str = "tanh",
+        parametrization: str = "standard",
+        initialization: str = "xavier",
+        beta: float = 1.0,
+        normalize: bool | None = None,
+        inputs: int | None = None,
+        outputs: int | None = None,
+        seed: int = 0,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ):
+        super().__init__()
+        if problem is None and (inputs is None or outputs is None):
+            raise ValueError("MLP needs a problem, or inputs= and outputs=")
+        if problem is not None and (inputs is not None or outputs is not None):
+            raise ValueError("MLP takes inputs= and outputs= from the problem; give one or the other")
+        if problem is not None:
+            inputs, outputs = problem.domain.dimension, len(problem.fields)
+        for name, size in {"width": width, "depth": depth, "inputs": inputs, "outputs": outputs}.items():
+            if not isinstance(size, int) or size < 1:
+                raise ValueError(f"{name}={size!r}: a whole number of at least 1")
+        _check("activation", activation, ACTIVATIONS)
+        _check("parametrization", parametrization, ("standard", "ntk"))
+        _check("initialization", initialization, INITIALIZATIONS)
+        normalize = problem is not None if normalize is None else normalize
+        if normalize and problem is None:
+            raise ValueError("normalize=True needs a problem, whose domain says what the inputs are")
+        self.config = {
+            "width": width,
+            "depth": depth,
+            "activation": activation,
+            "parametrization": parametrization,
+            "initialization": initialization,
+            "beta": beta,
+            "normalize": normalize,
+            "seed": seed,
+        }
+        self.activation, self.parametrization, self.beta = activation, parametrization, beta
+        mean, deviation = torch.zeros(inputs), torch.ones(inputs)
+        if normalize:
+            bounds = torch.tensor(problem.domain.bounds, dtype=torch.float64)
+            mean, deviation = bounds.mean(1), (bounds[:, 1] - bounds[:, 0]) / sqrt(12)  # of the uniform distribution
+        dtype = dtype or torch.get_default_dtype()
+        self.register_buffer("mean", mean.to(device, dtype))
+        self.register_buffer("deviation", deviation.to(device, dtype))
+        sizes = [inputs, *[width] * depth, outputs]
+        generator = torch.Generator().manual_seed(seed)
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+            rule = "ntk" if parametrization == "ntk" else initialization
+            weight, bias = _drawn(fan_in, fan_out, rule, generator)
+            self.weights.append(nn.Parameter(weight.to(device, dtype)))
+            self.biases.append(nn.Parameter(bias.to(device, dtype)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, d) -> (n, fields)."""
+        x = (x - self.mean) / self.deviation
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = ACTIVATIONS[self.activation](x) if layer else x
+            x = self._affine(x, weight, bias)
+        return x
+
+    def _affine(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        if self.parametrization == "standard":
+            return F.linear(x, weight, bias)
+        scale = 1 / sqrt(weight.shape[1])
+        if self.beta == 1:
+            return F.linear(scale * x, weight, bias)
+        return F.linear(scale * x, weight) + self.beta * bias
+
+    def extra_repr(self) -> str:
+        sizes = [self.weights[0].shape[1], *(weight.shape[0] for weight in self.weights)]
+        return f"{sizes}, activation={self.activation}, parametrization={self.parametrization}"
+
+
+def _check(name: str, value: str, known: Any) -> None:
+    if value not in known:
+        raise ValueError(f"{name}={value!r} is unknown; use one of {', '.join(known)}")
+
+
+def _drawn(fan_in: int, fan_out: int, rule: str, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Weight (out, in) and bias (out,) in float64, so that a seed gives the same network in every dtype."""
+
+    def normal(*size: int) -> Tensor:
+        return torch.randn(*size, generator=generator, dtype=torch.float64)
+
+    if rule == "kaiming":
+        bound = 1 / sqrt(fan_in)
+        both = [torch.rand(*size, generator=generator, dtype=torch.float64) for size in ((fan_out, fan_in), (fan_out,))]
+        return tuple(bound * (2 * part - 1) for part in both)
+    if rule == "xavier":
+        return normal(fan_out, fan_in) * sqrt(2 / (fan_in + fan_out)), torch.zeros(fan_out, dtype=torch.float64)
+    if rule == "lecun":
+        return normal(fan_out, fan_in) / sqrt(fan_in), torch.zeros(fan_out, dtype=torch.float64)
+    if rule == "normal":
+        return normal(fan_out, fan_in) / sqrt(fan_in), normal(fan_out)
+    return normal(fan_out, fan_in), normal(fan_out)

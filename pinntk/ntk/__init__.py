@@ -1,0 +1,8 @@
+"""The kernel engine: factored Jacobians, kernel blocks and traces."""
+
+from pinntk.ntk.assemble import kernel, traces
+from pinntk.ntk.blocks import KernelBlocks
+from pinntk.ntk.factors import Factors, Outer, factors
+from pinntk.ntk.gram import gram
+
+__all__ = ["Factors", "KernelBlocks", "Outer", "factors", "gram", "kernel", "traces"]

@@ -1,0 +1,152 @@
+"""Kernel blocks: K = J J^T over named conditions, and what is read off it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pinntk.files import replacing
+
+
+@dataclass(frozen=True, eq=False)
+class KernelBlocks:
+    """The neural tangent kernel K = J J^T of a problem's errors, in named blocks. No hidden 1/n.
+
+    values: (n, n) symmetric, all conditions in order
+    names, kinds: each condition's name and kind ("residual", "boundary", ...)
+    sizes: each condition's number of points n_i
+    points: the points it was computed on, {name: (n_i, d)}; may be empty
+
+    `K["ends", "poisson"]` is the block of two conditions, `K["poisson"]` a diagonal block; `K.uu`, `K.ur`, `K.rr` gather
+    all conditions that are no residual as u and all residuals as r (Wang, Yu & Perdikaris 2022, lemma 3.1).
+    """
+
+    values: Tensor
+    names: tuple[str, ...]
+    kinds: tuple[str, ...]
+    sizes: tuple[int, ...]
+    points: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def matrix(self) -> Tensor:
+        """All of K, (n, n)."""
+        return self.values
+
+    def __getitem__(self, key: str | tuple[str, str]) -> Tensor:
+        """The block of two conditions, (n_i, n_j); of one with itself for a single name."""
+        row, column = (key, key) if isinstance(key, str) else key
+        return self.values[self._span(row), self._span(column)]
+
+    def _span(self, name: str) -> slice:
+        if name not in self.names:
+            raise KeyError(f"no condition {name!r} in this kernel; it has {self.names}")
+        i = self.names.index(name)
+        start = sum(self.sizes[:i])
+        return slice(start, start + self.sizes[i])
+
+    def _indices(self, residual: bool) -> Tensor:
+        chosen = [np.arange(self.values.shape[0])[self._span(name)] for name in self._of_kind(residual)]
+        return torch.as_tensor(np.concatenate([np.empty(0, int), *chosen]), device=self.values.device)
+
+    def _of_kind(self, residual: bool) -> list[str]:
+        return [name for name, kind in zip(self.names, self.kinds, strict=True) if (kind == "residual") == residual]
+
+    def _gathered(self, row: bool, column: bool) -> Tensor:
+        return self.values[self._indices(row)][:, self._indices(column)]
+
+    @property
+    def uu(self) -> Tensor:
+        """Conditions that are no residual, (n_u, n_u)."""
+        return self._gathered(False, False)
+
+    @property
+    def ur(self) -> Tensor:
+        """(n_u, n_r)."""
+        return self._gathered(False, True)
+
+    @property
+    def rr(self) -> Tensor:
+        """Residuals, (n_r, n_r)."""
+        return self._gathered(True, True)
+
+    def diagonal(self, name: str | None = None) -> Tensor:
+        """The diagonal of a condition's block, (n_i,), or of K, (n,)."""
+        return (self.values if name is None else self[name]).diagonal()
+
+    def trace(self, name: str | None = None) -> float:
+        """The trace of a condition's block, or of K."""
+        return float(self.diagonal(name).sum())
+
+    def traces(self) -> dict[str, float]:
+        return {name: self.trace(name) for name in self.names}
+
+    def scaled(self, weights: Mapping[str, float]) -> Tensor:
+        """D^1/2 K D^1/2 with D = blockdiag(2 lambda_i / n_i): the symmetric form of the matrix K D that drives gradient
+        flow on L = sum of lambda_i mean(e_i^2), with the same real, non-negative spectrum. (n, n)."""
+        if missing := set(self.names) - set(weights):
+            raise ValueError(f"weights for {sorted(missing)} are missing; give one for each of {self.names}")
+        parts = [np.full(n, np.sqrt(2 * weights[name] / n)) for name, n in zip(self.names, self.sizes, strict=True)]
+        root = torch.as_tensor(np.concatenate(parts)).to(self.values)
+        return root[:, None] * self.values * root
+
+    def eigvalsh(self, weights: Mapping[str, float] | None = None) -> Tensor:
+        """Eigenvalues of K, or of D^1/2 K D^1/2 if weights are given, ascending, (n,), float64. See `floor`."""
+        return torch.linalg.eigvalsh((self.values if weights is None else self.scaled(weights)).double())
+
+    def eigh(self, weights: Mapping[str, float] | None = None) -> tuple[Tensor, Tensor]:
+        """Eigenvalues as from `eigvalsh`, and orthonormal eigenvectors in columns, (n, n)."""
+        return torch.linalg.eigh((self.values if weights is None else self.scaled(weights)).double())
+
+    def floor(self, weights: Mapping[str, float] | None = None) -> float:
+        """Eigenvalues below this are rounding: n eps lambda_max, eps that of K's dtype."""
+        n = self.values.shape[0]
+        largest = float(self.eigvalsh(weights)[-1])
+        return n * torch.finfo(self.values.dtype).eps * largest
+
+    def numpy(self) -> np.ndarray:
+        """All of K as a numpy array, (n, n)."""
+        return self.values.detach().cpu().numpy()
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes K, names, kinds, sizes and points to an .npz file (whole or not at all)."""
+        arrays = {f"points/{name}": rows.detach().cpu().numpy() for name, rows in self.points.items()}
+        with replacing(Path(path)) as temporary, open(temporary, "wb") as file:
+            np.savez(file, matrix=self.numpy(), names=list(self.names), kinds=list(self.kinds), sizes=list(self.sizes), **arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> KernelBlocks:
+        """Reads what `save` wrote. Raises ValueError for a file that is none, FileNotFoundError for none at all."""
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                points = {key[len("points/") :]: torch.from_numpy(archive[key]) for key in archive if key.startswith("points/")}
+                return cls(
+                    torch.from_numpy(archive["matrix"]),
+                    tuple(map(str, archive["names"])),
+                    tuple(map(str, archive["kinds"])),
+                    tuple(map(int, archive["sizes"])),
+                    points,
+                )
+        except (BadZipFile, KeyError, ValueError, EOFError) as error:
+            raise ValueError(f"{path} holds no kernel blocks ({error}); write one with KernelBlocks.save") from error
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name}: {n}" for name, n in zip(self.names, self.sizes, strict=True))
+        return f"KernelBlocks({sizes}; {self.values.dtype}, {self.values.device})"
+
+
+def assembled(blocks: Mapping[tuple[str, str], Tensor], names: Sequence[str], sizes: Sequence[int]) -> Tensor:
+    """One (n, n) matrix from the blocks on and below the diagonal."""
+    example = next(iter(blocks.values()))
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    K = example.new_empty(offsets[-1], offsets[-1])
+    for (row, column), block in blocks.items():
+        i, j = names.index(row), names.index(column)
+        K[offsets[i] : offsets[i + 1], offsets[j] : offsets[j + 1]] = block
+        K[offsets[j] : offsets[j + 1], offsets[i] : offsets[i + 1]] = block.T
+    return K
