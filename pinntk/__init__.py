@@ -7,7 +7,9 @@ from pinntk.files import cached
 from pinntk.ntk import Factors, KernelBlocks, factors, kernel, traces
 from pinntk.problem import Condition, GridSolution, Points, Problem, boundary, data, initial, periodic, residual
 from pinntk.registry import available, load
+from pinntk.run import Run
 from pinntk.taylor import DependentPoints, Jet, UnsupportedOperation
+from pinntk.trainer import Interrupted, NonFiniteLoss, train
 
 __all__ = [
     "Box",
@@ -15,10 +17,13 @@ __all__ = [
     "DependentPoints",
     "Factors",
     "GridSolution",
+    "Interrupted",
     "Jet",
     "KernelBlocks",
+    "NonFiniteLoss",
     "Points",
     "Problem",
+    "Run",
     "UnsupportedOperation",
     "available",
     "boundary",
@@ -33,5 +38,6 @@ __all__ = [
     "periodic",
     "residual",
     "traces",
+    "train",
     "weighting",
 ]

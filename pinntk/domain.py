@@ -111,7 +111,9 @@ class Box:
         return np.maximum(outside.max(1), 0)
 
     def describe(self) -> str:
-        return " x ".join(f"{name} in [{low:g}, {high:g}]" for name, (low, high) in zip(self.coordinates, self.bounds, strict=True))
+        return " x ".join(
+            f"{name} in [{low:g}, {high:g}]" for name, (low, high) in zip(self.coordinates, self.bounds, strict=True)
+        )
 
 
 @dataclass(frozen=True)

@@ -157,9 +157,7 @@ def taylor_group(network: nn.Module, problem: Problem, names: list[str], rows: T
             return tape.per_point(value, len(points), 1, points)
         return value.to(points)
 
-    return group_errors(
-        problem, names, rows, lambda points: TaylorFields(network, problem, points, basis, tape), coefficient
-    )
+    return group_errors(problem, names, rows, lambda points: TaylorFields(network, problem, points, basis, tape), coefficient)
 
 
 def autograd_group(network: nn.Module, problem: Problem, names: list[str], rows: Tensor) -> dict[str, Tensor]:

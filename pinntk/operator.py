@@ -52,7 +52,9 @@ class Vocabulary:
         parameters = inspect.signature(function).parameters.values()
         for parameter in parameters:
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                raise ValueError(f"{_signature(function)}: name every argument; *args and **kwargs say nothing of what is needed")
+                raise ValueError(
+                    f"{_signature(function)}: name every argument; *args and **kwargs say nothing of what is needed"
+                )
         return tuple(self._need(p.name, function) for p in parameters if p.default is p.empty)
 
     def _need(self, name: str, function: Callable) -> Need:
@@ -73,7 +75,9 @@ class Vocabulary:
             if name.startswith(f"{field}_"):
                 readings = _readings(name[len(field) + 1 :], self.coordinates)
                 if len(readings) > 1:
-                    raise ValueError(f"{_signature(function)}: {name!r} can be read in {len(readings)} ways; rename a coordinate")
+                    raise ValueError(
+                        f"{_signature(function)}: {name!r} can be read in {len(readings)} ways; rename a coordinate"
+                    )
                 if readings:
                     index = tuple(readings[0].count(axis) for axis in range(d))
                     return Need(name, "derivative", number, index)
@@ -121,16 +125,15 @@ def _readings(suffix: str, coordinates: tuple[str, ...]) -> list[tuple[int, ...]
         if not text:
             return [()]
         return [
-            (axis, *tail)
-            for axis, name in enumerate(coordinates)
-            if text.startswith(name)
-            for tail in rest(text[len(name) :])
+            (axis, *tail) for axis, name in enumerate(coordinates) if text.startswith(name) for tail in rest(text[len(name) :])
         ]
 
     return rest(suffix) if suffix else []
 
 
-def call_by_coordinates(function: Callable, coordinates: tuple[str, ...], values: Mapping[str, object], points: object) -> object:
+def call_by_coordinates(
+    function: Callable, coordinates: tuple[str, ...], values: Mapping[str, object], points: object
+) -> object:
     """function(x, t, ...) for a function of coordinates only (an exact solution), whatever their order."""
     arguments = {}
     for name in inspect.signature(function).parameters:

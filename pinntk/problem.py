@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pinntk import sampling
 from pinntk.domain import Box, Faces, Measurements, PeriodicPair, Region, check_points, finite_columns
-from pinntk.operator import Need, Vocabulary, call_by_coordinates
+from pinntk.operator import Vocabulary, call_by_coordinates
 from pinntk.taylor.basis import Basis
 
 KINDS = ("residual", "boundary", "initial", "periodic", "data")
@@ -131,7 +131,7 @@ class Problem:
     exact: the exact solution as a function of coordinates by name, returning a tensor, or a tuple for several fields
     reference: where there is no formula, a function that returns a GridSolution (called once, when first needed)
     coefficients: unknown numbers of an inverse problem, name -> initial value; they train with the network
-    name, parameters: set by `pinntk.load`
+    name, parameters, source: set by `pinntk.load`; source is what to load it by
 
     Raises ValueError when an operator's argument names something unknown.
     """
@@ -144,6 +144,7 @@ class Problem:
     coefficients: Mapping[str, float] = field(default_factory=dict)
     name: str = "problem"
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
 
     def __post_init__(self) -> None:
         if isinstance(self.fields, str):
@@ -152,12 +153,14 @@ class Problem:
         self._check_conditions()
         parameters = nn.ParameterDict()
         for key, value in self.coefficients.items():
-            parameters[key] = value if isinstance(value, nn.Parameter) else nn.Parameter(torch.tensor(float(value), dtype=torch.float64))
+            parameters[key] = (
+                value if isinstance(value, nn.Parameter) else nn.Parameter(torch.tensor(float(value), dtype=torch.float64))
+            )
         object.__setattr__(self, "coefficients", parameters)
         needs = {condition.name: self.vocabulary(condition).read(condition.operator) for condition in self.conditions}
         object.__setattr__(self, "needs", MappingProxyType(needs))
-        unused = [key for key in self.coefficients if all(key not in map(_argument, n) for n in needs.values())]
-        if unused:
+        asked = {need.argument for condition_needs in needs.values() for need in condition_needs}
+        if unused := [key for key in self.coefficients if key not in asked]:
             raise ValueError(f"coefficient {unused[0]!r} is asked for by no condition; name it among a condition's arguments")
 
     def _check_conditions(self) -> None:
@@ -166,14 +169,22 @@ class Problem:
         seen: set[str] = set()
         for condition in self.conditions:
             if not isinstance(condition, Condition):
-                raise TypeError(f"conditions must be decorated with one of {', '.join('@' + k for k in KINDS)}; got {condition!r}")
+                raise TypeError(
+                    f"conditions must be decorated with one of {', '.join('@' + k for k in KINDS)}; got {condition!r}"
+                )
             if condition.name in seen:
                 raise ValueError(f"two conditions are named {condition.name!r}; rename one function")
             if condition.name in _RESERVED:
-                raise ValueError(f"a condition cannot be named {condition.name!r}: that word has a meaning in sample(); rename it")
+                raise ValueError(
+                    f"a condition cannot be named {condition.name!r}: that word has a meaning in sample(); rename it"
+                )
             if condition.region.coordinates != self.domain.coordinates:
                 raise ValueError(f"condition {condition.name!r} lives on other coordinates than the problem's domain")
             seen.add(condition.name)
+
+    def settings(self) -> str:
+        """The parameters as text: "a1=1 a2=4"."""
+        return shown(self.parameters)
 
     def vocabulary(self, condition: Condition) -> Vocabulary:
         coefficients = tuple(self.coefficients)
@@ -188,7 +199,9 @@ class Problem:
 
     def _unknown_condition(self, name: str) -> str:
         close = get_close_matches(name, [*self.names, *KINDS], 1)
-        return f"{self.name} has no condition {name!r}; it has {self.names}" + (f"; did you mean {close[0]!r}?" if close else "")
+        return f"{self.name} has no condition {name!r}; it has {self.names}" + (
+            f"; did you mean {close[0]!r}?" if close else ""
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -260,7 +273,9 @@ class Problem:
         condition's region.
         """
         if not isinstance(points, Mapping):
-            raise TypeError(f"points is a mapping from condition name to an (n, {self.domain.dimension}) tensor, got {type(points).__name__}")
+            raise TypeError(
+                f"points is a mapping from condition name to an (n, {self.domain.dimension}) tensor, got {type(points).__name__}"
+            )
         for name in points:
             if name not in self.names:
                 raise ValueError(self._unknown_condition(name))
@@ -272,7 +287,9 @@ class Problem:
             what = f"points[{condition.name!r}]"
             if rows.ndim != 2 or rows.shape[1] != condition.width:
                 expected = ", ".join((*self.coordinates, *condition.columns))
-                raise ValueError(f"{what} has shape {tuple(rows.shape)}; expected (n, {condition.width}) with columns {expected}")
+                raise ValueError(
+                    f"{what} has shape {tuple(rows.shape)}; expected (n, {condition.width}) with columns {expected}"
+                )
             if not len(rows):
                 raise ValueError(f"{what} has no rows (n = 0); give at least one point, or leave the condition out")
             check_points(condition.name, _array(rows), condition.region)
@@ -311,12 +328,13 @@ class Problem:
             return GridSolution(given.axes, given.values.reshape(*counts, len(self.fields)))
         if d not in _GRID_COUNTS:
             points = self.domain.sample(_HIGH_DIMENSION_POINTS, "sobol", sampling.generator(0, "solution"))
-            return GridSolution((points,), self._exact_array(points))
+            return GridSolution((points,), self.exact_array(points))
         counts = _GRID_COUNTS[d]
         axes = tuple(np.linspace(low, high, m) for (low, high), m in zip(self.domain.bounds, counts, strict=True))
-        return GridSolution(axes, self._exact_array(self.domain.grid(counts)).reshape(*counts, -1))
+        return GridSolution(axes, self.exact_array(self.domain.grid(counts)).reshape(*counts, -1))
 
-    def _exact_array(self, points: np.ndarray) -> np.ndarray:
+    def exact_array(self, points: np.ndarray) -> np.ndarray:
+        """The exact solution at (n, d) points: (n, fields), in float64."""
         with torch.no_grad():
             return self.exact_values(torch.as_tensor(points, dtype=torch.float64)).numpy()
 
@@ -348,8 +366,9 @@ class Problem:
     def _deviation(self, network: nn.Module) -> tuple[np.ndarray, np.ndarray]:
         truth = self.solution.values.reshape(-1, len(self.fields))
         predicted = self.predict(network, self.solution_points)
-        return ((predicted - truth) ** 2).sum(0), (truth**2).sum(0)
+        with np.errstate(over="ignore", invalid="ignore"):  # a network that has blown up has an infinite error
+            return ((predicted - truth) ** 2).sum(0), (truth**2).sum(0)
 
 
-def _argument(need: Need) -> str:
-    return need.argument
+def shown(parameters: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in parameters.items())

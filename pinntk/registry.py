@@ -26,7 +26,9 @@ def _folder() -> Path:
     for folder in _FOLDERS:
         if folder.is_dir():
             return folder
-    raise FileNotFoundError(f"the built-in problems are missing: looked in {' and '.join(map(str, _FOLDERS))}; reinstall pinntk")
+    raise FileNotFoundError(
+        f"the built-in problems are missing: looked in {' and '.join(map(str, _FOLDERS))}; reinstall pinntk"
+    )
 
 
 def available() -> list[str]:
@@ -40,7 +42,8 @@ def load(name_or_path: str | os.PathLike, **parameters: Any) -> Problem:
     Raises ValueError for an unknown name or parameter, a file without `problem`, or one whose `problem` returns
     something else; FileNotFoundError for a path that does not exist.
     """
-    factory, name = _factory(name_or_path)
+    factory, path = _factory(name_or_path)
+    name = path.stem
     known = inspect.signature(factory).parameters
     for key in parameters:
         if key not in known:
@@ -51,7 +54,8 @@ def load(name_or_path: str | os.PathLike, **parameters: Any) -> Problem:
     if not isinstance(found, Problem):
         raise ValueError(f"{name}: problem() returned {type(found).__name__}; it must return pinntk.Problem(...)")
     defaults = {key: p.default for key, p in known.items() if p.default is not p.empty}
-    return replace(found, name=name, parameters={**defaults, **parameters})
+    source = name if path.parent == _folder() else str(path)
+    return replace(found, name=name, parameters={**defaults, **parameters}, source=source)
 
 
 def describe(name_or_path: str | os.PathLike) -> tuple[str, dict[str, Any]]:
@@ -80,7 +84,7 @@ def parsed(name_or_path: str | os.PathLike, settings: Mapping[str, str]) -> dict
     return values
 
 
-def _factory(name_or_path: str | os.PathLike) -> tuple[Callable[..., Problem], str]:
+def _factory(name_or_path: str | os.PathLike) -> tuple[Callable[..., Problem], Path]:
     text = os.fspath(name_or_path)
     is_path = text.endswith(".py") or os.sep in text
     path = Path(text).expanduser().resolve() if is_path else _folder() / f"{text}.py"
@@ -89,12 +93,14 @@ def _factory(name_or_path: str | os.PathLike) -> tuple[Callable[..., Problem], s
             raise FileNotFoundError(f"{text}: no such file; give the path of a .py file that defines problem()")
         close = get_close_matches(text, available(), 1)
         hint = f"Did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"problem {text!r} is unknown. {hint}Known: {', '.join(available())}; or the path of your own .py file")
+        raise ValueError(
+            f"problem {text!r} is unknown. {hint}Known: {', '.join(available())}; or the path of your own .py file"
+        )
     module = _module(path)
     factory = getattr(module, "problem", None)
     if not callable(factory):
         raise ValueError(f"{path.name} defines no function problem(); it must return a pinntk.Problem")
-    return factory, path.stem
+    return factory, path
 
 
 def _module(path: Path) -> ModuleType:

@@ -117,7 +117,9 @@ class KernelBlocks:
         """Writes K, names, kinds, sizes and points to an .npz file (whole or not at all)."""
         arrays = {f"points/{name}": rows.detach().cpu().numpy() for name, rows in self.points.items()}
         with replacing(Path(path)) as temporary, open(temporary, "wb") as file:
-            np.savez(file, matrix=self.numpy(), names=list(self.names), kinds=list(self.kinds), sizes=list(self.sizes), **arrays)
+            np.savez(
+                file, matrix=self.numpy(), names=list(self.names), kinds=list(self.kinds), sizes=list(self.sizes), **arrays
+            )
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> KernelBlocks:

@@ -81,7 +81,9 @@ def vmap_rows(
             [name],
             row.unsqueeze(0),
             lambda points: _FunctionalFields(call, points[0], problem),
-            lambda coefficient, points: trained.get(f"coefficients.{coefficient}", problem.coefficients[coefficient]).to(points),
+            lambda coefficient, points: trained.get(f"coefficients.{coefficient}", problem.coefficients[coefficient]).to(
+                points
+            ),
         )
         return found[name].squeeze(0)
 

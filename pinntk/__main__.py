@@ -1,0 +1,5 @@
+import sys
+
+from pinntk.cli import main
+
+sys.exit(main())

@@ -1,0 +1,64 @@
+"""Optimizers and learning-rate schedules by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from math import cos, pi
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+_NAMED = {name.lower(): cls for name, cls in vars(torch.optim).items() if isinstance(cls, type) and issubclass(cls, Optimizer)}
+_NAMED |= {"gradient-descent": torch.optim.SGD}
+_OPTIONS = {"lbfgs": {"line_search_fn": "strong_wolfe", "history_size": 50}}
+SCHEDULES = ("constant", "exponential", "cosine")
+
+
+def optimizers() -> list[str]:
+    """Names that `train(optimizer=...)` takes."""
+    return sorted(name for name in _NAMED if name != "optimizer")
+
+
+def make_optimizer(
+    optimizer: str | Callable[[Iterable[Tensor]], Optimizer],
+    parameters: list[Tensor],
+    lr: float | None,
+    options: Mapping[str, Any],
+) -> Optimizer:
+    """From a name of `optimizers()` ("gradient-descent" is SGD without momentum) or from a factory taking parameters.
+
+    lr: None leaves torch's default for that optimizer. Raises ValueError for an unknown name or option.
+    """
+    if not isinstance(optimizer, str):
+        return optimizer(parameters)
+    cls = _NAMED.get(optimizer.lower())
+    if cls is None or cls is Optimizer:
+        close = get_close_matches(optimizer.lower(), optimizers(), 1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ValueError(f"optimizer {optimizer!r} is unknown; {hint}Known: {', '.join(optimizers())}")
+    keywords = {**_OPTIONS.get(optimizer.lower(), {}), **({} if lr is None else {"lr": lr}), **options}
+    try:
+        return cls(parameters, **keywords)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"optimizer {optimizer!r} with {keywords}: {error}") from error
+
+
+def make_schedule(
+    schedule: str | Callable[[Optimizer], LRScheduler], optimizer: Optimizer, steps: int, decay: float, decay_every: int
+) -> LRScheduler:
+    """ "constant"; "exponential": factor `decay` every `decay_every` steps, continuously; "cosine": to zero over `steps`; or
+    a factory taking the optimizer."""
+    if not isinstance(schedule, str):
+        return schedule(optimizer)
+    if schedule not in SCHEDULES:
+        raise ValueError(f"schedule {schedule!r} is unknown; use one of {', '.join(SCHEDULES)}, or a factory")
+    factors = {
+        "constant": lambda step: 1.0,
+        "exponential": lambda step: decay ** (step / decay_every),
+        "cosine": lambda step: (1 + cos(pi * min(step / steps, 1))) / 2,
+    }
+    return LambdaLR(optimizer, factors[schedule])

@@ -1,0 +1,178 @@
+"""A training run: its history and its folder (config.json, metrics.csv, checkpoint.pt, kernel snapshots)."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pinntk.files import replacing
+from pinntk.nn import MLP
+from pinntk.ntk import KernelBlocks
+from pinntk.problem import Problem
+from pinntk.registry import load
+
+CONFIG, METRICS, CHECKPOINT, SNAPSHOTS, FIGURES = "config.json", "metrics.csv", "checkpoint.pt", "kernel", "figures"
+_FORMAT = 1
+
+
+@dataclass
+class Run:
+    """What a training left behind.
+
+    history: one row a logged step: step, seconds, loss (weighted), learning_rate, and where measured loss/NAME, weight/NAME,
+        trace/NAME, coefficient/NAME, error (relative L2), drift (of the parameters)
+    snapshots: kernels by step
+    weights: the loss weights at the end
+    step: steps done
+    folder: the run folder, or None
+    """
+
+    problem: Problem
+    network: nn.Module
+    config: dict[str, Any]
+    history: list[dict[str, float]] = field(default_factory=list)
+    snapshots: dict[int, KernelBlocks] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+    step: int = 0
+    folder: Path | None = None
+
+    def column(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Steps and values of one quantity, where it was measured."""
+        rows = [(row["step"], row[name]) for row in self.history if name in row]
+        steps, values = zip(*rows, strict=True) if rows else ((), ())
+        return np.array(steps), np.array(values)
+
+    @property
+    def error(self) -> float | None:
+        """The last relative L2 error, or None if the problem has no known solution."""
+        _, values = self.column("error")
+        return float(values[-1]) if len(values) else None
+
+    def kernel_drift(self) -> tuple[np.ndarray, np.ndarray]:
+        """Steps, and norm_F(K(t) - K(0)) / norm_F(K(0)) at the snapshots."""
+        steps = sorted(self.snapshots)
+        if not steps:
+            return np.array([]), np.array([])
+        start = self.snapshots[steps[0]].numpy()
+        drift = [np.linalg.norm(self.snapshots[step].numpy() - start) / np.linalg.norm(start) for step in steps]
+        return np.array(steps), np.array(drift)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike, network: nn.Module | None = None) -> Run:
+        """Reads a run folder. A `pinntk.nn` network is rebuilt; one of your own is passed in, and gets the weights.
+
+        Raises FileNotFoundError for a folder without a run, ValueError for a damaged one.
+        """
+        folder = Path(folder)
+        config = read_config(folder)
+        state = read_checkpoint(folder)
+        problem = load(config["problem"]["source"], **config["problem"]["parameters"])
+        check_identity(state, problem, folder)
+        network = rebuilt(config, problem) if network is None else network
+        load_state(state, network, problem, folder)
+        snapshots = {int(path.stem): KernelBlocks.load(path) for path in sorted((folder / SNAPSHOTS).glob("*.npz"))}
+        return cls(problem, network, config, state["history"], snapshots, state["weights"], state["step"], folder)
+
+
+def identity(problem: Problem) -> dict[str, Any]:
+    """What makes two problems the same to a checkpoint."""
+    return {
+        "name": problem.name,
+        "parameters": dict(problem.parameters),
+        "coordinates": list(problem.coordinates),
+        "fields": list(problem.fields),
+        "conditions": {c.name: c.kind for c in problem.conditions},
+    }
+
+
+def describe_network(network: nn.Module) -> dict[str, Any]:
+    kind = type(network)
+    dtype = next((str(p.dtype).removeprefix("torch.") for p in network.parameters()), "float32")
+    arguments = dict(network.config) if isinstance(network, MLP) else None
+    count = sum(p.numel() for p in network.parameters())
+    return {"class": f"{kind.__module__}.{kind.__qualname__}", "arguments": arguments, "dtype": dtype, "parameters": count}
+
+
+def rebuilt(config: Mapping[str, Any], problem: Problem) -> nn.Module:
+    """The network that config.json describes, with its initial weights."""
+    described = config["network"]
+    if described["arguments"] is None:
+        raise ValueError(
+            f"the run's network is {described['class']}, which pinntk cannot build by itself; pass it: Run.load(folder, network)"
+        )
+    return MLP(problem, dtype=getattr(torch, described["dtype"]), **described["arguments"])
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} holds no run ({CONFIG} is missing); give the folder that `pinntk train -o` wrote")
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged ({error}); restore it or train anew") from error
+
+
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    with replacing(folder / CONFIG) as temporary:
+        temporary.write_text(json.dumps(config, indent=2, default=str) + "\n")
+
+
+def write_metrics(folder: Path, history: list[dict[str, float]]) -> None:
+    columns = list(dict.fromkeys(key for row in history for key in row))
+    with replacing(folder / METRICS) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(history)
+
+
+def write_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
+    with replacing(folder / CHECKPOINT) as temporary:
+        torch.save({"format": _FORMAT, **state}, temporary)
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any]:
+    """Raises FileNotFoundError if there is none, ValueError, naming the file, if it is damaged."""
+    path = folder / CHECKPOINT
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} holds no checkpoint ({CHECKPOINT} is missing); nothing to resume")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if state["format"] != _FORMAT:
+            raise ValueError(f"written by another version of pinntk (format {state['format']}, this one reads {_FORMAT})")
+        return state
+    except (RuntimeError, EOFError, KeyError, TypeError, ValueError, BadZipFile, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path} is no readable checkpoint ({reason}); restore it from a copy or train anew") from error
+
+
+def check_identity(state: Mapping[str, Any], problem: Problem, folder: Path) -> None:
+    """Raises ValueError if a checkpoint belongs to another problem."""
+    theirs, ours = state["identity"], identity(problem)
+    if theirs != ours:
+        different = [key for key in ours if theirs.get(key) != ours[key]]
+        details = "; ".join(f"{key}: {theirs.get(key)} there, {ours[key]} here" for key in different)
+        raise ValueError(f"the checkpoint in {folder} is of another problem ({details}); name another folder")
+
+
+def load_state(state: Mapping[str, Any], network: nn.Module, problem: Problem, folder: Path) -> None:
+    try:
+        network.load_state_dict(state["network"])
+    except RuntimeError as error:
+        raise ValueError(f"the checkpoint in {folder} is of another network: {error}") from error
+    problem.coefficients.load_state_dict(state["coefficients"])
+
+
+def all_finite(tensors: list[Tensor]) -> bool:
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
