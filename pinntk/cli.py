@@ -6,6 +6,7 @@ import argparse
 import shutil
 import sys
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -149,15 +150,33 @@ def _add_problem_options(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--points", default="", metavar="NAME=N,...", help="points by condition or kind, as in boundary=100,residual=400"
     )
-    group.add_argument("--sampling", choices=METHODS, default="uniform", help="how points are drawn (default: uniform)")
+    group.add_argument(
+        "--sampling", choices=METHODS, default="uniform", metavar="METHOD", help=f"{_either(METHODS)} (default: uniform)"
+    )
     group.add_argument("--seed", type=int, default=0, help="of points and network (default: 0)")
     group = command.add_argument_group("network")
     group.add_argument("--width", type=int, default=100, help="units in a hidden layer (default: 100)")
     group.add_argument("--depth", type=int, default=3, help="hidden layers (default: 3)")
-    group.add_argument("--activation", choices=sorted(ACTIVATIONS), default="tanh", help="(default: tanh)")
-    group.add_argument("--parametrization", choices=("standard", "ntk"), default="standard", help="(default: standard)")
     group.add_argument(
-        "--initialization", choices=INITIALIZATIONS, default="xavier", help="standard parametrization (default: xavier)"
+        "--activation",
+        choices=sorted(ACTIVATIONS),
+        default="tanh",
+        metavar="NAME",
+        help=f"{_either(ACTIVATIONS)} (default: tanh)",
+    )
+    group.add_argument(
+        "--parametrization",
+        choices=("standard", "ntk"),
+        default="standard",
+        metavar="NAME",
+        help="standard or ntk (default: standard)",
+    )
+    group.add_argument(
+        "--initialization",
+        choices=INITIALIZATIONS,
+        default="xavier",
+        metavar="NAME",
+        help=f"of the standard parametrization: {_either(INITIALIZATIONS)} (default: xavier)",
     )
     group.add_argument("--beta", type=float, default=1.0, help="NTK parametrization: scale of the biases (default: 1)")
     group.add_argument("--raw-inputs", action="store_true", help="do not normalise the coordinates")
@@ -165,6 +184,11 @@ def _add_problem_options(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1 ... (default: %(default)s)"
     )
+
+
+def _either(names: Iterable[str]) -> str:
+    *first, last = sorted(names)
+    return f"{', '.join(first)} or {last}"
 
 
 def _pairs(text: str, option: str, kind: type) -> dict[str, Any]:
@@ -251,7 +275,7 @@ def _fresh(arguments: argparse.Namespace) -> Run:
     if out.exists() and (out / CONFIG).exists():
         if not arguments.overwrite:
             raise FileExistsError(
-                f"{out} already holds a run; continue it with --resume {out}, replace it with --overwrite, or name another with -o"
+                f"{out} already holds a run; continue it with --resume {out}, replace it with --overwrite, or use another -o"
             )
         shutil.rmtree(out)
     return train(
@@ -316,9 +340,8 @@ def _report(run: Run) -> None:
             continue
         n = counts[name] if counts != "given" else None
         n = n or run.problem[name].region.rows.shape[0]
-        print(
-            f"{name:<16} {n:>7} {last[f'loss/{name}']:>10.2e} {last[f'weight/{name}']:>10.3g} {last[f'trace/{name}'] / n:>11.3g}"
-        )
+        loss, weight, trace = (last[f"{key}/{name}"] for key in ("loss", "weight", "trace"))
+        print(f"{name:<16} {n:>7} {loss:>10.2e} {weight:>10.3g} {trace / n:>11.3g}")
     for name in run.problem.coefficients:
         print(f"coefficient {name} = {last[f'coefficient/{name}']:.6g}")
     if run.error is not None:

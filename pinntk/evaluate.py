@@ -77,7 +77,7 @@ def check_output(output: Any, problem: Problem, n: int) -> None:
     if tuple(getattr(output, "shape", ())) != expected:
         shape = tuple(output.shape) if hasattr(output, "shape") else type(output).__name__
         raise ValueError(
-            f"the network returned shape {shape} for {n} points; expected {expected}: one column for each field of {problem.fields}"
+            f"the network returned shape {shape} for {n} points; expected {expected}: one column a field of {problem.fields}"
         )
 
 

@@ -273,9 +273,7 @@ class Problem:
         condition's region.
         """
         if not isinstance(points, Mapping):
-            raise TypeError(
-                f"points is a mapping from condition name to an (n, {self.domain.dimension}) tensor, got {type(points).__name__}"
-            )
+            raise TypeError(f"points maps condition names to (n, {self.domain.dimension}) tensors; got {type(points).__name__}")
         for name in points:
             if name not in self.names:
                 raise ValueError(self._unknown_condition(name))
@@ -348,7 +346,7 @@ class Problem:
 
     def predict(self, network: nn.Module, points: np.ndarray, chunk: int = 65_536) -> np.ndarray:
         """The network's values (n, fields) at (n, d) points, in float64, in chunks."""
-        like = next(network.parameters(), torch.empty(0))
+        like = next(network.parameters(), torch.empty(0, dtype=torch.float64))
         rows = torch.as_tensor(points, dtype=like.dtype, device=like.device)
         with torch.no_grad():
             return torch.cat([network(part) for part in rows.split(chunk)]).double().cpu().numpy()

@@ -109,7 +109,7 @@ def rebuilt(config: Mapping[str, Any], problem: Problem) -> nn.Module:
     described = config["network"]
     if described["arguments"] is None:
         raise ValueError(
-            f"the run's network is {described['class']}, which pinntk cannot build by itself; pass it: Run.load(folder, network)"
+            f"the run's network is {described['class']}, which pinntk cannot build; pass it: Run.load(folder, network)"
         )
     return MLP(problem, dtype=getattr(torch, described["dtype"]), **described["arguments"])
 
@@ -152,7 +152,7 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
         if state["format"] != _FORMAT:
             raise ValueError(f"written by another version of pinntk (format {state['format']}, this one reads {_FORMAT})")
         return state
-    except (RuntimeError, EOFError, KeyError, TypeError, ValueError, BadZipFile, pickle.UnpicklingError) as error:
+    except (RuntimeError, OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path} is no readable checkpoint ({reason}); restore it from a copy or train anew") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from math import sqrt
 from typing import Any
 
@@ -99,7 +100,7 @@ class MLP(nn.Module):
         sizes = [inputs, *[width] * depth, outputs]
         generator = torch.Generator().manual_seed(seed)
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+        for fan_in, fan_out in pairwise(sizes):
             rule = "ntk" if parametrization == "ntk" else initialization
             weight, bias = _drawn(fan_in, fan_out, rule, generator)
             self.weights.append(nn.Parameter(weight.to(device, dtype)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from itertools import product
 from math import factorial, prod
 
@@ -135,13 +135,13 @@ def _minus(index: Index, below: Index) -> Index:
     return tuple(i - j for i, j in zip(index, below, strict=True))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _interned(indices: tuple[Index, ...], axes: tuple[int, ...]) -> Basis:
     """One object per basis, so that its tables are computed once."""
     return Basis(indices, axes)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _power_terms(basis: Basis, k: int) -> dict[int, tuple[tuple[int, int, float], ...]]:
     table = {}
     for s, degree in enumerate(basis.degrees):

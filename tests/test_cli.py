@@ -1,0 +1,147 @@
+"""The command line end to end, and what it says to the mistakes of a newcomer."""
+
+import json
+
+import numpy as np
+import pytest
+
+import pinntk
+from pinntk.cli import main
+
+SMALL = ["--width", "6", "--depth", "1", "--quiet", "--points", "boundary=4,residual=6"]
+
+
+def run(capsys, *arguments):
+    status = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_problems_lists_one_line_each_within_80_columns(capsys):
+    status, out, _ = run(capsys, "problems")
+    assert status == 0
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines] == pinntk.available()
+    assert max(map(len, lines)) <= 80
+
+
+def test_train_then_plot_then_resume(capsys, tmp_path):
+    folder = tmp_path / "run"
+    status, _, _ = run(capsys, "train", "poisson1d", "--set", "k=1", "--weighting", "ntk", "--steps", 12, "-o", folder, *SMALL)
+    assert status == 0
+    config = json.loads((folder / "config.json").read_text())
+    assert config["problem"]["parameters"] == {"k": 1}
+    assert config["weighting"]["name"] == "ntk"
+    names = {path.name for path in (folder / "figures").iterdir()}
+    assert names == {"solution.png", "losses.png", "spectra.png", "drift.png"}
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in (folder / "figures").iterdir())
+    assert run(capsys, "plot", folder, "-o", tmp_path / "drawn")[0] == 0
+    assert {path.name for path in (tmp_path / "drawn").iterdir()} == names
+    status, out, _ = run(capsys, "train", "--resume", folder, "--steps", 20)
+    assert status == 0
+    assert "after 20 steps" in out
+    assert max(map(len, out.splitlines()[:-1])) <= 80
+    assert pinntk.Run.load(folder).step == 20
+
+
+def test_train_a_file_of_ones_own(capsys, tmp_path):
+    path = tmp_path / "my_pde.py"
+    path.write_text(
+        "from pinntk import Box, Problem, boundary, residual\n"
+        "def problem(c: float = 1.0):\n"
+        "    domain = Box(x=(0, 1))\n"
+        "    @residual(domain)\n"
+        "    def ode(u_x, u):\n"
+        "        return u_x + c * u\n"
+        "    @boundary(domain.at(x=0))\n"
+        "    def start(u):\n"
+        "        return u - 1\n"
+        "    return Problem(domain, [ode, start])\n"
+    )
+    status, _, _ = run(capsys, "train", path, "--set", "c=2", "--steps", 5, "-o", tmp_path / "run", *SMALL)
+    assert status == 0
+    assert pinntk.Run.load(tmp_path / "run").problem.parameters == {"c": 2.0}
+
+
+def test_kernel_writes_blocks_of_a_fresh_and_of_a_trained_network(capsys, tmp_path):
+    status, out, _ = run(capsys, "kernel", "poisson1d", "--points", "boundary=4,residual=6", "-o", tmp_path / "K.npz")
+    assert status == 0
+    assert "above the rounding floor" in out
+    blocks = pinntk.KernelBlocks.load(tmp_path / "K.npz")
+    assert blocks.sizes == (6, 4)
+    assert np.allclose(blocks.numpy(), blocks.numpy().T)
+    run(capsys, "train", "poisson1d", "--steps", 3, "-o", tmp_path / "run", *SMALL)
+    assert run(capsys, "kernel", "--run", tmp_path / "run", "--points", "residual=3")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "poison1d"], "problem 'poison1d' is unknown. Did you mean 'poisson1d'?"),
+        (["train"], "name a problem"),
+        (["train", "poisson1d", "--set", "kk=3"], "no parameter 'kk'"),
+        (["train", "poisson1d", "--set", "k"], "write NAME=VALUE"),
+        (["train", "poisson1d", "--points", "boundary=many"], "--points 'boundary=many'"),
+        (["train", "poisson1d", "--points", "bondary=3"], "no condition 'bondary'"),
+        (["train", "poisson1d", "--points", "boundary=0"], "boundary=0: the number of points"),
+        (["train", "poisson1d", "--weights", "ends=3", "--weighting", "ntk"], "use one or the other"),
+        (["train", "poisson1d", "--weights", "walls=3"], "weight for 'walls'"),
+        (["train", "poisson1d", "--optimizer", "adamm"], "did you mean 'adam'?"),
+        (["train", "poisson1d", "--steps", "0"], "steps=0"),
+        (["train", "poisson1d", "--device", "cuda:99"], "--device cuda:99: not usable here"),
+        (["train", "--resume", "nowhere"], "nowhere holds no run"),
+        (["train", "poisson1d", "--resume", "nowhere"], "leave the problem out"),
+        (["plot", "nowhere"], "nowhere holds no run"),
+        (["kernel", "poisson1d", "--points", "residual=-1"], "residual=-1"),
+    ],
+)
+def test_mistakes_get_a_message_and_status_2(capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = run(capsys, *arguments)
+    assert status == 2
+    assert message in err
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_holds_a_run_is_kept_unless_told(capsys, tmp_path):
+    arguments = ["train", "poisson1d", "--steps", 2, "-o", tmp_path / "run", *SMALL]
+    assert run(capsys, *arguments)[0] == 0
+    before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
+    status, _, err = run(capsys, *arguments)
+    assert status == 2
+    assert "--resume" in err
+    assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
+    assert run(capsys, *arguments, "--overwrite")[0] == 0
+
+
+def test_an_unwritable_folder_is_named(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, _, err = run(capsys, "train", "poisson1d", "--steps", 2, "-o", tmp_path / "file" / "run", *SMALL)
+    assert status == 2
+    assert "cannot write" in err
+    assert "choose another folder" in err
+
+
+def test_a_misspelt_derivative_names_what_is_known(capsys, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from pinntk import Box, Problem, residual\n"
+        "def problem():\n"
+        "    domain = Box(t=(0, 1), x=(0, 1))\n"
+        "    @residual(domain)\n"
+        "    def burgers(u, u_y):\n"
+        "        return u\n"
+        "    return Problem(domain, [burgers])\n"
+    )
+    status, _, err = run(capsys, "train", path)
+    assert status == 2
+    assert "burgers(u, u_y): unknown argument 'u_y'; coordinates are ('t', 'x'), fields are ('u',)" in err
+
+
+@pytest.mark.parametrize("command", [[], ["train"], ["kernel"], ["plot"], ["problems"]])
+def test_help_fits_80_columns(capsys, command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main([*command, "--help"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80

@@ -1,0 +1,232 @@
+import os
+import signal
+
+import pytest
+import torch
+
+import pinntk
+from pinntk.run import Run
+from pinntk.weighting import NTK, Fixed
+
+POINTS = {"boundary": 5, "residual": 12}
+
+
+def small(name="poisson1d", **settings):
+    problem = pinntk.load(name, **settings)
+    return problem, pinntk.nn.MLP(problem, width=8, depth=2, dtype=torch.float64)
+
+
+def train(out=None, *, steps=20, **settings):
+    problem, network = small()
+    settings = {"weighting": NTK(every=7), "points": POINTS, "lr": 1e-3, "progress": False, **settings}
+    return pinntk.train(problem, network, steps=steps, out=out, **settings)
+
+
+def same_parameters(a, b):
+    return all(torch.equal(p, q) for p, q in zip(a.network.parameters(), b.network.parameters(), strict=True))
+
+
+def test_loss_falls_and_everything_is_logged():
+    run = train(steps=300, lr=5e-3)
+    first, last = run.history[0], run.history[-1]
+    assert last["loss/poisson"] < 0.5 * first["loss/poisson"]
+    expected = {"step", "seconds", "learning_rate", "loss", "error", "drift"}
+    expected |= {f"{kind}/{name}" for kind in ("loss", "weight", "trace") for name in ("poisson", "ends")}
+    assert expected == set(last)
+    assert (first["step"], last["step"], run.step) == (0, 300, 300)
+    assert run.error == last["error"] == run.problem.error(run.network)
+    assert first["drift"] == 0 < last["drift"]
+    total = sum(last[f"weight/{name}"] * last[f"loss/{name}"] for name in POINTS_NAMES)
+    assert last["loss"] == pytest.approx(total)
+
+
+POINTS_NAMES = ("poisson", "ends")
+
+
+def test_weights_are_defined_before_the_first_step():
+    run = train(steps=1)
+    traces = {name: run.history[0][f"trace/{name}"] for name in POINTS_NAMES}
+    expected = NTK().rule(traces, {"poisson": 12, "ends": 5})
+    assert {name: run.history[0][f"weight/{name}"] for name in POINTS_NAMES} == pytest.approx(expected)
+
+
+def test_gradient_descent_takes_the_step_of_its_formula():
+    problem, network = small()
+    points = problem.sample(**POINTS, dtype=torch.float64)
+    start = [p.detach().clone() for p in network.parameters()]
+    errors = pinntk.errors(network, problem, points)
+    loss = 3 * errors["ends"].square().mean() + errors["poisson"].square().mean()
+    gradients = torch.autograd.grad(loss, list(network.parameters()))
+    settings = {"optimizer": "gradient-descent", "lr": 1e-4, "schedule": "constant", "progress": False}
+    pinntk.train(problem, network, steps=1, weighting=Fixed(ends=3), points=points, **settings)
+    for p, p0, g in zip(network.parameters(), start, gradients, strict=True):
+        assert torch.allclose(p, p0 - 1e-4 * g, rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"optimizer": "lbfgs", "lr": 0.5, "weighting": Fixed(ends=10)},
+        {"optimizer": "gradient-descent", "lr": 1e-6, "schedule": "constant"},
+        {"resample": 3, "weighting": NTK(every=4, momentum=0.5), "schedule": "exponential", "decay_every": 5},
+        {"sampling": "sobol", "optimizer": lambda parameters: torch.optim.AdamW(parameters, lr=1e-3), "lr": None},
+    ],
+)
+def test_a_resumed_run_equals_an_uninterrupted_one_to_the_last_bit(tmp_path, settings):
+    whole = train(tmp_path / "whole", **settings)
+    if "optimizer" in settings and callable(settings["optimizer"]):
+        settings["optimizer"].__class__.__repr__  # a factory is compared by its repr: it must be the same object
+    train(tmp_path / "parts", steps=8, **settings)
+    resumed = train(tmp_path / "parts", resume=True, **settings)
+    assert same_parameters(whole, resumed)
+    assert whole.weights == resumed.weights
+    a, b = ([{**row, "seconds": 0} for row in run.history if "error" in row and row["step"] >= 8] for run in (whole, resumed))
+    assert a == b
+
+
+def test_resume_from_the_middle_after_a_kill(tmp_path):
+    """A checkpoint that is older than the end: what came after it is trained again."""
+    whole = train(tmp_path / "whole", checkpoint_every=6)
+
+    class Killed(Exception):
+        pass
+
+    class Dying(NTK):
+        def update(self, weights, traces, counts):
+            if self.calls == 2:
+                raise Killed
+            self.calls += 1
+            return super().update(weights, traces, counts)
+
+    dying = Dying(every=7)
+    dying.calls = 0
+    with pytest.raises(Killed):
+        train(tmp_path / "cut", checkpoint_every=6, weighting=dying)
+    assert Run.load(tmp_path / "cut").step == 12
+    resumed = train(tmp_path / "cut", checkpoint_every=6, resume=True)
+    assert same_parameters(whole, resumed)
+    assert [row["step"] for row in resumed.history] == [row["step"] for row in whole.history]
+
+
+def test_ctrl_c_finishes_the_step_and_leaves_a_checkpoint(tmp_path):
+    class Interrupting(NTK):
+        def update(self, weights, traces, counts):
+            if weights is not None:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().update(weights, traces, counts)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(pinntk.Interrupted, match="stopped after step 8 of 20; resume it from"):
+        train(tmp_path / "run", weighting=Interrupting(every=7))
+    assert signal.getsignal(signal.SIGINT) is before
+    assert Run.load(tmp_path / "run").step == 8
+    assert same_parameters(train(tmp_path / "run", resume=True), train(tmp_path / "whole"))
+
+
+def test_a_non_finite_loss_names_step_condition_and_checkpoint(tmp_path):
+    settings = {"optimizer": "gradient-descent", "lr": 1e6, "schedule": "constant", "checkpoint_every": 1}
+    with pytest.raises(pinntk.NonFiniteLoss, match=r"step \d+: the loss of '(poisson|ends)'.*last good checkpoint is .*checkpoint.pt"):
+        train(tmp_path, steps=200, weighting=Fixed(), **settings)
+    good = Run.load(tmp_path)
+    assert all(torch.isfinite(p).all() for p in good.network.parameters())
+    with pytest.raises(pinntk.NonFiniteLoss, match="no checkpoint was written"):
+        train(steps=200, weighting=Fixed(), **settings)
+
+
+def test_the_run_folder_reads_back(tmp_path):
+    run = train(tmp_path / "run")
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["checkpoint.pt", "config.json", "kernel", "metrics.csv"]
+    again = Run.load(tmp_path / "run")
+    assert same_parameters(run, again)
+    assert again.history == run.history
+    assert again.weights == run.weights
+    assert sorted(again.snapshots) == sorted(run.snapshots) == list(range(0, 21, 2))
+    assert again.kernel_drift()[1].tolist() == run.kernel_drift()[1].tolist()
+    assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == len(run.history) + 1
+
+
+def test_a_network_of_ones_own_reads_back_when_passed(tmp_path):
+    problem = pinntk.load("poisson1d")
+
+    def own():
+        torch.manual_seed(0)
+        return torch.nn.Sequential(torch.nn.Linear(1, 5), torch.nn.Tanh(), torch.nn.Linear(5, 1))
+
+    run = pinntk.train(problem, own(), steps=3, points=POINTS, out=tmp_path, progress=False)
+    with pytest.raises(ValueError, match=r"pinntk cannot build; pass it: Run.load\(folder, network\)"):
+        Run.load(tmp_path)
+    assert same_parameters(run, Run.load(tmp_path, own()))
+
+
+def test_coefficients_train_and_are_kept(tmp_path):
+    problem, network = small("heat_inverse")
+    run = pinntk.train(problem, network, steps=30, lr=1e-2, out=tmp_path, progress=False)
+    value = problem.coefficients["kappa"].item()
+    assert value != 1.0
+    assert run.history[-1]["coefficient/kappa"] == value
+    assert Run.load(tmp_path).problem.coefficients["kappa"].item() == value
+
+
+def test_training_leaves_the_global_generator_alone():
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    train(steps=2)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_only_the_conditions_with_points_are_trained():
+    problem, network = small()
+    points = {"ends": problem.sample(**POINTS)["ends"]}
+    run = pinntk.train(problem, network, steps=2, points=points, weighting=NTK(), progress=False, snapshot_every=0)
+    assert "loss/poisson" not in run.history[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"steps": 0}, ValueError, "steps=0"),
+        ({"log_every": -1}, ValueError, "log_every=-1"),
+        ({"optimizer": "adamm"}, ValueError, "optimizer 'adamm' is unknown; did you mean 'adam'"),
+        ({"lr": -1.0}, ValueError, "Invalid learning rate"),
+        ({"schedule": "linear"}, ValueError, "schedule 'linear' is unknown"),
+        ({"sampling": "halton"}, ValueError, "sampling method 'halton' is unknown"),
+        ({"points": {"boundary": 0}}, ValueError, "boundary=0: the number of points"),
+        ({"points": {"bondary": 5}}, ValueError, "no condition 'bondary'"),
+        ({"weighting": Fixed(wall=2)}, ValueError, "weight for 'wall'"),
+        ({"resume": True}, ValueError, "resume=True needs out="),
+    ],
+)
+def test_bad_arguments(settings, error, message):
+    with pytest.raises(error, match=message):
+        train(**settings)
+
+
+def test_resume_refuses_what_does_not_fit(tmp_path):
+    folder = tmp_path / "run"
+    train(folder, steps=4)
+    with pytest.raises(FileExistsError, match="already holds a run; resume it, or name another folder"):
+        train(folder)
+    with pytest.raises(ValueError, match=r"trained with lr=0.001, now lr=0.5"):
+        train(folder, resume=True, lr=0.5)
+    problem, network = small(k=1)
+    with pytest.raises(ValueError, match=r"is of another problem \(parameters: \{'k': 4\} there, \{'k': 1\} here\)"):
+        pinntk.train(problem, network, steps=4, out=folder, resume=True, progress=False)
+    checkpoint = folder / "checkpoint.pt"
+    whole = checkpoint.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"", b"not a checkpoint"):
+        checkpoint.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"checkpoint.pt is no readable checkpoint"):
+            train(folder, resume=True)
+    checkpoint.unlink()
+    with pytest.raises(FileNotFoundError, match="nothing to resume"):
+        train(folder, resume=True)
+    with pytest.raises(FileNotFoundError, match="holds no run"):
+        Run.load(tmp_path / "elsewhere")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_training_on_cuda_equals_cpu():
+    runs = [train(device=device) for device in ("cpu", "cuda")]
+    assert runs[0].error == pytest.approx(runs[1].error, rel=1e-6)
