@@ -80,7 +80,7 @@ def _add_train(commands: Any) -> None:
         "kernel snapshots and figures.",
         epilog="examples:\n"
         "  pinntk train poisson1d --weighting ntk\n"
-        "  pinntk train wave1d --set c=2 --weighting ntk --steps 20000 --schedule exponential\n"
+        "  pinntk train wave1d --set c=2 --weighting ntk --steps 20000\n"
         "  pinntk train my_pde.py --weights boundary=100 -o runs/mine\n"
         "  pinntk train --resume runs/mine --steps 40000",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -141,9 +141,10 @@ def to_network(network: nn.Module, points: Points) -> dict[str, Tensor]:
 
 def groups(problem: Problem, points: Points) -> list[list[str]]:
     """Names of conditions that share one tensor of points, and so one pass of the network."""
-    by_tensor: dict[tuple[int, bool], list[str]] = {}
+    by_tensor: dict[tuple, list[str]] = {}
     for name, rows in points.items():
-        by_tensor.setdefault((id(rows), problem[name].kind == "periodic"), []).append(name)
+        region = problem[name].region  # a pair of faces moves its points; those of another pair move elsewhere
+        by_tensor.setdefault((id(rows), region if isinstance(region, PeriodicPair) else None), []).append(name)
     return list(by_tensor.values())
 
 
@@ -282,13 +283,13 @@ def check_network(network: nn.Module, problem: Problem, points: Points) -> None:
 
 def _check_independence(network: nn.Module, problem: Problem, probe: Points) -> None:
     """The error at a point must not change when another point leaves the batch."""
-    pairs = errors(network, problem, probe)
-    alone = errors(network, problem, {name: rows[:1] for name, rows in probe.items()})
-    for name, both in pairs.items():
-        scale = both.abs().max() + alone[name].abs().max() + 1
-        tolerance = torch.finfo(both.dtype).eps ** 0.5 * scale
-        if (both[:1] - alone[name]).abs().max() > tolerance:
-            raise DependentPoints(
-                f"condition {name!r}: the error at a point changes when another point leaves the batch. The network or "
-                "the operator mixes points (a mean over the batch, say); write it point by point"
-            )
+    together = errors(network, problem, probe)
+    for end in (slice(None, 1), slice(-1, None)):  # either may be the one that looks at the other, as in a cumulative sum
+        alone = errors(network, problem, {name: rows[end] for name, rows in probe.items()})
+        for name, both in together.items():
+            scale = both.abs().max() + alone[name].abs().max() + 1
+            if (both[end] - alone[name]).abs().max() > torch.finfo(both.dtype).eps ** 0.5 * scale:
+                raise DependentPoints(
+                    f"condition {name!r}: the error at a point changes when another point leaves the batch. The network or "
+                    "the operator mixes points (a mean over the batch, say); write it point by point"
+                )

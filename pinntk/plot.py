@@ -64,10 +64,13 @@ def solution(problem: Problem, network: nn.Module) -> Figure:
         grid = problem.domain.low + s * (problem.domain.high - problem.domain.low)
         truth = problem.exact_array(grid) if problem.exact is not None else None
         across, label = s[:, 0], "position along the diagonal of the domain"
-    return _curves(problem, across, label, problem.predict(network, grid), truth)
+    return _curves(problem, network, across, label, grid, truth)
 
 
-def _curves(problem: Problem, x: np.ndarray, label: str, predicted: np.ndarray, truth: np.ndarray | None) -> Figure:
+def _curves(
+    problem: Problem, network: nn.Module, x: np.ndarray, label: str, grid: np.ndarray, truth: np.ndarray | None
+) -> Figure:
+    predicted = problem.predict(network, grid)
     rows = 1 if truth is None else 2
     figure = Figure(figsize=(4.6 * len(problem.fields) + 0.8, 2.4 * rows + 0.6), layout="constrained")
     axes = figure.subplots(rows, len(problem.fields), squeeze=False, sharex=True)
@@ -81,7 +84,7 @@ def _curves(problem: Problem, x: np.ndarray, label: str, predicted: np.ndarray, 
         axes[-1, i].set_xlabel(label)
         axes[0, i].legend(frameon=False)
     _tidy(axes)
-    figure.suptitle(_title(problem, predicted, truth))
+    figure.suptitle(_title(problem, network))
     return figure
 
 
@@ -109,15 +112,13 @@ def _maps(problem: Problem, network: nn.Module) -> Figure:
             image = ax.pcolormesh(*axes_values, values.reshape(shape).T, shading="auto", rasterized=True, **style)
             figure.colorbar(image, ax=ax)
             ax.set(title=title, xlabel=problem.coordinates[0], ylabel=problem.coordinates[1])
-    figure.suptitle(_title(problem, predicted, truth))
+    figure.suptitle(_title(problem, network))
     return figure
 
 
-def _title(problem: Problem, predicted: np.ndarray, truth: np.ndarray | None) -> str:
+def _title(problem: Problem, network: nn.Module) -> str:
     title = problem.name + (f" ({problem.settings()})" if problem.parameters else "")
-    if truth is None:
-        return title
-    return f"{title}: relative L2 error {np.linalg.norm(predicted - truth) / np.linalg.norm(truth):.2e}"
+    return f"{title}: relative L2 error {problem.error(network):.2e}" if problem.has_solution else title
 
 
 # Training.

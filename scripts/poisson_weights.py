@@ -86,7 +86,7 @@ def main(argv: list[str] | None = None) -> dict:
         weighted.append(trained(pinntk.weighting.NTK(every=100), seed, steps))
         a, b = plain[-1].error, weighted[-1].error
         last = weighted[-1].weights["ends"]
-        print(f"{seed:>4} {trace_ratio(plain[-1]):>18.1f} {a:>11.3e} {b:>12.3e} {a / b:>7.1f} {last:>13.1f}")
+        print(f"{seed:>4} {trace_ratio(plain[-1]):>18.1f} {a:>11.3e} {b:>12.3e} {a / b:>7.1f} {last:>13.1f}", flush=True)
     medians = [float(np.median([run.error for run in runs])) for runs in (plain, weighted)]
     result = {
         "steps": steps,

@@ -31,7 +31,8 @@ def test_the_ntk_parametrisation_is_the_papers_formula():
 
 
 @pytest.mark.parametrize(
-    ("initialization", "deviation", "bias"), [("xavier", sqrt(2 / 1100), 0), ("normal", sqrt(1 / 1000), 1), ("lecun", sqrt(1 / 1000), 0)]
+    ("initialization", "deviation", "bias"),
+    [("xavier", sqrt(2 / 1100), 0), ("normal", sqrt(1 / 1000), 1), ("lecun", sqrt(1 / 1000), 0)],
 )
 def test_initialisations_have_the_stated_spread(initialization, deviation, bias):
     network = pinntk.nn.MLP(inputs=1000, outputs=1, width=100, depth=1, initialization=initialization)

@@ -26,7 +26,7 @@ class Exact(torch.nn.Module):
 
 
 def test_the_registry_holds_the_problems_of_the_first_release():
-    names = "allen_cahn burgers heat_inverse helmholtz2d kovasznay poisson1d poisson_nd wave1d".split()
+    names = ["allen_cahn", "burgers", "heat_inverse", "helmholtz2d", "kovasznay", "poisson1d", "poisson_nd", "wave1d"]
     assert set(names) <= set(pinntk.available())
 
 

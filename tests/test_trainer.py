@@ -75,8 +75,6 @@ def test_gradient_descent_takes_the_step_of_its_formula():
 )
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_last_bit(tmp_path, settings):
     whole = train(tmp_path / "whole", **settings)
-    if "optimizer" in settings and callable(settings["optimizer"]):
-        settings["optimizer"].__class__.__repr__  # a factory is compared by its repr: it must be the same object
     train(tmp_path / "parts", steps=8, **settings)
     resumed = train(tmp_path / "parts", resume=True, **settings)
     assert same_parameters(whole, resumed)
@@ -126,7 +124,9 @@ def test_ctrl_c_finishes_the_step_and_leaves_a_checkpoint(tmp_path):
 
 def test_a_non_finite_loss_names_step_condition_and_checkpoint(tmp_path):
     settings = {"optimizer": "gradient-descent", "lr": 1e6, "schedule": "constant", "checkpoint_every": 1}
-    with pytest.raises(pinntk.NonFiniteLoss, match=r"step \d+: the loss of '(poisson|ends)'.*last good checkpoint is .*checkpoint.pt"):
+    with pytest.raises(
+        pinntk.NonFiniteLoss, match=r"step \d+: the loss of '(poisson|ends)'.*last good checkpoint is .*checkpoint.pt"
+    ):
         train(tmp_path, steps=200, weighting=Fixed(), **settings)
     good = Run.load(tmp_path)
     assert all(torch.isfinite(p).all() for p in good.network.parameters())
@@ -136,7 +136,12 @@ def test_a_non_finite_loss_names_step_condition_and_checkpoint(tmp_path):
 
 def test_the_run_folder_reads_back(tmp_path):
     run = train(tmp_path / "run")
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["checkpoint.pt", "config.json", "kernel", "metrics.csv"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "checkpoint.pt",
+        "config.json",
+        "kernel",
+        "metrics.csv",
+    ]
     again = Run.load(tmp_path / "run")
     assert same_parameters(run, again)
     assert again.history == run.history

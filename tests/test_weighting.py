@@ -56,7 +56,8 @@ def test_fixed_weights_by_name_and_kind():
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"), [({"every": 0}, "every=0"), ({"momentum": 1}, "momentum=1"), ({"normalization": "x"}, "normalization='x'")]
+    ("settings", "message"),
+    [({"every": 0}, "every=0"), ({"momentum": 1}, "momentum=1"), ({"normalization": "x"}, "normalization='x'")],
 )
 def test_bad_settings(settings, message):
     with pytest.raises(ValueError, match=message):

@@ -93,7 +93,7 @@ class KernelBlocks:
             raise ValueError(f"weights for {sorted(missing)} are missing; give one for each of {self.names}")
         parts = [np.full(n, np.sqrt(2 * weights[name] / n)) for name, n in zip(self.names, self.sizes, strict=True)]
         root = torch.as_tensor(np.concatenate(parts)).to(self.values)
-        return root[:, None] * self.values * root
+        return self.values * (root[:, None] * root)
 
     def eigvalsh(self, weights: Mapping[str, float] | None = None) -> Tensor:
         """Eigenvalues of K, or of D^1/2 K D^1/2 if weights are given, ascending, (n,), float64. See `floor`."""
@@ -125,7 +125,12 @@ class KernelBlocks:
     def load(cls, path: str | os.PathLike) -> KernelBlocks:
         """Reads what `save` wrote. Raises ValueError for a file that is none, FileNotFoundError for none at all."""
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            archive = np.load(path, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("it is a single array")
+            with archive:
+                if archive["matrix"].shape != (archive["sizes"].sum(),) * 2:
+                    raise ValueError("its sizes do not fit its matrix")
                 points = {key[len("points/") :]: torch.from_numpy(archive[key]) for key in archive if key.startswith("points/")}
                 return cls(
                     torch.from_numpy(archive["matrix"]),

@@ -33,10 +33,12 @@ class Outer:
     def size(self) -> int:
         return self.A.shape[2] * self.B.shape[2]
 
-    def rows(self, start: int = 0, stop: int | None = None) -> Tensor:
-        """Columns of J for outputs start to stop, (n, (stop - start) in): all of them in the weight's order by default."""
-        B = self.B[:, :, start:stop]
-        left, right = (self.A, B) if self.transposed else (B, self.A)
+    def rows(self, start: int = 0, stop: int | None = None, dtype: torch.dtype = torch.float64) -> Tensor:
+        """Columns of J for outputs start to stop, (n, (stop - start) in): all of them in the weight's order by default.
+
+        Summed in `dtype`: rounded to float32 first, K = J J^T of a float32 network would lose its zero eigenvalues."""
+        A, B = self.A.to(dtype), self.B[:, :, start:stop].to(dtype)
+        left, right = (A, B) if self.transposed else (B, A)
         return torch.einsum("sna,snb->nab", left, right).flatten(1)
 
 
@@ -58,9 +60,9 @@ class Factors:
         """Whether e depends on that parameter."""
         return name in self.rows or name in self.outers
 
-    def explicit(self, name: str) -> Tensor:
+    def explicit(self, name: str, dtype: torch.dtype = torch.float64) -> Tensor:
         """The columns of J for one parameter, (n, size)."""
-        return self.rows[name] if name in self.rows else self.outers[name].rows()
+        return self.rows[name].to(dtype) if name in self.rows else self.outers[name].rows(dtype=dtype)
 
     @property
     def device(self) -> torch.device:
@@ -71,7 +73,7 @@ class Factors:
         """J, (n, p)."""
         zero = torch.zeros(self.n, 1, dtype=dtype, device=self.device)
         columns = (
-            self.explicit(name).to(dtype) if self.has(name) else zero.expand(self.n, size) for name, size in self.sizes.items()
+            self.explicit(name, dtype) if self.has(name) else zero.expand(self.n, size) for name, size in self.sizes.items()
         )
         return torch.cat(list(columns), 1)
 
@@ -173,7 +175,7 @@ class _Collector:
             if id(use.weight) in self.names:
                 self.outers.setdefault(self.names[id(use.weight)], []).append(outer)
             else:
-                self._add_rows(use.weight, outer.rows())
+                self._add_rows(use.weight, outer.rows(dtype=outer.A.dtype))
         if use.bias is not None:  # the value component only: one use a point, or several along extra dimensions
             values = B[: len(B) // len(own)]
             self._add_rows(use.bias, values.sum(0))
@@ -197,7 +199,8 @@ class _Collector:
         for name, uses in self.outers.items():
             if name in rows or len({use.transposed for use in uses}) > 1:
                 for use in uses:
-                    rows[name] = rows[name] + use.rows() if name in rows else use.rows()
+                    explicit = use.rows(dtype=use.A.dtype)
+                    rows[name] = rows[name] + explicit if name in rows else explicit
             else:
                 A, B = torch.cat([use.A for use in uses]), torch.cat([use.B for use in uses])
                 outers[name] = Outer(A, B, uses[0].transposed)

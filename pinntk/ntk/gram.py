@@ -24,9 +24,8 @@ def gram(left: Factors, right: Factors, dtype: torch.dtype = torch.float64) -> T
     symmetric = left is right
     K = torch.zeros(left.n, right.n, dtype=dtype, device=left.device)
     structured = [name for name in left.sizes if _structured(left, right, name)]
-    for x, y in _explicit_columns(left, right, [name for name in left.sizes if name not in structured]):
-        x = x.to(dtype)
-        _add_product(K, x, x if symmetric else y.to(dtype), symmetric)
+    for x, y in _explicit_columns(left, right, [name for name in left.sizes if name not in structured], dtype):
+        _add_product(K, x, y, symmetric)
     for name in structured:
         _add_structured(K, left.outers[name], right.outers[name], symmetric)
     if symmetric:
@@ -44,7 +43,7 @@ def _structured(left: Factors, right: Factors, name: str) -> bool:
     return pairs * (width_in + width_out + ELEMENTWISE_COST) < width_in * width_out
 
 
-def _explicit_columns(left: Factors, right: Factors, names: list[str]) -> Iterator[tuple[Tensor, Tensor]]:
+def _explicit_columns(left: Factors, right: Factors, names: list[str], dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
     """Matching columns of both Jacobians: all narrow ones joined, a wide one in chunks."""
     most = max(1, CHUNK_ENTRIES // (left.n + right.n))
     narrow: list[tuple[Tensor, Tensor]] = []
@@ -52,7 +51,7 @@ def _explicit_columns(left: Factors, right: Factors, names: list[str]) -> Iterat
     for name in names:
         if not (left.has(name) and right.has(name)):
             continue
-        for pair in _columns(left, right, name, most):
+        for pair in _columns(left, right, name, most, dtype):
             narrow.append(pair)
             gathered += pair[0].shape[1]
             if gathered >= most:
@@ -62,16 +61,17 @@ def _explicit_columns(left: Factors, right: Factors, names: list[str]) -> Iterat
         yield _join(narrow)
 
 
-def _columns(left: Factors, right: Factors, name: str, most: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _columns(left: Factors, right: Factors, name: str, most: int, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
     a, b = left.outers.get(name), right.outers.get(name)
     if a is None or b is None or a.transposed != b.transposed:
-        yield left.explicit(name), right.explicit(name)
+        x = left.explicit(name, dtype)
+        yield x, x if left is right else right.explicit(name, dtype)
         return
     outputs, width = a.B.shape[2], a.A.shape[2]
     step = max(1, most // width)
     for start in range(0, outputs, step):
-        x = a.rows(start, start + step)
-        yield x, x if left is right else b.rows(start, start + step)
+        x = a.rows(start, start + step, dtype)
+        yield x, x if left is right else b.rows(start, start + step, dtype)
 
 
 def _join(pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

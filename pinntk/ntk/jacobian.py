@@ -66,12 +66,13 @@ def vmap_rows(
     network: nn.Module, problem: Problem, name: str, rows: Tensor, parameters: Mapping[str, Tensor], chunk: int = 64
 ) -> dict[str, Tensor]:
     """{parameter: (n, size)} for one condition by torch.func.vmap(grad)."""
-    frozen = {key: p for key, p in network.named_parameters() if key not in parameters}
+    own = dict(network.named_parameters())
+    frozen = {key: p for key, p in own.items() if key not in parameters}
     state = {**frozen, **dict(network.named_buffers())}
     trained = {key: p.detach() for key, p in parameters.items()}
 
     def error(trained: dict[str, Tensor], row: Tensor) -> Tensor:
-        weights = {key: p for key, p in trained.items() if not key.startswith("coefficients.")}
+        weights = {key: p for key, p in trained.items() if key in own}
 
         def call(x: Tensor) -> Tensor:
             return functional_call(network, {**state, **weights}, (x,))
@@ -88,7 +89,7 @@ def vmap_rows(
         return found[name].squeeze(0)
 
     gradients = vmap(grad(error), (None, 0), chunk_size=chunk)(trained, rows)
-    return {key: value.flatten(1) for key, value in gradients.items()}
+    return {key: value.reshape(len(rows), -1) for key, value in gradients.items()}
 
 
 def _rows_one_by_one(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -43,11 +44,12 @@ class Jet:
     True
     """
 
-    __slots__ = ("basis", "data", "tape")
+    __slots__ = ("basis", "data", "tape", "viewed")
     __array_ufunc__ = None  # numpy_array * jet comes to Jet.__rmul__, not to an object array
 
     def __init__(self, basis: Basis, data: Tensor, tape: Any = None):
         self.basis, self.data, self.tape = basis, data, tape
+        self.viewed = False  # whether another jet may be a view of these data, or these data one of another's
 
     @classmethod
     def seed(cls, basis: Basis, points: Tensor, tape: Any = None) -> Jet:
@@ -61,6 +63,12 @@ class Jet:
 
     def like(self, data: Tensor) -> Jet:
         return Jet(self.basis, data, self.tape)
+
+    def view_like(self, data: Tensor) -> Jet:
+        """As `like`, for data that may share memory with these."""
+        jet = self.like(data)
+        jet.viewed = self.viewed = True
+        return jet
 
     @property
     def value(self) -> Tensor:
@@ -86,7 +94,7 @@ class Jet:
         handler = RULES.get(func)
         if handler is None:
             raise UnsupportedOperation(_name(func))
-        return handler(*args, **kwargs)
+        return _apply(handler, _name(func), *args, **kwargs)
 
     # What a forward pass asks of its input.
 
@@ -147,9 +155,15 @@ class Jet:
         handler = RULES.get(getattr(Tensor, name))
         if handler is None:
             raise UnsupportedOperation(f"Tensor.{name}")
-        return partial(handler, self)
+        return partial(_apply, handler, f"Tensor.{name}", self)
 
-    # An augmented assignment (x += 1) rebinds the name and is not in place.
+    def changed(self, result: Jet, operation: str) -> Jet:
+        """Takes over the result of an in-place operation, as every name of this jet will see. Refused once a view of
+        these data exists, which torch would change too."""
+        if self.viewed:
+            raise UnsupportedOperation(operation, _IN_PLACE)
+        self.data = result.data
+        return self
 
     def __getitem__(self, index: Any) -> Jet:
         return RULES[Tensor.__getitem__](self, index)
@@ -200,6 +214,35 @@ class Jet:
     def __rmatmul__(self, other: Any) -> Jet:
         return RULES[torch.matmul](other, self)
 
+    def __iadd__(self, other: Any) -> Jet:
+        return self.changed(self + other, "x += y")
+
+    def __isub__(self, other: Any) -> Jet:
+        return self.changed(self - other, "x -= y")
+
+    def __imul__(self, other: Any) -> Jet:
+        return self.changed(self * other, "x *= y")
+
+    def __itruediv__(self, other: Any) -> Jet:
+        return self.changed(self / other, "x /= y")
+
+    def __ipow__(self, other: Any) -> Jet:
+        return self.changed(self**other, "x **= y")
+
+    def __mod__(self, other: Any) -> Jet:
+        raise UnsupportedOperation("x % y")
+
+    def __floordiv__(self, other: Any) -> Jet:
+        raise UnsupportedOperation("x // y")
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: Any) -> Tensor:
+        return self.value == _value(other)
+
+    def __ne__(self, other: Any) -> Tensor:
+        return self.value != _value(other)
+
     def __lt__(self, other: Any) -> Tensor:
         return self.value < _value(other)
 
@@ -216,6 +259,25 @@ class Jet:
 _IN_PLACE = "changes a tensor in place, which the Taylor engine cannot follow (write y = f(x) instead)"
 
 
+def _apply(handler: Callable, name: str, *args: Any, **kwargs: Any) -> Any:
+    """Calls a rule with torch's spellings of its arguments."""
+    in_place = kwargs.pop("inplace", False)
+    for spelling, ours in (("axis", "dim"), ("ord", "p")):
+        if spelling in kwargs:
+            kwargs[ours] = kwargs.pop(spelling)
+    try:
+        result = handler(*args, **kwargs)
+    except UnsupportedOperation:
+        raise
+    except TypeError:
+        try:
+            inspect.signature(handler).bind(*args, **kwargs)
+        except TypeError as error:
+            raise UnsupportedOperation(name, f"has no Taylor rule for these arguments ({error})") from None
+        raise
+    return args[0].changed(result, f"{name}(inplace=True)") if in_place else result
+
+
 def _value(other: Any) -> Any:
     return other.value if isinstance(other, Jet) else other
 
@@ -223,6 +285,7 @@ def _value(other: Any) -> Any:
 def _name(func: Callable) -> str:
     """torch.fft.fft or Tensor.cumsum, as the user wrote it."""
     qualified = getattr(func, "__qualname__", None) or getattr(func, "__name__", repr(func))
+    qualified = qualified.replace("_VariableFunctionsClass.", "torch.")
     if "." in qualified:
         return qualified.replace("TensorBase", "Tensor").replace("_TensorBase", "Tensor")
     module = getattr(func, "__module__", None) or "torch"

@@ -16,7 +16,7 @@ from pinntk.taylor.shapes import feature_dim
 
 
 @rule("silu")
-def silu(x: Jet, inplace: bool = False) -> Jet:
+def silu(x: Jet) -> Jet:
     return compose(x, series.silu)
 
 
@@ -33,27 +33,27 @@ def softplus(x: Jet, beta: float = 1.0, threshold: float = 20.0) -> Jet:
 
 
 @rule("leaky_relu")
-def leaky_relu(x: Jet, negative_slope: float = 0.01, inplace: bool = False) -> Jet:
+def leaky_relu(x: Jet, negative_slope: float = 0.01) -> Jet:
     return compose(x, series.leaky_relu(negative_slope))
 
 
 @rule("elu")
-def elu(x: Jet, alpha: float = 1.0, inplace: bool = False) -> Jet:
+def elu(x: Jet, alpha: float = 1.0) -> Jet:
     return compose(x, series.elu(alpha))
 
 
 @rule("selu")
-def selu(x: Jet, inplace: bool = False) -> Jet:
+def selu(x: Jet) -> Jet:
     return compose(x, series.elu(1.6732632423543772848170429916717, 1.0507009873554804934193349852946))
 
 
 @rule("celu")
-def celu(x: Jet, alpha: float = 1.0, inplace: bool = False) -> Jet:
+def celu(x: Jet, alpha: float = 1.0) -> Jet:
     return alpha * compose(x / alpha, series.elu())
 
 
 @rule("mish")
-def mish(x: Jet, inplace: bool = False) -> Jet:
+def mish(x: Jet) -> Jet:
     return x * torch.tanh(F.softplus(x))
 
 
@@ -73,17 +73,19 @@ def tanhshrink(x: Jet) -> Jet:
 
 
 @rule("hardtanh")
-def hardtanh(x: Jet, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Jet:
-    return compose(x, series.clamp(min_val, max_val))
+def hardtanh(x: Jet, min_val: float = -1.0, max_val: float = 1.0) -> Jet:
+    return compose(x, series.hardtanh(min_val, max_val))
 
 
 @rule("relu6")
-def relu6(x: Jet, inplace: bool = False) -> Jet:
-    return compose(x, series.clamp(0.0, 6.0))
+def relu6(x: Jet) -> Jet:
+    return compose(x, series.hardtanh(0.0, 6.0))
 
 
 @rule("prelu")
 def prelu(x: Jet, weight: Tensor) -> Jet:
+    if x.ndim > 2:
+        weight = weight.reshape(-1, *(1,) * (x.ndim - 2))  # torch's channels are dimension 1
     return compose(x, series.relu) - weight * compose(-x, series.relu)
 
 
@@ -123,11 +125,11 @@ def batch_norm(
 
 
 @rule("dropout")
-def dropout(x: Jet, p: float = 0.5, training: bool = True, inplace: bool = False) -> Jet:
+def dropout(x: Jet, p: float = 0.5, training: bool = True) -> Jet:
     if training and p > 0:
         raise DependentPoints("dropout makes the error random; call network.eval() or remove it")
     return x
 
 
 for _name in ("alpha_dropout", "feature_alpha_dropout", "dropout1d"):
-    RULES[getattr(F, _name)] = lambda x, p=0.5, training=False, inplace=False: dropout(x, p, training)
+    RULES[getattr(F, _name)] = lambda x, p=0.5, training=False: dropout(x, p, training)

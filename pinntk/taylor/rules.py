@@ -100,7 +100,7 @@ def neg(x: Jet) -> Jet:
 
 
 @rule("relu")
-def relu(x: Jet, inplace: bool = False) -> Jet:
+def relu(x: Jet) -> Jet:
     return compose(x, series.relu)
 
 
@@ -115,8 +115,10 @@ def clamp(x: Jet, min: float | None = None, max: float | None = None) -> Jet:
 def constant(x: Jet, t: Any) -> Any:
     """`t`, made to meet the jet x in an elementwise operation: checked not to broadcast across points, on x's
     device, and recorded by the tape where it is trained."""
+    if not hasattr(t, "__array__"):  # a Python number
+        return t
     if not isinstance(t, Tensor):
-        return torch.as_tensor(t, dtype=x.dtype, device=x.device) if hasattr(t, "__array__") else t
+        t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
     check_alignment(x, t.shape)
     if x.tape is not None and t.requires_grad:
         return x.tape.per_point(t, x.shape[0], x.ndim)
@@ -126,7 +128,7 @@ def constant(x: Jet, t: Any) -> Any:
 def check_alignment(x: Jet, shape: torch.Size) -> None:
     """Raises DependentPoints if (n, ...) values x and values of `shape` would broadcast across points."""
     n = x.shape[0]
-    if len(shape) > x.ndim or (len(shape) == x.ndim and shape[0] not in (1, n)) or (x.ndim == 1 < len(shape)):
+    if len(shape) > x.ndim or (len(shape) == x.ndim and shape[0] not in (1, n)):
         raise DependentPoints(
             f"shapes {tuple(x.shape)} and {tuple(shape)} would broadcast across the {n} points; "
             "give both the same number of dimensions, points first"
@@ -199,6 +201,10 @@ def div(x: Any, y: Any, *, rounding_mode: str | None = None) -> Jet:
 
 @rule("pow")
 def power(x: Any, exponent: Any) -> Jet:
+    if hasattr(exponent, "__array__") and not isinstance(exponent, Tensor):
+        exponent = torch.as_tensor(exponent)
+    if isinstance(exponent, Tensor) and exponent.numel() == 1 and not exponent.requires_grad:
+        exponent = exponent.item()  # a number: through logarithms it would be NaN at x <= 0
     if isinstance(x, Jet) and isinstance(exponent, (int, float)):
         return x if exponent == 1 else compose(x, series.power(exponent))
     if isinstance(x, Jet):
@@ -231,6 +237,12 @@ def lerp(start: Any, end: Any, weight: Any) -> Jet:
 def linear(x: Jet, weight: Tensor, bias: Tensor | None = None) -> Jet:
     if not isinstance(x, Jet) or isinstance(weight, Jet):
         raise UnsupportedOperation("torch.nn.functional.linear with a weight that depends on the input")
+    if x.ndim < 2:
+        raise DependentPoints("linear on values of shape (n,) takes the points for features; unsqueeze(-1) first")
+    if weight.ndim == 1:
+        product = linear(x, weight.unsqueeze(0))
+        product = product.like(product.data.squeeze(-1))
+        return product if bias is None else add(product, bias)
     if x.tape is not None:
         return x.like(x.tape.linear(x.data, weight, bias))
     data = F.linear(x.data, weight)

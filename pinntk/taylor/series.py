@@ -115,9 +115,10 @@ def power(exponent: float) -> Series:
         return [comb(n, k) * x ** (n - k) if k <= n else torch.zeros_like(x) for k in range(order + 1)]
 
     def general(x: Tensor, order: int) -> list[Tensor]:
-        c = [x**exponent]
+        c, factor = [x**exponent], 1.0
         for k in range(1, order + 1):
-            c.append(c[-1] * (exponent - k + 1) / (k * x))
+            factor *= (exponent - k + 1) / k
+            c.append(factor * x ** (exponent - k))
         return c
 
     return polynomial if exponent >= 0 and float(exponent).is_integer() else general
@@ -199,8 +200,12 @@ absolute = piecewise_linear(torch.abs, torch.sign)
 def leaky_relu(negative_slope: float = 0.01) -> Series:
     return piecewise_linear(
         lambda x: F.leaky_relu(x, negative_slope),
-        lambda x: torch.where(x > 0, 1.0, negative_slope),
+        lambda x: torch.where(x > 0, torch.ones_like(x), negative_slope),
     )
+
+
+def hardtanh(low: float, high: float) -> Series:
+    return piecewise_linear(lambda x: torch.clamp(x, low, high), lambda x: (x > low) & (x < high))
 
 
 def clamp(low: float | None, high: float | None) -> Series:

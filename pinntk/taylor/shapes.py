@@ -32,7 +32,7 @@ def _reshaped(x: Jet, shape: tuple[int, ...], operation: str) -> Jet:
     shape = tuple(torch.empty(x.shape, device="meta").reshape(shape).shape)  # resolves -1
     if shape[:1] != (n,):
         raise UnsupportedOperation(operation, f"to {shape} moves the points away from dimension 0 and has no Taylor rule")
-    return x.like(x.data.reshape(x.basis.size, *shape))
+    return x.view_like(x.data.reshape(x.basis.size, *shape))
 
 
 def _sizes(sizes: tuple) -> tuple[int, ...]:
@@ -52,26 +52,26 @@ def flatten(x: Jet, start_dim: int = 0, end_dim: int = -1) -> Jet:
 
 @rule("unflatten")
 def unflatten(x: Jet, dim: int, sizes: Any) -> Jet:
-    return x.like(x.data.unflatten(feature_dim(x, dim, "unflatten"), sizes))
+    return x.view_like(x.data.unflatten(feature_dim(x, dim, "unflatten"), sizes))
 
 
 @rule("unsqueeze")
 def unsqueeze(x: Jet, dim: int) -> Jet:
-    return x.like(x.data.unsqueeze(feature_dim(x, dim, "unsqueeze", extra=1)))
+    return x.view_like(x.data.unsqueeze(feature_dim(x, dim, "unsqueeze", extra=1)))
 
 
 @rule("squeeze")
 def squeeze(x: Jet, dim: int | None = None) -> Jet:
     if dim is None:
         return _reshaped(x, (x.shape[0], *(size for size in x.shape[1:] if size != 1)), "squeeze")
-    return x.like(x.data.squeeze(feature_dim(x, dim, "squeeze")))
+    return x.view_like(x.data.squeeze(feature_dim(x, dim, "squeeze")))
 
 
 @rule("transpose", "swapaxes")
 def transpose(x: Jet, dim0: int, dim1: int) -> Jet:
     if dim0 % x.ndim == 0 or dim1 % x.ndim == 0:
         raise UnsupportedOperation("transpose", "moves the points away from dimension 0 and has no Taylor rule")
-    return x.like(x.data.transpose(dim0 % x.ndim + 1, dim1 % x.ndim + 1))
+    return x.view_like(x.data.transpose(dim0 % x.ndim + 1, dim1 % x.ndim + 1))
 
 
 @rule("permute")
@@ -79,7 +79,7 @@ def permute(x: Jet, *dims: Any) -> Jet:
     dims = tuple(d % x.ndim for d in _sizes(dims))
     if dims[0] != 0:
         raise UnsupportedOperation("permute", "moves the points away from dimension 0 and has no Taylor rule")
-    return x.like(x.data.permute(0, *(d + 1 for d in dims)))
+    return x.view_like(x.data.permute(0, *(d + 1 for d in dims)))
 
 
 @rule("expand")
@@ -87,7 +87,9 @@ def expand(x: Jet, *sizes: Any) -> Jet:
     sizes = _sizes(sizes)
     if len(sizes) != x.ndim:
         raise UnsupportedOperation("expand to more dimensions")
-    return x.like(x.data.expand(x.basis.size, *sizes))
+    if sizes[0] not in (-1, x.shape[0]):
+        raise DependentPoints("expand along dimension 0 would repeat the points")
+    return x.view_like(x.data.expand(x.basis.size, *sizes))
 
 
 @rule("expand_as")
@@ -135,27 +137,27 @@ RULES[torch.linalg.norm] = RULES[torch.linalg.vector_norm] = norm
 
 @rule("unbind")
 def unbind(x: Jet, dim: int = 0) -> tuple[Jet, ...]:
-    return tuple(x.like(part) for part in x.data.unbind(feature_dim(x, dim, "unbind")))
+    return tuple(x.view_like(part) for part in x.data.unbind(feature_dim(x, dim, "unbind")))
 
 
 @rule("split", "split_with_sizes")
 def split(x: Jet, sizes: Any, dim: int = 0) -> tuple[Jet, ...]:
-    return tuple(x.like(part) for part in x.data.split(sizes, feature_dim(x, dim, "split")))
+    return tuple(x.view_like(part) for part in x.data.split(sizes, feature_dim(x, dim, "split")))
 
 
 @rule("chunk")
 def chunk(x: Jet, chunks: int, dim: int = 0) -> tuple[Jet, ...]:
-    return tuple(x.like(part) for part in x.data.chunk(chunks, feature_dim(x, dim, "chunk")))
+    return tuple(x.view_like(part) for part in x.data.chunk(chunks, feature_dim(x, dim, "chunk")))
 
 
 @rule("narrow")
 def narrow(x: Jet, dim: int, start: int, length: int) -> Jet:
-    return x.like(x.data.narrow(feature_dim(x, dim, "narrow"), start, length))
+    return x.view_like(x.data.narrow(feature_dim(x, dim, "narrow"), start, length))
 
 
 @rule("select")
 def select(x: Jet, dim: int, index: int) -> Jet:
-    return x.like(x.data.select(feature_dim(x, dim, "select"), index))
+    return x.view_like(x.data.select(feature_dim(x, dim, "select"), index))
 
 
 @rule("index_select")
@@ -177,7 +179,7 @@ def _getitem(x: Jet, index: Any) -> Jet:
     keeps_points = index and (index[0] == slice(None) if isinstance(index[0], slice) else index[0] is Ellipsis)
     if not keeps_points or (index[0] is Ellipsis and taken >= x.ndim):
         raise DependentPoints(f"x[{', '.join(map(repr, index))}] selects points; keep them all: x[:, ...]")
-    return x.like(x.data[(slice(None), *index)])
+    return x.view_like(x.data[(slice(None), *index)])
 
 
 def _joined(jets: Any, operation: str, dim: int, extra: int) -> tuple[Jet, list[Tensor], int]:
@@ -216,6 +218,9 @@ def stack(tensors: Any, dim: int = 0) -> Jet:
 @rule("where")
 def where(condition: Tensor, x: Any, y: Any) -> Jet:
     jet = x if isinstance(x, Jet) else y
+    for side in (condition, x, y):
+        if isinstance(side, Tensor):
+            check_alignment(jet, side.shape)
     sides = []
     for side in (x, y):
         if isinstance(side, Jet):

@@ -1,0 +1,108 @@
+"""The slow, obvious oracle: nested reverse-mode autograd in float64, one row of the Jacobian at a time."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    """norm(found - expected) / norm(expected); the plain norm of the difference where nothing is expected."""
+    assert found.shape == expected.shape, (found.shape, expected.shape)
+    expected = expected.detach().double()
+    scale = expected.norm()
+    return float((found.detach().double().to(expected.device) - expected).norm() / (scale if scale > 0 else 1))
+
+
+def derivative(network: nn.Module, points: Tensor, field: int, index: tuple[int, ...]) -> Tensor:
+    """d^index of one output at (n, d) points, (n,), differentiable in the network's parameters."""
+    x = points.detach().double().clone().requires_grad_()
+    value = network(x)[:, field]
+    for axis, times in enumerate(index):
+        for _ in range(times):
+            value = _slope(value, x)[:, axis]
+    return value
+
+
+def _slope(value: Tensor, x: Tensor) -> Tensor:
+    if not value.requires_grad:
+        return torch.zeros_like(x)
+    (slope,) = torch.autograd.grad(value.sum(), x, create_graph=True, allow_unused=True)
+    return torch.zeros_like(x) if slope is None else slope
+
+
+def errors(network: nn.Module, problem, points) -> dict[str, Tensor]:
+    """The error vector (n,) of every condition in `points`."""
+    found = {}
+    for name, rows in points.items():
+        condition, d = problem[name], problem.domain.dimension
+        here, columns = rows[:, :d].double(), rows[:, d:].double()
+        error = _error(network, problem, condition, here, columns)
+        if condition.kind == "periodic":
+            axis = condition.region.axis
+            there = here.clone()
+            there[:, axis] = problem.domain.bounds[axis][1]
+            error = error - _error(network, problem, condition, there, columns)
+        found[name] = error
+    return found
+
+
+def _error(network, problem, condition, points: Tensor, columns: Tensor) -> Tensor:
+    arguments = {}
+    for need in problem.needs[condition.name]:
+        arguments[need.argument] = _argument(network, problem, condition, need, points, columns)
+    return condition.operator(**arguments)
+
+
+def _argument(network, problem, condition, need, points: Tensor, columns: Tensor) -> Tensor:
+    d, space = problem.domain.dimension, problem.domain.space
+
+    def along(axis: int, times: int) -> Tensor:
+        return derivative(network, points, need.field, tuple(times * (i == axis) for i in range(d)))
+
+    if need.kind == "coordinate":
+        return points[:, need.axis]
+    if need.kind == "points":
+        return points
+    if need.kind == "column":
+        return columns[:, need.axis]
+    if need.kind == "coefficient":
+        return problem.coefficients[need.argument].to(points)
+    if need.kind == "derivative":
+        return derivative(network, points, need.field, need.index)
+    if need.kind == "laplacian":
+        return torch.stack([along(axis, 2) for axis in space]).sum(0)
+    gradient = torch.stack([along(axis, 1) for axis in space], 1)
+    if need.kind == "gradient":
+        return gradient
+    assert need.kind == "normal", need.kind
+    return (gradient * torch.stack([_normal(problem, condition, point) for point in points])[:, space]).sum(1)
+
+
+def _normal(problem, condition, point: Tensor) -> Tensor:
+    """Outward: along the fixed coordinate of the first face that holds the point."""
+    normal = torch.zeros_like(point)
+    for ((axis, value),) in condition.region.pieces:
+        if abs(float(point[axis]) - value) < 1e-6:
+            normal[axis] = 1.0 if value == problem.domain.bounds[axis][1] else -1.0
+            return normal
+    raise AssertionError(f"{point} lies on no face of {condition.name}")
+
+
+def jacobian(network: nn.Module, problem, points) -> dict[str, Tensor]:
+    """{condition: (n, p)}, columns: the network's trained parameters, then the problem's coefficients."""
+    trained = [p for p in [*network.parameters(), *problem.coefficients.values()] if p.requires_grad]
+    result = {}
+    for name, error in errors(network, problem, points).items():
+        rows = []
+        for one in error:
+            gradients = torch.autograd.grad(one, trained, retain_graph=True, allow_unused=True, materialize_grads=True)
+            rows.append(torch.cat([gradient.flatten().to(points[name].device) for gradient in gradients]))
+        result[name] = torch.stack(rows)
+    return result
+
+
+def kernel(network: nn.Module, problem, points) -> Tensor:
+    """K = J J^T, (n, n), conditions in the order of `points`."""
+    J = torch.cat(list(jacobian(network, problem, points).values()))
+    return J @ J.T
