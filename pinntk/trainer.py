@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from pinntk.evaluate import check_network, errors, to_network
-from pinntk.ntk import KernelBlocks, kernel, traces
+from pinntk.ntk import KernelBlocks, kernel
+from pinntk.ntk.assemble import checked_traces
 from pinntk.ntk.factors import trained_parameters
 from pinntk.optimize import make_optimizer, make_schedule
 from pinntk.problem import Points, Problem
@@ -306,7 +307,7 @@ class _Training:
         if _due(self.step, self.weighting.every):
             on = self._traced_points()
             counts = {name: len(rows) for name, rows in on.items()}
-            found = traces(self.network, self.problem, on)
+            found = checked_traces(self.network, self.problem, on)
             self.weights = self.weighting.update(self.weights if self.updates else None, found, counts)
             self.updates += 1
 
@@ -352,7 +353,9 @@ class _Training:
 
     def _measure(self) -> dict[str, float]:
         """Error, traces, coefficients and drift of the parameters, norm(theta - theta_0) / norm(theta_0)."""
-        row = {f"trace/{name}": value for name, value in traces(self.network, self.problem, self._traced_points()).items()}
+        row = {
+            f"trace/{name}": value for name, value in checked_traces(self.network, self.problem, self._traced_points()).items()
+        }
         row |= {f"coefficient/{name}": value.item() for name, value in self.problem.coefficients.items()}
         if self.problem.has_solution:
             row["error"] = self.problem.error(self.network)

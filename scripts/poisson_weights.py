@@ -61,7 +61,7 @@ def figure(plain: list[pinntk.Run], weighted: list[pinntk.Run]) -> Figure:
         right.semilogy(*run.column("weight/poisson"), color="#5f6368", lw=1.2, label="λ poisson" if i == 0 else None)
     middle.axhline(PUBLISHED["unweighted"], color="#c2410c", ls=":", lw=1, label="published, unweighted")
     middle.axhline(PUBLISHED["lambda_b = 100"], color="#1a56c4", ls=":", lw=1, label="published, λ_b = 100")
-    left.set(title="poisson1d, k = 4", xlabel="x", ylabel="u")
+    left.set(title="poisson1d, k = 4", xlabel="x", ylabel="u", ylim=(-1.3, 2.2))
     middle.set(title="relative L2 error", xlabel="gradient-descent step")
     right.set(title="NTK weights", xlabel="gradient-descent step")
     for ax in (left, middle, right):

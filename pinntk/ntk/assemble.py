@@ -7,8 +7,9 @@ from copy import deepcopy
 import torch
 from torch import nn
 
+from pinntk.evaluate import check_network
 from pinntk.ntk.blocks import KernelBlocks, assembled
-from pinntk.ntk.factors import factors
+from pinntk.ntk.factors import checked_factors, factors
 from pinntk.ntk.gram import gram
 from pinntk.problem import Points, Problem
 
@@ -51,8 +52,14 @@ def traces(
 
     Arguments and errors as for `kernel`.
     """
-    found = factors(_on(network, device), problem, points)
-    return {name: float(part.diagonal.sum()) for name, part in found.items()}
+    network, points = _on(network, device), problem.check(points)
+    check_network(network, problem, points)
+    return checked_traces(network, problem, points)
+
+
+def checked_traces(network: nn.Module, problem: Problem, points: Points) -> dict[str, float]:
+    """`traces` for points and a network that were checked before, as in every step of a training."""
+    return {name: float(part.diagonal.sum()) for name, part in checked_factors(network, problem, points).items()}
 
 
 def _on(network: nn.Module, device: torch.device | str | None) -> nn.Module:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.evaluate import check_network, groups, has_taylor_rules, taylor_group, to_network, warn_fallback
-from pinntk.ntk.jacobian import jacobian_rows
+from pinntk.ntk.jacobian import coefficient_key, jacobian_rows
 from pinntk.ntk.tape import LinearUse, Tape
 from pinntk.problem import Points, Problem
 from pinntk.taylor import UnsupportedOperation
@@ -69,6 +69,12 @@ class Factors:
         tensors = (*self.rows.values(), *(outer.A for outer in self.outers.values()))
         return tensors[0].device if tensors else torch.device("cpu")
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the factors."""
+        tensors = [*self.rows.values(), *(t for outer in self.outers.values() for t in (outer.A, outer.B))]
+        return sum(t.numel() * t.element_size() for t in tensors)
+
     def matrix(self, dtype: torch.dtype = torch.float64) -> Tensor:
         """J, (n, p)."""
         zero = torch.zeros(self.n, 1, dtype=dtype, device=self.device)
@@ -103,7 +109,7 @@ def trained_parameters(network: nn.Module, problem: Problem) -> dict[str, Tensor
     """What K differentiates with respect to: the network's parameters that require gradients, then the problem's
     coefficients. Raises ValueError if there are none."""
     named = {name: p for name, p in network.named_parameters() if p.requires_grad}
-    named |= {f"coefficients.{name}": p for name, p in problem.coefficients.items() if p.requires_grad}
+    named |= {coefficient_key(name): p for name, p in problem.coefficients.items() if p.requires_grad}
     if not named:
         raise ValueError("the network has no parameter with requires_grad=True, so its kernel is zero")
     return named
@@ -118,6 +124,11 @@ def factors(network: nn.Module, problem: Problem, points: Points) -> dict[str, F
     """
     points = problem.check(points)
     check_network(network, problem, points)
+    return checked_factors(network, problem, points)
+
+
+def checked_factors(network: nn.Module, problem: Problem, points: Points) -> dict[str, Factors]:
+    """`factors` for points and a network that were checked before."""
     points = to_network(network, points)
     parameters = trained_parameters(network, problem)
     if has_taylor_rules(network):

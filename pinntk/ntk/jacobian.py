@@ -14,6 +14,11 @@ from pinntk.evaluate import autograd_group, check_output, group_errors
 from pinntk.problem import Points, Problem
 
 
+def coefficient_key(name: str) -> str:
+    """The name of a problem's coefficient among the trained parameters; no module of a network can have it."""
+    return f"coefficients[{name}]"
+
+
 class _FunctionalFields:
     """Fields of one point by nested forward-mode derivatives; values of shape (1,), as on a batch of one."""
 
@@ -74,6 +79,9 @@ def vmap_rows(
     def error(trained: dict[str, Tensor], row: Tensor) -> Tensor:
         weights = {key: p for key, p in trained.items() if key in own}
 
+        def coefficient(name: str, points: Tensor) -> Tensor:
+            return trained.get(coefficient_key(name), problem.coefficients[name]).to(points)
+
         def call(x: Tensor) -> Tensor:
             return functional_call(network, {**state, **weights}, (x,))
 
@@ -82,9 +90,7 @@ def vmap_rows(
             [name],
             row.unsqueeze(0),
             lambda points: _FunctionalFields(call, points[0], problem),
-            lambda coefficient, points: trained.get(f"coefficients.{coefficient}", problem.coefficients[coefficient]).to(
-                points
-            ),
+            coefficient,
         )
         return found[name].squeeze(0)
 
