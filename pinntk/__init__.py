@@ -4,7 +4,7 @@ from pinntk import nn, weighting
 from pinntk.domain import Box
 from pinntk.evaluate import errors
 from pinntk.files import cached
-from pinntk.ntk import Factors, KernelBlocks, KernelOperator, factors, kernel, traces
+from pinntk.ntk import Factors, KernelBlocks, KernelOperator, cross_kernel, factors, kernel, traces
 from pinntk.problem import Condition, GridSolution, Points, Problem, boundary, data, initial, periodic, residual
 from pinntk.registry import available, load
 from pinntk.run import Run
@@ -29,6 +29,7 @@ __all__ = [
     "available",
     "boundary",
     "cached",
+    "cross_kernel",
     "data",
     "errors",
     "factors",

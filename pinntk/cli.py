@@ -257,7 +257,7 @@ def _train(arguments: argparse.Namespace) -> int:
     paths = plot.save(run)
     if not arguments.quiet:
         _report(run)
-        print(f"run folder {run.folder}: {', '.join(str(path.relative_to(run.folder)) for path in paths)}")
+        print(f"figures in {paths[0].parent}")
     return 0
 
 

@@ -102,8 +102,8 @@ def train(
     out: the run folder, made if need be; must not hold a run already unless `resume`
     resume: continue the run in `out` from its checkpoint; with the same arguments the result equals that of a run that was
         never stopped, on CPU to the last bit. `steps` may grow
-    log_every, eval_every (error, traces, drift), checkpoint_every, snapshot_every (kernel): in steps; by default 400, 100,
-        20 and 10 times a run; 0 is never
+    log_every, eval_every (error, traces, drift), checkpoint_every, snapshot_every (kernel): in steps; by default 400, 100
+        (but not more often than every 10 steps), 20 and 10 times a run; 0 is never
     device, dtype: move the network there first
     progress: show a bar when standard error is a terminal
 
@@ -117,8 +117,10 @@ def train(
     for name, value in cadence.items():
         if value is not None and (not isinstance(value, int) or value < 0):
             raise ValueError(f"{name}={value!r}: a whole number of steps, 0 for never")
-    parts = {"log_every": 400, "eval_every": 100, "checkpoint_every": 20, "snapshot_every": 10}
-    every = {name: max(1, steps // part) if cadence[name] is None else cadence[name] for name, part in parts.items()}
+    habit = {"log_every": (400, 1), "eval_every": (100, 10), "checkpoint_every": (20, 1), "snapshot_every": (10, 1)}
+    every = {
+        name: max(least, steps // times) if cadence[name] is None else cadence[name] for name, (times, least) in habit.items()
+    }
     weighting = Fixed() if weighting is None else weighting
     network.to(device=device, dtype=dtype)
     fixed_points = points is not None and all(isinstance(rows, Tensor) for rows in points.values()) and len(points) > 0
@@ -279,6 +281,7 @@ class _Training:
             initial=self.step,
             disable=None if progress else True,
             dynamic_ncols=True,
+            bar_format="{desc} {percentage:.0f}% [{remaining} left] {postfix}",
         )
         with bar:
             while self.step < settings.steps:
@@ -371,12 +374,13 @@ class _Training:
         self.run.history.append({**row, **measured})
 
     def _summary(self) -> str:
-        """The progress bar's tail: weighted loss, weights, and the last error measured."""
+        """The progress bar's tail: the last error measured, each condition's loss and weight in their order."""
         if not self.run.history:
             return ""
-        weights = " ".join(f"{name} {self.weights[name]:.3g}" for name in self.points)
-        error = "" if self.run.error is None else f", error {self.run.error:.2e}"
-        return f"loss {self.run.history[-1]['loss']:.2e}{error}, weights: {weights}"
+        losses = " ".join(f"{self.run.history[-1][f'loss/{name}']:.1e}" for name in self.points)
+        weights = " ".join(f"{self.weights[name]:.3g}" for name in self.points)
+        error = "" if self.run.error is None else f"error {self.run.error:.1e}, "
+        return f"{error}losses {losses}, weights {weights}"
 
     def _snapshot(self) -> None:
         blocks = kernel(self.network, self.problem, self.snapshot_points)

@@ -1,16 +1,18 @@
-"""`pinntk.kernel` and `pinntk.traces`."""
+"""`pinntk.kernel`, `pinntk.cross_kernel` and `pinntk.traces`."""
 
 from __future__ import annotations
 
 from copy import deepcopy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pinntk.evaluate import check_network
-from pinntk.ntk.blocks import KernelBlocks, assembled
-from pinntk.ntk.factors import checked_factors, factors
+from pinntk.memory import parse_bytes
+from pinntk.ntk.blocks import KernelBlocks
+from pinntk.ntk.factors import checked_factors
 from pinntk.ntk.gram import gram
+from pinntk.ntk.store import CHUNK, FactorStore
 from pinntk.problem import Points, Problem
 
 
@@ -21,28 +23,61 @@ def kernel(
     *,
     dtype: torch.dtype = torch.float64,
     device: torch.device | str | None = None,
+    max_memory: int | str = "2GiB",
 ) -> KernelBlocks:
     """The exact neural tangent kernel K_ij = J_i J_j^T of the conditions' errors, J_i = d e_i / d theta.
 
     theta is every parameter with requires_grad=True, and the problem's coefficients.
     points: {condition name: (n, d)}, from `problem.sample` or the user's own; conditions may be left out
-    dtype: in which products are accumulated and K is returned; the network is evaluated in its own dtype
+    dtype: in which products are accumulated and K is returned; the network is evaluated in its own dtype. float32
+        doubles the speed and costs half the digits
     device: where to compute, on a copy of the network; its own device unless given
+    max_memory: for factors, beside the (n, n) result: "2GiB" or bytes. Those that do not fit are computed again for each
+        block that needs them
 
     Raises ValueError for points or a network that do not fit the problem, DependentPoints for a network that mixes
     points. Never forms J; where the network uses an operation without a Taylor rule, J is formed, with a warning.
     """
-    if not dtype.is_floating_point:
-        raise ValueError(f"dtype={dtype}: a kernel needs a floating-point dtype, such as torch.float64")
-    found = factors(_on(network, device), problem, points)
-    names = tuple(found)
-    blocks = {}
-    for i, row in enumerate(names):
-        for column in names[: i + 1]:
-            blocks[row, column] = gram(found[row], found[column], dtype)
-    sizes = tuple(found[name].n for name in names)
+    network, points = _prepared(network, problem, points, dtype, device)
+    store = FactorStore(network, problem, points, parse_bytes(max_memory))
+    n = sum(map(len, points.values()))
+    K = _empty(n, n, dtype, network)
+    for position, chunk in enumerate(store.chunks):
+        left = store[chunk]
+        for other in store.chunks[: position + 1]:
+            block = gram(left, left if other is chunk else store[other], dtype)
+            K[chunk.rows, other.rows] = block
+            if other is not chunk:
+                K[other.rows, chunk.rows] = block.T
+    names = tuple(points)
     kinds = tuple(problem[name].kind for name in names)
-    return KernelBlocks(assembled(blocks, names, sizes), names, kinds, sizes, {name: points[name] for name in names})
+    return KernelBlocks(K, names, kinds, tuple(len(points[name]) for name in names), points)
+
+
+def cross_kernel(
+    network: nn.Module,
+    problem: Problem,
+    rows: Points,
+    columns: Points,
+    *,
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str | None = None,
+    max_memory: int | str = "2GiB",
+) -> dict[tuple[str, str], Tensor]:
+    """K between two sets of points, J(rows) J(columns)^T: {(row condition, column condition): (n_i, m_j)}.
+
+    A block of rows of a kernel too large to hold, or the kernel between test and training points. Arguments and errors as
+    for `kernel`.
+    """
+    network, rows = _prepared(network, problem, rows, dtype, device)
+    columns = problem.check(columns)
+    narrow = FactorStore(network, problem, columns, parse_bytes(max_memory))
+    blocks = {(i, j): _empty(len(rows[i]), len(columns[j]), dtype, network) for i in rows for j in columns}
+    for chunk, left in FactorStore(network, problem, rows, 0):  # each is needed once
+        for other, right in narrow:
+            block = blocks[chunk.name, other.name]
+            block[chunk.start : chunk.stop, other.start : other.stop] = gram(left, right, dtype)
+    return blocks
 
 
 def traces(
@@ -52,14 +87,33 @@ def traces(
 
     Arguments and errors as for `kernel`.
     """
-    network, points = _on(network, device), problem.check(points)
-    check_network(network, problem, points)
+    network, points = _prepared(network, problem, points, torch.float64, device)
     return checked_traces(network, problem, points)
 
 
 def checked_traces(network: nn.Module, problem: Problem, points: Points) -> dict[str, float]:
     """`traces` for points and a network that were checked before, as in every step of a training."""
-    return {name: float(part.diagonal.sum()) for name, part in checked_factors(network, problem, points).items()}
+    found = dict.fromkeys(points, 0.0)
+    if max(map(len, points.values())) <= CHUNK:  # one pass for all conditions on the same points
+        return {name: float(part.diagonal.sum()) for name, part in checked_factors(network, problem, points).items()}
+    for chunk, part in FactorStore(network, problem, points, 0):
+        found[chunk.name] += float(part.diagonal.sum())
+    return found
+
+
+def _prepared(
+    network: nn.Module, problem: Problem, points: Points, dtype: torch.dtype, device: torch.device | str | None
+) -> tuple[nn.Module, dict[str, Tensor]]:
+    if not dtype.is_floating_point:
+        raise ValueError(f"dtype={dtype}: a kernel needs a floating-point dtype, such as torch.float64")
+    network, points = _on(network, device), problem.check(points)
+    check_network(network, problem, points)
+    return network, points
+
+
+def _empty(n: int, m: int, dtype: torch.dtype, network: nn.Module) -> Tensor:
+    like = next(network.parameters(), torch.empty(0))
+    return torch.empty(n, m, dtype=dtype, device=like.device)
 
 
 def _on(network: nn.Module, device: torch.device | str | None) -> nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from zipfile import BadZipFile
@@ -145,15 +145,3 @@ class KernelBlocks:
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name}: {n}" for name, n in zip(self.names, self.sizes, strict=True))
         return f"KernelBlocks({sizes}; {self.values.dtype}, {self.values.device})"
-
-
-def assembled(blocks: Mapping[tuple[str, str], Tensor], names: Sequence[str], sizes: Sequence[int]) -> Tensor:
-    """One (n, n) matrix from the blocks on and below the diagonal."""
-    example = next(iter(blocks.values()))
-    offsets = np.concatenate([[0], np.cumsum(sizes)])
-    K = example.new_empty(offsets[-1], offsets[-1])
-    for (row, column), block in blocks.items():
-        i, j = names.index(row), names.index(column)
-        K[offsets[i] : offsets[i + 1], offsets[j] : offsets[j + 1]] = block
-        K[offsets[j] : offsets[j + 1], offsets[i] : offsets[i + 1]] = block.T
-    return K

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from pinntk.ntk.factors import Factors, Outer
 
-TILE_ENTRIES = 262_144  # of a structured tile, S tile S' tile: two of them in float64 fit a second-level cache
+# Measured on 2 cores with 2 MiB of second-level cache each (docs/PERFORMANCE.md).
+TILE_ENTRIES = 65_536  # of a structured tile, tile x S' tile: three of them in float64 fit the second-level cache
 CHUNK_ENTRIES = 8_388_608  # of an explicit Jacobian formed at a time
-ELEMENTWISE_COST = 16  # of a structured tile's elementwise work, in multiply-adds of a matrix product
+ELEMENTWISE_COST = 90  # of a structured tile's elementwise work, in multiply-adds of a matrix product
 
 
 def gram(left: Factors, right: Factors, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -93,16 +94,20 @@ def _add_product(K: Tensor, x: Tensor, y: Tensor, symmetric: bool) -> None:
 
 
 def _add_structured(K: Tensor, left: Outer, right: Outer, symmetric: bool) -> None:
-    """K += sum over s, s' of (A^s . A^s') (B^s . B^s'), tile by tile."""
-    dtype, pairs = K.dtype, len(left.A) * len(right.A)
-    tile = max(32, int((TILE_ENTRIES / pairs) ** 0.5) // 16 * 16)
-    A, B = left.A.to(dtype), left.B.to(dtype)
-    A2, B2 = (A, B) if symmetric else (right.A.to(dtype), right.B.to(dtype))
-    for i in range(0, K.shape[0], tile):
-        Ai, Bi = A[:, i : i + tile].flatten(0, 1), B[:, i : i + tile].flatten(0, 1)
-        for j in range(0, i + 1 if symmetric else K.shape[1], tile):
-            Aj, Bj = A2[:, j : j + tile], B2[:, j : j + tile]
-            m = Aj.shape[1]
-            product = (Ai @ Aj.flatten(0, 1).T).mul_(Bi @ Bj.flatten(0, 1).T)
-            product = product.view(len(A), -1, len(A2), m)  # [S, tile, S', tile]
-            K[i : i + tile, j : j + tile] += product.sum((0, 2))
+    """K += sum over s, s' of (A^s . A^s') (B^s . B^s'), tile by tile: for each s both products against all s' at once,
+    multiplied and summed in long contiguous rows, and the sum over s' at the end."""
+    dtype, n, m, S = K.dtype, *K.shape, len(right.A)
+    tile = max(32, int((TILE_ENTRIES / S) ** 0.5) // 16 * 16)
+    GA, GB, total = K.new_empty(3, min(tile, n) * S * min(tile, m))
+    for j in range(0, m, tile):
+        Aj, Bj = (t[:, j : j + tile].to(dtype).flatten(0, 1).T for t in (right.A, right.B))  # [width, S' tile]
+        for i in range(j if symmetric else 0, n, tile):
+            rows, columns = min(tile, n - i), Aj.shape[1]
+            ga, gb, sums = (buffer[: rows * columns].view(rows, columns) for buffer in (GA, GB, total))
+            for s in range(len(left.A)):
+                torch.mm(left.A[s, i : i + tile].to(dtype), Aj, out=ga)
+                torch.mm(left.B[s, i : i + tile].to(dtype), Bj, out=gb)
+                sums = torch.mul(ga, gb, out=sums) if s == 0 else sums.addcmul_(ga, gb)
+            block = K[i : i + tile, j : j + tile]
+            for part in sums.view(rows, S, -1).unbind(1):
+                block += part

@@ -10,11 +10,12 @@ from scipy.sparse.linalg import LinearOperator
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from pinntk.evaluate import check_network, to_network
+from pinntk.evaluate import check_network
 from pinntk.memory import parse_bytes
 from pinntk.ntk import krylov
-from pinntk.ntk.factors import Factors, checked_factors, trained_parameters
+from pinntk.ntk.factors import Factors, trained_parameters
 from pinntk.ntk.krylov import Eigenpairs, Nystrom, Solution
+from pinntk.ntk.store import CHUNK, FactorStore
 from pinntk.problem import Points, Problem
 
 _PRODUCT_ENTRIES = 8_388_608  # of the temporaries of a product, [S, n, out, k]
@@ -44,19 +45,19 @@ class KernelOperator:
         weights: Mapping[str, float] | None = None,
         dtype: torch.dtype = torch.float64,
         max_memory: int | str = "2GiB",
-        chunk: int = 4096,
+        chunk: int = CHUNK,
         progress: bool = False,
     ):
         points = problem.check(points)
         check_network(network, problem, points)
+        self._store = FactorStore(network, problem, points, parse_bytes(max_memory), chunk)
         if weights is not None and (missing := set(points) - set(weights)):
             raise ValueError(f"weights for {sorted(missing)} are missing; give one for each of {tuple(points)}")
         if chunk < 1:
             raise ValueError(f"chunk={chunk}: at least 1 point")
-        self._network, self._problem, self._points = network, problem, to_network(network, points)
-        self._weights = None if weights is None else dict(weights)
-        self._chunk, self._progress = chunk, progress
-        self._budget, self._kept = parse_bytes(max_memory), {}
+        self._settings = {"dtype": dtype, "max_memory": max_memory, "chunk": chunk, "progress": progress}
+        self._network, self._problem, self._points = network, problem, points
+        self._weights, self._progress = None if weights is None else dict(weights), progress
         self.dtype = dtype
         self.names = tuple(points)
         self.sizes = tuple(len(points[name]) for name in self.names)
@@ -81,16 +82,7 @@ class KernelOperator:
             if name not in self.names:
                 raise KeyError(f"no condition {name!r} in this kernel; it has {self.names}")
         chosen = {name: self._points[name] for name in self.names if name in names}
-        return KernelOperator(
-            self._network,
-            self._problem,
-            chosen,
-            weights=self._weights,
-            dtype=self.dtype,
-            max_memory=self._budget,
-            chunk=self._chunk,
-            progress=self._progress,
-        )
+        return KernelOperator(self._network, self._problem, chosen, weights=self._weights, **self._settings)
 
     # Products.
 
@@ -216,23 +208,10 @@ class KernelOperator:
 
     def _chunks(self) -> Iterator[tuple[slice, float, Factors]]:
         """(rows of K, square root of D there, J of these rows), chunk by chunk."""
-        offset = 0
-        for name, size in zip(self.names, self.sizes, strict=True):
-            scale = 1.0 if self._weights is None else (2 * self._weights[name] / size) ** 0.5
-            for start in range(0, size, self._chunk):
-                stop = min(start + self._chunk, size)
-                yield slice(offset + start, offset + stop), scale, self._factors(name, start, stop)
-            offset += size
-
-    def _factors(self, name: str, start: int, stop: int) -> Factors:
-        key = (name, start)
-        if key not in self._kept:
-            part = checked_factors(self._network, self._problem, {name: self._points[name][start:stop]})[name]
-            if part.nbytes > self._budget:
-                return part
-            self._budget -= part.nbytes
-            self._kept[key] = part
-        return self._kept[key]
+        sizes = dict(zip(self.names, self.sizes, strict=True))
+        for chunk, part in self._store:
+            name = chunk.name
+            yield chunk.rows, 1.0 if self._weights is None else (2 * self._weights[name] / sizes[name]) ** 0.5, part
 
     def _given(self, V: Tensor, rows: int) -> Tensor:
         if V.ndim != 2 or V.shape[0] != rows:

@@ -1,0 +1,66 @@
+"""Factors of many points in bounded memory: computed a chunk of points at a time, kept as far as a budget allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from pinntk.evaluate import groups, to_network
+from pinntk.ntk.factors import Factors, checked_factors
+from pinntk.problem import Points, Problem
+
+CHUNK = 2048  # points factored at a time: bounds what one pass through the network remembers
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows `start` to `stop` of one condition; `row` is where they begin among all rows."""
+
+    name: str
+    start: int
+    stop: int
+    row: int
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.row, self.row + self.stop - self.start)
+
+
+class FactorStore:
+    """The factored Jacobian of all points, chunk by chunk. The network must not change while it is in use.
+
+    points: checked before
+    budget: bytes of factors to keep; what does not fit is computed anew each time
+    """
+
+    def __init__(self, network: nn.Module, problem: Problem, points: Points, budget: int, chunk: int = CHUNK):
+        self._network, self._problem, self._points = network, problem, to_network(network, points)
+        self._left, self._size = budget, chunk
+        self._kept: dict[tuple[str, int], Factors] = {}
+        self._together = {name: group for group in groups(problem, self._points) for name in group}
+        self.chunks: list[Chunk] = []
+        row = 0
+        for name, rows in self._points.items():
+            for start in range(0, len(rows), chunk):
+                stop = min(start + chunk, len(rows))
+                self.chunks.append(Chunk(name, start, stop, row + start))
+            row += len(rows)
+
+    def __getitem__(self, chunk: Chunk) -> Factors:
+        key = (chunk.name, chunk.start)
+        if key in self._kept:
+            return self._kept[key]
+        group = self._together[chunk.name]  # conditions on the same points cost one pass of the network
+        rows = self._points[chunk.name][chunk.start : chunk.stop]
+        found = checked_factors(self._network, self._problem, dict.fromkeys(group, rows))
+        for name, part in found.items():
+            if part.nbytes <= self._left and (name, chunk.start) not in self._kept:
+                self._left -= part.nbytes
+                self._kept[name, chunk.start] = part
+        return found[chunk.name]
+
+    def __iter__(self) -> Iterator[tuple[Chunk, Factors]]:
+        for chunk in self.chunks:
+            yield chunk, self[chunk]
