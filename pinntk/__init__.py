@@ -4,12 +4,13 @@ from pinntk import nn, weighting
 from pinntk.domain import Box
 from pinntk.evaluate import errors
 from pinntk.files import cached
-from pinntk.ntk import Factors, KernelBlocks, KernelOperator, cross_kernel, factors, kernel, traces
+from pinntk.ntk import Factors, KernelBlocks, KernelOperator, cross_kernel, factors, kernel, sharded_kernel, traces
 from pinntk.problem import Condition, GridSolution, Points, Problem, boundary, data, initial, periodic, residual
 from pinntk.registry import available, load
 from pinntk.run import Run
 from pinntk.taylor import DependentPoints, Jet, UnsupportedOperation
-from pinntk.trainer import Interrupted, NonFiniteLoss, train
+from pinntk.trainer import train
+from pinntk.training import Interrupted, NonFiniteLoss
 
 __all__ = [
     "Box",
@@ -39,6 +40,7 @@ __all__ = [
     "nn",
     "periodic",
     "residual",
+    "sharded_kernel",
     "traces",
     "train",
     "weighting",

@@ -12,15 +12,16 @@ from typing import Any
 
 import torch
 
-from pinntk import plot, registry
+from pinntk import distributed, plot, registry
 from pinntk.nn import MLP
 from pinntk.nn.mlp import ACTIVATIONS, INITIALIZATIONS
-from pinntk.ntk import kernel
+from pinntk.ntk import KernelBlocks, KernelOperator, kernel, sharded_kernel
 from pinntk.optimize import SCHEDULES
-from pinntk.problem import Problem, shown
+from pinntk.problem import Points, Problem, shown
 from pinntk.run import CONFIG, Run, read_config, rebuilt
 from pinntk.sampling import METHODS
-from pinntk.trainer import Interrupted, NonFiniteLoss, train
+from pinntk.trainer import train
+from pinntk.training import Interrupted, NonFiniteLoss
 from pinntk.weighting import NTK, Fixed
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -32,7 +33,8 @@ def main(argv: list[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
-            return arguments.command(arguments)
+            with distributed.process_group():
+                return arguments.command(arguments)
         except Interrupted as stopped:
             return _complain(str(stopped), 130)
         except KeyboardInterrupt:
@@ -234,6 +236,8 @@ def _network(arguments: argparse.Namespace, problem: Problem) -> MLP:
 
 
 def _device(name: str) -> torch.device:
+    if distributed.world() > 1 and name == "cuda":
+        return distributed.local_device()
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
@@ -254,6 +258,8 @@ def _problems(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: argparse.Namespace) -> int:
     run = _resumed(arguments) if arguments.resume else _fresh(arguments)
+    if distributed.rank():
+        return 0
     paths = plot.save(run)
     if not arguments.quiet:
         _report(run)
@@ -272,7 +278,7 @@ def _fresh(arguments: argparse.Namespace) -> Run:
         weighting = Fixed(**_pairs(arguments.weights, "--weights", float))
     network = _network(arguments, problem)
     points = problem.counts(**_pairs(arguments.points, "--points", int))
-    if out.exists() and (out / CONFIG).exists():
+    if (out / CONFIG).exists() and distributed.rank() == 0:
         if not arguments.overwrite:
             raise FileExistsError(
                 f"{out} already holds a run; continue it with --resume {out}, replace it with --overwrite, or use another -o"
@@ -358,8 +364,10 @@ def _kernel(arguments: argparse.Namespace) -> int:
         problem = _loaded(arguments)
         network = _network(arguments, problem)
     points = problem.sample(seed=arguments.seed, method=arguments.sampling, **_pairs(arguments.points, "--points", int))
+    if distributed.world() > 1:
+        return _kernel_rows(arguments, problem, network, points)
     blocks = kernel(network, problem, points)
-    _describe_kernel(blocks, problem)
+    _describe_kernel(blocks)
     if arguments.out:
         out = Path(arguments.out)
         out = out if out.suffix == ".npz" else out.with_name(out.name + ".npz")
@@ -368,10 +376,29 @@ def _kernel(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _describe_kernel(blocks: Any, problem: Problem) -> None:
+def _kernel_rows(arguments: argparse.Namespace, problem: Problem, network: Any, points: Points) -> int:
+    """Under torchrun: every rank computes and writes its rows; traces and leading eigenvalues are those of all of K."""
+    block = sharded_kernel(network, problem, points)
+    operator = KernelOperator(network, problem, points)
+    diagonal, leading = operator.diagonal(), operator.eigh(min(10, operator.n)).values
+    written = block.save(arguments.out) if arguments.out else None
+    if distributed.rank() == 0:
+        traces = {name: float(part.sum()) for name, part in zip(block.names, diagonal.split(block.sizes), strict=True)}
+        _print_traces(block, traces)
+        print(f"leading eigenvalues {' '.join(f'{value:.5g}' for value in leading.tolist())}")
+        if written:
+            print(f"written to {written} and its like: read them with pinntk.KernelBlocks.join")
+    return 0
+
+
+def _print_traces(blocks: Any, traces: dict[str, float]) -> None:
     print(f"{'condition':<16} {'kind':<9} {'points':>7} {'trace':>12} {'mean diagonal':>14}")
     for name, kind, n in zip(blocks.names, blocks.kinds, blocks.sizes, strict=True):
-        print(f"{name:<16} {kind:<9} {n:>7} {blocks.trace(name):>12.5g} {blocks.trace(name) / n:>14.5g}")
+        print(f"{name:<16} {kind:<9} {n:>7} {traces[name]:>12.5g} {traces[name] / n:>14.5g}")
+
+
+def _describe_kernel(blocks: KernelBlocks) -> None:
+    _print_traces(blocks, blocks.traces())
     values = blocks.eigvalsh().flip(0)
     floor = blocks.floor()
     above = int((values > floor).sum())

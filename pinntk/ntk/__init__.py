@@ -5,5 +5,18 @@ from pinntk.ntk.blocks import KernelBlocks
 from pinntk.ntk.factors import Factors, Outer, factors
 from pinntk.ntk.gram import gram
 from pinntk.ntk.operator import KernelOperator
+from pinntk.ntk.sharded import RowBlock, sharded_kernel
 
-__all__ = ["Factors", "KernelBlocks", "KernelOperator", "Outer", "cross_kernel", "factors", "gram", "kernel", "traces"]
+__all__ = [
+    "Factors",
+    "KernelBlocks",
+    "KernelOperator",
+    "Outer",
+    "RowBlock",
+    "cross_kernel",
+    "factors",
+    "gram",
+    "kernel",
+    "sharded_kernel",
+    "traces",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from zipfile import BadZipFile
@@ -141,6 +141,22 @@ class KernelBlocks:
                 )
         except (BadZipFile, KeyError, ValueError, EOFError) as error:
             raise ValueError(f"{path} holds no kernel blocks ({error}); write one with KernelBlocks.save") from error
+
+    @classmethod
+    def join(cls, paths: Sequence[str | os.PathLike]) -> KernelBlocks:
+        """All of K from the row blocks that the ranks of a torchrun wrote. Raises ValueError if rows are missing."""
+        K, place = None, None
+        for path in paths:
+            with np.load(path, allow_pickle=False) as archive:
+                if K is None:
+                    n = int(archive["sizes"].sum())
+                    K, place = np.empty((n, n), archive["block"].dtype), np.zeros(n, bool)
+                    names, kinds = (tuple(map(str, archive[key])) for key in ("names", "kinds"))
+                    sizes = tuple(map(int, archive["sizes"]))
+                K[archive["rows"]], place[archive["rows"]] = archive["block"], True
+        if K is None or not place.all():
+            raise ValueError(f"{0 if place is None else int((~place).sum())} rows are missing; give the files of all ranks")
+        return cls(torch.from_numpy(K), names, kinds, sizes)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name}: {n}" for name, n in zip(self.names, self.sizes, strict=True))

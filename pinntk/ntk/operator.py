@@ -10,6 +10,7 @@ from scipy.sparse.linalg import LinearOperator
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from pinntk import distributed
 from pinntk.evaluate import check_network
 from pinntk.memory import parse_bytes
 from pinntk.ntk import krylov
@@ -32,7 +33,9 @@ class KernelOperator:
     chunk: points factored at a time
     progress: show bars in long computations when standard error is a terminal
 
-    The network must not change while the operator is in use. Rows are ordered by condition, as in `names` and `sizes`.
+    Under torchrun (`pinntk.distributed`) each rank factors its share of the points, vectors are the same on all ranks, and
+    products are summed over ranks. The network must not change while the operator is in use. Rows are ordered by condition,
+    as in `names` and `sizes`.
     Raises as `pinntk.kernel` does.
     """
 
@@ -50,7 +53,6 @@ class KernelOperator:
     ):
         points = problem.check(points)
         check_network(network, problem, points)
-        self._store = FactorStore(network, problem, points, parse_bytes(max_memory), chunk)
         if weights is not None and (missing := set(points) - set(weights)):
             raise ValueError(f"weights for {sorted(missing)} are missing; give one for each of {tuple(points)}")
         if chunk < 1:
@@ -62,6 +64,9 @@ class KernelOperator:
         self.names = tuple(points)
         self.sizes = tuple(len(points[name]) for name in self.names)
         self.parameter_sizes = {name: p.numel() for name, p in trained_parameters(network, problem).items()}
+        offsets = dict(zip(points, np.cumsum((0, *self.sizes)).tolist(), strict=False))
+        firsts = {name: offsets[name] + distributed.span(len(rows)).start for name, rows in points.items()}
+        self._store = FactorStore(network, problem, distributed.shard(points), parse_bytes(max_memory), chunk, firsts)
         self.device = next(iter(trained_parameters(network, problem).values())).device
 
     @property
@@ -100,22 +105,22 @@ class KernelOperator:
         total = torch.zeros(self.p, V.shape[1], dtype=self.dtype, device=self.device)
         for rows, scale, part in self._chunks():
             total += vjp(part, scale * V[rows])
-        return total
+        return distributed.all_sum(total)
 
     def jacobian(self, W: Tensor) -> Tensor:
         """J W: (p, k) -> (n, k)."""
         W = self._given(W, self.p)
-        result = torch.empty(self.n, W.shape[1], dtype=self.dtype, device=self.device)
+        result = torch.zeros(self.n, W.shape[1], dtype=self.dtype, device=self.device)
         for rows, scale, part in self._chunks():
             result[rows] = scale * jvp(part, W)
-        return result
+        return distributed.all_sum(result)
 
     def diagonal(self) -> Tensor:
         """The diagonal of K, (n,): where in the domain the kernel is large."""
-        result = torch.empty(self.n, dtype=torch.float64, device=self.device)
+        result = torch.zeros(self.n, dtype=torch.float64, device=self.device)
         for rows, scale, part in self._chunks():
             result[rows] = scale**2 * part.diagonal
-        return result
+        return distributed.all_sum(result)
 
     def trace(self, name: str | None = None) -> float:
         """The trace of K, or of one condition's block."""
@@ -202,7 +207,7 @@ class KernelOperator:
         total = torch.zeros_like(W)
         for _, scale, part in self._chunks():
             total += vjp(part, scale**2 * jvp(part, W))
-        return total
+        return distributed.all_sum(total)
 
     # Chunks.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import nn
@@ -33,20 +33,29 @@ class FactorStore:
 
     points: checked before
     budget: bytes of factors to keep; what does not fit is computed anew each time
+    first_rows: where each condition's rows begin among all rows of K; one after the other unless given
     """
 
-    def __init__(self, network: nn.Module, problem: Problem, points: Points, budget: int, chunk: int = CHUNK):
+    def __init__(
+        self,
+        network: nn.Module,
+        problem: Problem,
+        points: Points,
+        budget: int,
+        chunk: int = CHUNK,
+        first_rows: Mapping[str, int] | None = None,
+    ):
         self._network, self._problem, self._points = network, problem, to_network(network, points)
         self._left, self._size = budget, chunk
         self._kept: dict[tuple[str, int], Factors] = {}
         self._together = {name: group for group in groups(problem, self._points) for name in group}
         self.chunks: list[Chunk] = []
-        row = 0
+        following = 0
         for name, rows in self._points.items():
+            first = following if first_rows is None else first_rows[name]
             for start in range(0, len(rows), chunk):
-                stop = min(start + chunk, len(rows))
-                self.chunks.append(Chunk(name, start, stop, row + start))
-            row += len(rows)
+                self.chunks.append(Chunk(name, start, min(start + chunk, len(rows)), first + start))
+            following += len(rows)
 
     def __getitem__(self, chunk: Chunk) -> Factors:
         key = (chunk.name, chunk.start)

@@ -1,0 +1,63 @@
+"""The dense kernel of several processes: each rank computes and writes its own rows."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pinntk import distributed
+from pinntk.files import replacing
+from pinntk.ntk.assemble import cross_kernel
+from pinntk.problem import Points, Problem
+
+
+@dataclass(frozen=True, eq=False)
+class RowBlock:
+    """Some rows of K.
+
+    values: (rows, n); rows: their places among all n rows; names, kinds, sizes: the conditions of all of K
+    """
+
+    values: Tensor
+    rows: list[int]
+    names: tuple[str, ...]
+    kinds: tuple[str, ...]
+    sizes: tuple[int, ...]
+
+    def save(self, path: str | os.PathLike) -> Path:
+        """Writes PATH.rankIofR.npz; `KernelBlocks.join` puts the files of all ranks together. Returns the path."""
+        path = Path(path)
+        path = path.with_name(f"{path.name.removesuffix('.npz')}.rank{distributed.rank()}of{distributed.world()}.npz")
+        arrays = {"rows": self.rows, "names": list(self.names), "kinds": list(self.kinds), "sizes": list(self.sizes)}
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, block=self.values.cpu().numpy(), **arrays)
+        return path
+
+
+def sharded_kernel(
+    network: nn.Module,
+    problem: Problem,
+    points: Points,
+    *,
+    dtype: torch.dtype = torch.float64,
+    max_memory: int | str = "2GiB",
+) -> RowBlock:
+    """This rank's rows of `pinntk.kernel(network, problem, points)`: those of its share of every condition's points.
+
+    All of K where torchrun started no others. Arguments and errors as for `pinntk.kernel`.
+    """
+    points = problem.check(points)
+    share = {name: rows for name, rows in distributed.shard(points).items() if len(rows)}
+    sizes = tuple(map(len, points.values()))
+    blocks = cross_kernel(network, problem, share, points, dtype=dtype, max_memory=max_memory) if share else {}
+    values = [torch.cat([blocks[name, other] for other in points], 1) for name in share]
+    offsets = dict(zip(points, np.cumsum((0, *sizes)).tolist(), strict=False))
+    rows = [offsets[name] + i for name in share for i in range(len(points[name]))[distributed.span(len(points[name]))]]
+    empty = torch.empty(0, sum(sizes), dtype=dtype)
+    kinds = tuple(problem[name].kind for name in points)
+    return RowBlock(torch.cat(values) if values else empty, rows, tuple(points), kinds, sizes)

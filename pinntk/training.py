@@ -1,0 +1,355 @@
+"""The training loop: state between steps, weights, logging, checkpoints. `pinntk.train` sets it up."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from pinntk import distributed
+from pinntk.evaluate import errors, to_network
+from pinntk.ntk import KernelBlocks, kernel
+from pinntk.ntk.assemble import checked_traces
+from pinntk.ntk.factors import trained_parameters
+from pinntk.problem import Points, Problem
+from pinntk.run import (
+    CHECKPOINT,
+    CONFIG,
+    SNAPSHOTS,
+    Run,
+    all_finite,
+    check_identity,
+    identity,
+    load_state,
+    read_checkpoint,
+    read_config,
+    write_checkpoint,
+    write_config,
+    write_metrics,
+)
+
+_SNAPSHOT_POINTS = 100  # a condition's points in the kernel snapshots, at most
+
+
+class NonFiniteLoss(ArithmeticError):
+    """A loss became NaN or infinite."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C: the step was finished and, with a run folder, a checkpoint written."""
+
+
+@dataclass
+class Settings:
+    """How often things happen, in steps; 0 is never."""
+
+    steps: int
+    log_every: int
+    eval_every: int
+    checkpoint_every: int
+    snapshot_every: int
+    resample: int
+
+
+@dataclass
+class Training:
+    """The state of a training between steps."""
+
+    problem: Problem
+    network: nn.Module
+    weighting: Any
+    settings: Settings
+    sample: Callable[[int], dict[str, Tensor]]
+    seed: int
+    run: Run
+    optimizer: Any = None
+    schedule: Any = None
+    points: dict[str, Tensor] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+    updates: int = 0  # of the weights so far
+    step: int = 0  # steps done
+    seconds: float = 0.0
+    rng: Mapping[str, Tensor] | None = None  # to restore on resume
+
+    def __post_init__(self) -> None:
+        self.parameters = trained_parameters(self.network, self.problem)
+        like = next(self.network.parameters())
+        self.like = {"dtype": like.dtype, "device": like.device}
+        distributed.same_everywhere(p.detach() for p in self.parameters.values())
+        self.initial = [p.detach().clone() for p in self.network.parameters()]
+        counts = self.run.config["training"]["points"]
+        counts = self.problem.default_counts() if counts == "given" else counts
+        few = {name: min(n, _SNAPSHOT_POINTS) for name, n in counts.items() if n is not None}
+        self.snapshot_points = self.problem.sample(seed=self.seed, dtype=torch.float64, **few)
+        own = getattr(self.weighting, "points", None)
+        self.kernel_points = None if own is None else self.problem.sample(seed=self.seed, dtype=torch.float64, **own)
+
+    def set_points(self, points: Points) -> None:
+        """The training points, of which this process evaluates its share: all of them unless torchrun started several."""
+        self.points = to_network(self.network, points)
+        self.counts = {name: len(rows) for name, rows in self.points.items()}
+        self.share = {name: rows for name, rows in distributed.shard(self.points).items() if len(rows)}
+
+    # The run folder.
+
+    def open_folder(self, resume: bool) -> None:
+        folder = self.run.folder
+        if folder is None:
+            if resume:
+                raise ValueError("resume=True needs out=, the folder of the run to continue")
+            return
+        if resume:
+            self._resume(folder)
+        elif self._any((folder / CONFIG).exists() or (folder / CHECKPOINT).exists()):
+            raise FileExistsError(f"{folder} already holds a run; resume it, or name another folder")
+        if distributed.rank() == 0:
+            write_config(folder, self.run.config)
+
+    def _resume(self, folder: Path) -> None:
+        config, state = read_config(folder), read_checkpoint(folder)
+        check_identity(state, self.problem, folder)
+        for section in ("network", "training", "weighting"):
+            then, now = config[section], _as_json(self.run.config[section])
+            for key in now:
+                free = key in ("steps", "log_every", "eval_every", "checkpoint_every", "snapshot_every")
+                if not free and then.get(key) != now[key]:
+                    raise ValueError(
+                        f"cannot resume {folder}: it was trained with {key}={then.get(key)!r}, now {key}={now[key]!r}; "
+                        "give the same settings, or name another folder"
+                    )
+        load_state(state, self.network, self.problem, folder)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.initial = [start.to(p) for start, p in zip(state["initial"], self.initial, strict=True)]
+        self.step, self.updates, self.seconds = state["step"], state["updates"], state["seconds"]
+        self.weights, self.rng = dict(state["weights"]), state["rng"]
+        self.set_points(state["points"])
+        self.run.history = [row for row in state["history"] if row["step"] < self.step]
+        for path in sorted((folder / SNAPSHOTS).glob("*.npz")):
+            self.run.snapshots[int(path.stem)] = KernelBlocks.load(path)
+
+    def checkpoint(self) -> None:
+        """Writes metrics and checkpoint, unless a parameter is not finite: the last good ones stay."""
+        if self.run.folder is None or distributed.rank() or not all_finite(list(self.network.parameters())):
+            return
+        write_metrics(self.run.folder, self.run.history)
+        cuda = next(iter(self.parameters.values())).is_cuda
+        shared = {id(rows): rows for rows in self.points.values()}  # torch.save keeps what is shared shared
+        state = {
+            "identity": identity(self.problem),
+            "step": self.step,
+            "updates": self.updates,
+            "seconds": self.seconds,
+            "network": self.network.state_dict(),
+            "coefficients": self.problem.coefficients.state_dict(),
+            "initial": self.initial,
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "weights": self.weights,
+            "points": {name: shared[id(rows)] for name, rows in self.points.items()},
+            "rng": {"cpu": torch.get_rng_state(), **({"cuda": torch.cuda.get_rng_state()} if cuda else {})},
+            "history": self.run.history,
+        }
+        write_checkpoint(self.run.folder, state)
+
+    def seed_generators(self) -> None:
+        if self.rng is None:
+            torch.manual_seed(self.seed)
+            return
+        torch.set_rng_state(self.rng["cpu"])
+        if "cuda" in self.rng:
+            torch.cuda.set_rng_state(self.rng["cuda"])
+
+    # Training.
+
+    def loop(self, interrupted: threading.Event, progress: bool) -> None:
+        settings, clock = self.settings, perf_counter() - self.seconds
+        bar = tqdm(
+            desc=self.problem.name,
+            total=settings.steps,
+            initial=self.step,
+            disable=None if progress and distributed.rank() == 0 else True,
+            dynamic_ncols=True,
+            bar_format="{desc} {percentage:.0f}% [{remaining} left] {postfix}",
+        )
+        with bar:
+            while self.step < settings.steps:
+                self._update_points_and_weights()
+                measured = self._measure() if _due(self.step, settings.eval_every) else {}
+                rate = self.optimizer.param_groups[0]["lr"]
+                losses = self._take_step()
+                self.seconds = perf_counter() - clock
+                if measured or _due(self.step, settings.log_every):
+                    self._log(losses, rate, measured)
+                    bar.set_postfix_str(self._summary(), refresh=False)
+                self.step += 1
+                bar.update()
+                if self._any(interrupted.is_set()):
+                    self._stop()
+                if _due(self.step, settings.checkpoint_every) and self.step < settings.steps:
+                    self.checkpoint()
+            self._finish()
+            bar.set_postfix_str(self._summary())
+
+    def _any(self, flag: bool) -> bool:
+        """Whether any process says so: all must stop at the same step."""
+        return flag if distributed.world() == 1 else distributed.all_sum_numbers([flag], self.like["device"])[0] > 0
+
+    def _update_points_and_weights(self) -> None:
+        if self.step and _due(self.step, self.settings.resample):
+            self.set_points(self.sample(self.step // self.settings.resample))
+        if _due(self.step, self.settings.snapshot_every):
+            self._snapshot()
+        if _due(self.step, self.weighting.every):
+            on = self._traced_points()
+            counts = {name: len(rows) for name, rows in on.items()}
+            self.weights = self.weighting.update(self.weights if self.updates else None, self._traces(), counts)
+            self.updates += 1
+
+    def _traces(self) -> dict[str, float]:
+        points = {name: rows for name, rows in distributed.shard(self._traced_points()).items() if len(rows)}
+        found = checked_traces(self.network, self.problem, points) if points else {}
+        names = list(self._traced_points())
+        sums = distributed.all_sum_numbers([found.get(name, 0.0) for name in names], self.like["device"])
+        return dict(zip(names, sums, strict=True))
+
+    def _traced_points(self) -> Points:
+        return self.points if self.kernel_points is None else self.kernel_points
+
+    def _losses(self) -> dict[str, Tensor]:
+        """This process's share of the unweighted losses L_i = mean(e_i^2), for the conditions that have points."""
+        found = errors(self.network, self.problem, self.share) if self.share else {}
+        zero = torch.zeros((), **self.like)
+        return {name: found[name].square().sum() / n if name in found else zero for name, n in self.counts.items()}
+
+    def _summed(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The losses over all processes, detached."""
+        sums = distributed.all_sum(torch.stack([loss.detach() for loss in losses.values()]))
+        return dict(zip(losses, sums, strict=True))
+
+    def _take_step(self) -> dict[str, Tensor]:
+        """One optimizer step; returns the losses before it, the weighted total as "loss"."""
+        before: dict[str, Tensor] = {}
+
+        def closure() -> Tensor:
+            self.optimizer.zero_grad()
+            shares = self._losses()
+            losses = self._summed(shares)
+            total = self._total(losses)
+            if not before:
+                self._check_finite(total, losses)
+                before.update({"loss": total}, **{f"loss/{name}": loss for name, loss in losses.items()})
+            if self.share:
+                self._total(shares).backward()
+            distributed.all_sum_gradients(self.parameters.values())
+            return total
+
+        self.optimizer.step(closure)
+        self.schedule.step()
+        return before
+
+    def _total(self, losses: Mapping[str, Tensor]) -> Tensor:
+        return sum(self.weights[name] * loss for name, loss in losses.items())
+
+    def _check_finite(self, total: Tensor, losses: Mapping[str, Tensor]) -> None:
+        if bool(torch.isfinite(total)):
+            return
+        bad = [name for name, loss in losses.items() if not bool(torch.isfinite(loss))]
+        kept = "no checkpoint was written"
+        if self.run.folder is not None and (self.run.folder / CHECKPOINT).exists():
+            kept = f"the last good checkpoint is {self.run.folder / CHECKPOINT}"
+        raise NonFiniteLoss(
+            f"step {self.step}: the loss of {' and of '.join(map(repr, bad)) or 'the weighted sum'} is not finite; {kept}. "
+            "Lower the learning rate, or look for a logarithm, root or division in the operator"
+        )
+
+    def _measure(self) -> dict[str, float]:
+        """Error, traces, coefficients and drift of the parameters, norm(theta - theta_0) / norm(theta_0)."""
+        row = {f"trace/{name}": value for name, value in self._traces().items()}
+        row |= {f"coefficient/{name}": value.item() for name, value in self.problem.coefficients.items()}
+        if self.problem.has_solution:
+            row["error"] = self.problem.error(self.network)
+        with torch.no_grad():
+            moved = [(p - start).norm() for p, start in zip(self.network.parameters(), self.initial, strict=True)]
+            row["drift"] = float(torch.stack(moved).norm() / torch.stack([start.norm() for start in self.initial]).norm())
+        return row
+
+    def _log(self, losses: Mapping[str, Tensor], rate: float, measured: Mapping[str, float]) -> None:
+        row = {"step": self.step, "seconds": round(self.seconds, 3), "learning_rate": float(rate)}
+        row |= {key: float(value) for key, value in losses.items()}
+        row |= {f"weight/{name}": self.weights[name] for name in self.points}
+        self.run.history.append({**row, **measured})
+
+    def _summary(self) -> str:
+        """The progress bar's tail: the last error measured, each condition's loss and weight in their order."""
+        if not self.run.history:
+            return ""
+        losses = " ".join(f"{self.run.history[-1][f'loss/{name}']:.1e}" for name in self.points)
+        weights = " ".join(f"{self.weights[name]:.3g}" for name in self.points)
+        error = "" if self.run.error is None else f"error {self.run.error:.1e}, "
+        return f"{error}losses {losses}, weights {weights}"
+
+    def _snapshot(self) -> None:
+        if distributed.rank():
+            return
+        blocks = kernel(self.network, self.problem, self.snapshot_points)
+        self.run.snapshots[self.step] = blocks
+        if self.run.folder is not None:
+            blocks.save(self.run.folder / SNAPSHOTS / f"{self.step:08d}.npz")
+
+    def _stop(self) -> None:
+        self.checkpoint()
+        self._publish()
+        kept = f"; resume it from {self.run.folder}" if self.run.folder is not None else ""
+        raise Interrupted(f"stopped after step {self.step} of {self.settings.steps}{kept}")
+
+    def _finish(self) -> None:
+        with torch.no_grad():
+            losses = {f"loss/{name}": loss for name, loss in self._summed(self._losses()).items()}
+        losses["loss"] = self._total({key.removeprefix("loss/"): value for key, value in losses.items()})
+        if self.settings.snapshot_every:
+            self._snapshot()
+        self._log(losses, self.optimizer.param_groups[0]["lr"], self._measure())
+        self._publish()
+        self.checkpoint()
+
+    def _publish(self) -> None:
+        self.run.weights, self.run.step = dict(self.weights), self.step
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+def _as_json(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=str))
+
+
+@contextmanager
+def deferred_interrupt() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event, so that a step is never cut in two; a second Ctrl-C interrupts at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def handler(number: int, frame: Any) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    previous = signal.signal(signal.SIGINT, handler)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, previous)
