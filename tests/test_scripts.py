@@ -3,6 +3,7 @@
 import json
 
 import benchmark_kernel
+import benchmark_step
 import poisson_weights
 import pytest
 
@@ -35,3 +36,11 @@ def test_benchmark_refuses_to_time_different_kernels(monkeypatch):
     monkeypatch.setattr(benchmark_kernel, "by_factors", lambda *arguments: right(*arguments) * (1 + 1e-9))
     with pytest.raises(ArithmeticError, match="no time is worth printing"):
         benchmark_kernel.compare("tiny", repeats=1, memory=False)
+
+
+def test_step_benchmark_compares_equal_gradients():
+    result = benchmark_step.compare(20, repeats=1)
+    assert result["difference"] < 1e-5
+    price = benchmark_step.price_of_weights("poisson1d", 5, 1, 1, residual=4, boundary=3)
+    assert price["points"] == {"poisson": 4, "ends": 3}
+    assert price["every_100"] == pytest.approx(1 + price["traces_in_steps"] / 100)

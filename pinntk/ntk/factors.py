@@ -94,9 +94,9 @@ class Factors:
             part = (_component_gram(outer.A) * _component_gram(outer.B)).sum((1, 2))
             total = part if total is None else total + part
         for rows in self.rows.values():
-            part = rows.double().square().sum(1)
+            part = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64) ** 2
             total = part if total is None else total + part
-        return torch.zeros(self.n, dtype=torch.float64) if total is None else total
+        return torch.zeros(self.n, dtype=torch.float64, device=self.device) if total is None else total
 
 
 def _component_gram(A: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pinntk.taylor import series
+from pinntk.taylor import fused, series
 from pinntk.taylor.jet import RULES, DependentPoints, Jet, UnsupportedOperation
 from pinntk.taylor.series import Series
 
@@ -32,37 +32,9 @@ def rule(*names: str) -> Callable[[Callable], Callable]:
     return register
 
 
-# Composition: f(x0 + h) = sum_k c_k h^k, exact because h, the part without value, is nilpotent.
-
-
 def compose(x: Jet, function: Series) -> Jet:
     """f(x) for an elementwise f given by its scalar Taylor coefficients at the value of x."""
-    basis, data = x.basis, x.data
-    c = function(data[0], basis.order)
-    if basis.order == 0:
-        return x.like(c[0].unsqueeze(0))
-    first_order = sum(degree < 2 for degree in basis.degrees)
-    linear = c[1] * data[1:]
-    if basis.order == 1:
-        return x.like(torch.cat([c[0].unsqueeze(0), linear]))
-    power = dict(enumerate(data))  # h^k by component
-    higher = dict(enumerate(linear, start=1))
-    for k in range(2, basis.order + 1):
-        power = {s: _weighted_sum(terms, data, power) for s, terms in basis.power_terms(k).items()}
-        for s, value in power.items():
-            higher[s] = torch.addcmul(higher[s], c[k], value)
-    upper = torch.stack([higher[s] for s in range(first_order, basis.size)])
-    return x.like(torch.cat([c[0].unsqueeze(0), linear[: first_order - 1], upper]))
-
-
-def _weighted_sum(terms: tuple[tuple[int, int, float], ...], left: Any, right: Any, times: Callable = torch.mul) -> Tensor:
-    total = None
-    for a, b, factor in terms:
-        product = times(left[a], right[b])
-        if factor != 1:
-            product = factor * product
-        total = product if total is None else total + product
-    return total
+    return x.like(fused.compose(x.data, function, x.basis))
 
 
 def elementwise(function: Series, *names: str) -> None:
@@ -105,8 +77,11 @@ def relu(x: Jet) -> Jet:
 
 
 @rule("clamp", "clip")
-def clamp(x: Jet, min: float | None = None, max: float | None = None) -> Jet:
-    return compose(x, series.clamp(min, max))
+def clamp(x: Jet, min: Any = None, max: Any = None) -> Jet:
+    function = series.clamp(min, max)
+    if isinstance(min, Tensor) or isinstance(max, Tensor):  # may be trained, which only the plain form follows
+        return x.like(fused.compose_plain(x.data, function, x.basis))
+    return compose(x, function)
 
 
 # Sums and products.
@@ -187,7 +162,7 @@ def convolve(x: Jet, y: Jet, times: Callable) -> Jet:
     """The truncated product of two jets under any bilinear operation `times`."""
     if x.basis.size == 1:
         return x.like(times(x.data, y.data))
-    return x.like(torch.stack([_weighted_sum(terms, x.data, y.data, times) for terms in x.basis.product_terms]))
+    return x.like(torch.stack([fused.weighted_sum(terms, x.data, y.data, times) for terms in x.basis.product_terms]))
 
 
 @rule("div", "divide", "true_divide")
@@ -245,10 +220,9 @@ def linear(x: Jet, weight: Tensor, bias: Tensor | None = None) -> Jet:
         return product if bias is None else add(product, bias)
     if x.tape is not None:
         return x.like(x.tape.linear(x.data, weight, bias))
-    data = F.linear(x.data, weight)
     if bias is None:
-        return x.like(data)
-    return x.like(data + (bias if x.basis.size == 1 else value_mask(x, x.ndim) * bias))
+        return x.like(F.linear(x.data, weight))
+    return x.like(fused.linear(x.data, weight, bias))
 
 
 @rule("matmul", "mm", "bmm")

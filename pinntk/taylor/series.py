@@ -76,7 +76,18 @@ def _riccati(y: Tensor, a: float, b: float, c: float, order: int) -> list[Tensor
 
 
 def tanh(x: Tensor, order: int) -> list[Tensor]:
-    return _riccati(torch.tanh(x), 1.0, 0.0, -1.0, order)
+    y = torch.tanh(x)
+    if order > 3:
+        return _riccati(y, 1.0, 0.0, -1.0, order)
+    c = [y]
+    if order >= 1:
+        square = y * y
+        c.append(1 - square)
+    if order >= 2:
+        c.append(-y * c[1])
+    if order >= 3:
+        c.append((square - 1 / 3) * c[1])
+    return c
 
 
 def tan(x: Tensor, order: int) -> list[Tensor]:
