@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 import warnings
 from collections.abc import Iterable
@@ -18,7 +17,7 @@ from pinntk.nn.mlp import ACTIVATIONS, INITIALIZATIONS
 from pinntk.ntk import KernelBlocks, KernelOperator, kernel, sharded_kernel
 from pinntk.optimize import SCHEDULES
 from pinntk.problem import Points, Problem, shown
-from pinntk.run import CONFIG, Run, read_config, rebuilt
+from pinntk.run import CHECKPOINT, Run, read_config, rebuilt
 from pinntk.sampling import METHODS
 from pinntk.trainer import train
 from pinntk.training import Interrupted, NonFiniteLoss
@@ -39,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
             return _complain(str(stopped), 130)
         except KeyboardInterrupt:
             return _complain("stopped", 130)
-        except (ValueError, TypeError, OSError, KeyError, ArithmeticError) as error:
+        except (ValueError, TypeError, OSError, KeyError, ArithmeticError, MemoryError) as error:
             text = error.args[0] if isinstance(error, KeyError) and error.args else error
             return _complain(f"{'' if isinstance(error, NonFiniteLoss) else 'error: '}{text}", 2)
 
@@ -129,7 +128,7 @@ def _add_train(commands: Any) -> None:
     group.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="(default: 20 times a run)")
     group.add_argument("--snapshot-every", type=int, metavar="STEPS", help="kernel blocks (default: 10 times a run)")
     group.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
-    command.set_defaults(command=_train)
+    command.set_defaults(command=_train, parser=command)
 
 
 def _add_kernel(commands: Any) -> None:
@@ -143,7 +142,7 @@ def _add_kernel(commands: Any) -> None:
     command.add_argument("--run", help="the trained network of this run folder, in place of a fresh one")
     command.add_argument("-o", "--out", help="the .npz file to write (default: none)")
     _add_problem_options(command)
-    command.set_defaults(command=_kernel)
+    command.set_defaults(command=_kernel, parser=command)
 
 
 def _add_problem_options(command: argparse.ArgumentParser) -> None:
@@ -278,12 +277,10 @@ def _fresh(arguments: argparse.Namespace) -> Run:
         weighting = Fixed(**_pairs(arguments.weights, "--weights", float))
     network = _network(arguments, problem)
     points = problem.counts(**_pairs(arguments.points, "--points", int))
-    if (out / CONFIG).exists() and distributed.rank() == 0:
-        if not arguments.overwrite:
-            raise FileExistsError(
-                f"{out} already holds a run; continue it with --resume {out}, replace it with --overwrite, or use another -o"
-            )
-        shutil.rmtree(out)
+    if not arguments.overwrite and (out / CHECKPOINT).exists():
+        raise FileExistsError(
+            f"{out} already holds a run; continue it with --resume {out}, replace it with --overwrite, or use another -o"
+        )
     return train(
         problem,
         network,
@@ -299,6 +296,7 @@ def _fresh(arguments: argparse.Namespace) -> Run:
         resample=arguments.resample,
         seed=arguments.seed,
         out=out,
+        overwrite=arguments.overwrite,
         log_every=arguments.log_every,
         eval_every=arguments.eval_every,
         checkpoint_every=arguments.checkpoint_every,
@@ -311,6 +309,7 @@ def _resumed(arguments: argparse.Namespace) -> Run:
     """Continues a run with the settings in its config.json; --steps and --device may differ."""
     if arguments.problem is not None:
         raise ValueError("--resume takes problem and settings from the run; leave the problem out")
+    _only(arguments, "--resume", ("resume", "steps", "device", "quiet"))
     folder = Path(arguments.resume)
     config = read_config(folder)
     settings = dict(config["training"])
@@ -336,6 +335,13 @@ def _resumed(arguments: argparse.Namespace) -> Run:
     )
 
 
+def _only(arguments: argparse.Namespace, option: str, allowed: tuple[str, ...]) -> None:
+    """Refuses options that would be ignored beside `option`, which takes its settings from a run."""
+    for name, value in vars(arguments).items():
+        if name not in (*allowed, "command", "parser") and value != arguments.parser.get_default(name):
+            raise ValueError(f"{option} takes its settings from the run; leave --{name.replace('_', '-')} out")
+
+
 def _report(run: Run) -> None:
     """Final losses, weights and traces as a table, and the error."""
     last = run.history[-1]
@@ -358,6 +364,7 @@ def _kernel(arguments: argparse.Namespace) -> int:
     if arguments.run:
         if arguments.problem is not None:
             raise ValueError("--run takes the problem from the run; leave the problem out")
+        _only(arguments, "--run", ("run", "points", "sampling", "seed", "out", "device"))
         run = Run.load(arguments.run)
         problem, network = run.problem, run.network.to(_device(arguments.device))
     else:

@@ -168,16 +168,19 @@ class Faces:
         gaps = [np.max([np.abs(points[:, axis] - value) / size[axis] for axis, value in piece], 0) for piece in self.pieces]
         return np.maximum(np.min(gaps, 0), self.box.distance(points))
 
-    def normals(self, points: Tensor) -> Tensor:
-        """Outward unit normals (n, d) of (n, d) points; on an edge, that of the first slice that holds the point.
+    @property
+    def has_normals(self) -> bool:
+        """Whether every slice is a face of the box, of a coordinate other than t."""
+        single = all(len(piece) == 1 for piece in self.pieces)
+        return single and all(v in self.box.bounds[a] and a in self.box.space for ((a, v),) in self.pieces)
 
-        Raises ValueError where a slice is no face of the box."""
+    def normals(self, points: Tensor) -> Tensor:
+        """Outward unit normals (n, d) of (n, d) points, where there are any (`has_normals`); on an edge, that of the first
+        slice that holds the point."""
         by_piece = points.new_zeros((len(self.pieces), self.dimension))
         gaps = []
         for row, piece in zip(by_piece, self.pieces, strict=True):
-            (axis, value), *others = piece
-            if others or value not in self.box.bounds[axis]:
-                raise ValueError("u_n needs a boundary face, such as domain.ends('x'); this slice has no outward normal")
+            ((axis, value),) = piece
             low, high = self.box.bounds[axis]
             row[axis] = -1.0 if value == low else 1.0
             gaps.append((points[:, axis] - value).abs() / (high - low))

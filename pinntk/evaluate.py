@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import traceback
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
-from pinntk.domain import Faces, PeriodicPair
+from pinntk.domain import PeriodicPair
 from pinntk.operator import Need
-from pinntk.problem import Condition, Points, Problem
+from pinntk.problem import Condition, Points, Problem, check_output
 from pinntk.taylor import Basis, DependentPoints, Jet, UnsupportedOperation
 
-_without_rule: WeakSet[nn.Module] = WeakSet()  # networks known to need the autograd path; each is warned of once
+# Networks known to need autograd for their derivatives, or explicit Jacobians for their kernels; each is warned of once.
+_without_rule: WeakSet[nn.Module] = WeakSet()
+_without_factors: WeakSet[nn.Module] = WeakSet()
+
+
+class OperatorError(ValueError):
+    """A condition's operator raised an exception of its own."""
 
 
 class Fields(Protocol):
@@ -44,12 +54,30 @@ class TaylorFields:
         return self._output.laplacian(axes)[:, field]
 
 
+class ExactLayerNorm(TorchFunctionMode):
+    """Layer normalisation by its formula: the third derivatives of torch 2.13's own kernel are wrong."""
+
+    def __torch_function__(self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if func not in (F.layer_norm, torch.layer_norm):
+            return func(*args, **(kwargs or {}))
+        return self._formula(*args, **(kwargs or {}))
+
+    @staticmethod
+    def _formula(x: Tensor, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any) -> Tensor:
+        dims = tuple(range(-len(shape), 0))
+        centred = x - x.mean(dims, keepdim=True)
+        y = centred * (centred.square().mean(dims, keepdim=True) + eps) ** -0.5
+        y = y if weight is None else y * weight
+        return y if bias is None else y + bias
+
+
 class AutogradFields:
     """Nested reverse-mode differentiation, one backward pass of the whole graph a derivative."""
 
     def __init__(self, network: nn.Module, problem: Problem, points: Tensor):
         self._columns = [column.detach().clone().requires_grad_() for column in points.unbind(1)]
-        output = network(torch.stack(self._columns, 1))
+        with ExactLayerNorm():
+            output = network(torch.stack(self._columns, 1))
         check_output(output, problem, len(points))
         self._known = {(field, (0,) * points.shape[1]): column for field, column in enumerate(output.unbind(1))}
 
@@ -70,15 +98,6 @@ class AutogradFields:
     def laplacian(self, field: int, axes: tuple[int, ...]) -> Tensor:
         d = len(self._columns)
         return sum(self.derivative(field, tuple(2 * (i == axis) for i in range(d))) for axis in axes)
-
-
-def check_output(output: Any, problem: Problem, n: int) -> None:
-    expected = (n, len(problem.fields))
-    if tuple(getattr(output, "shape", ())) != expected:
-        shape = tuple(output.shape) if hasattr(output, "shape") else type(output).__name__
-        raise ValueError(
-            f"the network returned shape {shape} for {n} points; expected {expected}: one column a field of {problem.fields}"
-        )
 
 
 def errors(network: nn.Module, problem: Problem, points: Points, method: str = "auto") -> dict[str, Tensor]:
@@ -110,21 +129,36 @@ def errors(network: nn.Module, problem: Problem, points: Points, method: str = "
     return {name: result[name] for name in points}
 
 
-def has_taylor_rules(network: nn.Module) -> bool:
-    """False once a network was found to use an operation without a Taylor rule."""
-    return network not in _without_rule
+def has_factors(network: nn.Module) -> bool:
+    """False once a network was found whose Jacobian does not factor."""
+    return network not in _without_factors and network not in _without_rule
 
 
 def warn_fallback(network: nn.Module, error: UnsupportedOperation) -> None:
-    """Remembers that the network needs autograd, and says so the first time."""
-    if network not in _without_rule:
-        _without_rule.add(network)
-        warnings.warn(
-            f"{error}; derivatives of {type(network).__name__} now come from nested reverse-mode autograd, which is as "
-            "exact, but each order of differentiation costs 2 to 3 times the one before, and kernels are built from "
-            "explicit Jacobians, about 10 to 50 times slower",
-            stacklevel=4,
-        )
+    """Remembers that the network needs nested autograd, and says so the first time."""
+    _warn_once(
+        network,
+        _without_rule,
+        f"{error}; derivatives of {type(network).__name__} now come from nested reverse-mode autograd, which is as exact, but "
+        "each order of differentiation costs 2 to 3 times the one before, and kernels are built from explicit Jacobians, "
+        "about 10 to 50 times slower",
+    )
+
+
+def warn_no_factors(network: nn.Module, error: UnsupportedOperation) -> None:
+    """Remembers that the network's kernels need explicit Jacobians, and says so the first time."""
+    _warn_once(
+        network,
+        _without_factors,
+        f"{error}; kernels of {type(network).__name__} now come from explicit per-point Jacobians, as exact, but about "
+        "10 to 50 times slower",
+    )
+
+
+def _warn_once(network: nn.Module, known: WeakSet[nn.Module], message: str) -> None:
+    if network not in known:
+        known.add(network)
+        warnings.warn(message, stacklevel=5)
 
 
 def to_network(network: nn.Module, points: Points) -> dict[str, Tensor]:
@@ -201,15 +235,31 @@ def _error(
 ) -> Tensor:
     needs = problem.needs[condition.name]
     arguments = {need.argument: _argument(problem, condition, need, fields, points, columns, coefficient) for need in needs}
-    error = condition.operator(**arguments)
+    try:  # on copies: an operator that works in place must not reach the points or the next condition
+        error = condition.operator(**{name: value.clone() for name, value in arguments.items()})
+    except Exception as failure:
+        raise OperatorError(_blamed(condition, failure)) from failure
     n = len(points)
     if not isinstance(error, Tensor) or error.shape != (n,):
         got = f"shape {tuple(error.shape)}" if isinstance(error, Tensor) else type(error).__name__
         raise ValueError(
             f"condition {condition.name!r} returned {got} for {n} points; expected a tensor of shape ({n},), one error a "
-            "point. Every argument has shape (n,); a system is several conditions"
+            "point. Fields and derivatives have shape (n,) too; a system is several conditions"
         )
     return error
+
+
+def _blamed(condition: Condition, failure: Exception) -> str:
+    """What failed, and on which line of the user's file."""
+    code = getattr(condition.operator, "__code__", None)
+    lines = [
+        frame.lineno for frame in traceback.extract_tb(failure.__traceback__) if code and frame.filename == code.co_filename
+    ]
+    place = f" ({Path(code.co_filename).name}, line {lines[-1]})" if lines else ""
+    return (
+        f"condition {condition.name!r}{place}: {type(failure).__name__}: {failure}. Operators take and return torch tensors: "
+        "use torch.sin, not math or numpy, and torch.where, not if"
+    )
 
 
 def _argument(
@@ -239,8 +289,6 @@ def _argument(
     gradient = torch.stack(slopes, 1)
     if need.kind == "gradient":
         return gradient
-    if not isinstance(condition.region, Faces):
-        raise ValueError(f"condition {condition.name!r} asks for {need.argument!r}, but its region has no outward normal")
     return (gradient * condition.region.normals(points)[:, space]).sum(1)
 
 
@@ -253,8 +301,8 @@ _DROPOUTS = (nn.modules.dropout._DropoutNd,)
 def check_network(network: nn.Module, problem: Problem, points: Points) -> None:
     """Raises an error that says what to change if the network does not fit the problem or mixes points.
 
-    ValueError: wrong number of inputs or outputs, an operator that mixes points; DependentPoints: batch normalisation
-    or dropout in training mode.
+    ValueError: wrong number of inputs or outputs; DependentPoints: batch normalisation or dropout in training mode, a
+    network or an operator that mixes points.
     """
     if not isinstance(network, nn.Module):
         raise TypeError(f"network is a {type(network).__name__}; expected a torch.nn.Module that maps (n, d) to (n, fields)")
@@ -267,8 +315,9 @@ def check_network(network: nn.Module, problem: Problem, points: Points) -> None:
                 "others and the kernel is undefined; call network.eval() or remove it"
             )
     d = problem.domain.dimension
-    probe = {name: rows[:2] for name, rows in to_network(network, points).items()}
-    first = next(iter(probe.values()))[:, :d]
+    ends = {id(rows): rows[[0, -1]] for rows in points.values()}  # the first and the last, which seldom coincide
+    probe = to_network(network, {name: ends[id(rows)] for name, rows in points.items()})
+    first = next(iter(probe.values()))[:, :d].clone()
     try:
         with torch.no_grad():
             output = network(first)

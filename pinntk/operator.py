@@ -43,6 +43,11 @@ class Vocabulary:
         for name in names:
             if names.count(name) > 1 or name == POINTS:
                 raise ValueError(f"the name {name!r} is taken twice among {names}; 'points' is reserved")
+            for field in self.fields:
+                suffix = name.removeprefix(f"{field}_")
+                derivative = suffix != name and (suffix == "n" or _readings(suffix, self.coordinates))
+                if derivative or name in (f"lap_{field}", f"grad_{field}"):
+                    raise ValueError(f"the name {name!r} reads as a derivative of {field!r}; rename it")
 
     def read(self, function: Callable) -> tuple[Need, ...]:
         """The needs of a function, in the order of its arguments. Arguments with a default value are left alone.
@@ -136,7 +141,9 @@ def call_by_coordinates(
 ) -> object:
     """function(x, t, ...) for a function of coordinates only (an exact solution), whatever their order."""
     arguments = {}
-    for name in inspect.signature(function).parameters:
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.default is not parameter.empty:
+            continue
         if name != POINTS and name not in coordinates:
             raise ValueError(f"{_signature(function)}: unknown argument {name!r}; coordinates are {coordinates}")
         arguments[name] = points if name == POINTS else values[name]

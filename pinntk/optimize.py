@@ -33,6 +33,8 @@ def make_optimizer(
 
     lr: None leaves torch's default for that optimizer. Raises ValueError for an unknown name or option.
     """
+    if isinstance(optimizer, Optimizer):
+        raise TypeError("optimizer is an optimizer already; give its name, or a factory: lambda parameters: Adam(parameters)")
     if not isinstance(optimizer, str):
         return optimizer(parameters)
     cls = _NAMED.get(optimizer.lower())

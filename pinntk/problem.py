@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pinntk import sampling
 from pinntk.domain import Box, Faces, Measurements, PeriodicPair, Region, check_points, finite_columns
-from pinntk.operator import Vocabulary, call_by_coordinates
+from pinntk.operator import Need, Vocabulary, call_by_coordinates
 from pinntk.taylor.basis import Basis
 
 KINDS = ("residual", "boundary", "initial", "periodic", "data")
@@ -57,7 +57,8 @@ def _condition(kind: str, region: Any, allowed: tuple[type, ...], hint: str) -> 
 
 
 def residual(domain: Box) -> Callable[[Callable], Condition]:
-    """A differential equation's residual inside `domain`: `@residual(domain) def heat(u_t, u_xx): return u_t - u_xx`."""
+    """A differential equation's residual inside `domain` (or on a slice of it):
+    `@residual(domain) def heat(u_t, u_xx): return u_t - u_xx`."""
     return _condition("residual", domain, (Box, Faces), "a domain, such as Box(x=(0, 1))")
 
 
@@ -159,6 +160,8 @@ class Problem:
         object.__setattr__(self, "coefficients", parameters)
         needs = {condition.name: self.vocabulary(condition).read(condition.operator) for condition in self.conditions}
         object.__setattr__(self, "needs", MappingProxyType(needs))
+        for condition in self.conditions:
+            self._check_needs(condition, needs[condition.name])
         asked = {need.argument for condition_needs in needs.values() for need in condition_needs}
         if unused := [key for key in self.coefficients if key not in asked]:
             raise ValueError(f"coefficient {unused[0]!r} is asked for by no condition; name it among a condition's arguments")
@@ -181,6 +184,16 @@ class Problem:
             if condition.region.coordinates != self.domain.coordinates:
                 raise ValueError(f"condition {condition.name!r} lives on other coordinates than the problem's domain")
             seen.add(condition.name)
+
+    def _check_needs(self, condition: Condition, needs: tuple[Need, ...]) -> None:
+        for need in needs:
+            if need.kind in ("laplacian", "gradient", "normal") and not self.domain.space:
+                raise ValueError(f"condition {condition.name!r}: {need.argument!r} needs a coordinate other than t")
+            if need.kind == "normal" and not (isinstance(condition.region, Faces) and condition.region.has_normals):
+                raise ValueError(
+                    f"condition {condition.name!r}: {need.argument!r} needs boundary faces of spatial coordinates, such as "
+                    'domain.ends("x"); its region has no outward normal'
+                )
 
     def settings(self) -> str:
         """The parameters as text: "a1=1 a2=4"."""
@@ -310,7 +323,9 @@ class Problem:
         values = call_by_coordinates(self.exact, self.coordinates, columns, points)
         values = values if isinstance(values, (tuple, list)) else (values,)
         if len(values) != len(self.fields):
-            raise ValueError(f"exact returned {len(values)} fields; the problem has {self.fields}")
+            raise ValueError(
+                f"exact returned {len(values)} fields; for {self.fields} return a tuple of {len(self.fields)} tensors"
+            )
         return torch.stack([torch.as_tensor(v, dtype=points.dtype).expand(len(points)) for v in values], 1)
 
     @cached_property
@@ -348,8 +363,12 @@ class Problem:
         """The network's values (n, fields) at (n, d) points, in float64, in chunks."""
         like = next(network.parameters(), torch.empty(0, dtype=torch.float64))
         rows = torch.as_tensor(points, dtype=like.dtype, device=like.device)
+        values = []
         with torch.no_grad():
-            return torch.cat([network(part) for part in rows.split(chunk)]).double().cpu().numpy()
+            for part in rows.split(chunk):
+                values.append(network(part.clone()))  # a network may work in place
+                check_output(values[-1], self, len(part))
+        return torch.cat(values).double().cpu().numpy()
 
     def error(self, network: nn.Module) -> float:
         """Relative L2 error of the network against the exact or reference solution, all fields together."""
@@ -370,3 +389,12 @@ class Problem:
 
 def shown(parameters: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in parameters.items())
+
+
+def check_output(output: Any, problem: Problem, n: int) -> None:
+    expected = (n, len(problem.fields))
+    if tuple(getattr(output, "shape", ())) != expected:
+        shape = tuple(output.shape) if hasattr(output, "shape") else type(output).__name__
+        raise ValueError(
+            f"the network returned shape {shape} for {n} points; expected {expected}: one column a field of {problem.fields}"
+        )

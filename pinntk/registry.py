@@ -7,13 +7,17 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 from pinntk.problem import Problem
 
@@ -50,7 +54,11 @@ def load(name_or_path: str | os.PathLike, **parameters: Any) -> Problem:
             close = get_close_matches(key, known, 1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise ValueError(f"{name} has no parameter {key!r}; it has {_listed(known)}{hint}")
-    found = factory(**parameters)
+    parameters = {key: value.item() if isinstance(value, np.generic) else value for key, value in parameters.items()}
+    if unset := [key for key, p in known.items() if p.default is p.empty and key not in parameters]:
+        raise ValueError(f"{name} needs a value for {unset[0]!r}: load(..., {unset[0]}=...), or --set {unset[0]}=...")
+    with _blaming(path):
+        found = factory(**parameters)
     if not isinstance(found, Problem):
         raise ValueError(f"{name}: problem() returned {type(found).__name__}; it must return pinntk.Problem(...)")
     defaults = {key: p.default for key, p in known.items() if p.default is not p.empty}
@@ -115,11 +123,26 @@ def _module(path: Path) -> ModuleType:
     module._pinntk_stamp = stamp
     sys.modules[key] = module
     try:
-        spec.loader.exec_module(module)
+        with _blaming(path):
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[key]
         raise
     return module
+
+
+@contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    """Turns an exception of a problem file's own into a ValueError that names file and line."""
+    try:
+        yield
+    except SyntaxError as error:
+        raise ValueError(f"{path.name}, line {error.lineno}: {error.msg}: {(error.text or '').strip()}") from error
+    except Exception as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        place = f", line {lines[-1]}" if lines else ""
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise ValueError(f"{path.name}{place}: {kind}{error}") from error
 
 
 def _listed(parameters: Mapping[str, inspect.Parameter]) -> str:

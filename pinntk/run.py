@@ -26,7 +26,7 @@ CONFIG, METRICS, CHECKPOINT, SNAPSHOTS, FIGURES = "config.json", "metrics.csv", 
 _FORMAT = 1
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """What a training left behind.
 
@@ -46,6 +46,10 @@ class Run:
     weights: dict[str, float] = field(default_factory=dict)
     step: int = 0
     folder: Path | None = None
+
+    def __repr__(self) -> str:
+        error = "" if self.error is None else f", error {self.error:.2e}"
+        return f"Run({self.problem.name}, {self.step} steps{error}, folder={self.folder})"
 
     def column(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps and values of one quantity, where it was measured."""
@@ -89,7 +93,7 @@ def identity(problem: Problem) -> dict[str, Any]:
     """What makes two problems the same to a checkpoint."""
     return {
         "name": problem.name,
-        "parameters": dict(problem.parameters),
+        "parameters": json.loads(json.dumps(dict(problem.parameters), default=str)),
         "coordinates": list(problem.coordinates),
         "fields": list(problem.fields),
         "conditions": {c.name: c.kind for c in problem.conditions},
@@ -109,7 +113,7 @@ def rebuilt(config: Mapping[str, Any], problem: Problem) -> nn.Module:
     described = config["network"]
     if described["arguments"] is None:
         raise ValueError(
-            f"the run's network is {described['class']}, which pinntk cannot build; pass it: Run.load(folder, network)"
+            f"the run's network is {described['class']}, which pinntk cannot build; give it to Run.load(folder, network)"
         )
     return MLP(problem, dtype=getattr(torch, described["dtype"]), **described["arguments"])
 
@@ -127,6 +131,23 @@ def read_config(folder: Path) -> dict[str, Any]:
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
     with replacing(folder / CONFIG) as temporary:
         temporary.write_text(json.dumps(config, indent=2, default=str) + "\n")
+
+
+def foreign(folder: Path) -> bool:
+    """Whether the folder's config.json is somebody else's."""
+    try:
+        return not {"problem", "network", "training"} <= set(json.loads((folder / CONFIG).read_text()))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError, TypeError):
+        return True
+
+
+def remove(folder: Path) -> None:
+    """Removes what a run wrote, and nothing else."""
+    for pattern in (CONFIG, METRICS, CHECKPOINT, f"{SNAPSHOTS}/*.npz", f"{FIGURES}/*.png"):
+        for path in folder.glob(pattern):
+            path.unlink()
 
 
 def write_metrics(folder: Path, history: list[dict[str, float]]) -> None:

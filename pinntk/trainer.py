@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pinntk.evaluate import check_network
 from pinntk.optimize import make_optimizer, make_schedule
 from pinntk.problem import Points, Problem
 from pinntk.run import Run, describe_network
 from pinntk.training import Settings, Training, deferred_interrupt
-from pinntk.weighting import Fixed
+from pinntk.weighting import NTK, Fixed
 
 
 def train(
@@ -36,6 +36,7 @@ def train(
     seed: int = 0,
     out: str | os.PathLike | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     log_every: int | None = None,
     eval_every: int | None = None,
     checkpoint_every: int | None = None,
@@ -50,10 +51,10 @@ def train(
         taking the parameters
     schedule, decay, decay_every: of the learning rate, see `pinntk.optimize.make_schedule`; by default it falls by 0.9
         every 1,000 steps, the field's habit; "constant" for plain gradient descent
-    weighting: `pinntk.weighting.Fixed(...)` (all ones if None) or `pinntk.weighting.NTK(...)`
+    weighting: `pinntk.weighting.Fixed(...)` (all ones if None) or `pinntk.weighting.NTK(...)`; "ntk" for its defaults
     points: counts by kind or name ({"boundary": 100}), or tensors by condition name; see `Problem.sample`
     resample: draw fresh points every so many steps; 0 keeps the first ones
-    out: the run folder, made if need be; must not hold a run already unless `resume`
+    out: the run folder, made if need be; must not hold a run already unless `resume` or `overwrite`, which removes it
     resume: continue the run in `out` from its checkpoint; with the same arguments the result equals that of a run that was
         never stopped, on CPU to the last bit. `steps` may grow
     log_every, eval_every (error, traces, drift), checkpoint_every, snapshot_every (kernel): in steps; by default 400, 100
@@ -64,6 +65,8 @@ def train(
     Raises ValueError for arguments, points or a network that do not fit; NonFiniteLoss, naming the step, the condition and
     the last good checkpoint; Interrupted on Ctrl-C, after a checkpoint.
     """
+    if not isinstance(problem, Problem) or not isinstance(network, nn.Module):
+        raise TypeError(f"train({type(problem).__name__}, {type(network).__name__}): the order is train(problem, network)")
     if not isinstance(steps, int) or steps < 1:
         raise ValueError(f"steps={steps!r}: a whole number of at least 1")
     cadence = {"log_every": log_every, "eval_every": eval_every, "checkpoint_every": checkpoint_every}
@@ -75,9 +78,15 @@ def train(
     every = {
         name: max(least, steps // times) if cadence[name] is None else cadence[name] for name, (times, least) in habit.items()
     }
-    weighting = Fixed() if weighting is None else weighting
+    weighting = _weighting(weighting)
+    if decay <= 0 or decay_every < 1:
+        raise ValueError(f"decay={decay!r}, decay_every={decay_every!r}: a factor above 0, and at least 1 step")
     network.to(device=device, dtype=dtype)
-    fixed_points = points is not None and all(isinstance(rows, Tensor) for rows in points.values()) and len(points) > 0
+    if points is not None and not isinstance(points, Mapping):
+        raise TypeError(
+            f"points={type(points).__name__}: give counts, as in {{'residual': 1000}}, or tensors by condition name"
+        )
+    fixed_points = bool(points) and not any(isinstance(rows, int) for rows in points.values())
     if fixed_points and resample:
         raise ValueError("resample needs counts, such as points={'residual': 1000}; given tensors stay as they are")
     counts = {} if points is None or fixed_points else dict(points)
@@ -108,6 +117,7 @@ def train(
         settings=Settings(steps, resample=resample, **every),
         sample=lambda draw: problem.sample(seed=seed + 1_000_003 * draw, method=sampling, dtype=torch.float64, **counts),
         seed=seed,
+        fixed=fixed_points,
         run=Run(problem, network, config, folder=None if out is None else Path(out)),
     )
     training.set_points(problem.check(points) if fixed_points else training.sample(0))
@@ -115,9 +125,22 @@ def train(
     training.optimizer = make_optimizer(optimizer, list(training.parameters.values()), lr, optimizer_options or {})
     training.schedule = make_schedule(schedule, training.optimizer, steps, decay, decay_every)
     training.weights = weighting.start(problem)
-    training.open_folder(resume)
+    if problem.has_solution:
+        problem.error(network)  # a wrong `exact` fails here, before anything is written
+    training.open_folder(resume, overwrite)
     like = next(iter(training.parameters.values()))
     with torch.random.fork_rng(devices=[like.device] if like.is_cuda else []), deferred_interrupt() as interrupted:
         training.seed_generators()
         training.loop(interrupted, progress)
     return training.run
+
+
+def _weighting(weighting: Any) -> Any:
+    if weighting is None or isinstance(weighting, str):
+        named = {None: Fixed, "fixed": Fixed, "ntk": NTK}
+        if weighting not in named:
+            raise ValueError(f"weighting={weighting!r} is unknown; use 'fixed', 'ntk', or an object of pinntk.weighting")
+        return named[weighting]()
+    if isinstance(weighting, type) or not hasattr(weighting, "update"):
+        raise TypeError(f"weighting={weighting!r}: give an object, such as pinntk.weighting.NTK(every=100)")
+    return weighting

@@ -29,10 +29,12 @@ from pinntk.run import (
     Run,
     all_finite,
     check_identity,
+    foreign,
     identity,
     load_state,
     read_checkpoint,
     read_config,
+    remove,
     write_checkpoint,
     write_config,
     write_metrics,
@@ -80,16 +82,18 @@ class Training:
     step: int = 0  # steps done
     seconds: float = 0.0
     rng: Mapping[str, Tensor] | None = None  # to restore on resume
+    fixed: bool = False  # whether the points are the user's own
 
     def __post_init__(self) -> None:
         self.parameters = trained_parameters(self.network, self.problem)
-        like = next(self.network.parameters())
+        like = next(iter((*self.network.parameters(), *self.parameters.values())))
         self.like = {"dtype": like.dtype, "device": like.device}
         distributed.same_everywhere(p.detach() for p in self.parameters.values())
         self.initial = [p.detach().clone() for p in self.network.parameters()]
         counts = self.run.config["training"]["points"]
         counts = self.problem.default_counts() if counts == "given" else counts
-        few = {name: min(n, _SNAPSHOT_POINTS) for name, n in counts.items() if n is not None}
+        measured = {c.name: len(c.region.rows) for c in self.problem.conditions if c.kind == "data"}
+        few = {name: min(measured[name] if n is None else n, _SNAPSHOT_POINTS) for name, n in counts.items()}
         self.snapshot_points = self.problem.sample(seed=self.seed, dtype=torch.float64, **few)
         own = getattr(self.weighting, "points", None)
         self.kernel_points = None if own is None else self.problem.sample(seed=self.seed, dtype=torch.float64, **own)
@@ -102,7 +106,7 @@ class Training:
 
     # The run folder.
 
-    def open_folder(self, resume: bool) -> None:
+    def open_folder(self, resume: bool, overwrite: bool) -> None:
         folder = self.run.folder
         if folder is None:
             if resume:
@@ -110,8 +114,13 @@ class Training:
             return
         if resume:
             self._resume(folder)
-        elif self._any((folder / CONFIG).exists() or (folder / CHECKPOINT).exists()):
-            raise FileExistsError(f"{folder} already holds a run; resume it, or name another folder")
+        elif self._any((folder / CHECKPOINT).exists()):
+            if not overwrite:
+                raise FileExistsError(f"{folder} already holds a run; resume it, overwrite it, or name another folder")
+            if distributed.rank() == 0:
+                remove(folder)
+        elif self._any(foreign(folder)):
+            raise FileExistsError(f"{folder / CONFIG} is not of a run of pinntk; name another folder")
         if distributed.rank() == 0:
             write_config(folder, self.run.config)
 
@@ -128,7 +137,11 @@ class Training:
                         "give the same settings, or name another folder"
                     )
         load_state(state, self.network, self.problem, folder)
-        self.optimizer.load_state_dict(state["optimizer"])
+        if self.fixed and not same_points(state["points"], self.points):
+            raise ValueError(f"cannot resume {folder}: it was trained on other points; give the same")
+        if state["step"] > self.settings.steps:
+            raise ValueError(f"cannot resume {folder} to step {self.settings.steps}: it is at step {state['step']} already")
+        load_optimizer(self.optimizer, state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.initial = [start.to(p) for start, p in zip(state["initial"], self.initial, strict=True)]
         self.step, self.updates, self.seconds = state["step"], state["updates"], state["seconds"]
@@ -180,7 +193,7 @@ class Training:
             initial=self.step,
             disable=None if progress and distributed.rank() == 0 else True,
             dynamic_ncols=True,
-            bar_format="{desc} {percentage:.0f}% [{remaining} left] {postfix}",
+            bar_format="{desc} {n_fmt}/{total_fmt} [{remaining} left]{postfix}",
         )
         with bar:
             while self.step < settings.steps:
@@ -310,7 +323,8 @@ class Training:
     def _stop(self) -> None:
         self.checkpoint()
         self._publish()
-        kept = f"; resume it from {self.run.folder}" if self.run.folder is not None else ""
+        folder = self.run.folder
+        kept = "" if folder is None else f"; continue with: pinntk train --resume {folder}, or train(..., resume=True)"
         raise Interrupted(f"stopped after step {self.step} of {self.settings.steps}{kept}")
 
     def _finish(self) -> None:
@@ -325,6 +339,28 @@ class Training:
 
     def _publish(self) -> None:
         self.run.weights, self.run.step = dict(self.weights), self.step
+
+
+def same_points(a: Points, b: Points) -> bool:
+    return set(a) == set(b) and all(torch.equal(a[name], b[name].to(a[name])) for name in a)
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """As `load_state_dict`, which would cast what an optimizer remembers to the dtype of the parameter."""
+    optimizer.load_state_dict(state)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+
+    def placed(value: Any, device: torch.device) -> Any:
+        if isinstance(value, list):
+            return [placed(entry, device) for entry in value]
+        return value.to(device) if isinstance(value, Tensor) and value.ndim else value
+
+    for i, saved in state["state"].items():
+        for key, value in saved.items():
+            if isinstance(value, list) or (
+                isinstance(value, Tensor) and value.dtype != optimizer.state[parameters[i]][key].dtype
+            ):
+                optimizer.state[parameters[i]][key] = placed(value, parameters[i].device)
 
 
 def _due(step: int, every: int) -> bool:

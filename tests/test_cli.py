@@ -145,3 +145,28 @@ def test_help_fits_80_columns(capsys, command, monkeypatch):
     with pytest.raises(SystemExit):
         main([*command, "--help"])
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_options_that_a_run_would_ignore_are_refused(capsys, tmp_path):
+    folder = tmp_path / "run"
+    run(capsys, "train", "poisson1d", "--steps", 2, "-o", folder, *SMALL)
+    for arguments, option in (
+        (["train", "--resume", folder, "--lr", 0.5], "--lr"),
+        (["kernel", "--run", folder, "--width", 5], "--width"),
+    ):
+        status, _, err = run(capsys, *arguments)
+        assert status == 2
+        assert f"leave {option} out" in err
+
+
+def test_a_mistake_beside_overwrite_removes_nothing(capsys, tmp_path):
+    folder = tmp_path / "project"
+    (folder / "src").mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    status, _, _ = run(capsys, "train", "poisson1d", "-o", folder, "--overwrite", "--optimizer", "adamm", *SMALL)
+    assert status == 2
+    assert (folder / "src").is_dir()
+    status, _, err = run(capsys, "train", "poisson1d", "-o", folder, "--overwrite", "--steps", 2, *SMALL)
+    assert status == 2
+    assert "is not of a run of pinntk" in err
+    assert (folder / "config.json").read_text() == "{}"

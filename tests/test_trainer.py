@@ -115,7 +115,7 @@ def test_ctrl_c_finishes_the_step_and_leaves_a_checkpoint(tmp_path):
             return super().update(weights, traces, counts)
 
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(pinntk.Interrupted, match="stopped after step 8 of 20; resume it from"):
+    with pytest.raises(pinntk.Interrupted, match="stopped after step 8 of 20; continue with: pinntk train --resume"):
         train(tmp_path / "run", weighting=Interrupting(every=7))
     assert signal.getsignal(signal.SIGINT) is before
     assert Run.load(tmp_path / "run").step == 8
@@ -159,7 +159,7 @@ def test_a_network_of_ones_own_reads_back_when_passed(tmp_path):
         return torch.nn.Sequential(torch.nn.Linear(1, 5), torch.nn.Tanh(), torch.nn.Linear(5, 1))
 
     run = pinntk.train(problem, own(), steps=3, points=POINTS, out=tmp_path, progress=False)
-    with pytest.raises(ValueError, match=r"pinntk cannot build; pass it: Run.load\(folder, network\)"):
+    with pytest.raises(ValueError, match=r"pinntk cannot build; give it to Run.load\(folder, network\)"):
         Run.load(tmp_path)
     assert same_parameters(run, Run.load(tmp_path, own()))
 
@@ -211,7 +211,7 @@ def test_bad_arguments(settings, error, message):
 def test_resume_refuses_what_does_not_fit(tmp_path):
     folder = tmp_path / "run"
     train(folder, steps=4)
-    with pytest.raises(FileExistsError, match="already holds a run; resume it, or name another folder"):
+    with pytest.raises(FileExistsError, match="already holds a run; resume it, overwrite it, or name another folder"):
         train(folder)
     with pytest.raises(ValueError, match=r"trained with lr=0.001, now lr=0.5"):
         train(folder, resume=True, lr=0.5)
@@ -235,3 +235,49 @@ def test_resume_refuses_what_does_not_fit(tmp_path):
 def test_training_on_cuda_equals_cpu():
     runs = [train(device=device) for device in ("cpu", "cuda")]
     assert runs[0].error == pytest.approx(runs[1].error, rel=1e-6)
+
+
+def test_parameters_from_numpy_are_kept_as_numbers(tmp_path):
+    import numpy as np
+
+    problem, network = small(k=np.float64(2.0))
+    pinntk.train(problem, network, steps=2, points=POINTS, out=tmp_path, progress=False)
+    assert Run.load(tmp_path).problem.parameters == {"k": 2.0}
+
+
+def test_lbfgs_resumes_with_a_coefficient_of_another_dtype(tmp_path):
+    def go(folder, steps, resume=False):
+        problem = pinntk.load("heat_inverse")
+        network = pinntk.nn.MLP(problem, width=5, depth=1, dtype=torch.float32)
+        settings = {"optimizer": "lbfgs", "lr": 0.1, "points": {"residual": 20}, "progress": False}
+        return pinntk.train(problem, network, steps=steps, out=folder, resume=resume, **settings)
+
+    whole = go(tmp_path / "whole", 6)
+    go(tmp_path / "parts", 3)
+    assert same_parameters(go(tmp_path / "parts", 6, resume=True), whole)
+
+
+def test_overwriting_removes_the_run_and_nothing_else(tmp_path):
+    train(tmp_path, steps=4)
+    (tmp_path / "notes.txt").write_text("mine")
+    run = train(tmp_path, steps=2, overwrite=True)
+    assert sorted(run.snapshots) == sorted(Run.load(tmp_path).snapshots) == [0, 1, 2]
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_run_that_left_no_checkpoint_does_not_block_its_folder(tmp_path):
+    with pytest.raises(pinntk.NonFiniteLoss):
+        train(tmp_path, steps=200, optimizer="gradient-descent", lr=1e9, schedule="constant", checkpoint_every=0)
+    assert train(tmp_path, steps=2).step == 2
+
+
+def test_resume_refuses_other_points_and_fewer_steps(tmp_path):
+    problem, network = small()
+    points = problem.sample(**POINTS, dtype=torch.float64)
+    settings = {"out": tmp_path, "progress": False, "steps": 4}
+    pinntk.train(problem, network, points=points, **settings)
+    other = problem.sample(**POINTS, seed=1, dtype=torch.float64)
+    with pytest.raises(ValueError, match="it was trained on other points"):
+        pinntk.train(problem, network, points=other, resume=True, **settings)
+    with pytest.raises(ValueError, match="it is at step 4 already"):
+        pinntk.train(problem, network, points=points, resume=True, **{**settings, "steps": 3})

@@ -104,7 +104,9 @@ def checked_traces(network: nn.Module, problem: Problem, points: Points) -> dict
 def _prepared(
     network: nn.Module, problem: Problem, points: Points, dtype: torch.dtype, device: torch.device | str | None
 ) -> tuple[nn.Module, dict[str, Tensor]]:
-    if not dtype.is_floating_point:
+    if not isinstance(problem, Problem):
+        raise TypeError(f"problem is a {type(problem).__name__}; the order is (network, problem, points)")
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise ValueError(f"dtype={dtype}: a kernel needs a floating-point dtype, such as torch.float64")
     network, points = _on(network, device), problem.check(points)
     check_network(network, problem, points)
@@ -113,7 +115,10 @@ def _prepared(
 
 def _empty(n: int, m: int, dtype: torch.dtype, network: nn.Module) -> Tensor:
     like = next(network.parameters(), torch.empty(0))
-    return torch.empty(n, m, dtype=dtype, device=like.device)
+    try:
+        return torch.empty(n, m, dtype=dtype, device=like.device)
+    except RuntimeError as error:
+        raise MemoryError(f"a kernel of {n} x {m} does not fit into memory; use pinntk.KernelOperator") from error
 
 
 def _on(network: nn.Module, device: torch.device | str | None) -> nn.Module:

@@ -15,6 +15,17 @@ from torch import Tensor
 from pinntk.files import replacing
 
 
+def check_weights(weights: Mapping[str, float], names: Sequence[str]) -> None:
+    """Raises ValueError unless every condition, and no other name, has a finite weight of at least 0."""
+    if missing := set(names) - set(weights):
+        raise ValueError(f"weights for {sorted(missing)} are missing; give one for each of {tuple(names)}")
+    if unknown := set(weights) - set(names):
+        raise ValueError(f"weights for {sorted(unknown)}: there are no such conditions here, only {tuple(names)}")
+    for name, weight in weights.items():
+        if not 0 <= weight < float("inf"):
+            raise ValueError(f"weight {name}={weight!r}: a finite number of at least 0")
+
+
 @dataclass(frozen=True, eq=False)
 class KernelBlocks:
     """The neural tangent kernel K = J J^T of a problem's errors, in named blocks. No hidden 1/n.
@@ -89,8 +100,7 @@ class KernelBlocks:
     def scaled(self, weights: Mapping[str, float]) -> Tensor:
         """D^1/2 K D^1/2 with D = blockdiag(2 lambda_i / n_i): the symmetric form of the matrix K D that drives gradient
         flow on L = sum of lambda_i mean(e_i^2), with the same real, non-negative spectrum. (n, n)."""
-        if missing := set(self.names) - set(weights):
-            raise ValueError(f"weights for {sorted(missing)} are missing; give one for each of {self.names}")
+        check_weights(weights, self.names)
         parts = [np.full(n, np.sqrt(2 * weights[name] / n)) for name, n in zip(self.names, self.sizes, strict=True)]
         root = torch.as_tensor(np.concatenate(parts)).to(self.values)
         return self.values * (root[:, None] * root)

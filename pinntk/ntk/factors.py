@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from pinntk.evaluate import check_network, groups, has_taylor_rules, taylor_group, to_network, warn_fallback
+from pinntk.evaluate import check_network, groups, has_factors, taylor_group, to_network, warn_no_factors
 from pinntk.ntk.jacobian import coefficient_key, jacobian_rows
 from pinntk.ntk.tape import LinearUse, Tape
 from pinntk.problem import Points, Problem
@@ -131,11 +131,11 @@ def checked_factors(network: nn.Module, problem: Problem, points: Points) -> dic
     """`factors` for points and a network that were checked before."""
     points = to_network(network, points)
     parameters = trained_parameters(network, problem)
-    if has_taylor_rules(network):
+    if has_factors(network):
         try:
             return {f.name: f for f in _ordered(points, _taylor_factors(network, problem, points, parameters))}
         except UnsupportedOperation as error:
-            warn_fallback(network, error)
+            warn_no_factors(network, error)
     sizes = {name: p.numel() for name, p in parameters.items()}
     rows = jacobian_rows(network, problem, points, parameters)
     return {name: Factors(name, len(points[name]), sizes, {}, rows[name]) for name in points}

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, jvp, vmap
 
-from pinntk.evaluate import autograd_group, check_output, group_errors
-from pinntk.problem import Points, Problem
+from pinntk.evaluate import ExactLayerNorm, OperatorError, autograd_group, group_errors
+from pinntk.problem import Points, Problem, check_output
 
 
 def coefficient_key(name: str) -> str:
@@ -63,7 +63,7 @@ def _rows(
 ) -> dict[str, Tensor]:
     try:
         return vmap_rows(network, problem, name, rows, parameters, chunk)
-    except (RuntimeError, NotImplementedError):  # an operation that torch.func cannot transform
+    except (RuntimeError, NotImplementedError, OperatorError):  # an operation that torch.func cannot transform
         return _rows_one_by_one(network, problem, name, rows, parameters)
 
 
@@ -83,7 +83,8 @@ def vmap_rows(
             return trained.get(coefficient_key(name), problem.coefficients[name]).to(points)
 
         def call(x: Tensor) -> Tensor:
-            return functional_call(network, {**state, **weights}, (x,))
+            with ExactLayerNorm():
+                return functional_call(network, {**state, **weights}, (x,))
 
         found = group_errors(
             problem,

@@ -14,6 +14,7 @@ from pinntk import distributed
 from pinntk.evaluate import check_network
 from pinntk.memory import parse_bytes
 from pinntk.ntk import krylov
+from pinntk.ntk.blocks import check_weights
 from pinntk.ntk.factors import Factors, trained_parameters
 from pinntk.ntk.krylov import Eigenpairs, Nystrom, Solution
 from pinntk.ntk.store import CHUNK, FactorStore
@@ -53,8 +54,8 @@ class KernelOperator:
     ):
         points = problem.check(points)
         check_network(network, problem, points)
-        if weights is not None and (missing := set(points) - set(weights)):
-            raise ValueError(f"weights for {sorted(missing)} are missing; give one for each of {tuple(points)}")
+        if weights is not None:
+            check_weights(weights, tuple(points))
         if chunk < 1:
             raise ValueError(f"chunk={chunk}: at least 1 point")
         self._settings = {"dtype": dtype, "max_memory": max_memory, "chunk": chunk, "progress": progress}
@@ -84,10 +85,10 @@ class KernelOperator:
     def select(self, *names: str) -> KernelOperator:
         """The operator of some conditions only: a diagonal block of K."""
         for name in names:
-            if name not in self.names:
-                raise KeyError(f"no condition {name!r} in this kernel; it has {self.names}")
+            self._span(name)
         chosen = {name: self._points[name] for name in self.names if name in names}
-        return KernelOperator(self._network, self._problem, chosen, weights=self._weights, **self._settings)
+        weights = None if self._weights is None else {name: self._weights[name] for name in chosen}
+        return KernelOperator(self._network, self._problem, chosen, weights=weights, **self._settings)
 
     # Products.
 
@@ -98,6 +99,10 @@ class KernelOperator:
     def matmat(self, V: Tensor) -> Tensor:
         """K V for V (n, k)."""
         return self.jacobian(self.jacobian_transposed(V))
+
+    def __matmul__(self, V: Tensor) -> Tensor:
+        """K @ V for V (n,) or (n, k)."""
+        return self.matvec(V) if V.ndim == 1 else self.matmat(V)
 
     def jacobian_transposed(self, V: Tensor) -> Tensor:
         """J^T V: (n, k) -> (p, k)."""
@@ -130,6 +135,8 @@ class KernelOperator:
         return float(diagonal[self._span(name)].sum())
 
     def _span(self, name: str) -> slice:
+        if name not in self.names:
+            raise KeyError(f"no condition {name!r} in this kernel; it has {self.names}")
         i = self.names.index(name)
         start = sum(self.sizes[:i])
         return slice(start, start + self.sizes[i])
@@ -151,6 +158,8 @@ class KernelOperator:
         Block Lanczos with full reorthogonalisation (`krylov.leading_eigenpairs`), on J^T J where p < n: it has the same
         non-zero eigenvalues w, with eigenvectors J w / sqrt(w). Warns `krylov.NotConverged` at the limit of iterations.
         """
+        if k < 1 or iterations < 1:
+            raise ValueError(f"k={k}, iterations={iterations}: whole numbers of at least 1")
         bar, report = self._bar(f"{k} eigenpairs", iterations)
         with bar:
             if self.n <= self.p:
@@ -181,6 +190,8 @@ class KernelOperator:
         (0 for none; Frangella, Tropp & Udell 2023)."""
         if damping <= 0:
             raise ValueError(f"damping={damping}: above 0, for K is numerically singular")
+        if rhs.shape[:1] != (self.n,) or rhs.ndim > 2:
+            raise ValueError(f"rhs has shape {tuple(rhs.shape)}; expected ({self.n},) or ({self.n}, k)")
         columns = self._given(rhs.reshape(self.n, -1), self.n)
         preconditioner = None
         if rank:

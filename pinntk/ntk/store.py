@@ -59,17 +59,28 @@ class FactorStore:
 
     def __getitem__(self, chunk: Chunk) -> Factors:
         key = (chunk.name, chunk.start)
-        if key in self._kept:
-            return self._kept[key]
-        group = self._together[chunk.name]  # conditions on the same points cost one pass of the network
+        return self._kept[key] if key in self._kept else self._computed(chunk)[chunk.name]
+
+    def _computed(self, chunk: Chunk) -> dict[str, Factors]:
+        """Factors of all conditions on the chunk's points, which cost one pass of the network together."""
+        group = self._together[chunk.name]
         rows = self._points[chunk.name][chunk.start : chunk.stop]
         found = checked_factors(self._network, self._problem, dict.fromkeys(group, rows))
         for name, part in found.items():
             if part.nbytes <= self._left and (name, chunk.start) not in self._kept:
                 self._left -= part.nbytes
                 self._kept[name, chunk.start] = part
-        return found[chunk.name]
+        return found
 
     def __iter__(self) -> Iterator[tuple[Chunk, Factors]]:
+        """All chunks, those of conditions on the same points one after the other."""
+        at = {(chunk.name, chunk.start): chunk for chunk in self.chunks}
         for chunk in self.chunks:
-            yield chunk, self[chunk]
+            group = self._together[chunk.name]
+            if chunk.name != group[0]:
+                continue
+            found: dict[str, Factors] = {}
+            for name in group:
+                if (name, chunk.start) not in self._kept and name not in found:
+                    found = self._computed(chunk)
+                yield at[name, chunk.start], found.get(name) or self._kept[name, chunk.start]

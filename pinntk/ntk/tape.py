@@ -80,9 +80,11 @@ class Tape:
         Raises UnsupportedOperation if a parameter reached e by a way that the tape did not see.
         """
         outputs = [use.output for use in self.uses]
+        recorded = len(outputs)
         if not error.requires_grad:
             return [None] * len(outputs)
         grads = torch.autograd.grad(error.sum(), [*outputs, *parameters], retain_graph=True, allow_unused=True)
+        del self.uses[recorded:]  # what a network under torch.utils.checkpoint records again in its backward pass
         if any(grad is not None for grad in grads[len(outputs) :]):
             raise UnsupportedOperation("a parameter used neither linearly nor elementwise")
         return list(grads[: len(outputs)])

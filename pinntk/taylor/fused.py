@@ -109,7 +109,9 @@ class _Compose(torch.autograd.Function):
 def _blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """[S, n, ...] tensors in slices along n that stay in a second-level cache through all the passes over them."""
     S, n, *features = tensors[0].shape
-    step = max(1, _BLOCK_BYTES // (S * prod(features) * tensors[0].element_size())) if tensors[0].device.type == "cpu" else n
+    step = (
+        max(1, _BLOCK_BYTES // max(1, S * prod(features) * tensors[0].element_size())) if tensors[0].device.type == "cpu" else n
+    )
     for start in range(0, n, step):
         yield tuple(t[:, start : start + step] for t in tensors)
 

@@ -44,11 +44,12 @@ class Jet:
     True
     """
 
-    __slots__ = ("basis", "data", "tape", "viewed")
+    __slots__ = ("basis", "data", "differentiated", "tape", "viewed")
     __array_ufunc__ = None  # numpy_array * jet comes to Jet.__rmul__, not to an object array
 
     def __init__(self, basis: Basis, data: Tensor, tape: Any = None):
         self.basis, self.data, self.tape = basis, data, tape
+        self.differentiated = torch.is_grad_enabled()
         self.viewed = False  # whether another jet may be a view of these data, or these data one of another's
 
     @classmethod
@@ -62,6 +63,8 @@ class Jet:
         return cls(basis, data, tape)
 
     def like(self, data: Tensor) -> Jet:
+        if torch.is_grad_enabled() != self.differentiated:  # autograd would cut the coordinates' derivatives too
+            raise UnsupportedOperation("torch.no_grad() inside the network")
         return Jet(self.basis, data, self.tape)
 
     def view_like(self, data: Tensor) -> Jet:
@@ -172,7 +175,7 @@ class Jet:
         raise UnsupportedOperation("x[...] = value", _IN_PLACE)
 
     def __neg__(self) -> Jet:
-        return self.like(-self.data)
+        return RULES[torch.neg](self)
 
     def __pos__(self) -> Jet:
         return self

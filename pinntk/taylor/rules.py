@@ -181,7 +181,7 @@ def power(x: Any, exponent: Any) -> Jet:
     if isinstance(exponent, Tensor) and exponent.numel() == 1 and not exponent.requires_grad:
         exponent = exponent.item()  # a number: through logarithms it would be NaN at x <= 0
     if isinstance(x, Jet) and isinstance(exponent, (int, float)):
-        return x if exponent == 1 else compose(x, series.power(exponent))
+        return x.like(x.data.clone()) if exponent == 1 else compose(x, series.power(exponent))
     if isinstance(x, Jet):
         return RULES[torch.exp](mul(RULES[torch.log](x), exponent))
     if not isinstance(x, Tensor):

@@ -232,18 +232,26 @@ def where(condition: Tensor, x: Any, y: Any) -> Jet:
     return jet.like(torch.where(condition, *sides))
 
 
+RULES[Tensor.where] = lambda x, condition, y: where(condition, x, y)
+
+
 # Copies, casts and constants of the same shape.
 
 
-@rule("clone", "contiguous")
+@rule("clone")
 def clone(x: Jet, *args: Any, **kwargs: Any) -> Jet:
     return x.like(x.data.clone())
 
 
-RULES[Tensor.to] = lambda x, *args, **kwargs: x.like(x.data.to(*args, **kwargs))
-RULES[Tensor.type] = lambda x, *args, **kwargs: x.like(x.data.type(*args, **kwargs))
+@rule("contiguous")
+def contiguous(x: Jet, *args: Any, **kwargs: Any) -> Jet:
+    return x.view_like(x.data)
+
+
+RULES[Tensor.to] = lambda x, *args, **kwargs: x.view_like(x.data.to(*args, **kwargs))
+RULES[Tensor.type] = lambda x, *args, **kwargs: x.view_like(x.data.type(*args, **kwargs))
 for _name in ("float", "double", "cpu", "cuda"):
-    RULES[getattr(Tensor, _name)] = lambda x, *args, _method=_name: x.like(getattr(x.data, _method)(*args))
+    RULES[getattr(Tensor, _name)] = lambda x, *args, _method=_name: x.view_like(getattr(x.data, _method)(*args))
 for _name in ("zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like"):
     _like = getattr(torch, _name)
     RULES[_like] = lambda x, *args, _like=_like, **kwargs: _like(x.value, *args, **kwargs)
