@@ -103,10 +103,13 @@ def _maps(problem: Problem, network: nn.Module) -> Figure:
     for i, name in enumerate(problem.fields):
         known = predicted[:, i] if truth is None else truth[:, i]
         low, high = float(known.min()), float(known.max())
-        panels = [(f"network {name}", predicted[:, i], {"cmap": "RdBu_r", "vmin": low, "vmax": high})]
+        scale = {"cmap": "viridis", "vmin": low, "vmax": high}
+        if low < 0 < high:  # white is zero
+            scale = {"cmap": "RdBu_r", "vmin": -max(-low, high), "vmax": max(-low, high)}
+        panels = [(f"network {name}", predicted[:, i], scale)]
         if truth is not None:
             kind = "exact" if problem.exact is not None else "reference"
-            panels.insert(0, (f"{kind} {name}", truth[:, i], {"cmap": "RdBu_r", "vmin": low, "vmax": high}))
+            panels.insert(0, (f"{kind} {name}", truth[:, i], scale))
             panels.append((f"|network - {kind}|, {name}", np.abs(predicted[:, i] - truth[:, i]), {"cmap": "magma_r"}))
         for ax, (title, values, style) in zip(axes[i], panels, strict=True):
             image = ax.pcolormesh(*axes_values, values.reshape(shape).T, shading="auto", rasterized=True, **style)
