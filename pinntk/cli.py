@@ -97,9 +97,7 @@ def _add_train(commands: Any) -> None:
         "--optimizer", default="adam", help="adam, lbfgs, gradient-descent, or any other of torch.optim (default: adam)"
     )
     group.add_argument("--lr", type=float, help="learning rate (default: torch's for the optimizer)")
-    group.add_argument(
-        "--schedule", choices=SCHEDULES, default="exponential", help="of the learning rate (default: exponential)"
-    )
+    group.add_argument("--schedule", choices=SCHEDULES, default="cosine", help="of the learning rate (default: cosine)")
     group.add_argument("--decay", type=float, default=0.9, help="factor of the exponential schedule (default: 0.9)")
     group.add_argument(
         "--decay-every", type=int, default=1000, metavar="STEPS", help="steps in which it acts once (default: 1000)"

@@ -26,7 +26,7 @@ def train(
     optimizer: str | Callable = "adam",
     lr: float | None = None,
     optimizer_options: Mapping[str, Any] | None = None,
-    schedule: str | Callable = "exponential",
+    schedule: str | Callable = "cosine",
     decay: float = 0.9,
     decay_every: int = 1000,
     weighting: Any = None,
@@ -49,8 +49,8 @@ def train(
 
     optimizer, lr, optimizer_options: a torch optimizer by name ("adam", "lbfgs", "gradient-descent", ...) or a factory
         taking the parameters
-    schedule, decay, decay_every: of the learning rate, see `pinntk.optimize.make_schedule`; by default it falls by 0.9
-        every 1,000 steps, the field's habit; "constant" for plain gradient descent
+    schedule, decay, decay_every: of the learning rate, see `pinntk.optimize.make_schedule`; by default it falls to zero
+        along a cosine, so that Adam's spikes are over at the end; "constant" for plain gradient descent
     weighting: `pinntk.weighting.Fixed(...)` (all ones if None) or `pinntk.weighting.NTK(...)`; "ntk" for its defaults
     points: counts by kind or name ({"boundary": 100}), or tensors by condition name; see `Problem.sample`
     resample: draw fresh points every so many steps; 0 keeps the first ones

@@ -18,7 +18,14 @@ def small(name="poisson1d", **settings):
 
 def train(out=None, *, steps=20, **settings):
     problem, network = small()
-    settings = {"weighting": NTK(every=7), "points": POINTS, "lr": 1e-3, "progress": False, **settings}
+    settings = {
+        "weighting": NTK(every=7),
+        "points": POINTS,
+        "lr": 1e-3,
+        "schedule": "exponential",
+        "progress": False,
+        **settings,
+    }
     return pinntk.train(problem, network, steps=steps, out=out, **settings)
 
 
@@ -249,7 +256,7 @@ def test_lbfgs_resumes_with_a_coefficient_of_another_dtype(tmp_path):
     def go(folder, steps, resume=False):
         problem = pinntk.load("heat_inverse")
         network = pinntk.nn.MLP(problem, width=5, depth=1, dtype=torch.float32)
-        settings = {"optimizer": "lbfgs", "lr": 0.1, "points": {"residual": 20}, "progress": False}
+        settings = {"optimizer": "lbfgs", "lr": 0.1, "schedule": "constant", "points": {"residual": 20}, "progress": False}
         return pinntk.train(problem, network, steps=steps, out=folder, resume=resume, **settings)
 
     whole = go(tmp_path / "whole", 6)
