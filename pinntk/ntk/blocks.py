@@ -15,6 +15,15 @@ from torch import Tensor
 from pinntk.files import replacing
 
 
+def rows_of(name: str, names: Sequence[str], sizes: Sequence[int]) -> slice:
+    """Where a condition's rows lie among those of all conditions. Raises KeyError for an unknown one."""
+    if name not in names:
+        raise KeyError(f"no condition {name!r} in this kernel; it has {tuple(names)}")
+    i = names.index(name)
+    start = sum(sizes[:i])
+    return slice(start, start + sizes[i])
+
+
 def check_weights(weights: Mapping[str, float], names: Sequence[str]) -> None:
     """Raises ValueError unless every condition, and no other name, has a finite weight of at least 0."""
     if missing := set(names) - set(weights):
@@ -55,11 +64,7 @@ class KernelBlocks:
         return self.values[self._span(row), self._span(column)]
 
     def _span(self, name: str) -> slice:
-        if name not in self.names:
-            raise KeyError(f"no condition {name!r} in this kernel; it has {self.names}")
-        i = self.names.index(name)
-        start = sum(self.sizes[:i])
-        return slice(start, start + self.sizes[i])
+        return rows_of(name, self.names, self.sizes)
 
     def _indices(self, residual: bool) -> Tensor:
         chosen = [np.arange(self.values.shape[0])[self._span(name)] for name in self._of_kind(residual)]

@@ -14,7 +14,7 @@ from pinntk import distributed
 from pinntk.evaluate import check_network
 from pinntk.memory import parse_bytes
 from pinntk.ntk import krylov
-from pinntk.ntk.blocks import check_weights
+from pinntk.ntk.blocks import check_weights, rows_of
 from pinntk.ntk.factors import Factors, trained_parameters
 from pinntk.ntk.krylov import Eigenpairs, Nystrom, Solution
 from pinntk.ntk.store import CHUNK, FactorStore
@@ -135,11 +135,7 @@ class KernelOperator:
         return float(diagonal[self._span(name)].sum())
 
     def _span(self, name: str) -> slice:
-        if name not in self.names:
-            raise KeyError(f"no condition {name!r} in this kernel; it has {self.names}")
-        i = self.names.index(name)
-        start = sum(self.sizes[:i])
-        return slice(start, start + self.sizes[i])
+        return rows_of(name, self.names, self.sizes)
 
     def to_scipy(self) -> LinearOperator:
         """For scipy.sparse.linalg: products take and return numpy arrays in float64."""
