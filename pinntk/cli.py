@@ -105,6 +105,9 @@ def _add_train(commands: Any) -> None:
     group.add_argument(
         "--resample", type=int, default=0, metavar="STEPS", help="draw fresh points every so many steps (default: never)"
     )
+    group.add_argument(
+        "--compile", action="store_true", help="the steps as one compiled graph: slow to start, then 1.5 to 3 times faster"
+    )
     group = command.add_argument_group("loss weights")
     group.add_argument(
         "--weighting", choices=("fixed", "ntk"), default="fixed", help="fixed, or from kernel traces (default: fixed)"
@@ -299,6 +302,7 @@ def _fresh(arguments: argparse.Namespace) -> Run:
         eval_every=arguments.eval_every,
         checkpoint_every=arguments.checkpoint_every,
         snapshot_every=arguments.snapshot_every,
+        compile=arguments.compile,
         progress=not arguments.quiet,
     )
 

@@ -43,6 +43,7 @@ def train(
     snapshot_every: int | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
+    compile: bool = False,
     progress: bool = True,
 ) -> Run:
     """Trains `network` in place, and the problem's coefficients with it.
@@ -60,6 +61,8 @@ def train(
     log_every, eval_every (error, traces, drift), checkpoint_every, snapshot_every (kernel): in steps; by default 400, 100
         (but not more often than every 10 steps), 20 and 10 times a run; 0 is never
     device, dtype: move the network there first
+    compile: give the step's gradient to `torch.compile`: 10 to 30 seconds of waiting, then 1.5 to 3 times faster steps;
+        needs a C++ compiler, and says why where it does not work. Python code inside the network runs once only
     progress: show a bar when standard error is a terminal
 
     Raises ValueError for arguments, points or a network that do not fit; NonFiniteLoss, naming the step, the condition and
@@ -105,6 +108,7 @@ def train(
             "sampling": sampling,
             "resample": resample,
             "seed": seed,
+            "compile": compile,
             **every,
         },
         "weighting": weighting.describe(),
@@ -118,6 +122,7 @@ def train(
         sample=lambda draw: problem.sample(seed=seed + 1_000_003 * draw, method=sampling, dtype=torch.float64, **counts),
         seed=seed,
         fixed=fixed_points,
+        compiled=compile,
         run=Run(problem, network, config, folder=None if out is None else Path(out)),
     )
     training.set_points(problem.check(points) if fixed_points else training.sample(0))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from pinntk import distributed
-from pinntk.evaluate import errors, to_network
+from pinntk.evaluate import to_network
 from pinntk.ntk import KernelBlocks, kernel
 from pinntk.ntk.assemble import checked_traces
 from pinntk.ntk.factors import trained_parameters
@@ -39,6 +39,7 @@ from pinntk.run import (
     write_config,
     write_metrics,
 )
+from pinntk.step import Step, losses
 
 _SNAPSHOT_POINTS = 100  # a condition's points in the kernel snapshots, at most
 
@@ -83,9 +84,11 @@ class Training:
     seconds: float = 0.0
     rng: Mapping[str, Tensor] | None = None  # to restore on resume
     fixed: bool = False  # whether the points are the user's own
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         self.parameters = trained_parameters(self.network, self.problem)
+        self.gradient = Step(self.network, self.problem, self.compiled)
         like = next(iter((*self.network.parameters(), *self.parameters.values())))
         self.like = {"dtype": like.dtype, "device": like.device}
         distributed.same_everywhere(p.detach() for p in self.parameters.values())
@@ -130,7 +133,7 @@ class Training:
         for section in ("network", "training", "weighting"):
             then, now = config[section], _as_json(self.run.config[section])
             for key in now:
-                free = key in ("steps", "log_every", "eval_every", "checkpoint_every", "snapshot_every")
+                free = key in ("steps", "compile", "log_every", "eval_every", "checkpoint_every", "snapshot_every")
                 if not free and then.get(key) != now[key]:
                     raise ValueError(
                         f"cannot resume {folder}: it was trained with {key}={then.get(key)!r}, now {key}={now[key]!r}; "
@@ -196,6 +199,8 @@ class Training:
             bar_format="{desc} {n_fmt}/{total_fmt} [{remaining} left]{postfix}",
         )
         with bar:
+            if self.compiled:
+                bar.set_postfix_str("compiling the step")
             while self.step < settings.steps:
                 self._update_points_and_weights()
                 measured = self._measure() if _due(self.step, settings.eval_every) else {}
@@ -239,45 +244,35 @@ class Training:
     def _traced_points(self) -> Points:
         return self.points if self.kernel_points is None else self.kernel_points
 
-    def _losses(self) -> dict[str, Tensor]:
-        """This process's share of the unweighted losses L_i = mean(e_i^2), for the conditions that have points."""
-        found = errors(self.network, self.problem, self.share) if self.share else {}
+    def _all_losses(self, shares: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The unweighted losses L_i = mean(e_i^2) over all processes, from this one's shares, and the total as "loss"."""
         zero = torch.zeros((), **self.like)
-        return {name: found[name].square().sum() / n if name in found else zero for name, n in self.counts.items()}
-
-    def _summed(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The losses over all processes, detached."""
-        sums = distributed.all_sum(torch.stack([loss.detach() for loss in losses.values()]))
-        return dict(zip(losses, sums, strict=True))
+        sums = distributed.all_sum(torch.stack([shares.get(name, zero).detach() for name in self.counts]))
+        found = dict(zip(self.counts, sums, strict=True))
+        total = sum(self.weights[name] * loss for name, loss in found.items())
+        return {"loss": total, **{f"loss/{name}": loss for name, loss in found.items()}}
 
     def _take_step(self) -> dict[str, Tensor]:
-        """One optimizer step; returns the losses before it, the weighted total as "loss"."""
+        """One optimizer step; returns the losses before it."""
         before: dict[str, Tensor] = {}
 
         def closure() -> Tensor:
             self.optimizer.zero_grad()
-            shares = self._losses()
-            losses = self._summed(shares)
-            total = self._total(losses)
+            found = self._all_losses(self.gradient(self.share, self.counts, self.weights) if self.share else {})
             if not before:
-                self._check_finite(total, losses)
-                before.update({"loss": total}, **{f"loss/{name}": loss for name, loss in losses.items()})
-            if self.share:
-                self._total(shares).backward()
+                self._check_finite(found)
+                before.update(found)
             distributed.all_sum_gradients(self.parameters.values())
-            return total
+            return found["loss"]
 
         self.optimizer.step(closure)
         self.schedule.step()
         return before
 
-    def _total(self, losses: Mapping[str, Tensor]) -> Tensor:
-        return sum(self.weights[name] * loss for name, loss in losses.items())
-
-    def _check_finite(self, total: Tensor, losses: Mapping[str, Tensor]) -> None:
-        if bool(torch.isfinite(total)):
+    def _check_finite(self, found: Mapping[str, Tensor]) -> None:
+        if bool(torch.isfinite(found["loss"])):
             return
-        bad = [name for name, loss in losses.items() if not bool(torch.isfinite(loss))]
+        bad = [name for name in self.counts if not bool(torch.isfinite(found[f"loss/{name}"]))]
         kept = "no checkpoint was written"
         if self.run.folder is not None and (self.run.folder / CHECKPOINT).exists():
             kept = f"the last good checkpoint is {self.run.folder / CHECKPOINT}"
@@ -329,11 +324,10 @@ class Training:
 
     def _finish(self) -> None:
         with torch.no_grad():
-            losses = {f"loss/{name}": loss for name, loss in self._summed(self._losses()).items()}
-        losses["loss"] = self._total({key.removeprefix("loss/"): value for key, value in losses.items()})
+            found = self._all_losses(losses(self.network, self.problem, self.share, self.counts) if self.share else {})
         if self.settings.snapshot_every:
             self._snapshot()
-        self._log(losses, self.optimizer.param_groups[0]["lr"], self._measure())
+        self._log(found, self.optimizer.param_groups[0]["lr"], self._measure())
         self._publish()
         self.checkpoint()
 

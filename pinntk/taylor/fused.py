@@ -8,6 +8,8 @@ Differentiated twice (create_graph=True), they fall back to the plain form, whic
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from math import prod
 from typing import Any
 
@@ -21,30 +23,37 @@ Series = Callable[[Tensor, int], list[Tensor]]
 _BLOCK_BYTES = 2**20
 
 
+_plain = ContextVar("plain", default=False)
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Inside, everything is written with plain tensor operations, for a compiler that fuses them itself."""
+    token = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(token)
+
+
 def compose(data: Tensor, function: Series, basis: Basis) -> Tensor:
     """[S, n, ...] -> [S, n, ...]: f(x0 + h) = sum_k c_k h^k, exact because h, the part without value, is nilpotent."""
-    if basis.order not in (1, 2):
+    if basis.order not in (1, 2) or _plain.get():
         return compose_plain(data, function, basis)
     return _Compose.apply(data, function, basis)
 
 
 def compose_plain(data: Tensor, function: Series, basis: Basis) -> Tensor:
     """The same, to any order, differentiable any number of times."""
-    c = function(data[0], basis.order)
-    if basis.order == 0:
-        return c[0].unsqueeze(0)
-    first_order = sum(degree < 2 for degree in basis.degrees)
-    linear = c[1] * data[1:]
-    if basis.order == 1:
-        return torch.cat([c[0].unsqueeze(0), linear])
-    power = dict(enumerate(data))  # h^k by component
-    higher = dict(enumerate(linear, start=1))
+    x = data.unbind(0)
+    c = function(x[0], basis.order)
+    out = [c[0], *(c[1] * h for h in x[1:])]
+    power = dict(enumerate(x))  # h^k by component
     for k in range(2, basis.order + 1):
-        power = {s: weighted_sum(terms, data, power) for s, terms in basis.power_terms(k).items()}
+        power = {s: weighted_sum(terms, x, power) for s, terms in basis.power_terms(k).items()}
         for s, value in power.items():
-            higher[s] = torch.addcmul(higher[s], c[k], value)
-    upper = torch.stack([higher[s] for s in range(first_order, basis.size)])
-    return torch.cat([c[0].unsqueeze(0), linear[: first_order - 1], upper])
+            out[s] = torch.addcmul(out[s], c[k], value)
+    return torch.stack(out)
 
 
 def weighted_sum(terms: tuple[tuple[int, int, float], ...], left: Any, right: Any, times: Callable = torch.mul) -> Tensor:
@@ -122,6 +131,9 @@ def _second(basis: Basis) -> Any:
 
 def linear(data: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """[S, n, ..., in] -> [S, n, ..., out]: x weight^T, and the bias on the value component only."""
+    if _plain.get():
+        value, *rest = F.linear(data, weight).unbind(0)
+        return torch.stack([value + bias, *rest])
     return _Linear.apply(data, weight, bias)
 
 
