@@ -1,11 +1,18 @@
-"""`pinntk.kernel` against explicit Jacobians by vmap(grad), J J^T, in one process: time, ratio, peak memory, agreement.
+"""`pinntk.kernel` against other ways to the same K = J J^T, in one process: time, ratio, peak memory, agreement.
 
     python scripts/benchmark_kernel.py                 every case
     python scripts/benchmark_kernel.py --cases deep    [1, 512 x 3, 1], u_xx, n = 300
+    python scripts/benchmark_kernel.py --jax PYTHON    also JAX, run by the Python of an environment that has it
 
-The yardstick is what a careful user of torch.func writes: vmap(grad(e)) over points in chunks, nested forward-mode
-derivatives inside, one matrix product at the end. Times are medians; peak memory is that of a fresh process that does
-nothing else, above its size before the call.
+vmap        what a careful user of torch.func writes: vmap(grad(e)) over points in chunks, nested forward-mode derivatives
+            inside, one matrix product at the end
+by layer    the same factors as pinntk's, but the explicit Jacobian of one layer after the other
+curvlinops  J (J^T I) by its linear operators, in blocks of 64 columns, where installed
+jax, nt     `benchmark_jax.py`: jit of vmap(grad) and, where installed, neural-tangents' structured derivatives
+
+Results are compared before anything is timed. Times are medians; peak memory is that of a fresh process that does
+nothing else, above its size before the call. The last line is the share of this machine's matrix-multiply rate, measured
+beside it, at which K is assembled from its factors.
 """
 
 from __future__ import annotations
@@ -15,19 +22,26 @@ import json
 import multiprocessing
 import resource
 import statistics
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 import pinntk
 from pinntk import Box, Problem, residual
 from pinntk.files import replacing
+from pinntk.ntk import Factors, gram
 from pinntk.ntk.factors import trained_parameters
+from pinntk.ntk.gram import is_structured
 from pinntk.ntk.jacobian import vmap_rows
+from pinntk.taylor.fused import plain
 
 CASES = {  # layer sizes, whether the operator is the Laplacian (else u_x1x1), n
     "deep": ([1, 512, 512, 512, 1], False, 300),
@@ -69,12 +83,50 @@ def by_jacobian(network: nn.Module, problem: Problem, points: dict[str, Tensor])
     return J @ J.T
 
 
-METHODS: dict[str, Callable[..., Tensor]] = {"pinntk": by_factors, "vmap": by_jacobian}
+def by_layer(network: nn.Module, problem: Problem, points: dict[str, Tensor]) -> Tensor:
+    (found,) = pinntk.factors(network, problem, points).values()
+    K = torch.zeros(found.n, found.n, dtype=torch.float64)
+    for name in found.sizes:
+        if found.has(name):
+            J = found.explicit(name)
+            K.addmm_(J, J.T)
+    return K
 
 
-def median_time(call: Callable[[], object], repeats: int) -> float:
-    times = []
-    for _ in range(repeats):
+class Errors(nn.Module):
+    """The errors as a module that maps points to (n, 1), which is what curvlinops takes."""
+
+    def __init__(self, network: nn.Module, problem: Problem):
+        super().__init__()
+        self.network, self.problem = network, problem
+
+    def forward(self, rows: Tensor) -> Tensor:
+        (error,) = pinntk.errors(self.network, self.problem, {self.problem.names[0]: rows}, "taylor").values()
+        return error.unsqueeze(1)
+
+
+def by_curvlinops(network: nn.Module, problem: Problem, points: dict[str, Tensor]) -> Tensor:
+    ((_, rows),) = points.items()
+    n = len(rows)
+    data = [(rows, torch.zeros(n, 1, dtype=rows.dtype))]
+    trained = [p for p in network.parameters() if p.requires_grad]
+    with plain():  # its forward mode needs plain tensor operations
+        J = JacobianLinearOperator(Errors(network, problem), trained, data, check_deterministic=False)
+        unit = torch.eye(n, dtype=rows.dtype)
+        return torch.cat([J @ (J.adjoint() @ block) for block in unit.split(64, 1)], 1)
+
+
+METHODS: dict[str, Callable[..., Tensor]] = {"pinntk": by_factors, "vmap": by_jacobian, "by layer": by_layer}
+if find_spec("curvlinops"):
+    from curvlinops import JacobianLinearOperator
+
+    METHODS["curvlinops"] = by_curvlinops
+
+
+def median_time(call: Callable[[], object], repeats: int, at_most: float = 30.0) -> float:
+    """Seconds; fewer repeats once `at_most` seconds are spent."""
+    times: list[float] = []
+    while len(times) < repeats and sum(times) < at_most:
         start = time.perf_counter()
         call()
         times.append(time.perf_counter() - start)
@@ -103,46 +155,99 @@ def peak_so_far() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS counts bytes
 
 
-def compare(case: str, repeats: int, memory: bool = True) -> dict:
+def compare(case: str, repeats: int, memory: bool = True, jax: str | None = None) -> dict:
     arguments = set_up(*CASES[case])
-    ours, theirs = by_factors(*arguments), by_jacobian(*arguments)
-    difference = float((ours - theirs).norm() / theirs.norm())
-    if difference > 1e-10:
-        raise ArithmeticError(f"{case}: the two kernels differ by {difference:.1e} relative; no time is worth printing")
-    result = {"case": case, "sizes": CASES[case][0], "n": CASES[case][2], "difference": difference}
+    expected = by_jacobian(*arguments)
+    result = {"case": case, "sizes": CASES[case][0], "n": CASES[case][2], "seconds": {}, "MiB": {}, "difference": {}}
     for name, method in METHODS.items():
-        result[f"{name}_seconds"] = median_time(
-            lambda method=method: method(*arguments), repeats if name == "vmap" else 3 * repeats
-        )
+        _agree(result, name, method(*arguments), expected)
+        fast = name in ("pinntk", "by layer")
+        result["seconds"][name] = median_time(lambda method=method: method(*arguments), 3 * repeats if fast else repeats)
         if memory:
-            result[f"{name}_MiB"] = peak_memory(case, name)
-    result["ratio"] = result["vmap_seconds"] / result["pinntk_seconds"]
+            result["MiB"][name] = peak_memory(case, name)
+    if jax is not None:
+        for name, (K, seconds) in by_jax(jax, case, repeats).items():
+            _agree(result, name, K, expected)
+            result["seconds"][name] = seconds
+    result["ratio"] = {name: seconds / result["seconds"]["pinntk"] for name, seconds in result["seconds"].items()}
     return result
 
 
-def main(argv: list[str] | None = None) -> list[dict]:
+def _agree(result: dict, name: str, K: Tensor, expected: Tensor) -> None:
+    difference = float((K - expected).norm() / expected.norm())
+    if difference > 1e-10:
+        raise ArithmeticError(
+            f"{result['case']}: the kernels of {name} and vmap differ by {difference:.1e} relative; no time is worth printing"
+        )
+    result["difference"][name] = difference
+
+
+def by_jax(python: str, case: str, repeats: int) -> dict[str, tuple[Tensor, float]]:
+    """{method: (K, median seconds)} from `benchmark_jax.py` on the same network and points, in a process of its own."""
+    network, _, points = set_up(*CASES[case])
+    arrays = {f"p{i}": p.detach().numpy() for i, p in enumerate(network.parameters())}
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(f"{folder}/in.npz", x=next(iter(points.values())).numpy(), laplacian=CASES[case][1], **arrays)
+        script = Path(__file__).with_name("benchmark_jax.py")
+        subprocess.run([python, script, f"{folder}/in.npz", f"{folder}/out.npz", str(repeats)], check=True)
+        with np.load(f"{folder}/out.npz") as found:
+            names = [key.removesuffix("_seconds") for key in found if key.endswith("_seconds")]
+            return {name: (torch.from_numpy(found[name]), float(found[f"{name}_seconds"])) for name in names}
+
+
+def operations(found: Factors) -> float:
+    """Floating-point operations of the matrix products that `gram(found, found)` chooses, on one triangle."""
+    total = 0
+    for name, size in found.sizes.items():
+        if not found.has(name):
+            continue
+        if is_structured(found, found, name):
+            outer = found.outers[name]
+            total += len(outer.A) ** 2 * (outer.A.shape[2] + outer.B.shape[2])
+        else:
+            total += size
+    return 2 * total * found.n**2 / 2
+
+
+def share_of_peak(sizes: list[int], n: int, repeats: int) -> dict:
+    """Assembly of K from its factors against a product of two n x n matrices, in operations a second."""
+    (found,) = pinntk.factors(*set_up(sizes, True, n)).values()
+    square = torch.randn(n, n, dtype=torch.float64)
+    assembly = median_time(lambda: gram(found, found), repeats)
+    product = median_time(lambda: square @ square, repeats)
+    ours, peak = operations(found) / assembly / 1e9, 2 * n**3 / product / 1e9
+    return {"sizes": sizes, "n": n, "GFLOP/s": ours, "peak GFLOP/s": peak, "share": ours / peak}
+
+
+def main(argv: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
-    parser.add_argument("--repeats", type=int, default=3, help="of the slow one; three times as many of the fast one")
+    parser.add_argument("--repeats", type=int, default=3, help="of the slow ones; three times as many of the fast ones")
+    parser.add_argument("--jax", metavar="PYTHON", help="the Python of an environment with jax and neural-tangents")
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/benchmark_kernel.json"))
     arguments = parser.parse_args(argv)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float64, medians")
-    print(
-        f"{'case':<12} {'network':<26} {'n':>5} {'pinntk s':>9} {'vmap s':>8} {'ratio':>6} {'MiB':>6} {'vmap MiB':>9}  differ"
-    )
     results = []
     for case in arguments.cases:
-        result = compare(case, arguments.repeats)
+        result = compare(case, arguments.repeats, jax=arguments.jax)
         results.append(result)
-        print(
-            f"{case:<12} {result['sizes']!s:<26} {result['n']:>5} {result['pinntk_seconds']:>9.4f} "
-            f"{result['vmap_seconds']:>8.3f} {result['ratio']:>6.1f} {result['pinntk_MiB']:>6.0f} {result['vmap_MiB']:>9.0f}  "
-            f"{result['difference']:.0e}",
-            flush=True,
-        )
+        print(f"\n{case}: {result['sizes']}, n = {result['n']}")
+        print(f"  {'':<12} {'seconds':>9} {'ratio':>7} {'MiB':>6}  differ")
+        for name, seconds in result["seconds"].items():
+            memory = f"{result['MiB'][name]:.0f}" if name in result["MiB"] else ""
+            print(
+                f"  {name:<12} {seconds:>9.4f} {result['ratio'][name]:>7.1f} {memory:>6}  {result['difference'][name]:.0e}",
+                flush=True,
+            )
+    share = share_of_peak([2, 256, 256, 256, 256, 1], 2000, arguments.repeats)
+    print(
+        f"\nassembly of {share['sizes']}, n = {share['n']}, from its factors: {share['GFLOP/s']:.0f} of "
+        f"{share['peak GFLOP/s']:.0f} GFLOP/s, {100 * share['share']:.0f} % of the matrix-multiply rate"
+    )
+    found = {"cases": results, "assembly": share}
     with replacing(arguments.out) as temporary:
-        temporary.write_text(json.dumps(results, indent=2))
-    return results
+        temporary.write_text(json.dumps(found, indent=2))
+    return found
 
 
 if __name__ == "__main__":

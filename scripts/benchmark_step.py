@@ -2,15 +2,24 @@
 
     python scripts/benchmark_step.py
 
-[2, 128 x 4, 1], float32, the residual u_x1x1 + u_x2x2 from two second derivatives, not collapsed. The yardstick is one gradient
-with create_graph=True and one more for each second derivative, in one process, gradients compared first. Then: exact traces
-on the training points in units of a training step (Adam included), and what updating NTK weights every 100 steps adds.
+[2, 128 x 4, 1], float32, the residual u_x1x1 + u_x2x2 from two second derivatives, not collapsed:
+
+eager, compiled  pinntk's step as `train` and `train(compile=True)` take it
+nested           one gradient with create_graph=True and one more for each second derivative
+DeepXDE          its `dde.grad.hessian`, where installed
+
+in one process, gradients compared first. Then: exact traces on the training points in units of a training step (Adam
+included), and whole trainings with NTK weights every 100 steps against fixed weights.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import statistics
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -21,6 +30,7 @@ import pinntk
 from pinntk import Box, Problem, residual
 from pinntk.files import replacing
 from pinntk.ntk.assemble import checked_traces
+from pinntk.step import Step
 
 
 def set_up(n: int, width: int = 128) -> tuple[nn.Module, Problem, dict[str, Tensor]]:
@@ -38,10 +48,6 @@ def set_up(n: int, width: int = 128) -> tuple[nn.Module, Problem, dict[str, Tens
     return nn.Sequential(*layers, nn.Linear(width, 1)), problem, problem.sample(residual=n)
 
 
-def by_jets(network: nn.Module, problem: Problem, points: dict[str, Tensor]) -> Tensor:
-    return pinntk.errors(network, problem, points, "taylor")["equation"].square().mean()
-
-
 def by_nested_autograd(network: nn.Module, problem: Problem, points: dict[str, Tensor]) -> Tensor:
     x = points["equation"].clone().requires_grad_()
     u = network(x)
@@ -50,67 +56,125 @@ def by_nested_autograd(network: nn.Module, problem: Problem, points: dict[str, T
     return sum(second).square().mean()
 
 
-def gradient(loss, network: nn.Module, *rest) -> Tensor:
-    parts = torch.autograd.grad(loss(network, *rest), list(network.parameters()), allow_unused=True, materialize_grads=True)
-    return torch.cat([part.flatten() for part in parts])
+def by_deepxde(network: nn.Module, problem: Problem, points: dict[str, Tensor]) -> Tensor:
+    x = points["equation"].clone().requires_grad_()
+    u = network(x)
+    error = sum(dde.grad.hessian(u, x, i=i, j=i) for i in range(2))
+    dde.gradients.clear()
+    return error.square().mean()
 
 
-def compare(n: int, repeats: int) -> dict:
-    setting = set_up(n)
-    ours, theirs = gradient(by_jets, *setting), gradient(by_nested_autograd, *setting)
-    difference = float((ours - theirs).norm() / theirs.norm())
-    if difference > 1e-4:
-        raise ArithmeticError(f"n = {n}: the two gradients differ by {difference:.1e} relative; no time is worth printing")
-    jets = median_time(lambda: gradient(by_jets, *setting), repeats)
-    nested = median_time(lambda: gradient(by_nested_autograd, *setting), repeats)
-    return {"n": n, "jets": jets, "nested": nested, "ratio": nested / jets, "difference": difference}
+YARDSTICKS = {"nested": by_nested_autograd}
+if find_spec("deepxde"):
+    os.environ.setdefault("DDE_BACKEND", "pytorch")
+    import deepxde as dde
+
+    YARDSTICKS["DeepXDE"] = by_deepxde
+
+
+def gradient(network: nn.Module) -> Tensor:
+    return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+
+
+def compare(n: int, repeats: int, compiled: bool = True) -> dict:
+    network, problem, points = set_up(n)
+    steps = {"eager": Step(network, problem)}
+    if compiled:
+        steps["compiled"] = Step(network, problem, compiled=True)
+    calls = {name: lambda step=step: step(points, {"equation": n}, {"equation": 1.0}) for name, step in steps.items()}
+
+    def backward(loss) -> None:
+        network.zero_grad()
+        loss(network, problem, points).backward()
+
+    calls |= {name: lambda loss=loss: backward(loss) for name, loss in YARDSTICKS.items()}
+    backward(by_nested_autograd)
+    expected = gradient(network)
+    result: dict = {"n": n, "seconds": {}, "difference": {}}
+    for name, call in calls.items():
+        call()
+        difference = float((gradient(network)[: len(expected)] - expected).norm() / expected.norm())
+        if difference > 1e-4:
+            raise ArithmeticError(f"n = {n}: the gradient of {name} is {difference:.1e} off; no time is worth printing")
+        result["difference"][name] = difference
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(repeats):  # in turns: what else the machine does meets all of them
+        for name, call in calls.items():
+            times[name].append(median_time(call, 1))
+    result["seconds"] = {name: statistics.median(values) for name, values in times.items()}
+    result["ratio"] = {name: result["seconds"]["nested"] / seconds for name, seconds in result["seconds"].items()}
+    return result
 
 
 def price_of_weights(name: str, width: int, depth: int, repeats: int, **counts: int) -> dict:
+    """Exact traces in units of one Adam step on the same points."""
     problem = pinntk.load(name)
     network = pinntk.nn.MLP(problem, width=width, depth=depth)
     points = problem.sample(**counts)
-    optimizer = torch.optim.Adam(network.parameters())
+    sizes = {condition: len(rows) for condition, rows in points.items()}
+    optimizer, gradients = torch.optim.Adam(network.parameters()), Step(network, problem)
 
     def step() -> None:
-        optimizer.zero_grad()
-        sum(e.square().mean() for e in pinntk.errors(network, problem, points).values()).backward()
+        gradients(points, sizes, dict.fromkeys(points, 1.0))
         optimizer.step()
 
+    step()
     one_step = median_time(step, repeats)
     one_trace = median_time(lambda: checked_traces(network, problem, points), repeats)
-    result = {"problem": name, "network": [width] * depth, "points": {k: len(v) for k, v in points.items()}}
-    return {**result, "step": one_step, "traces_in_steps": one_trace / one_step, "every_100": 1 + one_trace / one_step / 100}
+    return {
+        "problem": name,
+        "network": [width] * depth,
+        "points": sizes,
+        "step": one_step,
+        "traces_in_steps": one_trace / one_step,
+    }
+
+
+def training_with_weights(name: str, width: int, depth: int, steps: int, turns: int, **counts: int) -> float:
+    """Whole trainings, NTK weights every 100 steps over fixed ones, in turns: the median ratio of their times."""
+    ratios = []
+    for _ in range(turns):
+        seconds = {}
+        for weighting in ("fixed", "ntk"):
+            problem = pinntk.load(name)
+            network = pinntk.nn.MLP(problem, width=width, depth=depth)
+            settings = {"weighting": weighting, "points": counts, "eval_every": 0, "snapshot_every": 0, "progress": False}
+            seconds[weighting] = median_time(partial(pinntk.train, problem, network, steps=steps, **settings), 1)
+        ratios.append(seconds["ntk"] / seconds["fixed"])
+    return statistics.median(ratios)
+
+
+TRAININGS = (
+    ("poisson1d", 100, 3, 1000, {}),
+    ("wave1d", 500, 3, 200, {"residual": 300}),
+    ("burgers", 128, 4, 300, {"residual": 1000}),
+    ("burgers", 128, 4, 100, {"residual": 10_000, "boundary": 1000, "initial": 1000}),
+)
 
 
 def main(argv: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--turns", type=int, default=3, help="trainings with either weighting")
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/benchmark_step.json"))
     arguments = parser.parse_args(argv)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32, medians")
-    print(f"{'n':>7} {'jets s':>9} {'nested s':>9} {'ratio':>6}  differ")
+    print("gradient of one step; ratios to nested autograd")
     steps, prices = [], []
     for n in arguments.points:
         result = compare(n, arguments.repeats)
         steps.append(result)
-        print(
-            f"{n:>7} {result['jets']:>9.4f} {result['nested']:>9.4f} {result['ratio']:>6.2f}  {result['difference']:.0e}",
-            flush=True,
-        )
-    print(f"{'problem':<10} {'network':<18} {'step s':>8} {'traces':>7} {'NTK weights every 100 steps':>28}")
-    for name, width, depth, counts in (
-        ("poisson1d", 100, 3, {}),
-        ("wave1d", 500, 3, {"residual": 300}),
-        ("burgers", 128, 4, {"residual": 1000}),
-        ("burgers", 128, 4, {"residual": 10_000, "boundary": 1000, "initial": 1000}),
-    ):
+        shown = (f"{name} {1e3 * t:.1f} ms ({result['ratio'][name]:.2f})" for name, t in result["seconds"].items())
+        print(f"  n = {n}: {', '.join(shown)}", flush=True)
+    print(f"{'problem':<10} {'network':<18} {'points':>7} {'step s':>8} {'traces':>11} {'NTK weights every 100 steps':>28}")
+    for name, width, depth, length, counts in TRAININGS:
         result = price_of_weights(name, width, depth, arguments.repeats, **counts)
+        result["every_100"] = training_with_weights(name, width, depth, length, arguments.turns, **counts)
         prices.append(result)
-        more = 100 * (result["every_100"] - 1)
         print(
-            f"{name:<10} {result['network']!s:<18} {result['step']:>8.4f} {result['traces_in_steps']:>7.2f} {more:>26.1f} %",
+            f"{name:<10} {result['network']!s:<18} {sum(result['points'].values()):>7} {result['step']:>8.4f} "
+            f"{result['traces_in_steps']:>5.2f} steps {100 * (result['every_100'] - 1):>+26.1f} %",
             flush=True,
         )
     found = {"steps": steps, "prices": prices}

@@ -88,7 +88,7 @@ def test_every_form_of_the_product_in_ragged_tiles(form, name, example):
 def test_the_form_is_the_one_that_was_forced(form):
     network, problem, points = case("plain", "burgers")
     found = factors(network, problem, points)["equation"]
-    structured = [gram_module._structured(found, found, name) for name in found.outers]
+    structured = [gram_module.is_structured(found, found, name) for name in found.outers]
     assert structured == [form == "structured"] * 3
 
 

@@ -24,7 +24,7 @@ def gram(left: Factors, right: Factors, dtype: torch.dtype = torch.float64) -> T
     """
     symmetric = left is right
     K = torch.zeros(left.n, right.n, dtype=dtype, device=left.device)
-    structured = [name for name in left.sizes if _structured(left, right, name)]
+    structured = [name for name in left.sizes if is_structured(left, right, name)]
     for x, y in _explicit_columns(left, right, [name for name in left.sizes if name not in structured], dtype):
         _add_product(K, x, y, symmetric)
     for name in structured:
@@ -34,7 +34,8 @@ def gram(left: Factors, right: Factors, dtype: torch.dtype = torch.float64) -> T
     return K
 
 
-def _structured(left: Factors, right: Factors, name: str) -> bool:
+def is_structured(left: Factors, right: Factors, name: str) -> bool:
+    """Whether the structured form is the cheaper one for that parameter."""
     if name not in left.outers or name not in right.outers:
         return False
     a, b = left.outers[name], right.outers[name]
