@@ -1,16 +1,21 @@
-from math import sqrt
+import json
+from math import pi, sqrt
 
+import numpy as np
 import pytest
 import torch
 
 import pinntk
 from pinntk.nn.mlp import ACTIVATIONS
+from pinntk.run import describe_network, rebuilt
+from pinntk.taylor import Jet
+from pinntk.taylor.basis import Basis
 
 
 def test_shape_and_normalisation_from_the_problem():
     problem = pinntk.load("kovasznay")
     network = pinntk.nn.MLP(problem, width=7, depth=2, dtype=torch.float64)
-    points = problem.domain.sample(200_000, "sobol", __import__("numpy").random.default_rng(0))
+    points = problem.domain.sample(200_000, "sobol", np.random.default_rng(0))
     assert network(torch.from_numpy(points[:5])).shape == (5, 3)
     normalised = (torch.from_numpy(points) - network.mean) / network.deviation
     assert normalised.mean(0).abs().max() < 1e-3
@@ -53,6 +58,13 @@ def test_a_seed_gives_one_network_whatever_the_dtype():
     assert not torch.equal(single.weights[1], pinntk.nn.MLP(inputs=1, outputs=1, seed=4).weights[1])
 
 
+def test_a_seed_gives_the_network_that_it_always_gave():
+    network = pinntk.nn.MLP(pinntk.load("burgers"), width=2, depth=1, seed=3, dtype=torch.float64)
+    assert list(network.state_dict()) == ["mean", "deviation", "weights.0", "weights.1", "biases.0", "biases.1"]
+    value = network(torch.tensor([[0.25, -0.5]], dtype=torch.float64)).item()
+    assert value == pytest.approx(-0.3673471291064354, rel=1e-14)
+
+
 def test_seeding_leaves_the_global_generator_alone():
     torch.manual_seed(0)
     expected = torch.rand(1)
@@ -71,6 +83,97 @@ def test_every_activation_has_a_taylor_rule(activation):
         assert torch.allclose(taylor[name], autograd[name], rtol=1e-11, atol=1e-11)
 
 
+# Embeddings.
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_a_periodic_network_repeats_with_all_its_derivatives(normalize):
+    problem = pinntk.load("kovasznay")  # x in [-0.5, 1], y in [-0.5, 1.5]
+    network = pinntk.nn.MLP(problem, width=9, depth=2, periodic={"y": 3}, normalize=normalize, dtype=torch.float64)
+    x = torch.linspace(-0.5, 1, 7, dtype=torch.float64)
+    basis = Basis.spanning([(1, 3)], 2)
+    below, above = (network(Jet.seed(basis, torch.stack([x, torch.full_like(x, y)], 1))) for y in (-0.5, 1.5))
+    inside = network(Jet.seed(basis, torch.stack([x, torch.full_like(x, 0.3)], 1)))
+    for index in ((0, 0), (0, 1), (1, 2), (0, 3), (1, 3)):
+        scale = below.derivative(index).abs().max()
+        assert torch.equal(below.derivative(index), above.derivative(index))
+        assert (below.derivative(index) - inside.derivative(index)).abs().max() > 1e-3 * scale
+
+
+def test_periodic_features_are_the_formula():
+    problem = pinntk.load("kovasznay")
+    x, y = torch.rand(2, 5, dtype=torch.float64)
+    for normalize, amplitude in ((True, sqrt(2)), (False, 1)):
+        network = pinntk.nn.MLP(problem, periodic={"y": 2}, normalize=normalize, dtype=torch.float64)
+        scaled = (torch.stack([x, y], 1) - network.mean) / network.deviation
+        phase = pi * (y + 0.5)
+        waves = [torch.cos(phase), torch.cos(2 * phase), torch.sin(phase), torch.sin(2 * phase)]
+        expected = torch.stack([scaled[:, 0], *(amplitude * wave for wave in waves)], 1)
+        assert torch.allclose(network.embeddings(scaled), expected, rtol=0, atol=1e-14)
+    points = torch.from_numpy(problem.domain.grid((400, 401)))
+    network = pinntk.nn.MLP(problem, periodic=("y", "x"), dtype=torch.float64)
+    features = network.embeddings((points - network.mean) / network.deviation)
+    assert features.shape[1] == network.weights[0].shape[1] == 4
+    assert (features.square().mean(0) - 1).abs().max() < 1e-2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_periodic_network_has_no_periodic_error_and_no_periodic_kernel(dtype):
+    problem = pinntk.load("allen_cahn")
+    network = pinntk.nn.MLP(problem, width=8, periodic={"x": 2}, dtype=dtype)
+    points = problem.sample(residual=5, initial=4, periodic=6, dtype=dtype)
+    errors, traces = pinntk.errors(network, problem, points), pinntk.traces(network, problem, points)
+    for name in ("wrap", "wrap_slope"):
+        assert errors[name].abs().max() == 0
+        assert traces[name] < 1e-16 * traces["allen_cahn"]  # a difference of equal numbers, and no reason for a weight
+    with pytest.warns(UserWarning, match="does not depend on the parameters"):
+        assert pinntk.weighting.NTK().rule(traces, dict.fromkeys(traces, 1))["wrap_slope"] == 1
+
+
+def test_fourier_features_are_the_formula():
+    settings = {"width": 4, "depth": 1, "fourier": (5, 0.7), "dtype": torch.float64}
+    network = pinntk.nn.MLP(pinntk.load("burgers"), **settings)
+    (features,) = network.embeddings
+    assert features.B.shape == (5, 2)
+    assert "embeddings.0.B" in network.state_dict()
+    assert sum(p.numel() for p in network.parameters()) == 4 * 10 + 4 + 4 + 1
+    points = torch.rand(6, 2, dtype=torch.float64)
+    x = (points - network.mean) / network.deviation
+    embedded = torch.cat([torch.cos(2 * pi * x @ features.B.T), torch.sin(2 * pi * x @ features.B.T)], 1)
+    expected = torch.tanh(embedded @ network.weights[0].T) @ network.weights[1].T
+    assert torch.allclose(network(points), expected, rtol=0, atol=1e-14)
+
+
+def test_fourier_frequencies_have_the_stated_spread_and_come_from_the_seed():
+    def frequencies(seed, dtype=torch.float64, **settings):
+        settings = {"inputs": 1, "outputs": 1, **settings}
+        return pinntk.nn.MLP(**settings, width=2, depth=1, fourier=(4000, 3.0), seed=seed, dtype=dtype).embeddings[-1].B
+
+    assert abs(frequencies(0).std() / 3 - 1) < 0.03
+    assert torch.equal(frequencies(0, torch.float32), frequencies(0).float())
+    assert not torch.equal(frequencies(0), frequencies(1))
+    periodic = {"problem": pinntk.load("poisson1d"), "inputs": None, "outputs": None, "periodic": "x"}
+    assert frequencies(0, **periodic).shape == (4000, 2)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"periodic": "x"}, {"periodic": ("x", "t")}, {"fourier": (4, 2.0)}, {"periodic": {"x": 2}, "fourier": (3, 1)}],
+)
+def test_a_network_is_rebuilt_from_its_config_as_json(settings):
+    problem = pinntk.load("burgers")
+    network = pinntk.nn.MLP(problem, width=5, depth=1, seed=7, **settings)
+    again = rebuilt(json.loads(json.dumps({"network": describe_network(network)})), problem)
+    assert again.config == network.config
+    assert list(again.state_dict()) == list(network.state_dict())
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in network.state_dict().items())
+    points = torch.rand(3, 2)
+    assert torch.equal(again(points), network(points))
+
+
+# Mistakes.
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -81,6 +184,15 @@ def test_every_activation_has_a_taylor_rule(activation):
         ({"inputs": 1, "outputs": 1, "initialization": "x"}, "initialization='x'"),
         ({"inputs": 1, "outputs": 1, "normalize": True}, "normalize=True needs a problem"),
         ({"problem": pinntk.load("poisson1d"), "inputs": 1}, "takes inputs= and outputs= from the problem"),
+        ({"problem": pinntk.load("burgers"), "periodic": "z"}, r"periodic='z': no coordinate 'z'; the domain has \('t', 'x'\)"),
+        ({"problem": pinntk.load("burgers"), "periodic": {"x": 0}}, "the harmonics of 'x' are a whole number"),
+        ({"problem": pinntk.load("burgers"), "periodic": {"x": 1.5}}, "the harmonics of 'x' are a whole number"),
+        ({"inputs": 1, "outputs": 1, "periodic": "x"}, "periodic='x' needs a problem"),
+        ({"inputs": 1, "outputs": 1, "fourier": 64}, "fourier=64: a whole number of frequencies and"),
+        ({"inputs": 1, "outputs": 1, "fourier": (6.5, 1.0)}, r"fourier=\(6.5, 1.0\): a whole number"),
+        ({"inputs": 1, "outputs": 1, "fourier": (0, 1.0)}, r"fourier=\(0, 1.0\): a whole number"),
+        ({"inputs": 1, "outputs": 1, "fourier": (4, 0.0)}, r"fourier=\(4, 0.0\): a whole number"),
+        ({"inputs": 1, "outputs": 1, "fourier": (4, float("inf"))}, r"fourier=\(4, inf\): a whole number"),
     ],
 )
 def test_bad_settings(settings, message):
