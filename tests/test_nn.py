@@ -171,6 +171,81 @@ def test_a_network_is_rebuilt_from_its_config_as_json(settings):
     assert torch.equal(again(points), network(points))
 
 
+# Hard constraints.
+
+
+def walled(width=8):
+    """poisson2d with its boundary met by construction, and points on all its conditions."""
+    problem = pinntk.load("poisson2d")
+    inner = pinntk.nn.MLP(problem, width=width, depth=2, initialization="normal", dtype=torch.float64)
+    network = pinntk.nn.HardConstraint(problem, inner, factor=lambda x, y: x * (1 - x) * y * (1 - y))
+    return problem, inner, network, problem.sample(residual=6, boundary=20, dtype=torch.float64)
+
+
+def test_a_hard_constraint_has_no_error_and_no_kernel_on_the_boundary():
+    problem, inner, network, points = walled()
+    assert pinntk.errors(network, problem, points)["walls"].abs().max() == 0
+    assert pinntk.errors(inner, problem, points)["walls"].abs().max() > 0.1
+    K = pinntk.kernel(network, problem, points)
+    assert K["walls", "walls"].abs().max() == 0
+    assert K["poisson", "walls"].abs().max() == 0
+    assert K.trace("poisson") > 1
+
+
+def test_a_hard_constraint_is_the_formula_for_every_form_of_offset_and_factor():
+    problem = pinntk.load("kovasznay")
+    inner = pinntk.nn.MLP(problem, width=4, depth=1, dtype=torch.float64)
+    points = torch.rand(5, 2, dtype=torch.float64)
+    x, y = points.unbind(1)
+    N = inner(points)
+    both = torch.stack([x * y, torch.sin(y), torch.ones_like(x)], 1)
+    for form, expected in {
+        lambda y, x: x * y: (x * y)[:, None].expand(5, 3),
+        lambda x, y: (x * y, torch.sin(y), 1): both,
+        lambda x, y, points: torch.stack([x * y, torch.sin(points[:, 1]), torch.ones_like(x)], 1): both,
+        lambda points: points[:, :1]: x[:, None].expand(5, 3),
+        lambda: (3.0, 2, 1): torch.tensor([3.0, 2, 1]).double().expand(5, 3),
+        2.5: torch.full((5, 3), 2.5).double(),
+    }.items():
+        offset, factor = (pinntk.nn.HardConstraint(problem, inner, **{name: form}) for name in ("offset", "factor"))
+        assert torch.allclose(offset(points), expected + N, rtol=1e-15, atol=1e-15)
+        assert torch.allclose(factor(points), expected * N, rtol=1e-15, atol=1e-15)
+        errors = [pinntk.errors(offset, problem, problem.sample(residual=5), method) for method in ("taylor", "autograd")]
+        assert all(torch.allclose(errors[0][name], errors[1][name], rtol=1e-11, atol=1e-11) for name in errors[0])
+
+
+def test_a_hard_constraint_holds_the_network_only_and_goes_through_a_run(tmp_path):
+    problem, inner, network, _ = walled()
+    assert list(network.state_dict()) == [f"network.{name}" for name in inner.state_dict()]
+    before = inner.weights[0].detach().clone()
+    with pytest.warns(UserWarning, match="condition walls does not depend on the parameters"):
+        weighting = pinntk.weighting.NTK()
+        run = pinntk.train(
+            problem, network, steps=3, weighting=weighting, points={"residual": 20}, out=tmp_path, progress=False
+        )
+    assert not torch.equal(inner.weights[0], before)
+    _, _, fresh, _ = walled()
+    again = pinntk.Run.load(tmp_path, fresh)
+    points = torch.rand(4, 2, dtype=torch.float64)
+    assert torch.equal(again.network(points), run.network(points))
+    with pytest.raises(ValueError, match="HardConstraint, which pinntk cannot build"):
+        pinntk.Run.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"factor": lambda x, z: x * z}, "unknown argument 'z'; coordinates are"),
+        ({"offset": lambda x, y: (x, y)}, r"offset returned shape \(3, 2\) for 3 points; return"),
+        ({"factor": lambda x, y: x.sum().reshape(1)}, r"factor returned shape \(1, 1\) for 3 points"),
+    ],
+)
+def test_bad_hard_constraints(settings, message):
+    problem = pinntk.load("kovasznay")
+    with pytest.raises(ValueError, match=message):
+        pinntk.nn.HardConstraint(problem, pinntk.nn.MLP(problem), **settings)
+
+
 # Mistakes.
 
 
