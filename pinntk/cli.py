@@ -182,6 +182,16 @@ def _add_problem_options(command: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--beta", type=float, default=1.0, help="NTK parametrization: scale of the biases (default: 1)")
     group.add_argument("--raw-inputs", action="store_true", help="do not normalise the coordinates")
+    group.add_argument(
+        "--periodic", default="", metavar="NAME,...", help="coordinates that it repeats in exactly; x=3 takes 3 harmonics"
+    )
+    group.add_argument(
+        "--fourier",
+        nargs=2,
+        type=_number,
+        metavar=("COUNT", "SIGMA"),
+        help="random Fourier features: how many frequencies, and their standard deviation",
+    )
     group.add_argument("--dtype", choices=sorted(_DTYPES), default="float32", help="of the network (default: float32)")
     group.add_argument(
         "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1 ... (default: %(default)s)"
@@ -193,7 +203,19 @@ def _either(names: Iterable[str]) -> str:
     return f"{', '.join(first)} or {last}"
 
 
-def _pairs(text: str, option: str, kind: type) -> dict[str, Any]:
+def _number(text: str) -> float:
+    """A whole number stays whole."""
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+
+
+def _pairs(text: str, option: str, kind: type, example: str = "boundary=100") -> dict[str, Any]:
     """{"a": 1, "b": 2} from "a=1,b=2"."""
     found = {}
     for part in filter(None, text.split(",")):
@@ -203,7 +225,7 @@ def _pairs(text: str, option: str, kind: type) -> dict[str, Any]:
         except ValueError:
             equals = ""
         if not equals:
-            raise ValueError(f"{option} {text!r}: {part!r} is no NAME=NUMBER; write it as in {option} boundary=100")
+            raise ValueError(f"{option} {text!r}: {part!r} is no NAME=NUMBER; write it as in {option} {example}")
     return found
 
 
@@ -220,6 +242,7 @@ def _loaded(arguments: argparse.Namespace) -> Problem:
 
 
 def _network(arguments: argparse.Namespace, problem: Problem) -> MLP:
+    harmonics = ",".join(part if "=" in part else f"{part}=1" for part in filter(None, arguments.periodic.split(",")))
     return MLP(
         problem,
         width=arguments.width,
@@ -229,6 +252,8 @@ def _network(arguments: argparse.Namespace, problem: Problem) -> MLP:
         initialization=arguments.initialization,
         beta=arguments.beta,
         normalize=not arguments.raw_inputs,
+        periodic=_pairs(harmonics, "--periodic", int, "x=3"),
+        fourier=arguments.fourier,
         seed=arguments.seed,
         dtype=_DTYPES[arguments.dtype],
         device=_device(arguments.device),

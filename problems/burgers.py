@@ -1,7 +1,7 @@
 """Viscous Burgers equation: u_t + u u_x = nu u_xx on [0, 1] x [-1, 1], u(0, x) = -sin(pi x), u(t, -1) = u(t, 1) = 0.
 
 Raissi, Perdikaris & Karniadakis 2019 with nu = 0.01 / pi. Exact solution by the Cole-Hopf transformation, u = -2 nu
-(log phi)_x with phi the heat flow of exp(-cos(pi x) / (2 pi nu)), integrated by Gauss-Hermite quadrature.
+(log phi)_x with phi the heat flow of exp(-cos(pi x) / (2 pi nu)), integrated by Gauss-Hermite quadrature to 1e-14.
 """
 
 from math import pi
@@ -14,8 +14,8 @@ from pinntk import Box, Problem, boundary, initial, residual
 
 
 def problem(nu: float = 0.01 / pi) -> Problem:
-    if nu < 9e-4:
-        raise ValueError(f"nu={nu}: the quadrature of the exact solution holds for nu of at least 9e-4")
+    if not 9e-4 <= nu <= 0.2:  # 1e-14 in between; beyond, peaks are too narrow or waves too short for 200 nodes
+        raise ValueError(f"nu={nu}: the quadrature of the exact solution holds for nu from 9e-4 to 0.2")
     domain = Box(t=(0, 1), x=(-1, 1))
 
     @residual(domain)

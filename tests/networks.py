@@ -6,6 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pinntk.domain import Box
+from pinntk.nn import MLP, HardConstraint
+from pinntk.problem import Problem, residual
+
 
 class Plain(nn.Module):
     def __init__(self, inputs: int, outputs: int):
@@ -120,6 +124,37 @@ class Tied(nn.Module):
         return self.last(torch.tanh(h @ self.W))
 
 
+def _anywhere(inputs: int, outputs: int) -> Problem:
+    """Coordinates x1, x2, ... and fields u1, u2, ... for the networks that ask a problem for them."""
+    domain = Box.cube(inputs, (-0.4, 1.7))
+
+    @residual(domain)
+    def equation(points):
+        return points[:, 0]
+
+    return Problem(domain, [equation], tuple(f"u{i}" for i in range(1, outputs + 1)))
+
+
+def embedded(inputs: int, outputs: int) -> nn.Module:
+    """The first and the last coordinate periodic (one of them with two harmonics), then random Fourier features."""
+    problem = _anywhere(inputs, outputs)
+    seed = int(torch.randint(1000, ()))
+    periodic = {f"x{inputs}": 1, "x1": 2}
+    return MLP(problem, width=8, depth=2, initialization="normal", periodic=periodic, fourier=(5, 0.1), seed=seed)
+
+
+def constrained(inputs: int, outputs: int) -> nn.Module:
+    """A hard constraint with functions of a coordinate, of all points, and a number for the last field."""
+
+    def offset(x1, points):
+        return (*[torch.sin(x1) * points[:, -1]] * (outputs - 1), 0.5)
+
+    def factor(x1):
+        return (*[x1 * (1 - x1)] * (outputs - 1), 2 + x1**2)
+
+    return HardConstraint(_anywhere(inputs, outputs), Plain(inputs, outputs), offset=offset, factor=factor)
+
+
 class Summed(nn.Module):
     """No Taylor rule: torch.cumsum."""
 
@@ -151,6 +186,8 @@ NETWORKS = {
     "factorised": Factorised,
     "inputs first": InputsFirst,
     "tied": Tied,
+    "embedded": embedded,
+    "constrained": constrained,
 }
 WITHOUT_RULE = {"cumsum": Summed, "fft": Spectral}
 

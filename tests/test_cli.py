@@ -44,6 +44,26 @@ def test_train_then_plot_then_resume(capsys, tmp_path):
     assert pinntk.Run.load(folder).step == 20
 
 
+def test_embeddings_are_chosen_and_come_back(capsys, tmp_path):
+    options = ["--periodic", "x=2", "--fourier", 4, 0.5, "--width", 6, "--depth", 1, "--quiet"]
+    points = "residual=8,start=4,periodic=4"
+    folder = tmp_path / "run"
+    assert run(capsys, "train", "convection", "--steps", 3, "-o", folder, "--points", points, *options)[0] == 0
+    network = pinntk.Run.load(folder).network
+    assert (network.config["periodic"], network.config["fourier"]) == ({"x": 2}, [4, 0.5])
+    assert run(capsys, "train", "--resume", folder, "--steps", 5)[0] == 0
+    status, _, err = run(capsys, "kernel", "--run", folder, "--periodic", "x")
+    assert status == 2
+    assert "leave --periodic out" in err
+    assert run(capsys, "kernel", "helmholtz2d", "--points", "residual=4,boundary=4", "--periodic", "x,y=3")[0] == 0
+
+
+def test_a_fourier_option_that_is_no_number_is_named(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "poisson1d", "--fourier", "many", "1"])
+    assert "'many' is no number" in capsys.readouterr().err
+
+
 def test_train_a_file_of_ones_own(capsys, tmp_path):
     path = tmp_path / "my_pde.py"
     path.write_text(
@@ -88,6 +108,9 @@ def test_kernel_writes_blocks_of_a_fresh_and_of_a_trained_network(capsys, tmp_pa
         (["train", "poisson1d", "--weights", "walls=3"], "weight for 'walls'"),
         (["train", "poisson1d", "--optimizer", "adamm"], "did you mean 'adam'?"),
         (["train", "poisson1d", "--steps", "0"], "steps=0"),
+        (["train", "poisson1d", "--periodic", "y"], "no coordinate 'y'"),
+        (["train", "poisson1d", "--periodic", "x=many"], "write it as in --periodic x=3"),
+        (["train", "poisson1d", "--fourier", "1.5", "1"], "fourier=[1.5, 1]: a whole number"),
         (["train", "poisson1d", "--device", "cuda:99"], "--device cuda:99: not usable here"),
         (["train", "--resume", "nowhere"], "nowhere holds no run"),
         (["train", "poisson1d", "--resume", "nowhere"], "leave the problem out"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from math import sqrt
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from pinntk.nn.embeddings import check_fourier, embeddings, harmonics_of
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
@@ -27,7 +29,7 @@ INITIALIZATIONS = ("xavier", "normal", "lecun", "kaiming")
 
 
 class MLP(nn.Module):
-    r"""u(x) = W_L s(... s(W_0 x~ + b_0) ...) + b_L with x~ the normalised input; maps (n, d) to (n, fields).
+    r"""u(x) = W_L s(... s(W_0 x~ + b_0) ...) + b_L with x~ the normalised, embedded input; maps (n, d) to (n, fields).
 
     problem: gives the number of inputs (coordinates) and outputs (fields), and the domain for `normalize`;
         or None, and `inputs` and `outputs` say it
@@ -41,7 +43,12 @@ class MLP(nn.Module):
     beta: scale of the biases in the NTK parametrisation
     normalize: map each coordinate to mean 0 and standard deviation 1 over the domain (exact under differentiation);
         True by default where a problem is given
-    seed: draws the weights from a generator of their own
+    periodic: coordinates in which u repeats exactly, derivatives included, with the domain's length for its period: "x" or
+        ("x", "y"), or with a number of harmonics each, {"x": 3}. A coordinate becomes cos(2 pi m (x - low) / L) and sin(...),
+        m = 1 .. harmonics, times sqrt(2) under `normalize` (unit variance)
+    fourier: (count, sigma): random features cos(2 pi B x~), sin(2 pi B x~), fixed, of `count` frequencies B ~ N(0, sigma^2)
+        a coordinate, after `normalize` and `periodic` (Tancik et al. 2020; Wang, Wang & Perdikaris 2021)
+    seed: draws the weights, and the features before them, from a generator of their own
 
     Raises ValueError for an unknown name or a size below 1.
     """
@@ -57,6 +64,8 @@ class MLP(nn.Module):
         initialization: str = "xavier",
         beta: float = 1.0,
         normalize: bool | None = None,
+        periodic: str | Sequence[str] | Mapping[str, int] | None = None,
+        fourier: tuple[int, float] | None = None,
         inputs: int | None = None,
         outputs: int | None = None,
         seed: int = 0,
@@ -79,6 +88,8 @@ class MLP(nn.Module):
         normalize = problem is not None if normalize is None else normalize
         if normalize and problem is None:
             raise ValueError("normalize=True needs a problem, whose domain says what the inputs are")
+        harmonics = harmonics_of(periodic, problem)
+        check_fourier(fourier)
         self.config = {
             "width": width,
             "depth": depth,
@@ -87,18 +98,25 @@ class MLP(nn.Module):
             "initialization": initialization,
             "beta": beta,
             "normalize": normalize,
+            "periodic": harmonics or None,
+            "fourier": None if fourier is None else list(fourier),
             "seed": seed,
         }
         self.activation, self.parametrization, self.beta = activation, parametrization, beta
-        mean, deviation = torch.zeros(inputs), torch.ones(inputs)
-        if normalize:
-            bounds = torch.tensor(problem.domain.bounds, dtype=torch.float64)
-            mean, deviation = bounds.mean(1), (bounds[:, 1] - bounds[:, 0]) / sqrt(12)  # of the uniform distribution
         dtype = dtype or torch.get_default_dtype()
+        generator = torch.Generator().manual_seed(seed)
+        bounds = [(0, 1)] * inputs if problem is None else problem.domain.bounds  # none are needed without a problem
+        bounds = torch.tensor(bounds, dtype=torch.float64)
+        mean, deviation = torch.zeros_like(bounds[:, 0]), torch.ones_like(bounds[:, 0])
+        if normalize:
+            mean, deviation = bounds.mean(1), (bounds[:, 1] - bounds[:, 0]) / sqrt(12)  # of the uniform distribution
+        by_axis = {problem.domain.axis(name): count for name, count in harmonics.items()}
+        mean[list(by_axis)], deviation[list(by_axis)] = 0, 1  # `Periodic` takes these coordinates as they are
         self.register_buffer("mean", mean.to(device, dtype))
         self.register_buffer("deviation", deviation.to(device, dtype))
-        sizes = [inputs, *[width] * depth, outputs]
-        generator = torch.Generator().manual_seed(seed)
+        self.embeddings = embeddings(bounds, by_axis, sqrt(2) if normalize else 1.0, fourier, generator).to(device, dtype)
+        features = self.embeddings[-1].features if len(self.embeddings) else inputs
+        sizes = [features, *[width] * depth, outputs]
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for fan_in, fan_out in pairwise(sizes):
             rule = "ntk" if parametrization == "ntk" else initialization
@@ -108,7 +126,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, d) -> (n, fields)."""
-        x = (x - self.mean) / self.deviation
+        x = self.embeddings((x - self.mean) / self.deviation)
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             x = ACTIVATIONS[self.activation](x) if layer else x
             x = self._affine(x, weight, bias)

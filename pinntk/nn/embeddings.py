@@ -1,0 +1,100 @@
+"""What an MLP may do to its inputs before the first layer: exact periodicity, random Fourier features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite, pi
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Periodic(nn.Module):
+    r"""x -> a cos(2 pi m (x - low) / L), a sin(2 pi m (x - low) / L) with m = 1 .. harmonics, L = high - low.
+
+    What follows repeats in x with all its derivatives (Dong & Ni 2021, JCP 435:110242): both ends have the same features,
+    to the bit. Maps (n, d) to (n, features): the other coordinates as they are, then all cosines, then all sines.
+
+    bounds: (d, 2), low and high of every coordinate
+    harmonics: {axis: number of harmonics}
+    amplitude: a; sqrt(2) gives each feature the mean square 1
+    """
+
+    def __init__(self, bounds: Tensor, harmonics: Mapping[int, int], amplitude: float):
+        super().__init__()
+        self.amplitude = amplitude
+        self.others = [axis for axis in range(len(bounds)) if axis not in harmonics]
+        self.axes = [axis for axis, count in harmonics.items() for _ in range(count)]
+        self.register_buffer("low", bounds[self.axes, 0])
+        self.register_buffer("high", bounds[self.axes, 1])
+        m = [m for count in harmonics.values() for m in range(1, count + 1)]
+        self.register_buffer("rate", 2 * pi * torch.tensor(m, dtype=bounds.dtype))
+        self.features = len(self.others) + 2 * len(self.axes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        turns = (x[:, self.axes] - self.low) / (self.high - self.low)
+        # Turn 1 is turn 0: else sin(2 pi) = 2e-7 in float32, and the kernel of a periodic condition is small, but not 0.
+        phase = (turns - torch.floor(turns)) * self.rate
+        return torch.cat([x[:, self.others], self.amplitude * torch.cos(phase), self.amplitude * torch.sin(phase)], 1)
+
+
+class FourierFeatures(nn.Module):
+    """x -> [cos(2 pi B x), sin(2 pi B x)] with a fixed B (count, d) (Tancik et al. 2020). Maps (n, d) to (n, 2 count)."""
+
+    def __init__(self, B: Tensor):
+        super().__init__()
+        self.register_buffer("B", B)
+        self.features = 2 * len(B)
+
+    def forward(self, x: Tensor) -> Tensor:
+        phase = 2 * pi * F.linear(x, self.B)
+        return torch.cat([torch.cos(phase), torch.sin(phase)], 1)
+
+
+def embeddings(
+    bounds: Tensor,
+    harmonics: Mapping[int, int],
+    amplitude: float,
+    fourier: tuple[int, float] | None,
+    generator: torch.Generator,
+) -> nn.Sequential:
+    """`Periodic`, then `FourierFeatures`, where they are asked for; empty otherwise. B is drawn in float64."""
+    chain, features = nn.Sequential(), len(bounds)
+    if harmonics:
+        chain.append(Periodic(bounds, harmonics, amplitude))
+        features = chain[-1].features
+    if fourier is not None:
+        count, sigma = fourier
+        chain.append(FourierFeatures(sigma * torch.randn(count, features, generator=generator, dtype=torch.float64)))
+    return chain
+
+
+def harmonics_of(periodic: Any, problem: Any) -> dict[str, int]:
+    """{coordinate: number of harmonics} from a name, several names, or such a mapping; checked."""
+    if not periodic:
+        return {}
+    if problem is None:
+        raise ValueError(f"periodic={periodic!r} needs a problem, whose domain says how long the period is")
+    names = (periodic,) if isinstance(periodic, str) else periodic
+    harmonics = dict(names) if isinstance(names, Mapping) else dict.fromkeys(names, 1)
+    for name, count in harmonics.items():
+        if name not in problem.domain.coordinates:
+            raise ValueError(f"periodic={periodic!r}: no coordinate {name!r}; the domain has {problem.domain.coordinates}")
+        if not isinstance(count, int) or count < 1:
+            raise ValueError(f"periodic={periodic!r}: the harmonics of {name!r} are a whole number of at least 1")
+    return harmonics
+
+
+def check_fourier(fourier: Any) -> None:
+    """Raises ValueError unless it is None or (count, sigma)."""
+    if fourier is None:
+        return
+    try:
+        count, sigma = fourier
+        valid = isinstance(count, int) and count >= 1 and sigma > 0 and isfinite(sigma)
+    except (TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise ValueError(f"fourier={fourier!r}: a whole number of frequencies and their standard deviation, as in (64, 1.0)")
