@@ -212,6 +212,8 @@ class _Collector:
                 for use in uses:
                     explicit = use.rows(dtype=use.A.dtype)
                     rows[name] = rows[name] + explicit if name in rows else explicit
+            elif len(uses) == 1:
+                outers[name] = uses[0]
             else:
                 A, B = torch.cat([use.A for use in uses]), torch.cat([use.B for use in uses])
                 outers[name] = Outer(A, B, uses[0].transposed)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from pinntk.taylor import UnsupportedOperation
+from pinntk.taylor import UnsupportedOperation, fused
 
 
 @dataclass(frozen=True)
@@ -18,7 +17,7 @@ class LinearUse:
 
     weight, bias: the trained tensors, or None where frozen or absent
     inputs: [S, n, ..., in], detached
-    output: [S, n, ..., out], before the bias
+    output: [S, n, ..., out]
     """
 
     weight: Tensor | None
@@ -48,17 +47,13 @@ class Tape:
 
     def linear(self, data: Tensor, weight: Tensor, bias: Tensor | None = None, transposed: bool = False) -> Tensor:
         """[S, n, ..., in] -> [S, n, ..., out]."""
-        output = data @ weight.detach() if transposed else F.linear(data, weight.detach())
+        output = data @ weight.detach() if transposed else fused.linear(data, weight.detach(), _detached(bias))
         trained = [t if t is not None and t.requires_grad else None for t in (weight, bias)]
         if any(t is not None for t in trained):
             if not output.requires_grad:
                 output.requires_grad_()
             self.uses.append(LinearUse(*trained, data.detach(), output, transposed))
-        if bias is None:
-            return output
-        mask = output.new_zeros((len(output),) + (1,) * (output.ndim - 1))
-        mask[0] = 1
-        return output + mask * bias.detach()
+        return output
 
     def per_point(self, tensor: Tensor, n: int, ndim: int, like: Tensor | None = None) -> Tensor:
         """A copy of `tensor` for each of n points, to meet values of `ndim` dimensions: (n, ...)."""
@@ -88,3 +83,7 @@ class Tape:
         if any(grad is not None for grad in grads[len(outputs) :]):
             raise UnsupportedOperation("a parameter used neither linearly nor elementwise")
         return list(grads[: len(outputs)])
+
+
+def _detached(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.detach()

@@ -129,8 +129,10 @@ def _second(basis: Basis) -> Any:
     return basis.power_terms(2).items() if basis.order == 2 else ()
 
 
-def linear(data: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """[S, n, ..., in] -> [S, n, ..., out]: x weight^T, and the bias on the value component only."""
+def linear(data: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """[S, n, ..., in] -> [S, n, ..., out]: x weight^T, and the bias, if any, on the value component only."""
+    if bias is None:
+        return F.linear(data, weight)
     if _plain.get():
         value, *rest = F.linear(data, weight).unbind(0)
         return torch.stack([value + bias, *rest])
