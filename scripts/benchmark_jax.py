@@ -42,7 +42,7 @@ def by_vmap(parameters, x, laplacian, chunk=64):
     """Rows of J in chunks of points, and one product."""
     rows = jax.jit(
         jax.vmap(
-            lambda p, y: jnp.concatenate([g.ravel() for g in jax.tree.leaves(jax.grad(error)(p, y, laplacian))]), (None, 0)
+            lambda p, y: jnp.concatenate([g.ravel() for g in jax.tree_util.tree_leaves(jax.grad(error)(p, y, laplacian))]), (None, 0)
         ),
     )
     product = jax.jit(lambda J: J @ J.T)

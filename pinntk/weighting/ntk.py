@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pinntk.problem import Problem
 
-_ROUNDING = 1e-14  # of the sum of traces: float32 rounding squared, as sin(pi x) N(x) has it where it should vanish
+_ROUNDING = 1e-12  # of the sum of traces: float32 rounding squared and more, as sin(2 pi x) has it where it should vanish
 
 
 class NTK:
