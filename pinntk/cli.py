@@ -1,29 +1,22 @@
-"""The command line: `pinntk problems | train | kernel | plot`."""
+"""The command line: `pinntk problems | train | solve | kernel | plot`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pinntk import distributed, plot, registry
-from pinntk.nn import MLP
-from pinntk.nn.mlp import ACTIVATIONS, INITIALIZATIONS
+from pinntk.arguments import add_kernel, add_solve, add_train, loaded, pairs, usable_device
+from pinntk.arguments import network as built
 from pinntk.ntk import KernelBlocks, KernelOperator, kernel, sharded_kernel
-from pinntk.optimize import SCHEDULES
 from pinntk.problem import Points, Problem, shown
 from pinntk.run import CHECKPOINT, Run, read_config, rebuilt
-from pinntk.sampling import METHODS
 from pinntk.trainer import train
 from pinntk.training import Interrupted, NonFiniteLoss
 from pinntk.weighting import NTK, Fixed
-
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -52,9 +45,6 @@ def _show_warning(message: Any, category: Any, filename: str, lineno: int, file:
     print(f"pinntk: warning: {message}", file=sys.stderr)
 
 
-# What the user may say.
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pinntk",
@@ -64,211 +54,14 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("problems", help="list the built-in problems, one line each")
     command.set_defaults(command=_problems)
-    _add_train(commands)
-    _add_kernel(commands)
+    for add, action in ((add_train, _train), (add_solve, _solve), (add_kernel, _kernel)):
+        command = add(commands)
+        command.set_defaults(command=action, parser=command)
     command = commands.add_parser("plot", help="draw the figures of a run folder", description="Draws a run's figures anew.")
     command.add_argument("run", help="the run folder")
     command.add_argument("-o", "--out", help="where to put the PNG files (default: RUN/figures)")
     command.set_defaults(command=_plot)
     return parser
-
-
-def _add_train(commands: Any) -> None:
-    command = commands.add_parser(
-        "train",
-        help="train a network on a problem, with fixed or NTK loss weights",
-        description="Trains a multilayer perceptron and leaves a run folder: config.json,\nmetrics.csv, checkpoint.pt, "
-        "kernel snapshots and figures.",
-        epilog="examples:\n"
-        "  pinntk train poisson1d --weighting ntk\n"
-        "  pinntk train wave1d --set c=2 --weighting ntk --steps 20000\n"
-        "  pinntk train my_pde.py --weights boundary=100 -o runs/mine\n"
-        "  pinntk train --resume runs/mine --steps 40000",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.add_argument("problem", nargs="?", help="a name from `pinntk problems`, or the path of your own .py file")
-    command.add_argument("--resume", metavar="RUN", help="continue the run in this folder, with its settings")
-    command.add_argument("-o", "--out", help="the run folder (default: runs/PROBLEM)")
-    command.add_argument("--overwrite", action="store_true", help="replace a run that the folder already holds")
-    _add_problem_options(command)
-    group = command.add_argument_group("training")
-    group.add_argument("--steps", type=int, help="optimizer steps (default: 10000)")
-    group.add_argument(
-        "--optimizer", default="adam", help="adam, lbfgs, gradient-descent, or any other of torch.optim (default: adam)"
-    )
-    group.add_argument("--lr", type=float, help="learning rate (default: torch's for the optimizer)")
-    group.add_argument("--schedule", choices=SCHEDULES, default="cosine", help="of the learning rate (default: cosine)")
-    group.add_argument("--decay", type=float, default=0.9, help="factor of the exponential schedule (default: 0.9)")
-    group.add_argument(
-        "--decay-every", type=int, default=1000, metavar="STEPS", help="steps in which it acts once (default: 1000)"
-    )
-    group.add_argument(
-        "--resample", type=int, default=0, metavar="STEPS", help="draw fresh points every so many steps (default: never)"
-    )
-    group.add_argument(
-        "--compile", action="store_true", help="the steps as one compiled graph: slow to start, then 1.5 to 3 times faster"
-    )
-    group = command.add_argument_group("loss weights")
-    group.add_argument(
-        "--weighting", choices=("fixed", "ntk"), default="fixed", help="fixed, or from kernel traces (default: fixed)"
-    )
-    group.add_argument(
-        "--weights", default="", metavar="NAME=W,...", help="fixed weights by condition or kind, as in boundary=100"
-    )
-    group.add_argument("--every", type=int, default=100, metavar="STEPS", help="NTK: steps between updates (default: 100)")
-    group.add_argument("--momentum", type=float, default=0.0, help="NTK: moving average, 0 to below 1 (default: 0)")
-    group.add_argument(
-        "--normalization",
-        choices=("mean", "sum"),
-        default="mean",
-        help="NTK: traces over n_i, or as in the paper (default: mean)",
-    )
-    group = command.add_argument_group("logging")
-    group.add_argument("--log-every", type=int, metavar="STEPS", help="losses and weights (default: 400 times a run)")
-    group.add_argument("--eval-every", type=int, metavar="STEPS", help="error, traces, drift (default: 100 times a run)")
-    group.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="(default: 20 times a run)")
-    group.add_argument("--snapshot-every", type=int, metavar="STEPS", help="kernel blocks (default: 10 times a run)")
-    group.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
-    command.set_defaults(command=_train, parser=command)
-
-
-def _add_kernel(commands: Any) -> None:
-    command = commands.add_parser(
-        "kernel",
-        help="compute the kernel blocks of a network on a problem",
-        description="Computes K = J J^T, prints its blocks, traces and spectrum, and writes it to an .npz file.",
-        epilog="example: pinntk kernel poisson1d --points boundary=100,residual=100 -o K.npz",
-    )
-    command.add_argument("problem", nargs="?", help="a name from `pinntk problems`, or the path of your own .py file")
-    command.add_argument("--run", help="the trained network of this run folder, in place of a fresh one")
-    command.add_argument("-o", "--out", help="the .npz file to write (default: none)")
-    _add_problem_options(command)
-    command.set_defaults(command=_kernel, parser=command)
-
-
-def _add_problem_options(command: argparse.ArgumentParser) -> None:
-    group = command.add_argument_group("problem and points")
-    group.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the problem, as in k=4")
-    group.add_argument(
-        "--points", default="", metavar="NAME=N,...", help="points by condition or kind, as in boundary=100,residual=400"
-    )
-    group.add_argument(
-        "--sampling", choices=METHODS, default="uniform", metavar="METHOD", help=f"{_either(METHODS)} (default: uniform)"
-    )
-    group.add_argument("--seed", type=int, default=0, help="of points and network (default: 0)")
-    group = command.add_argument_group("network")
-    group.add_argument("--width", type=int, default=100, help="units in a hidden layer (default: 100)")
-    group.add_argument("--depth", type=int, default=3, help="hidden layers (default: 3)")
-    group.add_argument(
-        "--activation",
-        choices=sorted(ACTIVATIONS),
-        default="tanh",
-        metavar="NAME",
-        help=f"{_either(ACTIVATIONS)} (default: tanh)",
-    )
-    group.add_argument(
-        "--parametrization",
-        choices=("standard", "ntk"),
-        default="standard",
-        metavar="NAME",
-        help="standard or ntk (default: standard)",
-    )
-    group.add_argument(
-        "--initialization",
-        choices=INITIALIZATIONS,
-        default="xavier",
-        metavar="NAME",
-        help=f"of the standard parametrization: {_either(INITIALIZATIONS)} (default: xavier)",
-    )
-    group.add_argument("--beta", type=float, default=1.0, help="NTK parametrization: scale of the biases (default: 1)")
-    group.add_argument("--raw-inputs", action="store_true", help="do not normalise the coordinates")
-    group.add_argument(
-        "--periodic", default="", metavar="NAME,...", help="coordinates that it repeats in exactly; x=3 takes 3 harmonics"
-    )
-    group.add_argument(
-        "--fourier",
-        nargs=2,
-        type=_number,
-        metavar=("COUNT", "SIGMA"),
-        help="random Fourier features: how many frequencies, and their standard deviation",
-    )
-    group.add_argument("--dtype", choices=sorted(_DTYPES), default="float32", help="of the network (default: float32)")
-    group.add_argument(
-        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1 ... (default: %(default)s)"
-    )
-
-
-def _either(names: Iterable[str]) -> str:
-    *first, last = sorted(names)
-    return f"{', '.join(first)} or {last}"
-
-
-def _number(text: str) -> float:
-    """A whole number stays whole."""
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
-
-
-def _pairs(text: str, option: str, kind: type, example: str = "boundary=100") -> dict[str, Any]:
-    """{"a": 1, "b": 2} from "a=1,b=2"."""
-    found = {}
-    for part in filter(None, text.split(",")):
-        name, equals, value = part.partition("=")
-        try:
-            found[name.strip()] = kind(value)
-        except ValueError:
-            equals = ""
-        if not equals:
-            raise ValueError(f"{option} {text!r}: {part!r} is no NAME=NUMBER; write it as in {option} {example}")
-    return found
-
-
-def _loaded(arguments: argparse.Namespace) -> Problem:
-    if arguments.problem is None:
-        raise ValueError("name a problem, as in `pinntk train poisson1d`; `pinntk problems` lists them")
-    settings = {}
-    for entry in arguments.set:
-        name, equals, value = entry.partition("=")
-        if not equals:
-            raise ValueError(f"--set {entry!r}: write NAME=VALUE, as in --set k=4")
-        settings[name.strip()] = value.strip()
-    return registry.load(arguments.problem, **registry.parsed(arguments.problem, settings))
-
-
-def _network(arguments: argparse.Namespace, problem: Problem) -> MLP:
-    harmonics = ",".join(part if "=" in part else f"{part}=1" for part in filter(None, arguments.periodic.split(",")))
-    return MLP(
-        problem,
-        width=arguments.width,
-        depth=arguments.depth,
-        activation=arguments.activation,
-        parametrization=arguments.parametrization,
-        initialization=arguments.initialization,
-        beta=arguments.beta,
-        normalize=not arguments.raw_inputs,
-        periodic=_pairs(harmonics, "--periodic", int, "x=3"),
-        fourier=arguments.fourier,
-        seed=arguments.seed,
-        dtype=_DTYPES[arguments.dtype],
-        device=_device(arguments.device),
-    )
-
-
-def _device(name: str) -> torch.device:
-    if distributed.world() > 1 and name == "cuda":
-        return distributed.local_device()
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"--device {name}: not usable here ({str(error).splitlines()[0]}); use --device cpu") from error
-    return device
 
 
 # What is done.
@@ -282,7 +75,15 @@ def _problems(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    run = _resumed(arguments) if arguments.resume else _fresh(arguments)
+    return _finished(_resumed(arguments) if arguments.resume else _fresh(arguments), arguments)
+
+
+def _solve(arguments: argparse.Namespace) -> int:
+    return _finished(_resumed(arguments) if arguments.resume else _solved(arguments), arguments)
+
+
+def _finished(run: Run, arguments: argparse.Namespace) -> int:
+    """Figures and report of a run."""
     if distributed.rank():
         return 0
     paths = plot.save(run)
@@ -293,20 +94,18 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _fresh(arguments: argparse.Namespace) -> Run:
-    problem = _loaded(arguments)
-    out = Path(arguments.out or f"runs/{problem.name}")
+    problem = loaded(arguments)
+    out = _folder(arguments, problem)
     if arguments.weights and arguments.weighting == "ntk":
         raise ValueError("--weights gives fixed weights, --weighting ntk computes them; use one or the other")
     if arguments.weighting == "ntk":
         weighting = NTK(arguments.every, arguments.momentum, arguments.normalization)
+    elif arguments.weighting == "fixed" or arguments.weights:
+        weighting = Fixed(**pairs(arguments.weights, "--weights", float))
     else:
-        weighting = Fixed(**_pairs(arguments.weights, "--weights", float))
-    network = _network(arguments, problem)
-    points = problem.counts(**_pairs(arguments.points, "--points", int))
-    if not arguments.overwrite and (out / CHECKPOINT).exists():
-        raise FileExistsError(
-            f"{out} already holds a run; continue it with --resume {out}, replace it with --overwrite, or use another -o"
-        )
+        weighting = None
+    network = built(arguments, problem)
+    points = problem.counts(**pairs(arguments.points, "--points", int))
     return train(
         problem,
         network,
@@ -332,11 +131,47 @@ def _fresh(arguments: argparse.Namespace) -> Run:
     )
 
 
+def _solved(arguments: argparse.Namespace) -> Run:
+    problem = loaded(arguments)
+    points = pairs(arguments.points, "--points", int)
+    problem.counts(**points)
+    steps = 2000 if arguments.steps is None else arguments.steps
+    return train(
+        problem,
+        built(arguments, problem),
+        steps=steps,
+        seconds=300.0 if arguments.seconds is None else arguments.seconds,
+        optimizer="gauss-newton",
+        optimizer_options={"target": arguments.target},
+        points=points,
+        sampling=arguments.sampling,
+        grow=arguments.grow,
+        seed=arguments.seed,
+        out=_folder(arguments, problem),
+        overwrite=arguments.overwrite,
+        log_every=1,
+        eval_every=10,
+        checkpoint_every=20,
+        snapshot_every=0,
+        progress=not arguments.quiet,
+    )
+
+
+def _folder(arguments: argparse.Namespace, problem: Problem) -> Path:
+    """Where the run goes; checked before the work begins."""
+    out = Path(arguments.out or f"runs/{problem.name}")
+    if not arguments.overwrite and (out / CHECKPOINT).exists():
+        raise FileExistsError(
+            f"{out} already holds a run; continue it with --resume {out}, replace it with --overwrite, or use another -o"
+        )
+    return out
+
+
 def _resumed(arguments: argparse.Namespace) -> Run:
     """Continues a run with the settings in its config.json; --steps and --device may differ."""
     if arguments.problem is not None:
         raise ValueError("--resume takes problem and settings from the run; leave the problem out")
-    _only(arguments, "--resume", ("resume", "steps", "device", "quiet"))
+    _only(arguments, "--resume", ("resume", "steps", "seconds", "device", "quiet"))
     folder = Path(arguments.resume)
     config = read_config(folder)
     settings = dict(config["training"])
@@ -346,10 +181,11 @@ def _resumed(arguments: argparse.Namespace) -> Run:
     counts = settings.pop("points")
     if counts == "given":
         raise ValueError(f"{folder} was trained on points of your own; resume it from Python: pinntk.train(..., resume=True)")
-    if arguments.steps is not None:
-        settings["steps"] = arguments.steps
+    for name in ("steps", "seconds"):
+        if getattr(arguments, name, None) is not None:
+            settings[name] = getattr(arguments, name)
     points = {name: n for name, n in counts.items() if n is not None}
-    network = rebuilt(config, problem).to(_device(arguments.device))
+    network = rebuilt(config, problem).to(usable_device(arguments.device))
     return train(
         problem,
         network,
@@ -378,13 +214,15 @@ def _report(run: Run) -> None:
         if f"loss/{name}" not in last:
             continue
         n = counts[name] if counts != "given" else None
-        n = n or run.problem[name].region.rows.shape[0]
+        n = int(last.get("growth", 1) * n) if n else run.problem[name].region.rows.shape[0]
         loss, weight, trace = (last[f"{key}/{name}"] for key in ("loss", "weight", "trace"))
         print(f"{name:<16} {n:>7} {loss:>10.2e} {weight:>10.3g} {trace / n:>11.3g}")
     for name in run.problem.coefficients:
         print(f"coefficient {name} = {last[f'coefficient/{name}']:.6g}")
     if run.error is not None:
         print(f"relative L2 error {run.error:.3e} after {run.step} steps, {last['seconds']:.0f} s")
+    if run.stopped:
+        print(f"stopped: {run.stopped}")
 
 
 def _kernel(arguments: argparse.Namespace) -> int:
@@ -393,11 +231,11 @@ def _kernel(arguments: argparse.Namespace) -> int:
             raise ValueError("--run takes the problem from the run; leave the problem out")
         _only(arguments, "--run", ("run", "points", "sampling", "seed", "out", "device"))
         run = Run.load(arguments.run)
-        problem, network = run.problem, run.network.to(_device(arguments.device))
+        problem, network = run.problem, run.network.to(usable_device(arguments.device))
     else:
-        problem = _loaded(arguments)
-        network = _network(arguments, problem)
-    points = problem.sample(seed=arguments.seed, method=arguments.sampling, **_pairs(arguments.points, "--points", int))
+        problem = loaded(arguments)
+        network = built(arguments, problem)
+    points = problem.sample(seed=arguments.seed, method=arguments.sampling, **pairs(arguments.points, "--points", int))
     if distributed.world() > 1:
         return _kernel_rows(arguments, problem, network, points)
     blocks = kernel(network, problem, points)

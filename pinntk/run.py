@@ -23,19 +23,20 @@ from pinntk.problem import Problem
 from pinntk.registry import load
 
 CONFIG, METRICS, CHECKPOINT, SNAPSHOTS, FIGURES = "config.json", "metrics.csv", "checkpoint.pt", "kernel", "figures"
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(repr=False)
 class Run:
     """What a training left behind.
 
-    history: one row a logged step: step, seconds, loss (weighted), learning_rate, and where measured loss/NAME, weight/NAME,
-        trace/NAME, coefficient/NAME, error (relative L2), drift (of the parameters)
+    history: one row a logged step: step, seconds, loss (weighted), learning_rate or damping, loss/NAME, weight/NAME, and
+        where measured trace/NAME, coefficient/NAME, error (relative L2), drift (of the parameters)
     snapshots: kernels by step
     weights: the loss weights at the end
     step: steps done
     folder: the run folder, or None
+    stopped: why training ended before its last step; "" if it did not
     """
 
     problem: Problem
@@ -46,6 +47,7 @@ class Run:
     weights: dict[str, float] = field(default_factory=dict)
     step: int = 0
     folder: Path | None = None
+    stopped: str = ""
 
     def __repr__(self) -> str:
         error = "" if self.error is None else f", error {self.error:.2e}"

@@ -11,9 +11,11 @@ import torch
 from torch import nn
 
 from pinntk.evaluate import check_network
+from pinntk.methods import Gradient, Solving
 from pinntk.optimize import make_optimizer, make_schedule
 from pinntk.problem import Points, Problem
 from pinntk.run import Run, describe_network
+from pinntk.solvers import SOLVERS
 from pinntk.training import Settings, Training, deferred_interrupt
 from pinntk.weighting import NTK, Fixed
 
@@ -23,16 +25,18 @@ def train(
     network: nn.Module,
     *,
     steps: int = 10_000,
+    seconds: float | None = None,
     optimizer: str | Callable = "adam",
     lr: float | None = None,
     optimizer_options: Mapping[str, Any] | None = None,
-    schedule: str | Callable = "cosine",
+    schedule: str | Callable | None = None,
     decay: float = 0.9,
     decay_every: int = 1000,
     weighting: Any = None,
     points: Points | Mapping[str, int] | None = None,
-    sampling: str = "uniform",
-    resample: int = 0,
+    sampling: str | None = None,
+    resample: int | None = None,
+    grow: float | None = None,
     seed: int = 0,
     out: str | os.PathLike | None = None,
     resume: bool = False,
@@ -48,13 +52,18 @@ def train(
 ) -> Run:
     """Trains `network` in place, and the problem's coefficients with it.
 
+    seconds: stop after that much time, if the steps take longer
     optimizer, lr, optimizer_options: a torch optimizer by name ("adam", "lbfgs", "gradient-descent", ...) or a factory
-        taking the parameters
+        taking the parameters; or "gauss-newton", a solver on the kernel (`pinntk.solvers`), whose options are its
+        arguments. A solver stops when it cannot improve; `Run.stopped` says why
     schedule, decay, decay_every: of the learning rate, see `pinntk.optimize.make_schedule`; by default it falls to zero
         along a cosine, so that Adam's spikes are over at the end; "constant" for plain gradient descent
-    weighting: `pinntk.weighting.Fixed(...)` (all ones if None) or `pinntk.weighting.NTK(...)`; "ntk" for its defaults
+    weighting: `pinntk.weighting.Fixed(...)` (all ones if None) or `pinntk.weighting.NTK(...)`; "ntk" for its defaults. With
+        a solver, None is "ntk", once before the first step
     points: counts by kind or name ({"boundary": 100}), or tensors by condition name; see `Problem.sample`
-    resample: draw fresh points every so many steps; 0 keeps the first ones
+    sampling: "uniform", "grid", "latin-hypercube" or "sobol"; None is uniform, and sobol with a solver
+    resample: draw fresh points every so many steps; 0 keeps the first ones; None is 0, and 1 with a solver
+    grow: with a solver and fresh points, their number may grow up to this factor (4 unless given), when they prove too few
     out: the run folder, made if need be; must not hold a run already unless `resume` or `overwrite`, which removes it
     resume: continue the run in `out` from its checkpoint; with the same arguments the result equals that of a run that was
         never stopped, on CPU to the last bit. `steps` may grow
@@ -77,11 +86,19 @@ def train(
     for name, value in cadence.items():
         if value is not None and (not isinstance(value, int) or value < 0):
             raise ValueError(f"{name}={value!r}: a whole number of steps, 0 for never")
+    solving = isinstance(optimizer, str) and optimizer.lower() in SOLVERS
+    given = {"lr": lr, "schedule": schedule, "compile": compile or None}
+    if solving and (named := next((name for name, value in given.items() if value is not None), None)):
+        raise ValueError(f"{named}={given[named]!r} has no meaning for optimizer={optimizer!r}; leave it out")
+    if grow is not None and (grow < 1 or (grow > 1 and not solving)):
+        raise ValueError(f"grow={grow!r}: at least 1, and only with a solver, such as optimizer='gauss-newton'")
+    if seconds is not None and not seconds > 0:
+        raise ValueError(f"seconds={seconds!r}: above 0, or None for no limit")
     habit = {"log_every": (400, 1), "eval_every": (100, 10), "checkpoint_every": (20, 1), "snapshot_every": (10, 1)}
     every = {
         name: max(least, steps // times) if cadence[name] is None else cadence[name] for name, (times, least) in habit.items()
     }
-    weighting = _weighting(weighting)
+    weighting = NTK(every=steps) if solving and weighting is None else _weighting(weighting)
     if decay <= 0 or decay_every < 1:
         raise ValueError(f"decay={decay!r}, decay_every={decay_every!r}: a factor above 0, and at least 1 step")
     network.to(device=device, dtype=dtype)
@@ -93,20 +110,28 @@ def train(
     if fixed_points and resample:
         raise ValueError("resample needs counts, such as points={'residual': 1000}; given tensors stay as they are")
     counts = {} if points is None or fixed_points else dict(points)
+    if solving and not fixed_points:
+        counts = solver_counts(problem, counts)
+    sampling = sampling or ("sobol" if solving else "uniform")
+    resample = int(solving and not fixed_points) if resample is None else resample
+    schedule = schedule or (None if solving else "cosine")
+    grow = (4.0 if solving and resample else 1.0) if grow is None else float(grow)
     config = {
         "problem": {"name": problem.name, "source": problem.source or problem.name, "parameters": dict(problem.parameters)},
         "network": describe_network(network),
         "training": {
             "steps": steps,
+            "seconds": seconds,
             "optimizer": optimizer if isinstance(optimizer, str) else repr(optimizer),
             "lr": lr,
             "optimizer_options": dict(optimizer_options or {}),
-            "schedule": schedule if isinstance(schedule, str) else repr(schedule),
+            "schedule": schedule if schedule is None or isinstance(schedule, str) else repr(schedule),
             "decay": decay,
             "decay_every": decay_every,
             "points": "given" if fixed_points else problem.counts(**counts),
             "sampling": sampling,
             "resample": resample,
+            "grow": grow,
             "seed": seed,
             "compile": compile,
             **every,
@@ -118,17 +143,23 @@ def train(
         problem=problem,
         network=network,
         weighting=weighting,
-        settings=Settings(steps, resample=resample, **every),
-        sample=lambda draw: problem.sample(seed=seed + 1_000_003 * draw, method=sampling, dtype=torch.float64, **counts),
+        settings=Settings(steps, resample=resample, seconds=seconds, **every),
+        sample=lambda draw, growth: problem.sample(
+            seed=seed + 1_000_003 * draw, method=sampling, dtype=torch.float64, **_grown(problem, counts, growth)
+        ),
         seed=seed,
         fixed=fixed_points,
-        compiled=compile,
         run=Run(problem, network, config, folder=None if out is None else Path(out)),
     )
-    training.set_points(problem.check(points) if fixed_points else training.sample(0))
+    training.set_points(problem.check(points) if fixed_points else training.sample(0, 1.0))
     check_network(network, problem, training.points)
-    training.optimizer = make_optimizer(optimizer, list(training.parameters.values()), lr, optimizer_options or {})
-    training.schedule = make_schedule(schedule, training.optimizer, steps, decay, decay_every)
+    if solving:
+        solver = SOLVERS[optimizer.lower()](network, problem, **(optimizer_options or {}))
+        training.method = Solving(solver, most=grow, fresh=bool(resample))
+    else:
+        torch_optimizer = make_optimizer(optimizer, list(training.parameters.values()), lr, optimizer_options or {})
+        rate = make_schedule(schedule, torch_optimizer, steps, decay, decay_every)
+        training.method = Gradient(network, problem, torch_optimizer, rate, compile)
     training.weights = weighting.start(problem)
     if problem.has_solution:
         problem.error(network)  # a wrong `exact` fails here, before anything is written
@@ -138,6 +169,29 @@ def train(
         training.seed_generators()
         training.loop(interrupted, progress)
     return training.run
+
+
+def solver_counts(problem: Problem, counts: Mapping[str, int]) -> dict[str, int]:
+    """Points of a solver's first steps, by condition, where the user names none: few, since they grow; both ends of an
+    interval once."""
+    line = problem.domain.dimension == 1
+    default = {"residual": 200 if line else 2000, "data": None}
+    problem.counts(**counts)
+    chosen = {
+        c.name: counts.get(c.name, counts.get(c.kind, default.get(c.kind, 2 if line else 200))) for c in problem.conditions
+    }
+    return {name: n for name, n in chosen.items() if n is not None}
+
+
+def _grown(problem: Problem, counts: Mapping[str, int], growth: float) -> dict[str, int]:
+    """More points for every condition that has more than the two ends of an interval."""
+    if growth == 1:
+        return dict(counts)
+    return {
+        c.name: int(growth * n) if c.kind == "residual" or problem.domain.dimension > 1 else n
+        for c in problem.conditions
+        if (n := counts.get(c.name)) is not None
+    }
 
 
 def _weighting(weighting: Any) -> Any:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from pinntk import distributed
 from pinntk.evaluate import to_network
+from pinntk.methods import over_all
 from pinntk.ntk import KernelBlocks, kernel
 from pinntk.ntk.assemble import checked_traces
 from pinntk.ntk.factors import trained_parameters
@@ -39,7 +40,7 @@ from pinntk.run import (
     write_config,
     write_metrics,
 )
-from pinntk.step import Step, losses
+from pinntk.step import losses
 
 _SNAPSHOT_POINTS = 100  # a condition's points in the kernel snapshots, at most
 
@@ -62,6 +63,7 @@ class Settings:
     checkpoint_every: int
     snapshot_every: int
     resample: int
+    seconds: float | None = None  # of training, at most
 
 
 @dataclass
@@ -72,11 +74,10 @@ class Training:
     network: nn.Module
     weighting: Any
     settings: Settings
-    sample: Callable[[int], dict[str, Tensor]]
+    sample: Callable[[int, float], dict[str, Tensor]]  # (draw, growth of the number of points)
     seed: int
     run: Run
-    optimizer: Any = None
-    schedule: Any = None
+    method: Any = None  # a `pinntk.methods.Method`
     points: dict[str, Tensor] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
     updates: int = 0  # of the weights so far
@@ -84,11 +85,9 @@ class Training:
     seconds: float = 0.0
     rng: Mapping[str, Tensor] | None = None  # to restore on resume
     fixed: bool = False  # whether the points are the user's own
-    compiled: bool = False
 
     def __post_init__(self) -> None:
         self.parameters = trained_parameters(self.network, self.problem)
-        self.gradient = Step(self.network, self.problem, self.compiled)
         like = next(iter((*self.network.parameters(), *self.parameters.values())))
         self.like = {"dtype": like.dtype, "device": like.device}
         distributed.same_everywhere(p.detach() for p in self.parameters.values())
@@ -133,7 +132,7 @@ class Training:
         for section in ("network", "training", "weighting"):
             then, now = config[section], _as_json(self.run.config[section])
             for key in now:
-                free = key in ("steps", "compile", "log_every", "eval_every", "checkpoint_every", "snapshot_every")
+                free = key in ("steps", "seconds", "compile", "log_every", "eval_every", "checkpoint_every", "snapshot_every")
                 if not free and then.get(key) != now[key]:
                     raise ValueError(
                         f"cannot resume {folder}: it was trained with {key}={then.get(key)!r}, now {key}={now[key]!r}; "
@@ -144,8 +143,7 @@ class Training:
             raise ValueError(f"cannot resume {folder}: it was trained on other points; give the same")
         if state["step"] > self.settings.steps:
             raise ValueError(f"cannot resume {folder} to step {self.settings.steps}: it is at step {state['step']} already")
-        load_optimizer(self.optimizer, state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
+        self.method.load_state_dict(state["method"])
         self.initial = [start.to(p) for start, p in zip(state["initial"], self.initial, strict=True)]
         self.step, self.updates, self.seconds = state["step"], state["updates"], state["seconds"]
         self.weights, self.rng = dict(state["weights"]), state["rng"]
@@ -169,8 +167,7 @@ class Training:
             "network": self.network.state_dict(),
             "coefficients": self.problem.coefficients.state_dict(),
             "initial": self.initial,
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
+            "method": self.method.state_dict(),
             "weights": self.weights,
             "points": {name: shared[id(rows)] for name, rows in self.points.items()},
             "rng": {"cpu": torch.get_rng_state(), **({"cuda": torch.cuda.get_rng_state()} if cuda else {})},
@@ -199,25 +196,33 @@ class Training:
             bar_format="{desc} {n_fmt}/{total_fmt} [{remaining} left]{postfix}",
         )
         with bar:
-            if self.compiled:
-                bar.set_postfix_str("compiling the step")
             while self.step < settings.steps:
                 self._update_points_and_weights()
                 measured = self._measure() if _due(self.step, settings.eval_every) else {}
-                rate = self.optimizer.param_groups[0]["lr"]
-                losses = self._take_step()
+                described = self.method.described()
+                losses = self.method.take(self.share, self.counts, self.weights, self._check_finite)
                 self.seconds = perf_counter() - clock
                 if measured or _due(self.step, settings.log_every):
-                    self._log(losses, rate, measured)
+                    self._log(losses, described, measured)
                     bar.set_postfix_str(self._summary(), refresh=False)
                 self.step += 1
                 bar.update()
                 if self._any(interrupted.is_set()):
                     self._stop()
+                self.run.stopped = self._reason_to_stop()
+                if self.run.stopped:
+                    break
                 if _due(self.step, settings.checkpoint_every) and self.step < settings.steps:
                     self.checkpoint()
             self._finish()
             bar.set_postfix_str(self._summary())
+
+    def _reason_to_stop(self) -> str:
+        """Why to stop before the last step; "" to go on."""
+        limit = self.settings.seconds
+        if limit is not None and self._any(self.seconds >= limit):
+            return f"the time is up ({limit:.0f} s)"
+        return self.method.finished()
 
     def _any(self, flag: bool) -> bool:
         """Whether any process says so: all must stop at the same step."""
@@ -225,7 +230,7 @@ class Training:
 
     def _update_points_and_weights(self) -> None:
         if self.step and _due(self.step, self.settings.resample):
-            self.set_points(self.sample(self.step // self.settings.resample))
+            self.set_points(self.sample(self.step // self.settings.resample, self.method.growth))
         if _due(self.step, self.settings.snapshot_every):
             self._snapshot()
         if _due(self.step, self.weighting.every):
@@ -244,35 +249,15 @@ class Training:
     def _traced_points(self) -> Points:
         return self.points if self.kernel_points is None else self.kernel_points
 
-    def _all_losses(self, shares: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The unweighted losses L_i = mean(e_i^2) over all processes, from this one's shares, and the total as "loss"."""
-        zero = torch.zeros((), **self.like)
-        sums = distributed.all_sum(torch.stack([shares.get(name, zero).detach() for name in self.counts]))
-        found = dict(zip(self.counts, sums, strict=True))
-        total = sum(self.weights[name] * loss for name, loss in found.items())
-        return {"loss": total, **{f"loss/{name}": loss for name, loss in found.items()}}
+    def _total(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Losses as the log has them, the weighted sum as "loss"."""
+        total = sum(self.weights[name] * loss for name, loss in losses.items())
+        return {"loss": total, **{f"loss/{name}": loss for name, loss in losses.items()}}
 
-    def _take_step(self) -> dict[str, Tensor]:
-        """One optimizer step; returns the losses before it."""
-        before: dict[str, Tensor] = {}
-
-        def closure() -> Tensor:
-            self.optimizer.zero_grad()
-            found = self._all_losses(self.gradient(self.share, self.counts, self.weights) if self.share else {})
-            if not before:
-                self._check_finite(found)
-                before.update(found)
-            distributed.all_sum_gradients(self.parameters.values())
-            return found["loss"]
-
-        self.optimizer.step(closure)
-        self.schedule.step()
-        return before
-
-    def _check_finite(self, found: Mapping[str, Tensor]) -> None:
-        if bool(torch.isfinite(found["loss"])):
+    def _check_finite(self, losses: Mapping[str, Tensor]) -> None:
+        if bool(torch.isfinite(self._total(losses)["loss"])):
             return
-        bad = [name for name in self.counts if not bool(torch.isfinite(found[f"loss/{name}"]))]
+        bad = [name for name, loss in losses.items() if not bool(torch.isfinite(loss))]
         kept = "no checkpoint was written"
         if self.run.folder is not None and (self.run.folder / CHECKPOINT).exists():
             kept = f"the last good checkpoint is {self.run.folder / CHECKPOINT}"
@@ -292,9 +277,9 @@ class Training:
             row["drift"] = float(torch.stack(moved).norm() / torch.stack([start.norm() for start in self.initial]).norm())
         return row
 
-    def _log(self, losses: Mapping[str, Tensor], rate: float, measured: Mapping[str, float]) -> None:
-        row = {"step": self.step, "seconds": round(self.seconds, 3), "learning_rate": float(rate)}
-        row |= {key: float(value) for key, value in losses.items()}
+    def _log(self, losses: Mapping[str, Tensor], described: Mapping[str, float], measured: Mapping[str, float]) -> None:
+        row = {"step": self.step, "seconds": round(self.seconds, 3), **described}
+        row |= {key: float(value) for key, value in self._total(losses).items()}
         row |= {f"weight/{name}": self.weights[name] for name in self.points}
         self.run.history.append({**row, **measured})
 
@@ -324,10 +309,11 @@ class Training:
 
     def _finish(self) -> None:
         with torch.no_grad():
-            found = self._all_losses(losses(self.network, self.problem, self.share, self.counts) if self.share else {})
+            shares = losses(self.network, self.problem, self.share, self.counts) if self.share else {}
+        found = over_all(shares, self.counts, next(iter(self.parameters.values())))
         if self.settings.snapshot_every:
             self._snapshot()
-        self._log(found, self.optimizer.param_groups[0]["lr"], self._measure())
+        self._log(found, self.method.described(), self._measure())
         self._publish()
         self.checkpoint()
 
@@ -337,24 +323,6 @@ class Training:
 
 def same_points(a: Points, b: Points) -> bool:
     return set(a) == set(b) and all(torch.equal(a[name], b[name].to(a[name])) for name in a)
-
-
-def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """As `load_state_dict`, which would cast what an optimizer remembers to the dtype of the parameter."""
-    optimizer.load_state_dict(state)
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-
-    def placed(value: Any, device: torch.device) -> Any:
-        if isinstance(value, list):
-            return [placed(entry, device) for entry in value]
-        return value.to(device) if isinstance(value, Tensor) and value.ndim else value
-
-    for i, saved in state["state"].items():
-        for key, value in saved.items():
-            if isinstance(value, list) or (
-                isinstance(value, Tensor) and value.dtype != optimizer.state[parameters[i]][key].dtype
-            ):
-                optimizer.state[parameters[i]][key] = placed(value, parameters[i].device)
 
 
 def _due(step: int, every: int) -> bool:

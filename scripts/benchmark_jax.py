@@ -40,11 +40,11 @@ def error(parameters, x, laplacian):
 
 def by_vmap(parameters, x, laplacian, chunk=64):
     """Rows of J in chunks of points, and one product."""
-    rows = jax.jit(
-        jax.vmap(
-            lambda p, y: jnp.concatenate([g.ravel() for g in jax.tree_util.tree_leaves(jax.grad(error)(p, y, laplacian))]), (None, 0)
-        ),
-    )
+
+    def row(p, y):
+        return jnp.concatenate([part.ravel() for part in jax.tree_util.tree_leaves(jax.grad(error)(p, y, laplacian))])
+
+    rows = jax.jit(jax.vmap(row, (None, 0)))
     product = jax.jit(lambda J: J @ J.T)
     return lambda: product(jnp.concatenate([rows(parameters, x[i : i + chunk]) for i in range(0, len(x), chunk)]))
 

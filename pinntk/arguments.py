@@ -1,0 +1,243 @@
+"""What the user may say on the command line: options, and what they mean as problem, points and network."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from pinntk import distributed, registry
+from pinntk.nn import MLP
+from pinntk.nn.mlp import ACTIVATIONS, INITIALIZATIONS
+from pinntk.optimize import SCHEDULES
+from pinntk.problem import Problem
+from pinntk.sampling import METHODS
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def add_train(commands: Any) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        "train",
+        help="train a network on a problem, with fixed or NTK loss weights",
+        description="Trains a multilayer perceptron and leaves a run folder: config.json,\nmetrics.csv, checkpoint.pt, "
+        "kernel snapshots and figures.",
+        epilog="examples:\n"
+        "  pinntk train poisson1d --weighting ntk\n"
+        "  pinntk train wave1d --set c=2 --weighting ntk --steps 20000\n"
+        "  pinntk train my_pde.py --weights boundary=100 -o runs/mine\n"
+        "  pinntk train --resume runs/mine --steps 40000",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_run_options(command)
+    _add_problem_options(command)
+    group = command.add_argument_group("training")
+    group.add_argument("--steps", type=int, help="optimizer steps (default: 10000)")
+    group.add_argument(
+        "--optimizer",
+        default="adam",
+        help="adam, lbfgs, gradient-descent, any other of torch.optim, or gauss-newton, for which `pinntk solve` has "
+        "fitting defaults (default: adam)",
+    )
+    group.add_argument("--lr", type=float, help="learning rate (default: torch's for the optimizer)")
+    group.add_argument("--schedule", choices=SCHEDULES, help="of the learning rate (default: cosine)")
+    group.add_argument("--decay", type=float, default=0.9, help="factor of the exponential schedule (default: 0.9)")
+    group.add_argument(
+        "--decay-every", type=int, default=1000, metavar="STEPS", help="steps in which it acts once (default: 1000)"
+    )
+    group.add_argument("--resample", type=int, metavar="STEPS", help="draw fresh points every so many steps (default: never)")
+    group.add_argument(
+        "--compile", action="store_true", help="the steps as one compiled graph: slow to start, then 1.5 to 3 times faster"
+    )
+    group = command.add_argument_group("loss weights")
+    group.add_argument("--weighting", choices=("fixed", "ntk"), help="fixed, or from kernel traces (default: fixed)")
+    group.add_argument(
+        "--weights", default="", metavar="NAME=W,...", help="fixed weights by condition or kind, as in boundary=100"
+    )
+    group.add_argument("--every", type=int, default=100, metavar="STEPS", help="NTK: steps between updates (default: 100)")
+    group.add_argument("--momentum", type=float, default=0.0, help="NTK: moving average, 0 to below 1 (default: 0)")
+    group.add_argument(
+        "--normalization",
+        choices=("mean", "sum"),
+        default="mean",
+        help="NTK: traces over n_i, or as in the paper (default: mean)",
+    )
+    group = command.add_argument_group("logging")
+    group.add_argument("--log-every", type=int, metavar="STEPS", help="losses and weights (default: 400 times a run)")
+    group.add_argument("--eval-every", type=int, metavar="STEPS", help="error, traces, drift (default: 100 times a run)")
+    group.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="(default: 20 times a run)")
+    group.add_argument("--snapshot-every", type=int, metavar="STEPS", help="kernel blocks (default: 10 times a run)")
+    group.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
+    return command
+
+
+def add_solve(commands: Any) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        "solve",
+        help="solve a problem to many digits by Gauss-Newton on the kernel",
+        description="Solves with a small float64 network, fresh points in every step and NTK weights, and leaves a run\n"
+        "folder like `pinntk train`. Stops when it cannot improve, and says why.",
+        epilog="examples:\n"
+        "  pinntk solve poisson1d\n"
+        "  pinntk solve burgers --seconds 180\n"
+        "  pinntk solve --resume runs/burgers --seconds 900",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_run_options(command)
+    _add_problem_options(command)
+    group = command.add_argument_group("solving")
+    group.add_argument("--steps", type=int, help="at most so many steps (default: 2000)")
+    group.add_argument("--seconds", type=float, help="at most so much time (default: 300)")
+    group.add_argument("--grow", type=float, default=4.0, help="the points may grow up to this factor (default: 4)")
+    group.add_argument("--target", type=float, default=0.1, help="least ratio of true to promised decrease (default: 0.1)")
+    group.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
+    command.set_defaults(width=20, depth=4, dtype="float64", sampling="sobol")
+    return command
+
+
+def _add_run_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("problem", nargs="?", help="a name from `pinntk problems`, or the path of your own .py file")
+    command.add_argument("--resume", metavar="RUN", help="continue the run in this folder, with its settings")
+    command.add_argument("-o", "--out", help="the run folder (default: runs/PROBLEM)")
+    command.add_argument("--overwrite", action="store_true", help="replace a run that the folder already holds")
+
+
+def add_kernel(commands: Any) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        "kernel",
+        help="compute the kernel blocks of a network on a problem",
+        description="Computes K = J J^T, prints its blocks, traces and spectrum, and writes it to an .npz file.",
+        epilog="example: pinntk kernel poisson1d --points boundary=100,residual=100 -o K.npz",
+    )
+    command.add_argument("problem", nargs="?", help="a name from `pinntk problems`, or the path of your own .py file")
+    command.add_argument("--run", help="the trained network of this run folder, in place of a fresh one")
+    command.add_argument("-o", "--out", help="the .npz file to write (default: none)")
+    _add_problem_options(command)
+    return command
+
+
+def _add_problem_options(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("problem and points")
+    group.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the problem, as in k=4")
+    group.add_argument(
+        "--points", default="", metavar="NAME=N,...", help="points by condition or kind, as in boundary=100,residual=400"
+    )
+    group.add_argument(
+        "--sampling", choices=METHODS, default="uniform", metavar="METHOD", help=f"{_either(METHODS)} (default: %(default)s)"
+    )
+    group.add_argument("--seed", type=int, default=0, help="of points and network (default: 0)")
+    group = command.add_argument_group("network")
+    group.add_argument("--width", type=int, default=100, help="units in a hidden layer (default: %(default)s)")
+    group.add_argument("--depth", type=int, default=3, help="hidden layers (default: %(default)s)")
+    group.add_argument(
+        "--activation",
+        choices=sorted(ACTIVATIONS),
+        default="tanh",
+        metavar="NAME",
+        help=f"{_either(ACTIVATIONS)} (default: tanh)",
+    )
+    group.add_argument(
+        "--parametrization",
+        choices=("standard", "ntk"),
+        default="standard",
+        metavar="NAME",
+        help="standard or ntk (default: standard)",
+    )
+    group.add_argument(
+        "--initialization",
+        choices=INITIALIZATIONS,
+        default="xavier",
+        metavar="NAME",
+        help=f"of the standard parametrization: {_either(INITIALIZATIONS)} (default: xavier)",
+    )
+    group.add_argument("--beta", type=float, default=1.0, help="NTK parametrization: scale of the biases (default: 1)")
+    group.add_argument("--raw-inputs", action="store_true", help="do not normalise the coordinates")
+    group.add_argument(
+        "--periodic", default="", metavar="NAME,...", help="coordinates that it repeats in exactly; x=3 takes 3 harmonics"
+    )
+    group.add_argument(
+        "--fourier",
+        nargs=2,
+        type=_number,
+        metavar=("COUNT", "SIGMA"),
+        help="random Fourier features: how many frequencies, and their standard deviation",
+    )
+    group.add_argument("--dtype", choices=sorted(_DTYPES), default="float32", help="of the network (default: %(default)s)")
+    group.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1 ... (default: %(default)s)"
+    )
+
+
+def _either(names: Iterable[str]) -> str:
+    *first, last = sorted(names)
+    return f"{', '.join(first)} or {last}"
+
+
+def _number(text: str) -> float:
+    """A whole number stays whole."""
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+
+
+def pairs(text: str, option: str, kind: type, example: str = "boundary=100") -> dict[str, Any]:
+    """{"a": 1, "b": 2} from "a=1,b=2"."""
+    found = {}
+    for part in filter(None, text.split(",")):
+        name, equals, value = part.partition("=")
+        try:
+            found[name.strip()] = kind(value)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise ValueError(f"{option} {text!r}: {part!r} is no NAME=NUMBER; write it as in {option} {example}")
+    return found
+
+
+def loaded(arguments: argparse.Namespace) -> Problem:
+    if arguments.problem is None:
+        raise ValueError("name a problem, as in `pinntk train poisson1d`; `pinntk problems` lists them")
+    settings = {}
+    for entry in arguments.set:
+        name, equals, value = entry.partition("=")
+        if not equals:
+            raise ValueError(f"--set {entry!r}: write NAME=VALUE, as in --set k=4")
+        settings[name.strip()] = value.strip()
+    return registry.load(arguments.problem, **registry.parsed(arguments.problem, settings))
+
+
+def network(arguments: argparse.Namespace, problem: Problem) -> MLP:
+    harmonics = ",".join(part if "=" in part else f"{part}=1" for part in filter(None, arguments.periodic.split(",")))
+    return MLP(
+        problem,
+        width=arguments.width,
+        depth=arguments.depth,
+        activation=arguments.activation,
+        parametrization=arguments.parametrization,
+        initialization=arguments.initialization,
+        beta=arguments.beta,
+        normalize=not arguments.raw_inputs,
+        periodic=pairs(harmonics, "--periodic", int, "x=3"),
+        fourier=arguments.fourier,
+        seed=arguments.seed,
+        dtype=_DTYPES[arguments.dtype],
+        device=usable_device(arguments.device),
+    )
+
+
+def usable_device(name: str) -> torch.device:
+    if distributed.world() > 1 and name == "cuda":
+        return distributed.local_device()
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device {name}: not usable here ({str(error).splitlines()[0]}); use --device cpu") from error
+    return device

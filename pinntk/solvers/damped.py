@@ -1,0 +1,123 @@
+"""min |A d + r|^2 + mu |d|^2 for any number of dampings mu, from one factorisation of A."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from pinntk.memory import parse_bytes
+from pinntk.solvers.jacobian import ScaledJacobian
+
+FORMS = ("auto", "kernel", "parameter")
+# A A^T and A^T A square the condition number: below this share of their trace, mu drowns in their rounding, and steps come
+# from orthogonal factors of A itself. At it, the step's relative error is 1e-16 / 1e-10 = 1e-6, harmless in a damped step.
+NORMAL = 1e-10
+
+
+@dataclass(frozen=True)
+class Damped:
+    """The solution `step` for one mu, and `again`: v -> -(A^T A + mu I)^-1 A^T v from the same factors."""
+
+    mu: float
+    step: Tensor
+    again: Callable[[Tensor], Tensor]
+
+
+class DampedLeastSquares:
+    r"""d(mu) = -A^T (A A^T + mu I)^-1 r = -(A^T A + mu I)^-1 A^T r.
+
+    form: "kernel" (n x n), "parameter" (p x p), or "auto": the smaller one
+    max_memory: beyond it A is never formed; then only the kernel form, from the factors, remains
+
+    While mu is large against the rounding of A A^T, Cholesky factors of it (or of A^T A) do. Below, A = Q R once (or
+    A^T = Q R), and every mu costs one QR factorisation of [R; sqrt(mu) I], min(n, p) columns wide: the condition number
+    is never squared.
+    """
+
+    def __init__(self, A: ScaledJacobian, r: Tensor, form: str = "auto", max_memory: int | str = "4GiB"):
+        if form not in FORMS:
+            raise ValueError(f"form={form!r} is unknown; use one of {', '.join(FORMS)}")
+        budget = parse_bytes(max_memory)
+        self._explicit = 3 * 8 * A.n * A.p <= budget  # A, and what its factorisation copies
+        if not self._explicit and (form == "parameter" or 3 * 8 * A.n**2 > budget):
+            raise MemoryError(
+                f"{A.n} errors and {A.p} parameters need more than max_memory={max_memory!r}; give fewer points, or "
+                "matrix_free=True"
+            )
+        self._A, self._r = A, r
+        self.form = form if form != "auto" else "kernel" if A.n < A.p or not self._explicit else "parameter"
+
+    def solve(self, mu: float) -> Damped:
+        if mu <= 0:
+            raise ValueError(f"mu={mu}: a damping above 0")
+        if self._explicit and mu < NORMAL * self._A.squared_norm:
+            return self._orthogonal(mu)
+        L, info = torch.linalg.cholesky_ex(self._normal + mu * self._identity)
+        if not int(info):
+            return self._from_cholesky(mu, L)
+        if self._explicit:
+            return self._orthogonal(mu)
+        jitter = NORMAL * self._A.squared_norm
+        warnings.warn(f"damping {mu:.1e} drowns in the kernel's rounding; {jitter:.1e} is used", stacklevel=3)
+        return self._from_cholesky(jitter, torch.linalg.cholesky(self._normal + jitter * self._identity))
+
+    def decrease(self, d: Tensor) -> float:
+        """|r|^2 - |A d + r|^2, what the linear model promises."""
+        change = self._A.product(d)
+        return float(-(change @ (2 * self._r + change)))
+
+    @cached_property
+    def _normal(self) -> Tensor:
+        if self.form == "kernel":
+            return self._A.kernel()
+        return self._A.matrix.T @ self._A.matrix
+
+    @cached_property
+    def _identity(self) -> Tensor:
+        return torch.eye(len(self._normal), dtype=self._r.dtype, device=self._r.device)
+
+    def _from_cholesky(self, mu: float, L: Tensor) -> Damped:
+        def solved(v: Tensor) -> Tensor:
+            return torch.cholesky_solve(v.unsqueeze(1), L).squeeze(1)
+
+        def again(v: Tensor) -> Tensor:
+            if self.form == "kernel":
+                return -self._A.transposed(solved(v))
+            return -solved(self._A.transposed(v))
+
+        return Damped(mu, again(self._r), again)
+
+    @cached_property
+    def _square(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """(M, c, Q): min |A d + r|^2 + mu |d|^2 is min |M y + c|^2 + mu |y|^2 with M square, d = Q y (Q None: d = y)."""
+        A, r = self._A.matrix, self._r
+        if self.form == "kernel":
+            Q, R = torch.linalg.qr(A.T)
+            return R.T, r, Q
+        R = torch.linalg.qr(torch.cat([A, r.unsqueeze(1)], 1), mode="r").R
+        return R[: A.shape[1], : A.shape[1]], R[: A.shape[1], A.shape[1]], None
+
+    def _orthogonal(self, mu: float) -> Damped:
+        M, c, Q = self._square
+        k = M.shape[1]
+        stacked = M.new_zeros(len(M) + k, k + 1)
+        stacked[: len(M), :k], stacked[: len(M), k] = M, c
+        stacked[len(M) :, :k].diagonal().fill_(mu**0.5)
+        T = torch.linalg.qr(stacked, mode="r").R
+        T, z = T[:k, :k], T[:k, k:]
+
+        def placed(y: Tensor) -> Tensor:
+            return y.squeeze(1) if Q is None else (Q @ y).squeeze(1)
+
+        def again(v: Tensor) -> Tensor:
+            gradient = self._A.transposed(v).unsqueeze(1)
+            right = gradient if Q is None else Q.T @ gradient
+            y = torch.linalg.solve_triangular(T.T, right, upper=False)
+            return -placed(torch.linalg.solve_triangular(T, y, upper=True))
+
+        return Damped(mu, -placed(torch.linalg.solve_triangular(T, z, upper=True)), again)

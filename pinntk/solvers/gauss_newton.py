@@ -1,0 +1,163 @@
+"""Gauss-Newton in function space: the step -A^T (A A^T + mu I)^-1 r on the scaled errors r of all conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pinntk.evaluate import check_network, to_network
+from pinntk.ntk.assemble import checked_traces
+from pinntk.ntk.factors import trained_parameters
+from pinntk.problem import Points, Problem
+from pinntk.solvers.damped import FORMS, DampedLeastSquares
+from pinntk.solvers.jacobian import ScaledJacobian, scaled_errors
+from pinntk.solvers.report import StepReport
+from pinntk.weighting import NTK
+
+_BOLDER, _SAFER = 4.0, 6.0  # factors of the damping from one try to the next
+_BOLDEST = 2  # tries that may be taken in one step, so that a step that fits few points too well is soon noticed
+_TRIES = 10
+_PROBE = 0.1  # of the step: where its curvature is measured
+_CURVED = 0.75  # 2 |a| / |d| beyond which the quadratic path means nothing (Transtrum & Sethna 2012)
+
+
+class GaussNewton:
+    r"""Levenberg-Marquardt on r = (sqrt(lambda_i / n_i) e_i), whose squared norm is the loss, with A = dr / dtheta:
+
+        d = -A^T (A A^T + mu I)^-1 r,    a = -1/2 A^T (A A^T + mu I)^-1 r''(d),    theta <- theta + d + a
+
+    a is the geodesic acceleration (Transtrum & Sethna 2012, arXiv 1201.5885): r''(d), the second derivative of the errors
+    along d, costs one evaluation and turns the straight step into a parabola. The damping is found by trying: the boldest
+    one whose true decrease of the loss is above `target` times the one that the linear model promises.
+
+    weights: loss weights by condition; None takes the NTK weights of the first step's points, normalised to sum 1
+    target: least ratio of true to promised decrease of a step that is taken
+    acceleration: whether to add a
+    form: "kernel" (n x n), "parameter" (p x p), or "auto", the smaller; see `DampedLeastSquares`
+    max_memory: of the dense factorisations
+
+    The network's parameters and the problem's coefficients are solved for together. Use float64, and fresh points in every
+    step: on a fixed grid the loss falls to rounding and the error stays at the grid's.
+    Raises ValueError for arguments that do not fit, and as `pinntk.kernel` does for a network that does not.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        problem: Problem,
+        *,
+        weights: Mapping[str, float] | None = None,
+        target: float = 0.1,
+        acceleration: bool = True,
+        form: str = "auto",
+        max_memory: int | str = "4GiB",
+    ):
+        if not 0 < target < 1:
+            raise ValueError(f"target={target!r}: a ratio between 0 and 1")
+        if form not in FORMS:
+            raise ValueError(f"form={form!r} is unknown; use one of {', '.join(FORMS)}")
+        self.network, self.problem = network, problem
+        self.weights = None if weights is None else dict(weights)
+        self.target, self.acceleration, self.form, self.max_memory = target, acceleration, form, max_memory
+        self.damping: float | None = None
+        self._parameters = list(trained_parameters(network, problem).values())
+        self._checked = False
+
+    def step(self, points: Points) -> StepReport:
+        """One step on `points`, {condition: (n, d)}. The parameters change only if the loss on them falls."""
+        if not self._checked:
+            points = self.problem.check(points)
+            check_network(self.network, self.problem, points)
+            self._checked = True
+        points = to_network(self.network, points)
+        weights = self._weights_on(points)
+        r = self._errors(points)
+        A = ScaledJacobian(self.network, self.problem, points, weights)
+        system = DampedLeastSquares(A, r, self.form, self.max_memory)
+        before, start = float(r @ r), self._flat()
+        losses = self._by_condition(points, r)
+        if not isfinite(before):
+            return StepReport(before, before, losses, 0.0, 0.0, False, "the loss is not finite")
+        taken = self._boldest(system, A, r, points, start)
+        if taken is None:
+            self._assign(start)
+            self.damping *= 100
+            note = f"no damping up to {self.damping:.1e} lowers the loss"
+            return StepReport(before, before, losses, 0.0, self.damping, False, note)
+        self.damping, loss, d = taken
+        self._assign(start + d)
+        return StepReport(before, loss, losses, float(d.norm()), self.damping, True)
+
+    def _boldest(
+        self, system: DampedLeastSquares, A: ScaledJacobian, r: Tensor, points: Points, start: Tensor
+    ) -> tuple[float, float, Tensor] | None:
+        """(damping, loss, step) of the boldest step that keeps its promise; None if none does."""
+        mu = 1e-3 * A.squared_norm if self.damping is None else self.damping
+        self.damping = mu = max(mu, 1e-30 * A.squared_norm)
+        best, kept = None, 0
+        for _ in range(_TRIES):
+            loss, d, ratio = self._try(mu, system, A, r, points, start)
+            if ratio > self.target:
+                best, kept = (mu, loss, d), kept + 1
+                mu /= _BOLDER
+            elif best is None:
+                mu *= _SAFER
+            if best is not None and (ratio <= self.target or kept == _BOLDEST):
+                break
+        return best
+
+    def _try(
+        self, mu: float, system: DampedLeastSquares, A: ScaledJacobian, r: Tensor, points: Points, start: Tensor
+    ) -> tuple[float, Tensor, float]:
+        """(true loss, step, true decrease over the promised one) for one damping."""
+        solved = system.solve(mu)
+        d = solved.step
+        promised = system.decrease(d)
+        if self.acceleration:
+            self._assign(start + _PROBE * d)
+            curvature = 2 / _PROBE * ((self._errors(points) - r) / _PROBE - A.product(d))
+            a = 0.5 * solved.again(curvature)
+            if 2 * a.norm() < _CURVED * d.norm():
+                d = d + a
+        self._assign(start + d)
+        after = self._errors(points)
+        loss = float(after @ after)
+        ratio = (float(r @ r) - loss) / promised if promised > 0 else -1.0
+        return loss, d, ratio if isfinite(ratio) else -1.0
+
+    def _weights_on(self, points: Points) -> dict[str, float]:
+        if self.weights is None:
+            counts = {name: len(rows) for name, rows in points.items()}
+            found = NTK().rule(checked_traces(self.network, self.problem, points), counts)
+            total = sum(found.values())
+            self.weights = {name: weight / total for name, weight in found.items()}
+        missing = [name for name in points if name not in self.weights]
+        if missing:
+            raise ValueError(f"weights has no entry for condition {missing[0]!r}; it has {', '.join(self.weights)}")
+        return self.weights
+
+    def _errors(self, points: Points) -> Tensor:
+        return scaled_errors(self.network, self.problem, points, self.weights)
+
+    def _by_condition(self, points: Points, r: Tensor) -> dict[str, float]:
+        pieces = r.split([len(rows) for rows in points.values()])
+        return {name: float(piece @ piece) / self.weights[name] for name, piece in zip(points, pieces, strict=True)}
+
+    def _flat(self) -> Tensor:
+        return torch.cat([p.detach().double().flatten() for p in self._parameters])
+
+    def _assign(self, flat: Tensor) -> None:
+        with torch.no_grad():
+            for p, part in zip(self._parameters, flat.split([p.numel() for p in self._parameters]), strict=True):
+                p.copy_(part.view_as(p))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"damping": self.damping, "weights": self.weights}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.damping = state["damping"]
+        self.weights = None if state["weights"] is None else dict(state["weights"])

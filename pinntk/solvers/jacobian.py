@@ -1,0 +1,77 @@
+"""The Jacobian of the scaled errors, from the factors of the kernel engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from math import sqrt
+
+import torch
+from torch import Tensor, nn
+
+from pinntk.evaluate import errors
+from pinntk.ntk.factors import Factors, checked_factors
+from pinntk.ntk.gram import gram
+from pinntk.ntk.operator import jvp, vjp
+from pinntk.problem import Points, Problem
+
+
+def scales(points: Points, weights: Mapping[str, float]) -> dict[str, float]:
+    """sqrt(lambda_i / n_i): scaled by it, the errors r have |r|^2 = sum_i lambda_i mean(e_i^2), the loss."""
+    return {name: sqrt(weights[name] / len(rows)) for name, rows in points.items()}
+
+
+def scaled_errors(network: nn.Module, problem: Problem, points: Points, weights: Mapping[str, float]) -> Tensor:
+    """r, (n,), in float64, conditions one after the other."""
+    scale = scales(points, weights)
+    with torch.no_grad():
+        return torch.cat([scale[name] * e.double() for name, e in errors(network, problem, points).items()])
+
+
+class ScaledJacobian:
+    """A = dr / dtheta, (n, p), factored; explicit only where `matrix` is asked for. Float64.
+
+    Rows are ordered by condition, as in `points`; columns as in `pinntk.ntk.factors.trained_parameters`.
+    """
+
+    def __init__(self, network: nn.Module, problem: Problem, points: Points, weights: Mapping[str, float]):
+        scale = scales(points, weights)
+        self._parts: list[tuple[float, Factors]] = [
+            (scale[name], part) for name, part in checked_factors(network, problem, points).items()
+        ]
+        self.n = sum(part.n for _, part in self._parts)
+        self.p = sum(self._parts[0][1].sizes.values())
+
+    @cached_property
+    def matrix(self) -> Tensor:
+        """(n, p)."""
+        return torch.cat([scale * part.matrix() for scale, part in self._parts])
+
+    def kernel(self) -> Tensor:
+        """A A^T, (n, n), from the factors."""
+        rows = []
+        for i, (scale, part) in enumerate(self._parts):
+            rows.append([scale * other * gram(part, right) for other, right in self._parts[: i + 1]])
+        for i, row in enumerate(rows):
+            row.extend(rows[j][i].T for j in range(i + 1, len(rows)))
+        return torch.cat([torch.cat(row, 1) for row in rows])
+
+    @cached_property
+    def squared_norm(self) -> float:
+        """Sum of the squares of all entries, which bounds the largest eigenvalue of A A^T."""
+        return sum(scale**2 * float(part.diagonal.sum()) for scale, part in self._parts)
+
+    def product(self, d: Tensor) -> Tensor:
+        """A d, (p,) -> (n,)."""
+        if "matrix" in self.__dict__:
+            return self.matrix @ d
+        return torch.cat([scale * jvp(part, d.unsqueeze(1)).squeeze(1) for scale, part in self._parts])
+
+    def transposed(self, v: Tensor) -> Tensor:
+        """A^T v, (n,) -> (p,)."""
+        if "matrix" in self.__dict__:
+            return self.matrix.T @ v
+        pieces = v.split([part.n for _, part in self._parts])
+        columns = (scale * piece for (scale, _), piece in zip(self._parts, pieces, strict=True))
+        parts = (part for _, part in self._parts)
+        return sum(vjp(part, column.unsqueeze(1)).squeeze(1) for part, column in zip(parts, columns, strict=True))

@@ -1,0 +1,271 @@
+"""Solvers on the kernel against their dense formulas, and what they reach."""
+
+import pytest
+import torch
+from examples import EXAMPLES
+from networks import build
+
+import pinntk
+from pinntk.ntk.factors import factors
+from pinntk.solvers import DampedLeastSquares, GaussNewton, ScaledJacobian, scaled_errors
+from pinntk.solvers import damped as damped_module
+
+
+def setting(example="burgers", name="plain"):
+    problem, points = EXAMPLES[example].load()
+    network = build(name, problem.domain.dimension, len(problem.fields))
+    weights = {key: 1.0 + 0.5 * i for i, key in enumerate(points)}
+    return network, problem, points, weights
+
+
+def dense(network, problem, points, weights):
+    """A and r, row by row."""
+    found = factors(network, problem, points)
+    scale = {name: (weights[name] / len(rows)) ** 0.5 for name, rows in points.items()}
+    A = torch.cat([scale[name] * found[name].matrix() for name in points])
+    errors = pinntk.errors(network, problem, points)
+    return A, torch.cat([scale[name] * errors[name].detach() for name in points])
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_scaled_jacobian_is_the_derivative_of_the_loss(example):
+    network, problem, points, weights = setting(example)
+    A, r = dense(network, problem, points, weights)
+    ours = ScaledJacobian(network, problem, points, weights)
+    assert (ours.n, ours.p) == A.shape
+    v, d = torch.randn(ours.n, dtype=torch.float64), torch.randn(ours.p, dtype=torch.float64)
+    for explicit in (False, True):
+        torch.testing.assert_close(ours.product(d), A @ d, rtol=1e-11, atol=1e-11 * float(A.norm()))
+        torch.testing.assert_close(ours.transposed(v), A.T @ v, rtol=1e-11, atol=1e-11 * float(A.norm()))
+        if not explicit:
+            torch.testing.assert_close(ours.matrix, A, rtol=0, atol=0)
+    torch.testing.assert_close(ours.kernel(), A @ A.T, rtol=1e-11, atol=1e-12 * float(A.norm()) ** 2)
+    assert ours.squared_norm == pytest.approx(float(A.norm()) ** 2, rel=1e-12)
+    torch.testing.assert_close(scaled_errors(network, problem, points, weights), r)
+    loss = sum(weights[name] * e.square().mean() for name, e in pinntk.errors(network, problem, points).items())
+    assert float(r @ r) == pytest.approx(loss.item(), rel=1e-12)
+    trained = [p for p in (*network.parameters(), *problem.coefficients.parameters()) if p.requires_grad]
+    gradient = torch.autograd.grad(loss, trained, allow_unused=True, materialize_grads=True)
+    torch.testing.assert_close(2 * A.T @ r, torch.cat([g.flatten().double() for g in gradient]), rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("normal", [True, False], ids=["Cholesky", "QR"])
+@pytest.mark.parametrize("form", ["kernel", "parameter"])
+def test_damped_steps_equal_the_formula_in_every_form(monkeypatch, form, normal):
+    monkeypatch.setattr(damped_module, "NORMAL", 0.0 if normal else float("inf"))
+    network, problem, points, weights = setting()
+    A, r = dense(network, problem, points, weights)
+    system = DampedLeastSquares(ScaledJacobian(network, problem, points, weights), r, form)
+    mu = 1e-3
+    H = A.T @ A + mu * torch.eye(A.shape[1], dtype=A.dtype)
+    expected = -torch.linalg.solve(H, A.T @ r)
+    solved = system.solve(mu)
+    assert (solved.step - expected).norm() < 1e-8 * expected.norm()
+    v = torch.randn(len(r), dtype=torch.float64)
+    again = -torch.linalg.solve(H, A.T @ v)
+    assert (solved.again(v) - again).norm() < 1e-8 * again.norm()
+    promised = float(r @ r) - float((A @ expected + r).square().sum())
+    assert system.decrease(expected) == pytest.approx(promised, rel=1e-9)
+
+
+@pytest.mark.parametrize("counts", [{"residual": 20, "boundary": 2}, {"residual": 120, "boundary": 2}])
+def test_kernel_and_parameter_form_take_the_same_step(counts):
+    steps = {}
+    for form in ("kernel", "parameter"):
+        problem = pinntk.load("poisson1d")
+        network = pinntk.nn.MLP(problem, width=6, depth=2, dtype=torch.float64)
+        before = torch.nn.utils.parameters_to_vector(network.parameters()).detach().clone()
+        GaussNewton(network, problem, form=form).step(problem.sample(dtype=torch.float64, **counts))
+        steps[form] = torch.nn.utils.parameters_to_vector(network.parameters()).detach() - before
+    assert (steps["kernel"] - steps["parameter"]).norm() < 1e-8 * steps["kernel"].norm()
+
+
+def test_orthogonal_factors_keep_the_digits_that_the_normal_matrix_loses(monkeypatch):
+    """A with singular values down to 1e-7 of the largest: squared they are rounding."""
+
+    class Given:
+        def __init__(self, matrix):
+            self.matrix, (self.n, self.p) = matrix, matrix.shape
+            self.squared_norm = float(matrix.square().sum())
+
+        def product(self, d):
+            return self.matrix @ d
+
+        def transposed(self, v):
+            return self.matrix.T @ v
+
+        def kernel(self):
+            return self.matrix @ self.matrix.T
+
+    generator = torch.Generator().manual_seed(0)
+    U, _ = torch.linalg.qr(torch.randn(60, 30, generator=generator, dtype=torch.float64))
+    V, _ = torch.linalg.qr(torch.randn(30, 30, generator=generator, dtype=torch.float64))
+    s = torch.logspace(0, -7, 30, dtype=torch.float64)
+    expected = V[:, -1]
+    errors = {}
+    for form, A in (("parameter", (U * s) @ V.T), ("kernel", ((U * s) @ V.T)[:20])):
+        r = -A @ expected
+        truth = torch.linalg.lstsq(
+            torch.cat([A, 1e-8 * torch.eye(30, dtype=A.dtype)]), torch.cat([-r, r.new_zeros(30)])
+        ).solution
+        for threshold in (1e-10, 0.0):
+            monkeypatch.setattr(damped_module, "NORMAL", threshold)
+            step = DampedLeastSquares(Given(A), r, form).solve(1e-16).step
+            errors[form, threshold] = float((step - truth).norm() / truth.norm())
+    assert errors["parameter", 1e-10] < 1e-7
+    assert errors["parameter", 0.0] > 1e-5  # what squaring costs
+    assert errors["kernel", 1e-10] < 1e-6
+
+
+def test_the_kernel_form_needs_no_jacobian():
+    network, problem, points, weights = setting()
+    A = ScaledJacobian(network, problem, points, weights)
+    r = scaled_errors(network, problem, points, weights)
+    expected = DampedLeastSquares(A, r).solve(1e-3).step
+    lean = ScaledJacobian(network, problem, points, weights)
+    found = DampedLeastSquares(lean, r, max_memory=3 * 8 * A.n**2).solve(1e-3).step
+    assert "matrix" not in lean.__dict__
+    assert (found - expected).norm() < 1e-8 * expected.norm()
+    with pytest.raises(MemoryError, match="max_memory"):
+        DampedLeastSquares(lean, r, max_memory=3 * 8 * A.n**2 - 1)
+
+
+def test_a_damping_below_the_rounding_is_announced_where_nothing_else_is_left():
+    network, problem, points, weights = setting("poisson")
+    points = {name: rows[:1].repeat(8, 1) for name, rows in points.items()}  # a singular kernel
+    A = ScaledJacobian(network, problem, points, weights)
+    r = scaled_errors(network, problem, points, weights)
+    with pytest.warns(UserWarning, match="drowns in the kernel's rounding"):
+        DampedLeastSquares(A, r, max_memory=3 * 8 * A.n**2).solve(1e-30)
+
+
+def solve(steps, seed=0, **settings):
+    problem = pinntk.load("poisson1d")
+    network = pinntk.nn.MLP(problem, width=16, depth=3, seed=seed, dtype=torch.float64)
+    solver = GaussNewton(network, problem, **settings)
+    reports = []
+    for k in range(steps):
+        points = problem.sample(residual=100, boundary=2, seed=k, method="sobol", dtype=torch.float64)
+        reports.append(solver.step(points))
+    return problem, network, solver, reports
+
+
+def test_gauss_newton_reaches_what_adam_does_not():
+    problem, network, _, reports = solve(60)
+    assert problem.error(network) < 1e-4
+    for report in reports:
+        assert report.loss < report.loss_before or not report.accepted
+        assert set(report.losses) == {"poisson", "ends"}
+
+
+def test_acceleration_pays():
+    """A step with the curvature of its path loses more of the loss: over the same steps, by orders of magnitude."""
+    with_it, without = (solve(40, acceleration=flag)[3][-1].loss for flag in (True, False))
+    assert with_it < 0.1 * without
+
+
+def test_a_refused_step_changes_nothing():
+    problem, network, solver, _ = solve(3)
+    before = [p.detach().clone() for p in network.parameters()]
+    solver.target = 0.999999  # no step keeps a promise to that
+    report = solver.step(problem.sample(residual=20, boundary=2, seed=5, dtype=torch.float64))
+    if not report.accepted:
+        assert all(torch.equal(p, q) for p, q in zip(before, network.parameters(), strict=True))
+        assert "no damping" in report.note
+
+
+def test_a_step_from_a_state_equals_the_step_itself():
+    problem, network, solver, _ = solve(5)
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    kept = solver.state_dict()
+    points = problem.sample(residual=50, boundary=2, seed=9, dtype=torch.float64)
+    first = solver.step(points)
+    network.load_state_dict(state)
+    other = GaussNewton(network, problem)
+    other.load_state_dict(kept)
+    assert other.step(points) == first
+
+
+def test_coefficients_are_solved_for_with_the_network():
+    problem = pinntk.load("heat_inverse", noise=0.0)
+    network = pinntk.nn.MLP(problem, width=12, depth=2, dtype=torch.float64)
+    run = pinntk.train(
+        problem,
+        network,
+        optimizer="gauss-newton",
+        steps=60,
+        points={"residual": 400, "boundary": 50, "initial": 50},
+        progress=False,
+    )
+    assert problem.coefficients["kappa"].item() == pytest.approx(problem.parameters["kappa"], rel=1e-3)
+    assert run.error < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"target": 1.0}, "target"),
+        ({"form": "dense"}, "form='dense'"),
+        ({"weights": {"ends": 1.0}}, "no entry for condition 'poisson'"),
+    ],
+)
+def test_bad_arguments_are_named(settings, message):
+    problem = pinntk.load("poisson1d")
+    network = pinntk.nn.MLP(problem, width=4, depth=1, dtype=torch.float64)
+    with pytest.raises(ValueError, match=message):
+        GaussNewton(network, problem, **settings).step(problem.sample(dtype=torch.float64))
+
+
+# Through the trainer.
+
+
+def trained(out=None, steps=12, **settings):
+    problem = pinntk.load("poisson1d")
+    network = pinntk.nn.MLP(problem, width=8, depth=2, dtype=torch.float64)
+    settings = {"optimizer": "gauss-newton", "points": {"residual": 40}, "progress": False, **settings}
+    return pinntk.train(problem, network, steps=steps, out=out, **settings)
+
+
+def test_training_with_a_solver_resumes_to_the_last_bit(tmp_path):
+    whole = trained(tmp_path / "whole", steps=12)
+    trained(tmp_path / "cut", steps=7, weighting=pinntk.weighting.NTK(every=12))
+    resumed = trained(tmp_path / "cut", steps=12, resume=True, weighting=pinntk.weighting.NTK(every=12))
+    for p, q in zip(whole.network.parameters(), resumed.network.parameters(), strict=True):
+        assert torch.equal(p, q)
+    assert "damping" in whole.history[0] and "learning_rate" not in whole.history[0]
+
+
+def test_points_grow_when_a_step_fits_them_and_not_the_equation():
+    run = trained(steps=40, points={"residual": 5}, grow=8)
+    assert run.step == 40 or run.stopped
+    few = run.config["training"]["points"]["poisson"]
+    assert few == 5
+    assert run.history[-1]["growth"] > 1
+
+
+def test_a_solver_stops_when_it_cannot_improve_and_says_why():
+    points = pinntk.load("poisson1d").sample(residual=3, boundary=2, dtype=torch.float64)
+    run = trained(steps=400, points=points)
+    assert run.step < 400
+    assert "no damping" in run.stopped or "not fallen" in run.stopped
+
+
+def test_time_ends_a_training():
+    run = trained(steps=10_000, seconds=1.0)
+    assert run.step < 10_000
+    assert "time is up" in run.stopped
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lr": 1e-3}, "lr=0.001 has no meaning"),
+        ({"schedule": "cosine"}, "schedule='cosine' has no meaning"),
+        ({"compile": True}, "compile=True has no meaning"),
+        ({"grow": 0.5}, "grow=0.5"),
+        ({"seconds": 0}, "seconds=0"),
+    ],
+)
+def test_settings_without_a_meaning_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        trained(**settings)
