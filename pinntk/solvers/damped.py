@@ -15,8 +15,9 @@ from pinntk.solvers.jacobian import ScaledJacobian
 
 FORMS = ("auto", "kernel", "parameter")
 # A A^T and A^T A square the condition number: below this share of their trace, mu drowns in their rounding, and steps come
-# from orthogonal factors of A itself. At it, the step's relative error is 1e-16 / 1e-10 = 1e-6, harmless in a damped step.
-NORMAL = 1e-10
+# from orthogonal factors of A itself. Above, refinement with A gives back the digits that Cholesky loses.
+NORMAL = 1e-14
+_CONTRACTION = 0.1  # of the refinement's correction against the step: beyond it Cholesky factors are no good
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,9 @@ class DampedLeastSquares:
     form: "kernel" (n x n), "parameter" (p x p), or "auto": the smaller one
     max_memory: beyond it A is never formed; then only the kernel form, from the factors, remains
 
-    While mu is large against the rounding of A A^T, Cholesky factors of it (or of A^T A) do. Below, A = Q R once (or
-    A^T = Q R), and every mu costs one QR factorisation of [R; sqrt(mu) I], min(n, p) columns wide: the condition number
-    is never squared.
+    While mu is not lost in the rounding of A A^T, Cholesky factors of it (or of A^T A) serve, refined once with A itself
+    (Bjorck 1987). Below, A = Q R once (or A^T = Q R), and every mu costs one QR factorisation of [R; sqrt(mu) I],
+    min(n, p) columns wide, 5 times the time: the condition number is never squared.
     """
 
     def __init__(self, A: ScaledJacobian, r: Tensor, form: str = "auto", max_memory: int | str = "4GiB"):
@@ -55,16 +56,17 @@ class DampedLeastSquares:
     def solve(self, mu: float) -> Damped:
         if mu <= 0:
             raise ValueError(f"mu={mu}: a damping above 0")
-        if self._explicit and mu < NORMAL * self._A.squared_norm:
-            return self._orthogonal(mu)
-        L, info = torch.linalg.cholesky_ex(self._normal + mu * self._identity)
-        if not int(info):
-            return self._from_cholesky(mu, L)
+        lowest = NORMAL * self._A.squared_norm
         if self._explicit:
-            return self._orthogonal(mu)
-        jitter = NORMAL * self._A.squared_norm
-        warnings.warn(f"damping {mu:.1e} drowns in the kernel's rounding; {jitter:.1e} is used", stacklevel=3)
-        return self._from_cholesky(jitter, torch.linalg.cholesky(self._normal + jitter * self._identity))
+            found = self._refined(mu) if mu >= lowest else None
+            return self._orthogonal(mu) if found is None else found
+        found = self._refined(max(mu, lowest))
+        while found is None:
+            lowest *= 10
+            found = self._refined(max(mu, lowest))
+        if found.mu > mu:
+            warnings.warn(f"damping {mu:.1e} drowns in the kernel's rounding; {found.mu:.1e} is used", stacklevel=3)
+        return found
 
     def decrease(self, d: Tensor) -> float:
         """|r|^2 - |A d + r|^2, what the linear model promises."""
@@ -81,16 +83,31 @@ class DampedLeastSquares:
     def _identity(self) -> Tensor:
         return torch.eye(len(self._normal), dtype=self._r.dtype, device=self._r.device)
 
-    def _from_cholesky(self, mu: float, L: Tensor) -> Damped:
+    def _refined(self, mu: float) -> Damped | None:
+        """By Cholesky factors and refinement; None where A^T A has too few digits for it."""
+        L, info = torch.linalg.cholesky_ex(self._normal + mu * self._identity)
+        if int(info):
+            return None
+        A = self._A
+
         def solved(v: Tensor) -> Tensor:
             return torch.cholesky_solve(v.unsqueeze(1), L).squeeze(1)
 
-        def again(v: Tensor) -> Tensor:
+        def both(v: Tensor) -> tuple[Tensor, Tensor]:
+            """The solution in the form's own space, n or p numbers, and its correction."""
             if self.form == "kernel":
-                return -self._A.transposed(solved(v))
-            return -solved(self._A.transposed(v))
+                y = solved(v)
+                return y, solved(v - A.product(A.transposed(y)) - mu * y)
+            d = -solved(A.transposed(v))
+            return d, -solved(A.transposed(v + A.product(d)) + mu * d)
 
-        return Damped(mu, again(self._r), again)
+        def placed(x: Tensor) -> Tensor:
+            return -A.transposed(x) if self.form == "kernel" else x
+
+        x, correction = both(self._r)
+        if self._explicit and not correction.norm() <= _CONTRACTION * x.norm():
+            return None
+        return Damped(mu, placed(x + correction), lambda v: placed(sum(both(v))))
 
     @cached_property
     def _square(self) -> tuple[Tensor, Tensor, Tensor | None]:
