@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from inspect import Parameter, Signature
 from math import inf
@@ -31,6 +32,8 @@ class Posterior:
     values: (q,) fitted values, which are the mean
     covariance: (q, q) of the coefficients, the network's parameters integrated out
     form: "kernel" or "parameters", by which it was computed
+
+    Holds a copy of the network as it was fitted.
     """
 
     names: tuple[str, ...]
@@ -128,7 +131,7 @@ def posterior(
     held = torch.tensor([1 / deviations[name] for name in names], dtype=J.dtype, device=J.device)
     covariance = _inverse_gram(torch.cat([spread.seen, held.diag()]), C.norm(dim=0), names)
     values = torch.tensor([float(problem.coefficients[name].detach()) for name in names], dtype=torch.float64)
-    return Posterior(names, values, covariance, form, spread, network, problem)
+    return Posterior(names, values, covariance, form, spread, deepcopy(network), problem)
 
 
 @dataclass(frozen=True, eq=False)

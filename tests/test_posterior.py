@@ -75,6 +75,8 @@ def test_it_is_exact_bayesian_linear_regression_where_the_model_is_linear(form):
     mean, std = found.field(where[:, None])
     assert relative(mean[:, 0], rows @ best) < 1e-12
     assert relative(std[:, 0], (rows @ covariance * rows).sum(1).sqrt()) < 1e-10
+    nn.init.zeros_(network.linear.weight)  # what is trained on changes nothing that was found
+    assert torch.equal(found.field(where[:, None])[0], mean)
     low, high = found.interval("source", 0.6826894921370859)  # one standard deviation either way
     assert (high - low) / 2 == pytest.approx(found.coefficients["source"][1], rel=1e-10)
     assert (high + low) / 2 == pytest.approx(found.coefficients["source"][0], rel=1e-12)
