@@ -4,7 +4,18 @@ from pinntk import nn, weighting
 from pinntk.domain import Box
 from pinntk.evaluate import errors
 from pinntk.files import cached
-from pinntk.ntk import Factors, KernelBlocks, KernelOperator, cross_kernel, factors, kernel, sharded_kernel, traces
+from pinntk.ntk import (
+    Factors,
+    KernelBlocks,
+    KernelOperator,
+    cross_kernel,
+    factors,
+    kernel,
+    sharded_kernel,
+    traces,
+    trained_parameters,
+)
+from pinntk.posterior import Posterior, Unidentified, posterior
 from pinntk.problem import Condition, GridSolution, Points, Problem, boundary, data, initial, periodic, residual
 from pinntk.registry import available, load
 from pinntk.run import Run
@@ -24,8 +35,10 @@ __all__ = [
     "KernelOperator",
     "NonFiniteLoss",
     "Points",
+    "Posterior",
     "Problem",
     "Run",
+    "Unidentified",
     "UnsupportedOperation",
     "available",
     "boundary",
@@ -39,9 +52,11 @@ __all__ = [
     "load",
     "nn",
     "periodic",
+    "posterior",
     "residual",
     "sharded_kernel",
     "traces",
     "train",
+    "trained_parameters",
     "weighting",
 ]

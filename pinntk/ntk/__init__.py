@@ -2,7 +2,7 @@
 
 from pinntk.ntk.assemble import cross_kernel, kernel, traces
 from pinntk.ntk.blocks import KernelBlocks
-from pinntk.ntk.factors import Factors, Outer, factors
+from pinntk.ntk.factors import Factors, Outer, factors, trained_parameters
 from pinntk.ntk.gram import gram
 from pinntk.ntk.operator import KernelOperator
 from pinntk.ntk.sharded import RowBlock, sharded_kernel
@@ -19,4 +19,5 @@ __all__ = [
     "kernel",
     "sharded_kernel",
     "traces",
+    "trained_parameters",
 ]
