@@ -94,7 +94,10 @@ def _add_train(commands: Any) -> None:
     group = command.add_argument_group("training")
     group.add_argument("--steps", type=int, help="optimizer steps (default: 10000)")
     group.add_argument(
-        "--optimizer", default="adam", help="adam, lbfgs, gradient-descent, or any other of torch.optim (default: adam)"
+        "--optimizer",
+        default="adam",
+        help="adam, lbfgs, ssbroyden (quasi-Newton, small networks), gradient-descent, or any other of torch.optim "
+        "(default: adam)",
     )
     group.add_argument("--lr", type=float, help="learning rate (default: torch's for the optimizer)")
     group.add_argument("--schedule", choices=SCHEDULES, default="cosine", help="of the learning rate (default: cosine)")

@@ -48,8 +48,8 @@ def train(
 ) -> Run:
     """Trains `network` in place, and the problem's coefficients with it.
 
-    optimizer, lr, optimizer_options: a torch optimizer by name ("adam", "lbfgs", "gradient-descent", ...) or a factory
-        taking the parameters
+    optimizer, lr, optimizer_options: a torch optimizer by name ("adam", "lbfgs", "gradient-descent", ...), "ssbroyden"
+        (`pinntk.solvers.SelfScaledBroyden`), or a factory taking the parameters
     schedule, decay, decay_every: of the learning rate, see `pinntk.optimize.make_schedule`; by default it falls to zero
         along a cosine, so that Adam's spikes are over at the end; "constant" for plain gradient descent
     weighting: `pinntk.weighting.Fixed(...)` (all ones if None) or `pinntk.weighting.NTK(...)`; "ntk" for its defaults
