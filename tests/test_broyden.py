@@ -173,6 +173,9 @@ def test_a_loss_that_is_not_finite_is_a_step_too_long():
         return seen[-1]
 
     start = torch.tensor([0.6, 0.1], dtype=torch.float64)
+    first, _, _ = minimise(barrier, start, 1)
+    assert barrier(first) < 0.2 * barrier(start)
+    assert len(seen) == 5  # the start, NaN, a quarter of that step; and the two above
     x, losses, _ = minimise(barrier, start, 50)
     assert any(torch.isnan(loss) for loss in seen)
     assert all(b < a for a, b in pairwise(losses))

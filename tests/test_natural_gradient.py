@@ -126,6 +126,15 @@ def test_a_loss_that_is_not_finite_is_refused():
     assert "not finite" in report.note
 
 
+def test_trials_that_are_not_finite_are_not_taken(monkeypatch):
+    problem, network, points = small()
+    solver, start = NaturalGradient(network, problem), vector(network, problem)
+    found = iter([287.0, *[math.nan] * 16])
+    monkeypatch.setattr(solver, "_loss", lambda e: next(found))
+    assert not solver.step(points).accepted
+    assert torch.equal(vector(network, problem), start)
+
+
 def test_weights_by_default_are_those_of_the_first_kernel():
     problem, network, points = small()
     traces = {name: float((J**2).sum()) for name, J in reference.jacobian(network, problem, points).items()}
@@ -147,6 +156,7 @@ def test_a_resumed_solver_takes_the_same_steps_to_the_last_bit():
     whole, network, problem, points = begin()
     for _ in range(3):
         whole.step(points)
+    whole.load_state_dict({**whole.state_dict(), "raised": 1000.0})
     state, start = whole.state_dict(), vector(network, problem)
     reports = [whole.step(points) for _ in range(3)]
     other, again, problem, points = begin()
