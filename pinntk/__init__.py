@@ -1,6 +1,6 @@
 """pinntk: why a physics-informed neural network trains badly, and what to change, from its neural tangent kernel."""
 
-from pinntk import nn, weighting
+from pinntk import nn, solvers, weighting
 from pinntk.domain import Box
 from pinntk.evaluate import errors
 from pinntk.files import cached
@@ -55,6 +55,7 @@ __all__ = [
     "posterior",
     "residual",
     "sharded_kernel",
+    "solvers",
     "traces",
     "train",
     "trained_parameters",

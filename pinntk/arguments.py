@@ -38,7 +38,8 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
     group.add_argument(
         "--optimizer",
         default="adam",
-        help="adam, lbfgs, gradient-descent, any other of torch.optim, or gauss-newton, for which `pinntk solve` has "
+        help="adam, lbfgs, gradient-descent, any other of torch.optim, ssbroyden, natural-gradient or gauss-newton, for "
+        "which `pinntk solve` has "
         "fitting defaults (default: adam)",
     )
     group.add_argument("--lr", type=float, help="learning rate (default: torch's for the optimizer)")

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from pinntk import distributed
 from pinntk.problem import Points, Problem
-from pinntk.solvers import GaussNewton
+from pinntk.solvers import GaussNewton, NaturalGradient
 from pinntk.step import Step
 
 Losses = dict[str, Tensor]  # {condition: mean(e^2)}
@@ -86,11 +86,12 @@ class Solving:
     """A solver on the kernel. The points grow, up to `most` times, while fresh ones show a loss much larger than the one
     that the last step left on its own: then the step fits the points and not the equation."""
 
-    def __init__(self, solver: GaussNewton, most: float = 1.0, fresh: bool = True):
+    def __init__(self, solver: GaussNewton | NaturalGradient, most: float = 1.0, fresh: bool = True):
         if distributed.world() > 1:
             raise ValueError("solvers run in one process; start them without torchrun")
         self._solver, self._most, self._fresh = solver, most, fresh
         self.growth = 1.0
+        self._damping = float("nan")
         self._left: float | None = None  # the loss that the last step left
         self._noise: deque[float] = deque(maxlen=5)
         self._best, self._stale, self._refused = float("inf"), 0, 0
@@ -102,6 +103,7 @@ class Solving:
             self._left, self._best, self._stale = None, float("inf"), 0
         self._solver.weights = fresh
         report = self._solver.step(points)
+        self._damping = report.damping
         like = next(iter(points.values()))
         losses = {name: like.new_tensor(loss) for name, loss in report.losses.items()}
         check(losses)
@@ -118,7 +120,7 @@ class Solving:
         return losses
 
     def described(self) -> dict[str, float]:
-        return {"damping": self._solver.damping or float("nan"), "growth": self.growth}
+        return {"damping": self._damping, "growth": self.growth}
 
     def finished(self) -> str:
         if self._refused >= _REFUSED:
@@ -128,12 +130,12 @@ class Solving:
         return ""
 
     def state_dict(self) -> dict[str, Any]:
-        own = {"growth": self.growth, "left": self._left, "noise": list(self._noise)}
+        own = {"damping": self._damping, "growth": self.growth, "left": self._left, "noise": list(self._noise)}
         return {"solver": self._solver.state_dict(), **own, "best": self._best, "stale": self._stale, "refused": self._refused}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._solver.load_state_dict(state["solver"])
-        self.growth, self._left = state["growth"], state["left"]
+        self._damping, self.growth, self._left = state["damping"], state["growth"], state["left"]
         self._noise.extend(state["noise"])
         self._best, self._stale, self._refused = state["best"], state["stale"], state["refused"]
 

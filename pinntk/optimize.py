@@ -12,8 +12,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from pinntk.solvers import SelfScaledBroyden
+
 _NAMED = {name.lower(): cls for name, cls in vars(torch.optim).items() if isinstance(cls, type) and issubclass(cls, Optimizer)}
-_NAMED |= {"gradient-descent": torch.optim.SGD}
+_NAMED |= {"gradient-descent": torch.optim.SGD, "ssbroyden": SelfScaledBroyden}
 _OPTIONS = {"lbfgs": {"line_search_fn": "strong_wolfe", "history_size": 50}}
 SCHEDULES = ("constant", "exponential", "cosine")
 

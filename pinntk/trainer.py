@@ -53,9 +53,10 @@ def train(
     """Trains `network` in place, and the problem's coefficients with it.
 
     seconds: stop after that much time, if the steps take longer
-    optimizer, lr, optimizer_options: a torch optimizer by name ("adam", "lbfgs", "gradient-descent", ...) or a factory
-        taking the parameters; or "gauss-newton", a solver on the kernel (`pinntk.solvers`), whose options are its
-        arguments. A solver stops when it cannot improve; `Run.stopped` says why
+    optimizer, lr, optimizer_options: a torch optimizer by name ("adam", "lbfgs", "gradient-descent", ...), "ssbroyden"
+        (`pinntk.solvers.SelfScaledBroyden`), or a factory taking the parameters; or a solver on the kernel,
+        "gauss-newton" or "natural-gradient" (`pinntk.solvers`), whose options are its arguments. A solver stops when it
+        cannot improve; `Run.stopped` says why
     schedule, decay, decay_every: of the learning rate, see `pinntk.optimize.make_schedule`; by default it falls to zero
         along a cosine, so that Adam's spikes are over at the end; "constant" for plain gradient descent
     weighting: `pinntk.weighting.Fixed(...)` (all ones if None) or `pinntk.weighting.NTK(...)`; "ntk" for its defaults. With

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.evaluate import check_network, to_network
-from pinntk.ntk.assemble import checked_traces
+from pinntk.ntk.blocks import check_weights
 from pinntk.ntk.factors import trained_parameters
 from pinntk.problem import Points, Problem
 from pinntk.solvers.damped import FORMS, DampedLeastSquares
-from pinntk.solvers.jacobian import ScaledJacobian, scaled_errors
+from pinntk.solvers.jacobian import ScaledJacobian, by_condition, ntk_weights, scaled_errors
 from pinntk.solvers.report import StepReport
-from pinntk.weighting import NTK
 
 _BOLDER, _SAFER = 4.0, 6.0  # factors of the damping from one try to the next
 _BOLDEST = 2  # tries that may be taken in one step, so that a step that fits few points too well is soon noticed
@@ -79,7 +78,7 @@ class GaussNewton:
         A = ScaledJacobian(self.network, self.problem, points, weights)
         system = DampedLeastSquares(A, r, self.form, self.max_memory)
         before, start = float(r @ r), self._flat()
-        losses = self._by_condition(points, r)
+        losses = by_condition(r, points, self.weights)
         if not isfinite(before):
             return StepReport(before, before, losses, 0.0, 0.0, False, "the loss is not finite")
         taken = self._boldest(system, A, r, points, start)
@@ -131,21 +130,12 @@ class GaussNewton:
 
     def _weights_on(self, points: Points) -> dict[str, float]:
         if self.weights is None:
-            counts = {name: len(rows) for name, rows in points.items()}
-            found = NTK().rule(checked_traces(self.network, self.problem, points), counts)
-            total = sum(found.values())
-            self.weights = {name: weight / total for name, weight in found.items()}
-        missing = [name for name in points if name not in self.weights]
-        if missing:
-            raise ValueError(f"weights has no entry for condition {missing[0]!r}; it has {', '.join(self.weights)}")
+            self.weights = ntk_weights(self.network, self.problem, points)
+        check_weights(self.weights, tuple(points))
         return self.weights
 
     def _errors(self, points: Points) -> Tensor:
         return scaled_errors(self.network, self.problem, points, self.weights)
-
-    def _by_condition(self, points: Points, r: Tensor) -> dict[str, float]:
-        pieces = r.split([len(rows) for rows in points.values()])
-        return {name: float(piece @ piece) / self.weights[name] for name, piece in zip(points, pieces, strict=True)}
 
     def _flat(self) -> Tensor:
         return torch.cat([p.detach().double().flatten() for p in self._parameters])

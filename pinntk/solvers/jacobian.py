@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.evaluate import errors
+from pinntk.ntk.assemble import checked_traces
 from pinntk.ntk.factors import Factors, checked_factors
 from pinntk.ntk.gram import gram
 from pinntk.ntk.operator import jvp, vjp
 from pinntk.problem import Points, Problem
+from pinntk.weighting import NTK
 
 
 def scales(points: Points, weights: Mapping[str, float]) -> dict[str, float]:
@@ -26,6 +28,22 @@ def scaled_errors(network: nn.Module, problem: Problem, points: Points, weights:
     scale = scales(points, weights)
     with torch.no_grad():
         return torch.cat([scale[name] * e.double() for name, e in errors(network, problem, points).items()])
+
+
+def by_condition(r: Tensor, points: Points, weights: Mapping[str, float]) -> dict[str, float]:
+    """mean(e_i^2) of every condition, from r; 0 where the weight is 0, which r does not know."""
+    pieces = r.split([len(rows) for rows in points.values()])
+    return {
+        name: float(piece @ piece) / weights[name] if weights[name] else 0.0 for name, piece in zip(points, pieces, strict=True)
+    }
+
+
+def ntk_weights(network: nn.Module, problem: Problem, points: Points) -> dict[str, float]:
+    """NTK weights from exact traces on checked points, with sum 1."""
+    counts = {name: len(rows) for name, rows in points.items()}
+    found = NTK().rule(checked_traces(network, problem, points), counts)
+    total = sum(found.values())
+    return {name: weight / total for name, weight in found.items()}
 
 
 class ScaledJacobian:

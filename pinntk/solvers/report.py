@@ -1,23 +1,25 @@
-"""What a solver says of one step."""
+"""What a solver says about one step."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """loss_before, loss: the weighted loss sum_i lambda_i mean(e_i^2) on the step's points, before and after
-    losses: mean(e_i^2) of each condition before the step
-    step_length: norm of the change of the parameters
-    damping: mu of the step taken
-    accepted: False if the parameters stay as they were; `note` says why
+    """One step on one set of points.
+
+    loss_before, loss: sum_i lambda_i mean(e_i^2) on these points, before and after; the same if the step was refused
+    losses: mean(e_i^2) of each condition, without weights, before the step
+    step_length: norm of the change of all parameters together
+    damping: mu, as it was added to the diagonal of the matrix that was solved
+    accepted: whether the parameters changed
+    note: why a step was refused
     """
 
     loss_before: float
     loss: float
-    losses: Mapping[str, float]
+    losses: dict[str, float]
     step_length: float
     damping: float
     accepted: bool
