@@ -143,6 +143,20 @@ def test_a_damping_below_the_rounding_is_announced_where_nothing_else_is_left():
         DampedLeastSquares(A, r, max_memory=3 * 8 * A.n**2).solve(1e-30)
 
 
+def test_the_matrix_free_step_is_the_dense_one():
+    changes = {}
+    for matrix_free in (False, True):
+        problem = pinntk.load("burgers")
+        network = pinntk.nn.MLP(problem, width=8, depth=2, dtype=torch.float64)
+        points = problem.sample(residual=60, initial=10, boundary=10, dtype=torch.float64)
+        solver = GaussNewton(network, problem, matrix_free=matrix_free, max_memory="1MiB" if matrix_free else "4GiB")
+        before = torch.nn.utils.parameters_to_vector(network.parameters()).detach().clone()
+        report = solver.step(points)
+        changes[matrix_free] = torch.nn.utils.parameters_to_vector(network.parameters()).detach() - before
+        assert report.accepted
+    assert (changes[True] - changes[False]).norm() < 1e-6 * changes[False].norm()
+
+
 def solve(steps, seed=0, **settings):
     problem = pinntk.load("poisson1d")
     network = pinntk.nn.MLP(problem, width=16, depth=3, seed=seed, dtype=torch.float64)

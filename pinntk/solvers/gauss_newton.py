@@ -15,7 +15,11 @@ from pinntk.ntk.factors import trained_parameters
 from pinntk.problem import Points, Problem
 from pinntk.solvers.damped import FORMS, DampedLeastSquares
 from pinntk.solvers.jacobian import ScaledJacobian, by_condition, ntk_weights, scaled_errors
+from pinntk.solvers.matrix_free import ConjugateGradients, OperatorJacobian
 from pinntk.solvers.report import StepReport
+
+Jacobian = ScaledJacobian | OperatorJacobian
+System = DampedLeastSquares | ConjugateGradients
 
 _BOLDER, _SAFER = 4.0, 6.0  # factors of the damping from one try to the next
 _BOLDEST = 2  # tries that may be taken in one step, so that a step that fits few points too well is soon noticed
@@ -37,7 +41,8 @@ class GaussNewton:
     target: least ratio of true to promised decrease of a step that is taken
     acceleration: whether to add a
     form: "kernel" (n x n), "parameter" (p x p), or "auto", the smaller; see `DampedLeastSquares`
-    max_memory: of the dense factorisations
+    max_memory: of the dense factorisations; of the factors kept, if matrix_free
+    matrix_free: steps by preconditioned conjugate gradients on products with A, for n and p beyond memory
 
     The network's parameters and the problem's coefficients are solved for together. Use float64, and fresh points in every
     step: on a fixed grid the loss falls to rounding and the error stays at the grid's.
@@ -54,6 +59,7 @@ class GaussNewton:
         acceleration: bool = True,
         form: str = "auto",
         max_memory: int | str = "4GiB",
+        matrix_free: bool = False,
     ):
         if not 0 < target < 1:
             raise ValueError(f"target={target!r}: a ratio between 0 and 1")
@@ -62,6 +68,7 @@ class GaussNewton:
         self.network, self.problem = network, problem
         self.weights = None if weights is None else dict(weights)
         self.target, self.acceleration, self.form, self.max_memory = target, acceleration, form, max_memory
+        self.matrix_free = matrix_free
         self.damping: float | None = None
         self._parameters = list(trained_parameters(network, problem).values())
         self._checked = False
@@ -75,8 +82,7 @@ class GaussNewton:
         points = to_network(self.network, points)
         weights = self._weights_on(points)
         r = self._errors(points)
-        A = ScaledJacobian(self.network, self.problem, points, weights)
-        system = DampedLeastSquares(A, r, self.form, self.max_memory)
+        A, system = self._system(points, weights, r)
         before, start = float(r @ r), self._flat()
         losses = by_condition(r, points, self.weights)
         if not isfinite(before):
@@ -91,8 +97,15 @@ class GaussNewton:
         self._assign(start + d)
         return StepReport(before, loss, losses, float(d.norm()), self.damping, True)
 
+    def _system(self, points: Points, weights: Mapping[str, float], r: Tensor) -> tuple[Jacobian, System]:
+        if self.matrix_free:
+            A = OperatorJacobian(self.network, self.problem, points, weights, self.max_memory)
+            return A, ConjugateGradients(A, r)
+        A = ScaledJacobian(self.network, self.problem, points, weights)
+        return A, DampedLeastSquares(A, r, self.form, self.max_memory)
+
     def _boldest(
-        self, system: DampedLeastSquares, A: ScaledJacobian, r: Tensor, points: Points, start: Tensor
+        self, system: System, A: Jacobian, r: Tensor, points: Points, start: Tensor
     ) -> tuple[float, float, Tensor] | None:
         """(damping, loss, step) of the boldest step that keeps its promise; None if none does."""
         mu = 1e-3 * A.squared_norm if self.damping is None else self.damping
@@ -110,7 +123,7 @@ class GaussNewton:
         return best
 
     def _try(
-        self, mu: float, system: DampedLeastSquares, A: ScaledJacobian, r: Tensor, points: Points, start: Tensor
+        self, mu: float, system: System, A: Jacobian, r: Tensor, points: Points, start: Tensor
     ) -> tuple[float, Tensor, float]:
         """(true loss, step, true decrease over the promised one) for one damping."""
         solved = system.solve(mu)
