@@ -3,6 +3,7 @@
 import json
 
 import benchmark_kernel
+import benchmark_solvers
 import benchmark_step
 import poisson_weights
 import pytest
@@ -62,3 +63,13 @@ def test_step_benchmark_compares_equal_gradients():
     assert price["points"] == {"poisson": 4, "ends": 3}
     assert price["traces_in_steps"] > 0
     assert benchmark_step.training_with_weights("poisson1d", 5, 1, 2, 1, residual=4) > 0
+
+
+def test_solver_benchmark_runs_every_method(tmp_path, capsys):
+    found = benchmark_solvers.main(["--problems", "poisson1d", "--seconds", "0.5", "--seeds", "1", "-o", str(tmp_path)])
+    assert set(found["poisson1d"]) == set(benchmark_solvers.METHODS)
+    for curves in found["poisson1d"].values():
+        times = [seconds for seconds, _ in curves[0]]
+        assert times == sorted(times)
+    assert (tmp_path / "benchmark_solvers.png").read_bytes().startswith(b"\x89PNG")
+    assert "gauss-newton" in capsys.readouterr().out
