@@ -193,3 +193,29 @@ def test_a_mistake_beside_overwrite_removes_nothing(capsys, tmp_path):
     assert status == 2
     assert "is not of a run of pinntk" in err
     assert (folder / "config.json").read_text() == "{}"
+
+
+def test_solve_then_resume(tmp_path, capsys):
+    folder = tmp_path / "run"
+    options = ["--width", 8, "--depth", 2, "--points", "residual=40", "--steps", 3, "-o", folder]
+    status, out, _ = run(capsys, "solve", "poisson1d", *options)
+    assert status == 0
+    assert "relative L2 error" in out
+    status, out, _ = run(capsys, "solve", "--resume", folder, "--steps", 5)
+    assert status == 0
+    assert "after 5 steps" in out
+    status, _, err = run(capsys, "solve", "poisson1d", *options)
+    assert status == 2
+    assert "already holds a run" in err
+    status, out, _ = run(capsys, "solve", "poisson1d", *options, "--overwrite", "--seconds", 1e-9)
+    assert status == 0
+    assert "stopped: the time is up" in out
+
+
+def test_train_with_a_solver_needs_no_other_option(tmp_path, capsys):
+    command = ["train", "poisson1d", "--optimizer", "gauss-newton", "--width", 6, "--depth", 1, "--dtype", "float64"]
+    status, _, err = run(capsys, *command, "--steps", 2, "-o", tmp_path / "a")
+    assert status == 0, err
+    status, _, err = run(capsys, *command, "--lr", 0.1, "-o", tmp_path / "b")
+    assert status == 2
+    assert "lr=0.1 has no meaning" in err
