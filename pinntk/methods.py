@@ -99,11 +99,13 @@ class Solving:
     def take(self, points: Points, counts: Mapping[str, int], weights: Mapping[str, float], check: Callable) -> Losses:
         total = sum(weights.values())
         fresh = {name: weight / total for name, weight in weights.items()}
-        if self._solver.weights not in (None, fresh):  # another loss: what is remembered of the old one says nothing
-            self._left, self._best, self._stale = None, float("inf"), 0
-        self._solver.weights = fresh
+        before, self._solver.weights = self._solver.weights, fresh
         report = self._solver.step(points)
         self._damping = report.damping
+        if before is not None and before != fresh and report.loss_before:  # what is remembered was measured by other weights
+            factor = report.loss_before / sum(before[name] * loss for name, loss in report.losses.items())
+            self._best *= factor
+            self._left = None if self._left is None else self._left * factor
         like = next(iter(points.values()))
         losses = {name: like.new_tensor(loss) for name, loss in report.losses.items()}
         check(losses)

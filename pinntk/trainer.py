@@ -60,7 +60,7 @@ def train(
     schedule, decay, decay_every: of the learning rate, see `pinntk.optimize.make_schedule`; by default it falls to zero
         along a cosine, so that Adam's spikes are over at the end; "constant" for plain gradient descent
     weighting: `pinntk.weighting.Fixed(...)` (all ones if None) or `pinntk.weighting.NTK(...)`; "ntk" for its defaults. With
-        a solver, None is "ntk", once before the first step
+        a solver, None is NTK(every=25)
     points: counts by kind or name ({"boundary": 100}), or tensors by condition name; see `Problem.sample`
     sampling: "uniform", "grid", "latin-hypercube" or "sobol"; None is uniform, and sobol with a solver
     resample: draw fresh points every so many steps; 0 keeps the first ones; None is 0, and 1 with a solver
@@ -99,7 +99,7 @@ def train(
     every = {
         name: max(least, steps // times) if cadence[name] is None else cadence[name] for name, (times, least) in habit.items()
     }
-    weighting = NTK(every=steps) if solving and weighting is None else _weighting(weighting)
+    weighting = NTK(every=25) if solving and weighting is None else _weighting(weighting)
     if decay <= 0 or decay_every < 1:
         raise ValueError(f"decay={decay!r}, decay_every={decay_every!r}: a factor above 0, and at least 1 step")
     network.to(device=device, dtype=dtype)
