@@ -182,14 +182,31 @@ def test_acceleration_pays():
     assert with_it < 0.1 * without
 
 
-def test_a_refused_step_changes_nothing():
+def test_a_refused_step_changes_nothing(monkeypatch):
     problem, network, solver, _ = solve(3)
-    before = [p.detach().clone() for p in network.parameters()]
-    solver.target = 0.999999  # no step keeps a promise to that
+    before, damping = [p.detach().clone() for p in network.parameters()], solver.damping
+    monkeypatch.setattr(solver, "_try", lambda mu, *rest: (0.0, None, float("nan")))
     report = solver.step(problem.sample(residual=20, boundary=2, seed=5, dtype=torch.float64))
-    if not report.accepted:
-        assert all(torch.equal(p, q) for p, q in zip(before, network.parameters(), strict=True))
-        assert "no damping" in report.note
+    assert not report.accepted
+    assert "no damping" in report.note
+    assert report.loss == report.loss_before
+    assert all(torch.equal(p, q) for p, q in zip(before, network.parameters(), strict=True))
+    assert solver.damping == pytest.approx(100 * damping)
+
+
+def test_an_interrupted_step_leaves_no_trial_behind(monkeypatch):
+    problem, network, solver, _ = solve(1)
+    before = [p.detach().clone() for p in network.parameters()]
+    trial = solver._try
+
+    def interrupted(*arguments):
+        trial(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(solver, "_try", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        solver.step(problem.sample(residual=20, boundary=2, seed=5, dtype=torch.float64))
+    assert all(torch.equal(p, q) for p, q in zip(before, network.parameters(), strict=True))
 
 
 def test_a_step_from_a_state_equals_the_step_itself():

@@ -87,11 +87,16 @@ class GaussNewton:
         losses = by_condition(r, points, self.weights)
         if not isfinite(before):
             return StepReport(before, before, losses, 0.0, 0.0, False, "the loss is not finite")
-        taken = self._boldest(system, A, r, points, start)
+        try:
+            taken = self._boldest(system, A, r, points, start)
+        except BaseException:  # Ctrl-C included: no trial stays behind
+            self._assign(start)
+            raise
         if taken is None:
             self._assign(start)
+            tried = self.damping, self.damping * _SAFER ** (_TRIES - 1)
             self.damping *= 100
-            note = f"no damping up to {self.damping:.1e} lowers the loss"
+            note = f"no damping from {tried[0]:.1e} to {tried[1]:.1e} lowers the loss"
             return StepReport(before, before, losses, 0.0, self.damping, False, note)
         self.damping, loss, d = taken
         self._assign(start + d)
