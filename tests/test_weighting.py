@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -79,3 +81,12 @@ def test_wave1d_weights_at_initialisation_lie_in_the_measured_bands():
     assert 5.7 <= lambda_u <= 7.6
     assert 2.4 <= lambda_ut <= 3.6
     assert 1.7 <= lambda_r <= 2.5
+
+
+def test_a_condition_without_a_kernel_is_warned_of_once():
+    scheme = NTK()
+    with pytest.warns(UserWarning, match="does not depend on the parameters"):
+        scheme.update(None, {"a": 1.0, "b": 0.0}, {"a": 1, "b": 1})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scheme.update({"a": 1.0, "b": 1.0}, {"a": 1.0, "b": 0.0}, {"a": 1, "b": 1})

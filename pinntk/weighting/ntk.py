@@ -42,6 +42,7 @@ class NTK:
         self.every, self.momentum, self.normalization = every, momentum, normalization
         self.points = None if points is None else dict(points)
         self.groups = tuple(tuple(group) for group in groups)
+        self._told: set[tuple[str, ...]] = set()  # whose kernel is zero; each is warned of once
 
     def start(self, problem: Problem) -> dict[str, float]:
         """Placeholder ones; the first update, before the first step, replaces them."""
@@ -62,7 +63,8 @@ class NTK:
         total = sum(size.values())
         weights = {}
         for group in groups:
-            if size[group] <= _ROUNDING * total:
+            if size[group] <= _ROUNDING * total and group not in self._told:
+                self._told.add(group)
                 warnings.warn(
                     f"condition {' + '.join(group)} does not depend on the parameters (its kernel is zero), as under a hard "
                     "constraint; its weight stays 1",
