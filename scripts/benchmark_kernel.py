@@ -3,6 +3,7 @@
     python scripts/benchmark_kernel.py                 every case
     python scripts/benchmark_kernel.py --cases deep    [1, 512 x 3, 1], u_xx, n = 300
     python scripts/benchmark_kernel.py --jax PYTHON    also JAX, run by the Python of an environment that has it
+    python scripts/benchmark_kernel.py --device cuda   also K of [2, 512 x 4, 1] with 10,000 and 30,000 points there
 
 vmap        what a careful user of torch.func writes: vmap(grad(e)) over points in chunks, nested forward-mode derivatives
             inside, one matrix product at the end
@@ -222,11 +223,38 @@ def share_of_peak(sizes: list[int], n: int, repeats: int) -> dict:
     return {"sizes": sizes, "n": n, "GFLOP/s": ours, "peak GFLOP/s": peak, "share": ours / peak}
 
 
+def whole_kernel(device: str, sizes: list[int], n: int, repeats: int) -> dict:
+    """`pinntk.kernel` on a device, factors included: seconds, and the share of its rate in a product of two matrices."""
+    network, problem, points = set_up(sizes, True, n)
+    network = network.to(device)
+    points = {name: rows.to(device) for name, rows in points.items()}
+
+    def finished(call: Callable[[], object]) -> Callable[[], None]:
+        def both() -> None:
+            call()
+            if torch.device(device).type == "cuda":
+                torch.cuda.synchronize(device)
+
+        return both
+
+    (found,) = pinntk.factors(network, problem, points).values()
+    counted = operations(found)
+    del found
+    m = min(n, 8192)
+    square = torch.randn(m, m, dtype=torch.float64, device=device)
+    product = finished(lambda: square @ square)
+    product()
+    peak = 2 * m**3 / median_time(product, repeats)
+    seconds = median_time(finished(lambda: pinntk.kernel(network, problem, points, max_memory="16GiB")), repeats)
+    return {"device": device, "sizes": sizes, "n": n, "seconds": seconds, "share": counted / seconds / peak}
+
+
 def main(argv: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
     parser.add_argument("--repeats", type=int, default=3, help="of the slow ones; three times as many of the fast ones")
     parser.add_argument("--jax", metavar="PYTHON", help="the Python of an environment with jax and neural-tangents")
+    parser.add_argument("--device", help="also K of [2, 512 x 4, 1] with 10,000 and 30,000 points on this device, as in cuda")
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/benchmark_kernel.json"))
     arguments = parser.parse_args(argv)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float64, medians")
@@ -247,7 +275,13 @@ def main(argv: list[str] | None = None) -> dict:
         f"\nassembly of {share['sizes']}, n = {share['n']}, from its factors: {share['GFLOP/s']:.0f} of "
         f"{share['peak GFLOP/s']:.0f} GFLOP/s, {100 * share['share']:.0f} % of the matrix-multiply rate"
     )
-    found = {"cases": results, "assembly": share}
+    found = {"cases": results, "assembly": share, "device": []}
+    for n in (10_000, 30_000) if arguments.device else ():
+        large = whole_kernel(arguments.device, [2, 512, 512, 512, 512, 1], n, arguments.repeats)
+        found["device"].append(large)
+        print(
+            f"{arguments.device}, n = {n}: {large['seconds']:.2f} s, {100 * large['share']:.0f} % of the matrix-multiply rate"
+        )
     with replacing(arguments.out) as temporary:
         temporary.write_text(json.dumps(found, indent=2))
     return found

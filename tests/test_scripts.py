@@ -55,6 +55,12 @@ def test_operations_are_counted_on_the_chosen_form():
     assert benchmark_kernel.operations(found) == 10**2 * (explicit + 3**2 * 1024)
 
 
+def test_a_whole_kernel_is_timed_on_a_device():
+    found = benchmark_kernel.whole_kernel("cpu", [2, 8, 8, 1], 20, 1)
+    assert found["seconds"] > 0
+    assert found["share"] > 0
+
+
 def test_step_benchmark_compares_equal_gradients():
     result = benchmark_step.compare(20, repeats=1, compiled=False)
     assert {"eager", "nested"} <= set(result["difference"])
