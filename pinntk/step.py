@@ -70,7 +70,7 @@ class Step:
         by_tensor: dict[int, list[str]] = {}
         for name, rows in points.items():
             by_tensor.setdefault(id(rows), []).append(name)
-        width = max(max(p.shape, default=1) for p in self.model["network"].parameters())
+        width = max((max(p.shape, default=1) for p in self.model["network"].parameters()), default=1)
         parts: dict[int, list[Tensor]] = {}
         for identity, names in by_tensor.items():
             rows = points[names[0]]

@@ -132,3 +132,18 @@ def test_a_compiled_step_that_computes_something_else_is_not_used(monkeypatch):
     with pytest.warns(UserWarning, match="gradient is 1.0e-02 off"):
         step(points, counts, weights)
     torch.testing.assert_close(gradient(network, problem), plain_backward(network, problem, points, weights)[1])
+
+
+class Quadratic(nn.Module):
+    """No parameter of its own: only the problem's coefficient trains."""
+
+    def forward(self, x):
+        return (x**2).sum(1, keepdim=True)
+
+
+def test_a_network_without_parameters_leaves_the_coefficients_to_train():
+    problem = pinntk.load("heat_inverse")
+    points = problem.sample(residual=5, dtype=torch.float64)
+    counts = {name: len(rows) for name, rows in points.items()}
+    Step(Quadratic(), problem)(points, counts, dict.fromkeys(points, 1.0))
+    assert all(p.grad is not None for p in problem.coefficients.parameters())
