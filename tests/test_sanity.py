@@ -107,6 +107,7 @@ def test_pre_activations_and_gradients_are_those_of_the_formula():
 def test_dead_relus_are_counted():
     problem, network = poisson(), sequential(nn.ReLU(), nn.ReLU(inplace=True))
     healthy = layers(network, problem, sample(problem))
+    assert healthy == layers(sequential(nn.ReLU(), nn.ReLU()), problem, sample(problem))  # in place or not
     with torch.no_grad():
         network[2].bias[:12] = -100
     sick = layers(network, problem, sample(problem))
@@ -119,9 +120,12 @@ def test_dead_relus_are_counted():
 def test_a_saturated_sigmoid_is_judged_by_its_own_slope():
     problem, network = poisson(), sequential(nn.Sigmoid(), nn.SiLU())
     assert [layer.saturated for layer in layers(network, problem, sample(problem))[:2]] == [0, 0]
-    with torch.no_grad():
-        network[0].bias += 6  # slope 0.0025 of 0.25
-    assert layers(network, problem, sample(problem))[0].saturated == 1
+    for bias, saturated in ((2.5, 0), (6.0, 1)):  # slopes 0.07 and 0.0025 of 0.25
+        with torch.no_grad():
+            network[0].weight.zero_()
+            network[0].bias.fill_(bias)
+        found = layers(network, problem, sample(problem))[0]
+        assert (found.saturated, found.dead, found.mean) == (saturated, 1, bias)
 
 
 def test_layers_sees_computed_and_frozen_weights_and_plain_code():
@@ -250,7 +254,12 @@ def test_without_a_solution_the_data_give_the_scale():
     with torch.no_grad():
         network.weights[-1].zero_()
     assert trivial(network, problem, sample(problem))["u"].ratio == 0
-    slopes = diffusion(heat)  # no condition asks for values
+
+    @pinntk.boundary(PLANE.ends("x"))
+    def flux(u, u_x):
+        return u_x - u - 1
+
+    slopes = diffusion(heat, flux)  # no condition asks for values alone
     found = trivial(mlp(slopes), slopes, sample(slopes))["u"]
     assert (found.scale, found.ratio) == (None, None)
 
@@ -351,6 +360,7 @@ def test_too_few_points_for_a_rough_network_look_alike_until_there_are_more():
     few, many = (unseen(network, problem, sample(problem, n))["u"] for n in (10, 400))
     assert few.share > 0.2
     assert many.share < 0.1 * few.share
+    assert unseen(network, problem, sample(problem, 400), most=10)["u"].share > 0.2
 
 
 def test_it_is_the_posterior_of_fields_given_the_errors():
