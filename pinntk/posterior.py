@@ -213,10 +213,10 @@ def _priors(prior: float | Mapping[str, float], problem: Problem) -> tuple[float
 
 def _field_problem(problem: Problem) -> Problem:
     """A problem whose conditions are the fields' values anywhere in the domain, one a field and of its name."""
-    return Problem(problem.domain, [_value(problem, field) for field in problem.fields], problem.fields)
+    return Problem(problem.domain, [value_condition(problem, field) for field in problem.fields], problem.fields)
 
 
-def _value(problem: Problem, field: str) -> Condition:
+def value_condition(problem: Problem, field: str) -> Condition:
     def value(**values: Tensor) -> Tensor:
         return values[field]
 

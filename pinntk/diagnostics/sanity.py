@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from pinntk.diagnostics.sampling import checked, quotient, squared_errors, whole_number
 from pinntk.evaluate import check_network, errors, to_network
 from pinntk.ntk.assemble import kernel
-from pinntk.posterior import _value as value_condition
+from pinntk.posterior import value_condition
 from pinntk.problem import Points, Problem
 from pinntk.sampling import generator
 
