@@ -67,7 +67,7 @@ class Posterior:
 
         The deviation is that of the field itself; a new reading adds its own noise to the variance.
         Raises ValueError for points outside the domain."""
-        values = _field_problem(self._problem)
+        values = field_problem(self._problem)
         rows = dict.fromkeys(values.names, points)
         found = factors(self._network, values, rows)
         points = next(iter(values.check(rows).values()))
@@ -211,7 +211,7 @@ def _priors(prior: float | Mapping[str, float], problem: Problem) -> tuple[float
     return given.get(NETWORK, 1.0), {name: given.get(name, inf) for name in problem.coefficients}
 
 
-def _field_problem(problem: Problem) -> Problem:
+def field_problem(problem: Problem) -> Problem:
     """A problem whose conditions are the fields' values anywhere in the domain, one a field and of its name."""
     return Problem(problem.domain, [value_condition(problem, field) for field in problem.fields], problem.fields)
 

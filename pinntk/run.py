@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pinntk.files import replacing
 from pinntk.nn import MLP
 from pinntk.ntk import KernelBlocks
-from pinntk.problem import Problem
+from pinntk.problem import Points, Problem
 from pinntk.registry import load
 
 CONFIG, METRICS, CHECKPOINT, SNAPSHOTS, FIGURES = "config.json", "metrics.csv", "checkpoint.pt", "kernel", "figures"
@@ -34,6 +34,7 @@ class Run:
         where measured trace/NAME, coefficient/NAME, error (relative L2), drift (of the parameters)
     snapshots: kernels by step
     weights: the loss weights at the end
+    points: the training points at the end, {condition: (n, d)}
     step: steps done
     folder: the run folder, or None
     stopped: why training ended before its last step; "" if it did not
@@ -45,6 +46,7 @@ class Run:
     history: list[dict[str, float]] = field(default_factory=list)
     snapshots: dict[int, KernelBlocks] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
+    points: Points = field(default_factory=dict)
     step: int = 0
     folder: Path | None = None
     stopped: str = ""
@@ -88,7 +90,8 @@ class Run:
         network = rebuilt(config, problem) if network is None else network
         load_state(state, network, problem, folder)
         snapshots = {int(path.stem): KernelBlocks.load(path) for path in sorted((folder / SNAPSHOTS).glob("*.npz"))}
-        return cls(problem, network, config, state["history"], snapshots, state["weights"], state["step"], folder)
+        history, weights, points = state["history"], state["weights"], state["points"]
+        return cls(problem, network, config, history, snapshots, weights, points, state["step"], folder)
 
 
 def identity(problem: Problem) -> dict[str, Any]:

@@ -318,7 +318,7 @@ class Training:
         self.checkpoint()
 
     def _publish(self) -> None:
-        self.run.weights, self.run.step = dict(self.weights), self.step
+        self.run.weights, self.run.points, self.run.step = dict(self.weights), dict(self.points), self.step
 
 
 def same_points(a: Points, b: Points) -> bool:

@@ -1,5 +1,67 @@
 """What is wrong with a training, in numbers, and in words: measurements, findings, prescriptions."""
 
+from pinntk.diagnostics.balance import Balance, balance, weights_by_name
+from pinntk.diagnostics.drift import Drift, Horizon, drift, frozen_prediction, parameter_drift, prediction_horizon
+from pinntk.diagnostics.dynamics import Dynamics, dynamics, field_kernel
+from pinntk.diagnostics.examination import Examination, examine
 from pinntk.diagnostics.finding import Finding, Prescription
+from pinntk.diagnostics.sampling import Causality, Coverage, Missing, Redundancy, causality, coverage, redundancy, where_missing
+from pinntk.diagnostics.sanity import (
+    InputScale,
+    LayerHealth,
+    OutputScale,
+    Precision,
+    Triviality,
+    Unseen,
+    input_scale,
+    layers,
+    output_scale,
+    precision_floor,
+    trivial,
+    unseen,
+)
+from pinntk.diagnostics.spectrum import Frequency, Spectrum, error_frequency, mode_frequency, spectrum
 
-__all__ = ["Finding", "Prescription"]
+__all__ = [
+    "Balance",
+    "Causality",
+    "Coverage",
+    "Drift",
+    "Dynamics",
+    "Examination",
+    "Finding",
+    "Frequency",
+    "Horizon",
+    "InputScale",
+    "LayerHealth",
+    "Missing",
+    "OutputScale",
+    "Precision",
+    "Prescription",
+    "Redundancy",
+    "Spectrum",
+    "Triviality",
+    "Unseen",
+    "balance",
+    "causality",
+    "coverage",
+    "drift",
+    "dynamics",
+    "error_frequency",
+    "examine",
+    "field_kernel",
+    "frozen_prediction",
+    "input_scale",
+    "layers",
+    "mode_frequency",
+    "output_scale",
+    "parameter_drift",
+    "precision_floor",
+    "prediction_horizon",
+    "redundancy",
+    "spectrum",
+    "trivial",
+    "unseen",
+    "weights_by_name",
+    "where_missing",
+]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pinntk.ntk import KernelBlocks, cross_kernel
 from pinntk.ntk.blocks import rows_of
-from pinntk.posterior import _field_problem
+from pinntk.posterior import field_problem
 from pinntk.problem import Points, Problem
 
 _MOST_STEPS = 2**62  # that `steps_to` looks ahead
@@ -254,7 +254,7 @@ def field_kernel(
 
     Raises ValueError for points that do not fit the problem.
     """
-    values = _field_problem(problem)
+    values = field_problem(problem)
     both = Problem(problem.domain, (*problem.conditions, *values.conditions), problem.fields, coefficients=problem.coefficients)
     cross = cross_kernel(network, both, dict.fromkeys(values.names, test), points, **options)
     fields = dict(zip(values.names, problem.fields, strict=True))

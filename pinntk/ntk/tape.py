@@ -78,7 +78,8 @@ class Tape:
         recorded = len(outputs)
         if not error.requires_grad:
             return [None] * len(outputs)
-        grads = torch.autograd.grad(error.sum(), [*outputs, *parameters], retain_graph=True, allow_unused=True)
+        ones = torch.ones_like(error)  # summed here, error would lose its graph under the caller's no_grad
+        grads = torch.autograd.grad(error, [*outputs, *parameters], ones, retain_graph=True, allow_unused=True)
         del self.uses[recorded:]  # what a network under torch.utils.checkpoint records again in its backward pass
         if any(grad is not None for grad in grads[len(outputs) :]):
             raise UnsupportedOperation("a parameter used neither linearly nor elementwise")

@@ -1,0 +1,161 @@
+"""All measurements of one network on one problem, each made when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from pinntk.diagnostics.balance import Balance, balance
+from pinntk.diagnostics.dynamics import Dynamics, dynamics
+from pinntk.diagnostics.sampling import Causality, Coverage, Missing, Redundancy, causality, coverage, redundancy, where_missing
+from pinntk.diagnostics.sanity import (
+    InputScale,
+    LayerHealth,
+    OutputScale,
+    Precision,
+    Triviality,
+    Unseen,
+    input_scale,
+    layers,
+    output_scale,
+    precision_floor,
+    trivial,
+    unseen,
+)
+from pinntk.diagnostics.spectrum import Spectrum, spectrum
+from pinntk.evaluate import check_network, errors
+from pinntk.ntk import KernelBlocks, kernel
+from pinntk.ntk.blocks import check_weights
+from pinntk.problem import Points, Problem
+from pinntk.run import Run
+from pinntk.sampling import generator
+
+_KERNEL_POINTS = 300  # a condition's, at most: an eigenvalue problem of a second or less
+
+
+@dataclass(frozen=True, eq=False)
+class Examination:
+    """What can be measured of `network` on `points`, {condition: (n, d)}, under the loss weights `weights`.
+
+    run: the training that it comes from, if any; with it a diagnosis also reads the history and the settings
+    few: at most 300 of each condition's points, the same at every time, on which the kernel is computed
+    """
+
+    network: nn.Module
+    problem: Problem
+    points: Points
+    weights: Mapping[str, float]
+    run: Run | None = None
+    few: Points = field(init=False)
+
+    def __post_init__(self) -> None:
+        points = self.problem.check(self.points)
+        check_network(self.network, self.problem, points)
+        check_weights(self.weights, tuple(points))
+        object.__setattr__(self, "points", points)
+        object.__setattr__(self, "few", _thinned(points))
+
+    @cached_property
+    def errors(self) -> dict[str, Tensor]:
+        """e_i at all points, (n_i,)."""
+        with torch.no_grad():
+            return errors(self.network, self.problem, self.points)
+
+    @cached_property
+    def kernel(self) -> KernelBlocks:
+        """K on the few points."""
+        return kernel(self.network, self.problem, self.few)
+
+    @cached_property
+    def balance(self) -> Balance:
+        return balance(self.network, self.problem, self.few, self.weights, kernel=self.kernel)
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        return spectrum(self.kernel, self.weights)
+
+    @cached_property
+    def dynamics(self) -> Dynamics:
+        return dynamics(self.kernel, self.balance.errors, self.weights)
+
+    @cached_property
+    def redundancy(self) -> dict[str, Redundancy]:
+        return redundancy(self.kernel)
+
+    @cached_property
+    def coverage(self) -> dict[str, Coverage]:
+        return coverage(self.problem, self.points)
+
+    @cached_property
+    def missing(self) -> dict[str, Missing]:
+        return where_missing(self.network, self.problem, self.points)
+
+    @cached_property
+    def causality(self) -> Causality | None:
+        return causality(self.network, self.problem, self.points)
+
+    @cached_property
+    def layers(self) -> list[LayerHealth]:
+        return layers(self.network, self.problem, self.points)
+
+    @cached_property
+    def input_scale(self) -> InputScale | None:
+        return input_scale(self.network, self.problem)
+
+    @cached_property
+    def output_scale(self) -> OutputScale:
+        return output_scale(self.network, self.problem, self.points)
+
+    @cached_property
+    def trivial(self) -> dict[str, Triviality]:
+        return trivial(self.network, self.problem, self.points)
+
+    @cached_property
+    def precision(self) -> dict[str, Precision]:
+        return precision_floor(self.network, self.problem, self.points)
+
+    @cached_property
+    def unseen(self) -> dict[str, Unseen]:
+        return unseen(self.network, self.problem, self.points)
+
+    @cached_property
+    def error(self) -> float | None:
+        """Relative L2 error against the known solution, if there is one."""
+        return self.problem.error(self.network) if self.problem.has_solution else None
+
+
+def examine(
+    network: nn.Module | Run,
+    problem: Problem | None = None,
+    points: Points | None = None,
+    weights: Mapping[str, float] | None = None,
+) -> Examination:
+    """Of a run, `examine(run)`; or of any network, `examine(network, problem, points)`, with the loss weights that it is
+    trained with, all ones if None. Nothing is measured until it is asked for.
+
+    Raises TypeError and ValueError for arguments that do not fit.
+    """
+    if isinstance(network, Run):
+        if problem is not None or points is not None or weights is not None:
+            raise TypeError("examine(run) knows its problem, points and weights; give the run alone")
+        run = network
+        return Examination(run.network, run.problem, run.points, run.weights, run)
+    if not isinstance(problem, Problem) or points is None:
+        raise TypeError("examine takes a run alone, or a network, a problem and points")
+    if weights is None:
+        weights = dict.fromkeys(points, 1.0)
+    return Examination(network, problem, points, weights)
+
+
+def _thinned(points: Points) -> dict[str, Tensor]:
+    """At most `_KERNEL_POINTS` of each condition's, drawn once; points that conditions share stay shared."""
+    chosen: dict[int, Tensor] = {}
+    for rows in points.values():
+        if id(rows) not in chosen and len(rows) > _KERNEL_POINTS:
+            places = generator(0, "kernel", len(rows)).permutation(len(rows))[:_KERNEL_POINTS]
+            chosen[id(rows)] = rows[torch.from_numpy(places).to(rows.device)]
+    return {name: chosen.get(id(rows), rows) for name, rows in points.items()}
