@@ -79,12 +79,13 @@ def _passes(
     for name, rows in points.items():
         by_tensor.setdefault(id(rows), []).append(name)
     width = max((max(p.shape, default=1) for p in network.parameters()), default=1)
-    parts: dict[str, list[Tensor]] = {}
+    parts: dict[str, tuple[Tensor, ...]] = {}
     for names in by_tensor.values():
         rows = points[names[0]]
         row = problem.basis(names).size * width * rows.element_size()
         passes = min(len(rows), ceil(len(rows) * row / _PASS_BYTES)) if rows.device.type == "cpu" else 1
-        parts |= dict.fromkeys(names, list(rows.tensor_split(passes)))
+        shared = rows.tensor_split(passes)
+        parts.update((name, shared) for name in names)
     shares = {name: weights.tensor_split(len(parts[name])) for name, weights in point_weights.items()}
     for i in range(max(map(len, parts.values()), default=0)):
         names = [name for name in points if i < len(parts[name])]
