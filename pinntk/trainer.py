@@ -39,7 +39,7 @@ def train(
     points: Points | Mapping[str, int] | None = None,
     sampling: str | None = None,
     resample: int | None = None,
-    adaptive: RAD | bool = False,
+    adaptive: RAD | bool | None = None,
     grow: float | None = None,
     seed: int = 0,
     out: str | os.PathLike | None = None,
@@ -199,8 +199,8 @@ def train(
     return training.run
 
 
-def _rad(adaptive: RAD | bool, solver: str | None, resample: int | None) -> RAD | None:
-    if not isinstance(adaptive, (RAD, bool)):
+def _rad(adaptive: RAD | bool | None, solver: str | None, resample: int | None) -> RAD | None:
+    if not (adaptive is None or isinstance(adaptive, (RAD, bool))):
         raise TypeError(f"adaptive={adaptive!r}: give True, or pinntk.RAD(...)")
     if adaptive and solver:
         raise ValueError(f"optimizer={solver!r} judges its steps by evenly drawn points; leave adaptive out")

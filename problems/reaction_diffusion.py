@@ -1,7 +1,7 @@
 """Reaction-diffusion: u_t = nu u_xx + rho u (1 - u) on [0, 1] x [0, 2 pi], u(0, x) = exp(-8 (x / pi - 1)^2), periodic in x.
 
-The failure mode of Krishnapriyan et al. 2021 with rho = 5 and nu from 2 to 6: a Gaussian of mean pi and standard deviation pi / 4.
-No formula is known; the reference is a spectral Galerkin solution (cosines about x = pi, Dormand-Prince of order 8, 1e-11),
+The failure mode of Krishnapriyan et al. 2021 with rho = 5 and nu from 2 to 6: a Gaussian of mean pi and deviation pi / 4. No
+formula is known; the reference is a spectral Galerkin solution (cosines about x = pi, Dormand-Prince of order 8, 1e-11),
 computed once, in seconds, and kept in the user's cache folder.
 """
 
