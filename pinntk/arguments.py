@@ -14,7 +14,7 @@ from pinntk.nn.mlp import ACTIVATIONS, INITIALIZATIONS
 from pinntk.optimize import SCHEDULES
 from pinntk.problem import Problem
 from pinntk.sampling import METHODS
-from pinntk.weighting import SCHEMES
+from pinntk.weighting import SCHEMES, Causal
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -77,7 +77,7 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
         metavar="EPS[,EPS...]",
         help="causal weights in time, beside any weighting; several values are a ladder, as in 0.01,0.1,1,10,100",
     )
-    group.add_argument("--slices", type=int, default=16, help="causal: time slices (default: 16)")
+    group.add_argument("--slices", type=int, help="causal: time slices (default: 16)")
     group = command.add_argument_group("logging")
     group.add_argument("--log-every", type=int, metavar="STEPS", help="losses and weights (default: 400 times a run)")
     group.add_argument("--eval-every", type=int, metavar="STEPS", help="error, traces, drift (default: 100 times a run)")
@@ -217,6 +217,14 @@ def scheme(arguments: argparse.Namespace) -> Any:
     if refused := [key for key in options if key not in takes]:
         raise ValueError(f"--{refused[0]} has no meaning for --weighting {name}; leave it out")
     return SCHEMES[name](**(pairs(arguments.weights, "--weights", float) if name == "fixed" else options))
+
+
+def causal(arguments: argparse.Namespace) -> Causal | None:
+    if arguments.causal is None:
+        if arguments.slices is not None:
+            raise ValueError(f"--slices {arguments.slices} are those of --causal; add --causal EPS, or leave it out")
+        return None
+    return Causal(arguments.causal, **({} if arguments.slices is None else {"slices": arguments.slices}))
 
 
 def pairs(text: str, option: str, kind: type, example: str = "boundary=100") -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pinntk import distributed, plot, registry
 from pinntk.adaptive import RAD
-from pinntk.arguments import add_kernel, add_solve, add_train, loaded, pairs, scheme, usable_device
+from pinntk.arguments import add_kernel, add_solve, add_train, causal, loaded, pairs, scheme, usable_device
 from pinntk.arguments import network as built
 from pinntk.ntk import KernelBlocks, KernelOperator, kernel, sharded_kernel
 from pinntk.problem import Points, Problem, shown
@@ -110,7 +110,7 @@ def _fresh(arguments: argparse.Namespace) -> Run:
         decay=arguments.decay,
         decay_every=arguments.decay_every,
         weighting=weighting,
-        causal=None if arguments.causal is None else Causal(arguments.causal, arguments.slices),
+        causal=causal(arguments),
         points={name: n for name, n in points.items() if n is not None},
         sampling=arguments.sampling,
         resample=arguments.resample,

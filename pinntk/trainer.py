@@ -242,4 +242,6 @@ def _weighting(weighting: Any) -> Any:
         raise TypeError("causal weights go beside a weighting: train(..., causal=pinntk.weighting.Causal(...))")
     if isinstance(weighting, type) or not hasattr(weighting, "update"):
         raise TypeError(f"weighting={weighting!r}: give an object, such as pinntk.weighting.NTK(every=100)")
+    if (measures := getattr(weighting, "measures", "traces")) not in ("traces", "gradient norms"):
+        raise ValueError(f"weighting with measures={measures!r}: 'traces' or 'gradient norms'")
     return weighting

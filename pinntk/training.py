@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -246,13 +247,14 @@ class Training:
         if _due(self.step, self.settings.snapshot_every):
             self._snapshot()
         if _due(self.step, self.weighting.every):
-            measured = {"traces": lambda: self._traces(causal=True), "gradient norms": self._gradient_norms}
-            numbers, counts = (
-                measured[getattr(self.weighting, "measures", "traces")](),
-                {n: len(rows) for n, rows in self._traced_points().items()},
-            )
-            self.weights = self.weighting.update(self.weights if self.updates else None, numbers, counts)
+            counts = {name: len(rows) for name, rows in self._traced_points().items()}
+            self.weights = self.weighting.update(self.weights if self.updates else None, self._measured_for_weights(), counts)
             self.updates += 1
+
+    def _measured_for_weights(self) -> dict[str, float]:
+        """What the weighting is made from, of the loss that is minimised."""
+        measures = {"traces": partial(self._traces, causal=True), "gradient norms": self._gradient_norms}
+        return measures[getattr(self.weighting, "measures", "traces")]()
 
     def _weigh_points(self) -> None:
         self.causality.measure(self.slices, self.share)

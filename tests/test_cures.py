@@ -302,5 +302,7 @@ def test_the_command_line_has_it_all_and_resumes_it(tmp_path, capsys):
     assert config["training"]["adaptive"] == {"power": 1.0, "floor": 1.0, "candidates": 10}
     assert main(["train", "--resume", str(tmp_path / "parts"), "--steps", "8", "--quiet"]) == 0
     assert pinntk.Run.load(tmp_path / "parts").step == 8
+    assert main([*arguments[:2], "--slices", "4"]) == 2
+    assert "--slices 4 are those of --causal" in capsys.readouterr().err
     assert main([*arguments[:2], "--normalization", "sum", "--weighting", "gradient-norm"]) == 2
     assert "--normalization has no meaning for --weighting gradient-norm; leave it out" in capsys.readouterr().err
