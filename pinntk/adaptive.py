@@ -26,6 +26,8 @@ class RAD:
     power, floor: k and c of the paper; a large floor is uniform sampling, a large power crowds the worst places
     candidates: as many times the points, at least 2, fresh in every draw
 
+    The draw is systematic: it takes each candidate with exactly n p, at most 1, and keeps the evenness of Sobol candidates.
+
     Conditions that share their points are drawn by the sum of their densities, each over its own mean.
     """
 
@@ -73,9 +75,21 @@ def adapted_points(
             together = [other for other in residual if points[other] is rows]
             rng = sampling.generator(seed, "RAD", *together)
             density = rad.density([errors[other] for other in together])
-            places = rng.choice(len(rows), min(counts[name], len(rows)), replace=False, p=density)
+            places = _systematic(density, min(counts[name], len(rows)), rng)
             chosen[id(rows)] = rows[torch.from_numpy(places)]
     return {name: chosen.get(id(rows), rows) for name, rows in points.items()}
+
+
+def _systematic(density: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices (n,) of a sample without repetition that holds i with probability min(1, c density_i), c such that they add up
+    to n (Madow 1949)."""
+    share = n * density / density.sum()
+    while share.max() > 1 + 1e-12:  # those taken for certain leave the rest to the others
+        certain = share >= 1
+        rest = np.where(certain, 0.0, density)
+        share = np.where(certain, 1.0, (n - certain.sum()) * rest / rest.sum())
+    turns = np.cumsum(share)
+    return np.searchsorted(turns * (n / turns[-1]), np.arange(n) + rng.random(), side="right").clip(max=len(density) - 1)
 
 
 def _errors(network: nn.Module, problem: Problem, points: Points) -> dict[str, np.ndarray]:

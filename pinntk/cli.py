@@ -114,7 +114,7 @@ def _fresh(arguments: argparse.Namespace) -> Run:
         points={name: n for name, n in points.items() if n is not None},
         sampling=arguments.sampling,
         resample=arguments.resample,
-        adaptive=arguments.adaptive,
+        adaptive=arguments.adaptive or None,
         seed=arguments.seed,
         out=out,
         overwrite=arguments.overwrite,

@@ -27,6 +27,7 @@ _GROWTH = 1.5
 
 class Method(Protocol):
     growth: float  # of the number of points
+    adapting: bool  # whether fresh points fall where the errors are large
 
     def take(
         self,
@@ -54,7 +55,16 @@ class Gradient:
 
     growth = 1.0
 
-    def __init__(self, network: nn.Module, problem: Problem, optimizer: Optimizer, schedule: LRScheduler, compiled: bool):
+    def __init__(
+        self,
+        network: nn.Module,
+        problem: Problem,
+        optimizer: Optimizer,
+        schedule: LRScheduler,
+        compiled: bool,
+        adapting: bool = False,
+    ):
+        self.adapting = adapting
         self._optimizer, self._schedule = optimizer, schedule
         self._gradient = Step(network, problem, compiled)
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -98,14 +108,25 @@ class Gradient:
 
 
 class Solving:
-    """A solver on the kernel. The points grow, up to `most` times, while fresh ones show a loss much larger than the one
-    that the last step left on its own: then the step fits the points and not the equation."""
+    """A solver on the kernel. Where fresh points show a loss much larger than the one that the last step left on its own,
+    the step fits the points and not the equation: then they fall where the errors are large, and if that does not do their
+    number grows, up to `most` times.
 
-    def __init__(self, solver: GaussNewton | NaturalGradient, most: float = 1.0, fresh: bool = True):
+    adapting: whether points fall where the errors are large: from the start, never, or (None) once they prove too few
+    """
+
+    def __init__(
+        self,
+        solver: GaussNewton | NaturalGradient,
+        most: float = 1.0,
+        fresh: bool = True,
+        adapting: bool | None = None,
+    ):
         if distributed.world() > 1:
             raise ValueError("solvers run in one process; start them without torchrun")
         self._solver, self._most, self._fresh = solver, most, fresh
         self.growth = 1.0
+        self.adapting, self._may_adapt = bool(adapting), adapting is None
         self._damping = float("nan")
         self._left: float | None = None  # the loss that the last step left
         self._noise: deque[float] = deque(maxlen=5)
@@ -137,14 +158,23 @@ class Solving:
         if self._fresh and self._left:
             self._noise.append(report.loss_before / self._left)
         self._left = report.loss
-        if len(self._noise) == self._noise.maxlen and median(self._noise) > _NOISY and self.growth < self._most:
-            self.growth = min(_GROWTH * self.growth, self._most)
-            self._noise.clear()
-            self._stale = self._refused = 0
+        if len(self._noise) == self._noise.maxlen and median(self._noise) > _NOISY:
+            self._improve_points()
         return losses
 
+    def _improve_points(self) -> None:
+        if self._may_adapt and not self.adapting:
+            self.adapting = True
+            self._left, self._best = None, float("inf")  # the loss on such points is larger
+        elif self.growth < self._most:
+            self.growth = min(_GROWTH * self.growth, self._most)
+        else:
+            return
+        self._noise.clear()
+        self._stale = self._refused = 0
+
     def described(self) -> dict[str, float]:
-        return {"damping": self._damping, "growth": self.growth}
+        return {"damping": self._damping, "growth": self.growth, "adapting": float(self.adapting)}
 
     def finished(self) -> str:
         if self._refused >= _REFUSED:
@@ -154,12 +184,14 @@ class Solving:
         return ""
 
     def state_dict(self) -> dict[str, Any]:
-        own = {"damping": self._damping, "growth": self.growth, "left": self._left, "noise": list(self._noise)}
+        own = {"damping": self._damping, "growth": self.growth, "adapting": self.adapting}
+        own |= {"left": self._left, "noise": list(self._noise)}
         return {"solver": self._solver.state_dict(), **own, "best": self._best, "stale": self._stale, "refused": self._refused}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._solver.load_state_dict(state["solver"])
-        self._damping, self.growth, self._left = state["damping"], state["growth"], state["left"]
+        self._damping, self.growth, self.adapting = state["damping"], state["growth"], state["adapting"]
+        self._left = state["left"]
         self._noise.extend(state["noise"])
         self._best, self._stale, self._refused = state["best"], state["stale"], state["refused"]
 

@@ -72,7 +72,8 @@ def train(
     sampling: "uniform", "grid", "latin-hypercube" or "sobol"; None is uniform, and sobol with a solver
     resample: draw fresh points every so many steps; 0 keeps the first ones; None is 0, and 1 with a solver
     adaptive: fresh points of residuals fall where the errors are large, by `pinntk.RAD(...)`; True for its defaults. Needs
-        `resample`; the first points, and those of other conditions, are drawn as without it
+        `resample`; the first points, and those of other conditions, are drawn as without it. With a solver None is: once
+        points prove too few
     grow: with a solver and fresh points, their number may grow up to this factor (4 unless given), when they prove too few
     out: the run folder, made if need be; must not hold a run already unless `resume` or `overwrite`, which removes it
     resume: continue the run in `out` from its checkpoint; with the same arguments the result equals that of a run that was
@@ -110,7 +111,6 @@ def train(
             f"causal weights change with every step, and optimizer={optimizer!r} compares losses between steps; leave causal "
             'out, or use a gradient optimizer, such as "adam" or "lbfgs"'
         )
-    rad = _rad(adaptive, optimizer if solving else None, resample)
     if seconds is not None and not seconds > 0:
         raise ValueError(f"seconds={seconds!r}: above 0, or None for no limit")
     habit = {"log_every": (400, 1), "eval_every": (100, 10), "checkpoint_every": (20, 1), "snapshot_every": (10, 1)}
@@ -133,6 +133,7 @@ def train(
         counts = solver_counts(problem, counts)
     sampling = sampling or ("sobol" if solving else "uniform")
     resample = int(solving and not fixed_points) if resample is None else resample
+    rad = _rad(adaptive, resample, solving)
     schedule = schedule or (None if solving else default_schedule(optimizer))
     grow = (4.0 if solving and resample else 1.0) if grow is None else float(grow)
     config = {
@@ -150,7 +151,7 @@ def train(
             "points": "given" if fixed_points else problem.counts(**counts),
             "sampling": sampling,
             "resample": resample,
-            "adaptive": rad and rad.describe(),
+            "adaptive": rad.describe() if adaptive else False if solving and adaptive is False else None,
             "causal": causal and causal.describe(),
             "grow": grow,
             "seed": seed,
@@ -163,9 +164,10 @@ def train(
 
     def sample(draw: int, growth: float) -> dict[str, torch.Tensor]:
         drawn = {"seed": seed + 1_000_003 * draw, "method": sampling, "dtype": torch.float64}
-        if rad is None or draw == 0:
-            return problem.sample(**drawn, **_grown(problem, counts, growth))
-        given = {name: n for name, n in problem.counts(**counts).items() if n is not None}
+        wanted = _grown(problem, counts, growth)
+        if draw == 0 or not training.method.adapting:
+            return problem.sample(**drawn, **wanted)
+        given = {name: n for name, n in problem.counts(**wanted).items() if n is not None}
         return adapted_points(rad, network, problem, given, **drawn)
 
     training = Training(
@@ -183,11 +185,11 @@ def train(
     check_network(network, problem, training.points)
     if solving:
         solver = SOLVERS[optimizer.lower()](network, problem, **(optimizer_options or {}))
-        training.method = Solving(solver, most=grow, fresh=bool(resample))
+        training.method = Solving(solver, most=grow, fresh=bool(resample), adapting=None if adaptive is None else bool(rad))
     else:
         torch_optimizer = make_optimizer(optimizer, list(training.parameters.values()), lr, optimizer_options or {})
         rate = make_schedule(schedule, torch_optimizer, steps, decay, decay_every)
-        training.method = Gradient(network, problem, torch_optimizer, rate, compile)
+        training.method = Gradient(network, problem, torch_optimizer, rate, compile, adapting=rad is not None)
     training.weights = weighting.start(problem)
     if problem.has_solution:
         problem.error(network)  # a wrong `exact` fails here, before anything is written
@@ -199,14 +201,14 @@ def train(
     return training.run
 
 
-def _rad(adaptive: RAD | bool | None, solver: str | None, resample: int | None) -> RAD | None:
+def _rad(adaptive: RAD | bool | None, resample: int, solving: bool) -> RAD | None:
     if not (adaptive is None or isinstance(adaptive, (RAD, bool))):
         raise TypeError(f"adaptive={adaptive!r}: give True, or pinntk.RAD(...)")
-    if adaptive and solver:
-        raise ValueError(f"optimizer={solver!r} judges its steps by evenly drawn points; leave adaptive out")
     if adaptive and not resample:
         raise ValueError("adaptive points need resample, the steps between draws, as in resample=1000")
-    return RAD() if adaptive is True else adaptive or None
+    if adaptive is True or (adaptive is None and solving and resample):
+        return RAD()
+    return adaptive or None
 
 
 def solver_counts(problem: Problem, counts: Mapping[str, int]) -> dict[str, int]:

@@ -271,11 +271,27 @@ def test_training_with_a_solver_resumes_to_the_last_bit(tmp_path):
 
 
 def test_points_grow_when_a_step_fits_them_and_not_the_equation():
-    run = trained(steps=40, points={"residual": 5}, grow=8)
-    assert run.step == 40 or run.stopped
+    run = trained(steps=60, points={"residual": 5}, grow=8)
+    assert run.step == 60 or run.stopped
     few = run.config["training"]["points"]["poisson"]
     assert few == 5
     assert run.history[-1]["growth"] > 1
+
+
+def test_points_fall_where_errors_are_large_once_they_prove_too_few(tmp_path):
+    few = {"points": {"residual": 5}, "log_every": 1}
+    run = trained(steps=24, **few)
+    steps, adapting = run.column("adapting")
+    first = int(steps[adapting > 0][0])
+    assert first >= 5
+    assert run.column("growth")[1][: first + 1].max() == 1  # before their number grows
+    never, always = (trained(steps=24, adaptive=choice, **few) for choice in (False, True))
+    assert not never.column("adapting")[1].any() and always.column("adapting")[1].all()
+    for steps in (first - 2, first + 2):
+        trained(tmp_path / str(steps), steps=steps, **few)
+        resumed = trained(tmp_path / str(steps), steps=24, resume=True, **few)
+        for p, q in zip(run.network.parameters(), resumed.network.parameters(), strict=True):
+            assert torch.equal(p, q)
 
 
 def test_a_solver_stops_when_it_cannot_improve_and_says_why():

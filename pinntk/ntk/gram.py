@@ -26,7 +26,7 @@ def gram(left: Factors, right: Factors, dtype: torch.dtype = torch.float64) -> T
     K = torch.zeros(left.n, right.n, dtype=dtype, device=left.device)
     structured = [name for name in left.sizes if is_structured(left, right, name)]
     for x, y in _explicit_columns(left, right, [name for name in left.sizes if name not in structured], dtype):
-        _add_product(K, x, y, symmetric)
+        add_product(K, x, y, symmetric)
     for name in structured:
         _add_structured(K, left.outers[name], right.outers[name], symmetric)
     if symmetric:
@@ -83,7 +83,7 @@ def _join(pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     return x, x if all(x is y for x, y in pairs) else torch.cat([y for _, y in pairs], 1)
 
 
-def _add_product(K: Tensor, x: Tensor, y: Tensor, symmetric: bool) -> None:
+def add_product(K: Tensor, x: Tensor, y: Tensor, symmetric: bool) -> None:
     """K += x y^T; only the lower triangle, in strips, if symmetric."""
     if not symmetric:
         K.addmm_(x, y.T)

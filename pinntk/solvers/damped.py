@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pinntk.memory import parse_bytes
+from pinntk.ntk.gram import add_product
 from pinntk.solvers.jacobian import ScaledJacobian
 
 FORMS = ("auto", "kernel", "parameter")
@@ -77,7 +78,10 @@ class DampedLeastSquares:
     def _normal(self) -> Tensor:
         if self.form == "kernel":
             return self._A.kernel()
-        return self._A.matrix.T @ self._A.matrix
+        columns = self._A.matrix.T
+        M = columns.new_zeros(len(columns), len(columns))
+        add_product(M, columns, columns, symmetric=True)
+        return M.tril_().add_(M.tril(-1).T)
 
     @cached_property
     def _identity(self) -> Tensor:
