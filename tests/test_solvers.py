@@ -9,6 +9,7 @@ import pinntk
 from pinntk.ntk.factors import factors
 from pinntk.solvers import DampedLeastSquares, GaussNewton, ScaledJacobian, scaled_errors
 from pinntk.solvers import damped as damped_module
+from pinntk.solvers.jacobian import ntk_weights
 
 
 def setting(example="burgers", name="plain"):
@@ -182,6 +183,38 @@ def test_acceleration_pays():
     assert with_it < 0.1 * without
 
 
+def test_momentum_carries_the_last_step_on_where_damping_leaves_it():
+    """d minimises |A d + r|^2 + mu |d - 0.6 d_previous|^2, or without d_previous where that spoils the step."""
+    problem = pinntk.load("poisson1d")
+    network = pinntk.nn.MLP(problem, width=6, depth=2, dtype=torch.float64)
+    solver = GaussNewton(network, problem, acceleration=False, momentum=0.6)
+    at, carried = [torch.nn.utils.parameters_to_vector(network.parameters()).detach()], []
+    for k in range(6):
+        points = problem.sample(residual=40, boundary=2, seed=k, dtype=torch.float64)
+        A, r = dense(network, problem, points, solver.weights or ntk_weights(network, problem, points))
+        damping = solver.step(points).damping
+        at.append(torch.nn.utils.parameters_to_vector(network.parameters()).detach())
+        taken, last = at[-1] - at[-2], 0.6 * (at[-2] - at[-3]) if k else torch.zeros_like(at[0])
+        H = A.T @ A + damping * torch.eye(A.shape[1], dtype=A.dtype)
+        with_it, without = (-torch.linalg.solve(H, A.T @ r - damping * part) for part in (last, 0 * last))
+        carried.append(bool((taken - with_it).norm() < 1e-7 * taken.norm()))
+        assert carried[-1] or (taken - without).norm() < 1e-7 * taken.norm()
+    assert sum(carried[1:]) >= 2
+
+
+def test_a_step_that_momentum_spoils_is_tried_without(monkeypatch):
+    _, _, solver, _ = solve(2)
+    trial, carried = solver._try, []
+
+    def watched(mu, momentum, *rest):
+        carried.append(momentum is not None)
+        return (0.0, None, -1.0) if momentum is not None else trial(mu, momentum, *rest)
+
+    monkeypatch.setattr(solver, "_try", watched)
+    assert solver.step(solver.problem.sample(residual=50, boundary=2, seed=9, dtype=torch.float64)).accepted
+    assert carried[0] and not any(carried[1:])
+
+
 def test_a_refused_step_changes_nothing(monkeypatch):
     problem, network, solver, _ = solve(3)
     before, damping = [p.detach().clone() for p in network.parameters()], solver.damping
@@ -241,6 +274,7 @@ def test_coefficients_are_solved_for_with_the_network():
     [
         ({"target": 1.0}, "target"),
         ({"form": "dense"}, "form='dense'"),
+        ({"momentum": 1.0}, "momentum=1.0"),
         ({"weights": {"ends": 1.0}}, "poisson.* are missing"),
     ],
 )

@@ -37,9 +37,14 @@ class GaussNewton:
     along d, costs one evaluation and turns the straight step into a parabola. The damping is found by trying: the boldest
     one whose true decrease of the loss is above `target` times the one that the linear model promises.
 
+    Momentum, in SPRING's form (Goldshlager, Abrahamsen & Lin 2024, arXiv 2401.10190): d minimises |A d + r|^2 +
+    mu |d - momentum d_previous|^2, so that the last step goes on in the directions that these points and this damping say
+    little of. A step that it spoils is tried again without.
+
     weights: loss weights by condition; None takes the NTK weights of the first step's points, normalised to sum 1
     target: least ratio of true to promised decrease of a step that is taken
     acceleration: whether to add a
+    momentum: in [0, 1)
     form: "kernel" (n x n), "parameter" (p x p), or "auto", the smaller; see `DampedLeastSquares`
     max_memory: of the dense factorisations; of the factors kept, if matrix_free
     matrix_free: steps by preconditioned conjugate gradients on products with A, for n and p beyond memory
@@ -57,19 +62,23 @@ class GaussNewton:
         weights: Mapping[str, float] | None = None,
         target: float = 0.1,
         acceleration: bool = True,
+        momentum: float = 0.7,
         form: str = "auto",
         max_memory: int | str = "4GiB",
         matrix_free: bool = False,
     ):
         if not 0 < target < 1:
             raise ValueError(f"target={target!r}: a ratio between 0 and 1")
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum={momentum!r}: at least 0 and below 1")
         if form not in FORMS:
             raise ValueError(f"form={form!r} is unknown; use one of {', '.join(FORMS)}")
         self.network, self.problem = network, problem
         self.weights = None if weights is None else dict(weights)
         self.target, self.acceleration, self.form, self.max_memory = target, acceleration, form, max_memory
-        self.matrix_free = matrix_free
+        self.matrix_free, self.momentum = matrix_free, momentum
         self.damping: float | None = None
+        self._previous: Tensor | None = None  # the last step, if it was taken
         self._parameters = list(trained_parameters(network, problem).values())
         self._checked = False
 
@@ -92,6 +101,7 @@ class GaussNewton:
         except BaseException:  # Ctrl-C included: no trial stays behind
             self._assign(start)
             raise
+        self._previous = None if taken is None else taken[2]
         if taken is None:
             self._assign(start)
             tried = self.damping, self.damping * _SAFER ** (_TRIES - 1)
@@ -116,8 +126,12 @@ class GaussNewton:
         mu = 1e-3 * A.squared_norm if self.damping is None else self.damping
         self.damping = mu = max(mu, 1e-30 * A.squared_norm)
         best, kept = None, 0
+        carried = None if self._previous is None or not self.momentum else self.momentum * self._previous
         for _ in range(_TRIES):
-            loss, d, ratio = self._try(mu, system, A, r, points, start)
+            loss, d, ratio = self._try(mu, carried, system, A, r, points, start)
+            if ratio <= self.target and best is None and carried is not None:
+                carried = None
+                continue
             if ratio > self.target:
                 best, kept = (mu, loss, d), kept + 1
                 mu /= _BOLDER
@@ -128,11 +142,11 @@ class GaussNewton:
         return best
 
     def _try(
-        self, mu: float, system: System, A: Jacobian, r: Tensor, points: Points, start: Tensor
+        self, mu: float, carried: Tensor | None, system: System, A: Jacobian, r: Tensor, points: Points, start: Tensor
     ) -> tuple[float, Tensor, float]:
         """(true loss, step, true decrease over the promised one) for one damping."""
         solved = system.solve(mu)
-        d = solved.step
+        d = solved.step if carried is None else solved.step + carried + solved.again(A.product(carried))
         promised = system.decrease(d)
         if self.acceleration:
             self._assign(start + _PROBE * d)
@@ -164,8 +178,9 @@ class GaussNewton:
                 p.copy_(part.view_as(p))
 
     def state_dict(self) -> dict[str, Any]:
-        return {"damping": self.damping, "weights": self.weights}
+        return {"damping": self.damping, "weights": self.weights, "previous": self._previous}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.damping = state["damping"]
+        self.damping, previous = state["damping"], state["previous"]
+        self._previous = None if previous is None else previous.to(self._parameters[0].device)
         self.weights = None if state["weights"] is None else dict(state["weights"])
