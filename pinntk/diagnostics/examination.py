@@ -88,7 +88,9 @@ class Examination:
 
     @cached_property
     def estimate(self) -> Estimate:
-        return estimate(self.network, self.problem, self.points)
+        """Of the conditions that are trained on: those with a weight above 0."""
+        trained = {name: rows for name, rows in self.points.items() if self.weights[name] > 0}
+        return estimate(self.network, self.problem, trained or self.points)
 
     @cached_property
     def redundancy(self) -> dict[str, Redundancy]:

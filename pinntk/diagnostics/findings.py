@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from torch import nn
@@ -11,6 +11,7 @@ from pinntk.diagnostics import rules_conditions as conditions
 from pinntk.diagnostics import rules_training as training
 from pinntk.diagnostics.examination import Examination, examine
 from pinntk.diagnostics.finding import SEVERITIES, Finding
+from pinntk.diagnostics.thresholds import below
 from pinntk.problem import Points, Problem
 from pinntk.run import Run
 
@@ -33,6 +34,10 @@ RULES: Mapping[str, Callable[[Examination], Finding | None]] = MappingProxyType(
         "float32-floor": training.float32_floor,
     }
 )
+# Asked only where none of these speaks.
+LAST: Mapping[str, Callable[[Examination], Finding | None]] = MappingProxyType(
+    {"unfinished": training.unfinished, "unexplained": training.unexplained}
+)
 
 
 def diagnose(
@@ -52,12 +57,19 @@ def diagnose(
         x = network
     else:
         x = examine(network, problem, points, weights)
-    found = [finding for rule in RULES.values() if (finding := rule(x)) is not None]
-    return ordered(found)
+    for rules in (RULES, LAST):
+        if found := [finding for rule in rules.values() if (finding := rule(x)) is not None]:
+            return ordered(found)
+    return []
 
 
-def ordered(findings: list[Finding]) -> list[Finding]:
-    """By severity, and within it by cause; a finding that one above it explains is a warning at most."""
-    places = {code: place for place, code in enumerate(RULES)}
-    ranked = sorted(findings, key=lambda found: (SEVERITIES.index(found.severity), places[found.code]))
-    return ranked
+def ordered(findings: Iterable[Finding]) -> list[Finding]:
+    """By severity, doubtful ones last, then causes before what they bring about.
+
+    Degrees of confidence are not compared any further: what a cause brings about is often surer than the cause itself. With
+    saturated units, say, errors between the points are large beyond doubt.
+    """
+    places = {code: place for place, code in enumerate((*RULES, *LAST))}
+    return sorted(
+        findings, key=lambda found: (SEVERITIES.index(found.severity), below("doubtful", found.confidence), places[found.code])
+    )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pinntk.diagnostics.examination import Examination
 from pinntk.diagnostics.finding import Finding, Prescription
 from pinntk.diagnostics.judgement import ill, severity, stuck, stuck_alone
+from pinntk.diagnostics.rules_training import gauss_newton, saturation, unnormalized_inputs
 from pinntk.diagnostics.sampling import time_axis
 from pinntk.diagnostics.sanity import Unseen, unseen
 from pinntk.diagnostics.spectrum import error_frequency
@@ -44,8 +45,8 @@ def clustered_points(x: Examination) -> Finding | None:
     return Finding(
         "clustered-points",
         severity(x),
-        f"The points of {worst!r} leave a hole {covered.gap:.2g} times as wide as evenly spread ones would, about {hole}; on fresh "
-        f"points the squared error is {ratio:.2g} times that on the training points.",
+        f"The points of {worst!r} leave a hole {covered.gap:.2g} times as wide as evenly spread ones would, about {hole}; on "
+        f"fresh points the squared error is {ratio:.2g} times that on the training points.",
         {"gap": covered.gap, "spacing": covered.spacing, "ratio": ratio, "duplicates": covered.duplicates},
         {"x": x.points[worst][:, :d].cpu().numpy(), "hole": covered.hole},
         clearly("gap", covered.gap) if above("gap", covered.gap) else clearly("spacing", covered.spacing),
@@ -74,8 +75,8 @@ def too_few_points(x: Examination) -> Finding | None:
     return Finding(
         "too-few-points",
         severity(x),
-        f"On fresh points the squared error of {worst!r} is {missed.ratio:.2g} times that on its {counts[worst]} training points: "
-        "they were learned by heart.",
+        f"On fresh points the squared error of {worst!r} is {missed.ratio:.2g} times that on its {counts[worst]} training "
+        "points: they were learned by heart.",
         {"points": counts[worst], "ratio": missed.ratio, "fresh": missed.fresh, "trained": missed.trained},
         {"x": x.points[worst][:, : x.problem.domain.dimension].cpu().numpy(), "candidates": missed.points.cpu().numpy()},
         clearly("missing", missed.ratio),
@@ -149,8 +150,8 @@ def conflict(x: Examination) -> Finding | None:
     return Finding(
         "conflict",
         severity(x),
-        f"Each condition can be met alone, but all together leave {found.stuck:.0%} of the squared errors: {' and '.join(map(repr, worst))} "
-        "contradict the others.",
+        f"Each condition can be met alone, but all together leave {found.stuck:.0%} of the squared errors: most of it in "
+        f"{' and '.join(map(repr, worst))}.",
         {"stuck": found.stuck, "alone": max(found.alone.values())}
         | {f"left/{name}": value for name, value in found.left.items()},
         {"cosines": x.balance.conflict.cpu().numpy()},
@@ -187,8 +188,8 @@ def spectral_bias(x: Examination) -> Finding | None:
     return Finding(
         "spectral-bias",
         severity(x),
-        f"{found.alone[worst]:.0%} of what is left of {worst!r} is beyond the kernel's reach; it has {wave.dominant:.3g} waves a domain "
-        "length, which the network does not learn.",
+        f"{found.alone[worst]:.0%} of what is left of {worst!r} is beyond the kernel's reach; it has {wave.dominant:.3g} waves "
+        "a domain length, which the network does not learn.",
         {
             "stuck": found.stuck,
             "alone": found.alone[worst],
@@ -221,12 +222,18 @@ def causality(x: Examination) -> Finding | None:
     if not (above("late", late) and above("ordered", ordered)):
         return None
     name = max(x.causality.disorder, key=lambda name: x.causality.disorder[name])
-    cures = [Prescription("let later times count once earlier ones are solved", {"training.causal": {"epsilon": 1.0}, **NTK})]
+    cures = [
+        Prescription("train by Gauss-Newton, whose steps carry the start through all of time at once", gauss_newton(x)),
+        Prescription(
+            "or let later times count once earlier ones are solved",
+            {"training.causal": {"epsilon": 1.0, "slices": 16, "threshold": 0.99}, **NTK},
+        ),
+    ]
     return Finding(
         "causality",
         severity(x),
-        f"The estimated error grows with time, {late:.2g} times from the first quarter to the last: later times are fitted to earlier "
-        "ones that are wrong.",
+        f"The estimated error grows with time, {late:.2g} times from the first quarter to the last: later times are fitted to "
+        "earlier ones that are wrong.",
         {"late": late, "ordered": ordered, "disorder": x.causality.disorder[name], "early/late": x.causality.early_late[name]},
         {
             "time": (x.causality.edges[1:] + x.causality.edges[:-1]) / 2,
@@ -295,8 +302,8 @@ def _false_statement(x: Examination) -> Finding | None:
     return Finding(
         "wrong-problem",
         "critical",
-        f"The known solution does not satisfy {worst!r}: its own error there is {float(wrong[worst].detach().square().mean().sqrt()):.2g}. The "
-        "statement of the problem is wrong, or its solution is.",
+        f"The known solution does not satisfy {worst!r}: its own error there is {relative[worst]:.2g} of what a wrong solution "
+        "would have. The statement of the problem is wrong, or its solution is.",
         {"relative": relative[worst], "estimated error": found.relative} | {f"relative/{k}": v for k, v in relative.items()},
         {"x": asked[worst].cpu().numpy(), "error": wrong[worst].detach().cpu().numpy()},
         clearly("exact", relative[worst]),
@@ -305,6 +312,8 @@ def _false_statement(x: Examination) -> Finding | None:
 
 
 def _open_field(x: Examination) -> Finding | None:
+    if saturation(x) or unnormalized_inputs(x):
+        return None  # such a network leaves open what the conditions do not
     open_fields = _open(x.unseen)
     if not open_fields:
         return None
@@ -318,8 +327,8 @@ def _open_field(x: Examination) -> Finding | None:
     return Finding(
         "wrong-problem",
         "critical",
-        f"The conditions leave {found.share:.0%} of {name!r} open, however well they are met: one is missing, on a boundary or at the "
-        "start.",
+        f"The conditions leave {found.share:.0%} of {name!r} open, however well they are met: one is missing, on a "
+        "boundary or at the start.",
         {"share": found.share, "rate": found.rate, "estimated error": x.estimate.relative},
         {"x": found.points.cpu().numpy(), "deviation": found.deviation.cpu().numpy(), "free": found.free.cpu().numpy()},
         clearly("unseen", found.share),

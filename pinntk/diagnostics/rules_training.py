@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import isfinite, nan, sqrt
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from pinntk.diagnostics.judgement import ill, severity, stuck_alone
 from pinntk.diagnostics.thresholds import above, below, clearly
 
 _ADAM = {"training.optimizer": "adam", "training.optimizer_options": {}}
+_SOLVER_STEPS = 100  # of Gauss-Newton, each of which costs as much as tens of gradient steps
 _HALF = 0.5  # of the natural step, at which Adam starts, to leave room for growing curvature
 _LR_RANGE = (1e-4, 1e-2)  # within which Adam's learning rate is prescribed
 
@@ -59,13 +61,13 @@ def adam_rate(x: Examination) -> float:
 def step_too_large(x: Examination) -> Finding | None:
     """The learning rate is far above what the curvature allows, and the history shows it."""
     went = x.progress
-    if went is None or went.solving or not isfinite(went.lr) or not ill(x):
+    if went is None or went.solving or not isfinite(went.lr):
         return None
     natural = _natural(x)
     ratio = went.lr / natural
-    unsteady = above("rise", went.rise) or above("noise", went.noise)
-    # Fresh points in each step make noise of their own, and one that does not sum up.
-    if not unsteady or not (above("step-large", ratio) or above("rise", went.rise)):
+    shaken = above("noise", went.noise) and above("step-large", ratio)  # this run may have been stopped at a lucky moment
+    blown_up = above("rise", went.rise) and ill(x)
+    if not (shaken or blown_up):
         return None
     lr = float(f"{natural:.1e}") / 2 if went.descending else adam_rate(x)
     return Finding(
@@ -75,7 +77,7 @@ def step_too_large(x: Examination) -> Finding | None:
         "times above its lowest value.",
         {"lr": went.lr, "natural_step": natural, "ratio": ratio, "rise": went.rise, "noise": went.noise},
         {"step": went.steps, "loss": went.loss},
-        max(clearly("rise", went.rise) if above("rise", went.rise) else 0.5, clearly("noise", went.noise) - 0.1),
+        max(clearly(name, value) for name, value in (("rise", went.rise), ("step-large", ratio)) if above(name, value)),
         (
             Prescription(
                 f"lower the learning rate to {lr:.2g} and let it fall to zero",
@@ -102,8 +104,8 @@ def step_too_small(x: Examination) -> Finding | None:
     return Finding(
         "step-too-small",
         severity(x),
-        f"The learning rate {went.lr:.2g} is {ratio:.2g} of the natural step {natural:.2g}: the training moved the parameters by "
-        f"{went.moved:.1%} only.",
+        f"The learning rate {went.lr:.2g} is {ratio:.2g} of the natural step {natural:.2g}: the training moved the parameters "
+        f"by {went.moved:.1%} only.",
         evidence,
         {"step": went.steps, "loss": went.loss},
         clearly("descent-small" if went.descending else "step-small", ratio),
@@ -181,8 +183,9 @@ def float32_floor(x: Examination) -> Finding | None:
     dtype = next(x.network.parameters()).dtype
     if dtype == torch.float64 or x.run is None:
         return None
-    square = {name: x.weights[name] * found.error**2 for name, found in x.precision.items()}
-    noise = {name: x.weights[name] * found.noise**2 for name, found in x.precision.items()}
+    # On fresh points: what few points have learned by heart is at the floor as well, and nobody minds.
+    square = {name: x.weights[name] * float(e.square().mean()) for name, e in x.estimate.errors.items()}
+    noise = {name: x.weights[name] * x.precision[name].noise ** 2 for name in square}
     ratio = sqrt(sum(noise.values()) / sum(square.values())) if sum(square.values()) > 0 else nan
     if not above("floor", ratio):
         return None
@@ -219,8 +222,8 @@ def network_too_small(x: Examination) -> Finding | None:
     return Finding(
         "network-too-small",
         severity(x),
-        f"The network's {found.parameters} parameters are used up (the kernel's rank is {found.rank}), and {found.stuck:.0%} of the "
-        "squared errors is beyond their reach.",
+        f"The network's {found.parameters} parameters are used up (the kernel's rank is {found.rank}), and {found.stuck:.0%} "
+        "of the squared errors is beyond their reach.",
         {
             "parameters": found.parameters,
             "rank": found.rank,
@@ -231,3 +234,61 @@ def network_too_small(x: Examination) -> Finding | None:
         clearly("exhausted", share) + 0.1,
         cures,
     )
+
+
+def unfinished(x: Examination) -> Finding | None:
+    """The loss still falls as fast as ever at the end. Asked only where no other rule explains a large error."""
+    went = x.progress
+    if went is None or went.solving or not ill(x) or not below("falling", went.slope):
+        return None
+    steps = x.run.config["training"]["steps"]
+    return Finding(
+        "unfinished",
+        "warning",
+        f"The loss was still falling when the training ended (as time to the power {went.slope:.2g}), and the estimated error "
+        f"of the solution is {x.estimate.relative:.2g}.",
+        {"slope": went.slope, "estimated error": x.estimate.relative, "moved": went.moved},
+        {"step": went.steps, "loss": went.loss},
+        clearly("falling", went.slope),
+        (
+            Prescription("train by Gauss-Newton, which needs far fewer steps", gauss_newton(x)),
+            Prescription("or train for four times as long", {"training.steps": 4 * steps}),
+        ),
+    )
+
+
+def unexplained(x: Examination) -> Finding | None:
+    """The result is wrong, and no rule says why."""
+    if x.run is None or not ill(x):
+        return None
+    return Finding(
+        "unexplained",
+        "warning",
+        f"The estimated error of the solution is {x.estimate.relative:.2g}, and nothing that was measured explains it.",
+        {"estimated error": x.estimate.relative, "stuck": x.estimate.stuck},
+        {},
+        clearly("error", x.estimate.relative),
+        (
+            Prescription(
+                "try Gauss-Newton, which depends least on weights and step sizes",
+                gauss_newton(x),
+            ),
+        ),
+    )
+
+
+def gauss_newton(x: Examination) -> dict[str, Any]:
+    """The changes that make a training one by Gauss-Newton, in about the same time."""
+    return {
+        "training.optimizer": "gauss-newton",
+        "training.optimizer_options": {},
+        "training.lr": None,
+        "training.schedule": None,
+        "training.causal": None,
+        "training.adaptive": None,
+        "training.compile": False,
+        "training.resample": 1,
+        "training.sampling": "sobol",
+        "training.steps": min(x.run.config["training"]["steps"], _SOLVER_STEPS),
+        "weighting": {"name": "ntk", "every": 25},
+    }

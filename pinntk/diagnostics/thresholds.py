@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf, isnan
 from types import MappingProxyType
 
 
@@ -25,18 +26,20 @@ _TABLE = (
         "stuck", 0.3, "share of squared errors beyond any small step: 0.7 to 0.99 where it explains a failure, else below 0.003"
     ),
     Threshold("stuck-size", 3e-3, "size of an error beyond reach: below 1e-4 when healthy (all that is left), 0.02 when sick"),
+    Threshold("doubtful", 0.55, "confidence below which a finding is listed after surer ones of its severity"),
     # Inputs, step, layers.
     Threshold("input-offset", 10.0, "mean of a first-layer input: 0 if normalised, 0.5 on [0, 1], 500 in the sick case"),
     Threshold("input-spread", 10.0, "standard deviation of a first-layer input: 1 if normalised, 0.3 on [0, 1], 289 when sick"),
     Threshold("input-narrow", 0.01, "the same, too small: a coordinate on [0, 0.03] is a constant to the first layer"),
     Threshold("rise", 30.0, "last loss over the least one, in today's weights: 1 to 1.2 otherwise, 4,000 after a blow-up"),
     Threshold(
-        "noise", 0.15, "spread of log10 loss between logged steps, last half: below 0.03 otherwise, 0.41 in the sick case"
+        "noise", 0.15, "spread of log10 loss between logged steps, last half: below 0.03 otherwise, 0.25 to 0.41 when sick"
     ),
     Threshold("step-large", 5.0, "learning rate over the natural one: healthy up to 1.6, sick 19"),
     Threshold("step-small", 0.02, "learning rate over the natural one: healthy from 0.12, sick below 0.001"),
     Threshold("descent-small", 0.01, "learning rate over 2 / lambda_max, gradient descent: the best is near 1, sick 5e-5"),
     Threshold("unmoved", 0.1, "relative change of the parameters: a small step moves them by 0.001, healthy trainings by 0.5"),
+    Threshold("falling", -0.3, "d log loss / d log time in the last half: 0 to -0.05 where it stagnates, -2 where it goes on"),
     Threshold("saturated", 0.5, "share of saturated units in a layer: healthy at most 0.12, sick 0.62 to 1"),
     Threshold("dead", 0.8, "share of dead units in a layer: fresh relu networks have 0.2 to 0.5"),
     Threshold("vanishing", 1e-6, "gradient over weight, first layer over the last: 0.01 to 100 in healthy networks"),
@@ -61,7 +64,9 @@ _TABLE = (
     Threshold("unseen", 0.2, "share of the field that conditions leave open, on many points: 0 to 0.03 when they determine it"),
     Threshold("unseen-rate", 0.15, "by which power it falls with the tolerance: 0.9 to 1 when they determine it"),
     Threshold("trivial", 0.1, "spread of a field over that of its data"),
-    Threshold("floor", 0.03, "rounding noise over error, in the weighted loss: 0.06 at the floor, 1e-4 and less otherwise"),
+    Threshold(
+        "floor", 3e-3, "rounding noise over error, in the weighted loss: from 9e-3 at the floor, 5e-4 and less elsewhere"
+    ),
 )
 
 THRESHOLDS = MappingProxyType({entry.name: entry for entry in _TABLE})
@@ -80,8 +85,8 @@ def below(name: str, value: float) -> bool:
 def clearly(name: str, value: float) -> float:
     """How far a value is beyond its threshold, whichever side, as a confidence: 0.5 at the threshold, 0.75 at a factor of 2,
     0.9 at 5 and beyond up to 0.99."""
-    if not value == value:
+    if isnan(value):
         return 0.5
     ratio = value / THRESHOLDS[name].value
-    ratio = max(ratio, 1 / ratio) if ratio > 0 else float("inf")
+    ratio = max(ratio, 1 / ratio) if ratio > 0 else inf
     return min(0.99, 1 - 0.5 / ratio)
