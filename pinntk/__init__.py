@@ -6,6 +6,7 @@ from pinntk.diagnostics import Finding, Prescription, diagnose, examine
 from pinntk.domain import Box
 from pinntk.evaluate import errors
 from pinntk.files import cached
+from pinntk.monitor import Monitor, TrainingWarning
 from pinntk.ntk import (
     Factors,
     KernelBlocks,
@@ -20,9 +21,9 @@ from pinntk.ntk import (
 from pinntk.posterior import Posterior, Unidentified, posterior
 from pinntk.problem import Condition, GridSolution, Points, Problem, boundary, data, initial, periodic, residual
 from pinntk.registry import available, load
-from pinntk.run import Run
+from pinntk.run import Run, Watched
 from pinntk.taylor import DependentPoints, Jet, UnsupportedOperation
-from pinntk.trainer import train
+from pinntk.trainer import train, train_as
 from pinntk.training import Interrupted, NonFiniteLoss
 
 __all__ = [
@@ -37,14 +38,17 @@ __all__ = [
     "Jet",
     "KernelBlocks",
     "KernelOperator",
+    "Monitor",
     "NonFiniteLoss",
     "Points",
     "Posterior",
     "Prescription",
     "Problem",
     "Run",
+    "TrainingWarning",
     "Unidentified",
     "UnsupportedOperation",
+    "Watched",
     "available",
     "boundary",
     "cached",
@@ -65,6 +69,7 @@ __all__ = [
     "solvers",
     "traces",
     "train",
+    "train_as",
     "trained_parameters",
     "weighting",
 ]

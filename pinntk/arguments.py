@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from pinntk import distributed, registry
+from pinntk.monitor import Monitor
 from pinntk.nn import MLP
 from pinntk.nn.mlp import ACTIVATIONS, INITIALIZATIONS
 from pinntk.optimize import SCHEDULES
@@ -83,6 +84,14 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
     group.add_argument("--eval-every", type=int, metavar="STEPS", help="error, traces, drift (default: 100 times a run)")
     group.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="(default: 20 times a run)")
     group.add_argument("--snapshot-every", type=int, metavar="STEPS", help="kernel blocks (default: 10 times a run)")
+    group.add_argument(
+        "--monitor",
+        nargs="?",
+        type=_number,
+        const=0.05,
+        metavar="SHARE",
+        help="measure the kernel and diagnose while training, within this share of the time (default: not; alone: 0.05)",
+    )
     group.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
     return command
 
@@ -130,6 +139,10 @@ def add_kernel(commands: Any) -> argparse.ArgumentParser:
     command.add_argument("-o", "--out", help="the .npz file to write (default: none)")
     _add_problem_options(command)
     return command
+
+
+def monitor(arguments: argparse.Namespace) -> Monitor | None:
+    return None if arguments.monitor is None else Monitor(budget=arguments.monitor)
 
 
 def _add_problem_options(command: argparse.ArgumentParser) -> None:

@@ -61,7 +61,7 @@ class Examination:
         check_network(self.network, self.problem, points)
         check_weights(self.weights, tuple(points))
         object.__setattr__(self, "points", points)
-        object.__setattr__(self, "few", _thinned(points))
+        object.__setattr__(self, "few", thinned(points, _KERNEL_POINTS))
 
     @cached_property
     def errors(self) -> dict[str, Tensor]:
@@ -187,11 +187,11 @@ def examine(
     return Examination(network, problem, points, weights)
 
 
-def _thinned(points: Points) -> dict[str, Tensor]:
-    """At most `_KERNEL_POINTS` of each condition's, drawn once; points that conditions share stay shared."""
+def thinned(points: Points, most: int) -> dict[str, Tensor]:
+    """At most so many of each condition's, drawn once; points that conditions share stay shared."""
     chosen: dict[int, Tensor] = {}
     for rows in points.values():
-        if id(rows) not in chosen and len(rows) > _KERNEL_POINTS:
-            places = generator(0, "kernel", len(rows)).permutation(len(rows))[:_KERNEL_POINTS]
+        if id(rows) not in chosen and len(rows) > most:
+            places = generator(0, "kernel", len(rows)).permutation(len(rows))[:most]
             chosen[id(rows)] = rows[torch.from_numpy(places).to(rows.device)]
     return {name: chosen.get(id(rows), rows) for name, rows in points.items()}
