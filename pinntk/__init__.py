@@ -21,6 +21,7 @@ from pinntk.ntk import (
 from pinntk.posterior import Posterior, Unidentified, posterior
 from pinntk.problem import Condition, GridSolution, Points, Problem, boundary, data, initial, periodic, residual
 from pinntk.registry import available, load
+from pinntk.rescuing import Rescue, rescue
 from pinntk.run import Run, Watched
 from pinntk.taylor import DependentPoints, Jet, UnsupportedOperation
 from pinntk.trainer import train, train_as
@@ -44,6 +45,7 @@ __all__ = [
     "Posterior",
     "Prescription",
     "Problem",
+    "Rescue",
     "Run",
     "TrainingWarning",
     "Unidentified",
@@ -64,6 +66,7 @@ __all__ = [
     "nn",
     "periodic",
     "posterior",
+    "rescue",
     "residual",
     "sharded_kernel",
     "solvers",

@@ -1,4 +1,4 @@
-"""The command line: `pinntk problems | train | solve | kernel | plot`."""
+"""The command line: `pinntk problems | train | solve | rescue | kernel | plot`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from pinntk import distributed, plot, registry
-from pinntk.arguments import add_kernel, add_solve, add_train, causal, loaded, monitor, pairs, scheme, usable_device
+from pinntk.arguments import add_kernel, add_rescue, add_solve, add_train, causal, loaded, monitor, pairs, scheme, usable_device
 from pinntk.arguments import network as built
 from pinntk.ntk import KernelBlocks, KernelOperator, kernel, sharded_kernel
 from pinntk.problem import Points, Problem, shown
-from pinntk.run import CHECKPOINT, Run, Watched, read_config
+from pinntk.rescuing import rescue
+from pinntk.run import CHECKPOINT, CONFIG, Run, Watched, read_config
 from pinntk.trainer import train, train_as
 from pinntk.training import Interrupted, NonFiniteLoss
 
@@ -53,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("problems", help="list the built-in problems, one line each")
     command.set_defaults(command=_problems)
-    for add, action in ((add_train, _train), (add_solve, _solve), (add_kernel, _kernel)):
+    for add, action in ((add_train, _train), (add_solve, _solve), (add_rescue, _rescue), (add_kernel, _kernel)):
         command = add(commands)
         command.set_defaults(command=action, parser=command)
     command = commands.add_parser("plot", help="draw the figures of a run folder", description="Draws a run's figures anew.")
@@ -213,6 +214,29 @@ def _report_monitor(watched: Watched) -> None:
         print(f"first kernel: foretold all losses within 10 % until step {watched.horizon}")
     if watched.warned:
         print(f"found while training: {', '.join(watched.warned)}; see pinntk diagnose")
+
+
+def _rescue(arguments: argparse.Namespace) -> int:
+    folder = Path(arguments.run)
+    folder = folder.resolve() if folder.name in ("", "..") else folder
+    out = Path(arguments.out or folder.with_name(f"{folder.name}-rescued"))
+    if out.exists() and any(out.iterdir()) and not (out / CONFIG).exists():
+        raise FileExistsError(f"{out} holds something else than a run; name another folder with -o")
+    rescued = rescue(
+        Run.load(folder),
+        prescription=arguments.prescription,
+        rounds=arguments.rounds,
+        out=out,
+        device=usable_device(arguments.device),
+        progress=not arguments.quiet,
+    )
+    print(rescued)
+    for trained in rescued.rounds:
+        if trained.run is not None:
+            plot.save(trained.run)
+    if rescued.after is not rescued.before:
+        print(f"figures in {rescued.after.folder}; compare with: pinntk diagnose {folder} {rescued.after.folder}")
+    return 0
 
 
 def _kernel(arguments: argparse.Namespace) -> int:
