@@ -34,9 +34,11 @@ RULES: Mapping[str, Callable[[Examination], Finding | None]] = MappingProxyType(
         "float32-floor": training.float32_floor,
     }
 )
-# Asked only where none of these speaks.
-LAST: Mapping[str, Callable[[Examination], Finding | None]] = MappingProxyType(
-    {"unfinished": training.unfinished, "unexplained": training.unexplained}
+# Asked one after the other, until one speaks, where none of these does.
+LAST: tuple[Callable[[Examination], Finding | None], ...] = (
+    conditions.slow_waves,
+    training.unfinished,
+    training.unexplained,
 )
 
 
@@ -57,10 +59,8 @@ def diagnose(
         x = network
     else:
         x = examine(network, problem, points, weights)
-    for rules in (RULES, LAST):
-        if found := [finding for rule in rules.values() if (finding := rule(x)) is not None]:
-            return ordered(found)
-    return []
+    found = [finding for rule in RULES.values() if (finding := rule(x)) is not None]
+    return ordered(found) or [finding for rule in LAST if (finding := rule(x)) is not None][:1]
 
 
 def ordered(findings: Iterable[Finding]) -> list[Finding]:
@@ -69,7 +69,7 @@ def ordered(findings: Iterable[Finding]) -> list[Finding]:
     Degrees of confidence are not compared any further: what a cause brings about is often surer than the cause itself. With
     saturated units, say, errors between the points are large beyond doubt.
     """
-    places = {code: place for place, code in enumerate((*RULES, *LAST))}
+    places = {code: place for place, code in enumerate(RULES)}
     return sorted(
         findings, key=lambda found: (SEVERITIES.index(found.severity), below("doubtful", found.confidence), places[found.code])
     )

@@ -29,6 +29,7 @@ class Progress:
     rise: last over least loss
     fall: last over first loss
     noise: standard deviation of the change of log10 loss from row to row in the last half; 0 for fewer than 8 rows
+    shaking: the same in the worst quarter of the rows but the first
     slope: d log loss / d log time over the last half of `time`: 0 where it stagnates, -1 and less where it still falls
     moved: norm(theta - theta_0) / norm(theta_0) at the end, NaN where it was not measured
     solving, descending: whether a kernel solver trained it, or plain gradient descent
@@ -41,6 +42,7 @@ class Progress:
     rise: float
     fall: float
     noise: float
+    shaking: float
     slope: float
     moved: float
     solving: bool
@@ -59,7 +61,7 @@ def progress(run: Run) -> Progress | None:
     rates = np.array([row.get("learning_rate", np.nan) for row in rows])
     time = np.concatenate([[0.0], np.cumsum(rates[:-1] * np.diff(steps))])
     optimizer = str(run.config["training"]["optimizer"]).lower()
-    late = np.diff(np.log10(loss[len(loss) // 2 :]))
+    quarters = np.array_split(loss, 4)
     moved = run.column("drift")[1]
     return Progress(
         steps=steps,
@@ -68,12 +70,17 @@ def progress(run: Run) -> Progress | None:
         lr=float(rates[0]),
         rise=float(loss[-1] / loss.min()),
         fall=float(loss[-1] / loss[0]),
-        noise=float(late.std()) if len(late) >= 4 else 0.0,
+        noise=_noise(loss[len(loss) // 2 :]),
+        shaking=max(map(_noise, quarters[1:])),
         slope=_slope(time, loss),
         moved=float(moved[-1]) if len(moved) else float("nan"),
         solving=optimizer in SOLVERS,
         descending=optimizer in DESCENT,
     )
+
+
+def _noise(loss: np.ndarray) -> float:
+    return float(np.diff(np.log10(loss)).std()) if len(loss) > 4 else 0.0
 
 
 def _slope(time: np.ndarray, loss: np.ndarray) -> float:

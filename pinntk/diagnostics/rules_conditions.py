@@ -38,7 +38,7 @@ def clustered_points(x: Examination) -> Finding | None:
         return None
     covered, missed = x.coverage[worst], x.missing.get(worst)
     ratio = missed.ratio if missed is not None else float("nan")
-    if x.run is not None and not above("missing", ratio):
+    if x.run is not None and not above("missing-some", ratio):
         return None
     d = x.problem.domain.dimension
     hole = ", ".join(f"{axis} = {value:.3g}" for axis, value in zip(x.problem.coordinates, covered.hole, strict=True))
@@ -133,7 +133,7 @@ def imbalance(x: Examination) -> Finding | None:
 def conflict(x: Examination) -> Finding | None:
     """Each condition can be met, but not all at once."""
     found = x.estimate
-    if not stuck(x) or stuck_alone(x) or x.run is None:
+    if not stuck(x) or stuck_alone(x) or not above("together", found.stuck) or x.run is None:
         return None
     worst = sorted(found.left, key=lambda name: found.left[name] * found.size[name], reverse=True)[:2]
     data = [name for name in found.points if isinstance(x.problem[name].region, Measurements)]
@@ -171,6 +171,29 @@ def spectral_bias(x: Examination) -> Finding | None:
     worst = max(residuals, key=lambda name: found.size[name])
     if not (stuck_alone(x) and found.alone[worst] >= found.stuck / 2):
         return None
+    return _short_waves(
+        x,
+        worst,
+        f"{found.alone[worst]:.0%} of what is left of {worst!r} is beyond the kernel's reach",
+        clearly("stuck", found.stuck),
+    )
+
+
+def slow_waves(x: Examination) -> Finding | None:
+    """The same in a weaker form: short waves are what is left to learn. Asked where no other rule speaks."""
+    residuals = [name for name in x.estimate.errors if x.problem[name].kind == "residual" and len(x.estimate.errors[name]) > 8]
+    if x.run is None or not ill(x) or not residuals:
+        return None
+    parts = x.estimate.parts
+    worst = max(residuals, key=parts.get)
+    share = parts[worst] / (sum(parts.values()) or 1.0)
+    if not above("slow-waves", share):
+        return None
+    return _short_waves(x, worst, f"{share:.0%} of the estimated error comes from what is left of {worst!r}", 0.6)
+
+
+def _short_waves(x: Examination, worst: str, what: str, confidence: float) -> Finding | None:
+    found = x.estimate
     wave = error_frequency(found.points[worst], found.errors[worst], x.problem.domain.bounds)
     if not above("waves", wave.dominant):
         return None
@@ -188,8 +211,7 @@ def spectral_bias(x: Examination) -> Finding | None:
     return Finding(
         "spectral-bias",
         severity(x),
-        f"{found.alone[worst]:.0%} of what is left of {worst!r} is beyond the kernel's reach; it has {wave.dominant:.3g} waves "
-        "a domain length, which the network does not learn.",
+        f"{what}; it has {wave.dominant:.3g} waves a domain length, which the network learns slowly or never.",
         {
             "stuck": found.stuck,
             "alone": found.alone[worst],
@@ -198,7 +220,7 @@ def spectral_bias(x: Examination) -> Finding | None:
             "rank": found.rank,
         },
         {"eigenvalues": x.spectrum.values.cpu().numpy(), "share": share},
-        clearly("stuck", found.alone[worst]),
+        confidence,
         cures,
     )
 
@@ -219,9 +241,15 @@ def causality(x: Examination) -> Finding | None:
     quarter = _SLICES // 4
     late = float(np.nanmean(error[-quarter:]) / max(np.nanmean(error[:quarter]), 1e-300))
     ordered = float(spearmanr(np.arange(_SLICES)[known], error[known]).statistic)
-    if not (above("late", late) and above("ordered", ordered)):
-        return None
     name = max(x.causality.disorder, key=lambda name: x.causality.disorder[name])
+    disorder, early = x.causality.disorder[name], x.causality.early_late[name]
+    grows = above("late", late) and above("ordered", ordered)
+    if not (grows or (above("disorder", disorder) and above("early-late", early))):
+        return None
+    if grows:
+        what = f"The estimated error grows with time, {late:.2g} times from the first quarter to the last"
+    else:
+        what = f"The residual {name!r} is {early:.2g} times larger in the first half of time than in the last"
     cures = [
         Prescription("train by Gauss-Newton, whose steps carry the start through all of time at once", gauss_newton(x)),
         Prescription(
@@ -232,16 +260,15 @@ def causality(x: Examination) -> Finding | None:
     return Finding(
         "causality",
         severity(x),
-        f"The estimated error grows with time, {late:.2g} times from the first quarter to the last: later times are fitted to "
-        "earlier ones that are wrong.",
-        {"late": late, "ordered": ordered, "disorder": x.causality.disorder[name], "early/late": x.causality.early_late[name]},
+        f"{what}: later times are fitted to earlier ones that are wrong.",
+        {"late": late, "ordered": ordered, "disorder": disorder, "early/late": early},
         {
             "time": (x.causality.edges[1:] + x.causality.edges[:-1]) / 2,
             "error": error,
             "residual": x.causality.mean_square[name],
             "diagonal": x.causality.diagonal[name],
         },
-        clearly("late", late),
+        clearly("late", late) if grows else clearly("early-late", early),
         tuple(cures),
     )
 

@@ -66,7 +66,7 @@ def step_too_large(x: Examination) -> Finding | None:
     natural = _natural(x)
     ratio = went.lr / natural
     shaken = above("noise", went.noise) and above("step-large", ratio)  # this run may have been stopped at a lucky moment
-    blown_up = above("rise", went.rise) and ill(x)
+    blown_up = (above("rise", went.rise) or (above("shaking", went.shaking) and above("step-large", ratio))) and ill(x)
     if not (shaken or blown_up):
         return None
     lr = float(f"{natural:.1e}") / 2 if went.descending else adam_rate(x)
@@ -130,7 +130,10 @@ def saturation(x: Examination) -> Finding | None:
     start = max((layer.saturated or 0.0 for layer in x.initial_layers), default=nan)
     largest = float(np.nanmax(shares)) if np.isfinite(shares).any() else 0.0
     vanishing = gradients[0] / gradients[-1] if len(gradients) > 1 and gradients[-1] > 0 else nan
-    if above("saturated", largest):
+    if above("saturated", start) and start > largest:
+        sentence = f"{start:.0%} of the units of a layer were saturated at the start: their slope was about zero."
+        confidence = clearly("saturated", start) + 0.15
+    elif above("saturated", largest):
         worst = x.layers[int(np.nanargmax(shares))]
         sentence = (
             f"{largest:.0%} of the units of {worst.name!r} ({worst.activation}) are saturated: their slope is about zero."

@@ -35,6 +35,7 @@ _TABLE = (
     Threshold(
         "noise", 0.15, "spread of log10 loss between logged steps, last half: below 0.03 otherwise, 0.25 to 0.41 when sick"
     ),
+    Threshold("shaking", 0.15, "the same in the worst quarter but the first, for schedules that end quietly: 0.04, sick 0.34"),
     Threshold("step-large", 5.0, "learning rate over the natural one: healthy up to 1.6, sick 19"),
     Threshold("step-small", 0.02, "learning rate over the natural one: healthy from 0.12, sick below 0.001"),
     Threshold("descent-small", 0.01, "learning rate over 2 / lambda_max, gradient descent: the best is near 1, sick 5e-5"),
@@ -45,10 +46,11 @@ _TABLE = (
     Threshold("vanishing", 1e-6, "gradient over weight, first layer over the last: 0.01 to 100 in healthy networks"),
     # Points.
     Threshold("missing", 10.0, "mean square on fresh points over that on training points: healthy 0.7 to 3, sick from 1e4"),
+    Threshold("missing-some", 3.0, "the same, where points cluster as well"),
     Threshold("gap", 4.0, "fill distance over that of Sobol points: uniform 1.7 in 2D, 3.8 in 1D; sick 14"),
     Threshold("spacing", 0.2, "median neighbour distance over that of Sobol points: uniform 0.46 and more"),
     # Conditions.
-    Threshold("imbalance", 100.0, "largest over smallest rate: below 3 in runs that suffer from something else, 300 when sick"),
+    Threshold("imbalance", 30.0, "largest over smallest rate: at most 3 in runs with something else, 300 when sick"),
     Threshold("slow-part", 0.5, "share of the estimated error that comes from the slow conditions"),
     Threshold(
         "alone", 0.1, "share of `stuck` that a single condition has alone, below which it is conflict: 0 when sick, else 1"
@@ -57,6 +59,10 @@ _TABLE = (
         "exhausted", 0.5, "rank of K over parameters: 1 for 10 parameters on 100 points; healthy at most 0.15 (Adam), 0.7"
     ),
     Threshold("waves", 2.0, "cycles per domain of the residual that stays: the slowest waves are learned by any network"),
+    Threshold("slow-waves", 0.3, "share of a residual in the estimated error, if waves that train slowly explain it"),
+    Threshold("together", 0.75, "`stuck` of conditions in conflict: from 0.99; up to 0.53 in runs that went astray otherwise"),
+    Threshold("disorder", 0.85, "pairs of time slices in the wrong order: 0.7 in healthy runs of a decaying solution"),
+    Threshold("early-late", 5.0, "residual of the first half of time over that of the last: 2 to 3.4 in the same"),
     Threshold("late", 2.0, "estimated error in the last quarter of time over the first: 1 without causality, 2.2 when sick"),
     Threshold("ordered", 0.7, "rank correlation of estimated error and time: 1 when sick, at random below 0.6"),
     # Problem and precision.
@@ -65,7 +71,7 @@ _TABLE = (
     Threshold("unseen-rate", 0.15, "by which power it falls with the tolerance: 0.9 to 1 when they determine it"),
     Threshold("trivial", 0.1, "spread of a field over that of its data"),
     Threshold(
-        "floor", 3e-3, "rounding noise over error, in the weighted loss: from 9e-3 at the floor, 5e-4 and less elsewhere"
+        "floor", 3e-3, "rounding noise over error, in the weighted loss: 9e-3 and more at the floor, at most 5e-4 elsewhere"
     ),
 )
 
