@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pinntk.diagnostics.dynamics import Dynamics, dynamics
 from pinntk.diagnostics.examination import thinned
-from pinntk.diagnostics.findings import LAST, diagnose
+from pinntk.diagnostics.findings import diagnose
 from pinntk.diagnostics.spectrum import spectrum
 from pinntk.evaluate import errors
 from pinntk.ntk import KernelBlocks, kernel
@@ -27,6 +27,7 @@ _TOLERANCE = 0.1  # of the observed loss, within which a prediction holds
 _FAR = 100.0  # deviation at which the first kernel is not followed any further
 _TIMES = 50  # measurements a run, unless `every` says
 _SHARES = {"measurements": 0.3, "diagnoses": 0.7}  # of the budget
+_AT_THE_END = ("unfinished", "unexplained")  # findings that are none while the training goes on
 _BEGUN = 0.05  # of the steps, before which a training has hardly begun, and is not diagnosed
 _DIAGNOSIS = 30  # measurements that the first diagnosis may cost, before one was timed
 _ROUNDING = 1e-14  # of a condition's first loss, below which its relative deviation means nothing
@@ -232,7 +233,7 @@ class Watch:
     # Findings.
 
     def _warn(self, finding: Any) -> None:
-        at_the_end_only = finding.code in LAST and self.run.step < self.run.config["training"]["steps"]
+        at_the_end_only = finding.code in _AT_THE_END and self.run.step < self.run.config["training"]["steps"]
         if finding.severity == "note" or finding.code in self._warned or at_the_end_only:
             return
         self._warned.append(finding.code)
