@@ -2,9 +2,11 @@
 
 from pinntk import nn, solvers, weighting
 from pinntk.adaptive import RAD
+from pinntk.diagnostics import Finding, Prescription, diagnose, examine
 from pinntk.domain import Box
 from pinntk.evaluate import errors
 from pinntk.files import cached
+from pinntk.monitor import Monitor, TrainingWarning
 from pinntk.ntk import (
     Factors,
     KernelBlocks,
@@ -19,9 +21,10 @@ from pinntk.ntk import (
 from pinntk.posterior import Posterior, Unidentified, posterior
 from pinntk.problem import Condition, GridSolution, Points, Problem, boundary, data, initial, periodic, residual
 from pinntk.registry import available, load
-from pinntk.run import Run
+from pinntk.rescuing import Rescue, rescue
+from pinntk.run import Run, Watched
 from pinntk.taylor import DependentPoints, Jet, UnsupportedOperation
-from pinntk.trainer import train
+from pinntk.trainer import train, train_as
 from pinntk.training import Interrupted, NonFiniteLoss
 
 __all__ = [
@@ -30,24 +33,32 @@ __all__ = [
     "Condition",
     "DependentPoints",
     "Factors",
+    "Finding",
     "GridSolution",
     "Interrupted",
     "Jet",
     "KernelBlocks",
     "KernelOperator",
+    "Monitor",
     "NonFiniteLoss",
     "Points",
     "Posterior",
+    "Prescription",
     "Problem",
+    "Rescue",
     "Run",
+    "TrainingWarning",
     "Unidentified",
     "UnsupportedOperation",
+    "Watched",
     "available",
     "boundary",
     "cached",
     "cross_kernel",
     "data",
+    "diagnose",
     "errors",
+    "examine",
     "factors",
     "initial",
     "kernel",
@@ -55,11 +66,13 @@ __all__ = [
     "nn",
     "periodic",
     "posterior",
+    "rescue",
     "residual",
     "sharded_kernel",
     "solvers",
     "traces",
     "train",
+    "train_as",
     "trained_parameters",
     "weighting",
 ]

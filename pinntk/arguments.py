@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from pinntk import distributed, registry
+from pinntk.monitor import Monitor
 from pinntk.nn import MLP
 from pinntk.nn.mlp import ACTIVATIONS, INITIALIZATIONS
 from pinntk.optimize import SCHEDULES
@@ -83,6 +84,14 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
     group.add_argument("--eval-every", type=int, metavar="STEPS", help="error, traces, drift (default: 100 times a run)")
     group.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="(default: 20 times a run)")
     group.add_argument("--snapshot-every", type=int, metavar="STEPS", help="kernel blocks (default: 10 times a run)")
+    group.add_argument(
+        "--monitor",
+        nargs="?",
+        type=_number,
+        const=0.05,
+        metavar="SHARE",
+        help="measure the kernel and diagnose while training, within this share of the time (default: not; alone: 0.05)",
+    )
     group.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
     return command
 
@@ -130,6 +139,30 @@ def add_kernel(commands: Any) -> argparse.ArgumentParser:
     command.add_argument("-o", "--out", help="the .npz file to write (default: none)")
     _add_problem_options(command)
     return command
+
+
+def add_rescue(commands: Any) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        "rescue",
+        help="diagnose a run, train again as prescribed, and compare",
+        description="Diagnoses a run, makes the first change that is prescribed, trains again from\n"
+        "the start with as many steps, and prints both side by side. The run itself stays\n"
+        "as it is. Stopped by Ctrl-C, the same command goes on.",
+        epilog="examples:\n  pinntk rescue runs/poisson1d\n  pinntk rescue runs/poisson1d --rounds 3 -o runs/better",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("run", help="the run folder")
+    command.add_argument("--prescription", type=int, metavar="N", help="which one to follow, from 1 (default: the first)")
+    command.add_argument("--rounds", type=int, default=1, metavar="N", help="trainings, at most (default: 1)")
+    command.add_argument("-o", "--out", metavar="FOLDER", help="the new run folder (default: RUN-rescued), then FOLDER-2, ...")
+    default = "cuda" if torch.cuda.is_available() else "cpu"
+    command.add_argument("--device", default=default, help="cpu, cuda, cuda:1 ... (default: %(default)s)")
+    command.add_argument("--quiet", action="store_true", help="no progress bar")
+    return command
+
+
+def monitor(arguments: argparse.Namespace) -> Monitor | None:
+    return None if arguments.monitor is None else Monitor(budget=arguments.monitor)
 
 
 def _add_problem_options(command: argparse.ArgumentParser) -> None:

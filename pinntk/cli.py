@@ -1,4 +1,4 @@
-"""The command line: `pinntk problems | train | solve | kernel | plot`."""
+"""The command line: `pinntk problems | train | solve | rescue | kernel | plot`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pinntk import distributed, plot, registry
-from pinntk.adaptive import RAD
-from pinntk.arguments import add_kernel, add_solve, add_train, causal, loaded, pairs, scheme, usable_device
+from pinntk.arguments import add_kernel, add_rescue, add_solve, add_train, causal, loaded, monitor, pairs, scheme, usable_device
 from pinntk.arguments import network as built
 from pinntk.ntk import KernelBlocks, KernelOperator, kernel, sharded_kernel
 from pinntk.problem import Points, Problem, shown
-from pinntk.run import CHECKPOINT, Run, read_config, rebuilt
-from pinntk.trainer import train
+from pinntk.rescuing import rescue
+from pinntk.run import CHECKPOINT, CONFIG, Run, Watched, read_config
+from pinntk.trainer import train, train_as
 from pinntk.training import Interrupted, NonFiniteLoss
-from pinntk.weighting import SCHEMES, Causal
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -55,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("problems", help="list the built-in problems, one line each")
     command.set_defaults(command=_problems)
-    for add, action in ((add_train, _train), (add_solve, _solve), (add_kernel, _kernel)):
+    for add, action in ((add_train, _train), (add_solve, _solve), (add_rescue, _rescue), (add_kernel, _kernel)):
         command = add(commands)
         command.set_defaults(command=action, parser=command)
     command = commands.add_parser("plot", help="draw the figures of a run folder", description="Draws a run's figures anew.")
@@ -123,6 +122,7 @@ def _fresh(arguments: argparse.Namespace) -> Run:
         checkpoint_every=arguments.checkpoint_every,
         snapshot_every=arguments.snapshot_every,
         compile=arguments.compile,
+        monitor=monitor(arguments),
         progress=not arguments.quiet,
     )
 
@@ -170,32 +170,11 @@ def _resumed(arguments: argparse.Namespace) -> Run:
     _only(arguments, "--resume", ("resume", "steps", "seconds", "device", "quiet"))
     folder = Path(arguments.resume)
     config = read_config(folder)
-    settings = dict(config["training"])
-    described = dict(config["weighting"])
-    weighting = SCHEMES[described.pop("name")](**described)
-    problem = registry.load(config["problem"]["source"], **config["problem"]["parameters"])
-    counts = settings.pop("points")
-    if counts == "given":
+    if config["training"]["points"] == "given":
         raise ValueError(f"{folder} was trained on points of your own; resume it from Python: pinntk.train(..., resume=True)")
-    for name in ("steps", "seconds"):
-        if getattr(arguments, name, None) is not None:
-            settings[name] = getattr(arguments, name)
-    if settings.get("adaptive"):
-        settings["adaptive"] = RAD(**settings["adaptive"])
-    if settings.get("causal"):
-        settings["causal"] = Causal(**settings["causal"])
-    points = {name: n for name, n in counts.items() if n is not None}
-    network = rebuilt(config, problem).to(usable_device(arguments.device))
-    return train(
-        problem,
-        network,
-        weighting=weighting,
-        points=points,
-        out=folder,
-        resume=True,
-        progress=not arguments.quiet,
-        **settings,
-    )
+    settings = {name: value for name in ("steps", "seconds") if (value := getattr(arguments, name, None)) is not None}
+    device = usable_device(arguments.device)
+    return train_as(config, out=folder, resume=True, device=device, progress=not arguments.quiet, **settings)
 
 
 def _only(arguments: argparse.Namespace, option: str, allowed: tuple[str, ...]) -> None:
@@ -223,6 +202,41 @@ def _report(run: Run) -> None:
         print(f"relative L2 error {run.error:.3e} after {run.step} steps, {last['seconds']:.0f} s")
     if run.stopped:
         print(f"stopped: {run.stopped}")
+    if run.monitor is not None:
+        _report_monitor(run.monitor)
+
+
+def _report_monitor(watched: Watched) -> None:
+    print(f"monitor: {watched.measurements} measurements, {watched.diagnoses} diagnoses, {watched.share:.1%} of the time")
+    if watched.broken is not None:
+        print(f"first kernel: foretold all losses within 10 % until step {watched.horizon}, not at {watched.broken}")
+    elif watched.horizon is not None:
+        print(f"first kernel: foretold all losses within 10 % until step {watched.horizon}")
+    if watched.warned:
+        print(f"found while training: {', '.join(watched.warned)}; see pinntk diagnose")
+
+
+def _rescue(arguments: argparse.Namespace) -> int:
+    folder = Path(arguments.run)
+    folder = folder.resolve() if folder.name in ("", "..") else folder
+    out = Path(arguments.out or folder.with_name(f"{folder.name}-rescued"))
+    if out.exists() and any(out.iterdir()) and not (out / CONFIG).exists():
+        raise FileExistsError(f"{out} holds something else than a run; name another folder with -o")
+    rescued = rescue(
+        Run.load(folder),
+        prescription=arguments.prescription,
+        rounds=arguments.rounds,
+        out=out,
+        device=usable_device(arguments.device),
+        progress=not arguments.quiet,
+    )
+    print(rescued)
+    for trained in rescued.rounds:
+        if trained.run is not None:
+            plot.save(trained.run)
+    if rescued.after is not rescued.before:
+        print(f"figures in {rescued.after.folder}; compare with: pinntk diagnose {folder} {rescued.after.folder}")
+    return 0
 
 
 def _kernel(arguments: argparse.Namespace) -> int:

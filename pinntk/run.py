@@ -26,6 +26,27 @@ CONFIG, METRICS, CHECKPOINT, SNAPSHOTS, FIGURES = "config.json", "metrics.csv", 
 _FORMAT = 2
 
 
+@dataclass(frozen=True)
+class Watched:
+    """What a `pinntk.Monitor` has to say of a run.
+
+    seconds, share: what it cost, and the share of the training's time
+    measurements, diagnoses, skipped: how many of them, and how many measurements were due that its budget had no room for
+    horizon: the last step measured until which the first kernel, frozen, foretold every condition's loss within 10 %
+    broken: the first step measured at which it did not; None while it does, and where it predicts nothing
+    warned: codes of the findings that it has warned of
+    """
+
+    seconds: float
+    share: float
+    measurements: int
+    diagnoses: int
+    skipped: int
+    horizon: int | None
+    broken: int | None
+    warned: tuple[str, ...]
+
+
 @dataclass(repr=False)
 class Run:
     """What a training left behind.
@@ -39,6 +60,7 @@ class Run:
     step: steps done
     folder: the run folder, or None
     stopped: why training ended before its last step; "" if it did not
+    monitor: what a `pinntk.Monitor` has to say, or None
     """
 
     problem: Problem
@@ -51,6 +73,7 @@ class Run:
     step: int = 0
     folder: Path | None = None
     stopped: str = ""
+    monitor: Watched | None = None
 
     def __repr__(self) -> str:
         error = "" if self.error is None else f", error {self.error:.2e}"
@@ -92,7 +115,9 @@ class Run:
         load_state(state, network, problem, folder)
         snapshots = {int(path.stem): KernelBlocks.load(path) for path in sorted((folder / SNAPSHOTS).glob("*.npz"))}
         history, weights, points = state["history"], state["weights"], state["points"]
-        return cls(problem, network, config, history, snapshots, weights, points, state["step"], folder)
+        watched = {**state["monitor"]["report"]} if state.get("monitor") else None
+        monitor = watched and Watched(**{**watched, "warned": tuple(watched["warned"])})
+        return cls(problem, network, config, history, snapshots, weights, points, state["step"], folder, monitor=monitor)
 
 
 def identity(problem: Problem) -> dict[str, Any]:

@@ -10,13 +10,16 @@ from typing import Any
 import torch
 from torch import nn
 
+from pinntk import distributed
 from pinntk.adaptive import RAD, adapted_points
 from pinntk.causality import Causality
+from pinntk.configuration import arguments, described
 from pinntk.evaluate import check_network
 from pinntk.methods import Gradient, Solving
+from pinntk.monitor import Monitor, Watch
 from pinntk.optimize import default_schedule, make_optimizer, make_schedule
 from pinntk.problem import Points, Problem
-from pinntk.run import Run, describe_network
+from pinntk.run import Run
 from pinntk.solvers import SOLVERS
 from pinntk.training import Settings, Training, deferred_interrupt
 from pinntk.weighting import NTK, SCHEMES, Causal
@@ -52,6 +55,7 @@ def train(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     compile: bool = False,
+    monitor: Monitor | bool | None = None,
     progress: bool = True,
 ) -> Run:
     """Trains `network` in place, and the problem's coefficients with it.
@@ -83,6 +87,8 @@ def train(
     device, dtype: move the network there first
     compile: give the step's gradient to `torch.compile`: 10 to 30 seconds of waiting, then 1.5 to 3 times faster steps;
         needs a C++ compiler, and says why where it does not work. Python code inside the network runs once only
+    monitor: measure the kernel and diagnose while training, by `pinntk.Monitor(...)`; True for its defaults, at most 5 % of
+        the time. It changes nothing of the training
     progress: show a bar when standard error is a terminal
 
     Raises ValueError for arguments, points or a network that do not fit; NonFiniteLoss, naming the step, the condition and
@@ -111,6 +117,7 @@ def train(
             f"causal weights change with every step, and optimizer={optimizer!r} compares losses between steps; leave causal "
             'out, or use a gradient optimizer, such as "adam" or "lbfgs"'
         )
+    monitor = _monitor(monitor)
     if seconds is not None and not seconds > 0:
         raise ValueError(f"seconds={seconds!r}: above 0, or None for no limit")
     habit = {"log_every": (400, 1), "eval_every": (100, 10), "checkpoint_every": (20, 1), "snapshot_every": (10, 1)}
@@ -136,31 +143,29 @@ def train(
     rad = _rad(adaptive, resample, solving)
     schedule = schedule or (None if solving else default_schedule(optimizer))
     grow = (4.0 if solving and resample else 1.0) if grow is None else float(grow)
-    config = {
-        "problem": {"name": problem.name, "source": problem.source or problem.name, "parameters": dict(problem.parameters)},
-        "network": describe_network(network),
-        "training": {
-            "steps": steps,
-            "seconds": seconds,
-            "optimizer": optimizer if isinstance(optimizer, str) else repr(optimizer),
-            "lr": lr,
-            "optimizer_options": dict(optimizer_options or {}),
-            "schedule": schedule if schedule is None or isinstance(schedule, str) else repr(schedule),
-            "decay": decay,
-            "decay_every": decay_every,
-            "points": "given" if fixed_points else problem.counts(**counts),
-            "sampling": sampling,
-            "resample": resample,
-            "adaptive": rad.describe() if adaptive else False if solving and adaptive is False else None,
-            "causal": causal and causal.describe(),
-            "grow": grow,
-            "seed": seed,
-            "compile": compile,
-            **every,
-        },
-        "weighting": weighting.describe(),
-        "versions": {"torch": torch.__version__},
-    }
+    config = described(
+        problem,
+        network,
+        weighting,
+        steps=steps,
+        seconds=seconds,
+        optimizer=optimizer,
+        lr=lr,
+        optimizer_options=dict(optimizer_options or {}),
+        schedule=schedule,
+        decay=decay,
+        decay_every=decay_every,
+        points=None if fixed_points else counts,
+        sampling=sampling,
+        resample=resample,
+        adaptive=rad if adaptive else False if solving and adaptive is False else None,
+        causal=causal,
+        grow=grow,
+        seed=seed,
+        compile=compile,
+        monitor=monitor,
+        **every,
+    )
 
     def sample(draw: int, growth: float) -> dict[str, torch.Tensor]:
         drawn = {"seed": seed + 1_000_003 * draw, "method": sampling, "dtype": torch.float64}
@@ -191,6 +196,8 @@ def train(
         rate = make_schedule(schedule, torch_optimizer, steps, decay, decay_every)
         training.method = Gradient(network, problem, torch_optimizer, rate, compile, adapting=rad is not None)
     training.weights = weighting.start(problem)
+    if monitor is not None:
+        training.watch = Watch(monitor, training.run, training.points)
     if problem.has_solution:
         problem.error(network)  # a wrong `exact` fails here, before anything is written
     training.open_folder(resume, overwrite)
@@ -199,6 +206,41 @@ def train(
         training.seed_generators()
         training.loop(interrupted, progress)
     return training.run
+
+
+def train_as(
+    config: Mapping[str, Any],
+    *,
+    out: str | os.PathLike | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: torch.device | str | None = None,
+    progress: bool = True,
+    problem: Problem | None = None,
+    network: nn.Module | None = None,
+    points: Points | Mapping[str, int] | None = None,
+    **settings: Any,
+) -> Run:
+    """Trains as a config.json says: the same problem, network and settings, from the start, on CPU to the last bit (but for
+    a network that `train(dtype=...)` converted: this one starts with weights that were never rounded).
+
+    config: `Run.config`, or what `pinntk.configuration.changed` made of it
+    out, resume, overwrite, device, progress: as in `train`
+    problem, network, points, settings: arguments of `train` in the place of what config says
+
+    Raises ValueError, naming it, for what a text cannot hold and was not given: a network of one's own, points given as
+    tensors, a problem without a file, an optimizer or a schedule given as a function.
+    """
+    given = arguments(config, problem, network, points, **settings)
+    return train(**given, out=out, resume=resume, overwrite=overwrite, device=device, progress=progress)
+
+
+def _monitor(monitor: Monitor | bool | None) -> Monitor | None:
+    if not (monitor is None or isinstance(monitor, (Monitor, bool))):
+        raise TypeError(f"monitor={monitor!r}: give True, or pinntk.Monitor(...)")
+    if monitor and distributed.world() > 1:
+        raise ValueError("the monitor runs in one process; start it without torchrun, or leave monitor out")
+    return Monitor() if monitor is True else monitor or None
 
 
 def _rad(adaptive: RAD | bool | None, resample: int, solving: bool) -> RAD | None:

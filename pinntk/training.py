@@ -21,6 +21,7 @@ from pinntk import distributed
 from pinntk.causality import Causality
 from pinntk.evaluate import to_network
 from pinntk.methods import over_all
+from pinntk.monitor import Watch
 from pinntk.ntk import KernelBlocks, kernel
 from pinntk.ntk.assemble import checked_traces
 from pinntk.ntk.factors import trained_parameters
@@ -44,6 +45,7 @@ from pinntk.run import (
 )
 from pinntk.step import EVEN, gradient_norms, losses
 
+_CADENCES = ("log_every", "eval_every", "checkpoint_every", "snapshot_every")
 _SNAPSHOT_POINTS = 100  # a condition's points in the kernel snapshots, at most
 
 
@@ -89,6 +91,7 @@ class Training:
     seconds: float = 0.0
     rng: Mapping[str, Tensor] | None = None  # to restore on resume
     fixed: bool = False  # whether the points are the user's own
+    watch: Watch | None = None
 
     def __post_init__(self) -> None:
         self.parameters = trained_parameters(self.network, self.problem)
@@ -139,7 +142,7 @@ class Training:
         for section in ("network", "training", "weighting"):
             then, now = config[section], _as_json(self.run.config[section])
             for key in now:
-                free = key in ("steps", "seconds", "compile", "log_every", "eval_every", "checkpoint_every", "snapshot_every")
+                free = key in ("steps", "seconds", "compile", "monitor", *_CADENCES)
                 if not free and then.get(key) != now[key]:
                     raise ValueError(
                         f"cannot resume {folder}: it was trained with {key}={then.get(key)!r}, now {key}={now[key]!r}; "
@@ -157,6 +160,8 @@ class Training:
         if self.causality:
             self.causality.load_state_dict(state["causality"])
         self.set_points(state["points"])
+        if self.watch and state.get("monitor"):
+            self.watch.load_state_dict(state["monitor"])
         self.run.history = [row for row in state["history"] if row["step"] < self.step]
         for path in sorted((folder / SNAPSHOTS).glob("*.npz")):
             self.run.snapshots[int(path.stem)] = KernelBlocks.load(path)
@@ -179,6 +184,7 @@ class Training:
             "method": self.method.state_dict(),
             "weights": self.weights,
             "causality": self.causality.state_dict() if self.causality else {},
+            "monitor": self.watch.state_dict(self.seconds) if self.watch else {},
             "points": {name: shared[id(rows)] for name, rows in self.points.items()},
             "rng": {"cpu": torch.get_rng_state(), **({"cuda": torch.cuda.get_rng_state()} if cuda else {})},
             "history": self.run.history,
@@ -208,8 +214,11 @@ class Training:
         with bar:
             while self.step < settings.steps:
                 self._update_points_and_weights()
-                measured = self._measure() if _due(self.step, settings.eval_every) else {}
+                watched = self._watched() if self.watch and _due(self.step, self.watch.every) else {}
+                measured = {**(self._measure() if _due(self.step, settings.eval_every) else {}), **watched}
                 described = self._described()
+                if self.watch:
+                    self.watch.step(described.get("learning_rate"), self.weights)
                 losses = self.method.take(self.share, self.counts, self.weights, self._check_finite, self.point_weights)
                 self.seconds = perf_counter() - clock
                 if measured or _due(self.step, settings.log_every):
@@ -350,12 +359,18 @@ class Training:
         found = over_all(shares, self.counts, next(iter(self.parameters.values())))
         if self.settings.snapshot_every:
             self._snapshot()
-        self._log(found, self._described(), self._measure())
+        watched = self._watched() if self.watch else {}
+        self._log(found, self._described(), {**self._measure(), **watched})
         self._publish()
         self.checkpoint()
 
     def _publish(self) -> None:
         self.run.weights, self.run.points, self.run.step = dict(self.weights), dict(self.points), self.step
+        self.run.monitor = self.watch and self.watch.report(self.seconds)
+
+    def _watched(self) -> dict[str, float]:
+        self._publish()
+        return self.watch.look(self.seconds)
 
 
 def same_points(a: Points, b: Points) -> bool:
