@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import ceil, isfinite, sqrt
 from typing import Any
 
@@ -189,7 +190,12 @@ def slow_waves(x: Examination) -> Finding | None:
     share = parts[worst] / (sum(parts.values()) or 1.0)
     if not above("slow-waves", share):
         return None
-    return _short_waves(x, worst, f"{share:.0%} of the estimated error comes from what is left of {worst!r}", 0.6)
+    finding = _short_waves(x, worst, f"{share:.0%} of the estimated error comes from what is left of {worst!r}", 0.6)
+    if finding is None or x.progress is None or x.progress.solving:
+        return finding
+    # The kernel reaches these waves: what is slow for a gradient is not for Gauss-Newton. Features may not be needed.
+    solver = Prescription("train by Gauss-Newton, which learns short waves as fast as long ones", gauss_newton(x))
+    return replace(finding, prescriptions=(solver, *finding.prescriptions))
 
 
 def _short_waves(x: Examination, worst: str, what: str, confidence: float) -> Finding | None:

@@ -39,7 +39,7 @@ _TABLE = (
     Threshold("step-large", 5.0, "learning rate over the natural one: healthy up to 1.6, sick 19"),
     Threshold("step-small", 0.02, "learning rate over the natural one: healthy from 0.12, sick below 0.001"),
     Threshold("descent-small", 0.01, "learning rate over 2 / lambda_max, gradient descent: the best is near 1, sick 5e-5"),
-    Threshold("unmoved", 0.1, "relative change of the parameters: a small step moves them by 0.001, healthy trainings by 0.5"),
+    Threshold("unmoved", 0.03, "relative change of the parameters: a small step moves them by 0.001, healthy trainings by 0.5"),
     Threshold("falling", -0.3, "d log loss / d log time in the last half: 0 to -0.05 where it stagnates, -2 where it goes on"),
     Threshold("saturated", 0.5, "share of saturated units in a layer: healthy at most 0.12, sick 0.62 to 1"),
     Threshold("dead", 0.8, "share of dead units in a layer: fresh relu networks have 0.2 to 0.5"),
