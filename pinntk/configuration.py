@@ -34,7 +34,7 @@ _OWN_OF_A_KIND = {
     "sampling": None,
     "adaptive": None,
     "compile": False,
-}  # of a solver, or of all torch optimizers
+}  # of solvers, or of torch optimizers
 
 
 def described(
