@@ -194,6 +194,12 @@ def test_step_too_small_for_adam_and_for_gradient_descent():
     assert first.evidence["unlearned"] > 0.9
 
 
+def test_the_first_trial_of_a_line_search_is_no_learning_rate():
+    run = trained(poisson(), optimizer="lbfgs", lr=1.0, steps=30, weighting=None)
+    assert pinntk.examine(run).progress.solving
+    assert not {"step-too-large", "step-too-small"} & set(codes(run))
+
+
 def test_saturation():
     run = trained(poisson(), {"gain": 30.0}, steps=100)
     first = pinntk.diagnose(run)[0]
