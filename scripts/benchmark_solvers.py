@@ -100,7 +100,8 @@ def by_jax(python: str, name: str, seconds: float, seed: int, solvers: Iterable[
     """What `benchmark_solvers_jax.py` finds, by solver, from the same weights on one core and thread."""
     problem, network = set_up(name, seed)
     points = problem.sample(seed=seed, method="sobol", dtype=torch.float64, **solver_counts(problem, {}))
-    arrays = {f"p{2 * i + j}": p for i, pair in enumerate(zip(network.weights, network.biases)) for j, p in enumerate(pair)}
+    layers = zip(network.weights, network.biases, strict=True)
+    arrays = {f"p{i}": p for i, p in enumerate(p for layer in layers for p in layer)}
     arrays |= {"mean": network.mean, "deviation": network.deviation, "test": problem.solution_points}
     arrays |= {f"points {condition}": rows for condition, rows in points.items()}
     arrays = {key: torch.as_tensor(value).detach().double().numpy() for key, value in arrays.items()}
@@ -143,12 +144,15 @@ def draw(found: dict, path: Path, unit: str = "seconds") -> None:
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(4.2 * columns, 3.1 * rows), squeeze=False, layout="constrained")
+    lines: dict = {}
     for ax, name in zip(axes.flat, names, strict=False):
         for method, curves in found[name].items():
-            times = np.linspace(0.02, 1, 100) * max(curve[-1][0] for curve in curves)
+            times = np.linspace(0.005, 1, 200) * max(curve[-1][0] for curve in curves)
             errors = np.stack([at(curve, times) for curve in curves])
-            (line,) = ax.semilogy(times, np.median(errors, 0), label=method)
-            ax.fill_between(times, errors.min(0), errors.max(0), alpha=0.15, color=line.get_color())
+            color = lines[method].get_color() if method in lines else f"C{len(lines)}"
+            (lines[method],) = ax.step(times, np.median(errors, 0), where="post", color=color, label=method)
+            ax.fill_between(times, errors.min(0), errors.max(0), step="post", alpha=0.15, color=color, lw=0)
+        ax.set_yscale("log")
         for label, value in PUBLISHED.get(name, {}).items():
             ax.axhline(value, color="0.5", lw=0.8, ls=":")
             ax.annotate(label, (0, value), fontsize=7, color="0.4", va="bottom")
@@ -156,7 +160,7 @@ def draw(found: dict, path: Path, unit: str = "seconds") -> None:
         ax.grid(alpha=0.25, lw=0.6)
     for ax in axes.flat[len(names) :]:
         ax.set_axis_off()
-    axes.flat[0].legend(fontsize=7)
+    figure.legend(handles=list(lines.values()), loc="outside lower center", ncols=min(len(lines), 2 * columns), fontsize=7)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=130, format="png")
     plt.close(figure)
@@ -169,7 +173,9 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--seconds", type=float, default=120.0, help="for each training (default: 120)")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--cpu-time", action="store_true", help="one thread, and its CPU seconds instead of wall time")
-    parser.add_argument("--jax", metavar="PYTHON", help="also the peers, by the Python of their environment; implies --cpu-time")
+    parser.add_argument(
+        "--jax", metavar="PYTHON", help="also the peers, by the Python of an environment with them, in CPU time"
+    )
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/benchmark_solvers"))
     arguments = parser.parse_args(argv)
     found: dict = {}

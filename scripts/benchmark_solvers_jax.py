@@ -4,8 +4,8 @@ on a network, points and truth given as arrays, by their public API and Optimist
     python benchmark_solvers_jax.py IN.npz SECONDS [SOLVER ...]
 
 Prints one JSON line a solver: problem, solver, seed, versions, accepted steps, the seconds of the first two steps, which
-compile, and the curve [[seconds, relative L2 error], ...], compiling included, measuring the error not. Seconds are CPU time of the process, which
-is to have one core and one thread; they count from the call of the solver.
+compile, and the curve [[seconds, relative L2 error], ...], compiling included, measuring the error not. Seconds are CPU
+time of the process, which is to have one core and one thread.
 """
 
 import json
@@ -20,7 +20,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optimistix as optx
 import randngd
 import ssbroyden_optimistix as sso
 from jax.flatten_util import ravel_pytree
@@ -73,8 +72,8 @@ SOLVERS = {  # name -> solver(terms, parameters, seed)
     "randngd nystrom": natural_gradient(
         randngd.NystromNGD, "jacobians", ell_max=100, damping=randngd.EigenvalueDamping(power_iters=None)
     ),
-    "ssbroyden-optimistix": broyden(),
-    "ssbroyden-optimistix paper": broyden(alpha="search", initial_scaling=False),
+    "ssbroyden-optimistix": broyden(alpha="search", initial_scaling=False),  # those of its authors' paper
+    "ssbroyden-optimistix default": broyden(),
     "ssbroyden-optimistix increase": broyden(search=sso.Zoom(initial_guess_strategy="increase")),
 }
 
