@@ -1,6 +1,7 @@
 """Scripts run, small."""
 
 import json
+import sys
 
 import benchmark_kernel
 import benchmark_solvers
@@ -79,3 +80,38 @@ def test_solver_benchmark_runs_every_method(tmp_path, capsys):
         assert times == sorted(times)
     assert (tmp_path / "benchmark_solvers.png").read_bytes().startswith(b"\x89PNG")
     assert "gauss-newton" in capsys.readouterr().out
+
+
+def test_what_the_peers_print_is_parsed():
+    row = {"problem": "poisson2d", "solver": "randngd", "seed": 1, "versions": {}, "steps": 9, "compile": 2.5}
+    lines = [json.dumps(row | {"curve": [[0.1, 1.0], [3.0, 1e-5], [4.0, 1e-3], [5.0, 1e-6]]}), "a warning of XLA", ""]
+    found = benchmark_solvers.parse_peers("\n".join(reversed(lines)), "poisson2d", 1)
+    assert found["randngd"]["compile"] == 2.5
+    curve = found["randngd"]["curve"]
+    assert [benchmark_solvers.seconds_to(curve, error) for error in (2.0, 1e-2, 1e-4, 1e-6)] == [0.1, 3.0, 5.0, float("inf")]
+    with pytest.raises(ValueError, match="asked for were poisson2d and 0"):
+        benchmark_solvers.parse_peers(lines[0], "poisson2d", 0)
+
+
+def test_peers_start_from_the_same_weights_and_points(tmp_path):
+    """A Python that only says what it was given."""
+    python = tmp_path / "python"
+    python.write_text(
+        f"""#!{sys.executable}
+import json, sys
+import numpy as np
+given = np.load(sys.argv[2])
+shapes = {{key: list(given[key].shape) for key in given.files}}
+row = {{"problem": str(given["problem"]), "seed": int(given["seed"]), "shapes": shapes, "curve": []}}
+for solver in sys.argv[4:]:
+    print(json.dumps(row | {{"solver": solver, "first": float(given["p0"][0, 0])}}))
+"""
+    )
+    python.chmod(0o755)
+    found = benchmark_solvers.by_jax(str(python), "poisson2d", 1.0, 3, ["randngd"])["randngd"]
+    _, network = benchmark_solvers.set_up("poisson2d", 3)
+    assert found["first"] == network.weights[0][0, 0].item()
+    assert found["shapes"]["p0"] == [32, 2]
+    assert found["shapes"]["p3"] == [1]
+    assert found["shapes"]["points poisson"] == [2000, 2]
+    assert found["shapes"]["points walls"] == [200, 2]
