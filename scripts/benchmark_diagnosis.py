@@ -97,7 +97,7 @@ def tables(rows: list[dict[str, Any]]) -> str:
             line += f" {entry['after']:>7.1e} {entry['times']:>7.1f}  {json.dumps(entry['changes'])}"
         lines.append(line.rstrip())
     lines += ["", confusion(entries), ""]
-    for chosen in ("tuning", "held-out"):
+    for chosen in ("tuning", "held-out", "fresh"):
         sick = [entry for entry in entries if not entry["case"].healthy and entry["case"].set == chosen]
         well = [entry for entry in entries if entry["case"].healthy and entry["case"].set == chosen]
         right = sum(entry["first"] == entry["case"].cause for entry in sick)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import sick_pinns
 import torch
-from sick_pinns import CASES, HEALTHY, SICK
+from sick_pinns import CASES, FRESH, HEALTHY, SICK
 
 import pinntk
 
@@ -29,7 +29,8 @@ QUICK = {"training.steps": 1, "training.snapshot_every": 0}
 
 
 def test_there_are_enough_cases_of_every_cause_and_in_both_sets():
-    assert len(CASES) == len(SICK) + len(HEALTHY)
+    assert len(CASES) == len(SICK) + len(HEALTHY) + len(FRESH)
+    assert {case.set for case in FRESH} == {"fresh"}
     assert len(SICK) >= 12
     assert len(HEALTHY) >= 6
     assert {case.cause for case in SICK} == CAUSES
