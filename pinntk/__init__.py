@@ -1,6 +1,7 @@
 """pinntk: why a physics-informed neural network trains badly, and what to change, from its neural tangent kernel."""
 
 from pinntk import nn, solvers, weighting
+from pinntk.adaptive import RAD
 from pinntk.domain import Box
 from pinntk.evaluate import errors
 from pinntk.files import cached
@@ -24,6 +25,7 @@ from pinntk.trainer import train
 from pinntk.training import Interrupted, NonFiniteLoss
 
 __all__ = [
+    "RAD",
     "Box",
     "Condition",
     "DependentPoints",

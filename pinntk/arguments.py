@@ -14,6 +14,7 @@ from pinntk.nn.mlp import ACTIVATIONS, INITIALIZATIONS
 from pinntk.optimize import SCHEDULES
 from pinntk.problem import Problem
 from pinntk.sampling import METHODS
+from pinntk.weighting import SCHEMES, Causal
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -21,13 +22,14 @@ _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 def add_train(commands: Any) -> argparse.ArgumentParser:
     command = commands.add_parser(
         "train",
-        help="train a network on a problem, with fixed or NTK loss weights",
+        help="train a network on a problem, with fixed, NTK or gradient-norm loss weights",
         description="Trains a multilayer perceptron and leaves a run folder: config.json,\nmetrics.csv, checkpoint.pt, "
         "kernel snapshots and figures.",
         epilog="examples:\n"
         "  pinntk train poisson1d --weighting ntk\n"
         "  pinntk train wave1d --set c=2 --weighting ntk --steps 20000\n"
         "  pinntk train my_pde.py --weights boundary=100 -o runs/mine\n"
+        "  pinntk train convection --weighting ntk --causal 0.01,0.1,1 --periodic x\n"
         "  pinntk train --resume runs/mine --steps 40000",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -43,28 +45,39 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
         "fitting defaults (default: adam)",
     )
     group.add_argument("--lr", type=float, help="learning rate (default: torch's for the optimizer)")
-    group.add_argument("--schedule", choices=SCHEDULES, help="of the learning rate (default: cosine)")
+    group.add_argument("--schedule", choices=SCHEDULES, help="of the learning rate (default: cosine; for lbfgs constant)")
     group.add_argument("--decay", type=float, default=0.9, help="factor of the exponential schedule (default: 0.9)")
     group.add_argument(
         "--decay-every", type=int, default=1000, metavar="STEPS", help="steps in which it acts once (default: 1000)"
     )
     group.add_argument("--resample", type=int, metavar="STEPS", help="draw fresh points every so many steps (default: never)")
     group.add_argument(
+        "--adaptive", action="store_true", help="with --resample: fresh residual points where the errors are large (RAD)"
+    )
+    group.add_argument(
         "--compile", action="store_true", help="the steps as one compiled graph: slow to start, then 1.5 to 3 times faster"
     )
     group = command.add_argument_group("loss weights")
-    group.add_argument("--weighting", choices=("fixed", "ntk"), help="fixed, or from kernel traces (default: fixed)")
+    group.add_argument(
+        "--weighting",
+        choices=tuple(SCHEMES),
+        help="fixed, from kernel traces, or from norms of the gradients (default: fixed)",
+    )
     group.add_argument(
         "--weights", default="", metavar="NAME=W,...", help="fixed weights by condition or kind, as in boundary=100"
     )
-    group.add_argument("--every", type=int, default=100, metavar="STEPS", help="NTK: steps between updates (default: 100)")
-    group.add_argument("--momentum", type=float, default=0.0, help="NTK: moving average, 0 to below 1 (default: 0)")
+    group.add_argument("--every", type=int, metavar="STEPS", help="steps between updates (default: 100)")
+    group.add_argument("--momentum", type=float, help="moving average, 0 to below 1 (default: 0 of ntk, 0.9 of gradient-norm)")
     group.add_argument(
-        "--normalization",
-        choices=("mean", "sum"),
-        default="mean",
-        help="NTK: traces over n_i, or as in the paper (default: mean)",
+        "--normalization", choices=("mean", "sum"), help="ntk: traces over n_i, or as in the paper (default: mean)"
     )
+    group.add_argument(
+        "--causal",
+        type=_numbers,
+        metavar="EPS[,EPS...]",
+        help="causal weights in time, beside any weighting; several values are a ladder, as in 0.01,0.1,1,10,100",
+    )
+    group.add_argument("--slices", type=int, help="causal: time slices (default: 16)")
     group = command.add_argument_group("logging")
     group.add_argument("--log-every", type=int, metavar="STEPS", help="losses and weights (default: 400 times a run)")
     group.add_argument("--eval-every", type=int, metavar="STEPS", help="error, traces, drift (default: 100 times a run)")
@@ -186,6 +199,32 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(_number(part)) for part in text.split(","))
+
+
+def scheme(arguments: argparse.Namespace) -> Any:
+    """The weighting that --weighting and the options beside it ask for."""
+    name = arguments.weighting or "fixed"
+    if arguments.weights and name != "fixed":
+        raise ValueError(f"--weights gives fixed weights, --weighting {name} computes them; use one or the other")
+    options = {key: value for key in ("every", "momentum", "normalization") if (value := getattr(arguments, key)) is not None}
+    if arguments.weighting is None and not arguments.weights and not options:
+        return None
+    takes = {"fixed": (), "ntk": ("every", "momentum", "normalization"), "gradient-norm": ("every", "momentum")}[name]
+    if refused := [key for key in options if key not in takes]:
+        raise ValueError(f"--{refused[0]} has no meaning for --weighting {name}; leave it out")
+    return SCHEMES[name](**(pairs(arguments.weights, "--weights", float) if name == "fixed" else options))
+
+
+def causal(arguments: argparse.Namespace) -> Causal | None:
+    if arguments.causal is None:
+        if arguments.slices is not None:
+            raise ValueError(f"--slices {arguments.slices} are those of --causal; add --causal EPS, or leave it out")
+        return None
+    return Causal(arguments.causal, **({} if arguments.slices is None else {"slices": arguments.slices}))
 
 
 def pairs(text: str, option: str, kind: type, example: str = "boundary=100") -> dict[str, Any]:

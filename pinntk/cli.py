@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from pinntk import distributed, plot, registry
-from pinntk.arguments import add_kernel, add_solve, add_train, loaded, pairs, usable_device
+from pinntk.adaptive import RAD
+from pinntk.arguments import add_kernel, add_solve, add_train, causal, loaded, pairs, scheme, usable_device
 from pinntk.arguments import network as built
 from pinntk.ntk import KernelBlocks, KernelOperator, kernel, sharded_kernel
 from pinntk.problem import Points, Problem, shown
 from pinntk.run import CHECKPOINT, Run, read_config, rebuilt
 from pinntk.trainer import train
 from pinntk.training import Interrupted, NonFiniteLoss
-from pinntk.weighting import NTK, Fixed
+from pinntk.weighting import SCHEMES, Causal
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -70,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 def _problems(arguments: argparse.Namespace) -> int:
     for name in registry.available():
         title, parameters = registry.describe(name)
-        print(f"{name:<13} {title.partition(':')[0]}" + (f" ({shown(parameters)})" if parameters else ""))
+        print(f"{name:<18} {title.partition(':')[0]}" + (f" ({shown(parameters)})" if parameters else ""))
     return 0
 
 
@@ -96,14 +97,7 @@ def _finished(run: Run, arguments: argparse.Namespace) -> int:
 def _fresh(arguments: argparse.Namespace) -> Run:
     problem = loaded(arguments)
     out = _folder(arguments, problem)
-    if arguments.weights and arguments.weighting == "ntk":
-        raise ValueError("--weights gives fixed weights, --weighting ntk computes them; use one or the other")
-    if arguments.weighting == "ntk":
-        weighting = NTK(arguments.every, arguments.momentum, arguments.normalization)
-    elif arguments.weighting == "fixed" or arguments.weights:
-        weighting = Fixed(**pairs(arguments.weights, "--weights", float))
-    else:
-        weighting = None
+    weighting = scheme(arguments)
     network = built(arguments, problem)
     points = problem.counts(**pairs(arguments.points, "--points", int))
     return train(
@@ -116,9 +110,11 @@ def _fresh(arguments: argparse.Namespace) -> Run:
         decay=arguments.decay,
         decay_every=arguments.decay_every,
         weighting=weighting,
+        causal=causal(arguments),
         points={name: n for name, n in points.items() if n is not None},
         sampling=arguments.sampling,
         resample=arguments.resample,
+        adaptive=arguments.adaptive,
         seed=arguments.seed,
         out=out,
         overwrite=arguments.overwrite,
@@ -176,7 +172,7 @@ def _resumed(arguments: argparse.Namespace) -> Run:
     config = read_config(folder)
     settings = dict(config["training"])
     described = dict(config["weighting"])
-    scheme = {"ntk": NTK, "fixed": Fixed}[described.pop("name")]
+    weighting = SCHEMES[described.pop("name")](**described)
     problem = registry.load(config["problem"]["source"], **config["problem"]["parameters"])
     counts = settings.pop("points")
     if counts == "given":
@@ -184,12 +180,16 @@ def _resumed(arguments: argparse.Namespace) -> Run:
     for name in ("steps", "seconds"):
         if getattr(arguments, name, None) is not None:
             settings[name] = getattr(arguments, name)
+    if settings.get("adaptive"):
+        settings["adaptive"] = RAD(**settings["adaptive"])
+    if settings.get("causal"):
+        settings["causal"] = Causal(**settings["causal"])
     points = {name: n for name, n in counts.items() if n is not None}
     network = rebuilt(config, problem).to(usable_device(arguments.device))
     return train(
         problem,
         network,
-        weighting=scheme(**described),
+        weighting=weighting,
         points=points,
         out=folder,
         resume=True,

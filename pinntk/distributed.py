@@ -46,7 +46,12 @@ def local_device() -> torch.device:
 
 def span(n: int) -> slice:
     """This rank's rows of n: contiguous, sizes differing by at most one."""
-    return slice(n * rank() // world(), n * (rank() + 1) // world())
+    return span_of(n, rank())
+
+
+def span_of(n: int, rank: int) -> slice:
+    """The rows of n that a rank has."""
+    return slice(n * rank // world(), n * (rank + 1) // world())
 
 
 def shard(points: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -15,9 +15,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from pinntk import distributed
 from pinntk.problem import Points, Problem
 from pinntk.solvers import GaussNewton, NaturalGradient
-from pinntk.step import Step
+from pinntk.step import EVEN, Step
 
-Losses = dict[str, Tensor]  # {condition: mean(e^2)}
+Losses = dict[str, Tensor]  # {condition: mean(g e^2)}, with point weights g
 
 _STALE = 100  # steps of a solver without a tenth less loss before it gives up
 _REFUSED = 5  # steps refused one after the other before it gives up
@@ -28,7 +28,14 @@ _GROWTH = 1.5
 class Method(Protocol):
     growth: float  # of the number of points
 
-    def take(self, points: Points, counts: Mapping[str, int], weights: Mapping[str, float], check: Callable) -> Losses:
+    def take(
+        self,
+        points: Points,
+        counts: Mapping[str, int],
+        weights: Mapping[str, float],
+        check: Callable,
+        point_weights: Points = EVEN,
+    ) -> Losses:
         """One step; returns the losses before it over all processes. `check` raises where they are not finite."""
 
     def described(self) -> dict[str, float]:
@@ -52,12 +59,20 @@ class Gradient:
         self._gradient = Step(network, problem, compiled)
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
-    def take(self, points: Points, counts: Mapping[str, int], weights: Mapping[str, float], check: Callable) -> Losses:
+    def take(
+        self,
+        points: Points,
+        counts: Mapping[str, int],
+        weights: Mapping[str, float],
+        check: Callable,
+        point_weights: Points = EVEN,
+    ) -> Losses:
         before: Losses = {}
 
         def closure() -> Tensor:
             self._optimizer.zero_grad()
-            found = over_all(self._gradient(points, counts, weights) if points else {}, counts, self._parameters[0])
+            shares = self._gradient(points, counts, weights, point_weights) if points else {}
+            found = over_all(shares, counts, self._parameters[0])
             if not before:
                 check(found)
                 before.update(found)
@@ -96,7 +111,14 @@ class Solving:
         self._noise: deque[float] = deque(maxlen=5)
         self._best, self._stale, self._refused = float("inf"), 0, 0
 
-    def take(self, points: Points, counts: Mapping[str, int], weights: Mapping[str, float], check: Callable) -> Losses:
+    def take(
+        self,
+        points: Points,
+        counts: Mapping[str, int],
+        weights: Mapping[str, float],
+        check: Callable,
+        point_weights: Points = EVEN,  # the trainer gives a solver none
+    ) -> Losses:
         total = sum(weights.values())
         fresh = {name: weight / total for name, weight in weights.items()}
         before, self._solver.weights = self._solver.weights, fresh

@@ -20,6 +20,12 @@ _OPTIONS = {"lbfgs": {"line_search_fn": "strong_wolfe", "history_size": 50}}
 SCHEDULES = ("constant", "exponential", "cosine")
 
 
+def default_schedule(optimizer: str | Callable) -> str:
+    """ "cosine", so that Adam's spikes are over at the end; "constant" for L-BFGS, whose learning rate is the first trial of
+    a line search: a small one makes it crawl."""
+    return "constant" if isinstance(optimizer, str) and optimizer.lower() == "lbfgs" else "cosine"
+
+
 def optimizers() -> list[str]:
     """Names that `train(optimizer=...)` takes."""
     return sorted(name for name in _NAMED if name != "optimizer")

@@ -30,8 +30,9 @@ _FORMAT = 2
 class Run:
     """What a training left behind.
 
-    history: one row a logged step: step, seconds, loss (weighted), learning_rate or damping, loss/NAME, weight/NAME, and
-        where measured trace/NAME, coefficient/NAME, error (relative L2), drift (of the parameters)
+    history: one row a logged step: step, seconds, loss (what is minimised), learning_rate or damping, loss/NAME (without any
+        weight), weight/NAME, with causal weights causal (the smallest of them) and epsilon, and where measured trace/NAME,
+        coefficient/NAME, error (relative L2), drift (of the parameters)
     snapshots: kernels by step
     weights: the loss weights at the end
     points: the training points at the end, {condition: (n, d)}

@@ -6,6 +6,7 @@ import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from math import ceil
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -13,21 +14,87 @@ from torch.func import functional_call
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from pinntk import distributed
 from pinntk.evaluate import errors
 from pinntk.problem import Points, Problem
 from pinntk.taylor.fused import plain
 
 # Larger activations cost a page fault for every 4 KiB, pass after pass: 1.2 times the time at 25 MiB.
 _PASS_BYTES = 8 * 2**20
+EVEN: Points = MappingProxyType({})  # no point weights: every point counts the same
 
 
-def losses(network: nn.Module, problem: Problem, points: Points, counts: Mapping[str, int]) -> dict[str, Tensor]:
-    """sum(e_i^2) / counts[i] for every condition in `points`: the losses mean(e_i^2), or these points' share of them."""
-    return {name: e.square().sum() / counts[name] for name, e in errors(network, problem, points).items()}
+def losses(
+    network: nn.Module, problem: Problem, points: Points, counts: Mapping[str, int], point_weights: Points = EVEN
+) -> dict[str, Tensor]:
+    """sum(g_i e_i^2) / counts[i] for every condition in `points`: the losses mean(e_i^2), or these points' share of them.
+
+    point_weights: g_i (n,) of some conditions; 1 for the others
+    """
+    squares = {name: e.square() for name, e in errors(network, problem, points).items()}
+    squares |= {name: point_weights[name] * square for name, square in squares.items() if name in point_weights}
+    return {name: square.sum() / counts[name] for name, square in squares.items()}
+
+
+def error_values(network: nn.Module, problem: Problem, points: Points) -> dict[str, Tensor]:
+    """The error vectors e_i as numbers, without a gradient, in passes."""
+    parts: dict[str, list[Tensor]] = {name: [] for name in points}
+    with torch.no_grad():
+        for part, _ in _passes(network, problem, points):
+            for name, e in errors(network, problem, part).items():
+                parts[name].append(e.detach())
+    return {name: torch.cat(values) for name, values in parts.items()}
+
+
+def gradient_norms(
+    network: nn.Module,
+    problem: Problem,
+    parameters: list[Tensor],
+    points: Points,
+    counts: Mapping[str, int],
+    point_weights: Points = EVEN,
+) -> dict[str, float]:
+    """norm(grad L_i) of every condition in `counts`, over all processes, from this one's share of the points. Leaves
+    `p.grad` alone."""
+    found = {}
+    for name in counts:
+        slope = torch.zeros(sum(p.numel() for p in parameters), dtype=torch.float64, device=parameters[0].device)
+        own = {name: points[name]} if name in points else {}
+        given = {name: point_weights[name]} if name in point_weights and own else EVEN
+        for part, weights in _passes(network, problem, own, given):
+            loss = losses(network, problem, part, counts, weights)[name]
+            if loss.requires_grad:
+                gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+                slope += torch.cat([gradient.to(slope).flatten() for gradient in gradients])
+        found[name] = float(distributed.all_sum(slope).norm())
+    return found
+
+
+def _passes(
+    network: nn.Module, problem: Problem, points: Points, point_weights: Points = EVEN
+) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+    """Points and their weights in equal parts whose activations stay small on a CPU; conditions on one tensor stay
+    together."""
+    by_tensor: dict[int, list[str]] = {}
+    for name, rows in points.items():
+        by_tensor.setdefault(id(rows), []).append(name)
+    width = max((max(p.shape, default=1) for p in network.parameters()), default=1)
+    parts: dict[str, tuple[Tensor, ...]] = {}
+    for names in by_tensor.values():
+        rows = points[names[0]]
+        row = problem.basis(names).size * width * rows.element_size()
+        passes = min(len(rows), ceil(len(rows) * row / _PASS_BYTES)) if rows.device.type == "cpu" else 1
+        shared = rows.tensor_split(passes)
+        parts.update((name, shared) for name in names)
+    shares = {name: weights.tensor_split(len(parts[name])) for name, weights in point_weights.items()}
+    for i in range(max(map(len, parts.values()), default=0)):
+        names = [name for name in points if i < len(parts[name])]
+        yield {name: parts[name][i] for name in names}, {name: shares[name][i] for name in names if name in shares}
 
 
 class Step:
-    """Called, it returns the losses of every condition and leaves the gradient of sum_i weights_i L_i in `p.grad`.
+    """Called, it returns the losses L_i = mean(g_i e_i^2) of every condition and leaves the gradient of sum_i weights_i L_i
+    in `p.grad`.
 
     compiled: trace the step (jets and backward pass) into one graph of tensor operations and give it to `torch.compile`.
         The network's Python code runs once: what it would do otherwise at a later step is not seen. Where that fails, or
@@ -41,54 +108,51 @@ class Step:
         self.compiled = compiled
         self._graphs: dict[tuple, Callable] = {}
 
-    def __call__(self, points: Points, counts: Mapping[str, int], weights: Mapping[str, float]) -> dict[str, Tensor]:
-        """points: {condition: (n, d)} in the network's dtype; counts: what the sums of squares are divided by."""
+    def __call__(
+        self, points: Points, counts: Mapping[str, int], weights: Mapping[str, float], point_weights: Points = EVEN
+    ) -> dict[str, Tensor]:
+        """points: {condition: (n, d)} in the network's dtype; counts: what the sums of squares are divided by;
+        point_weights: {condition: g (n,)}, 1 for the others."""
         if self.compiled:
-            key = (*((name, counts[name], rows.shape) for name, rows in points.items()), *_distinct(points)[1])
+            key = (*((name, counts[name], rows.shape) for name, rows in points.items()), *_distinct(points)[1], *point_weights)
             try:
                 if key not in self._graphs:
-                    return self._first(key, points, counts, weights)
-                return self._replay(self._graphs[key], points, weights)
+                    return self._first(key, points, counts, weights, point_weights)
+                return self._replay(self._graphs[key], points, weights, point_weights)
             except _Unsuitable as reason:
                 self.compiled = False
                 warnings.warn(f"the training step runs eagerly: {reason}", stacklevel=4)
-        return self._eager(points, counts, weights)
+        return self._eager(points, counts, weights, point_weights)
 
-    def _eager(self, points: Points, counts: Mapping[str, int], weights: Mapping[str, float]) -> dict[str, Tensor]:
+    def _eager(
+        self, points: Points, counts: Mapping[str, int], weights: Mapping[str, float], point_weights: Points
+    ) -> dict[str, Tensor]:
         for p in self.parameters.values():
             p.grad = None
         total: dict[str, Tensor] = {}
-        for part in self._passes(points):
-            found = losses(self.model["network"], self.problem, part, counts)
+        for part, share in _passes(self.model["network"], self.problem, points, point_weights):
+            found = losses(self.model["network"], self.problem, part, counts, share)
             sum(weights[name] * loss for name, loss in found.items()).backward()
             for name, loss in found.items():
                 total[name] = total[name] + loss.detach() if name in total else loss.detach()
         return {name: total[name] for name in points}
 
-    def _passes(self, points: Points) -> Iterator[dict[str, Tensor]]:
-        """The points in equal parts whose activations stay small on a CPU; conditions on one tensor stay together."""
-        by_tensor: dict[int, list[str]] = {}
-        for name, rows in points.items():
-            by_tensor.setdefault(id(rows), []).append(name)
-        width = max((max(p.shape, default=1) for p in self.model["network"].parameters()), default=1)
-        parts: dict[int, list[Tensor]] = {}
-        for identity, names in by_tensor.items():
-            rows = points[names[0]]
-            row = self.problem.basis(names).size * width * rows.element_size()
-            passes = min(len(rows), ceil(len(rows) * row / _PASS_BYTES)) if rows.device.type == "cpu" else 1
-            parts[identity] = list(rows.tensor_split(passes))
-        for i in range(max(map(len, parts.values()))):
-            yield {name: parts[id(rows)][i] for name, rows in points.items() if i < len(parts[id(rows)])}
+    # The compiled graph takes (parameters, weights, points, point weights) and returns (losses, gradients).
 
-    # The compiled graph takes (parameters, weights, points) and returns (losses, gradients).
-
-    def _first(self, key: tuple, points: Points, counts: Mapping[str, int], weights: Mapping[str, float]) -> dict[str, Tensor]:
+    def _first(
+        self,
+        key: tuple,
+        points: Points,
+        counts: Mapping[str, int],
+        weights: Mapping[str, float],
+        point_weights: Points,
+    ) -> dict[str, Tensor]:
         """Compiles, and compares with the eager step, whose results stand."""
-        expected = self._eager(points, counts, weights)
+        expected = self._eager(points, counts, weights, point_weights)
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in self.parameters.values()]
         try:
-            graph = torch.compile(self._traced(points, counts, weights), fullgraph=True, mode=_mode(points))
-            found = self._replay(graph, points, weights)
+            graph = torch.compile(self._traced(points, counts, weights, point_weights), fullgraph=True, mode=_mode(points))
+            found = self._replay(graph, points, weights, point_weights)
         except Exception as error:
             reason = str(error).strip().splitlines() or [""]
             raise _Unsuitable(f"torch.compile failed with {type(error).__name__}: {reason[0]}") from error
@@ -103,26 +167,32 @@ class Step:
         self._graphs[key] = graph
         return found
 
-    def _traced(self, points: Points, counts: Mapping[str, int], weights: Mapping[str, float]) -> GraphModule:
+    def _traced(
+        self, points: Points, counts: Mapping[str, int], weights: Mapping[str, float], point_weights: Points
+    ) -> GraphModule:
         names = list(points)
         tensors, places = _distinct(points)
 
-        def step(parameters: dict[str, Tensor], weights: list[Tensor], tensors: list[Tensor]) -> tuple[list, list]:
+        def step(
+            parameters: dict[str, Tensor], weights: list[Tensor], tensors: list[Tensor], point_weights: dict[str, Tensor]
+        ) -> tuple[list, list]:
             rows = {name: tensors[place] for name, place in zip(names, places, strict=True)}
-            found = functional_call(_Losses(self.model, self.problem), _prefixed(parameters), (rows, counts))
+            found = functional_call(_Losses(self.model, self.problem), _prefixed(parameters), (rows, counts, point_weights))
             total = sum(weight * loss for weight, loss in zip(weights, found.values(), strict=True))
             gradient = torch.autograd.grad(total, list(parameters.values()), allow_unused=True, materialize_grads=True)
             return list(found.values()), list(gradient)
 
         leaves = {name: p.detach().clone().requires_grad_() for name, p in self.parameters.items()}
         with torch.enable_grad(), plain():
-            graph = make_fx(step)(leaves, self._weights(points, weights), tensors)
+            graph = make_fx(step)(leaves, self._weights(points, weights), tensors, dict(point_weights))
         return _without_restacking(graph)
 
-    def _replay(self, graph: Callable, points: Points, weights: Mapping[str, float]) -> dict[str, Tensor]:
+    def _replay(
+        self, graph: Callable, points: Points, weights: Mapping[str, float], point_weights: Points
+    ) -> dict[str, Tensor]:
         with torch.no_grad():
             parameters = {name: p.detach() for name, p in self.parameters.items()}
-            found, gradient = graph(parameters, self._weights(points, weights), _distinct(points)[0])
+            found, gradient = graph(parameters, self._weights(points, weights), _distinct(points)[0], dict(point_weights))
         for p, slope in zip(self.parameters.values(), gradient, strict=True):
             p.grad = slope.clone() if p.is_cuda else slope  # a CUDA graph writes its next result to the same place
         return {name: loss.clone() for name, loss in zip(points, found, strict=True)}
@@ -143,8 +213,8 @@ class _Losses(nn.Module):
         super().__init__()
         self.model, self.problem = model, problem
 
-    def forward(self, points: Points, counts: Mapping[str, int]) -> dict[str, Tensor]:
-        return losses(self.model["network"], self.problem, points, counts)
+    def forward(self, points: Points, counts: Mapping[str, int], point_weights: Points) -> dict[str, Tensor]:
+        return losses(self.model["network"], self.problem, points, counts, point_weights)
 
 
 def _prefixed(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:

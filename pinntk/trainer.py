@@ -1,4 +1,4 @@
-"""`pinntk.train`: minimises L = sum_i lambda_i mean(e_i^2) with fixed or kernel-based weights, logged and resumable."""
+"""`pinntk.train`: minimises L = sum_i lambda_i mean(e_i^2), logged and resumable."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import Any
 import torch
 from torch import nn
 
+from pinntk.adaptive import RAD, adapted_points
+from pinntk.causality import Causality
 from pinntk.evaluate import check_network
 from pinntk.methods import Gradient, Solving
-from pinntk.optimize import make_optimizer, make_schedule
+from pinntk.optimize import default_schedule, make_optimizer, make_schedule
 from pinntk.problem import Points, Problem
 from pinntk.run import Run, describe_network
 from pinntk.solvers import SOLVERS
 from pinntk.training import Settings, Training, deferred_interrupt
-from pinntk.weighting import NTK, Fixed
+from pinntk.weighting import NTK, SCHEMES, Causal
 
 
 def train(
@@ -33,9 +35,11 @@ def train(
     decay: float = 0.9,
     decay_every: int = 1000,
     weighting: Any = None,
+    causal: Causal | float | None = None,
     points: Points | Mapping[str, int] | None = None,
     sampling: str | None = None,
     resample: int | None = None,
+    adaptive: RAD | bool | None = None,
     grow: float | None = None,
     seed: int = 0,
     out: str | os.PathLike | None = None,
@@ -58,12 +62,17 @@ def train(
         "gauss-newton" or "natural-gradient" (`pinntk.solvers`), whose options are its arguments. A solver stops when it
         cannot improve; `Run.stopped` says why
     schedule, decay, decay_every: of the learning rate, see `pinntk.optimize.make_schedule`; by default it falls to zero
-        along a cosine, so that Adam's spikes are over at the end; "constant" for plain gradient descent
-    weighting: `pinntk.weighting.Fixed(...)` (all ones if None) or `pinntk.weighting.NTK(...)`; "ntk" for its defaults. With
-        a solver, None is NTK(every=25)
+        along a cosine, so that Adam's spikes are over at the end, and is constant for "lbfgs"; "constant" for plain gradient
+        descent
+    weighting: `pinntk.weighting.Fixed(...)` (all ones if None), `NTK(...)` or `GradientNorm(...)`; "ntk" or "gradient-norm"
+        for the defaults. With a solver, None is NTK(every=25)
+    causal: `pinntk.weighting.Causal(...)`, or a number, its epsilon: residuals at later times count once those before are
+        small; beside any weighting, but not with a solver
     points: counts by kind or name ({"boundary": 100}), or tensors by condition name; see `Problem.sample`
     sampling: "uniform", "grid", "latin-hypercube" or "sobol"; None is uniform, and sobol with a solver
     resample: draw fresh points every so many steps; 0 keeps the first ones; None is 0, and 1 with a solver
+    adaptive: fresh points of residuals fall where the errors are large, by `pinntk.RAD(...)`; True for its defaults. Needs
+        `resample`; the first points, and those of other conditions, are drawn as without it
     grow: with a solver and fresh points, their number may grow up to this factor (4 unless given), when they prove too few
     out: the run folder, made if need be; must not hold a run already unless `resume` or `overwrite`, which removes it
     resume: continue the run in `out` from its checkpoint; with the same arguments the result equals that of a run that was
@@ -93,6 +102,15 @@ def train(
         raise ValueError(f"{named}={given[named]!r} has no meaning for optimizer={optimizer!r}; leave it out")
     if grow is not None and (grow < 1 or (grow > 1 and not solving)):
         raise ValueError(f"grow={grow!r}: at least 1, and only with a solver, such as optimizer='gauss-newton'")
+    causal = Causal(causal) if isinstance(causal, (int, float)) and not isinstance(causal, bool) else causal
+    if not (causal is None or isinstance(causal, Causal)):
+        raise TypeError(f"causal={causal!r}: give epsilon, as in causal=1.0, or pinntk.weighting.Causal(...)")
+    if causal is not None and solving:
+        raise ValueError(
+            f"causal weights change with every step, and optimizer={optimizer!r} compares losses between steps; leave causal "
+            'out, or use a gradient optimizer, such as "adam" or "lbfgs"'
+        )
+    rad = _rad(adaptive, optimizer if solving else None, resample)
     if seconds is not None and not seconds > 0:
         raise ValueError(f"seconds={seconds!r}: above 0, or None for no limit")
     habit = {"log_every": (400, 1), "eval_every": (100, 10), "checkpoint_every": (20, 1), "snapshot_every": (10, 1)}
@@ -115,7 +133,7 @@ def train(
         counts = solver_counts(problem, counts)
     sampling = sampling or ("sobol" if solving else "uniform")
     resample = int(solving and not fixed_points) if resample is None else resample
-    schedule = schedule or (None if solving else "cosine")
+    schedule = schedule or (None if solving else default_schedule(optimizer))
     grow = (4.0 if solving and resample else 1.0) if grow is None else float(grow)
     config = {
         "problem": {"name": problem.name, "source": problem.source or problem.name, "parameters": dict(problem.parameters)},
@@ -132,6 +150,8 @@ def train(
             "points": "given" if fixed_points else problem.counts(**counts),
             "sampling": sampling,
             "resample": resample,
+            "adaptive": rad and rad.describe(),
+            "causal": causal and causal.describe(),
             "grow": grow,
             "seed": seed,
             "compile": compile,
@@ -140,14 +160,21 @@ def train(
         "weighting": weighting.describe(),
         "versions": {"torch": torch.__version__},
     }
+
+    def sample(draw: int, growth: float) -> dict[str, torch.Tensor]:
+        drawn = {"seed": seed + 1_000_003 * draw, "method": sampling, "dtype": torch.float64}
+        if rad is None or draw == 0:
+            return problem.sample(**drawn, **_grown(problem, counts, growth))
+        given = {name: n for name, n in problem.counts(**counts).items() if n is not None}
+        return adapted_points(rad, network, problem, given, **drawn)
+
     training = Training(
         problem=problem,
         network=network,
         weighting=weighting,
         settings=Settings(steps, resample=resample, seconds=seconds, **every),
-        sample=lambda draw, growth: problem.sample(
-            seed=seed + 1_000_003 * draw, method=sampling, dtype=torch.float64, **_grown(problem, counts, growth)
-        ),
+        sample=sample,
+        causality=causal and Causality(causal, network, problem),
         seed=seed,
         fixed=fixed_points,
         run=Run(problem, network, config, folder=None if out is None else Path(out)),
@@ -170,6 +197,16 @@ def train(
         training.seed_generators()
         training.loop(interrupted, progress)
     return training.run
+
+
+def _rad(adaptive: RAD | bool | None, solver: str | None, resample: int | None) -> RAD | None:
+    if not (adaptive is None or isinstance(adaptive, (RAD, bool))):
+        raise TypeError(f"adaptive={adaptive!r}: give True, or pinntk.RAD(...)")
+    if adaptive and solver:
+        raise ValueError(f"optimizer={solver!r} judges its steps by evenly drawn points; leave adaptive out")
+    if adaptive and not resample:
+        raise ValueError("adaptive points need resample, the steps between draws, as in resample=1000")
+    return RAD() if adaptive is True else adaptive or None
 
 
 def solver_counts(problem: Problem, counts: Mapping[str, int]) -> dict[str, int]:
@@ -197,10 +234,14 @@ def _grown(problem: Problem, counts: Mapping[str, int], growth: float) -> dict[s
 
 def _weighting(weighting: Any) -> Any:
     if weighting is None or isinstance(weighting, str):
-        named = {None: Fixed, "fixed": Fixed, "ntk": NTK}
-        if weighting not in named:
-            raise ValueError(f"weighting={weighting!r} is unknown; use 'fixed', 'ntk', or an object of pinntk.weighting")
-        return named[weighting]()
+        if weighting is not None and weighting not in SCHEMES:
+            known = ", ".join(map(repr, SCHEMES))
+            raise ValueError(f"weighting={weighting!r} is unknown; use {known}, or an object of pinntk.weighting")
+        return SCHEMES[weighting or "fixed"]()
+    if isinstance(weighting, Causal):
+        raise TypeError("causal weights go beside a weighting: train(..., causal=pinntk.weighting.Causal(...))")
     if isinstance(weighting, type) or not hasattr(weighting, "update"):
         raise TypeError(f"weighting={weighting!r}: give an object, such as pinntk.weighting.NTK(every=100)")
+    if (measures := getattr(weighting, "measures", "traces")) not in ("traces", "gradient norms"):
+        raise ValueError(f"weighting with measures={measures!r}: 'traces' or 'gradient norms'")
     return weighting

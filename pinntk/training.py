@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from pinntk import distributed
+from pinntk.causality import Causality
 from pinntk.evaluate import to_network
 from pinntk.methods import over_all
 from pinntk.ntk import KernelBlocks, kernel
@@ -40,7 +42,7 @@ from pinntk.run import (
     write_config,
     write_metrics,
 )
-from pinntk.step import losses
+from pinntk.step import EVEN, gradient_norms, losses
 
 _SNAPSHOT_POINTS = 100  # a condition's points in the kernel snapshots, at most
 
@@ -78,6 +80,8 @@ class Training:
     seed: int
     run: Run
     method: Any = None  # a `pinntk.methods.Method`
+    causality: Causality | None = None
+    point_weights: Points = field(default_factory=lambda: EVEN)  # of the share, in this step
     points: dict[str, Tensor] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
     updates: int = 0  # of the weights so far
@@ -105,6 +109,9 @@ class Training:
         self.points = to_network(self.network, points)
         self.counts = {name: len(rows) for name, rows in self.points.items()}
         self.share = {name: rows for name, rows in distributed.shard(self.points).items() if len(rows)}
+        if self.causality:
+            self.causality.check(self.points)
+            self.slices = self.causality.sliced(self.points, self.share)
 
     # The run folder.
 
@@ -147,6 +154,8 @@ class Training:
         self.initial = [start.to(p) for start, p in zip(state["initial"], self.initial, strict=True)]
         self.step, self.updates, self.seconds = state["step"], state["updates"], state["seconds"]
         self.weights, self.rng = dict(state["weights"]), state["rng"]
+        if self.causality:
+            self.causality.load_state_dict(state["causality"])
         self.set_points(state["points"])
         self.run.history = [row for row in state["history"] if row["step"] < self.step]
         for path in sorted((folder / SNAPSHOTS).glob("*.npz")):
@@ -169,6 +178,7 @@ class Training:
             "initial": self.initial,
             "method": self.method.state_dict(),
             "weights": self.weights,
+            "causality": self.causality.state_dict() if self.causality else {},
             "points": {name: shared[id(rows)] for name, rows in self.points.items()},
             "rng": {"cpu": torch.get_rng_state(), **({"cuda": torch.cuda.get_rng_state()} if cuda else {})},
             "history": self.run.history,
@@ -199,8 +209,8 @@ class Training:
             while self.step < settings.steps:
                 self._update_points_and_weights()
                 measured = self._measure() if _due(self.step, settings.eval_every) else {}
-                described = self.method.described()
-                losses = self.method.take(self.share, self.counts, self.weights, self._check_finite)
+                described = self._described()
+                losses = self.method.take(self.share, self.counts, self.weights, self._check_finite, self.point_weights)
                 self.seconds = perf_counter() - clock
                 if measured or _due(self.step, settings.log_every):
                     self._log(losses, described, measured)
@@ -231,20 +241,40 @@ class Training:
     def _update_points_and_weights(self) -> None:
         if self.step and _due(self.step, self.settings.resample):
             self.set_points(self.sample(self.step // self.settings.resample, self.method.growth))
+        if self.causality:
+            self._weigh_points()
+            self.causality.climb()
         if _due(self.step, self.settings.snapshot_every):
             self._snapshot()
         if _due(self.step, self.weighting.every):
-            on = self._traced_points()
-            counts = {name: len(rows) for name, rows in on.items()}
-            self.weights = self.weighting.update(self.weights if self.updates else None, self._traces(), counts)
+            counts = {name: len(rows) for name, rows in self._traced_points().items()}
+            self.weights = self.weighting.update(self.weights if self.updates else None, self._measured_for_weights(), counts)
             self.updates += 1
 
-    def _traces(self) -> dict[str, float]:
-        points = {name: rows for name, rows in distributed.shard(self._traced_points()).items() if len(rows)}
-        found = checked_traces(self.network, self.problem, points) if points else {}
-        names = list(self._traced_points())
+    def _measured_for_weights(self) -> dict[str, float]:
+        """What the weighting is made from, of the loss that is minimised."""
+        measures = {"traces": partial(self._traces, causal=True), "gradient norms": self._gradient_norms}
+        return measures[getattr(self.weighting, "measures", "traces")]()
+
+    def _weigh_points(self) -> None:
+        self.causality.measure(self.slices, self.share)
+        self.point_weights = self.causality.on(self.slices, torch.empty(0, **self.like))
+
+    def _traces(self, causal: bool = False) -> dict[str, float]:
+        """Tr K_ii; causal: sum_p g_p K_pp, of the loss that is minimised."""
+        whole = to_network(self.network, self._traced_points())
+        points = {name: rows for name, rows in distributed.shard(whole).items() if len(rows)}
+        weights = EVEN
+        if causal and self.causality:
+            weights = self.causality.on(self.causality.sliced(whole, points), torch.empty(0, dtype=torch.float64))
+        found = checked_traces(self.network, self.problem, points, weights) if points else {}
+        names = list(whole)
         sums = distributed.all_sum_numbers([found.get(name, 0.0) for name in names], self.like["device"])
         return dict(zip(names, sums, strict=True))
+
+    def _gradient_norms(self) -> dict[str, float]:
+        parameters = list(self.parameters.values())
+        return gradient_norms(self.network, self.problem, parameters, self.share, self.counts, self.point_weights)
 
     def _traced_points(self) -> Points:
         return self.points if self.kernel_points is None else self.kernel_points
@@ -277,9 +307,14 @@ class Training:
             row["drift"] = float(torch.stack(moved).norm() / torch.stack([start.norm() for start in self.initial]).norm())
         return row
 
+    def _described(self) -> dict[str, float]:
+        return {**self.method.described(), **(self.causality.described() if self.causality else {})}
+
     def _log(self, losses: Mapping[str, Tensor], described: Mapping[str, float], measured: Mapping[str, float]) -> None:
         row = {"step": self.step, "seconds": round(self.seconds, 3), **described}
         row |= {key: float(value) for key, value in self._total(losses).items()}
+        if self.causality:
+            row |= {f"loss/{name}": float(loss) for name, loss in self.causality.plain.items()}
         row |= {f"weight/{name}": self.weights[name] for name in self.points}
         self.run.history.append({**row, **measured})
 
@@ -308,12 +343,14 @@ class Training:
         raise Interrupted(f"stopped after step {self.step} of {self.settings.steps}{kept}")
 
     def _finish(self) -> None:
+        if self.causality:
+            self._weigh_points()
         with torch.no_grad():
-            shares = losses(self.network, self.problem, self.share, self.counts) if self.share else {}
+            shares = losses(self.network, self.problem, self.share, self.counts, self.point_weights) if self.share else {}
         found = over_all(shares, self.counts, next(iter(self.parameters.values())))
         if self.settings.snapshot_every:
             self._snapshot()
-        self._log(found, self.method.described(), self._measure())
+        self._log(found, self._described(), self._measure())
         self._publish()
         self.checkpoint()
 

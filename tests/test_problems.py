@@ -9,13 +9,14 @@ from scipy.integrate import solve_ivp
 
 import pinntk
 
-EXACT = [name for name in pinntk.available() if name != "allen_cahn"]
+EXACT = [name for name in pinntk.available() if name not in ("allen_cahn", "reaction_diffusion")]
 SETTINGS = {
     "burgers": [{}, {"nu": 0.1}],
     "convection": [{}, {"beta": 40.0}],
     "helmholtz2d": [{}, {"a1": 2, "a2": 3, "k": 2.0}],
     "poisson1d": [{}, {"k": 1}],
     "poisson2d": [{}, {"k": 3}],
+    "poisson_multiscale": [{}, {"low": 1, "high": 7, "amplitude": -2.0}],
     "poisson_nd": [{"d": 2}, {"d": 10}],
     "reaction": [{}, {"rho": -2.0}],
     "wave1d": [{}, {"beta": 5.0, "c": 3.0, "a": -1.0}],
@@ -35,8 +36,8 @@ class Exact(torch.nn.Module):
 
 
 def test_the_registry_holds_the_problems_of_the_first_release():
-    spatial = ["helmholtz2d", "kovasznay", "poisson1d", "poisson2d", "poisson_nd"]
-    in_time = ["allen_cahn", "burgers", "convection", "heat_inverse", "reaction", "wave1d"]
+    spatial = ["helmholtz2d", "kovasznay", "poisson1d", "poisson2d", "poisson_multiscale", "poisson_nd"]
+    in_time = ["allen_cahn", "burgers", "convection", "heat_inverse", "reaction", "reaction_diffusion", "wave1d"]
     assert {*spatial, *in_time} <= set(pinntk.available())
 
 
@@ -65,6 +66,7 @@ def test_exact_solutions_have_zero_residual(name, settings):
         ("burgers", {"nu": 8e-4}, "nu=0.0008: the quadrature"),
         ("burgers", {"nu": 0.5}, "nu=0.5: the quadrature"),
         ("allen_cahn", {"d": 0.0}, "d=0.0: a positive number"),
+        ("reaction_diffusion", {"nu": 0.0}, "nu=0.0: a positive number; without diffusion, the problem is `reaction`"),
     ],
 )
 def test_parameters_without_their_solution_are_refused(name, setting, message):
@@ -131,6 +133,34 @@ def test_allen_cahn_agrees_with_extrapolated_finite_differences(tmp_path, monkey
     assert np.array_equal(u[0], x**2 * np.cos(np.pi * x))
     assert len(list(tmp_path.glob("allen_cahn-v2*.npz"))) == 1
     assert np.array_equal(pinntk.load("allen_cahn", d=d).solution.values, solution.values)
+
+
+def reaction_diffusion_by_differences(nu: float, rho: float, n: int, times: list[float]) -> np.ndarray:
+    """At x = pi, pi (1 + 1/64) .. 2 pi, second order in 1 / n: half of the domain, where symmetry gives zero slopes."""
+    x = np.linspace(np.pi, 2 * np.pi, n + 1)
+
+    def slope(_, u):
+        padded = np.concatenate([u[1:2], u, u[-2:-1]])
+        return nu * np.diff(padded, 2) * (n / np.pi) ** 2 + rho * u * (1 - u)
+
+    start = np.exp(-8 * (x / np.pi - 1) ** 2)
+    return solve_ivp(slope, (0, 1), start, "LSODA", times, rtol=1e-11, atol=1e-13, lband=1, uband=1).y.T[:, :: n // 64]
+
+
+@pytest.mark.parametrize(("nu", "rho"), [(3.0, 5.0), (0.1, 10.0)])
+def test_reaction_diffusion_agrees_with_extrapolated_finite_differences(tmp_path, monkeypatch, nu, rho):
+    monkeypatch.setenv("PINNTK_CACHE", str(tmp_path))
+    solution = pinntk.load("reaction_diffusion", nu=nu, rho=rho).solution
+    t, x = solution.axes
+    u = solution.values[..., 0]
+    coarse, middle, fine = (reaction_diffusion_by_differences(nu, rho, n, [0.1, 0.5, 1.0]) for n in (256, 512, 1024))
+    expected = (coarse - 20 * middle + 64 * fine) / 45  # Richardson: sixth order
+    assert np.allclose(t[[10, 50, 100]], [0.1, 0.5, 1.0], rtol=0, atol=1e-15)
+    assert np.allclose(x[128:] - np.pi, np.linspace(0, np.pi, 129), rtol=0, atol=1e-14)
+    assert np.abs(u[[10, 50, 100], 128::2] - expected).max() < 1e-9
+    assert np.abs(u - u[:, ::-1]).max() < 1e-14
+    assert np.allclose(u[0], np.exp(-((x - np.pi) ** 2) / (2 * (np.pi / 4) ** 2)), rtol=0, atol=1e-15)
+    assert len(list(tmp_path.glob("reaction_diffusion-v1*.npz"))) == 1
 
 
 @pytest.mark.parametrize("network_name", NETWORKS)

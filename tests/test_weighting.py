@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import pinntk
-from pinntk.weighting import NTK, Fixed
+from pinntk.weighting import NTK, Causal, Fixed, GradientNorm
 
 TRACES, COUNTS = {"a": 6.0, "b": 2.0}, {"a": 3, "b": 4}
 
@@ -90,3 +90,54 @@ def test_a_condition_without_a_kernel_is_warned_of_once():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         scheme.update({"a": 1.0, "b": 1.0}, {"a": 1.0, "b": 0.0}, {"a": 1, "b": 1})
+
+
+def test_gradient_norm_rule_by_hand():
+    scheme = GradientNorm()
+    assert (scheme.every, scheme.momentum) == (100, 0.9)
+    first = scheme.update(None, {"a": 3.0, "b": 1.0}, COUNTS)
+    assert first == {"a": 4 / 3, "b": 4.0}
+    second = scheme.update(first, {"a": 1.0, "b": 1.0}, COUNTS)
+    assert second == pytest.approx({"a": 0.9 * 4 / 3 + 0.1 * 2, "b": 0.9 * 4 + 0.1 * 2})
+    with pytest.warns(UserWarning, match="condition b has no gradient"):
+        assert scheme.rule({"a": 1.0, "b": 0.0}) == {"a": 1.0, "b": 1.0}
+    for settings in ({"every": 0}, {"momentum": 1.0}):
+        with pytest.raises(ValueError, match=next(iter(settings))):
+            GradientNorm(**settings)
+
+
+def test_causal_weights_by_hand():
+    causal = Causal(epsilon=(0.5, 2.0), slices=4)
+    losses = torch.tensor([1.0, 0.0, 3.0, 7.0], dtype=torch.float64)
+    expected = torch.exp(-torch.tensor([0.0, 1.0, 1.0, 4.0], dtype=torch.float64) / 2)
+    assert torch.allclose(causal.rule(losses), expected, rtol=1e-15)
+    assert torch.allclose(causal.rule(losses, 1), expected**4, rtol=1e-14)
+    small, large = torch.tensor([1.0, 0.995]), torch.tensor([1.0, 0.98])
+    assert [causal.climbed(small, 0), causal.climbed(large, 0), causal.climbed(small, 1)] == [1, 0, 1]
+    problem = pinntk.load("burgers")
+    rows = torch.tensor([[0.0, 0.5], [0.2499, 0.0], [0.25, -1.0], [1.0, 1.0]])
+    assert causal.slice_of(problem, rows).tolist() == [0, 0, 1, 3]
+    assert causal.names(problem) == ["burgers"]
+    assert Causal(**causal.describe()).describe() == causal.describe()
+    assert Causal(3).describe() == {"epsilon": 3.0, "slices": 16, "threshold": 0.99}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epsilon": 0}, "epsilon=0: a number above 0"),
+        ({"epsilon": (1, 0.1)}, "in ascending order"),
+        ({"epsilon": "ladder"}, "epsilon='ladder'"),
+        ({"epsilon": float("nan")}, "epsilon=nan"),
+        ({"slices": 1}, "slices=1"),
+        ({"threshold": 1.0}, r"threshold=1\.0"),
+    ],
+)
+def test_bad_causal_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Causal(**settings)
+
+
+def test_causal_weights_need_time():
+    with pytest.raises(ValueError, match=r"need a coordinate 't'.*leave causal out"):
+        Causal().names(pinntk.load("poisson1d"))

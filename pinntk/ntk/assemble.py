@@ -91,13 +91,23 @@ def traces(
     return checked_traces(network, problem, points)
 
 
-def checked_traces(network: nn.Module, problem: Problem, points: Points) -> dict[str, float]:
-    """`traces` for points and a network that were checked before, as in every step of a training."""
-    found = dict.fromkeys(points, 0.0)
+def checked_traces(
+    network: nn.Module, problem: Problem, points: Points, point_weights: Points | None = None
+) -> dict[str, float]:
+    """`traces` for points and a network that were checked before, as in every step of a training.
+
+    point_weights: {condition: g (n,)}; its trace is then that of sqrt(g) e, the sum of g_p K_pp
+    """
+    found, given = dict.fromkeys(points, 0.0), point_weights or {}
+
+    def trace(name: str, diagonal: Tensor, rows: slice) -> float:
+        return float((diagonal * given[name][rows] if name in given else diagonal).sum())
+
     if max(map(len, points.values())) <= CHUNK:  # one pass for all conditions on the same points
-        return {name: float(part.diagonal.sum()) for name, part in checked_factors(network, problem, points).items()}
+        factored = checked_factors(network, problem, points)
+        return {name: trace(name, part.diagonal, slice(None)) for name, part in factored.items()}
     for chunk, part in FactorStore(network, problem, points, 0):
-        found[chunk.name] += float(part.diagonal.sum())
+        found[chunk.name] += trace(chunk.name, part.diagonal, slice(chunk.start, chunk.stop))
     return found
 
 

@@ -1,6 +1,14 @@
-"""Schemes that set the loss weights lambda_i, one a file."""
+"""Schemes that set the loss weights lambda_i, one a file; `Causal` weighs times inside the residuals, beside any of them.
 
+A scheme has `every` (steps between updates, 0 for never), `measures` ("traces" of K_ii or "gradient norms": what `update` is
+handed by condition; traces unless it says), `start(problem)`, `update(weights, measured, counts)` and `describe()`.
+"""
+
+from pinntk.weighting.causal import Causal
 from pinntk.weighting.fixed import Fixed
+from pinntk.weighting.gradient_norm import GradientNorm
 from pinntk.weighting.ntk import NTK
 
-__all__ = ["NTK", "Fixed"]
+SCHEMES = {"fixed": Fixed, "ntk": NTK, "gradient-norm": GradientNorm}
+
+__all__ = ["NTK", "SCHEMES", "Causal", "Fixed", "GradientNorm"]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 
 from pinntk.problem import Problem
-
-_ROUNDING = 1e-12  # of the sum of traces: float32 rounding squared and more, as sin(2 pi x) has it where it should vanish
+from pinntk.weighting.balance import averaged, balanced, check_update
 
 
 class NTK:
@@ -25,6 +23,8 @@ class NTK:
     Weights change in training steps only, never in evaluation, and a checkpoint holds them.
     """
 
+    measures = "traces"
+
     def __init__(
         self,
         every: int = 100,
@@ -33,10 +33,7 @@ class NTK:
         points: Mapping[str, int] | None = None,
         groups: Sequence[Sequence[str]] = (),
     ):
-        if not isinstance(every, int) or every < 1:
-            raise ValueError(f"every={every!r}: a whole number of steps, at least 1")
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum={momentum!r}: at least 0 and below 1")
+        check_update(every, momentum)
         if normalization not in ("mean", "sum"):
             raise ValueError(f"normalization={normalization!r}: use 'mean' or 'sum'")
         self.every, self.momentum, self.normalization = every, momentum, normalization
@@ -60,27 +57,16 @@ class NTK:
         for group in groups:
             n = sum(counts[name] for name in group) if self.normalization == "mean" else 1
             size[group] = sum(traces[name] for name in group) / n
-        total = sum(size.values())
-        weights = {}
-        for group in groups:
-            if size[group] <= _ROUNDING * total and group not in self._told:
-                self._told.add(group)
-                warnings.warn(
-                    f"condition {' + '.join(group)} does not depend on the parameters (its kernel is zero), as under a hard "
-                    "constraint; its weight stays 1",
-                    stacklevel=2,
-                )
-            weights |= dict.fromkeys(group, total / size[group] if size[group] > _ROUNDING * total else 1.0)
-        return {name: weights[name] for name in traces}
+        weights = balanced(
+            size, self._told, "does not depend on the parameters (its kernel is zero), as under a hard constraint"
+        )
+        return {name: weights[grouped.get(name, (name,))] for name in traces}
 
     def update(
         self, weights: Mapping[str, float] | None, traces: Mapping[str, float], counts: Mapping[str, int]
     ) -> dict[str, float]:
         """The next weights; `weights` None before the first update."""
-        fresh = self.rule(traces, counts)
-        if weights is None:
-            return fresh
-        return {name: self.momentum * weights[name] + (1 - self.momentum) * fresh[name] for name in fresh}
+        return averaged(weights, self.rule(traces, counts), self.momentum)
 
     def describe(self) -> dict:
         return {
