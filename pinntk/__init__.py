@@ -2,6 +2,7 @@
 
 from pinntk import nn, solvers, weighting
 from pinntk.adaptive import RAD
+from pinntk.diagnostics import Finding, Prescription, diagnose, examine
 from pinntk.domain import Box
 from pinntk.evaluate import errors
 from pinntk.files import cached
@@ -30,6 +31,7 @@ __all__ = [
     "Condition",
     "DependentPoints",
     "Factors",
+    "Finding",
     "GridSolution",
     "Interrupted",
     "Jet",
@@ -38,6 +40,7 @@ __all__ = [
     "NonFiniteLoss",
     "Points",
     "Posterior",
+    "Prescription",
     "Problem",
     "Run",
     "Unidentified",
@@ -47,7 +50,9 @@ __all__ = [
     "cached",
     "cross_kernel",
     "data",
+    "diagnose",
     "errors",
+    "examine",
     "factors",
     "initial",
     "kernel",

@@ -51,6 +51,20 @@ def test_kaiming_has_the_spread_of_nn_linear():
     assert abs(ours.std() / theirs.std() - 1) < 0.02
 
 
+@pytest.mark.parametrize("settings", [{}, {"initialization": "normal"}, {"parametrization": "ntk"}])
+def test_gain_multiplies_the_initial_weights_alone(settings):
+    problem = pinntk.load("burgers")
+    usual, large = (pinntk.nn.MLP(problem, width=5, depth=2, gain=gain, **settings) for gain in (1.0, 8.0))
+    for before, after in zip(usual.weights, large.weights, strict=True):
+        assert torch.equal(8 * before, after)
+    for before, after in zip(usual.biases, large.biases, strict=True):
+        assert torch.equal(before, after)
+    assert large.config["gain"] == 8
+    for gain in (0, -1.0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="gain="):
+            pinntk.nn.MLP(problem, gain=gain)
+
+
 def test_a_seed_gives_one_network_whatever_the_dtype():
     single = pinntk.nn.MLP(inputs=1, outputs=1, seed=3)
     double = pinntk.nn.MLP(inputs=1, outputs=1, seed=3, dtype=torch.float64)

@@ -3,8 +3,11 @@
 from pinntk.diagnostics.balance import Balance, balance, weights_by_name
 from pinntk.diagnostics.drift import Drift, Horizon, drift, frozen_prediction, parameter_drift, prediction_horizon
 from pinntk.diagnostics.dynamics import Dynamics, dynamics, field_kernel
+from pinntk.diagnostics.estimate import Estimate, estimate
 from pinntk.diagnostics.examination import Examination, examine
 from pinntk.diagnostics.finding import Finding, Prescription
+from pinntk.diagnostics.findings import RULES, diagnose
+from pinntk.diagnostics.progress import Progress, natural_step, progress
 from pinntk.diagnostics.sampling import Causality, Coverage, Missing, Redundancy, causality, coverage, redundancy, where_missing
 from pinntk.diagnostics.sanity import (
     InputScale,
@@ -21,13 +24,17 @@ from pinntk.diagnostics.sanity import (
     unseen,
 )
 from pinntk.diagnostics.spectrum import Frequency, Spectrum, error_frequency, mode_frequency, spectrum
+from pinntk.diagnostics.thresholds import THRESHOLDS, Threshold
 
 __all__ = [
+    "RULES",
+    "THRESHOLDS",
     "Balance",
     "Causality",
     "Coverage",
     "Drift",
     "Dynamics",
+    "Estimate",
     "Examination",
     "Finding",
     "Frequency",
@@ -38,26 +45,32 @@ __all__ = [
     "OutputScale",
     "Precision",
     "Prescription",
+    "Progress",
     "Redundancy",
     "Spectrum",
+    "Threshold",
     "Triviality",
     "Unseen",
     "balance",
     "causality",
     "coverage",
+    "diagnose",
     "drift",
     "dynamics",
     "error_frequency",
+    "estimate",
     "examine",
     "field_kernel",
     "frozen_prediction",
     "input_scale",
     "layers",
     "mode_frequency",
+    "natural_step",
     "output_scale",
     "parameter_drift",
     "precision_floor",
     "prediction_horizon",
+    "progress",
     "redundancy",
     "spectrum",
     "trivial",

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pinntk.diagnostics.balance import Balance, balance
 from pinntk.diagnostics.dynamics import Dynamics, dynamics
+from pinntk.diagnostics.estimate import Estimate, estimate
+from pinntk.diagnostics.progress import Progress, natural_step, progress
 from pinntk.diagnostics.sampling import Causality, Coverage, Missing, Redundancy, causality, coverage, redundancy, where_missing
 from pinntk.diagnostics.sanity import (
     InputScale,
@@ -28,10 +31,11 @@ from pinntk.diagnostics.sanity import (
 )
 from pinntk.diagnostics.spectrum import Spectrum, spectrum
 from pinntk.evaluate import check_network, errors
+from pinntk.nn import MLP
 from pinntk.ntk import KernelBlocks, kernel
 from pinntk.ntk.blocks import check_weights
 from pinntk.problem import Points, Problem
-from pinntk.run import Run
+from pinntk.run import Run, rebuilt
 from pinntk.sampling import generator
 
 _KERNEL_POINTS = 300  # a condition's, at most: an eigenvalue problem of a second or less
@@ -83,6 +87,12 @@ class Examination:
         return dynamics(self.kernel, self.balance.errors, self.weights)
 
     @cached_property
+    def estimate(self) -> Estimate:
+        """Of the conditions that are trained on: those with a weight above 0."""
+        trained = {name: rows for name, rows in self.points.items() if self.weights[name] > 0}
+        return estimate(self.network, self.problem, trained or self.points)
+
+    @cached_property
     def redundancy(self) -> dict[str, Redundancy]:
         return redundancy(self.kernel)
 
@@ -121,6 +131,32 @@ class Examination:
     @cached_property
     def unseen(self) -> dict[str, Unseen]:
         return unseen(self.network, self.problem, self.points)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The network's arguments as config.json has them; empty for one that is no `pinntk.nn.MLP`."""
+        return dict(self.network.config) if isinstance(self.network, MLP) else {}
+
+    @cached_property
+    def initial(self) -> nn.Module | None:
+        """The network as the training began; None without a run, or if pinntk did not build it."""
+        if self.run is None or self.run.config["network"]["arguments"] is None:
+            return None
+        return rebuilt(self.run.config, self.problem).to(next(self.network.parameters()).device)
+
+    @cached_property
+    def progress(self) -> Progress | None:
+        """How the training went; None without a run."""
+        return None if self.run is None else progress(self.run)
+
+    @cached_property
+    def natural_step(self) -> float:
+        """Of the initial network, or of this one where that is not known."""
+        return natural_step(self.initial or self.network, self.problem, self.few, self.weights)
+
+    @cached_property
+    def initial_layers(self) -> list[LayerHealth]:
+        return [] if self.initial is None else layers(self.initial, self.problem, self.points)
 
     @cached_property
     def error(self) -> float | None:

@@ -302,7 +302,7 @@ def causality(network: nn.Module, problem: Problem, points: Points, *, slices: i
     """
     whole_number("slices", slices, 2)
     points = checked(network, problem, points)
-    axis, backward = _time(problem)
+    axis, backward = time_axis(problem)
     residuals = {name: rows for name, rows in points.items() if problem[name].kind == "residual"}
     if axis is None or not residuals:
         return None
@@ -334,7 +334,7 @@ def causality(network: nn.Module, problem: Problem, points: Points, *, slices: i
     return Causality(problem.coordinates[axis], edges, counts, rates, means, disorder, early_late, error)
 
 
-def _time(problem: Problem) -> tuple[int | None, bool]:
+def time_axis(problem: Problem) -> tuple[int | None, bool]:
     """The axis of time, None if there is none, and whether it runs backward."""
     starts = [piece for c in problem.conditions if c.kind == "initial" for piece in c.region.pieces]
     fixed = {axis for piece in starts for axis, _ in piece}

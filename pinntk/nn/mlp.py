@@ -41,6 +41,7 @@ class MLP(nn.Module):
         (W ~ N(0, 1 / fan-in), b ~ N(0, 1): the notebook of Wang, Yu & Perdikaris), "lecun" (W ~ N(0, 1 / fan-in), zero
         biases), "kaiming" (torch's default for nn.Linear)
     beta: scale of the biases in the NTK parametrisation
+    gain: factor on the initial weights, not the biases; well above 1 most tanh units start, and stay, saturated
     normalize: map each coordinate to mean 0 and standard deviation 1 over the domain (exact under differentiation);
         True by default where a problem is given
     periodic: coordinates in which u repeats exactly, derivatives included, with the domain's length for its period: "x" or
@@ -50,7 +51,7 @@ class MLP(nn.Module):
         a coordinate, after `normalize` and `periodic` (Tancik et al. 2020; Wang, Wang & Perdikaris 2021)
     seed: draws the weights, and the features before them, from a generator of their own
 
-    Raises ValueError for an unknown name or a size below 1.
+    Raises ValueError for an unknown name, a size below 1 or a gain that is not above 0.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class MLP(nn.Module):
         parametrization: str = "standard",
         initialization: str = "xavier",
         beta: float = 1.0,
+        gain: float = 1.0,
         normalize: bool | None = None,
         periodic: str | Sequence[str] | Mapping[str, int] | None = None,
         fourier: tuple[int, float] | None = None,
@@ -85,6 +87,8 @@ class MLP(nn.Module):
         _check("activation", activation, ACTIVATIONS)
         _check("parametrization", parametrization, ("standard", "ntk"))
         _check("initialization", initialization, INITIALIZATIONS)
+        if not 0 < gain < float("inf"):
+            raise ValueError(f"gain={gain!r}: a finite number above 0; 1 is the usual initialisation")
         normalize = problem is not None if normalize is None else normalize
         if normalize and problem is None:
             raise ValueError("normalize=True needs a problem, whose domain says what the inputs are")
@@ -97,6 +101,7 @@ class MLP(nn.Module):
             "parametrization": parametrization,
             "initialization": initialization,
             "beta": beta,
+            "gain": gain,
             "normalize": normalize,
             "periodic": harmonics or None,
             "fourier": None if fourier is None else list(fourier),
@@ -121,7 +126,7 @@ class MLP(nn.Module):
         for fan_in, fan_out in pairwise(sizes):
             rule = "ntk" if parametrization == "ntk" else initialization
             weight, bias = _drawn(fan_in, fan_out, rule, generator)
-            self.weights.append(nn.Parameter(weight.to(device, dtype)))
+            self.weights.append(nn.Parameter((gain * weight).to(device, dtype)))
             self.biases.append(nn.Parameter(bias.to(device, dtype)))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,0 +1,98 @@
+"""The numbers on which a diagnosis turns: one table, each entry with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf, isnan
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """name: by which a rule asks for it; value; reason: why this number and no other."""
+
+    name: str
+    value: float
+    reason: str
+
+
+_TABLE = (
+    # Whether a run is ill at all.
+    Threshold(
+        "error", 0.02, "estimated relative L2 error: healthy trainings 8e-5 to 2e-3, sick ones 0.12 and more; 2 % can be seen"
+    ),
+    Threshold("severe", 0.1, "estimated relative L2 error or size of what is stuck: one digit is wrong"),
+    Threshold(
+        "stuck", 0.3, "share of squared errors beyond any small step: 0.7 to 0.99 where it explains a failure, else below 0.003"
+    ),
+    Threshold("stuck-size", 3e-3, "size of an error beyond reach: below 1e-4 when healthy (all that is left), 0.02 when sick"),
+    Threshold("doubtful", 0.55, "confidence below which a finding is listed after surer ones of its severity"),
+    # Inputs, step, layers.
+    Threshold("input-offset", 10.0, "mean of a first-layer input: 0 if normalised, 0.5 on [0, 1], 500 in the sick case"),
+    Threshold("input-spread", 10.0, "standard deviation of a first-layer input: 1 if normalised, 0.3 on [0, 1], 289 when sick"),
+    Threshold("input-narrow", 0.01, "the same, too small: a coordinate on [0, 0.03] is a constant to the first layer"),
+    Threshold("rise", 30.0, "last loss over the least one, in today's weights: 1 to 1.2 otherwise, 4,000 after a blow-up"),
+    Threshold(
+        "noise", 0.15, "spread of log10 loss between logged steps, last half: below 0.03 otherwise, 0.25 to 0.41 when sick"
+    ),
+    Threshold("shaking", 0.15, "the same in the worst quarter but the first, for schedules that end quietly: 0.04, sick 0.34"),
+    Threshold("step-large", 5.0, "learning rate over the natural one: healthy up to 1.6, sick 19"),
+    Threshold("step-small", 0.02, "learning rate over the natural one: healthy from 0.12, sick below 0.001"),
+    Threshold("descent-small", 0.01, "learning rate over 2 / lambda_max, gradient descent: the best is near 1, sick 5e-5"),
+    Threshold("unmoved", 0.1, "relative change of the parameters: a small step moves them by 0.001, healthy trainings by 0.5"),
+    Threshold("falling", -0.3, "d log loss / d log time in the last half: 0 to -0.05 where it stagnates, -2 where it goes on"),
+    Threshold("saturated", 0.5, "share of saturated units in a layer: healthy at most 0.12, sick 0.62 to 1"),
+    Threshold("dead", 0.8, "share of dead units in a layer: fresh relu networks have 0.2 to 0.5"),
+    Threshold("vanishing", 1e-6, "gradient over weight, first layer over the last: 0.01 to 100 in healthy networks"),
+    # Points.
+    Threshold("missing", 10.0, "mean square on fresh points over that on training points: healthy 0.7 to 3, sick from 1e4"),
+    Threshold("missing-some", 3.0, "the same, where points cluster as well"),
+    Threshold("gap", 4.0, "fill distance over that of Sobol points: uniform 1.7 in 2D, 3.8 in 1D; sick 14"),
+    Threshold("spacing", 0.2, "median neighbour distance over that of Sobol points: uniform 0.46 and more"),
+    # Conditions.
+    Threshold("imbalance", 30.0, "largest over smallest rate: at most 3 in runs with something else, 300 when sick"),
+    Threshold("slow-part", 0.5, "share of the estimated error that comes from the slow conditions"),
+    Threshold(
+        "alone", 0.1, "share of `stuck` that a single condition has alone, below which it is conflict: 0 when sick, else 1"
+    ),
+    Threshold(
+        "exhausted", 0.5, "rank of K over parameters: 1 for 10 parameters on 100 points; healthy at most 0.15 (Adam), 0.7"
+    ),
+    Threshold("waves", 2.0, "cycles per domain of the residual that stays: the slowest waves are learned by any network"),
+    Threshold("slow-waves", 0.3, "share of a residual in the estimated error, if waves that train slowly explain it"),
+    Threshold("together", 0.75, "`stuck` of conditions in conflict: from 0.99; up to 0.53 in runs that went astray otherwise"),
+    Threshold("disorder", 0.85, "pairs of time slices in the wrong order: 0.7 in healthy runs of a decaying solution"),
+    Threshold("early-late", 5.0, "residual of the first half of time over that of the last: 2 to 3.4 in the same"),
+    Threshold("late", 2.0, "estimated error in the last quarter of time over the first: 1 without causality, 2.2 when sick"),
+    Threshold("ordered", 0.7, "rank correlation of estimated error and time: 1 when sick, at random below 0.6"),
+    # Problem and precision.
+    Threshold("exact", 1e-2, "size of the exact solution's own error: rounding when the statement is right"),
+    Threshold("unseen", 0.2, "share of the field that conditions leave open, on many points: 0 to 0.03 when they determine it"),
+    Threshold("unseen-rate", 0.15, "by which power it falls with the tolerance: 0.9 to 1 when they determine it"),
+    Threshold("trivial", 0.1, "spread of a field over that of its data"),
+    Threshold(
+        "floor", 3e-3, "rounding noise over error, in the weighted loss: 9e-3 and more at the floor, at most 5e-4 elsewhere"
+    ),
+)
+
+THRESHOLDS = MappingProxyType({entry.name: entry for entry in _TABLE})
+
+
+def above(name: str, value: float) -> bool:
+    """Whether a value is above the threshold of that name; NaN is not."""
+    return value > THRESHOLDS[name].value
+
+
+def below(name: str, value: float) -> bool:
+    """Whether a value is below the threshold of that name; NaN is not."""
+    return value < THRESHOLDS[name].value
+
+
+def clearly(name: str, value: float) -> float:
+    """How far a value is beyond its threshold, whichever side, as a confidence: 0.5 at the threshold, 0.75 at a factor of 2,
+    0.9 at 5 and beyond up to 0.99."""
+    if isnan(value):
+        return 0.5
+    ratio = value / THRESHOLDS[name].value
+    ratio = max(ratio, 1 / ratio) if ratio > 0 else inf
+    return min(0.99, 1 - 0.5 / ratio)
