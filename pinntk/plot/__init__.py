@@ -1,5 +1,7 @@
 """Figures of runs, measurements and findings. The only package that imports matplotlib."""
 
+from pinntk.plot.comparison import comparison_panels
+from pinntk.plot.evidence import condition_panels, finding_panels, mode_panels, residual_panels
 from pinntk.plot.panel import Panel, alone, arranged, svg
 from pinntk.plot.training import (
     drift,
@@ -19,12 +21,17 @@ __all__ = [
     "Panel",
     "alone",
     "arranged",
+    "comparison_panels",
+    "condition_panels",
     "drift",
     "drift_panels",
     "figures",
+    "finding_panels",
     "first_and_last",
     "loss_panels",
     "losses",
+    "mode_panels",
+    "residual_panels",
     "save",
     "solution",
     "solution_panels",

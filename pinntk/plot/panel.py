@@ -1,4 +1,4 @@
-"""A panel is one pair of axes: drawn alone for the report, or beside others for a figure file. Nothing here has global state."""
+"""A panel is one pair of axes: drawn alone for the report, or beside others for a figure file. No global state."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 GREY, BLUE, ORANGE = "#9aa0a6", "#1a56c4", "#c2410c"
 FAINT = "#5f6368"  # of small print
-_RASTER = 130  # dots per inch of maps within an SVG
+_RASTER = 110  # dots per inch of maps within an SVG
+_FEW = 120
 
 
 @dataclass(frozen=True)
@@ -61,4 +63,9 @@ def _put(panel: Panel, ax: Axes) -> None:
 
 def legend(ax: Axes) -> None:
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False, fontsize=8)
+        ax.legend(frameon=False, fontsize=9)
+
+
+def dots(values: np.ndarray) -> str:
+    """A marker for curves of few points."""
+    return "." if len(values) <= _FEW else ""

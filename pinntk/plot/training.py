@@ -13,7 +13,7 @@ from torch import nn
 
 from pinntk.files import replacing
 from pinntk.ntk import KernelBlocks
-from pinntk.plot.panel import BLUE, FAINT, GREY, ORANGE, Panel, arranged, legend
+from pinntk.plot.panel import BLUE, FAINT, GREY, ORANGE, Panel, arranged, dots, legend
 from pinntk.problem import Problem
 from pinntk.run import FIGURES, Run
 
@@ -165,7 +165,7 @@ def loss_panels(run: Run) -> list[Panel]:
     names = [name for name in run.problem.names if len(run.column(f"loss/{name}")[0])]
     panels = [
         _history(run, "unweighted loss, mean(e²)", {name: f"loss/{name}" for name in names}, "log"),
-        _history(run, "loss weight λ", {name: f"weight/{name}" for name in names}, "log"),
+        _history(run, "loss weight λ", {name: f"weight/{name}" for name in names}, "log", nested=True),
     ]
     if len(run.column("error")[0]):
         panels.append(_history(run, "relative L2 error", {"": "error"}, "log"))
@@ -174,13 +174,16 @@ def loss_panels(run: Run) -> list[Panel]:
     return panels
 
 
-def _history(run: Run, title: str, columns: Mapping[str, str], scale: str, *, zero: bool = False) -> Panel:
-    """Columns of the history over steps, by label."""
+def _history(
+    run: Run, title: str, columns: Mapping[str, str], scale: str, *, zero: bool = False, nested: bool = False
+) -> Panel:
+    """Columns of the history over steps, by label; nested, equal ones can be told apart."""
     curves = {label: run.column(column) for label, column in columns.items()}
 
     def draw(ax: Axes) -> None:
         for i, (label, (steps, values)) in enumerate(curves.items()):
-            ax.plot(steps, values, lw=1.3, color=f"C{i}" if label else BLUE, label=label or None)
+            width = 1.3 if not nested else 1.3 + 0.9 * (len(curves) - 1 - i)
+            ax.plot(steps, values, lw=width, color=f"C{i}" if label else BLUE, label=label or None)
         ax.set(xlabel="step", yscale=scale)
         if zero:
             ax.set_ylim(bottom=0)
@@ -218,7 +221,7 @@ def _eigenvalues(name: str, part: Callable, kernels: Mapping[str, KernelBlocks],
     def draw(ax: Axes) -> None:
         for (label, (values, floor)), color in zip(curves.items(), (GREY, ORANGE), strict=False):
             index = np.arange(1, len(values) + 1)
-            ax.loglog(index, np.where(values > 0, values, np.nan), color=color, lw=1.5, marker=".", ms=4, label=label)
+            ax.loglog(index, np.where(values > 0, values, np.nan), color=color, lw=1.5, marker=dots(values), ms=4, label=label)
             ax.axhline(floor, color=color, lw=0.8, ls="--")
         ax.set_xlabel("index")
         ax.legend(frameon=False)
