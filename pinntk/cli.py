@@ -1,20 +1,25 @@
-"""The command line: `pinntk problems | train | solve | kernel | plot`."""
+"""The command line: `pinntk problems | train | solve | diagnose | kernel | plot`."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import shlex
 import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
-from pinntk import distributed, plot, registry
+from pinntk import distributed, plot, registry, verdict
 from pinntk.adaptive import RAD
-from pinntk.arguments import add_kernel, add_solve, add_train, causal, loaded, pairs, scheme, usable_device
+from pinntk.arguments import add_diagnose, add_kernel, add_solve, add_train, causal, loaded, pairs, scheme, usable_device
 from pinntk.arguments import network as built
+from pinntk.diagnostics import diagnose, examine
 from pinntk.ntk import KernelBlocks, KernelOperator, kernel, sharded_kernel
 from pinntk.problem import Points, Problem, shown
-from pinntk.run import CHECKPOINT, Run, read_config, rebuilt
+from pinntk.report import Diagnosed, distinct, write_comparison, write_diagnosis, write_report
+from pinntk.run import CHECKPOINT, COMPARISON, DIAGNOSIS, REPORT, Run, read_config, rebuilt
 from pinntk.trainer import train
 from pinntk.training import Interrupted, NonFiniteLoss
 from pinntk.weighting import SCHEMES, Causal
@@ -55,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("problems", help="list the built-in problems, one line each")
     command.set_defaults(command=_problems)
-    for add, action in ((add_train, _train), (add_solve, _solve), (add_kernel, _kernel)):
+    for add, action in ((add_train, _train), (add_solve, _solve), (add_diagnose, _diagnose), (add_kernel, _kernel)):
         command = add(commands)
         command.set_defaults(command=action, parser=command)
     command = commands.add_parser("plot", help="draw the figures of a run folder", description="Draws a run's figures anew.")
@@ -91,6 +96,7 @@ def _finished(run: Run, arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         _report(run)
         print(f"figures in {paths[0].parent}")
+        print(f"next: pinntk diagnose {shlex.quote(str(run.folder))}")
     return 0
 
 
@@ -223,6 +229,54 @@ def _report(run: Run) -> None:
         print(f"relative L2 error {run.error:.3e} after {run.step} steps, {last['seconds']:.0f} s")
     if run.stopped:
         print(f"stopped: {run.stopped}")
+
+
+def _diagnose(arguments: argparse.Namespace) -> int:
+    if arguments.other is not None:
+        return _compare(arguments)
+    diagnosed = _diagnosed(arguments.run)
+    found = verdict.diagnosis(*diagnosed)
+    print(json.dumps(found, indent=2) if arguments.json else _coloured(verdict.text(found), found["findings"]))
+    path = write_report(_report_path(arguments, Path(arguments.run), REPORT), *diagnosed)
+    written = write_diagnosis(path.with_name(DIAGNOSIS), found)
+    if not arguments.json:
+        print(f"\nreport in {path}\nnumbers in {written}")
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    both = [_diagnosed(folder) for folder in (arguments.run, arguments.other)]
+    found = [verdict.diagnosis(*diagnosed) for diagnosed in both]
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+    else:
+        print(verdict.comparison_text(verdict.compared(*found), distinct([arguments.run, arguments.other])))
+    path = write_comparison(_report_path(arguments, Path(arguments.other), COMPARISON), *both)
+    if not arguments.json:
+        print(f"\nreport in {path}")
+    return 0
+
+
+def _diagnosed(folder: str) -> Diagnosed:
+    x = examine(Run.load(folder))
+    return x, diagnose(x)
+
+
+def _report_path(arguments: argparse.Namespace, folder: Path, name: str) -> Path:
+    """-o is a file if it ends in .html, else a folder."""
+    out = folder if arguments.out is None else Path(arguments.out)
+    return out if out.suffix == ".html" and not out.is_dir() else out / name
+
+
+def _coloured(text: str, findings: list[dict[str, Any]]) -> str:
+    """The severities in colour, for a person at a terminal who has not set NO_COLOR."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return text
+    colours = {"critical": 31, "warning": 33, "note": 34}
+    for severity in {finding["severity"] for finding in findings}:
+        head = f"{severity.upper()}:"
+        text = text.replace(f"\n{head}", f"\n\033[1;{colours[severity]}m{head}\033[0m")
+    return text
 
 
 def _kernel(arguments: argparse.Namespace) -> int:

@@ -16,7 +16,6 @@ from pinntk.diagnostics import Examination, Finding
 from pinntk.files import replacing
 from pinntk.plot import Panel
 
-REPORT, COMPARISON, DIAGNOSIS = "report.html", "comparison.html", "diagnosis.json"
 _TEMPLATES = Path(__file__).parent / "templates"
 
 Diagnosed = tuple[Examination, Sequence[Finding]]

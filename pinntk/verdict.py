@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from math import floor, isfinite, log10
+from math import isfinite
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -134,7 +134,7 @@ def number(value: Any) -> str:
     if value and not _FEW_DIGITS[0] <= abs(value) < _FEW_DIGITS[1]:
         mantissa, exponent = f"{value:.2e}".split("e")
         return f"{mantissa}e{int(exponent)}"
-    decimals = 0 if value == round(value) else 2 - floor(log10(abs(value)))
+    decimals = 0 if value == round(value) else 2 - int(f"{value:.2e}".split("e")[1])
     return f"{round(value, decimals):,.{max(decimals, 0)}f}"
 
 
@@ -240,7 +240,8 @@ def compared(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[
 def comparison_text(rows: Sequence[tuple[str, str, str]], labels: Sequence[str], width: int = 80) -> str:
     """`compared` for a terminal."""
     left = min(max(len(row[0]) for row in rows), width // 3)
-    column = (width - left - 4) // 2
+    longest = max(map(len, (*labels, *(value for row in rows for value in row[1:]))))
+    column = min((width - left - 4) // 2, longest + 2)
     lines = [f"{'':<{left}}  " + "  ".join(f"{_end(label, column):>{column}}" for label in labels)]
     for what, *values in rows:
         lines.append(f"{_end(what, left):<{left}}  " + "  ".join(f"{_end(value, column):>{column}}" for value in values))

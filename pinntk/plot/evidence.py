@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from pinntk.diagnostics import Examination, Finding
 from pinntk.domain import Box, Measurements, Region
 from pinntk.evaluate import errors, to_network
-from pinntk.plot.panel import BLUE, GREY, ORANGE, Panel, dots, legend
+from pinntk.plot.panel import BLUE, GREY, ORANGE, Panel, dots, legend, span
 from pinntk.problem import Problem
 from pinntk.sampling import generator
 
@@ -161,7 +161,7 @@ def _default(name: str, values: np.ndarray, problem: Problem) -> list[Panel]:
         ax.set(xlabel="index", ylabel=title)
         _logarithmic(ax, values)
 
-    return [Panel(title, f"{title}, from {np.nanmin(values):.3g} to {np.nanmax(values):.3g}", draw)]
+    return [Panel(title, f"{title}, {span(values)}", draw)]
 
 
 def _conditions(problem: Problem, count: int) -> Sequence[str]:
@@ -227,7 +227,7 @@ def _placed(title: str, rows: np.ndarray, values: np.ndarray, problem: Problem) 
         ax.figure.colorbar(image, ax=ax)
         ax.set(xlabel=problem.coordinates[0], ylabel=problem.coordinates[1])
 
-    return Panel(title, f"{title}, from {np.nanmin(values):.3g} to {np.nanmax(values):.3g}", draw)
+    return Panel(title, f"{title}, {span(values)}", draw)
 
 
 def _second(problem: Problem, rows: np.ndarray) -> dict[str, object]:

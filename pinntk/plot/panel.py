@@ -69,3 +69,9 @@ def legend(ax: Axes) -> None:
 def dots(values: np.ndarray) -> str:
     """A marker for curves of few points."""
     return "." if len(values) <= _FEW else ""
+
+
+def span(values: np.ndarray) -> str:
+    """From where to where finite values go, in words."""
+    known = values[np.isfinite(values)]
+    return f"from {known.min():.3g} to {known.max():.3g}" if known.size else "nowhere finite"

@@ -13,7 +13,7 @@ from torch import nn
 
 from pinntk.files import replacing
 from pinntk.ntk import KernelBlocks
-from pinntk.plot.panel import BLUE, FAINT, GREY, ORANGE, Panel, arranged, dots, legend
+from pinntk.plot.panel import BLUE, FAINT, GREY, ORANGE, Panel, arranged, dots, legend, span
 from pinntk.problem import Problem
 from pinntk.run import FIGURES, Run
 
@@ -100,12 +100,12 @@ def _curves(name: str, x: np.ndarray, label: str, predicted: np.ndarray, truth: 
         ax.set(xlabel=label, ylabel=f"network - {known}, {name}")
 
     if truth is None:
-        return [Panel(f"network {name}", f"{name} of the network {_span(predicted)}", field)]
+        return [Panel(f"network {name}", f"{name} of the network {span(predicted)}", field)]
     return [
         Panel(
-            f"network and {known} {name}", f"{name}: the network {_span(predicted)}, the {known} solution {_span(truth)}", field
+            f"network and {known} {name}", f"{name}: the network {span(predicted)}, the {known} solution {span(truth)}", field
         ),
-        Panel(f"error of {name}", f"network minus {known} solution, {_span(predicted - truth)}", error),
+        Panel(f"error of {name}", f"network minus {known} solution, {span(predicted - truth)}", error),
     ]
 
 
@@ -122,10 +122,13 @@ def _maps(problem: Problem, network: nn.Module) -> list[list[Panel]]:
         def draw(ax: Axes) -> None:
             shape = tuple(map(len, axes_values))
             image = ax.pcolormesh(*axes_values, values.reshape(shape).T, shading="auto", rasterized=True, **style)
-            ax.figure.colorbar(image, ax=ax)
+            low, high = image.get_clim()
+            beyond = {(True, True): "both", (True, False): "min", (False, True): "max"}
+            extend = beyond.get((bool(values.min() < low), bool(values.max() > high)), "neither")
+            ax.figure.colorbar(image, ax=ax, extend=extend)
             ax.set(xlabel=problem.coordinates[0], ylabel=problem.coordinates[1])
 
-        return Panel(title, f"map of {title}, {_span(values)}", draw)
+        return Panel(title, f"map of {title}, {span(values)}", draw)
 
     rows = []
     for i, name in enumerate(problem.fields):
@@ -141,10 +144,6 @@ def _maps(problem: Problem, network: nn.Module) -> list[list[Panel]]:
             row.append(mapped(f"|network - {known}|, {name}", off, {"cmap": "magma_r"}))
         rows.append(row)
     return rows
-
-
-def _span(values: np.ndarray) -> str:
-    return f"from {np.nanmin(values):.3g} to {np.nanmax(values):.3g}"
 
 
 def _title(problem: Problem, network: nn.Module) -> str:
@@ -182,7 +181,7 @@ def _history(
 
     def draw(ax: Axes) -> None:
         for i, (label, (steps, values)) in enumerate(curves.items()):
-            width = 1.3 if not nested else 1.3 + 0.9 * (len(curves) - 1 - i)
+            width = 1.3 if not nested else 1.3 + 0.6 * (len(curves) - 1 - i)
             ax.plot(steps, values, lw=width, color=f"C{i}" if label else BLUE, label=label or None)
         ax.set(xlabel="step", yscale=scale)
         if zero:
