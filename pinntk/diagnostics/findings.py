@@ -22,10 +22,10 @@ RULES: Mapping[str, Callable[[Examination], Finding | None]] = MappingProxyType(
         "unnormalized-inputs": training.unnormalized_inputs,
         "step-too-small": training.step_too_small,
         "step-too-large": training.step_too_large,
+        "network-too-small": training.network_too_small,  # of three units, one that is saturated is a third
         "saturation": training.saturation,
         "clustered-points": conditions.clustered_points,
         "too-few-points": conditions.too_few_points,
-        "network-too-small": training.network_too_small,
         "conflict": conditions.conflict,
         "imbalance": conditions.imbalance,
         "spectral-bias": conditions.spectral_bias,

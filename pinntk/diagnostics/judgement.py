@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pinntk.diagnostics.examination import Examination
 from pinntk.diagnostics.thresholds import above
+from pinntk.domain import Measurements
 
 
 def stuck(x: Examination) -> bool:
@@ -12,9 +13,11 @@ def stuck(x: Examination) -> bool:
 
 
 def stuck_size(x: Examination) -> float:
-    """The largest of the conditions' errors that no small step removes, without units."""
+    """The largest of the conditions' errors that no small step removes, without units. The noise of measurements is none:
+    no network should fit it, and where measurements contradict the other conditions, these have errors too."""
     found = x.estimate
-    return max(found.left[name] * found.size[name] for name in found.left)
+    names = [name for name in found.left if not isinstance(x.problem[name].region, Measurements)]
+    return max((found.left[name] * found.size[name] for name in names), default=0.0)
 
 
 def stuck_alone(x: Examination) -> bool:

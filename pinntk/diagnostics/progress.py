@@ -17,6 +17,7 @@ from pinntk.run import Run
 from pinntk.solvers import SOLVERS
 
 DESCENT = ("gradient-descent", "sgd")
+SEARCHING = (*SOLVERS, "lbfgs", "ssbroyden")  # they find the length of a step themselves
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,14 +26,15 @@ class Progress:
 
     steps, time: (T,) of the rows, and the sum of the learning rates before each
     loss: (T,) sum_i lambda_i L_i with the weights that hold at the end, so that a change of weights is no change of the loss
-    lr: the first learning rate; NaN with a solver
+    lr: the first learning rate; NaN with a kernel solver
     rise: last over least loss
     fall: last over first loss
     noise: standard deviation of the change of log10 loss from row to row in the last half; 0 for fewer than 8 rows
     shaking: the same in the worst quarter of the rows but the first
     slope: d log loss / d log time over the last half of `time`: 0 where it stagnates, -1 and less where it still falls
     moved: norm(theta - theta_0) / norm(theta_0) at the end, NaN where it was not measured
-    solving, descending: whether a kernel solver trained it, or plain gradient descent
+    solving, descending: whether the optimizer finds the length of a step itself (a solver, a line search); whether it is
+        plain gradient descent
     """
 
     steps: np.ndarray
@@ -74,7 +76,7 @@ def progress(run: Run) -> Progress | None:
         shaking=max(map(_noise, quarters[1:])),
         slope=_slope(time, loss),
         moved=float(moved[-1]) if len(moved) else float("nan"),
-        solving=optimizer in SOLVERS,
+        solving=optimizer in SEARCHING,
         descending=optimizer in DESCENT,
     )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import ceil, isfinite, sqrt
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from pinntk.diagnostics.finding import Finding, Prescription
 from pinntk.diagnostics.judgement import ill, severity, stuck, stuck_alone
 from pinntk.diagnostics.rules_training import gauss_newton, saturation, unnormalized_inputs
 from pinntk.diagnostics.sampling import time_axis
-from pinntk.diagnostics.sanity import Unseen, unseen
+from pinntk.diagnostics.sanity import unseen
 from pinntk.diagnostics.spectrum import error_frequency
 from pinntk.diagnostics.thresholds import above, below, clearly
 from pinntk.domain import Measurements
@@ -189,7 +189,12 @@ def slow_waves(x: Examination) -> Finding | None:
     share = parts[worst] / (sum(parts.values()) or 1.0)
     if not above("slow-waves", share):
         return None
-    return _short_waves(x, worst, f"{share:.0%} of the estimated error comes from what is left of {worst!r}", 0.6)
+    finding = _short_waves(x, worst, f"{share:.0%} of the estimated error comes from what is left of {worst!r}", 0.6)
+    if finding is None or x.progress is None or x.progress.solving:
+        return finding
+    # The kernel reaches these waves: what is slow for a gradient is not for Gauss-Newton. Features may not be needed.
+    solver = Prescription("train by Gauss-Newton, which learns short waves as fast as long ones", gauss_newton(x))
+    return replace(finding, prescriptions=(solver, *finding.prescriptions))
 
 
 def _short_waves(x: Examination, worst: str, what: str, confidence: float) -> Finding | None:
@@ -244,7 +249,7 @@ def causality(x: Examination) -> Finding | None:
     name = max(x.causality.disorder, key=lambda name: x.causality.disorder[name])
     disorder, early = x.causality.disorder[name], x.causality.early_late[name]
     grows = above("late", late) and above("ordered", ordered)
-    if not (grows or (above("disorder", disorder) and above("early-late", early))):
+    if not (grows or above("early-late", early)):
         return None
     if grows:
         what = f"The estimated error grows with time, {late:.2g} times from the first quarter to the last"
@@ -341,31 +346,28 @@ def _false_statement(x: Examination) -> Finding | None:
 def _open_field(x: Examination) -> Finding | None:
     if saturation(x) or unnormalized_inputs(x):
         return None  # such a network leaves open what the conditions do not
-    open_fields = _open(x.unseen)
-    if not open_fields:
+    # Points may be too few to tell; on many fresh ones only a missing condition stays. And it is the problem's, not the
+    # training's: it shows in the initial network as well, where that is known.
+    if not any(below("unseen-rate", found.rate) for found in x.unseen.values()):
         return None
-    # Points may be too few to tell; on many fresh ones only a missing condition stays.
-    again = _open(unseen(x.network, x.problem, {name: rows.to(_like(x)) for name, rows in x.estimate.points.items()}))
-    fields = [name for name in open_fields if name in again]
-    if not fields:
+    points = {name: rows.to(next(iter(x.points.values())).dtype) for name, rows in x.estimate.points.items()}
+    again = unseen(x.network, x.problem, points)
+    rates = {name: found.rate for name, found in again.items()}
+    if x.initial is not None:
+        rates = {name: max(rates[name], found.rate) for name, found in unseen(x.initial, x.problem, points).items()}
+    elif not any(above("unseen", found.share) for found in again.values()):
         return None
-    name = max(fields, key=lambda name: again[name].share)
+    name = min(rates, key=rates.get)
+    if not below("unseen-rate", rates[name]) or (x.run is not None and not (ill(x) or above("unseen", again[name].share))):
+        return None
     found = again[name]
     return Finding(
         "wrong-problem",
         "critical",
-        f"The conditions leave {found.share:.0%} of {name!r} open, however well they are met: one is missing, on a "
-        "boundary or at the start.",
-        {"share": found.share, "rate": found.rate, "estimated error": x.estimate.relative},
+        f"The conditions leave {name!r} open, however well they are met: one is missing, on a boundary or at the start. Errors "
+        f"a hundred times smaller would fix it only {100 ** max(rates[name], 0):.2g} times better.",
+        {"share": found.share, "rate": rates[name], "estimated error": x.estimate.relative},
         {"x": found.points.cpu().numpy(), "deviation": found.deviation.cpu().numpy(), "free": found.free.cpu().numpy()},
-        clearly("unseen", found.share),
+        clearly("unseen-rate", max(rates[name], 1e-3)),
         (Prescription(f"add the condition that fixes {name!r} where the figure shows it free"),),
     )
-
-
-def _open(found: Mapping[str, Unseen]) -> dict[str, Unseen]:
-    return {name: part for name, part in found.items() if above("unseen", part.share) and below("unseen-rate", part.rate)}
-
-
-def _like(x: Examination) -> Any:
-    return next(iter(x.points.values())).dtype

@@ -11,6 +11,7 @@ import torch
 from pinntk.diagnostics.examination import Examination
 from pinntk.diagnostics.finding import Finding, Prescription
 from pinntk.diagnostics.judgement import ill, severity, stuck_alone
+from pinntk.diagnostics.sanity import LayerHealth
 from pinntk.diagnostics.thresholds import above, below, clearly
 
 _ADAM = {"training.optimizer": "adam", "training.optimizer_options": {}}
@@ -67,7 +68,7 @@ def step_too_large(x: Examination) -> Finding | None:
     ratio = went.lr / natural
     shaken = above("noise", went.noise) and above("step-large", ratio)  # this run may have been stopped at a lucky moment
     blown_up = (above("rise", went.rise) or (above("shaking", went.shaking) and above("step-large", ratio))) and ill(x)
-    if not (shaken or blown_up):
+    if not (shaken or blown_up or (above("step-large", ratio) and _became_saturated(x) and ill(x))):
         return None
     lr = float(f"{natural:.1e}") / 2 if went.descending else adam_rate(x)
     return Finding(
@@ -85,6 +86,15 @@ def step_too_large(x: Examination) -> Finding | None:
             ),
         ),
     )
+
+
+def _became_saturated(x: Examination) -> bool:
+    """Whether units are saturated that were not so at the start: too large steps have thrown them there."""
+
+    def most(found: list[LayerHealth]) -> float:
+        return max((layer.saturated or 0.0 for layer in found), default=nan)
+
+    return above("saturated", most(x.layers)) and not above("saturated", most(x.initial_layers)) and bool(x.initial_layers)
 
 
 def step_too_small(x: Examination) -> Finding | None:

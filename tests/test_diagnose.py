@@ -1,0 +1,379 @@
+"""`pinntk.diagnose`: every rule on a sick network and a healthy one, the order of findings, and no false alarm."""
+
+import json
+from copy import deepcopy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import cos, pi, sin
+
+import pinntk
+from pinntk import Box, Problem, boundary, data, residual
+from pinntk.diagnostics import RULES, THRESHOLDS, Finding, estimate, natural_step
+from pinntk.diagnostics.findings import ordered
+from pinntk.diagnostics.thresholds import above, below, clearly
+
+NTK = pinntk.weighting.NTK
+
+
+def poisson(k: int = 1, shift: float | None = None, sign: float = 1.0, ends: bool = True, exact: bool = True) -> Problem:
+    """u_xx = -(k pi)^2 sin(k pi x) on [0, 1], u = 0 at the ends; perhaps with readings of u + shift."""
+    domain = Box(x=(0, 1))
+
+    @residual(domain)
+    def equation(u_xx, x):
+        return u_xx + sign * (k * pi) ** 2 * sin(k * pi * x)
+
+    @boundary(domain.ends("x"))
+    def walls(u):
+        return u
+
+    conditions = [equation, walls] if ends else [equation]
+    if shift is not None:
+        places = np.linspace(0.1, 0.9, 9)
+
+        @data(domain, places, seen=np.sin(k * np.pi * places) + shift)
+        def readings(u, seen):
+            return u - seen
+
+        conditions.append(readings)
+    return Problem(domain, conditions, exact=(lambda x: sin(k * pi * x)) if exact else None)
+
+
+def trained(problem, network=None, *, steps=300, points=None, **options):
+    """A quick training that goes well unless something is wrong: Gauss-Newton is not used, since it hides illness."""
+    arguments = {"width": 24, "depth": 2, "dtype": torch.float64, **(network or {})}
+    options = {"lr": 5e-3, "weighting": NTK(every=50), **options}
+    points = points or {"residual": 40, "boundary": 2}
+    return pinntk.train(
+        problem, pinntk.nn.MLP(problem, **arguments), steps=steps, points=points, progress=False, snapshot_every=0, **options
+    )
+
+
+def codes(subject, *rest):
+    return [found.code for found in pinntk.diagnose(subject, *rest)]
+
+
+@pytest.fixture(scope="module")
+def healthy():
+    return trained(poisson(), {"width": 32}, steps=600)
+
+
+# The estimate that decides whether anything is wrong.
+
+
+def test_estimate_is_the_error_of_a_network_near_the_solution(healthy):
+    """No solution is used: the same problem without one gives the same number."""
+    error = healthy.error
+    found = pinntk.examine(healthy).estimate
+    assert error < 0.02
+    assert found.relative == pytest.approx(error, rel=0.2)
+    blind = estimate(healthy.network, poisson(exact=False), healthy.points)
+    assert blind.relative == found.relative
+
+
+def test_estimate_of_a_network_that_was_moved_off_the_solution(healthy):
+    """An offset of 0.1 violates the ends only; its relative error is 0.1 / rms(sin) = 0.141."""
+    network = deepcopy(healthy.network)
+    with torch.no_grad():
+        network.biases[-1] += 0.1
+    found = estimate(network, poisson(), healthy.points)
+    assert found.relative == pytest.approx(0.1 * 2**0.5, rel=0.1)
+    assert found.parts["walls"] > 10 * found.parts["equation"]
+
+
+def test_natural_step_is_where_the_linearised_loss_is_least():
+    problem = poisson()
+    network = pinntk.nn.MLP(problem, width=8, depth=1, dtype=torch.float64)
+    points = problem.sample(residual=10, boundary=2, dtype=torch.float64)
+    weights = {"equation": 1.0, "walls": 3.0}
+    step = natural_step(network, problem, points, weights)
+    parameters = list(network.parameters())
+    e = pinntk.errors(network, problem, points)
+    loss = sum(weights[name] * part.square().mean() for name, part in e.items())
+    signs = torch.cat([g.sign().flatten() for g in torch.autograd.grad(loss, parameters)])
+    J = {name: part.matrix() for name, part in pinntk.factors(network, problem, points).items()}
+
+    def linear(eta):
+        return float(sum(weights[n] * (e[n].detach() - eta * J[n] @ signs).square().mean() for n in e))
+
+    assert linear(step) < min(linear(0.99 * step), linear(1.01 * step), linear(0.0))
+    assert linear(2 * step) == pytest.approx(linear(0.0), rel=1e-9)
+
+
+# Healthy runs.
+
+
+def test_nothing_is_found_in_a_healthy_run(healthy):
+    assert codes(healthy) == []
+
+
+@pytest.mark.parametrize("name", ["poisson1d", "reaction", "helmholtz2d"])
+def test_nothing_is_found_where_gauss_newton_solved_a_problem_of_the_registry(name):
+    problem = pinntk.load(name, **{"helmholtz2d": {"a1": 1, "a2": 1}, "poisson1d": {"k": 1}}.get(name, {}))
+    network = pinntk.nn.MLP(problem, width=20, depth=2, dtype=torch.float64)
+    points = {"residual": 60 if problem.domain.dimension == 1 else 200, "boundary": 40, "initial": 40, "periodic": 40}
+    run = pinntk.train(problem, network, optimizer="gauss-newton", steps=60, points=points, progress=False, snapshot_every=0)
+    assert run.error < 5e-3
+    assert codes(run) == []
+
+
+# One rule at a time.
+
+
+def test_imbalance():
+    run = trained(poisson(k=2), {"width": 100, "depth": 1, "initialization": "normal"}, lr=1e-3, weighting=None)
+    first = pinntk.diagnose(run)[0]
+    assert first.code == "imbalance"
+    assert first.severity == "critical"
+    assert "'equation' trains" in first.sentence
+    assert first.evidence["imbalance"] == pytest.approx(pinntk.examine(run).balance.imbalance)
+    assert first.prescriptions[0].changes == {"weighting": {"name": "ntk", "every": 100}}
+    assert "imbalance" not in codes(trained(poisson(k=2), {"width": 100, "depth": 1, "initialization": "normal"}, lr=1e-3))
+
+
+def test_spectral_bias_and_sigma_from_its_frequency():
+    domain = Box(x=(0, 1))
+
+    @residual(domain)
+    def slope(u_x, x):
+        return u_x - 2 * pi * cos(2 * pi * x) - 10 * pi * cos(20 * pi * x)
+
+    @boundary(domain.at(x=0))
+    def end(u):
+        return u
+
+    run = trained(Problem(domain, [slope, end]), points={"slope": 200, "end": 1}, steps=200)
+    first = pinntk.diagnose(run)[0]
+    assert first.code == "spectral-bias"
+    assert first.evidence["waves"] == 10
+    features, sigma = first.prescriptions[0].changes["network.arguments.fourier"]
+    # Ten waves a domain length are 10 / sqrt(12) a standard deviation of x; sigma is half of that.
+    assert (features, sigma) == (64, pytest.approx(5 / 12**0.5, rel=0.05))
+
+
+def test_unnormalized_inputs():
+    domain = Box(x=(2000, 2010))
+
+    @residual(domain)
+    def decay(u, u_x):
+        return u_x + u / 10
+
+    @boundary(domain.at(x=2000))
+    def start(u):
+        return u - 1
+
+    problem = Problem(domain, [decay, start])
+    points = {"decay": 40, "start": 1}
+    first = pinntk.diagnose(trained(problem, {"normalize": False}, points=points))[0]
+    assert first.code == "unnormalized-inputs"
+    assert first.evidence["offset"] == pytest.approx(2005, rel=1e-3)
+    assert first.prescriptions[0].changes == {"network.arguments.normalize": True}
+    assert "unnormalized-inputs" not in codes(trained(problem, points=points))
+
+
+def test_step_too_large_and_the_step_that_is_prescribed():
+    run = trained(poisson(), {"depth": 3}, lr=0.3, schedule="constant")
+    first = pinntk.diagnose(run)[0]
+    assert first.code == "step-too-large"
+    natural = pinntk.examine(run).natural_step
+    assert first.evidence["ratio"] == pytest.approx(0.3 / natural)
+    assert first.prescriptions[0].changes["training.lr"] == pytest.approx(min(natural / 2, 1e-2), rel=0.05)
+
+
+def test_step_too_small_for_adam_and_for_gradient_descent():
+    for options in ({"lr": 1e-6}, {"lr": 1e-9, "optimizer": "gradient-descent"}):
+        run = trained(poisson(), steps=100, **options)
+        first = pinntk.diagnose(run)[0]
+        assert first.code == "step-too-small"
+        assert first.evidence["moved"] < 1e-3
+    stable = pinntk.examine(run).spectrum.stable_step
+    assert first.evidence["ratio"] == pytest.approx(1e-9 / (stable / 2))
+    assert first.evidence["unlearned"] > 0.9
+
+
+def test_the_first_trial_of_a_line_search_is_no_learning_rate():
+    run = trained(poisson(), optimizer="lbfgs", lr=1.0, steps=30, weighting=None)
+    assert pinntk.examine(run).progress.solving
+    assert not {"step-too-large", "step-too-small"} & set(codes(run))
+
+
+def test_saturation():
+    run = trained(poisson(), {"gain": 30.0}, steps=100)
+    first = pinntk.diagnose(run)[0]
+    assert first.code == "saturation"
+    assert first.evidence["saturated"] > THRESHOLDS["saturated"].value
+    assert first.prescriptions[0].changes["network.arguments.gain"] == 1.0
+
+
+def test_too_few_points_and_enough_of_them(healthy):
+    run = trained(poisson(), points={"residual": 3, "boundary": 2}, steps=400)
+    first = pinntk.diagnose(run)[0]
+    assert first.code == "too-few-points"
+    assert first.prescriptions[0].changes["training.points"]["equation"] >= 100
+    assert pinntk.examine(healthy).missing["equation"].ratio < THRESHOLDS["missing"].value
+
+
+def test_clustered_points():
+    problem = poisson()
+    rows = problem.sample(residual=40, boundary=2, dtype=torch.float64)
+    run = trained(problem, points={"equation": rows["equation"] / 4, "walls": rows["walls"]})
+    first = pinntk.diagnose(run)[0]
+    assert first.code == "clustered-points"
+    assert first.prescriptions[0].changes["training.points"] == {"equation": 40, "walls": 2}
+    assert first.arrays["x"].shape == (40, 1)
+
+
+def test_network_too_small():
+    run = trained(poisson(k=4), {"width": 3, "depth": 1}, lr=1e-2)
+    first = pinntk.diagnose(run)[0]
+    assert first.code == "network-too-small"
+    assert first.evidence["rank"] == first.evidence["parameters"] == 10
+    assert first.prescriptions[0].changes["network.arguments.width"] == 32
+
+
+def test_conflict_and_the_data_that_are_right():
+    points = {"equation": 40, "walls": 2, "readings": 9}
+    run = trained(poisson(shift=0.5, exact=False), points=points, steps=400)
+    first = pinntk.diagnose(run)[0]
+    assert first.code == "conflict"
+    weights = first.prescriptions[0].changes["weighting"]
+    assert weights["readings"] == 0 and weights["walls"] > 0
+    assert "conflict" not in codes(trained(poisson(shift=0.0), points=points, steps=400))
+
+
+def test_wrong_sign_is_seen_by_the_known_solution():
+    run = trained(poisson(sign=-1.0), {"width": 32}, steps=600)
+    first = pinntk.diagnose(run)[0]
+    assert first.code == "wrong-problem"
+    assert "does not satisfy 'equation'" in first.sentence
+    assert first.prescriptions[0].changes == {}
+
+
+def test_missing_condition_is_seen_without_a_solution():
+    problem = poisson(ends=False, exact=False)
+    run = trained(problem, points={"residual": 40})
+    first = pinntk.diagnose(run)[0]
+    assert first.code == "wrong-problem"
+    assert "open" in first.sentence
+
+
+def test_float32_floor_and_double_precision():
+    def solved(dtype):
+        problem = poisson()
+        network = pinntk.nn.MLP(problem, width=16, depth=2, dtype=dtype)
+        points = {"residual": 50}
+        return pinntk.train(problem, network, optimizer="gauss-newton", steps=60, points=points, progress=False)
+
+    first = pinntk.diagnose(solved(torch.float32))[0]
+    assert first.code == "float32-floor"
+    assert first.prescriptions[0].changes == {"network.dtype": "float64"}
+    assert codes(solved(torch.float64)) == []
+
+
+def test_causality():
+    problem = pinntk.load("reaction")
+    run = trained(problem, points={"residual": 150, "initial": 40, "periodic": 40}, weighting=None, steps=400)
+    found = pinntk.diagnose(run)
+    assert found[0].code == "causality"
+    assert found[0].prescriptions[0].changes["training.optimizer"] == "gauss-newton"
+    assert len(found[0].arrays["time"]) == len(found[0].arrays["error"]) == len(found[0].arrays["residual"])
+
+
+def test_trivial_solution():
+    """Zero everywhere satisfies a homogeneous equation; only the start is violated."""
+    problem = pinntk.load("convection", beta=1.0)
+    run = trained(problem, points={"residual": 60, "initial": 20, "periodic": 20}, steps=20)
+    with torch.no_grad():
+        for parameter in run.network.parameters():
+            parameter.mul_(1e-3)
+    assert "trivial-solution" in codes(run)
+
+
+def test_a_run_that_was_still_going_is_unfinished():
+    run = trained(poisson(), steps=40, lr=3e-3)
+    assert pinntk.examine(run).error > 0.05
+    first = pinntk.diagnose(run)[0]
+    assert first.code == "unfinished"
+    assert [cure.changes["training.steps"] for cure in first.prescriptions] == [40, 160]
+
+
+# Order, arguments, data.
+
+
+def test_causes_come_before_what_they_bring_about():
+    def found(code, severity="critical", confidence=0.9):
+        return Finding(code, severity, "", confidence=confidence)
+
+    mixed = [
+        found("float32-floor", "warning", 0.99),
+        found("too-few-points", confidence=0.99),
+        found("wrong-problem", confidence=0.5),
+        found("saturation", confidence=0.7),
+        found("step-too-large"),
+        found("imbalance", "warning"),
+    ]
+    expected = ["step-too-large", "saturation", "too-few-points", "wrong-problem", "imbalance", "float32-floor"]
+    assert [part.code for part in ordered(mixed)] == expected
+
+
+def test_a_fresh_network_gets_forecasts_only():
+    problem = pinntk.load("poisson1d", k=4)
+    network = pinntk.nn.MLP(problem, width=100, depth=1, initialization="normal")
+    found = pinntk.diagnose(network, problem, problem.sample(residual=100, boundary=2))
+    assert [part.code for part in found] == ["imbalance"]
+    assert {part.severity for part in found} == {"warning"}
+
+
+def test_a_network_is_diagnosed_under_its_weights():
+    problem = pinntk.load("poisson1d", k=4)
+    network = pinntk.nn.MLP(problem, width=100, depth=1, initialization="normal")
+    points = problem.sample(residual=100, boundary=2)
+    K = pinntk.kernel(network, problem, points)
+    weights = {name: 1 / (K.trace(name) / n) for name, n in zip(K.names, K.sizes, strict=True)}
+    assert codes(network, problem, points, weights) == []
+
+
+def test_an_examination_is_taken_as_it_is(healthy):
+    x = pinntk.examine(healthy)
+    assert pinntk.diagnose(x) == []
+    assert "estimate" in vars(x)  # measured once, and kept
+    with pytest.raises(TypeError, match="give the examination alone"):
+        pinntk.diagnose(x, healthy.problem)
+    with pytest.raises(TypeError, match="a run alone"):
+        pinntk.diagnose(healthy.network)
+
+
+def test_findings_are_ready_for_json_and_their_changes_name_places_of_the_config():
+    run = trained(poisson(), {"gain": 30.0}, lr=0.5, schedule="constant", steps=60, weighting=None)
+    found = pinntk.diagnose(run)
+    assert found
+    for part in found:
+        json.dumps(part.as_json())
+        assert part.sentence.endswith(".")
+        for cure in part.prescriptions:
+            for place in cure.changes:
+                at = run.config
+                for level in place.split(".")[:-1]:
+                    at = at[level]
+                assert place.split(".")[-1] in at
+
+
+def test_the_table_of_thresholds():
+    assert all(entry.name == name and len(entry.reason) > 10 for name, entry in THRESHOLDS.items())
+    value = THRESHOLDS["missing"].value
+    assert above("missing", 1.01 * value) and not above("missing", value) and not above("missing", float("nan"))
+    assert below("missing", 0.99 * value) and not below("missing", value)
+    assert clearly("missing", value) == 0.5
+    assert clearly("missing", 2 * value) == clearly("missing", value / 2) == 0.75
+    assert clearly("missing", float("inf")) <= 0.99
+
+
+def test_every_rule_is_in_the_order_of_causes_under_its_code(healthy):
+    expected = "imbalance spectral-bias unnormalized-inputs step-too-large step-too-small causality too-few-points"
+    expected += " clustered-points saturation float32-floor wrong-problem conflict network-too-small trivial-solution"
+    assert sorted(RULES) == sorted(expected.split())
+    x = replace(pinntk.examine(healthy))
+    assert all(rule(x) is None for rule in RULES.values())
