@@ -155,7 +155,7 @@ def text(found: Mapping[str, Any], width: int = 80) -> str:
         head = f"{finding['severity'].upper()}: {name_of(finding['code']).lower()}, confidence {finding['confidence']:.0%}"
         lines += ["", head, *_wrapped(finding["sentence"], "  ", width)]
         for k, prescription in enumerate(finding["prescriptions"]):
-            lines += _wrapped(("To do: " if k == 0 else "Or: ") + prescription["sentence"], "  ", width)
+            lines += _wrapped(("To do: " if k == 0 else "Or: ") + prescription["sentence"].removeprefix("or "), "  ", width)
             if prescription.get("command") and (i, k) < (1, 0):
                 lines.append(f"    {prescription['command']}")
     if not found["findings"]:
