@@ -127,6 +127,27 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--overwrite", action="store_true", help="replace a run that the folder already holds")
 
 
+def add_diagnose(commands: Any) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        "diagnose",
+        help="say what is wrong with a run, and what to change",
+        description="Examines a run by its kernel and says what is wrong, why, and what to change.\n"
+        "Leaves report.html (open it in a browser) and diagnosis.json in the run folder.\n"
+        "Of two runs, prints both side by side and leaves comparison.html in the second.\n"
+        "The exit status is 0 with findings, too.",
+        epilog="examples:\n"
+        "  pinntk diagnose runs/poisson1d\n"
+        "  pinntk diagnose runs/poisson1d --json | python -m json.tool\n"
+        "  pinntk diagnose runs/poisson1d runs/poisson1d-rescued",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("run", help="the run folder")
+    command.add_argument("other", nargs="?", help="another run folder, to compare with")
+    command.add_argument("-o", "--out", metavar="FILE", help="the HTML file, or its folder (default: the run folder)")
+    command.add_argument("--json", action="store_true", help="print findings and numbers as JSON, and nothing else")
+    return command
+
+
 def add_kernel(commands: Any) -> argparse.ArgumentParser:
     command = commands.add_parser(
         "kernel",

@@ -1,20 +1,37 @@
-"""The command line: `pinntk problems | train | solve | rescue | kernel | plot`."""
+"""The command line: `pinntk problems | train | solve | diagnose | rescue | kernel | plot`."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import shlex
 import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
-from pinntk import distributed, plot, registry
-from pinntk.arguments import add_kernel, add_rescue, add_solve, add_train, causal, loaded, monitor, pairs, scheme, usable_device
+from pinntk import distributed, plot, registry, verdict
+from pinntk.arguments import (
+    add_diagnose,
+    add_kernel,
+    add_rescue,
+    add_solve,
+    add_train,
+    causal,
+    loaded,
+    monitor,
+    pairs,
+    scheme,
+    usable_device,
+)
 from pinntk.arguments import network as built
+from pinntk.diagnostics import diagnose, examine
 from pinntk.ntk import KernelBlocks, KernelOperator, kernel, sharded_kernel
 from pinntk.problem import Points, Problem, shown
+from pinntk.report import Diagnosed, distinct, write_comparison, write_diagnosis, write_report
 from pinntk.rescuing import rescue
-from pinntk.run import CHECKPOINT, CONFIG, Run, Watched, read_config
+from pinntk.run import CHECKPOINT, COMPARISON, CONFIG, DIAGNOSIS, REPORT, Run, Watched, read_config
 from pinntk.trainer import train, train_as
 from pinntk.training import Interrupted, NonFiniteLoss
 
@@ -54,7 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("problems", help="list the built-in problems, one line each")
     command.set_defaults(command=_problems)
-    for add, action in ((add_train, _train), (add_solve, _solve), (add_rescue, _rescue), (add_kernel, _kernel)):
+    adders = (add_train, _train), (add_solve, _solve), (add_diagnose, _diagnose), (add_rescue, _rescue), (add_kernel, _kernel)
+    for add, action in adders:
         command = add(commands)
         command.set_defaults(command=action, parser=command)
     command = commands.add_parser("plot", help="draw the figures of a run folder", description="Draws a run's figures anew.")
@@ -90,6 +108,7 @@ def _finished(run: Run, arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         _report(run)
         print(f"figures in {paths[0].parent}")
+        print(f"next: pinntk diagnose {shlex.quote(str(run.folder))}")
     return 0
 
 
@@ -188,12 +207,10 @@ def _report(run: Run) -> None:
     """Final losses, weights and traces as a table, and the error."""
     last = run.history[-1]
     print(f"{'condition':<16} {'points':>7} {'loss':>10} {'weight':>10} {'trace K/n':>11}")
-    counts = run.config["training"]["points"]
     for name in run.problem.names:
         if f"loss/{name}" not in last:
             continue
-        n = counts[name] if counts != "given" else None
-        n = int(last.get("growth", 1) * n) if n else run.problem[name].region.rows.shape[0]
+        n = len(run.points[name])
         loss, weight, trace = (last[f"{key}/{name}"] for key in ("loss", "weight", "trace"))
         print(f"{name:<16} {n:>7} {loss:>10.2e} {weight:>10.3g} {trace / n:>11.3g}")
     for name in run.problem.coefficients:
@@ -237,6 +254,54 @@ def _rescue(arguments: argparse.Namespace) -> int:
     if rescued.after is not rescued.before:
         print(f"figures in {rescued.after.folder}; compare with: pinntk diagnose {folder} {rescued.after.folder}")
     return 0
+
+
+def _diagnose(arguments: argparse.Namespace) -> int:
+    if arguments.other is not None:
+        return _compare(arguments)
+    diagnosed = _diagnosed(arguments.run)
+    found = verdict.diagnosis(*diagnosed)
+    print(json.dumps(found, indent=2) if arguments.json else _coloured(verdict.text(found), found["findings"]))
+    path = write_report(_report_path(arguments, Path(arguments.run), REPORT), *diagnosed)
+    written = write_diagnosis(path.with_name(DIAGNOSIS), found)
+    if not arguments.json:
+        print(f"\nreport in {path}\nnumbers in {written}")
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    both = [_diagnosed(folder) for folder in (arguments.run, arguments.other)]
+    found = [verdict.diagnosis(*diagnosed) for diagnosed in both]
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+    else:
+        print(verdict.comparison_text(verdict.compared(*found), distinct([arguments.run, arguments.other])))
+    path = write_comparison(_report_path(arguments, Path(arguments.other), COMPARISON), *both)
+    if not arguments.json:
+        print(f"\nreport in {path}")
+    return 0
+
+
+def _diagnosed(folder: str) -> Diagnosed:
+    x = examine(Run.load(folder))
+    return x, diagnose(x)
+
+
+def _report_path(arguments: argparse.Namespace, folder: Path, name: str) -> Path:
+    """-o is a file if it ends in .html, else a folder."""
+    out = folder if arguments.out is None else Path(arguments.out)
+    return out if out.suffix == ".html" and not out.is_dir() else out / name
+
+
+def _coloured(text: str, findings: list[dict[str, Any]]) -> str:
+    """The severities in colour, for a person at a terminal who has not set NO_COLOR."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return text
+    colours = {"critical": 31, "warning": 33, "note": 34}
+    for severity in {finding["severity"] for finding in findings}:
+        head = f"{severity.upper()}:"
+        text = text.replace(f"\n{head}", f"\n\033[1;{colours[severity]}m{head}\033[0m")
+    return text
 
 
 def _kernel(arguments: argparse.Namespace) -> int:

@@ -23,6 +23,7 @@ from pinntk.problem import Points, Problem
 from pinntk.registry import load
 
 CONFIG, METRICS, CHECKPOINT, SNAPSHOTS, FIGURES = "config.json", "metrics.csv", "checkpoint.pt", "kernel", "figures"
+REPORT, COMPARISON, DIAGNOSIS = "report.html", "comparison.html", "diagnosis.json"  # what `pinntk diagnose` adds
 _FORMAT = 2
 
 
@@ -175,8 +176,9 @@ def foreign(folder: Path) -> bool:
 
 
 def remove(folder: Path) -> None:
-    """Removes what a run wrote, and nothing else."""
-    for pattern in (CONFIG, METRICS, CHECKPOINT, f"{SNAPSHOTS}/*.npz", f"{FIGURES}/*.png"):
+    """Removes what a run and its diagnosis wrote, and nothing else."""
+    diagnosed = (REPORT, COMPARISON, DIAGNOSIS)
+    for pattern in (CONFIG, METRICS, CHECKPOINT, *diagnosed, f"{SNAPSHOTS}/*.npz", f"{FIGURES}/*.png"):
         for path in folder.glob(pattern):
             path.unlink()
 

@@ -40,7 +40,8 @@ def test_train_then_plot_then_resume(capsys, tmp_path):
     status, out, _ = run(capsys, "train", "--resume", folder, "--steps", 20)
     assert status == 0
     assert "after 20 steps" in out
-    assert max(map(len, out.splitlines()[:-1])) <= 80
+    assert max(map(len, out.splitlines()[:-2])) <= 80  # the last two name the folder
+    assert out.splitlines()[-1] == f"next: pinntk diagnose {folder}"
     assert pinntk.Run.load(folder).step == 20
 
 
@@ -115,6 +116,7 @@ def test_kernel_writes_blocks_of_a_fresh_and_of_a_trained_network(capsys, tmp_pa
         (["train", "--resume", "nowhere"], "nowhere holds no run"),
         (["train", "poisson1d", "--resume", "nowhere"], "leave the problem out"),
         (["plot", "nowhere"], "nowhere holds no run"),
+        (["diagnose", "nowhere"], "nowhere holds no run"),
         (["kernel", "poisson1d", "--points", "residual=-1"], "residual=-1"),
     ],
 )

@@ -1,0 +1,77 @@
+"""A panel is one pair of axes: drawn alone for the report, or beside others for a figure file. No global state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+GREY, BLUE, ORANGE = "#9aa0a6", "#1a56c4", "#c2410c"
+FAINT = "#5f6368"  # of small print
+_RASTER = 110  # dots per inch of maps within an SVG
+_FEW = 60  # points of a curve up to which each has a dot
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What one pair of axes shows.
+
+    title: a few words
+    text: what is to be seen, with its numbers, for those who cannot see it
+    draw: puts it on empty axes
+    """
+
+    title: str
+    text: str
+    draw: Callable[[Axes], None]
+
+
+def alone(panel: Panel, width: float = 4.6, height: float = 3.1) -> Figure:
+    """The panel without its title, sized so that its letters can be read on a phone."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    _put(panel, figure.subplots())
+    return figure
+
+
+def arranged(grid: Sequence[Sequence[Panel]], width: float = 3.9, height: float = 3.0, *, sharex: bool = False) -> Figure:
+    """Rows of panels with their titles; all rows have as many."""
+    figure = Figure(figsize=(width * len(grid[0]) + 0.6, height * len(grid) + 0.4), layout="constrained")
+    axes = figure.subplots(len(grid), len(grid[0]), squeeze=False, sharex=sharex)
+    for ax, panel in zip(axes.flat, (panel for row in grid for panel in row), strict=True):
+        _put(panel, ax)
+        ax.set_title(panel.title)
+    return figure
+
+
+def svg(figure: Figure) -> bytes:
+    """The figure as SVG, maps within it as pixels."""
+    file = BytesIO()
+    figure.savefig(file, format="svg", dpi=_RASTER, metadata={"Date": None, "Creator": None})
+    return file.getvalue()
+
+
+def _put(panel: Panel, ax: Axes) -> None:
+    panel.draw(ax)
+    if not ax.collections and not ax.images:  # curves, no map
+        ax.grid(alpha=0.25, lw=0.6)
+        ax.spines[["top", "right"]].set_visible(False)
+
+
+def legend(ax: Axes) -> None:
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(frameon=False, fontsize=9)
+
+
+def dots(values: np.ndarray) -> str:
+    """A marker for curves of few points."""
+    return "." if len(values) <= _FEW else ""
+
+
+def span(values: np.ndarray) -> str:
+    """From where to where finite values go, in words."""
+    known = values[np.isfinite(values)]
+    return f"from {known.min():.3g} to {known.max():.3g}" if known.size else "nowhere finite"
