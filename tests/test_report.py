@@ -158,7 +158,12 @@ def test_names_and_sentences_are_escaped(tmp_path):
 def test_an_interrupted_report_leaves_the_old_one(tmp_path, run, monkeypatch):
     path = tmp_path / "report.html"
     path.write_text("old")
-    monkeypatch.setattr("pathlib.Path.write_text", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
+
+    def half(self, text, **_):
+        self.write_bytes(text.encode()[:100])
+        raise OSError("disk full")
+
+    monkeypatch.setattr("pathlib.Path.write_text", half)
     with pytest.raises(OSError, match="disk full"):
         write_report(path, examine(run), [])
     monkeypatch.undo()

@@ -190,11 +190,13 @@ def _share(rates: np.ndarray, share: np.ndarray) -> Panel:
     def draw(ax: Axes) -> None:
         known = rates > len(rates) * np.finfo(float).eps * rates.max()
         ax.semilogx(rates[known], slower[known], color=ORANGE, lw=1.5, drawstyle="steps-post")
-        ax.set(xlabel="rate of a mode", ylabel="share of the loss in slower ones", ylim=(0, 1.02))
+        ax.set(xlabel="rate of a mode", ylabel="share of the loss", ylim=(0, 1.02))
 
     half = rates[max(int((slower >= 0.5).sum()) - 1, 0)]
     return Panel(
-        "where the loss is", f"half of the loss is in modes with rates below {half:.3g}; the largest is {rates[0]:.3g}", draw
+        "share of the loss in modes at most that fast",
+        f"half of the loss is in modes with rates below {half:.3g}; the largest is {rates[0]:.3g}",
+        draw,
     )
 
 
