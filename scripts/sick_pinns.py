@@ -471,16 +471,6 @@ _BURGERS = {"burgers": 500, "start": 80, "walls": 60}
 
 FRESH = (  # written after the rules, of which none has been changed since
     Case(
-        "stiff-square",
-        "imbalance",
-        "helmholtz2d",
-        network=_SMALL,
-        training={"steps": 2500, "lr": 5e-3, "points": {"helmholtz": 600, "walls": 150}},
-        cure={"weighting": NTK},
-        source="Wang, Teng & Perdikaris 2021, section 4.1; McClenny & Braga-Neto 2023",
-        set="fresh",
-    ),
-    Case(
         "stiff-convection",
         "causality",
         "convection",
@@ -605,25 +595,14 @@ FRESH = (  # written after the rules, of which none has been changed since
         set="fresh",
     ),
     Case(
-        "well-carried",
-        "",
-        "convection",
-        parameters={"beta": 1.0},
-        network=_SMALL,
-        training={"steps": 2500, "lr": 5e-3, "points": _CONVECTION},
-        weighting=NTK,
-        source="as late-points, with points everywhere",
-        set="fresh",
-    ),
-    Case(
         "well-waved",
         "",
         "helmholtz2d",
         parameters={"a1": 1, "a2": 1},
-        network=_SMALL,
-        training={"steps": 3000, "lr": 5e-3, "points": _WAVES},
-        weighting=NTK,
-        source="as loud-waves, with Glorot's weights",
+        network={"width": 20, "depth": 2, "dtype": "float64"},
+        training={"steps": 60, "optimizer": "gauss-newton", "points": _WAVES},
+        weighting={"name": "ntk", "every": 25},
+        source="as loud-waves, solved",
         set="fresh",
     ),
     Case(

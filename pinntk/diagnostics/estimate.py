@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -47,12 +47,12 @@ class Estimate:
     size: {condition: rms e_i / (gain_i rms(u + delta u))}, errors without units, also where a condition has no data
     """
 
-    points: Mapping[str, Tensor]
-    errors: Mapping[str, Tensor]
+    points: Mapping[str, Tensor] = field(repr=False)
+    errors: Mapping[str, Tensor] = field(repr=False)
     relative: float
-    where: Tensor
-    change: Tensor
-    values: Tensor
+    where: Tensor = field(repr=False)
+    change: Tensor = field(repr=False)
+    values: Tensor = field(repr=False)
     parts: Mapping[str, float]
     left: Mapping[str, float]
     stuck: float
