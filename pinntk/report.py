@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from pinntk import plot, verdict
 from pinntk.diagnostics import Examination, Finding
+from pinntk.diagnostics.wording import number
 from pinntk.files import replacing
 from pinntk.plot import Panel
 
@@ -83,7 +84,7 @@ def distinct(labels: Sequence[str]) -> list[str]:
 
 def _write(path: str | os.PathLike, template: str, context: Mapping[str, Any]) -> Path:
     environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": verdict.number, "name": verdict.name_of, "changes": verdict.change_lines}
+    environment.filters |= {"number": number, "name": verdict.name_of, "changes": verdict.change_lines}
     html = environment.get_template(template).render(**context)
     path = Path(path)
     with replacing(path) as temporary:
@@ -123,7 +124,7 @@ def _settings(x: Examination) -> list[tuple[str, str]]:
     lines = [("problem", problem.name), ("domain", domain), ("fields", ", ".join(problem.fields)), ("points", points)]
     if x.run is None:
         return lines
-    config, shown = x.run.config, verdict.number
+    config, shown = x.run.config, number
     network, training, weighting = config["network"], config["training"], dict(config["weighting"])
     arguments = network.get("arguments")
     if arguments:
@@ -159,4 +160,4 @@ def _told(value: Any) -> str:
         return ", ".join(f"{name} {_told(part)}" for name, part in value.items())
     if isinstance(value, (list, tuple)):
         return " and ".join(map(_told, value))
-    return verdict.number(value)
+    return number(value)

@@ -12,6 +12,7 @@ from textwrap import wrap
 from typing import Any
 
 from pinntk.diagnostics import Examination, Finding, weights_by_name
+from pinntk.diagnostics.wording import number
 
 NOTHING = "nothing found"
 _HEADLINES = {  # by the worst severity
@@ -20,7 +21,6 @@ _HEADLINES = {  # by the worst severity
     "note": "Nothing needs a change",
 }
 _HEALTHY = "Nothing found"
-_FEW_DIGITS = 1e-3, 1e5  # between these a number is written without an exponent
 
 
 def diagnosis(x: Examination, findings: Sequence[Finding]) -> dict[str, Any]:
@@ -30,8 +30,8 @@ def diagnosis(x: Examination, findings: Sequence[Finding]) -> dict[str, Any]:
     reason, under "not_measured". A prescription that changes the configuration has "command", which makes that change.
     """
     found = [finding.as_json() for finding in findings]
-    for number, prescription in enumerate((p for f in found for p in f["prescriptions"] if p["changes"]), 1):
-        prescription["command"] = _command(x, number)
+    for place, prescription in enumerate((p for f in found for p in f["prescriptions"] if p["changes"]), 1):
+        prescription["command"] = _command(x, place)
     whole = {
         "run": _folder(x),
         "problem": x.problem.name,
@@ -48,11 +48,11 @@ def _folder(x: Examination) -> str | None:
     return None if x.run is None or x.run.folder is None else str(x.run.folder)
 
 
-def _command(x: Examination, number: int) -> str | None:
+def _command(x: Examination, place: int) -> str | None:
     folder = _folder(x)
     if folder is None:
         return None
-    return f"pinntk rescue {shlex.quote(folder)}" + (f" --prescription {number}" if number > 1 else "")
+    return f"pinntk rescue {shlex.quote(folder)}" + (f" --prescription {place}" if place > 1 else "")
 
 
 def _finite(value: Any) -> Any:
@@ -120,24 +120,6 @@ def _drift(x: Examination) -> dict[str, float]:
 # In words.
 
 
-def number(value: Any) -> str:
-    """Three significant digits: 1,230, 0.0123, 1.23e-5; a dash for None."""
-    if value is None:
-        return "–"
-    if isinstance(value, (bool, str)):
-        return str(value)
-    if isinstance(value, int):
-        return f"{value:,}"
-    value = float(value)
-    if not isfinite(value):
-        return "not a number" if value != value else "infinite" if value > 0 else "-infinite"
-    if value and not _FEW_DIGITS[0] <= abs(value) < _FEW_DIGITS[1]:
-        mantissa, exponent = f"{value:.2e}".split("e")
-        return f"{mantissa}e{int(exponent)}"
-    decimals = 0 if value == round(value) else 2 - int(f"{value:.2e}".split("e")[1])
-    return f"{round(value, decimals):,.{max(decimals, 0)}f}"
-
-
 def change_lines(changes: Mapping[str, Any]) -> list[str]:
     """One line a change, as it will stand in config.json."""
     return [f"{place} = {json.dumps(value)}" for place, value in changes.items()]
@@ -155,7 +137,7 @@ def text(found: Mapping[str, Any], width: int = 80) -> str:
         head = f"{finding['severity'].upper()}: {name_of(finding['code']).lower()}, confidence {finding['confidence']:.0%}"
         lines += ["", head, *_wrapped(finding["sentence"], "  ", width)]
         for k, prescription in enumerate(finding["prescriptions"]):
-            lines += _wrapped(("To do: " if k == 0 else "Or: ") + prescription["sentence"].removeprefix("or "), "  ", width)
+            lines += _wrapped(("To do: " if k == 0 else "Or: ") + prescription["sentence"], "  ", width)
             if prescription.get("command") and (i, k) < (1, 0):
                 lines.append(f"    {prescription['command']}")
     if not found["findings"]:

@@ -14,6 +14,7 @@ import pinntk
 from pinntk import plot, verdict
 from pinntk.cli import main
 from pinntk.diagnostics import RULES, Finding, Prescription, examine
+from pinntk.diagnostics.wording import number
 from pinntk.report import write_comparison, write_report
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
@@ -245,7 +246,7 @@ def test_an_unknown_finding_is_drawn_and_named(tmp_path, run):
     + [(-0.5, "-0.500"), (2e6, "2.00e6"), (3.0, "3"), (None, "–"), (float("inf"), "infinite"), ("text", "text")],
 )
 def test_three_significant_digits(value, shown):
-    assert verdict.number(value) == shown
+    assert number(value) == shown
 
 
 def test_json_equals_the_findings_and_is_strict(run):
@@ -311,7 +312,7 @@ def test_two_runs_are_compared(capsys, run, tmp_path):
     assert max(map(len, out.splitlines()[:-1])) <= 80
     rows = {line[:26].strip(): line[26:].split() for line in out.splitlines()}
     assert rows["problem"] == ["poisson1d", "burgers"]
-    assert rows["relative L2 error"] == [verdict.number(run.error), verdict.number(other.error)]
+    assert rows["relative L2 error"] == [number(run.error), number(other.error)]
     page = Page((tmp_path / "comparison.html").read_text())
     self_contained(page)
     assert "loss of burgers" in page.text

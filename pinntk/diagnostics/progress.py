@@ -32,6 +32,9 @@ class Progress:
     noise: standard deviation of the change of log10 loss from row to row in the last half; 0 for fewer than 8 rows
     shaking: the same in the worst quarter of the rows but the first
     slope: d log loss / d log time over the last half of `time`: 0 where it stagnates, -1 and less where it still falls
+    late_fall: last loss over that at half of the steps. Where a schedule squeezes the end of `time`, as cosine does, `slope`
+        also counts what fell long before, and magnifies what is left
+    late_share: that fall over the fall of the whole training, both of log loss; NaN where it did not fall
     moved: norm(theta - theta_0) / norm(theta_0) at the end, NaN where it was not measured
     solving, descending: whether the optimizer finds the length of a step itself (a solver, a line search); whether it is
         plain gradient descent
@@ -46,6 +49,8 @@ class Progress:
     noise: float
     shaking: float
     slope: float
+    late_fall: float
+    late_share: float
     moved: float
     solving: bool
     descending: bool
@@ -64,6 +69,7 @@ def progress(run: Run) -> Progress | None:
     time = np.concatenate([[0.0], np.cumsum(rates[:-1] * np.diff(steps))])
     optimizer = str(run.config["training"]["optimizer"]).lower()
     quarters = np.array_split(loss, 4)
+    late = float(loss[-1] / loss[np.searchsorted(steps, steps[-1] / 2)])
     moved = run.column("drift")[1]
     return Progress(
         steps=steps,
@@ -75,6 +81,8 @@ def progress(run: Run) -> Progress | None:
         noise=_noise(loss[len(loss) // 2 :]),
         shaking=max(map(_noise, quarters[1:])),
         slope=_slope(time, loss),
+        late_fall=late,
+        late_share=float(np.log(late) / np.log(loss[-1] / loss[0])) if loss[-1] < loss[0] else float("nan"),
         moved=float(moved[-1]) if len(moved) else float("nan"),
         solving=optimizer in SEARCHING,
         descending=optimizer in DESCENT,

@@ -19,6 +19,7 @@ from pinntk.diagnostics.sampling import time_axis
 from pinntk.diagnostics.sanity import unseen
 from pinntk.diagnostics.spectrum import error_frequency
 from pinntk.diagnostics.thresholds import above, below, clearly
+from pinntk.diagnostics.wording import called, capital, chosen, number
 from pinntk.domain import Measurements
 from pinntk.evaluate import errors
 from pinntk.problem import Problem
@@ -41,13 +42,20 @@ def clustered_points(x: Examination) -> Finding | None:
     if x.run is not None and not above("missing-some", ratio):
         return None
     d = x.problem.domain.dimension
-    hole = ", ".join(f"{axis} = {value:.3g}" for axis, value in zip(x.problem.coordinates, covered.hole, strict=True))
+    hole = ", ".join(
+        f"{axis} = {number(float(value))}" for axis, value in zip(x.problem.coordinates, covered.hole, strict=True)
+    )
     return Finding(
         "clustered-points",
         severity(x),
-        f"The points of {worst!r} leave a hole {covered.gap:.2g} times as wide as evenly spread ones would, about {hole}; on "
-        f"fresh points the squared error is {ratio:.2g} times that on the training points.",
-        {"gap": covered.gap, "spacing": covered.spacing, "ratio": ratio, "duplicates": covered.duplicates},
+        f"The points of {worst} leave a hole {number(covered.gap)} times as wide as evenly spread ones would, about {hole}; on "
+        f"fresh points the squared error is {number(ratio)} times that on the training points.",
+        {
+            "widest hole over that of even points": covered.gap,
+            "spacing over that of even points": covered.spacing,
+            "squared error, fresh over training points": ratio,
+            "duplicate points": covered.duplicates,
+        },
         {"x": x.points[worst][:, :d].cpu().numpy(), "hole": covered.hole},
         clearly("gap", covered.gap) if above("gap", covered.gap) else clearly("spacing", covered.spacing),
         (_even_points(x, {name: len(rows) for name, rows in x.points.items()}),),
@@ -75,14 +83,19 @@ def too_few_points(x: Examination) -> Finding | None:
     return Finding(
         "too-few-points",
         severity(x),
-        f"On fresh points the squared error of {worst!r} is {missed.ratio:.2g} times that on its {counts[worst]} training "
-        "points: they were learned by heart.",
-        {"points": counts[worst], "ratio": missed.ratio, "fresh": missed.fresh, "trained": missed.trained},
+        f"On fresh points the squared error of {called(x.problem, worst)} is {number(missed.ratio)} times that on its "
+        f"{counts[worst]} training points: they were learned by heart.",
+        {
+            "training points": counts[worst],
+            "squared error, fresh over training points": missed.ratio,
+            "mean squared error on fresh points": missed.fresh,
+            "mean squared error on training points": missed.trained,
+        },
         {"x": x.points[worst][:, : x.problem.domain.dimension].cpu().numpy(), "candidates": missed.points.cpu().numpy()},
         clearly("missing", missed.ratio),
         (
             _even_points(x, more),
-            Prescription("or draw fresh points in every step", {"training.points": counts, "training.resample": 1}),
+            Prescription("draw fresh points in every step", {"training.points": counts, "training.resample": 1}),
         ),
     )
 
@@ -121,9 +134,11 @@ def imbalance(x: Examination) -> Finding | None:
     return Finding(
         "imbalance",
         severity(x),
-        f"{fast!r} trains {found.imbalance:.3g} times faster than {slow!r}, which is hardly learned: slow conditions make up "
-        f"{slow_part:.0%} of the estimated error of the solution.",
-        {"imbalance": found.imbalance, "slow part": slow_part} | {f"rate/{name}": rate for name, rate in found.rate.items()},
+        f"{capital(called(x.problem, fast))} trains {number(found.imbalance)} times faster than "
+        f"{called(x.problem, slow)}, which is hardly learned: slow conditions make up {slow_part:.0%} of the estimated error "
+        "of the solution.",
+        {"fastest over slowest rate": found.imbalance, "share of the error from slow conditions": slow_part}
+        | {f"rate/{name}": rate for name, rate in found.rate.items()},
         {f"eigenvalues/{name}": values.cpu().numpy() for name, values in x.spectrum.blocks.items()},
         clearly("imbalance", found.imbalance) if x.run is not None else 0.5,
         cures,
@@ -151,9 +166,12 @@ def conflict(x: Examination) -> Finding | None:
         "conflict",
         severity(x),
         f"Each condition can be met alone, but all together leave {found.stuck:.0%} of the squared errors: most of it in "
-        f"{' and '.join(map(repr, worst))}.",
-        {"stuck": found.stuck, "alone": max(found.alone.values())}
-        | {f"left/{name}": value for name, value in found.left.items()},
+        f"{' and '.join(called(x.problem, name) for name in worst)}.",
+        {
+            "share of errors that cannot be removed": found.stuck,
+            "the same, with one condition alone": max(found.alone.values()),
+        }
+        | {f"share of errors that stay/{name}": value for name, value in found.left.items()},
         {"cosines": x.balance.conflict.cpu().numpy()},
         clearly("stuck", found.stuck) + 0.1,
         tuple(cures),
@@ -174,7 +192,7 @@ def spectral_bias(x: Examination) -> Finding | None:
     return _short_waves(
         x,
         worst,
-        f"{found.alone[worst]:.0%} of what is left of {worst!r} is beyond the kernel's reach",
+        f"{found.alone[worst]:.0%} of what is left of {called(x.problem, worst)} is beyond the kernel's reach",
         clearly("stuck", found.stuck),
     )
 
@@ -189,7 +207,9 @@ def slow_waves(x: Examination) -> Finding | None:
     share = parts[worst] / (sum(parts.values()) or 1.0)
     if not above("slow-waves", share):
         return None
-    finding = _short_waves(x, worst, f"{share:.0%} of the estimated error comes from what is left of {worst!r}", 0.6)
+    finding = _short_waves(
+        x, worst, f"{share:.0%} of the estimated error comes from what is left of {called(x.problem, worst)}", 0.6
+    )
     if finding is None or x.progress is None or x.progress.solving:
         return finding
     # The kernel reaches these waves: what is slow for a gradient is not for Gauss-Newton. Features may not be needed.
@@ -208,21 +228,21 @@ def _short_waves(x: Examination, worst: str, what: str, confidence: float) -> Fi
     sigma = float(f"{wave.dominant / (2 * sqrt(12 * d)):.2g}")
     features = {"network.arguments.fourier": [_FEATURES, sigma], "network.arguments.normalize": True}
     cures = (
-        (Prescription(f"add Fourier features of standard deviation {sigma:.2g}", features),)
+        (Prescription(f"add Fourier features of standard deviation {chosen(sigma)}", features),)
         if x.settings
-        else (Prescription(f"feed the network cos and sin of 2 pi B x, B of {wave.dominant:.2g} cycles a domain length"),)
+        else (Prescription(f"feed the network cos and sin of 2 pi B x, B of {chosen(wave.dominant)} cycles a domain length"),)
     )
     share = x.spectrum.share(x.balance.errors).cpu().numpy()
     return Finding(
         "spectral-bias",
         severity(x),
-        f"{what}; it has {wave.dominant:.3g} waves a domain length, which the network learns slowly or never.",
+        f"{what}; it has {chosen(wave.dominant)} waves a domain length, which the network learns slowly or never.",
         {
-            "stuck": found.stuck,
-            "alone": found.alone[worst],
-            "waves": wave.dominant,
-            "mean waves": wave.mean,
-            "rank": found.rank,
+            "share of errors that cannot be removed": found.stuck,
+            "the same, with this residual alone": found.alone[worst],
+            "waves a domain length": wave.dominant,
+            "waves a domain length, on average": wave.mean,
+            "rank of the kernel": found.rank,
         },
         {"eigenvalues": x.spectrum.values.cpu().numpy(), "share": share},
         confidence,
@@ -252,13 +272,13 @@ def causality(x: Examination) -> Finding | None:
     if not (grows or above("early-late", early)):
         return None
     if grows:
-        what = f"The estimated error grows with time, {late:.2g} times from the first quarter to the last"
+        what = f"The estimated error grows with time, {number(late)} times from the first quarter to the last"
     else:
-        what = f"The residual {name!r} is {early:.2g} times larger in the first half of time than in the last"
+        what = f"The residual of {name} is {number(early)} times larger in the first half of time than in the last"
     cures = [
         Prescription("train by Gauss-Newton, whose steps carry the start through all of time at once", gauss_newton(x)),
         Prescription(
-            "or let later times count once earlier ones are solved",
+            "let later times count once earlier ones are solved",
             {"training.causal": {"epsilon": 1.0, "slices": 16, "threshold": 0.99}, **NTK},
         ),
     ]
@@ -266,7 +286,12 @@ def causality(x: Examination) -> Finding | None:
         "causality",
         severity(x),
         f"{what}: later times are fitted to earlier ones that are wrong.",
-        {"late": late, "ordered": ordered, "disorder": disorder, "early/late": early},
+        {
+            "error, last quarter of time over the first": late,
+            "order of errors in time (1: growing)": ordered,
+            "pairs of times whose earlier residual is larger": disorder,
+            "squared residual, first half of time over the last": early,
+        },
         {
             "time": (x.causality.edges[1:] + x.causality.edges[:-1]) / 2,
             "error": error,
@@ -289,8 +314,12 @@ def trivial_solution(x: Examination) -> Finding | None:
     return Finding(
         "trivial-solution",
         severity(x),
-        f"{name!r} is about constant: it varies by {flat[name]:.1%} of what its data ask for.",
-        {"ratio": flat[name], "mean": x.trivial[name].mean, "std": x.trivial[name].std},
+        f"The field {name} is about constant: it varies by {flat[name]:.1%} of what its data ask for.",
+        {
+            "spread of the field over that of its data": flat[name],
+            "mean of the field": x.trivial[name].mean,
+            "spread of the field": x.trivial[name].std,
+        },
         {},
         clearly("trivial", max(flat[name], 1e-6)) - 0.1,
         (Prescription("give every condition the same mean rate, so that the data count", NTK),),
@@ -334,12 +363,13 @@ def _false_statement(x: Examination) -> Finding | None:
     return Finding(
         "wrong-problem",
         "critical",
-        f"The known solution does not satisfy {worst!r}: its own error there is {relative[worst]:.2g} of what a wrong solution "
-        "would have. The statement of the problem is wrong, or its solution is.",
-        {"relative": relative[worst], "estimated error": found.relative} | {f"relative/{k}": v for k, v in relative.items()},
+        f"The known solution does not satisfy the condition {worst}: its own error there is "
+        f"{number(relative[worst])} of what a wrong solution would have. The statement of the problem is wrong, or its "
+        "solution is.",
+        {"estimated error": found.relative} | {f"error of the known solution in {k}": v for k, v in relative.items()},
         {"x": asked[worst].cpu().numpy(), "error": wrong[worst].detach().cpu().numpy()},
         clearly("exact", relative[worst]),
-        (Prescription(f"check the signs and terms of {worst!r} against the paper"),),
+        (Prescription(f"check the signs and terms of the condition {worst} against the paper"),),
     )
 
 
@@ -364,10 +394,14 @@ def _open_field(x: Examination) -> Finding | None:
     return Finding(
         "wrong-problem",
         "critical",
-        f"The conditions leave {name!r} open, however well they are met: one is missing, on a boundary or at the start. Errors "
-        f"a hundred times smaller would fix it only {100 ** max(rates[name], 0):.2g} times better.",
-        {"share": found.share, "rate": rates[name], "estimated error": x.estimate.relative},
+        f"The conditions leave the field {name} open, however well they are met: one is missing, on a boundary or at the "
+        f"start. Errors a hundred times smaller would fix it only {number(100 ** max(rates[name], 0))} times better.",
+        {
+            "share of the field left open": found.share,
+            "power of the tolerance by which it falls": rates[name],
+            "estimated error": x.estimate.relative,
+        },
         {"x": found.points.cpu().numpy(), "deviation": found.deviation.cpu().numpy(), "free": found.free.cpu().numpy()},
         clearly("unseen-rate", max(rates[name], 1e-3)),
-        (Prescription(f"add the condition that fixes {name!r} where the figure shows it free"),),
+        (Prescription(f"add the condition that fixes the field {name} where the figure shows it free"),),
     )

@@ -13,9 +13,13 @@ from pinntk.diagnostics.finding import Finding, Prescription
 from pinntk.diagnostics.judgement import ill, severity, stuck_alone
 from pinntk.diagnostics.sanity import LayerHealth
 from pinntk.diagnostics.thresholds import above, below, clearly
+from pinntk.diagnostics.wording import chosen, number
+from pinntk.solvers import SOLVERS
 
 _ADAM = {"training.optimizer": "adam", "training.optimizer_options": {}}
 _SOLVER_STEPS = 100  # of Gauss-Newton, each of which costs as much as tens of gradient steps
+_IN_THE_WAY = {"causal": None, "adaptive": None, "compile": False}  # of Gauss-Newton
+_OF_AN_OPTIMIZER = {"lr": None, "schedule": None, "optimizer_options": {}}  # a Gauss-Newton with settings of its own
 _HALF = 0.5  # of the natural step, at which Adam starts, to leave room for growing curvature
 _LR_RANGE = (1e-4, 1e-2)  # within which Adam's learning rate is prescribed
 
@@ -26,11 +30,11 @@ def unnormalized_inputs(x: Examination) -> Finding | None:
     if scale is None:
         return None
     if above("input-offset", scale.offset):
-        name, value, what = "input-offset", scale.offset, f"a mean of {scale.offset:.3g}"
+        name, value, what = "input-offset", scale.offset, f"a mean of {number(scale.offset)}"
     elif above("input-spread", scale.largest):
-        name, value, what = "input-spread", scale.largest, f"a standard deviation of {scale.largest:.3g}"
+        name, value, what = "input-spread", scale.largest, f"a standard deviation of {number(scale.largest)}"
     elif below("input-narrow", scale.smallest):
-        name, value, what = "input-narrow", scale.smallest, f"a standard deviation of {scale.smallest:.3g}"
+        name, value, what = "input-narrow", scale.smallest, f"a standard deviation of {number(scale.smallest)}"
     else:
         return None
     if not ill(x):
@@ -45,7 +49,11 @@ def unnormalized_inputs(x: Examination) -> Finding | None:
         "unnormalized-inputs",
         severity(x),
         f"The first layer receives inputs with {what}, where its initialisation expects mean 0 and standard deviation 1.",
-        {"offset": scale.offset, "largest": scale.largest, "smallest": scale.smallest},
+        {
+            "largest mean of an input": scale.offset,
+            "largest standard deviation of an input": scale.largest,
+            "smallest standard deviation of an input": scale.smallest,
+        },
         {"mean": scale.mean, "std": scale.std, "low": scale.low, "high": scale.high},
         clearly(name, value),
         (cure,),
@@ -74,14 +82,20 @@ def step_too_large(x: Examination) -> Finding | None:
     return Finding(
         "step-too-large",
         severity(x),
-        f"The learning rate {went.lr:.2g} is {ratio:.3g} times the natural step {natural:.2g}; the loss ended {went.rise:.3g} "
-        "times above its lowest value.",
-        {"lr": went.lr, "natural_step": natural, "ratio": ratio, "rise": went.rise, "noise": went.noise},
+        f"The learning rate {chosen(went.lr)} is {number(ratio)} times the natural step {number(natural)}; the loss ended "
+        f"{number(went.rise)} times above its lowest value.",
+        {
+            "learning rate": went.lr,
+            "natural step": natural,
+            "learning rate over natural step": ratio,
+            "last loss over the least": went.rise,
+            "jumps of log10 loss between logged steps": went.noise,
+        },
         {"step": went.steps, "loss": went.loss},
         max(clearly(name, value) for name, value in (("rise", went.rise), ("step-large", ratio)) if above(name, value)),
         (
             Prescription(
-                f"lower the learning rate to {lr:.2g} and let it fall to zero",
+                f"lower the learning rate to {chosen(lr)} and let it fall to zero",
                 {"training.lr": lr, "training.schedule": "cosine"},
             ),
         ),
@@ -108,18 +122,24 @@ def step_too_small(x: Examination) -> Finding | None:
     if not small or not below("unmoved", went.moved):
         return None
     lr = adam_rate(x)
-    evidence = {"lr": went.lr, "natural_step": natural, "ratio": ratio, "moved": went.moved, "fall": went.fall}
+    evidence = {
+        "learning rate": went.lr,
+        "natural step": natural,
+        "learning rate over natural step": ratio,
+        "parameters moved by": went.moved,
+        "last loss over the first": went.fall,
+    }
     if went.descending and went.time[-1] > 0:
-        evidence["unlearned"] = x.spectrum.unlearned(x.balance.errors, float(went.time[-1]))
+        evidence["share of the loss out of reach in this time"] = x.spectrum.unlearned(x.balance.errors, float(went.time[-1]))
     return Finding(
         "step-too-small",
         severity(x),
-        f"The learning rate {went.lr:.2g} is {ratio:.2g} of the natural step {natural:.2g}: the training moved the parameters "
-        f"by {went.moved:.1%} only.",
+        f"The learning rate {chosen(went.lr)} is {number(ratio)} of the natural step {number(natural)}: the training moved "
+        f"the parameters by {went.moved:.1%} only.",
         evidence,
         {"step": went.steps, "loss": went.loss},
         clearly("descent-small" if went.descending else "step-small", ratio),
-        (Prescription(f"train by Adam with learning rate {lr:.2g}", {**_ADAM, "training.lr": lr}),),
+        (Prescription(f"train by Adam with learning rate {chosen(lr)}", {**_ADAM, "training.lr": lr}),),
     )
 
 
@@ -146,16 +166,17 @@ def saturation(x: Examination) -> Finding | None:
     elif above("saturated", largest):
         worst = x.layers[int(np.nanargmax(shares))]
         sentence = (
-            f"{largest:.0%} of the units of {worst.name!r} ({worst.activation}) are saturated: their slope is about zero."
+            f"{largest:.0%} of the units of layer {worst.name} ({worst.activation}) are saturated: their slope is about zero."
         )
         confidence = clearly("saturated", largest) + 0.15
     elif above("dead", float(dead.max())):
         worst = x.layers[int(dead.argmax())]
-        sentence = f"{dead.max():.0%} of the units of {worst.name!r} give the same value at all points: they are dead."
+        sentence = f"{dead.max():.0%} of the units of layer {worst.name} give the same value at all points: they are dead."
         confidence = clearly("dead", float(dead.max()))
     elif below("vanishing", vanishing):
         sentence = (
-            f"The gradient vanishes: in the first layer it is {vanishing:.1g} of what it is in the last, relative to weights."
+            f"The gradient vanishes: in the first layer it is {number(vanishing)} of what it is in the last, relative to "
+            "weights."
         )
         confidence = clearly("vanishing", vanishing)
     else:
@@ -164,7 +185,12 @@ def saturation(x: Examination) -> Finding | None:
         "saturation",
         severity(x),
         sentence,
-        {"saturated": largest, "dead": float(dead.max()), "vanishing": vanishing, "saturated at the start": start},
+        {
+            "share of saturated units, worst layer": largest,
+            "share of saturated units at the start": start,
+            "share of dead units, worst layer": float(dead.max()),
+            "gradient, first layer over the last": vanishing,
+        },
         {"saturated": shares, "dead": np.array([layer.dead for layer in x.layers])},
         min(0.99, confidence),
         _healthier_layers(x, start),
@@ -187,7 +213,9 @@ def _healthier_layers(x: Examination, start: float) -> tuple[Prescription, ...]:
         changes["training.lr"] = adam_rate(x)
     found = [Prescription("start from Glorot's weights, with which tanh units work on their slope", changes)]
     if x.progress is not None and not x.progress.solving and "training.lr" not in changes:
-        found.append(Prescription("and choose the learning rate anew", {**changes, "training.lr": adam_rate(x)}))
+        found.append(
+            Prescription("start from Glorot's weights, with another learning rate", {**changes, "training.lr": adam_rate(x)})
+        )
     return tuple(found)
 
 
@@ -207,8 +235,8 @@ def float32_floor(x: Examination) -> Finding | None:
         "warning",
         f"Rounding makes up {ratio:.0%} of the weighted error: in {str(dtype).removeprefix('torch.')} the training cannot get "
         "much further.",
-        {"ratio": ratio, "estimated error": x.estimate.relative}
-        | {f"ratio/{name}": p.ratio for name, p in x.precision.items()},
+        {"rounding over error, all conditions": ratio, "estimated error": x.estimate.relative}
+        | {f"rounding over error/{name}": p.ratio for name, p in x.precision.items()},
         {
             "noise": np.array([found.noise for found in x.precision.values()]),
             "error": np.array([found.error for found in x.precision.values()]),
@@ -239,8 +267,8 @@ def network_too_small(x: Examination) -> Finding | None:
         "of the squared errors is beyond their reach.",
         {
             "parameters": found.parameters,
-            "rank": found.rank,
-            "stuck": found.stuck,
+            "rank of the kernel": found.rank,
+            "share of errors that cannot be removed": found.stuck,
             "points": sum(map(len, found.points.values())),
         },
         {"eigenvalues": x.spectrum.values.cpu().numpy()},
@@ -250,22 +278,32 @@ def network_too_small(x: Examination) -> Finding | None:
 
 
 def unfinished(x: Examination) -> Finding | None:
-    """The loss still falls as fast as ever at the end. Asked only where no other rule explains a large error."""
+    """The loss still falls at the end, by the learning rates and by the steps. Asked only where no other rule explains a
+    large error."""
     went = x.progress
-    if went is None or went.solving or not ill(x) or not below("falling", went.slope):
+    if went is None or went.solving or not ill(x):
+        return None
+    seen = below("fallen", went.late_fall) or above("fallen-share", went.late_share)
+    if not (below("falling", went.slope) and seen):
         return None
     steps = x.run.config["training"]["steps"]
     return Finding(
         "unfinished",
         "warning",
-        f"The loss was still falling when the training ended (as time to the power {went.slope:.2g}), and the estimated error "
-        f"of the solution is {x.estimate.relative:.2g}.",
-        {"slope": went.slope, "estimated error": x.estimate.relative, "moved": went.moved},
+        f"The loss was still falling when the training ended (in the second half of the steps to {went.late_fall:.0%}), and "
+        f"the estimated error of the solution is {number(x.estimate.relative)}.",
+        {
+            "power of time with which the loss falls": went.slope,
+            "last loss over that at half of the steps": went.late_fall,
+            "share of the fall of log loss in the second half of the steps": went.late_share,
+            "estimated error": x.estimate.relative,
+            "parameters moved by": went.moved,
+        },
         {"step": went.steps, "loss": went.loss},
         clearly("falling", went.slope),
         (
             Prescription("train by Gauss-Newton, which needs far fewer steps", gauss_newton(x)),
-            Prescription("or train for four times as long", {"training.steps": 4 * steps}),
+            Prescription("train for four times as long", {"training.steps": 4 * steps}),
         ),
     )
 
@@ -277,8 +315,8 @@ def unexplained(x: Examination) -> Finding | None:
     return Finding(
         "unexplained",
         "warning",
-        f"The estimated error of the solution is {x.estimate.relative:.2g}, and nothing that was measured explains it.",
-        {"estimated error": x.estimate.relative, "stuck": x.estimate.stuck},
+        f"The estimated error of the solution is {number(x.estimate.relative)}, and nothing that was measured explains it.",
+        {"estimated error": x.estimate.relative, "share of errors that cannot be removed": x.estimate.stuck},
         {},
         clearly("error", x.estimate.relative),
         (
@@ -291,17 +329,19 @@ def unexplained(x: Examination) -> Finding | None:
 
 
 def gauss_newton(x: Examination) -> dict[str, Any]:
-    """The changes that make a training one by Gauss-Newton, in about the same time."""
+    """The changes that make a training one by Gauss-Newton, in about the same time.
+
+    What belongs to another optimizer is not named, since `pinntk.configuration.changed` resets it; other settings that would
+    stand in the way are, where the run has them.
+    """
+    training = x.run.config["training"]
+    cleared = _IN_THE_WAY if training["optimizer"] != "gauss-newton" else _IN_THE_WAY | _OF_AN_OPTIMIZER
+    solving = str(training["optimizer"]).lower() in SOLVERS  # whose points stay as they are drawn, perhaps unevenly
     return {
         "training.optimizer": "gauss-newton",
-        "training.optimizer_options": {},
-        "training.lr": None,
-        "training.schedule": None,
-        "training.causal": None,
-        "training.adaptive": None,
-        "training.compile": False,
+        "training.steps": min(training["steps"], _SOLVER_STEPS),
         "training.resample": 1,
-        "training.sampling": "sobol",
-        "training.steps": min(x.run.config["training"]["steps"], _SOLVER_STEPS),
+        **{f"training.{name}": value for name, value in cleared.items() if training.get(name) not in (value, None)},
+        **({"training.sampling": "sobol"} if solving and training.get("sampling") != "sobol" else {}),
         "weighting": {"name": "ntk", "every": 25},
     }

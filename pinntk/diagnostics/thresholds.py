@@ -41,6 +41,12 @@ _TABLE = (
     Threshold("descent-small", 0.01, "learning rate over 2 / lambda_max, gradient descent: the best is near 1, sick 5e-5"),
     Threshold("unmoved", 0.03, "relative change of the parameters: a small step moves them by 0.001, healthy trainings by 0.5"),
     Threshold("falling", -0.3, "d log loss / d log time in the last half: 0 to -0.05 where it stagnates, -2 where it goes on"),
+    Threshold(
+        "fallen",
+        0.85,
+        "last loss over that at half of the steps: 0.9 looks flat; at `falling` 0.81 (constant rate), at -1 0.82 (cosine)",
+    ),
+    Threshold("fallen-share", 0.15, "share of that in the whole fall of log loss, or else: 0.055 looks flat, 0.3 goes on"),
     Threshold("saturated", 0.27, "saturated units in a layer: healthy at most 0.12, sick from 0.62; the geometric mean"),
     Threshold("dead", 0.8, "share of dead units in a layer: fresh relu networks have 0.2 to 0.5"),
     Threshold("vanishing", 1e-6, "gradient over weight, first layer over the last: 0.01 to 100 in healthy networks"),
