@@ -100,7 +100,10 @@ def test_the_fitted_coefficient_lies_within_its_error_bars():
 
 def test_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    own, with_exact, session, *further = [code for _, code, _ in blocks(ROOT / "README.md")]
+    diagnosed, own, with_exact, session, *further = [code for _, code, _ in blocks(ROOT / "README.md")]
+    assert "steps=300" in diagnosed
+    left = run(diagnosed.replace("steps=300", "steps=3"), 0, "README.md")
+    assert left["rescued"].before is left["run"] and left["x"].estimate.relative > 0
     body, _, _ = own.partition("    return Problem")
     (tmp_path / "my_pde.py").write_text(own)
     (tmp_path / "my_solution.py").write_text(body + indent(with_exact, "    "))

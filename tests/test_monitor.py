@@ -210,7 +210,7 @@ def test_a_real_finding_of_a_training_that_goes_wrong():
     problem = pinntk.load("poisson1d", k=4)
     network = pinntk.nn.MLP(problem, width=60, depth=1, initialization="normal")
     monitor = Monitor(every=200, budget=None)
-    with pytest.warns(TrainingWarning, match="imbalance: 'poisson' trains .* faster than 'ends'.*Remedy: give every condition"):
+    with pytest.warns(TrainingWarning, match="imbalance: .*poisson trains .* faster than .*ends.*Remedy: give every condition"):
         run = pinntk.train(problem, network, steps=400, points={"boundary": 2}, monitor=monitor, progress=False)
     assert run.monitor.warned[0] == "imbalance"
 
@@ -321,5 +321,5 @@ def test_the_command_line_tells(capsys, tmp_path, monkeypatch):
     assert "monitor: 61 measurements, 58 diagnoses" in out
     assert "first kernel: foretold all losses within 10 % until step" in out
     assert "found while training: imbalance; see pinntk diagnose" in out
-    assert max(map(len, out.splitlines()[:-1])) <= 80
+    assert max(len(line) for line in out.splitlines() if str(tmp_path) not in line) <= 80
     assert pinntk.Run.load(tmp_path / "run").config["training"]["monitor"]["budget"] == 0.2
