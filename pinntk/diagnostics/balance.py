@@ -15,8 +15,7 @@ from pinntk.ntk.assemble import kernel as computed_kernel
 from pinntk.ntk.blocks import KernelBlocks, check_weights
 from pinntk.ntk.factors import trained_parameters
 from pinntk.problem import Points, Problem
-
-_ROUNDING = 1e-12  # of the sum of mean diagonals, as in weighting.NTK: below it a condition depends on no parameter
+from pinntk.weighting.balance import ROUNDING
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +187,7 @@ def _inverse_shares(measure: Mapping[str, float]) -> dict[str, float]:
 def _depending(mean_diagonal: Mapping[str, float]) -> set[str]:
     """The conditions that depend on the parameters."""
     total = sum(mean_diagonal.values())
-    return {name for name, value in mean_diagonal.items() if value > _ROUNDING * total}
+    return {name for name, value in mean_diagonal.items() if value > ROUNDING * total}
 
 
 def _ratio(values: Sequence[float]) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Hashable, Mapping
 
-_ROUNDING = 1e-12  # of the sum of sizes: float32 rounding squared and more, as sin(2 pi x) has it where it should vanish
+ROUNDING = 1e-12  # of the sum of sizes: float32 rounding squared and more, as sin(2 pi x) has it where it should vanish
 
 
 def check_update(every: int, momentum: float) -> None:
@@ -16,7 +16,7 @@ def check_update(every: int, momentum: float) -> None:
         raise ValueError(f"momentum={momentum!r}: at least 0 and below 1")
 
 
-def balanced(sizes: Mapping[Hashable, float], told: set, complaint: str, rounding: float = _ROUNDING) -> dict[Hashable, float]:
+def balanced(sizes: Mapping[Hashable, float], told: set, complaint: str, rounding: float = ROUNDING) -> dict[Hashable, float]:
     """sum_j s_j / s_i, and 1 where s_i is zero to rounding: of that a warning, `complaint`, tells once a key in `told`."""
     total = sum(sizes.values())
     for key, size in sizes.items():
