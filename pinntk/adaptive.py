@@ -59,8 +59,10 @@ class RAD:
 
 def adapted_points(
     rad: RAD, network: nn.Module, problem: Problem, counts: Mapping[str, int], *, seed: int, **settings: Any
-) -> dict[str, torch.Tensor]:
-    """`problem.sample(seed=seed, **counts, **settings)`, with the points of residual conditions drawn by `rad`.
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """`problem.sample(seed=seed, **counts, **settings)`, with the points of residual conditions drawn by `rad`; and
+    importance weights of these: g (n,), n / N over the probability of being drawn from the N candidates, with which mean(g e^2)
+    estimates the mean of e^2 over all candidates without bias.
 
     counts: {condition: n}. Depends on the seed and on the network only.
     """
@@ -69,27 +71,30 @@ def adapted_points(
     points = problem.sample(seed=seed, **many, **settings)
     errors = _errors(network, problem, {name: points[name] for name in residual})
     chosen: dict[int, torch.Tensor] = {}
+    weights: dict[str, torch.Tensor] = {}
     for name in residual:
         rows = points[name]
         if id(rows) not in chosen:
             together = [other for other in residual if points[other] is rows]
             rng = sampling.generator(seed, "RAD", *together)
             density = rad.density([errors[other] for other in together])
-            places = _systematic(density, min(counts[name], len(rows)), rng)
+            places, shares = _systematic(density, min(counts[name], len(rows)), rng)
             chosen[id(rows)] = rows[torch.from_numpy(places)]
-    return {name: chosen.get(id(rows), rows) for name, rows in points.items()}
+            weights |= dict.fromkeys(together, torch.from_numpy(len(places) / (len(rows) * shares[places])))
+    return {name: chosen.get(id(rows), rows) for name, rows in points.items()}, weights
 
 
-def _systematic(density: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Indices (n,) of a sample without repetition that holds i with probability min(1, c density_i), c such that they add up
-    to n (Madow 1949)."""
+def _systematic(density: np.ndarray, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Indices (n,) of a sample without repetition, and the probabilities (N,) of being in it, min(1, c density_i) with c such
+    that they add up to n (Madow 1949)."""
     share = n * density / density.sum()
     while share.max() > 1 + 1e-12:  # those taken for certain leave the rest to the others
         certain = share >= 1
         rest = np.where(certain, 0.0, density)
         share = np.where(certain, 1.0, (n - certain.sum()) * rest / rest.sum())
     turns = np.cumsum(share)
-    return np.searchsorted(turns * (n / turns[-1]), np.arange(n) + rng.random(), side="right").clip(max=len(density) - 1)
+    turns *= n / turns[-1]
+    return np.searchsorted(turns, np.arange(n) + rng.random(), side="right").clip(max=len(density) - 1), share
 
 
 def _errors(network: nn.Module, problem: Problem, points: Points) -> dict[str, np.ndarray]:

@@ -138,12 +138,12 @@ class Solving:
         counts: Mapping[str, int],
         weights: Mapping[str, float],
         check: Callable,
-        point_weights: Points = EVEN,  # the trainer gives a solver none
+        point_weights: Points = EVEN,
     ) -> Losses:
         total = sum(weights.values())
         fresh = {name: weight / total for name, weight in weights.items()}
         before, self._solver.weights = self._solver.weights, fresh
-        report = self._solver.step(points)
+        report = self._solver.step(points, point_weights)
         self._damping = report.damping
         if before is not None and before != fresh and report.loss_before:  # what is remembered was measured by other weights
             factor = report.loss_before / sum(before[name] * loss for name, loss in report.losses.items())

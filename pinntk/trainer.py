@@ -21,6 +21,7 @@ from pinntk.pointwise import Ascent, Causality
 from pinntk.problem import Points, Problem
 from pinntk.run import Run
 from pinntk.solvers import SOLVERS
+from pinntk.step import EVEN
 from pinntk.training import Settings, Training, deferred_interrupt
 from pinntk.weighting import NTK, SCHEMES, Causal, SelfAdaptive
 
@@ -170,13 +171,14 @@ def train(
         **every,
     )
 
-    def sample(draw: int, growth: float) -> dict[str, torch.Tensor]:
+    def sample(draw: int, growth: float) -> tuple[Points, Points]:
         drawn = {"seed": seed + 1_000_003 * draw, "method": sampling, "dtype": torch.float64}
         wanted = _grown(problem, counts, growth)
         if draw == 0 or not training.method.adapting:
-            return problem.sample(**drawn, **wanted)
+            return problem.sample(**drawn, **wanted), EVEN
         given = {name: n for name, n in problem.counts(**wanted).items() if n is not None}
-        return adapted_points(rad, network, problem, given, **drawn)
+        points, importance = adapted_points(rad, network, problem, given, **drawn)
+        return points, importance if solving else EVEN
 
     training = Training(
         problem=problem,
@@ -189,7 +191,7 @@ def train(
         fixed=fixed_points,
         run=Run(problem, network, config, folder=None if out is None else Path(out)),
     )
-    training.set_points(problem.check(points) if fixed_points else training.sample(0, 1.0))
+    training.set_points(*((problem.check(points), EVEN) if fixed_points else training.sample(0, 1.0)))
     check_network(network, problem, training.points)
     if solving:
         solver = SOLVERS[optimizer.lower()](network, problem, **(optimizer_options or {}))

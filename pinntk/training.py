@@ -78,7 +78,7 @@ class Training:
     network: nn.Module
     weighting: Any
     settings: Settings
-    sample: Callable[[int, float], dict[str, Tensor]]  # (draw, growth of the number of points)
+    sample: Callable[[int, float], tuple[Points, Points]]  # (draw, growth of their number) -> points, point weights
     seed: int
     run: Run
     method: Any = None  # a `pinntk.methods.Method`
@@ -107,11 +107,15 @@ class Training:
         own = getattr(self.weighting, "points", None)
         self.kernel_points = None if own is None else self.problem.sample(seed=self.seed, dtype=torch.float64, **own)
 
-    def set_points(self, points: Points) -> None:
-        """The training points, of which this process evaluates its share: all of them unless torchrun started several."""
+    def set_points(self, points: Points, point_weights: Points) -> None:
+        """The training points, of which this process evaluates its share: all of them unless torchrun started several.
+
+        point_weights: (n,) of points drawn with unequal shares, in one process; `pointwise` makes its own
+        """
         self.points = to_network(self.network, points)
         self.counts = {name: len(rows) for name, rows in self.points.items()}
         self.share = {name: rows for name, rows in distributed.shard(self.points).items() if len(rows)}
+        self.point_weights = {name: g.to(**self.like) for name, g in point_weights.items()}
         if self.pointwise:
             self.pointwise.follow(self.points, self.share)
 
@@ -158,7 +162,7 @@ class Training:
         self.weights, self.rng = dict(state["weights"]), state["rng"]
         if self.pointwise:
             self.pointwise.load_state_dict(state["pointwise"])
-        self.set_points(state["points"])
+        self.set_points(state["points"], state["point_weights"])
         if self.watch and state.get("monitor"):
             self.watch.load_state_dict(state["monitor"])
         self.run.history = [row for row in state["history"] if row["step"] < self.step]
@@ -249,7 +253,7 @@ class Training:
 
     def _update_points_and_weights(self) -> None:
         if self.step and _due(self.step, self.settings.resample):
-            self.set_points(self.sample(self.step // self.settings.resample, self.method.growth))
+            self.set_points(*self.sample(self.step // self.settings.resample, self.method.growth))
         if self.pointwise:
             self._weigh_points()
             self.pointwise.advance()
@@ -272,11 +276,17 @@ class Training:
         """Tr K_ii; weighted: sum_p g_p K_pp, of the loss that is minimised."""
         whole = to_network(self.network, self._traced_points())
         points = {name: rows for name, rows in distributed.shard(whole).items() if len(rows)}
-        weights = self.pointwise.elsewhere(whole, points) if weighted and self.pointwise else EVEN
+        weights = self._weights_elsewhere(whole, points) if weighted else EVEN
         found = checked_traces(self.network, self.problem, points, weights) if points else {}
         names = list(whole)
         sums = distributed.all_sum_numbers([found.get(name, 0.0) for name in names], self.like["device"])
         return dict(zip(names, sums, strict=True))
+
+    def _weights_elsewhere(self, points: Points, share: Points) -> Points:
+        """Point weights on the points of the kernel."""
+        if self.pointwise:
+            return self.pointwise.elsewhere(points, share)
+        return self.point_weights if self.kernel_points is None else EVEN
 
     def _gradient_norms(self) -> dict[str, float]:
         parameters = list(self.parameters.values())

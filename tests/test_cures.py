@@ -219,26 +219,39 @@ def test_adaptive_points_crowd_where_the_residual_is_large():
     network = pinntk.nn.MLP(problem, width=4, depth=1, dtype=torch.float64)
 
     def drawn(seed, **settings):
-        return adaptive.adapted_points(RAD(**settings), network, problem, {"early": 2000}, seed=seed, dtype=torch.float64)
+        points, g = adaptive.adapted_points(RAD(**settings), network, problem, {"early": 2000}, seed=seed, dtype=torch.float64)
+        return points["early"], g["early"]
 
-    points = drawn(3)["early"]
+    points, g = drawn(3)
     # The density is 1/0.1 + 1 to 1; about 2,000 of the 20,000 candidates are early.
     assert abs(float((points[:, 0] < 0.1).double().mean()) - 11 / 20) < 0.02  # the candidates are random
-    assert 0.08 < float((drawn(3, floor=1e6)["early"][:, 0] < 0.1).double().mean()) < 0.12
+    assert 0.08 < float((drawn(3, floor=1e6)[0][:, 0] < 0.1).double().mean()) < 0.12
     assert len(torch.unique(points, dim=0)) == 2000
-    assert torch.equal(points, drawn(3)["early"])
-    assert not torch.equal(points, drawn(4)["early"])
+    assert torch.equal(points, drawn(3)[0])
+    assert not torch.equal(points, drawn(4)[0])
+    assert np.allclose(g, np.where(points[:, 0] < 0.1, 2 / 11, 2), rtol=0.05)  # one over the density, of mean 1
+    assert abs(float(g.mean()) - 1) < 0.05
+
+
+def test_importance_weights_estimate_the_mean_over_all_candidates():
+    density, e = np.array([100.0, 60, 3, 2, 2, 1, 1, 1]), np.array([9.0, 5, 4, 1, 0, 2, 1, 1])
+    estimates = []
+    for seed in range(4000):
+        places, shares = adaptive._systematic(density, 4, np.random.default_rng(seed))
+        estimates.append(np.mean(4 / 8 / shares[places] * e[places] ** 2))
+    assert abs(np.mean(estimates) / np.mean(e**2) - 1) < 0.01
 
 
 def test_a_systematic_draw_takes_each_with_its_share_and_none_twice():
     density = np.array([100.0, 60, 3, 2, 2, 1, 1, 1])
     taken = np.zeros(8)
     for seed in range(4000):
-        places = adaptive._systematic(density, 4, np.random.default_rng(seed))
+        places, shares = adaptive._systematic(density, 4, np.random.default_rng(seed))
         assert len(set(places)) == 4
         taken[places] += 1
-    assert np.allclose(taken / 4000, [1, 1, 0.6, 0.4, 0.4, 0.2, 0.2, 0.2], atol=0.03)
-    assert sorted(adaptive._systematic(np.ones(5), 5, np.random.default_rng(0))) == [0, 1, 2, 3, 4]
+    assert np.allclose(shares, [1, 1, 0.6, 0.4, 0.4, 0.2, 0.2, 0.2])
+    assert np.allclose(taken / 4000, shares, atol=0.03)
+    assert sorted(adaptive._systematic(np.ones(5), 5, np.random.default_rng(0))[0]) == [0, 1, 2, 3, 4]
 
 
 def test_training_draws_its_residual_points_by_the_errors(tmp_path):
@@ -248,7 +261,7 @@ def test_training_draws_its_residual_points_by_the_errors(tmp_path):
     plain = twin.problem.sample(seed=1_000_003, dtype=torch.float64, **POINTS)
     assert torch.equal(points["start"], plain["start"])
     counts = {"burgers": 40, "start": 6, "walls": 6}
-    chosen = adaptive.adapted_points(RAD(), twin.network, twin.problem, counts, seed=1_000_003, dtype=torch.float64)
+    chosen, _ = adaptive.adapted_points(RAD(), twin.network, twin.problem, counts, seed=1_000_003, dtype=torch.float64)
     assert torch.equal(points["burgers"], chosen["burgers"])
     assert not torch.equal(points["burgers"], plain["burgers"])
 
@@ -257,11 +270,12 @@ def test_conditions_on_the_same_points_stay_on_the_same_points():
     problem = pinntk.load("kovasznay")
     network = pinntk.nn.MLP(problem, width=4, depth=1)
     counts = dict.fromkeys(problem.names, 20)
-    points = adaptive.adapted_points(RAD(), network, problem, counts, seed=0)
+    points, g = adaptive.adapted_points(RAD(), network, problem, counts, seed=0)
     residuals = [c.name for c in problem.conditions if c.kind == "residual"]
     assert len(residuals) > 1
     assert len({id(points[name]) for name in residuals}) == 1
     assert all(len(rows) == 20 for rows in points.values())
+    assert set(g) == set(residuals)
 
 
 # L-BFGS, errors, and the command line.

@@ -52,11 +52,13 @@ def test_products_equal_those_of_the_dense_kernel(example_name, network_name, se
 def test_weights_give_the_symmetric_form():
     network, problem, points = burgers()
     weights = {"burgers": 1.0, "start": 30.0, "walls": 5.0}
-    operator = KernelOperator(network, problem, points, weights=weights)
-    dense = pinntk.kernel(network, problem, points).scaled(weights)
-    V = random(operator.n, 2)
-    assert close(operator.matmat(V), dense @ V)
-    assert close(operator.diagonal(), dense.diagonal())
+    by_point = weights | {"burgers": torch.linspace(0, 2, len(points["burgers"]), dtype=torch.float64)}
+    blocks = pinntk.kernel(network, problem, points)
+    V = random(sum(blocks.sizes), 2)
+    for given in (weights, by_point):
+        operator, dense = KernelOperator(network, problem, points, weights=given), blocks.scaled(given)
+        assert close(operator.matmat(V), dense @ V)
+        assert close(operator.diagonal(), dense.diagonal())
     with pytest.raises(ValueError, match=r"weights for \['walls'\] are missing"):
         KernelOperator(network, problem, points, weights={"burgers": 1, "start": 1})
 

@@ -38,6 +38,12 @@ def check_weights(weights: Mapping[str, float], names: Sequence[str]) -> None:
             raise ValueError(f"weight {name}={weight!r}: a finite number of at least 0")
 
 
+def check_point_weights(name: str, g: Tensor, n: int) -> None:
+    """Raises ValueError unless g is (n,), finite and at least 0."""
+    if g.shape != (n,) or not (g.isfinite() & (g >= 0)).all():
+        raise ValueError(f"point weights of {name!r} have shape {tuple(g.shape)}; expected ({n},), finite and at least 0")
+
+
 def rates(weights: Weights, names: Sequence[str], sizes: Sequence[int]) -> Tensor:
     """The diagonal of D, 2 lambda_i / n_i or, with point weights g, 2 g_p / n_i: (n,), float64. Raises ValueError as
     `check_weights`, also for point weights of another number of points."""
@@ -48,10 +54,8 @@ def rates(weights: Weights, names: Sequence[str], sizes: Sequence[int]) -> Tenso
         if name not in points:
             parts.append(torch.full((n,), 2 * float(weights[name]) / n, dtype=torch.float64))
             continue
-        g = points[name].detach().double().cpu()
-        if g.shape != (n,) or not (g.isfinite() & (g >= 0)).all():
-            raise ValueError(f"point weights of {name!r} have shape {tuple(g.shape)}; expected ({n},), finite and at least 0")
-        parts.append(2 * g / n)
+        check_point_weights(name, points[name], n)
+        parts.append(2 * points[name].detach().double().cpu() / n)
     return torch.cat(parts)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from pinntk import distributed
 from pinntk.evaluate import check_network
 from pinntk.memory import parse_bytes
 from pinntk.ntk import krylov
-from pinntk.ntk.blocks import check_weights, rows_of
+from pinntk.ntk.blocks import Weights, rates, rows_of
 from pinntk.ntk.factors import Factors, trained_parameters
 from pinntk.ntk.krylov import Eigenpairs, Nystrom, Solution
 from pinntk.ntk.store import CHUNK, FactorStore
@@ -27,7 +27,8 @@ class KernelOperator:
     """K = J J^T, or D^1/2 K D^1/2 if weights are given, as a linear operator on (n,) or (n, k) tensors.
 
     network, problem, points: as for `pinntk.kernel`
-    weights: loss weights by condition; D = blockdiag(2 lambda_i / n_i), and J becomes D^1/2 J
+    weights: loss weights lambda_i by condition, or point weights (n_i,) as for `KernelBlocks.scaled`;
+        D = blockdiag(2 lambda_i / n_i), and J becomes D^1/2 J
     dtype: of the products, float64 unless given; the network is evaluated in its own dtype
     max_memory: for factors kept between products ("2GiB" or bytes); chunks of points that do not fit are
         factored anew in every product
@@ -46,7 +47,7 @@ class KernelOperator:
         problem: Problem,
         points: Points,
         *,
-        weights: Mapping[str, float] | None = None,
+        weights: Weights | None = None,
         dtype: torch.dtype = torch.float64,
         max_memory: int | str = "2GiB",
         chunk: int = CHUNK,
@@ -54,8 +55,6 @@ class KernelOperator:
     ):
         points = problem.check(points)
         check_network(network, problem, points)
-        if weights is not None:
-            check_weights(weights, tuple(points))
         if chunk < 1:
             raise ValueError(f"chunk={chunk}: at least 1 point")
         self._settings = {"dtype": dtype, "max_memory": max_memory, "chunk": chunk, "progress": progress}
@@ -69,6 +68,8 @@ class KernelOperator:
         firsts = {name: offsets[name] + distributed.span(len(rows)).start for name, rows in points.items()}
         self._store = FactorStore(network, problem, distributed.shard(points), parse_bytes(max_memory), chunk, firsts)
         self.device = next(iter(trained_parameters(network, problem).values())).device
+        D = torch.ones(self.n) if weights is None else rates(weights, self.names, self.sizes)
+        self._root = D.sqrt().unsqueeze(1).to(self.device, dtype)
 
     @property
     def n(self) -> int:
@@ -124,7 +125,7 @@ class KernelOperator:
         """The diagonal of K, (n,): where in the domain the kernel is large."""
         result = torch.zeros(self.n, dtype=torch.float64, device=self.device)
         for rows, scale, part in self._chunks():
-            result[rows] = scale**2 * part.diagonal
+            result[rows] = scale.squeeze(1) ** 2 * part.diagonal
         return distributed.all_sum(result)
 
     def trace(self, name: str | None = None) -> float:
@@ -218,12 +219,10 @@ class KernelOperator:
 
     # Chunks.
 
-    def _chunks(self) -> Iterator[tuple[slice, float, Factors]]:
-        """(rows of K, square root of D there, J of these rows), chunk by chunk."""
-        sizes = dict(zip(self.names, self.sizes, strict=True))
+    def _chunks(self) -> Iterator[tuple[slice, Tensor, Factors]]:
+        """(rows of K, square root of D there (rows, 1), J of these rows), chunk by chunk."""
         for chunk, part in self._store:
-            name = chunk.name
-            yield chunk.rows, 1.0 if self._weights is None else (2 * self._weights[name] / sizes[name]) ** 0.5, part
+            yield chunk.rows, self._root[chunk.rows], part
 
     def _given(self, V: Tensor, rows: int) -> Tensor:
         if V.ndim != 2 or V.shape[0] != rows:

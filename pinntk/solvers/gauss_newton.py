@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from math import isfinite
 from typing import Any
 
@@ -10,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.evaluate import check_network, to_network
-from pinntk.ntk.blocks import check_weights
+from pinntk.ntk.blocks import Weights
 from pinntk.ntk.factors import trained_parameters
 from pinntk.problem import Points, Problem
 from pinntk.solvers.damped import FORMS, DampedLeastSquares
-from pinntk.solvers.jacobian import ScaledJacobian, by_condition, ntk_weights, scaled_errors
+from pinntk.solvers.jacobian import ScaledJacobian, by_condition, loss_weights, scaled_errors
 from pinntk.solvers.matrix_free import ConjugateGradients, OperatorJacobian
 from pinntk.solvers.report import StepReport
+from pinntk.step import EVEN
 
 Jacobian = ScaledJacobian | OperatorJacobian
 System = DampedLeastSquares | ConjugateGradients
@@ -82,22 +84,25 @@ class GaussNewton:
         self._parameters = list(trained_parameters(network, problem).values())
         self._checked = False
 
-    def step(self, points: Points) -> StepReport:
-        """One step on `points`, {condition: (n, d)}. The parameters change only if the loss on them falls."""
+    def step(self, points: Points, point_weights: Points = EVEN) -> StepReport:
+        """One step on `points`, {condition: (n, d)}. The parameters change only if the loss on them falls.
+
+        point_weights: g (n,) of some conditions, for the loss lambda_i mean(g e_i^2); 1 for the others
+        """
         if not self._checked:
             points = self.problem.check(points)
             check_network(self.network, self.problem, points)
             self._checked = True
         points = to_network(self.network, points)
-        weights = self._weights_on(points)
-        r = self._errors(points)
+        self.weights, weights = loss_weights(self.weights, self.network, self.problem, points, point_weights)
+        r = self._errors(points, weights)
         A, system = self._system(points, weights, r)
         before, start = float(r @ r), self._flat()
         losses = by_condition(r, points, self.weights)
         if not isfinite(before):
             return StepReport(before, before, losses, 0.0, 0.0, False, "the loss is not finite")
         try:
-            taken = self._boldest(system, A, r, points, start)
+            taken = self._boldest(system, A, r, partial(self._errors, points, weights), start)
         except BaseException:  # Ctrl-C included: no trial stays behind
             self._assign(start)
             raise
@@ -112,7 +117,7 @@ class GaussNewton:
         self._assign(start + d)
         return StepReport(before, loss, losses, float(d.norm()), self.damping, True)
 
-    def _system(self, points: Points, weights: Mapping[str, float], r: Tensor) -> tuple[Jacobian, System]:
+    def _system(self, points: Points, weights: Weights, r: Tensor) -> tuple[Jacobian, System]:
         if self.matrix_free:
             A = OperatorJacobian(self.network, self.problem, points, weights, self.max_memory)
             return A, ConjugateGradients(A, r)
@@ -120,7 +125,7 @@ class GaussNewton:
         return A, DampedLeastSquares(A, r, self.form, self.max_memory)
 
     def _boldest(
-        self, system: System, A: Jacobian, r: Tensor, points: Points, start: Tensor
+        self, system: System, A: Jacobian, r: Tensor, errors: Callable[[], Tensor], start: Tensor
     ) -> tuple[float, float, Tensor] | None:
         """(damping, loss, step) of the boldest step that keeps its promise; None if none does."""
         mu = 1e-3 * A.squared_norm if self.damping is None else self.damping
@@ -128,7 +133,7 @@ class GaussNewton:
         best, kept = None, 0
         carried = None if self._previous is None or not self.momentum else self.momentum * self._previous
         for _ in range(_TRIES):
-            loss, d, ratio = self._try(mu, carried, system, A, r, points, start)
+            loss, d, ratio = self._try(mu, carried, system, A, r, errors, start)
             if ratio <= self.target and best is None and carried is not None:
                 carried = None
                 continue
@@ -142,7 +147,14 @@ class GaussNewton:
         return best
 
     def _try(
-        self, mu: float, carried: Tensor | None, system: System, A: Jacobian, r: Tensor, points: Points, start: Tensor
+        self,
+        mu: float,
+        carried: Tensor | None,
+        system: System,
+        A: Jacobian,
+        r: Tensor,
+        errors: Callable[[], Tensor],
+        start: Tensor,
     ) -> tuple[float, Tensor, float]:
         """(true loss, step, true decrease over the promised one) for one damping."""
         solved = system.solve(mu)
@@ -150,24 +162,18 @@ class GaussNewton:
         promised = system.decrease(d)
         if self.acceleration:
             self._assign(start + _PROBE * d)
-            curvature = 2 / _PROBE * ((self._errors(points) - r) / _PROBE - A.product(d))
+            curvature = 2 / _PROBE * ((errors() - r) / _PROBE - A.product(d))
             a = 0.5 * solved.again(curvature)
             if 2 * a.norm() < _CURVED * d.norm():
                 d = d + a
         self._assign(start + d)
-        after = self._errors(points)
+        after = errors()
         loss = float(after @ after)
         ratio = (float(r @ r) - loss) / promised if promised > 0 else -1.0
         return loss, d, ratio if isfinite(ratio) else -1.0
 
-    def _weights_on(self, points: Points) -> dict[str, float]:
-        if self.weights is None:
-            self.weights = ntk_weights(self.network, self.problem, points)
-        check_weights(self.weights, tuple(points))
-        return self.weights
-
-    def _errors(self, points: Points) -> Tensor:
-        return scaled_errors(self.network, self.problem, points, self.weights)
+    def _errors(self, points: Points, weights: Weights) -> Tensor:
+        return scaled_errors(self.network, self.problem, points, weights)
 
     def _flat(self) -> Tensor:
         return torch.cat([p.detach().double().flatten() for p in self._parameters])

@@ -4,57 +4,82 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from math import sqrt
 
 import torch
 from torch import Tensor, nn
 
 from pinntk.evaluate import errors
 from pinntk.ntk.assemble import checked_traces
+from pinntk.ntk.blocks import Weights, check_point_weights, check_weights
 from pinntk.ntk.factors import Factors, checked_factors
 from pinntk.ntk.gram import gram
 from pinntk.ntk.operator import jvp, vjp
 from pinntk.problem import Points, Problem
+from pinntk.step import EVEN
 from pinntk.weighting import NTK
 
 
-def scales(points: Points, weights: Mapping[str, float]) -> dict[str, float]:
-    """sqrt(lambda_i / n_i): scaled by it, the errors r have |r|^2 = sum_i lambda_i mean(e_i^2), the loss."""
-    return {name: sqrt(weights[name] / len(rows)) for name, rows in points.items()}
+def scales(points: Points, weights: Weights) -> dict[str, Tensor]:
+    """sqrt(lambda_i g / n_i) (n_i,): scaled by it, the errors r have |r|^2 = sum_i lambda_i mean(g e_i^2), the loss."""
+    found = {}
+    for name, rows in points.items():
+        weight = torch.as_tensor(weights[name], dtype=torch.float64, device=rows.device)
+        found[name] = (weight / len(rows)).sqrt().expand(len(rows))
+    return found
 
 
-def scaled_errors(network: nn.Module, problem: Problem, points: Points, weights: Mapping[str, float]) -> Tensor:
-    """r, (n,), in float64, conditions one after the other."""
+def scaled_errors(network: nn.Module, problem: Problem, points: Points, weights: Weights) -> Tensor:
+    """r, (n,), in float64, conditions one after the other.
+
+    weights: lambda_i by condition, or lambda_i g (n_i,) with point weights g
+    """
     scale = scales(points, weights)
     with torch.no_grad():
         return torch.cat([scale[name] * e.double() for name, e in errors(network, problem, points).items()])
 
 
 def by_condition(r: Tensor, points: Points, weights: Mapping[str, float]) -> dict[str, float]:
-    """mean(e_i^2) of every condition, from r; 0 where the weight is 0, which r does not know."""
+    """mean(g e_i^2) of every condition, from r; 0 where the weight lambda_i is 0, which r does not know."""
     pieces = r.split([len(rows) for rows in points.values()])
     return {
         name: float(piece @ piece) / weights[name] if weights[name] else 0.0 for name, piece in zip(points, pieces, strict=True)
     }
 
 
-def ntk_weights(network: nn.Module, problem: Problem, points: Points) -> dict[str, float]:
+def ntk_weights(network: nn.Module, problem: Problem, points: Points, point_weights: Points = EVEN) -> dict[str, float]:
     """NTK weights from exact traces on checked points, with sum 1."""
     counts = {name: len(rows) for name, rows in points.items()}
-    found = NTK().rule(checked_traces(network, problem, points), counts)
+    found = NTK().rule(checked_traces(network, problem, points, point_weights), counts)
     total = sum(found.values())
     return {name: weight / total for name, weight in found.items()}
+
+
+def loss_weights(
+    weights: Mapping[str, float] | None, network: nn.Module, problem: Problem, points: Points, point_weights: Points
+) -> tuple[dict[str, float], Weights]:
+    """lambda_i, NTK weights if `weights` is None; and lambda_i, or lambda_i g (n_i,) where a condition has point weights g.
+    Raises ValueError for weights that do not fit."""
+    if unknown := set(point_weights) - set(points):
+        raise ValueError(f"point weights for {sorted(unknown)}: there are no such conditions here, only {tuple(points)}")
+    for name, g in point_weights.items():
+        check_point_weights(name, g, len(points[name]))
+    given = {name: g.to(points[name].device, torch.float64) for name, g in point_weights.items()}
+    found = ntk_weights(network, problem, points, given) if weights is None else dict(weights)
+    check_weights(found, tuple(points))
+    return found, {name: weight * given[name] if name in given else weight for name, weight in found.items()}
 
 
 class ScaledJacobian:
     """A = dr / dtheta, (n, p), factored; explicit only where `matrix` is asked for. Float64.
 
+    weights: as for `scaled_errors`
+
     Rows are ordered by condition, as in `points`; columns as in `pinntk.ntk.factors.trained_parameters`.
     """
 
-    def __init__(self, network: nn.Module, problem: Problem, points: Points, weights: Mapping[str, float]):
-        scale = scales(points, weights)
-        self._parts: list[tuple[float, Factors]] = [
+    def __init__(self, network: nn.Module, problem: Problem, points: Points, weights: Weights):
+        scale = {name: column.unsqueeze(1) for name, column in scales(points, weights).items()}
+        self._parts: list[tuple[Tensor, Factors]] = [
             (scale[name], part) for name, part in checked_factors(network, problem, points).items()
         ]
         self.n = sum(part.n for _, part in self._parts)
@@ -69,7 +94,7 @@ class ScaledJacobian:
         """A A^T, (n, n), from the factors."""
         rows = []
         for i, (scale, part) in enumerate(self._parts):
-            rows.append([scale * other * gram(part, right) for other, right in self._parts[: i + 1]])
+            rows.append([scale * gram(part, right) * other.T for other, right in self._parts[: i + 1]])
         for i, row in enumerate(rows):
             row.extend(rows[j][i].T for j in range(i + 1, len(rows)))
         return torch.cat([torch.cat(row, 1) for row in rows])
@@ -77,19 +102,18 @@ class ScaledJacobian:
     @cached_property
     def squared_norm(self) -> float:
         """Sum of the squares of all entries, which bounds the largest eigenvalue of A A^T."""
-        return sum(scale**2 * float(part.diagonal.sum()) for scale, part in self._parts)
+        return sum(float((scale.squeeze(1) ** 2 * part.diagonal).sum()) for scale, part in self._parts)
 
     def product(self, d: Tensor) -> Tensor:
         """A d, (p,) -> (n,)."""
         if "matrix" in self.__dict__:
             return self.matrix @ d
-        return torch.cat([scale * jvp(part, d.unsqueeze(1)).squeeze(1) for scale, part in self._parts])
+        return torch.cat([scale * jvp(part, d.unsqueeze(1)) for scale, part in self._parts]).squeeze(1)
 
     def transposed(self, v: Tensor) -> Tensor:
         """A^T v, (n,) -> (p,)."""
         if "matrix" in self.__dict__:
             return self.matrix.T @ v
         pieces = v.split([part.n for _, part in self._parts])
-        columns = (scale * piece for (scale, _), piece in zip(self._parts, pieces, strict=True))
-        parts = (part for _, part in self._parts)
-        return sum(vjp(part, column.unsqueeze(1)).squeeze(1) for part, column in zip(parts, columns, strict=True))
+        parts = zip(self._parts, pieces, strict=True)
+        return sum(vjp(part, scale * piece.unsqueeze(1)) for (scale, part), piece in parts).squeeze(1)

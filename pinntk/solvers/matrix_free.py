@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from functools import cached_property
 from math import sqrt
 
 from torch import Tensor, nn
 
+from pinntk.ntk.blocks import Weights
 from pinntk.ntk.krylov import NotConverged, Nystrom, conjugate_gradients
 from pinntk.ntk.operator import KernelOperator
 from pinntk.problem import Points, Problem
@@ -18,9 +18,7 @@ from pinntk.solvers.damped import Damped
 class OperatorJacobian:
     """`ScaledJacobian` by its products: a `KernelOperator`, whose J carries a factor sqrt(2) more."""
 
-    def __init__(
-        self, network: nn.Module, problem: Problem, points: Points, weights: Mapping[str, float], max_memory: int | str
-    ):
+    def __init__(self, network: nn.Module, problem: Problem, points: Points, weights: Weights, max_memory: int | str):
         self.operator = KernelOperator(network, problem, points, weights=weights, max_memory=max_memory)
         self.n, self.p = self.operator.n, self.operator.p
 

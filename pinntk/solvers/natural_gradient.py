@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.evaluate import check_network
-from pinntk.ntk.blocks import check_weights
 from pinntk.ntk.factors import trained_parameters
 from pinntk.problem import Points, Problem
-from pinntk.solvers.jacobian import ScaledJacobian, by_condition, ntk_weights, scaled_errors
+from pinntk.solvers.jacobian import ScaledJacobian, by_condition, loss_weights, scaled_errors
 from pinntk.solvers.report import StepReport
+from pinntk.step import EVEN
 
 _STEPS = tuple(2.0**-k for k in range(16))
 _SHORT, _LONG = 2.0**-8, 0.25  # steps below and from which the damping rises and falls
@@ -64,26 +64,27 @@ class NaturalGradient:
         self._raised = 1.0
         self._checked = False
 
-    def step(self, points: Points) -> StepReport:
-        """One step on these points, {condition: (n, d)}, which may be others at every call."""
+    def step(self, points: Points, point_weights: Points = EVEN) -> StepReport:
+        """One step on these points, {condition: (n, d)}, which may be others at every call.
+
+        point_weights: g (n,) of some conditions, for the loss lambda_i mean(g e_i^2); 1 for the others
+        """
         points = self.problem.check(points)
         if not self._checked:
             check_network(self.network, self.problem, points)
             self._checked = True
-        if self.weights is None:
-            self.weights = ntk_weights(self.network, self.problem, points)
-        check_weights(self.weights, tuple(points))
-        r = scaled_errors(self.network, self.problem, points, self.weights)
+        self.weights, weights = loss_weights(self.weights, self.network, self.problem, points, point_weights)
+        r = scaled_errors(self.network, self.problem, points, weights)
         losses = by_condition(r, points, self.weights)
         loss = float(r @ r)
         if not isfinite(loss):
             return StepReport(loss, loss, losses, 0.0, 0.0, False, "the loss before the step is not finite")
-        phi, mu = self._direction(ScaledJacobian(self.network, self.problem, points, self.weights), r)
+        phi, mu = self._direction(ScaledJacobian(self.network, self.problem, points, weights), r)
         start = [p.detach().clone() for p in self._parameters.values()]
         best, eta = loss, 0.0
         for trial in _STEPS:
             self._move(start, -trial * phi)
-            found = float(scaled_errors(self.network, self.problem, points, self.weights).square().sum())
+            found = float(scaled_errors(self.network, self.problem, points, weights).square().sum())
             if found < best:
                 best, eta = found, trial
         self._move(start, -eta * phi)
