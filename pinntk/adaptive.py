@@ -27,6 +27,7 @@ class RAD:
     candidates: as many times the points, at least 2, fresh in every draw
 
     The draw is systematic: it takes each candidate with exactly n p, at most 1, and keeps the evenness of Sobol candidates.
+    Gradient optimizers train on the points as they fall, as in the paper; solvers weigh each by one over its probability.
 
     Conditions that share their points are drawn by the sum of their densities, each over its own mean.
     """

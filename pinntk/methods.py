@@ -13,9 +13,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pinntk import distributed
-from pinntk.problem import Points, Problem
+from pinntk.problem import EVEN, Points, Problem
 from pinntk.solvers import GaussNewton, NaturalGradient
-from pinntk.step import EVEN, Step
+from pinntk.step import Step
 
 Losses = dict[str, Tensor]  # {condition: mean(g e^2)}, with point weights g
 
@@ -110,7 +110,7 @@ class Gradient:
 class Solving:
     """A solver on the kernel. Where fresh points show a loss much larger than the one that the last step left on its own,
     the step fits the points and not the equation: then they fall where the errors are large, and if that does not do their
-    number grows, up to `most` times.
+    number grows, up to `most` times. Point weights, given to `take`, make up for where the points fall.
 
     adapting: whether points fall where the errors are large: from the start, never, or (None) once they prove too few
     """

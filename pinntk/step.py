@@ -6,7 +6,6 @@ import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from math import ceil
-from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +15,11 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from pinntk import distributed
 from pinntk.evaluate import errors
-from pinntk.problem import Points, Problem
+from pinntk.problem import EVEN, Points, Problem
 from pinntk.taylor.fused import plain
 
 # Larger activations cost a page fault for every 4 KiB, pass after pass: 1.2 times the time at 25 MiB.
 _PASS_BYTES = 8 * 2**20
-EVEN: Points = MappingProxyType({})  # no point weights: every point counts the same
 
 
 def losses(

@@ -18,10 +18,9 @@ from pinntk.methods import Gradient, Solving
 from pinntk.monitor import Monitor, Watch
 from pinntk.optimize import default_schedule, make_optimizer, make_schedule
 from pinntk.pointwise import Ascent, Causality
-from pinntk.problem import Points, Problem
+from pinntk.problem import EVEN, Points, Problem
 from pinntk.run import Run
 from pinntk.solvers import SOLVERS
-from pinntk.step import EVEN
 from pinntk.training import Settings, Training, deferred_interrupt
 from pinntk.weighting import NTK, SCHEMES, Causal, SelfAdaptive
 
@@ -79,7 +78,7 @@ def train(
     resample: draw fresh points every so many steps; 0 keeps the first ones; None is 0, and 1 with a solver
     adaptive: fresh points of residuals fall where the errors are large, by `pinntk.RAD(...)`; True for its defaults. Needs
         `resample`; the first points, and those of other conditions, are drawn as without it. With a solver None is: once
-        points prove too few
+        points prove too few; their importance weights then keep the losses mean squares over the domain
     grow: with a solver and fresh points, their number may grow up to this factor (4 unless given), when they prove too few
     out: the run folder, made if need be; must not hold a run already unless `resume` or `overwrite`, which removes it
     resume: continue the run in `out` from its checkpoint; with the same arguments the result equals that of a run that was

@@ -25,7 +25,7 @@ from pinntk.ntk import KernelBlocks, kernel
 from pinntk.ntk.assemble import checked_traces
 from pinntk.ntk.factors import trained_parameters
 from pinntk.pointwise import Pointwise
-from pinntk.problem import Points, Problem
+from pinntk.problem import EVEN, Points, Problem
 from pinntk.run import (
     CHECKPOINT,
     CONFIG,
@@ -43,7 +43,7 @@ from pinntk.run import (
     write_config,
     write_metrics,
 )
-from pinntk.step import EVEN, gradient_norms, losses
+from pinntk.step import gradient_norms, losses
 
 _CADENCES = ("log_every", "eval_every", "checkpoint_every", "snapshot_every")
 _SNAPSHOT_POINTS = 100  # a condition's points in the kernel snapshots, at most

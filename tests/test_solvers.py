@@ -367,6 +367,11 @@ def test_points_fall_where_errors_are_large_once_they_prove_too_few(tmp_path):
     assert run.column("growth")[1][: first + 1].max() == 1  # before their number grows
     never, always = (trained(steps=24, adaptive=choice, **few) for choice in (False, True))
     assert not never.column("adapting")[1].any() and always.column("adapting")[1].all()
+    assert set(never.point_weights) == set() and set(always.point_weights) == {"poisson"}
+    g = always.point_weights["poisson"]
+    e = pinntk.errors(always.network, always.problem, always.points)["poisson"].detach()
+    assert len(g.unique()) > 1  # the last row's loss is of the weighted points, after the last step
+    assert always.history[-1]["loss/poisson"] == pytest.approx(float((g * e**2).mean()), rel=1e-12)
     for steps in (first - 2, first + 2):
         trained(tmp_path / str(steps), steps=steps, **few)
         resumed = trained(tmp_path / str(steps), steps=24, resume=True, **few)

@@ -13,12 +13,11 @@ from torch import Tensor, nn
 from pinntk.evaluate import check_network, to_network
 from pinntk.ntk.blocks import Weights
 from pinntk.ntk.factors import trained_parameters
-from pinntk.problem import Points, Problem
+from pinntk.problem import EVEN, Points, Problem
 from pinntk.solvers.damped import FORMS, DampedLeastSquares
 from pinntk.solvers.jacobian import ScaledJacobian, by_condition, loss_weights, scaled_errors
 from pinntk.solvers.matrix_free import ConjugateGradients, OperatorJacobian
 from pinntk.solvers.report import StepReport
-from pinntk.step import EVEN
 
 Jacobian = ScaledJacobian | OperatorJacobian
 System = DampedLeastSquares | ConjugateGradients

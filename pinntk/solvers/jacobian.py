@@ -14,8 +14,7 @@ from pinntk.ntk.blocks import Weights, check_point_weights, check_weights
 from pinntk.ntk.factors import Factors, checked_factors
 from pinntk.ntk.gram import gram
 from pinntk.ntk.operator import jvp, vjp
-from pinntk.problem import Points, Problem
-from pinntk.step import EVEN
+from pinntk.problem import EVEN, Points, Problem
 from pinntk.weighting import NTK
 
 

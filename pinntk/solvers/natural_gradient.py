@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from pinntk.evaluate import check_network
 from pinntk.ntk.factors import trained_parameters
-from pinntk.problem import Points, Problem
+from pinntk.problem import EVEN, Points, Problem
 from pinntk.solvers.jacobian import ScaledJacobian, by_condition, loss_weights, scaled_errors
 from pinntk.solvers.report import StepReport
-from pinntk.step import EVEN
 
 _STEPS = tuple(2.0**-k for k in range(16))
 _SHORT, _LONG = 2.0**-8, 0.25  # steps below and from which the damping rises and falls
