@@ -165,7 +165,7 @@ class Solving:
     def _improve_points(self) -> None:
         if self._may_adapt and not self.adapting:
             self.adapting = True
-            self._left, self._best = None, float("inf")  # the loss on such points is larger
+            self._left, self._best = None, float("inf")  # such points see losses that even ones missed
         elif self.growth < self._most:
             self.growth = min(_GROWTH * self.growth, self._most)
         else:
