@@ -94,14 +94,15 @@ class GaussNewton:
             self._checked = True
         points = to_network(self.network, points)
         self.weights, weights = loss_weights(self.weights, self.network, self.problem, points, point_weights)
-        r = self._errors(points, weights)
+        current_errors = partial(scaled_errors, self.network, self.problem, points, weights)
+        r = current_errors()
         A, system = self._system(points, weights, r)
         before, start = float(r @ r), self._flat()
         losses = by_condition(r, points, self.weights)
         if not isfinite(before):
             return StepReport(before, before, losses, 0.0, 0.0, False, "the loss is not finite")
         try:
-            taken = self._boldest(system, A, r, partial(self._errors, points, weights), start)
+            taken = self._boldest(system, A, r, current_errors, start)
         except BaseException:  # Ctrl-C included: no trial stays behind
             self._assign(start)
             raise
@@ -170,9 +171,6 @@ class GaussNewton:
         loss = float(after @ after)
         ratio = (float(r @ r) - loss) / promised if promised > 0 else -1.0
         return loss, d, ratio if isfinite(ratio) else -1.0
-
-    def _errors(self, points: Points, weights: Weights) -> Tensor:
-        return scaled_errors(self.network, self.problem, points, weights)
 
     def _flat(self) -> Tensor:
         return torch.cat([p.detach().double().flatten() for p in self._parameters])
