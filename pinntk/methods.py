@@ -19,7 +19,7 @@ from pinntk.step import Step
 
 Losses = dict[str, Tensor]  # {condition: mean(g e^2)}, with point weights g
 
-_STALE = 100  # steps of a solver without a tenth less loss before it gives up
+_STALE = 100  # steps of a solver that bring neither the least nor the median loss a tenth down: it gives up
 _REFUSED = 5  # steps refused one after the other before it gives up
 _NOISY = 3.0  # loss on fresh points over the loss that a step left on its own, beyond which there are too few
 _GROWTH = 1.5
@@ -130,7 +130,8 @@ class Solving:
         self._damping = float("nan")
         self._left: float | None = None  # the loss that the last step left
         self._noise: deque[float] = deque(maxlen=5)
-        self._best, self._stale, self._refused = float("inf"), 0, 0
+        self._losses: deque[float] = deque(maxlen=2 * _STALE)  # on fresh points they scatter tenfold
+        self._refused = 0
 
     def take(
         self,
@@ -147,14 +148,13 @@ class Solving:
         self._damping = report.damping
         if before is not None and before != fresh and report.loss_before:  # what is remembered was measured by other weights
             factor = report.loss_before / sum(before[name] * loss for name, loss in report.losses.items())
-            self._best *= factor
+            self._losses = deque((factor * loss for loss in self._losses), self._losses.maxlen)
             self._left = None if self._left is None else self._left * factor
         like = next(iter(points.values()))
         losses = {name: like.new_tensor(loss) for name, loss in report.losses.items()}
         check(losses)
         self._refused = 0 if report.accepted else self._refused + 1
-        self._stale = 0 if report.loss_before < 0.9 * self._best else self._stale + 1
-        self._best = min(self._best, report.loss_before)
+        self._losses.append(report.loss_before)
         if self._fresh and self._left:
             self._noise.append(report.loss_before / self._left)
         self._left = report.loss
@@ -165,13 +165,14 @@ class Solving:
     def _improve_points(self) -> None:
         if self._may_adapt and not self.adapting:
             self.adapting = True
-            self._left, self._best = None, float("inf")  # such points see losses that even ones missed
+            self._left = None  # such points see losses that even ones missed
         elif self.growth < self._most:
             self.growth = min(_GROWTH * self.growth, self._most)
         else:
             return
         self._noise.clear()
-        self._stale = self._refused = 0
+        self._losses.clear()
+        self._refused = 0
 
     def described(self) -> dict[str, float]:
         return {"damping": self._damping, "growth": self.growth, "adapting": float(self.adapting)}
@@ -179,21 +180,28 @@ class Solving:
     def finished(self) -> str:
         if self._refused >= _REFUSED:
             return f"no damping lowers the loss in {_REFUSED} steps: a minimum of these points, or the rounding of the dtype"
-        if self._stale >= _STALE:
+        if self._stale():
             return f"the loss has not fallen by a tenth in {_STALE} steps"
         return ""
+
+    def _stale(self) -> bool:
+        if len(self._losses) < 2 * _STALE:
+            return False
+        earlier, later = list(self._losses)[:_STALE], list(self._losses)[_STALE:]
+        return min(later) > 0.9 * min(earlier) and median(later) > 0.9 * median(earlier)
 
     def state_dict(self) -> dict[str, Any]:
         own = {"damping": self._damping, "growth": self.growth, "adapting": self.adapting}
         own |= {"left": self._left, "noise": list(self._noise)}
-        return {"solver": self._solver.state_dict(), **own, "best": self._best, "stale": self._stale, "refused": self._refused}
+        return {"solver": self._solver.state_dict(), **own, "losses": list(self._losses), "refused": self._refused}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._solver.load_state_dict(state["solver"])
         self._damping, self.growth, self.adapting = state["damping"], state["growth"], state["adapting"]
         self._left = state["left"]
         self._noise.extend(state["noise"])
-        self._best, self._stale, self._refused = state["best"], state["stale"], state["refused"]
+        self._losses.extend(state["losses"])
+        self._refused = state["refused"]
 
 
 def over_all(shares: Mapping[str, Tensor], counts: Mapping[str, int], like: Tensor) -> Losses:

@@ -6,10 +6,12 @@ from examples import EXAMPLES
 from networks import build
 
 import pinntk
+from pinntk.methods import Solving
 from pinntk.ntk.factors import factors
 from pinntk.solvers import DampedLeastSquares, GaussNewton, NaturalGradient, ScaledJacobian, scaled_errors
 from pinntk.solvers import damped as damped_module
 from pinntk.solvers.jacobian import ntk_weights
+from pinntk.solvers.report import StepReport
 
 
 def setting(example="burgers", name="plain"):
@@ -384,6 +386,39 @@ def test_a_solver_stops_when_it_cannot_improve_and_says_why():
     run = trained(steps=400, points=points)
     assert run.step < 400
     assert "no damping" in run.stopped or "not fallen" in run.stopped
+
+
+class Scripted:
+    """A solver whose loss before the k-th step is losses(k), and a hundredth of it after."""
+
+    def __init__(self, losses):
+        self.losses, self.steps, self.weights = losses, 0, None
+
+    def step(self, points, point_weights):
+        loss = self.losses(self.steps)
+        self.steps += 1
+        return StepReport(loss, 0.99 * loss, {"poisson": loss / self.weights["poisson"]}, 1.0, 1e-3, True)
+
+
+@pytest.mark.parametrize(
+    ("losses", "stop"),
+    [
+        (lambda k: 1e-9, 200),
+        (lambda k: 1e-9 * (k % 10 + 1) * 0.997**k, None),  # scatters tenfold and falls by a quarter in 100 steps
+        (lambda k: 1e-9 * (k % 10 + 1) * 0.9997**k, 200),
+        (lambda k: 1e-12 if k == 50 else 1e-9 * 0.997**k, None),  # one lucky draw does not set the mark
+        (lambda k: 1e-9 * 0.99 ** min(k, 300), 441),  # 150 steps after the last tenth
+    ],
+)
+def test_a_solver_stops_where_the_loss_stands_and_not_where_it_scatters(losses, stop):
+    method = Solving(Scripted(losses))
+    points = {"poisson": torch.zeros(3, 1, dtype=torch.float64)}
+    for k in range(1, 1001):
+        weight = 1.0 + (k > 150)  # what is remembered follows the weights
+        method.take(points, {"poisson": 3}, {"poisson": weight}, lambda losses: None)
+        if method.finished():
+            break
+    assert (k if method.finished() else None) == stop
 
 
 def test_time_ends_a_training():
