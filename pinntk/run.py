@@ -24,7 +24,7 @@ from pinntk.registry import load
 
 CONFIG, METRICS, CHECKPOINT, SNAPSHOTS, FIGURES = "config.json", "metrics.csv", "checkpoint.pt", "kernel", "figures"
 REPORT, COMPARISON, DIAGNOSIS = "report.html", "comparison.html", "diagnosis.json"  # what `pinntk diagnose` adds
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True)
