@@ -12,7 +12,7 @@ from statistics import NormalDist
 import torch
 from torch import Tensor, nn
 
-from pinntk.evaluate import check_network
+from pinntk.checks import check_network
 from pinntk.ntk.factors import checked_factors, factors
 from pinntk.problem import Condition, Points, Problem, residual
 

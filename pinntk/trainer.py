@@ -12,8 +12,8 @@ from torch import nn
 
 from pinntk import distributed
 from pinntk.adaptive import RAD, adapted_points
+from pinntk.checks import check_network
 from pinntk.configuration import arguments, described
-from pinntk.evaluate import check_network
 from pinntk.methods import Gradient, Solving
 from pinntk.monitor import Monitor, Watch
 from pinntk.optimize import default_schedule, make_optimizer, make_schedule

@@ -9,8 +9,9 @@ from examples import EXAMPLES
 from networks import NETWORKS, WITHOUT_RULE, build
 from torch import nn
 
+from pinntk.checks import check_network
 from pinntk.domain import Box
-from pinntk.evaluate import check_network, errors, has_factors
+from pinntk.evaluate import errors, has_factors
 from pinntk.ntk import kernel
 from pinntk.problem import Problem, boundary, periodic, residual
 from pinntk.taylor import DependentPoints, UnsupportedOperation

@@ -9,8 +9,9 @@ from math import inf
 import torch
 from torch import Tensor, nn
 
+from pinntk.checks import check_network
 from pinntk.diagnostics.spectrum import stacked_errors
-from pinntk.evaluate import check_network, errors
+from pinntk.evaluate import errors
 from pinntk.ntk.assemble import kernel as computed_kernel
 from pinntk.ntk.blocks import KernelBlocks, check_weights
 from pinntk.ntk.factors import trained_parameters

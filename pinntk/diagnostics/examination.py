@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pinntk.checks import check_network
 from pinntk.diagnostics.balance import Balance, balance
 from pinntk.diagnostics.dynamics import Dynamics, dynamics
 from pinntk.diagnostics.estimate import Estimate, estimate
@@ -19,7 +20,7 @@ from pinntk.diagnostics.sampling import Causality, Coverage, Missing, Redundancy
 from pinntk.diagnostics.sanity import OutputScale, Precision, Triviality, output_scale, precision_floor, trivial
 from pinntk.diagnostics.spectrum import Spectrum, spectrum
 from pinntk.diagnostics.unseen import Unseen, unseen
-from pinntk.evaluate import check_network, errors
+from pinntk.evaluate import errors
 from pinntk.nn import MLP
 from pinntk.ntk import KernelBlocks, kernel
 from pinntk.ntk.blocks import check_weights

@@ -10,8 +10,9 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
+from pinntk.checks import check_network
 from pinntk.domain import TIME, Faces, Measurements, PeriodicPair, Region
-from pinntk.evaluate import check_network, errors, to_network
+from pinntk.evaluate import errors, to_network
 from pinntk.ntk.blocks import KernelBlocks
 from pinntk.ntk.store import FactorStore
 from pinntk.problem import Points, Problem

@@ -7,7 +7,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from pinntk.evaluate import check_network
+from pinntk.checks import check_network
 from pinntk.memory import parse_bytes
 from pinntk.ntk.blocks import KernelBlocks
 from pinntk.ntk.factors import checked_factors

@@ -9,7 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from pinntk.evaluate import check_network, groups, has_factors, taylor_group, to_network, warn_no_factors
+from pinntk.checks import check_network
+from pinntk.evaluate import groups, has_factors, taylor_group, to_network, warn_no_factors
 from pinntk.ntk.jacobian import coefficient_key, jacobian_rows
 from pinntk.ntk.tape import LinearUse, Tape
 from pinntk.problem import Points, Problem

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, jvp, vmap
 
-from pinntk.evaluate import ExactLayerNorm, OperatorError, autograd_group, group_errors
+from pinntk.evaluate import OperatorError, autograd_group, group_errors
+from pinntk.normalizations import ExactLayerNorm
 from pinntk.problem import Points, Problem, check_output
 
 

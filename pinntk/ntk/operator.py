@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from pinntk import distributed
-from pinntk.evaluate import check_network
+from pinntk.checks import check_network
 from pinntk.memory import parse_bytes
 from pinntk.ntk import krylov
 from pinntk.ntk.blocks import Weights, rates, rows_of

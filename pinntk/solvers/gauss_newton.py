@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pinntk.evaluate import check_network, to_network
+from pinntk.checks import check_network
+from pinntk.evaluate import to_network
 from pinntk.ntk.blocks import Weights
 from pinntk.ntk.factors import trained_parameters
 from pinntk.problem import EVEN, Points, Problem

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pinntk.evaluate import check_network
+from pinntk.checks import check_network
 from pinntk.ntk.factors import trained_parameters
 from pinntk.problem import EVEN, Points, Problem
 from pinntk.solvers.jacobian import ScaledJacobian, by_condition, loss_weights, scaled_errors
