@@ -115,7 +115,7 @@ class Dynamics:
         if not 0 < loss_fraction <= 1:
             raise ValueError(f"loss_fraction={loss_fraction!r}: above 0 and at most 1, such as 0.01")
         energy = self.components**2
-        target = loss_fraction * energy.sum()
+        target = loss_fraction * (np.ones_like(energy) @ energy)  # as the losses below are summed, to the last bit
         _check_lr(lr)
         if lr > self.largest_stable_step(momentum) or energy[self.rates == 0].sum() > target:
             return inf

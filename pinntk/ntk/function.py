@@ -47,7 +47,8 @@ def function_kernel(
     for start, rows in _jacobians(network, parameters, left, chunk):
         here = _rows(start, rows, m)
         if others is None:
-            K[here, here] = _product(rows, rows)
+            block = _product(rows, rows)
+            K[here, here] = block.tril() + block.tril(-1).T  # symmetric to the last bit, whatever the BLAS
         for other, columns in _jacobians(network, parameters, left[:start] if others is None else right, chunk):
             there = _rows(other, columns, m)
             K[here, there] = _product(rows, columns)
