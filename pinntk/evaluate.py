@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pinntk.domain import PeriodicPair, as_rows
 from pinntk.normalizations import ExactLayerNorm
 from pinntk.operator import Need
 from pinntk.problem import Condition, Points, Problem, check_output
-from pinntk.taylor import Basis, Jet, UnsupportedOperation
+from pinntk.taylor import Basis, DependentPoints, Jet, UnsupportedOperation
 
-# Networks known to need autograd for their derivatives, or explicit Jacobians for their kernels; each is warned of once.
+# Networks known to need nested autograd for their derivatives, or for their kernels alone; each is warned of once.
 _without_rule: WeakSet[nn.Module] = WeakSet()
 _without_factors: WeakSet[nn.Module] = WeakSet()
 
@@ -39,7 +41,8 @@ class TaylorFields:
     """One forward pass of the network on a jet."""
 
     def __init__(self, network: nn.Module, problem: Problem, points: Tensor, basis: Basis, tape: Any = None):
-        output = network(Jet.seed(basis, points, tape))
+        with uncompiled(network):
+            output = network(Jet.seed(basis, points, tape))
         if not isinstance(output, Jet):
             check_output(output, problem, len(points))
             raise UnsupportedOperation("a network whose output is independent of its input")
@@ -69,7 +72,7 @@ class AutogradFields:
 
     def __init__(self, network: nn.Module, problem: Problem, points: Tensor):
         self._columns = [column.detach().clone().requires_grad_() for column in points.unbind(1)]
-        with ExactLayerNorm():
+        with ExactLayerNorm(), sdpa_kernel(SDPBackend.MATH), uncompiled(network):  # what can be differentiated again and again
             output = network(torch.stack(self._columns, 1))
         check_output(output, problem, len(points))
         self._known = {(field, (0,) * points.shape[1]): column for field, column in enumerate(output.unbind(1))}
@@ -114,12 +117,39 @@ def errors(network: nn.Module, problem: Problem, points: Points, method: str = "
             continue
         try:
             result |= taylor_group(network, problem, names, rows)
-        except UnsupportedOperation as error:
+        except (UnsupportedOperation, DependentPoints) as error:
             if method == "taylor":
                 raise
-            warn_fallback(network, error)
+            warn_fallback(network, without_mixing(network, problem, names, rows, error))
             result |= autograd_group(network, problem, names, rows)
     return {name: result[name] for name in points}
+
+
+def without_mixing(
+    network: nn.Module, problem: Problem, names: list[str], rows: Tensor, error: UnsupportedOperation | DependentPoints
+) -> UnsupportedOperation:
+    """What a network needs that jets cannot follow. Jets count points along dimension 0 and suspect what works along it: nested
+    autograd of a few points together and by themselves decides whether points depend on each other; `error` is raised if so."""
+    if isinstance(error, UnsupportedOperation):
+        return error
+    few = rows[: min(5, len(rows))]
+    together = autograd_group(network, problem, names, few)
+    for i in range(len(few)):
+        for name, alone in autograd_group(network, problem, names, few[i : i + 1]).items():
+            scale = together[name].detach().abs().max() + alone.detach().abs().max() + 1
+            if not (together[name][i] - alone[0]).abs() <= torch.finfo(alone.dtype).eps ** 0.5 * scale:
+                raise error
+    return UnsupportedOperation("an operation along dimension 0", f"has no Taylor rule ({error}; but points stay apart)")
+
+
+@contextmanager
+def uncompiled(network: nn.Module) -> Iterator[None]:
+    """Networks and modules from torch.compile run as they were written: compiled ones are differentiated once only."""
+    if any(hasattr(module, "_orig_mod") or module._compiled_call_impl is not None for module in network.modules()):
+        with torch.compiler.set_stance("force_eager"):
+            yield
+    else:
+        yield
 
 
 def has_factors(network: nn.Module) -> bool:
@@ -133,18 +163,17 @@ def warn_fallback(network: nn.Module, error: UnsupportedOperation) -> None:
         network,
         _without_rule,
         f"{error}; derivatives of {type(network).__name__} now come from nested reverse-mode autograd, which is as exact, but "
-        "each order of differentiation costs 2 to 3 times the one before, and kernels are built from explicit Jacobians, "
-        "about 10 to 50 times slower",
+        "each order of differentiation costs 2 to 3 times the one before, and kernels are read from its graph",
     )
 
 
 def warn_no_factors(network: nn.Module, error: UnsupportedOperation) -> None:
-    """Remembers that the network's kernels need explicit Jacobians, and says so the first time."""
+    """Remembers that the network's kernels come from the autograd graph of its errors, and says so the first time."""
     _warn_once(
         network,
         _without_factors,
-        f"{error}; kernels of {type(network).__name__} now come from explicit per-point Jacobians, as exact, but about "
-        "10 to 50 times slower",
+        f"{error}; kernels of {type(network).__name__} are now read from the graph of nested reverse-mode autograd, as exact, "
+        "but slower",
     )
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from pinntk.domain import Box
 from pinntk.nn import MLP
-from pinntk.ntk import Factors, Outer, factors, gram, jacobian, kernel, traces
+from pinntk.ntk import Factors, Outer, factors, gram, kernel, traces
 from pinntk.problem import Problem, boundary, residual
 from pinntk.taylor import DependentPoints
 
@@ -253,19 +253,6 @@ def test_a_module_called_coefficients_is_no_coefficient_of_the_problem():
     _, problem, points = case("plain", "burgers")
     found = kernel(Coefficients(), problem, points)
     assert relative(found.matrix(), reference.kernel(build("cumsum", 2), problem, points)) <= TOLERANCE
-
-
-def test_explicit_jacobians_chunked_and_one_by_one():
-    network, problem, points = case("plain", "everything")
-    parameters = dict(network.named_parameters())
-    expected = reference.jacobian(network, problem, points)
-    p = sum(value.numel() for value in parameters.values())
-    for name, rows in points.items():
-        for found in (
-            jacobian.vmap_rows(network, problem, name, rows, parameters, chunk=2),
-            jacobian._rows_one_by_one(network, problem, name, rows, parameters),
-        ):
-            assert relative(torch.cat(list(found.values()), 1), expected[name][:, :p]) <= TOLERANCE, name
 
 
 # Precision, dtype and device.

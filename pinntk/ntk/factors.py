@@ -1,109 +1,37 @@
-"""Jacobians of errors with respect to parameters, J_i = d e_i / d theta, kept as factors instead of (n, p) arrays."""
+"""`factors`: J of every condition by the fastest path that is right, and certified: Taylor jets with a tape, the autograd
+graph of the error vector, or reverse mode row by row."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import replace
+from time import perf_counter
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from pinntk.checks import check_network
-from pinntk.evaluate import groups, has_factors, taylor_group, to_network, warn_no_factors
-from pinntk.ntk.jacobian import coefficient_key, jacobian_rows
-from pinntk.ntk.tape import LinearUse, Tape
+from pinntk.evaluate import autograd_group, groups, has_factors, taylor_group, to_network, warn_no_factors, without_mixing
+from pinntk.ntk.certificate import deviation, tolerance
+from pinntk.ntk.factored import Factors, Origin
+from pinntk.ntk.graph import FEW, Unstructured, certified_rows, signs_of, size_of, structured
+from pinntk.ntk.taylor_factors import taylor_factors
 from pinntk.problem import Points, Problem
-from pinntk.taylor import UnsupportedOperation
+from pinntk.taylor import DependentPoints, UnsupportedOperation
+
+_ROWS_CHUNK = 16  # points whose rows come from one graph, in reverse mode: its size counts twice
+
+# What passed its certificate: (condition, its operator, number of points) of a network.
+_certified: WeakKeyDictionary[nn.Module, set[tuple]] = WeakKeyDictionary()
+# Why a network's rows come one by one, told once.
+_told: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
 
 
-@dataclass(frozen=True)
-class Outer:
-    """Rows of J for one weight matrix: the gradient at a point is sum_s B[s] (x) A[s].
-
-    A: [S, n, in] inputs of the weight, one a Taylor component and use
-    B: [S, n, out] sensitivities of the error to its outputs
-    transposed: the weight is stored (in, out), as in x @ W, not (out, in)
-    """
-
-    A: Tensor
-    B: Tensor
-    transposed: bool = False
-
-    @property
-    def size(self) -> int:
-        return self.A.shape[2] * self.B.shape[2]
-
-    def rows(self, start: int = 0, stop: int | None = None, dtype: torch.dtype = torch.float64) -> Tensor:
-        """Columns of J for outputs start to stop, (n, (stop - start) in): all of them in the weight's order by default.
-
-        Summed in `dtype`: rounded to float32 first, K = J J^T of a float32 network would lose its zero eigenvalues."""
-        A, B = self.A.to(dtype), self.B[:, :, start:stop].to(dtype)
-        left, right = (A, B) if self.transposed else (B, A)
-        return torch.einsum("sna,snb->nab", left, right).flatten(1)
-
-
-@dataclass(frozen=True)
-class Factors:
-    """J of one condition, (n, p), by parameter: `Outer` for weight matrices, explicit (n, size) rows for the others.
-
-    sizes: entries of each trained parameter, in the order of the columns of J; a parameter that e does not depend on
-        has neither an Outer nor rows
-    """
-
-    name: str
-    n: int
-    sizes: Mapping[str, int]
-    outers: Mapping[str, Outer]
-    rows: Mapping[str, Tensor]
-
-    def has(self, name: str) -> bool:
-        """Whether e depends on that parameter."""
-        return name in self.rows or name in self.outers
-
-    def explicit(self, name: str, dtype: torch.dtype = torch.float64) -> Tensor:
-        """The columns of J for one parameter, (n, size)."""
-        return self.rows[name].to(dtype) if name in self.rows else self.outers[name].rows(dtype=dtype)
-
-    @property
-    def device(self) -> torch.device:
-        tensors = (*self.rows.values(), *(outer.A for outer in self.outers.values()))
-        return tensors[0].device if tensors else torch.device("cpu")
-
-    @property
-    def nbytes(self) -> int:
-        """Memory of the factors."""
-        tensors = [*self.rows.values(), *(t for outer in self.outers.values() for t in (outer.A, outer.B))]
-        return sum(t.numel() * t.element_size() for t in tensors)
-
-    def matrix(self, dtype: torch.dtype = torch.float64) -> Tensor:
-        """J, (n, p)."""
-        zero = torch.zeros(self.n, 1, dtype=dtype, device=self.device)
-        columns = (
-            self.explicit(name, dtype) if self.has(name) else zero.expand(self.n, size) for name, size in self.sizes.items()
-        )
-        return torch.cat(list(columns), 1)
-
-    @cached_property
-    def diagonal(self) -> Tensor:
-        """Squared norms of the rows of J, (n,), in float64: the diagonal of K without K.
-
-        Exact: sum over layers and component pairs of (A^s . A^s') (B^s . B^s'), not the product of two sums.
-        """
-        total = None
-        for outer in self.outers.values():
-            part = (_component_gram(outer.A) * _component_gram(outer.B)).sum((1, 2))
-            total = part if total is None else total + part
-        for rows in self.rows.values():
-            part = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64) ** 2
-            total = part if total is None else total + part
-        return torch.zeros(self.n, dtype=torch.float64, device=self.device) if total is None else total
-
-
-def _component_gram(A: Tensor) -> Tensor:
-    """[S, n, f] -> (n, S, S) inner products of a point's components, accumulated in float64."""
-    by_point = A.transpose(0, 1).double()
-    return by_point @ by_point.transpose(1, 2)
+def coefficient_key(name: str) -> str:
+    """The name of a problem's coefficient among the trained parameters; no module of a network can have it."""
+    return f"coefficients[{name}]"
 
 
 def trained_parameters(network: nn.Module, problem: Problem) -> dict[str, Tensor]:
@@ -119,8 +47,9 @@ def trained_parameters(network: nn.Module, problem: Problem) -> dict[str, Tensor
 def factors(network: nn.Module, problem: Problem, points: Points) -> dict[str, Factors]:
     """J of every condition in `points`, factored: {name: Factors}.
 
-    One Taylor pass and one backward pass a condition. Where the network uses an operation without a Taylor rule, or a
-    parameter in a way that does not factor, the rows come from explicit per-point Jacobians, with a warning.
+    One Taylor pass and one backward pass for each condition. Where the network uses an operation without a Taylor rule, or a
+    parameter in a way that does not factor, J is read from the autograd graph of the errors, with a warning; and where that
+    cannot be, it comes row by row, with another. `Factors.origin` says how each was obtained, and what its certificate was.
     Raises as `pinntk.kernel` does.
     """
     points = problem.check(points)
@@ -134,95 +63,113 @@ def checked_factors(network: nn.Module, problem: Problem, points: Points) -> dic
     parameters = trained_parameters(network, problem)
     if has_factors(network):
         try:
-            return {f.name: f for f in _ordered(points, _taylor_factors(network, problem, points, parameters))}
+            return {part.name: part for part in _in_order(points, _by_taylor(network, problem, points, parameters))}
         except UnsupportedOperation as error:
             warn_no_factors(network, error)
-    sizes = {name: p.numel() for name, p in parameters.items()}
-    rows = jacobian_rows(network, problem, points, parameters)
-    return {name: Factors(name, len(points[name]), sizes, {}, rows[name]) for name in points}
+    return {part.name: part for part in _in_order(points, _by_graph(network, problem, points, parameters))}
 
 
-def _ordered(points: Points, found: Iterator[Factors]) -> list[Factors]:
-    by_name = {f.name: f for f in found}
+def _in_order(points: Points, found: Iterator[Factors]) -> list[Factors]:
+    by_name = {part.name: part for part in found}
     return [by_name[name] for name in points]
 
 
-def _taylor_factors(
-    network: nn.Module, problem: Problem, points: Points, parameters: Mapping[str, Tensor]
-) -> Iterator[Factors]:
-    sizes = {name: p.numel() for name, p in parameters.items()}
+def _by_taylor(network: nn.Module, problem: Problem, points: Points, parameters: Mapping[str, Tensor]) -> Iterator[Factors]:
+    """Raises UnsupportedOperation where jets or the tape cannot follow, or a certificate fails."""
     for names in groups(problem, points):
-        tape = Tape()
-        with torch.enable_grad():
-            errors = taylor_group(network, problem, names, points[names[0]], tape)
-        basis = problem.basis(names)
-        for name, error in errors.items():
-            # e depends on the components of its own basis only; those that other conditions brought in are zero.
-            own = basis.components_of(problem.basis([name]))
-            sensitivities = tape.sensitivities(error, list(parameters.values()))
-            collected = _Collector(len(error), parameters)
-            for use, B in zip(tape.uses, sensitivities, strict=True):
-                if B is not None:
-                    collected.add(use, B, own)
-            yield Factors(name, len(error), sizes, *collected.result())
+        started, rows = perf_counter(), points[names[0]]
+        try:
+            found = list(taylor_factors(network, problem, names, rows, parameters))
+        except DependentPoints as error:
+            raise without_mixing(network, problem, names, rows, error) from error
+        keys = {part.name: ("taylor", part.name, problem[part.name].operator, part.n) for part in found}
+        new = [part for part in found if keys[part.name] not in _certified.get(network, ())]
+        certificates = _certificates(network, problem, names, rows, parameters, new) if new else {}
+        for part in new:
+            if not certificates[part.name] <= tolerance(rows.dtype):
+                raise UnsupportedOperation(
+                    f"condition {part.name!r}", f"fails its certificate in the Taylor engine ({certificates[part.name]:.1e})"
+                )
+        _certified.setdefault(network, set()).update(keys[part.name] for part in new)
+        seconds = (perf_counter() - started) / len(found)
+        for part in found:
+            yield replace(part, origin=Origin("taylor", certificates.get(part.name), seconds))
 
 
-class _Collector:
-    """Gathers the uses of every parameter of one condition into an Outer or into explicit rows."""
+def _certificates(
+    network: nn.Module,
+    problem: Problem,
+    names: list[str],
+    rows: Tensor,
+    parameters: Mapping[str, Tensor],
+    found: list[Factors],
+) -> dict[str, float]:
+    """J^T z of each condition by its factors against ordinary autograd through jets, which knows no tape and no points."""
+    with torch.enable_grad():
+        errors = taylor_group(network, problem, names, rows)
+    result = {}
+    for part in found:
+        e, z = errors[part.name], signs_of(errors[part.name], seed=0)
+        direct = [None] * len(parameters)
+        if e.requires_grad:
+            direct = torch.autograd.grad(e, list(parameters.values()), z, retain_graph=True, allow_unused=True)
+        result[part.name] = deviation(part, parameters, z, direct)
+    return result
 
-    def __init__(self, n: int, parameters: Mapping[str, Tensor]):
-        self.n = n
-        self.parameters = parameters
-        self.names = {id(p): name for name, p in parameters.items()}
-        self.outers: dict[str, list[Outer]] = {}
-        self.rows: dict[str, list[Tensor]] = {}
 
-    def add(self, use: object, B: Tensor, own: list[int]) -> None:
-        if not isinstance(use, LinearUse):
-            self._add_rows(use.tensor, B.reshape(len(B), -1))
-            return
-        A, B = (_by_component(t if len(own) == len(t) else t[own]) for t in (use.inputs, B))
-        if use.weight is not None:
-            outer = Outer(A, B, use.transposed)
-            if id(use.weight) in self.names:
-                self.outers.setdefault(self.names[id(use.weight)], []).append(outer)
-            else:
-                self._add_rows(use.weight, outer.rows(dtype=outer.A.dtype))
-        if use.bias is not None:  # the value component only: one use a point, or several along extra dimensions
-            values = B[: len(B) // len(own)]
-            self._add_rows(use.bias, values.sum(0))
+def _by_graph(network: nn.Module, problem: Problem, points: Points, parameters: Mapping[str, Tensor]) -> Iterator[Factors]:
+    for names in groups(problem, points):
+        rows = points[names[0]]
+        errors = autograd_group(network, problem, names, rows)
+        for name, e in errors.items():
+            if not e.requires_grad:
+                yield Factors(name, len(e), {key: size_of(p) for key, p in parameters.items()}, {}, {})
+                continue
+            key = ("graph", name, problem[name].operator, len(e))
+            certify = key not in _certified.get(network, ())
+            try:
+                part = structured(e, parameters, name=name, certify=certify)
+                _certified.setdefault(network, set()).add(key)
+                yield part
+            except Unstructured as error:
+                yield _row_by_row(network, problem, name, rows, parameters, e, str(error))
 
-    def _add_rows(self, tensor: Tensor, rows: Tensor) -> None:
-        """rows: (n, size) gradient with respect to `tensor`, a parameter or something computed from parameters."""
-        if id(tensor) in self.names:
-            self.rows.setdefault(self.names[id(tensor)], []).append(rows)
-            return
-        seeds = rows.reshape(len(rows), *tensor.shape).to(tensor.device, tensor.dtype)
-        grads = torch.autograd.grad(
-            tensor, list(self.parameters.values()), seeds, retain_graph=True, allow_unused=True, is_grads_batched=True
+
+def _row_by_row(
+    network: nn.Module,
+    problem: Problem,
+    name: str,
+    rows: Tensor,
+    parameters: Mapping[str, Tensor],
+    whole: Tensor,
+    reason: str,
+) -> Factors:
+    """Reverse mode, a few points at a time; checked against the graph of all points, which differs where points mix."""
+    started = perf_counter()
+    chunk = min(_ROWS_CHUNK, max(1, len(rows) // 2))
+    values, parts = [], []
+    for piece in rows.split(chunk):
+        e = autograd_group(network, problem, [name], piece)[name]
+        values.append(e.detach())
+        parts.append(certified_rows(e, parameters, name))
+    joined = {key: torch.cat([part.rows[key] for part in parts]) for key in parameters}
+    found = Factors(name, len(rows), parts[0].sizes, {}, joined)
+    z = signs_of(whole, seed=0)
+    direct = torch.autograd.grad(whole, list(parameters.values()), z, retain_graph=True, allow_unused=True)
+    worst, limit = deviation(found, parameters, z, direct), tolerance(whole.dtype)
+    off = float((torch.cat(values) - whole.detach()).norm() / whole.detach().norm().clamp_min(torch.finfo(whole.dtype).tiny))
+    if max(worst, off) > limit:
+        raise DependentPoints(
+            f"condition {name!r}: errors depend on which other points are in the batch ({reason}). The network or the operator "
+            "mixes points (a mean over the batch, say); write it point by point"
         )
-        for name, grad in zip(self.parameters, grads, strict=True):
-            if grad is not None:
-                self.rows.setdefault(name, []).append(grad.flatten(1))
-
-    def result(self) -> tuple[dict[str, Outer], dict[str, Tensor]]:
-        rows = {name: sum(parts[1:], parts[0]) for name, parts in self.rows.items()}
-        outers = {}
-        for name, uses in self.outers.items():
-            if name in rows or len({use.transposed for use in uses}) > 1:
-                for use in uses:
-                    explicit = use.rows(dtype=use.A.dtype)
-                    rows[name] = rows[name] + explicit if name in rows else explicit
-            elif len(uses) == 1:
-                outers[name] = uses[0]
-            else:
-                A, B = torch.cat([use.A for use in uses]), torch.cat([use.B for use in uses])
-                outers[name] = Outer(A, B, uses[0].transposed)
-        return outers, rows
+    if len(rows) > FEW:
+        _tell(network, f"{reason}; rows of J for condition {name!r} come one by one, exact, but {len(rows)} backward passes")
+    return replace(found, origin=Origin("rows", worst, perf_counter() - started, reason))
 
 
-def _by_component(data: Tensor) -> Tensor:
-    """[S, n, h, ..., f] -> [S h ..., n, f]: a weight used at several places of one point counts like a component."""
-    if data.ndim == 3:
-        return data
-    return data.movedim(1, -2).flatten(0, -3)
+def _tell(network: nn.Module, message: str) -> None:
+    told = _told.setdefault(network, set())
+    if message not in told:
+        told.add(message)
+        warnings.warn(message, stacklevel=7)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pinntk.ntk.factors import Factors, Outer
+from pinntk.ntk.factored import Factors, Outer
 
 # Measured on 2 cores with 2 MiB of second-level cache each (docs/PERFORMANCE.md).
 TILE_ENTRIES = 65_536  # of a structured tile, tile x S' tile: three of them in float64 fit the second-level cache

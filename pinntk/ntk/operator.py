@@ -15,7 +15,9 @@ from pinntk.checks import check_network
 from pinntk.memory import parse_bytes
 from pinntk.ntk import krylov
 from pinntk.ntk.blocks import Weights, rates, rows_of
-from pinntk.ntk.factors import Factors, trained_parameters
+from pinntk.ntk.factored import Factors
+from pinntk.ntk.factors import trained_parameters
+from pinntk.ntk.graph import size_of
 from pinntk.ntk.krylov import Eigenpairs, Nystrom, Solution
 from pinntk.ntk.store import CHUNK, FactorStore
 from pinntk.problem import Points, Problem
@@ -63,7 +65,7 @@ class KernelOperator:
         self.dtype = dtype
         self.names = tuple(points)
         self.sizes = tuple(len(points[name]) for name in self.names)
-        self.parameter_sizes = {name: p.numel() for name, p in trained_parameters(network, problem).items()}
+        self.parameter_sizes = {name: size_of(p) for name, p in trained_parameters(network, problem).items()}
         offsets = dict(zip(points, np.cumsum((0, *self.sizes)).tolist(), strict=False))
         firsts = {name: offsets[name] + distributed.span(len(rows)).start for name, rows in points.items()}
         self._store = FactorStore(network, problem, distributed.shard(points), parse_bytes(max_memory), chunk, firsts)

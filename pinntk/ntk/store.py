@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from pinntk.evaluate import groups, to_network
-from pinntk.ntk.factors import Factors, checked_factors
+from pinntk.ntk.factored import Factors
+from pinntk.ntk.factors import checked_factors
 from pinntk.problem import Points, Problem
 
 CHUNK = 2048  # points factored at a time: bounds what one pass through the network remembers

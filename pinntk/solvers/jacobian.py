@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from pinntk.evaluate import errors
 from pinntk.ntk.assemble import checked_traces
 from pinntk.ntk.blocks import Weights, check_point_weights, check_weights
-from pinntk.ntk.factors import Factors, checked_factors
+from pinntk.ntk.factored import Factors
+from pinntk.ntk.factors import checked_factors
 from pinntk.ntk.gram import gram
 from pinntk.ntk.operator import jvp, vjp
 from pinntk.problem import EVEN, Points, Problem

@@ -1,0 +1,154 @@
+"""Jacobians of errors with respect to parameters, J_i = d e_i / d theta, kept as factors instead of (n, p) arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Outer:
+    """Rows of J for one weight matrix: the gradient at a point is sum_s B[s] (x) A[s].
+
+    A: [S, n, in] inputs of the weight, one a Taylor component and use
+    B: [S, n, out] sensitivities of the error to its outputs
+    transposed: the weight is stored (in, out), as in x @ W, not (out, in)
+    """
+
+    A: Tensor
+    B: Tensor
+    transposed: bool = False
+
+    @property
+    def size(self) -> int:
+        return self.A.shape[2] * self.B.shape[2]
+
+    def rows(self, start: int = 0, stop: int | None = None, dtype: torch.dtype = torch.float64) -> Tensor:
+        """Columns of J for outputs start to stop, (n, (stop - start) in): all of them in the weight's order by default.
+
+        Summed in `dtype`: rounded to float32 first, K = J J^T of a float32 network would lose its zero eigenvalues."""
+        A, B = self.A.to(dtype), self.B[:, :, start:stop].to(dtype)
+        left, right = (A, B) if self.transposed else (B, A)
+        return torch.einsum("sna,snb->nab", left, right).flatten(1)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How factors were obtained, and how well they are known to be right.
+
+    path: "taylor" (one forward pass of jets), "graph" (read from the autograd graph of the error vector) or "rows" (reverse
+        mode, a row at a time: exact by definition, and slow)
+    certificate: the largest deviation of J^T z by the factors from J^T z by autograd, relative, over random z; None where
+        this call made no check, since the same network, condition and number of points passed it before
+    seconds: what obtaining them took
+    reason: why no faster path was taken; empty for "taylor"
+    """
+
+    path: str
+    certificate: float | None
+    seconds: float
+    reason: str = ""
+
+    def __str__(self) -> str:
+        checked = "" if self.certificate is None else f", certificate {self.certificate:.1e}"
+        return f"{self.path}{checked}, {self.seconds:.3g} s" + (f" ({self.reason})" if self.reason else "")
+
+
+@dataclass(frozen=True)
+class Factors:
+    """J of one condition, (n, p), by parameter: `Outer` for weight matrices, explicit (n, size) rows for the others.
+
+    sizes: entries of each trained parameter, in the order of the columns of J (a complex entry counts twice: its real and
+        its imaginary part); a parameter that e does not depend on has neither an Outer nor rows
+    origin: how they were obtained
+    """
+
+    name: str
+    n: int
+    sizes: Mapping[str, int]
+    outers: Mapping[str, Outer]
+    rows: Mapping[str, Tensor]
+    origin: Origin | None = None
+
+    def has(self, name: str) -> bool:
+        """Whether e depends on that parameter."""
+        return name in self.rows or name in self.outers
+
+    def explicit(self, name: str, dtype: torch.dtype = torch.float64) -> Tensor:
+        """The columns of J for one parameter, (n, size)."""
+        return self.rows[name].to(dtype) if name in self.rows else self.outers[name].rows(dtype=dtype)
+
+    @property
+    def device(self) -> torch.device:
+        tensors = (*self.rows.values(), *(outer.A for outer in self.outers.values()))
+        return tensors[0].device if tensors else torch.device("cpu")
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the factors."""
+        tensors = [*self.rows.values(), *(t for outer in self.outers.values() for t in (outer.A, outer.B))]
+        return sum(t.numel() * t.element_size() for t in tensors)
+
+    def matrix(self, dtype: torch.dtype = torch.float64) -> Tensor:
+        """J, (n, p)."""
+        zero = torch.zeros(self.n, 1, dtype=dtype, device=self.device)
+        columns = (
+            self.explicit(name, dtype) if self.has(name) else zero.expand(self.n, size) for name, size in self.sizes.items()
+        )
+        return torch.cat(list(columns), 1)
+
+    @cached_property
+    def diagonal(self) -> Tensor:
+        """Squared norms of the rows of J, (n,), in float64: the diagonal of K without K.
+
+        Exact: sum over layers and component pairs of (A^s . A^s') (B^s . B^s'), not the product of two sums.
+        """
+        total = None
+        for outer in self.outers.values():
+            part = (_component_gram(outer.A) * _component_gram(outer.B)).sum((1, 2))
+            total = part if total is None else total + part
+        for rows in self.rows.values():
+            part = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64) ** 2
+            total = part if total is None else total + part
+        return torch.zeros(self.n, dtype=torch.float64, device=self.device) if total is None else total
+
+
+def _component_gram(A: Tensor) -> Tensor:
+    """[S, n, f] -> (n, S, S) inner products of a point's components, accumulated in float64."""
+    by_point = A.transpose(0, 1).double()
+    return by_point @ by_point.transpose(1, 2)
+
+
+class Collector:
+    """Gathers all uses of every parameter by one condition into one `Outer` or into explicit rows."""
+
+    def __init__(self) -> None:
+        self._outers: dict[str, list[Outer]] = {}
+        self._rows: dict[str, list[Tensor]] = {}
+
+    def add_outer(self, name: str, outer: Outer) -> None:
+        self._outers.setdefault(name, []).append(outer)
+
+    def add_rows(self, name: str, rows: Tensor) -> None:
+        """rows: (n, size)."""
+        self._rows.setdefault(name, []).append(rows)
+
+    def result(self) -> tuple[dict[str, Outer], dict[str, Tensor]]:
+        """(outers, rows) for `Factors`: a parameter whose uses do not fit one Outer has rows."""
+        rows = {name: sum(parts[1:], parts[0]) for name, parts in self._rows.items()}
+        outers = {}
+        for name, uses in self._outers.items():
+            if name in rows or len({use.transposed for use in uses}) > 1:
+                for use in uses:
+                    explicit = use.rows(dtype=use.A.dtype)
+                    rows[name] = rows[name] + explicit if name in rows else explicit
+            elif len(uses) == 1:
+                outers[name] = uses[0]
+            else:
+                A, B = torch.cat([use.A for use in uses]), torch.cat([use.B for use in uses])
+                outers[name] = Outer(A, B, uses[0].transposed)
+        return outers, rows

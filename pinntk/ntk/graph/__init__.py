@@ -1,0 +1,21 @@
+"""Factored Jacobians from the autograd graph of any error vector, and the error vectors inside losses."""
+
+from pinntk.ntk.graph._losses import LossError, LossTerm, errors_of_loss
+from pinntk.ntk.graph._points import signs_of
+from pinntk.ntk.graph._read import FEW, certified_rows, graph_factors, structured
+from pinntk.ntk.graph._reverse import pulled_back, size_of
+from pinntk.ntk.graph._walk import Unstructured
+
+__all__ = [
+    "FEW",
+    "LossError",
+    "LossTerm",
+    "Unstructured",
+    "certified_rows",
+    "errors_of_loss",
+    "graph_factors",
+    "pulled_back",
+    "signs_of",
+    "size_of",
+    "structured",
+]

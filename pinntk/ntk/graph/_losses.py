@@ -1,0 +1,163 @@
+"""`errors_of_loss`: the error vectors inside a scalar loss that is a sum of mean squares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pinntk.ntk.graph._walk import Node, operation, shape_of
+
+_LINEAR = {
+    "AddBackward0",
+    "AliasBackward0",
+    "CatBackward0",
+    "CloneBackward0",
+    "ExpandBackward0",
+    "IndexBackward0",
+    "MeanBackward0",
+    "MeanBackward1",
+    "NegBackward0",
+    "PermuteBackward0",
+    "ReshapeAliasBackward0",
+    "RsubBackward1",
+    "SelectBackward0",
+    "SliceBackward0",
+    "SplitBackward0",
+    "SqueezeBackward0",
+    "SqueezeBackward1",
+    "StackBackward0",
+    "SubBackward0",
+    "SumBackward0",
+    "SumBackward1",
+    "TBackward0",
+    "ToCopyBackward0",
+    "TransposeBackward0",
+    "UnbindBackward0",
+    "UnsafeViewBackward0",
+    "UnsqueezeBackward0",
+    "ViewBackward0",
+}
+
+
+class LossTerm(NamedTuple):
+    """factor * mean(errors^2), one part of a loss. errors: (n,), attached to its graph."""
+
+    factor: float
+    errors: Tensor
+
+
+class LossError(ValueError):
+    """A loss is no sum of mean squares."""
+
+
+def errors_of_loss(loss: Tensor) -> list[LossTerm]:
+    """The error vectors of a scalar loss, with loss = sum of factor * mean(errors^2), from its autograd graph.
+
+    loss: one number with its graph: sums and multiples of (e**2).mean(), e.square().sum(), nn.MSELoss()(u, v), e.norm()**2,
+        torch.dot(e, e), (w * e**2).mean() with constant w >= 0 (then `errors` holds sqrt(w) e), in any nesting
+
+    Errors of several columns are flattened, rows first. Raises LossError, naming the operation, for any other loss (absolute
+    values, cross entropy, a product of two terms, a trained weight, a negative factor) and for one without a graph.
+
+    >>> e = torch.tensor([1.0, 3.0], requires_grad=True)
+    >>> [(term.factor, term.errors.tolist()) for term in errors_of_loss(3 * (2 * e).square().mean() + e.abs().pow(2).sum())]
+    [(3.0, [2.0, 6.0]), (2.0, [1.0, 3.0])]
+    """
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        got = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
+        raise LossError(f"loss is {got}; give one number, a torch tensor with its graph")
+    if loss.grad_fn is None:
+        raise LossError("loss has no autograd graph: it was detached, or computed under torch.no_grad or by numpy")
+    squares = _squares(loss.grad_fn)
+    coefficients = _coefficients(loss, list(squares))
+    terms = [_term(node, errors, coefficients[node]) for node, errors in squares.items() if node in coefficients]
+    total = sum(term.factor * float(term.errors.detach().double().square().mean()) for term in terms)
+    value, rounding = float(loss.detach()), 100 * torch.finfo(loss.dtype).eps ** 0.75
+    if abs(total - value) > rounding * max(abs(value), total):
+        raise LossError(
+            f"loss is {value:.6g}, but its squares make {total:.6g}: it has a part without parameters, or a constant"
+        )
+    return terms
+
+
+def _squares(root: Node) -> dict[Node, Tensor]:
+    """{node that squares: what it squares}: all of them that the loss is a linear function of."""
+    found: dict[Node, Tensor] = {}
+    seen, stack = set(), [root]
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        errors = _squared(node)
+        if errors is not None:
+            found[node] = errors
+        else:
+            stack += _linear_inputs(node)
+    return dict(reversed(found.items()))
+
+
+def _squared(node: Node) -> Tensor | None:
+    """e, if the node is e^2, a (mean) square error or a squared norm, before any sum over it; else None."""
+    kind, inputs = node.name(), [m for m, _ in node.next_functions]
+    if kind == "PowBackward0" and float(node._saved_exponent) == 2:
+        return inputs[0]._saved_self if _is_norm(inputs[0]) else node._saved_self
+    if kind == "MulBackward0" and inputs[0] is not None and node.next_functions[0] == node.next_functions[1]:
+        return node._saved_self
+    if kind == "MseLossBackward0":
+        return node._saved_self - node._saved_target
+    if kind == "DotBackward0" and node.next_functions[0] == node.next_functions[1]:
+        return node._saved_self
+    return None
+
+
+def _is_norm(node: Node) -> bool:
+    whole = node.name() == "LinalgVectorNormBackward0" and shape_of(node, 0) == ()
+    return whole and float(node._saved_ord) == 2
+
+
+def _linear_inputs(node: Node) -> list[Node]:
+    kind, inputs = node.name(), [m for m, _ in node.next_functions]
+    given = [m for m in inputs if m is not None]
+    if kind in _LINEAR or (kind == "MulBackward0" and len(given) == 1):
+        return given
+    if kind == "DivBackward0" and inputs[0] is not None and len(given) == 1:
+        return given
+    if kind == "MulBackward0":
+        raise LossError("loss is no sum of mean squares: it multiplies two trained values, such as a trained weight and a loss")
+    raise LossError(f"loss is no sum of mean squares: it holds '{operation(node)}' outside of a square")
+
+
+def _coefficients(loss: Tensor, squares: list[Node]) -> dict[Node, Tensor]:
+    """What each entry of every square is multiplied by in the loss: its gradient, since the loss is linear in it."""
+    found: dict[Node, Tensor] = {}
+
+    def keep(node: Node) -> Callable:
+        return lambda gradients: found.update({node: gradients[0].detach()})
+
+    handles = [node.register_prehook(keep(node)) for node in squares]
+    try:
+        edges = [torch.autograd.graph.GradientEdge(m, i) for node in squares for m, i in node.next_functions if m is not None]
+        torch.autograd.grad(loss, edges, retain_graph=True, allow_unused=True)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def _term(node: Node, errors: Tensor, coefficient: Tensor) -> LossTerm:
+    """coefficient: of each squared entry, or one for all of a mean or sum."""
+    if node.name() == "MseLossBackward0" and coefficient.ndim == 0 and node._saved_reduction == 1:
+        coefficient = coefficient / errors.numel()
+    each = coefficient.double().expand(errors.shape).reshape(-1)
+    if (each < 0).any():
+        raise LossError("loss is no sum of mean squares: a square is subtracted")
+    errors, kept = errors.reshape(-1), each > 0
+    if not kept.all():
+        errors, each = errors[kept], each[kept]
+    if each.max() - each.min() <= 8 * torch.finfo(coefficient.dtype).eps * each.max():
+        return LossTerm(float(each.mean()) * len(each), errors)
+    return LossTerm(1.0, (each * len(each)).sqrt().to(errors.dtype) * errors)

@@ -1,0 +1,199 @@
+"""`graph_factors`: the factored Jacobian of any error vector, read from its autograd graph and certified."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from time import perf_counter
+
+import torch
+from torch import Tensor, nn
+
+from pinntk.ntk.certificate import deviation, tolerance
+from pinntk.ntk.factored import Factors, Origin
+from pinntk.ntk.graph._points import captured_gradients, found_owners, given_owners, in_order, signs_of
+from pinntk.ntk.graph._reverse import reverse_rows, size_of
+from pinntk.ntk.graph._uses import Uses
+from pinntk.ntk.graph._walk import Graph, Unstructured
+from pinntk.taylor import DependentPoints
+
+FEW = 3  # errors whose rows are one backward pass each sooner than the graph is read
+
+
+def graph_factors(
+    e: Tensor,
+    parameters: nn.Module | Mapping[str, Tensor] | Iterable[Tensor],
+    rows: Tensor | None = None,
+    *,
+    name: str = "e",
+    certify: bool = True,
+) -> Factors:
+    """J = d e / d theta of any error vector, factored, from its autograd graph alone: no Problem, and nothing of the code that
+    computed e needs to change.
+
+    e: (n,) or (n, 1), with its graph (computed without torch.no_grad, before any backward pass that frees it)
+    parameters: theta: a module (all its parameters with requires_grad=True), {name: tensor}, or tensors
+    rows: (m,) whole numbers: which error each row of a batch of m points belongs to, -1 for none; for e that is not computed
+        row by row from one batch. Found by two more backward passes where it is needed and not given
+    name: of the result, in messages
+    certify: check J^T z against autograd with a second random z, which finds rows that depend on each other (one more backward
+        pass); the first check, which finds uses of parameters that were missed, costs nothing and is always made
+
+    One backward pass gives the gradient of every operation's output; where a parameter enters, the operation has saved its
+    other operand, and the row of J is their product. Operations that are not understood cost a vector-Jacobian product of
+    that one operation for each error. What cannot be read, or fails its certificate, comes row by row in reverse mode: exact,
+    and as slow as n backward passes; a warning names the operation. `Factors.origin` says which it was.
+
+    J is that of the computation as torch differentiates it: the third derivatives of torch 2.13's layer_norm and
+    instance_norm are wrong, and so is then a J that holds them. `pinntk.kernel` uses their formulas.
+
+    Raises ValueError for an e of another shape, complex or without a graph, or for parameters that are no leaves;
+    DependentPoints for batch normalization with batch statistics.
+
+    >>> layer = nn.Linear(1, 1)
+    >>> u = layer(torch.tensor([[1.0], [3.0]])).squeeze(1)
+    >>> graph_factors(u**2 / 2 - u**2 / 2 + u, layer).matrix().tolist()
+    [[1.0, 1.0], [3.0, 1.0]]
+    """
+    theta = named(parameters)
+    e = _checked(e, name)
+    with torch.enable_grad():
+        return read(e, theta, rows, name=name, certify=certify)
+
+
+def named(parameters: nn.Module | Mapping[str, Tensor] | Iterable[Tensor]) -> dict[str, Tensor]:
+    """{name: trained leaf tensor}. Raises ValueError for one that is none, or if there are none."""
+    if isinstance(parameters, Tensor):
+        parameters = [parameters]
+    if isinstance(parameters, nn.Module):
+        found = {name: p for name, p in parameters.named_parameters() if p.requires_grad}
+    elif isinstance(parameters, Mapping):
+        found = dict(parameters)
+    else:
+        found = {str(number): p for number, p in enumerate(parameters)}
+    for name, p in found.items():
+        if not isinstance(p, Tensor) or not (p.requires_grad and p.is_leaf):
+            got = f"a tensor with requires_grad={p.requires_grad}" if isinstance(p, Tensor) else f"a {type(p).__name__}"
+            raise ValueError(f"parameter {name!r} is {got}; give trained leaf tensors, such as module.parameters()")
+    if not found:
+        raise ValueError("there are no trained parameters (requires_grad=True), so J has no columns")
+    return found
+
+
+def _checked(e: Tensor, name: str) -> Tensor:
+    if not isinstance(e, Tensor):
+        raise ValueError(f"{name} is a {type(e).__name__}; give a tensor of shape (n,), one error a row")
+    if e.ndim == 2 and e.shape[1] == 1:
+        e = e.squeeze(1)
+    if e.ndim != 1 or not len(e):
+        raise ValueError(f"{name} has shape {tuple(e.shape)}; give (n,) with n > 0, one error a row, and each column by itself")
+    if not e.is_floating_point():
+        raise ValueError(f"{name} is {e.dtype}; errors are real: give real and imaginary part by themselves")
+    e = e.clone() if e.is_leaf and e.requires_grad else e
+    if e.grad_fn is None:
+        raise ValueError(f"{name} has no autograd graph: it was detached, or computed under torch.no_grad or by numpy")
+    return e.as_subclass(Tensor)
+
+
+def read(
+    e: Tensor, parameters: Mapping[str, Tensor], rows: Tensor | None = None, *, name: str = "e", certify: bool = True
+) -> Factors:
+    """`graph_factors` of checked arguments, with gradients enabled; falls to rows by reverse mode with a warning."""
+    started = perf_counter()
+    try:
+        return structured(e, parameters, rows, name=name, certify=certify)
+    except Unstructured as error:
+        reason = str(error)
+    if len(e) > FEW:
+        warnings.warn(f"{name}: {reason}; J is computed row by row, exact, but {len(e)} backward passes", stacklevel=4)
+    found = certified_rows(e, parameters, name)
+    return replace(found, origin=replace(found.origin, seconds=perf_counter() - started, reason=reason))
+
+
+def structured(
+    e: Tensor, parameters: Mapping[str, Tensor], rows: Tensor | None = None, *, name: str = "e", certify: bool = True
+) -> Factors:
+    """The factors of e. Raises Unstructured where its graph cannot be read, or fails its certificate."""
+    started = perf_counter()
+    if len(e) <= FEW:
+        raise Unstructured(f"{len(e)} rows")
+    graph = _graph(e, parameters)
+    if rows is not None:
+        return _certified(graph, _checked_rows(rows, graph), name, certify, started)
+    try:
+        return _certified(graph, "in order", name, certify, started)
+    except Unstructured as first:
+        try:
+            return _certified(graph, "found", name, True, started)
+        except Unstructured as second:
+            raise Unstructured(str(first) if str(first) == str(second) else f"{first}; {second}") from None
+
+
+def _graph(e: Tensor, parameters: Mapping[str, Tensor]) -> Graph:
+    graph = Graph(e, parameters)
+    if graph.batch_statistics:
+        raise DependentPoints(
+            f"'{graph.batch_statistics}' uses the statistics of the batch, so every error depends on all points; call "
+            "network.eval()"
+        )
+    return graph
+
+
+def _checked_rows(rows: Tensor, graph: Graph) -> Tensor:
+    rows = torch.as_tensor(rows, device=graph.e.device)
+    if rows.ndim != 1 or rows.is_floating_point() or rows.is_complex() or not len(rows):
+        raise ValueError(f"rows has shape {tuple(rows.shape)} and dtype {rows.dtype}; give (m,) whole numbers, one a batch row")
+    if rows.max() >= graph.n or rows.min() < -1:
+        raise ValueError(f"rows holds {int(rows.min())} to {int(rows.max())}; the errors are 0 to {graph.n - 1}, -1 is none")
+    return rows.long()
+
+
+def _certified(graph: Graph, owners: str | Tensor, name: str, certify: bool, started: float) -> Factors:
+    e, parameters = graph.e, graph.parameters
+    signs = signs_of(e, seed=0)
+    sizes = None if isinstance(owners, str) and owners == "in order" else graph.batch_sizes
+    if isinstance(owners, Tensor):
+        sizes = {graph.n, len(owners)}
+    entries = graph.entries(sizes)
+    captured, direct = captured_gradients(graph, entries, signs)
+    if isinstance(owners, Tensor):
+        spread = given_owners(graph, signs, owners)
+    elif owners == "in order":
+        spread = in_order(graph, signs)
+    else:
+        spread = found_owners(graph, entries, signs, captured)
+    uses = Uses(graph, captured, spread)
+    for entry in entries:
+        uses.add(entry)
+    columns = {key: size_of(p) for key, p in parameters.items()}
+    found = Factors(name, graph.n, columns, *uses.result())
+    worst = deviation(found, parameters, signs, direct)
+    if certify:
+        z = torch.rand(graph.n, generator=torch.Generator().manual_seed(1)).to(e) + 0.5
+        again = torch.autograd.grad(e, list(parameters.values()), z, retain_graph=True, allow_unused=True)
+        second = deviation(found, parameters, z, again)
+    else:
+        second = worst
+    limit = tolerance(e.dtype, *(p.dtype for p in parameters.values()))
+    if not worst <= limit:
+        raise Unstructured(f"the factors miss a use of a parameter (certificate {worst:.1e})")
+    if not second <= limit:
+        raise Unstructured(f"rows depend on each other (certificate {second:.1e})")
+    reason = f"'{uses.one_by_one[0]}' by one product for each point" if uses.one_by_one else ""
+    return replace(found, origin=Origin("graph", max(worst, second), perf_counter() - started, reason))
+
+
+def certified_rows(e: Tensor, parameters: Mapping[str, Tensor], name: str = "e") -> Factors:
+    """Rows by reverse mode: several in one pass where that gives the same J^T z as autograd, else one by one."""
+    started = perf_counter()
+    columns = {key: size_of(p) for key, p in parameters.items()}
+    signs = signs_of(e, seed=0)
+    direct = torch.autograd.grad(e, list(parameters.values()), signs, retain_graph=True, allow_unused=True)
+    limit = tolerance(e.dtype, *(p.dtype for p in parameters.values()))
+    for batched in (True, False):
+        found = Factors(name, len(e), columns, {}, reverse_rows(e, parameters, batched))
+        worst = deviation(found, parameters, signs, direct)
+        if worst <= limit:
+            break
+    return replace(found, origin=Origin("rows", worst, perf_counter() - started))
