@@ -158,3 +158,32 @@ def test_products_of_float32_are_exact():
     """J = [x, 1] with x = 1 + 2^-20: its square needs 41 bits."""
     x = torch.tensor([[1 + 2.0**-20]])
     assert function_kernel(torch.nn.Linear(1, 1), x).item() == (1 + 2.0**-20) ** 2 + 1
+
+
+def test_a_jacobian_that_fails_its_certificate_is_made_in_reverse_mode(monkeypatch):
+    network, inputs = FNO1d(**SMALL), waves(2, 9)
+    expected = function_kernel(network, inputs)
+    right = pinntk.ntk.function.jacrev
+    monkeypatch.setattr(
+        pinntk.ntk.function, "jacrev", lambda *a, **k: lambda *b: {n: 2 * r for n, r in right(*a, **k)(*b).items()}
+    )
+    assert torch.allclose(function_kernel(network, inputs), expected, rtol=1e-12, atol=1e-14)
+
+
+def test_complex_parameters_count_as_real_and_imaginary_parts():
+    class Multiplier(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.R = torch.nn.Parameter(torch.tensor([1 + 2j, 0.5 - 1j], dtype=torch.complex128))
+
+        def forward(self, a):
+            return torch.fft.irfft(torch.fft.rfft(a, dim=1)[:, :2] * self.R, n=6, dim=1)
+
+    network, inputs = Multiplier(), waves(3, 6)
+    parts = torch.view_as_real(network.R.detach()).clone().requires_grad_()
+
+    def outputs(parts, a):
+        return torch.fft.irfft(torch.fft.rfft(a)[:2] * torch.view_as_complex(parts), n=6)
+
+    J = torch.cat([jacrev(outputs)(parts, a).flatten(1) for a in inputs])
+    assert torch.allclose(function_kernel(network, inputs), J @ J.T, rtol=1e-12, atol=1e-12)

@@ -3,6 +3,7 @@
 import json
 import sys
 
+import benchmark_graph
 import benchmark_kernel
 import benchmark_solvers
 import benchmark_step
@@ -70,6 +71,12 @@ def test_step_benchmark_compares_equal_gradients():
     assert price["points"] == {"poisson": 4, "ends": 3}
     assert price["traces_in_steps"] > 0
     assert benchmark_step.training_with_weights("poisson1d", 5, 1, 2, 1, residual=4) > 0
+
+
+def test_graph_benchmark_compares_equal_kernels(capsys):
+    found = benchmark_graph.main(["--points", "20", "--width", "5", "--depth", "1", "--dtype", "float64", "--repeats", "1"])
+    assert all(seconds > 0 for seconds in found.values())
+    assert float(capsys.readouterr().out.split("differ by ")[1].split(";")[0]) < 1e-12
 
 
 def test_solver_benchmark_runs_every_method(tmp_path, capsys):

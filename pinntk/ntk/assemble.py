@@ -51,7 +51,7 @@ def kernel(
                 K[other.rows, chunk.rows] = block.T
     names = tuple(points)
     kinds = tuple(problem[name].kind for name in names)
-    return KernelBlocks(K, names, kinds, tuple(len(points[name]) for name in names), points)
+    return KernelBlocks(K, names, kinds, tuple(len(points[name]) for name in names), points, store.origins)
 
 
 def cross_kernel(

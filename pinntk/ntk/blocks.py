@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pinntk.files import replacing
+from pinntk.ntk.factored import Origin
 
 
 def rows_of(name: str, names: Sequence[str], sizes: Sequence[int]) -> slice:
@@ -67,6 +68,7 @@ class KernelBlocks:
     names, kinds: each condition's name and kind ("residual", "boundary", ...)
     sizes: each condition's number of points n_i
     points: the points it was computed on, {name: (n_i, d)}; may be empty
+    origins: how each condition's J was obtained (path, certificate, seconds), {name: Origin}; empty for a kernel from a file
 
     `K["ends", "poisson"]` is the block of two conditions, `K["poisson"]` a diagonal block; `K.uu`, `K.ur`, `K.rr` gather
     all conditions that are no residual as u and all residuals as r (Wang, Yu & Perdikaris 2022, lemma 3.1).
@@ -77,6 +79,7 @@ class KernelBlocks:
     kinds: tuple[str, ...]
     sizes: tuple[int, ...]
     points: Mapping[str, Tensor] = field(default_factory=dict)
+    origins: Mapping[str, Origin] = field(default_factory=dict)
 
     def matrix(self) -> Tensor:
         """All of K, (n, n)."""

@@ -18,16 +18,16 @@ def tolerance(*dtypes: torch.dtype) -> float:
 
 @torch.no_grad()
 def deviation(factors: Factors, parameters: Mapping[str, Tensor], z: Tensor, direct: Sequence[Tensor | None]) -> float:
-    """The largest deviation of J^T z by the factors from `direct`, that of autograd, over all parameters, each relative to the
-    norm that independent rows would give it, |J_parameter|, or to what is rounding beside the largest of these; inf where only
+    """The largest deviation of J^T z by the factors from `direct`, that of autograd, over all parameters, each relative to a
+    bound of the norm of its columns of J, or to what is rounding beside the largest of these; inf where only
     one of them is finite."""
     pairs = []
     for (name, p), theirs in zip(parameters.items(), direct, strict=True):
         ours = _transposed(factors, name, z)
         theirs = torch.zeros_like(p) if theirs is None else theirs
         theirs = torch.view_as_real(theirs.resolve_conj()) if theirs.is_complex() else theirs
-        theirs = theirs.flatten().to(z.device, torch.float64)
-        ours = torch.zeros_like(theirs) if ours is None else ours
+        theirs = theirs.flatten().to(z.device)
+        ours = torch.zeros_like(theirs) if ours is None else ours.to(theirs.dtype)
         pairs.append((ours, theirs, _norm(factors, name)))
     largest = max((norm for *_, norm in pairs if norm < float("inf")), default=0.0)
     worst, tiny = 0.0, tolerance(z.dtype)
@@ -43,19 +43,21 @@ def deviation(factors: Factors, parameters: Mapping[str, Tensor], z: Tensor, dir
 
 def _transposed(factors: Factors, name: str, z: Tensor) -> Tensor | None:
     if name in factors.rows:
-        return z.double() @ factors.rows[name].double()
+        rows = factors.rows[name]
+        return z.to(rows.dtype) @ rows
     if name not in factors.outers:
         return None
     outer = factors.outers[name]
-    A, B = outer.A.flatten(0, 1).double(), (outer.B * z[None, :, None]).flatten(0, 1).double()
+    A, B = outer.A.flatten(0, 1), (outer.B * z[None, :, None]).flatten(0, 1)
     left, right = (A, B) if outer.transposed else (B, A)
     return (left.T @ right).flatten()
 
 
 def _norm(factors: Factors, name: str) -> float:
-    """The Frobenius norm of one parameter's columns of J."""
-    if not factors.has(name):
+    """A bound of the Frobenius norm of one parameter's columns of J, from the norms of its factors."""
+    if name in factors.rows:
+        return float(factors.rows[name].norm())
+    if name not in factors.outers:
         return 0.0
-    kept = {"outers": {name: factors.outers[name]}, "rows": {}} if name in factors.outers else None
-    kept = kept or {"outers": {}, "rows": {name: factors.rows[name]}}
-    return float(Factors(factors.name, factors.n, factors.sizes, **kept).diagonal.sum().sqrt())
+    outer = factors.outers[name]
+    return float((outer.A.norm(dim=2) * outer.B.norm(dim=2)).sum(0).norm())

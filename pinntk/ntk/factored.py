@@ -53,6 +53,13 @@ class Origin:
     seconds: float
     reason: str = ""
 
+    def and_then(self, other: Origin) -> Origin:
+        """Of both together: the slower path, the larger certificate, the sum of seconds."""
+        slower = max(self, other, key=lambda origin: ("taylor", "graph", "rows").index(origin.path))
+        certificates = [origin.certificate for origin in (self, other) if origin.certificate is not None]
+        seconds = self.seconds + other.seconds
+        return Origin(slower.path, max(certificates, default=None), seconds, slower.reason)
+
     def __str__(self) -> str:
         checked = "" if self.certificate is None else f", certificate {self.certificate:.1e}"
         return f"{self.path}{checked}, {self.seconds:.3g} s" + (f" ({self.reason})" if self.reason else "")

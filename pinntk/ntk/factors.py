@@ -16,15 +16,15 @@ from pinntk.checks import check_network
 from pinntk.evaluate import autograd_group, groups, has_factors, taylor_group, to_network, warn_no_factors, without_mixing
 from pinntk.ntk.certificate import deviation, tolerance
 from pinntk.ntk.factored import Factors, Origin
-from pinntk.ntk.graph import FEW, Unstructured, certified_rows, signs_of, size_of, structured
+from pinntk.ntk.graph import FEW, OWNERS, Unstructured, certified_rows, read_by, signs_of, size_of
 from pinntk.ntk.taylor_factors import taylor_factors
 from pinntk.problem import Points, Problem
 from pinntk.taylor import DependentPoints, UnsupportedOperation
 
 _ROWS_CHUNK = 16  # points whose rows come from one graph, in reverse mode: its size counts twice
 
-# What passed its certificate: (condition, its operator, number of points) of a network.
-_certified: WeakKeyDictionary[nn.Module, set[tuple]] = WeakKeyDictionary()
+# How a network's conditions passed their certificates: by (condition, its operator, number of points).
+_certified: WeakKeyDictionary[nn.Module, dict[tuple, str]] = WeakKeyDictionary()
 # Why a network's rows come one by one, told once.
 _told: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
 
@@ -82,15 +82,16 @@ def _by_taylor(network: nn.Module, problem: Problem, points: Points, parameters:
             found = list(taylor_factors(network, problem, names, rows, parameters))
         except DependentPoints as error:
             raise without_mixing(network, problem, names, rows, error) from error
-        keys = {part.name: ("taylor", part.name, problem[part.name].operator, part.n) for part in found}
-        new = [part for part in found if keys[part.name] not in _certified.get(network, ())]
+        passed = _certified.setdefault(network, {})
+        keys = {part.name: (part.name, problem[part.name].operator, part.n) for part in found}
+        new = [part for part in found if passed.get(keys[part.name]) != "taylor"]
         certificates = _certificates(network, problem, names, rows, parameters, new) if new else {}
         for part in new:
             if not certificates[part.name] <= tolerance(rows.dtype):
                 raise UnsupportedOperation(
                     f"condition {part.name!r}", f"fails its certificate in the Taylor engine ({certificates[part.name]:.1e})"
                 )
-        _certified.setdefault(network, set()).update(keys[part.name] for part in new)
+        passed.update({keys[part.name]: "taylor" for part in new})
         seconds = (perf_counter() - started) / len(found)
         for part in found:
             yield replace(part, origin=Origin("taylor", certificates.get(part.name), seconds))
@@ -123,16 +124,34 @@ def _by_graph(network: nn.Module, problem: Problem, points: Points, parameters: 
         errors = autograd_group(network, problem, names, rows)
         for name, e in errors.items():
             if not e.requires_grad:
-                yield Factors(name, len(e), {key: size_of(p) for key, p in parameters.items()}, {}, {})
+                sizes = {key: size_of(p) for key, p in parameters.items()}
+                yield Factors(name, len(e), sizes, {}, {}, Origin("graph", 0.0, 0.0, "nothing trained reaches it"))
                 continue
-            key = ("graph", name, problem[name].operator, len(e))
-            certify = key not in _certified.get(network, ())
-            try:
-                part = structured(e, parameters, name=name, certify=certify)
-                _certified.setdefault(network, set()).add(key)
-                yield part
-            except Unstructured as error:
-                yield _row_by_row(network, problem, name, rows, parameters, e, str(error))
+            part = _read_again(network, (name, problem[name].operator, len(e)), e, parameters, name)
+            if isinstance(part, Unstructured):
+                part = _row_by_row(network, problem, name, rows, parameters, e, str(part))
+            yield part
+
+
+def _read_again(
+    network: nn.Module, key: tuple, e: Tensor, parameters: Mapping[str, Tensor], name: str
+) -> Factors | Unstructured:
+    """The factors of e in the way that passed both certificates for such a graph; the first one that does, the first time."""
+    passed = _certified.setdefault(network, {})
+    known = passed.get(key)
+    if known == "rows":
+        return Unstructured("its graph could not be read")
+    reasons = []
+    for owners in OWNERS if known not in OWNERS else (known,):
+        try:
+            part = read_by(owners, e, parameters, name=name, certify=known != owners)
+        except Unstructured as error:
+            reasons.append(str(error))
+        else:
+            passed[key] = owners
+            return part
+    passed[key] = "rows"
+    return Unstructured("; ".join(dict.fromkeys(reasons)))
 
 
 def _row_by_row(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 
 from pinntk.memory import parse_bytes
+from pinntk.ntk.certificate import deviation, tolerance
+from pinntk.ntk.factored import Factors
+from pinntk.ntk.graph import certified_rows, signs_of
 
 _VECTORIZED = 64  # rows of J in one backward pass
 
@@ -25,7 +28,7 @@ def function_kernel(
 
     Rows are in order of the samples, the outputs of one sample together: K.reshape(n, m, n', m) has them apart. J is computed
     in the network's own dtype, products are added up in float64. Raises ValueError for an empty batch or a network without
-    parameters, RuntimeError from torch.func for one that it cannot transform (batch normalisation in training mode, say).
+    parameters, RuntimeError from torch.func for one that it cannot transform (batch normalization in training mode, say).
 
     >>> K = function_kernel(nn.Linear(1, 2), torch.tensor([[1.0], [3.0]]))
     >>> K[0].tolist()
@@ -60,15 +63,42 @@ def function_kernel(
 def _jacobians(
     network: nn.Module, parameters: dict[str, Tensor], batch: Tensor, chunk: int
 ) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """First sample and {parameter: (samples, m, size)}, `chunk` samples at a time."""
+    """First sample and {parameter: (samples, m, size)}, `chunk` samples at a time; by torch.func where that passes the
+    certificate J^T z on the first chunk, else in reverse mode, sample by sample."""
     state = {name: t for name, t in (*network.named_parameters(), *network.named_buffers()) if name not in parameters}
 
     def outputs(parameters: dict[str, Tensor], sample: Tensor) -> Tensor:
         return functional_call(network, {**state, **parameters}, (sample.unsqueeze(0),)).flatten()
 
+    def transformed(part: Tensor) -> dict[str, Tensor]:
+        rows = vmap(jacrev(outputs, chunk_size=_VECTORIZED), (None, 0), chunk_size=1)(parameters, part)
+        return {name: found.flatten(2) for name, found in rows.items()}
+
+    def reverse(part: Tensor) -> dict[str, Tensor]:
+        own = {name: p for name, p in network.named_parameters() if name in parameters}
+        with torch.enable_grad():
+            found = [certified_rows(network(sample.unsqueeze(0)).flatten(), own).rows for sample in part]
+        return {name: torch.stack([rows[name] for rows in found]) for name in parameters}
+
+    jacobian = transformed if _holds(network, parameters, batch[:1], transformed) else reverse
     for start in range(0, len(batch), chunk):
-        rows = vmap(jacrev(outputs, chunk_size=_VECTORIZED), (None, 0), chunk_size=1)(parameters, batch[start : start + chunk])
-        yield start, {name: part.flatten(2) for name, part in rows.items()}
+        yield start, jacobian(batch[start : start + chunk])
+
+
+def _holds(
+    network: nn.Module, parameters: dict[str, Tensor], sample: Tensor, jacobian: Callable[[Tensor], dict[str, Tensor]]
+) -> bool:
+    """Whether J of one sample passes its certificate."""
+    if any(p.is_complex() for p in parameters.values()):
+        return False
+    own = {name: p for name, p in network.named_parameters() if name in parameters}
+    rows = {name: found.flatten(0, 1) for name, found in jacobian(sample).items()}
+    with torch.enable_grad():
+        e = network(sample).flatten()
+        z = signs_of(e, seed=0)
+        direct = torch.autograd.grad(e, list(own.values()), z, allow_unused=True)
+    found = Factors("outputs", len(e), {name: p.numel() for name, p in own.items()}, {}, rows)
+    return deviation(found, own, z, direct) <= tolerance(e.dtype)
 
 
 def _rows(start: int, part: dict[str, Tensor], m: int) -> slice:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from pinntk.evaluate import groups, to_network
-from pinntk.ntk.factored import Factors
+from pinntk.ntk.factored import Factors, Origin
 from pinntk.ntk.factors import checked_factors
 from pinntk.problem import Points, Problem
 
@@ -50,6 +50,7 @@ class FactorStore:
         self._left, self._size = budget, chunk
         self._kept: dict[tuple[str, int], Factors] = {}
         self._together = {name: group for group in groups(problem, self._points) for name in group}
+        self.origins: dict[str, Origin] = {}  # of what was computed so far
         self.chunks: list[Chunk] = []
         following = 0
         for name, rows in self._points.items():
@@ -68,6 +69,7 @@ class FactorStore:
         rows = self._points[chunk.name][chunk.start : chunk.stop]
         found = checked_factors(self._network, self._problem, dict.fromkeys(group, rows))
         for name, part in found.items():
+            self.origins[name] = self.origins[name].and_then(part.origin) if name in self.origins else part.origin
             if part.nbytes <= self._left and (name, chunk.start) not in self._kept:
                 self._left -= part.nbytes
                 self._kept[name, chunk.start] = part

@@ -2,12 +2,13 @@
 
 from pinntk.ntk.graph._losses import LossError, LossTerm, errors_of_loss
 from pinntk.ntk.graph._points import signs_of
-from pinntk.ntk.graph._read import FEW, certified_rows, graph_factors, structured
+from pinntk.ntk.graph._read import FEW, OWNERS, certified_rows, graph_factors, read_by, structured
 from pinntk.ntk.graph._reverse import pulled_back, size_of
 from pinntk.ntk.graph._walk import Unstructured
 
 __all__ = [
     "FEW",
+    "OWNERS",
     "LossError",
     "LossTerm",
     "Unstructured",
@@ -15,6 +16,7 @@ __all__ = [
     "errors_of_loss",
     "graph_factors",
     "pulled_back",
+    "read_by",
     "signs_of",
     "size_of",
     "structured",

@@ -77,9 +77,7 @@ def errors_of_loss(loss: Tensor) -> list[LossTerm]:
     total = sum(term.factor * float(term.errors.detach().double().square().mean()) for term in terms)
     value, rounding = float(loss.detach()), 100 * torch.finfo(loss.dtype).eps ** 0.75
     if abs(total - value) > rounding * max(abs(value), total):
-        raise LossError(
-            f"loss is {value:.6g}, but its squares make {total:.6g}: it has a part without parameters, or a constant"
-        )
+        raise LossError(f"loss is {value:.6g}, but its squares make {total:.6g}: another part of it has no graph")
     return terms
 
 

@@ -18,6 +18,7 @@ from pinntk.ntk.graph._uses import Uses
 from pinntk.ntk.graph._walk import Graph, Unstructured
 from pinntk.taylor import DependentPoints
 
+OWNERS = ("in order", "found")  # rows of the batch are the errors, in order; or whose they are is found out
 FEW = 3  # errors whose rows are one backward pass each sooner than the graph is read
 
 
@@ -57,9 +58,15 @@ def graph_factors(
     [[1.0, 1.0], [3.0, 1.0]]
     """
     theta = named(parameters)
-    e = _checked(e, name)
     with torch.enable_grad():
-        return read(e, theta, rows, name=name, certify=certify)
+        try:
+            return read(_checked(e, name), theta, rows, name=name, certify=certify)
+        except RuntimeError as error:
+            if "graph a second time" not in str(error):
+                raise
+            raise ValueError(
+                f"{name}: its graph was freed by a backward pass; call graph_factors before, or backward(retain_graph=True)"
+            ) from error
 
 
 def named(parameters: nn.Module | Mapping[str, Tensor] | Iterable[Tensor]) -> dict[str, Tensor]:
@@ -115,19 +122,15 @@ def structured(
     e: Tensor, parameters: Mapping[str, Tensor], rows: Tensor | None = None, *, name: str = "e", certify: bool = True
 ) -> Factors:
     """The factors of e. Raises Unstructured where its graph cannot be read, or fails its certificate."""
-    started = perf_counter()
-    if len(e) <= FEW:
-        raise Unstructured(f"{len(e)} rows")
-    graph = _graph(e, parameters)
     if rows is not None:
-        return _certified(graph, _checked_rows(rows, graph), name, certify, started)
-    try:
-        return _certified(graph, "in order", name, certify, started)
-    except Unstructured as first:
+        return read_by(rows, e, parameters, name=name, certify=certify)
+    reasons = []
+    for owners in OWNERS:
         try:
-            return _certified(graph, "found", name, True, started)
-        except Unstructured as second:
-            raise Unstructured(str(first) if str(first) == str(second) else f"{first}; {second}") from None
+            return read_by(owners, e, parameters, name=name, certify=certify or owners != OWNERS[0])
+        except Unstructured as error:
+            reasons.append(str(error))
+    raise Unstructured("; ".join(dict.fromkeys(reasons)))
 
 
 def _graph(e: Tensor, parameters: Mapping[str, Tensor]) -> Graph:
@@ -149,12 +152,20 @@ def _checked_rows(rows: Tensor, graph: Graph) -> Tensor:
     return rows.long()
 
 
-def _certified(graph: Graph, owners: str | Tensor, name: str, certify: bool, started: float) -> Factors:
-    e, parameters = graph.e, graph.parameters
+def read_by(
+    owners: str | Tensor, e: Tensor, parameters: Mapping[str, Tensor], *, name: str = "e", certify: bool = True
+) -> Factors:
+    """`structured` by one belief of which errors the rows of the batch belong to: one of OWNERS, or given."""
+    started = perf_counter()
+    if len(e) <= FEW:
+        raise Unstructured(f"{len(e)} errors")
+    graph = _graph(e, parameters)
     signs = signs_of(e, seed=0)
-    sizes = None if isinstance(owners, str) and owners == "in order" else graph.batch_sizes
     if isinstance(owners, Tensor):
+        owners = _checked_rows(owners, graph)
         sizes = {graph.n, len(owners)}
+    else:
+        sizes = None if owners == "in order" else graph.batch_sizes
     entries = graph.entries(sizes)
     captured, direct = captured_gradients(graph, entries, signs)
     if isinstance(owners, Tensor):

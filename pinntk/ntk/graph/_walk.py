@@ -160,11 +160,13 @@ def shape_of(node: Node, index: int) -> tuple[int, ...]:
 def saved(node: Node, name: str) -> Any:
     """What the operation kept for its backward pass, without its own graph; None where it kept nothing.
 
-    Raises Unstructured where the graph was freed, or the tensor changed since.
+    Raises Unstructured where the tensor changed since; RuntimeError where the graph was freed.
     """
     try:
         value = getattr(node, f"_saved_{name}", None)
     except RuntimeError as error:
+        if "graph a second time" in str(error):
+            raise
         reason = str(error).strip().splitlines()[0]
         raise Unstructured(f"'{operation(node)}' lost what it had saved: {reason}") from error
     return value.detach().as_subclass(Tensor) if isinstance(value, Tensor) else value
@@ -188,6 +190,8 @@ def source(entry: Entry, graph: Graph) -> tuple[str, Tensor] | None:
     places = torch.arange(parameter.numel(), device=parameter.device)
     if node is entry.target:
         return graph.leaves[node], places.view(parameter.shape)
+    if len(entry.shape) == 2 and _is_transpose(entry.target) and entry.target.next_functions[0][0] is node:
+        return graph.leaves[node], places.view(entry.shape).T
     found, digit = torch.zeros_like(places).view(parameter.shape), 1
     while digit < parameter.numel():  # in digits that every dtype of a parameter holds exactly
         seed = (places // digit % 256).to(parameter.dtype).view(entry.shape)
@@ -195,6 +199,11 @@ def source(entry: Entry, graph: Graph) -> tuple[str, Tensor] | None:
         found += moved.real.round().long() * digit
         digit *= 256
     return graph.leaves[node], found
+
+
+def _is_transpose(node: Node) -> bool:
+    """Of a matrix, as in every nn.Linear."""
+    return node.name() == "TBackward0" or (node.name() == "PermuteBackward0" and tuple(node._saved_dims) in ((1, 0), (-1, -2)))
 
 
 def _post_order(root: Node) -> list[Node]:
