@@ -6,6 +6,7 @@ from torch.func import functional_call, jacrev
 
 import pinntk
 from pinntk.nn import MLP, FNO1d, MscaleFNO
+from pinntk.ntk import function as function_module
 from pinntk.ntk import function_kernel
 
 SMALL = {"modes": 4, "width": 5, "depth": 2, "hidden": 6, "dtype": torch.float64}
@@ -163,10 +164,8 @@ def test_products_of_float32_are_exact():
 def test_a_jacobian_that_fails_its_certificate_is_made_in_reverse_mode(monkeypatch):
     network, inputs = FNO1d(**SMALL), waves(2, 9)
     expected = function_kernel(network, inputs)
-    right = pinntk.ntk.function.jacrev
-    monkeypatch.setattr(
-        pinntk.ntk.function, "jacrev", lambda *a, **k: lambda *b: {n: 2 * r for n, r in right(*a, **k)(*b).items()}
-    )
+    right = function_module.jacrev
+    monkeypatch.setattr(function_module, "jacrev", lambda *a, **k: lambda *b: {n: 2 * r for n, r in right(*a, **k)(*b).items()})
     assert torch.allclose(function_kernel(network, inputs), expected, rtol=1e-12, atol=1e-14)
 
 

@@ -13,6 +13,7 @@ from pinntk.ntk.certificate import deviation, tolerance
 from pinntk.ntk.factored import Factors
 from pinntk.ntk.graph import certified_rows, signs_of
 
+Jacobian = Callable[[Tensor], dict[str, Tensor]]
 _VECTORIZED = 64  # rows of J in one backward pass
 
 
@@ -38,7 +39,10 @@ def function_kernel(
     if not parameters:
         raise ValueError("the network has no parameter with requires_grad=True, so its kernel is zero")
     like = next(iter(parameters.values()))
-    batches = [batch.to(like.device, like.dtype) for batch in (inputs, inputs if others is None else others)]
+    batches = [
+        batch.to(like.device, like.dtype if batch.is_complex() else like.real.dtype)
+        for batch in (inputs, inputs if others is None else others)
+    ]
     if not all(map(len, batches)):
         raise ValueError(f"inputs of shape {tuple(inputs.shape)}: give at least one sample (and one of others)")
     left, right = batches
@@ -47,12 +51,13 @@ def function_kernel(
     row = m * sum(p.numel() for p in parameters.values()) * like.element_size()
     chunk = max(1, parse_bytes(max_memory) // (2 * row))
     K = torch.empty(len(left) * m, len(right) * m, dtype=torch.float64, device=like.device)
-    for start, rows in _jacobians(network, parameters, left, chunk):
+    jacobian = _jacobian(network, parameters, left[:1])
+    for start, rows in _chunks(jacobian, left, chunk):
         here = _rows(start, rows, m)
         if others is None:
             block = _product(rows, rows)
             K[here, here] = block.tril() + block.tril(-1).T  # symmetric to the last bit, whatever the BLAS
-        for other, columns in _jacobians(network, parameters, left[:start] if others is None else right, chunk):
+        for other, columns in _chunks(jacobian, left[:start] if others is None else right, chunk):
             there = _rows(other, columns, m)
             K[here, there] = _product(rows, columns)
             if others is None:
@@ -60,11 +65,9 @@ def function_kernel(
     return K
 
 
-def _jacobians(
-    network: nn.Module, parameters: dict[str, Tensor], batch: Tensor, chunk: int
-) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """First sample and {parameter: (samples, m, size)}, `chunk` samples at a time; by torch.func where that passes the
-    certificate J^T z on the first chunk, else in reverse mode, sample by sample."""
+def _jacobian(network: nn.Module, parameters: dict[str, Tensor], sample: Tensor) -> Jacobian:
+    """Samples -> {parameter: (samples, m, size)}: by torch.func where that passes the certificate J^T z on the given sample,
+    else in reverse mode, sample by sample."""
     state = {name: t for name, t in (*network.named_parameters(), *network.named_buffers()) if name not in parameters}
 
     def outputs(parameters: dict[str, Tensor], sample: Tensor) -> Tensor:
@@ -80,14 +83,16 @@ def _jacobians(
             found = [certified_rows(network(sample.unsqueeze(0)).flatten(), own).rows for sample in part]
         return {name: torch.stack([rows[name] for rows in found]) for name in parameters}
 
-    jacobian = transformed if _holds(network, parameters, batch[:1], transformed) else reverse
+    return transformed if _holds(network, parameters, sample, transformed) else reverse
+
+
+def _chunks(jacobian: Jacobian, batch: Tensor, chunk: int) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """First sample and rows of J, `chunk` samples at a time."""
     for start in range(0, len(batch), chunk):
         yield start, jacobian(batch[start : start + chunk])
 
 
-def _holds(
-    network: nn.Module, parameters: dict[str, Tensor], sample: Tensor, jacobian: Callable[[Tensor], dict[str, Tensor]]
-) -> bool:
+def _holds(network: nn.Module, parameters: dict[str, Tensor], sample: Tensor, jacobian: Jacobian) -> bool:
     """Whether J of one sample passes its certificate."""
     if any(p.is_complex() for p in parameters.values()):
         return False
