@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.domain import PeriodicPair, as_rows
-from pinntk.normalizations import ExactLayerNorm
+from pinntk.normalizations import ExactNormalizations
 from pinntk.operator import Need
 from pinntk.problem import Condition, Points, Problem, check_output
-from pinntk.taylor import Basis, Jet, UnsupportedOperation
+from pinntk.taylor import Basis, Jet, UnsupportedOperation, through
 
 # Networks known to need autograd for their derivatives, or explicit Jacobians for their kernels; each is warned of once.
 _without_rule: WeakSet[nn.Module] = WeakSet()
@@ -39,7 +39,7 @@ class TaylorFields:
     """One forward pass of the network on a jet."""
 
     def __init__(self, network: nn.Module, problem: Problem, points: Tensor, basis: Basis, tape: Any = None):
-        output = network(Jet.seed(basis, points, tape))
+        output = through(network, Jet.seed(basis, points, tape))
         if not isinstance(output, Jet):
             check_output(output, problem, len(points))
             raise UnsupportedOperation("a network whose output is independent of its input")
@@ -69,7 +69,7 @@ class AutogradFields:
 
     def __init__(self, network: nn.Module, problem: Problem, points: Tensor):
         self._columns = [column.detach().clone().requires_grad_() for column in points.unbind(1)]
-        with ExactLayerNorm():
+        with ExactNormalizations():
             output = network(torch.stack(self._columns, 1))
         check_output(output, problem, len(points))
         self._known = {(field, (0,) * points.shape[1]): column for field, column in enumerate(output.unbind(1))}

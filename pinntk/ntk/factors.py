@@ -203,7 +203,7 @@ class _Collector:
         )
         for name, grad in zip(self.parameters, grads, strict=True):
             if grad is not None:
-                self.rows.setdefault(name, []).append(grad.flatten(1))
+                self.rows.setdefault(name, []).append(grad.reshape(len(grad), -1))
 
     def result(self) -> tuple[dict[str, Outer], dict[str, Tensor]]:
         rows = {name: sum(parts[1:], parts[0]) for name, parts in self.rows.items()}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, jvp, vmap
 
 from pinntk.evaluate import OperatorError, autograd_group, group_errors
-from pinntk.normalizations import ExactLayerNorm
+from pinntk.normalizations import ExactNormalizations
 from pinntk.problem import Points, Problem, check_output
 
 
@@ -84,7 +84,7 @@ def vmap_rows(
             return trained.get(coefficient_key(name), problem.coefficients[name]).to(points)
 
         def call(x: Tensor) -> Tensor:
-            with ExactLayerNorm():
+            with ExactNormalizations():
                 return functional_call(network, {**state, **weights}, (x,))
 
         found = group_errors(
