@@ -11,9 +11,10 @@ from torch.nn import functional as F
 
 from pinntk import normalizations
 from pinntk.taylor import kinks, series
+from pinntk.taylor.choices import clamp_min
 from pinntk.taylor.jet import RULES, DependentPoints, Jet, UnsupportedOperation
 from pinntk.taylor.reductions import feature_dim, total, vector_norm
-from pinntk.taylor.rules import clamp_min, compose, constant, first_jet, mul, rule
+from pinntk.taylor.rules import compose, first_jet, mul, rule
 
 _SELU = (1.6732632423543772848170429916717, 1.0507009873554804934193349852946)
 

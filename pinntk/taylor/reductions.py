@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pinntk.taylor.choices import maximum, minimum
 from pinntk.taylor.jet import RULES, DependentPoints, Jet, UnsupportedOperation
-from pinntk.taylor.rules import maximum, minimum, mul, rule
+from pinntk.taylor.rules import mul, rule
 
 
 def feature_dim(x: Jet, dim: int, operation: str, extra: int = 0) -> int:
@@ -58,9 +59,7 @@ def prod(input: Jet, dim: int | None = None, keepdim: bool = False, *, dtype: to
 
 
 @rule("var")
-def var(
-    input: Jet, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
-) -> Jet:
+def var(input: Jet, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None) -> Jet:
     size = 1
     for data_dim in feature_dims(input, dim, "var"):
         size *= input.components.shape[data_dim]
@@ -69,9 +68,7 @@ def var(
 
 
 @rule("std")
-def std(
-    input: Jet, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
-) -> Jet:
+def std(input: Jet, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None) -> Jet:
     return _root(var(input, dim, unbiased, keepdim, correction=correction))
 
 
@@ -85,9 +82,7 @@ def _root(x: Jet) -> Jet:
 
 
 @rule("vector_norm")
-def vector_norm(
-    x: Jet, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
-) -> Jet:
+def vector_norm(x: Jet, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Jet:
     x = cast(x, dtype)
     feature_dims(x, dim, "norm")
     if ord == 1:
@@ -109,9 +104,7 @@ def norm(
 
 
 @rule("norm", spaces=(torch.linalg,))
-def linalg_norm(
-    A: Jet, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
-) -> Jet:
+def linalg_norm(A: Jet, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Jet:
     matrix = isinstance(dim, (tuple, list)) and len(dim) == 2
     if ord is None or not (matrix or isinstance(ord, str)):
         return vector_norm(A, 2 if ord is None else ord, dim, keepdim, dtype=dtype)

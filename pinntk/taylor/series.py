@@ -6,7 +6,8 @@ Every function here maps (x, order) to the list [c_0, ..., c_order] of tensors s
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import comb, factorial, log as ln, pi, sqrt
+from math import comb, factorial, pi, sqrt
+from math import log as ln
 
 import torch
 from torch import Tensor

@@ -88,7 +88,7 @@ def permute(input: Jet, *sizes: Any, dims: Any = None) -> Jet:
 
 @rule("movedim", "moveaxis")
 def movedim(input: Jet, source: Any, destination: Any) -> Jet:
-    order = torch.movedim(torch.empty(range(1, input.ndim + 1), device="meta"), source, destination).shape
+    order = torch.movedim(torch.empty(tuple(range(1, input.ndim + 1)), device="meta"), source, destination).shape
     return _permuted(input, tuple(size - 1 for size in order))
 
 
@@ -207,8 +207,8 @@ def pad(input: Jet, pad: Any, mode: str = "constant", value: float | None = None
         raise UnsupportedOperation(f"torch.nn.functional.pad(mode={mode!r}) of {len(pad) // 2} dimensions")
     padded = F.pad(input.components, pad)
     if value:
-        inside = F.pad(torch.ones_like(input.components[:1]), pad)
-        padded = padded + embedded(input, torch.where(inside[0] > 0, 0.0, value).to(padded))
+        outside = F.pad(torch.ones_like(input.value), pad) == 0
+        padded = padded + embedded(input, value * outside.to(padded.dtype))
     return input.like(padded)
 
 
@@ -264,13 +264,6 @@ def cat(tensors: Any, dim: int = 0) -> Jet:
 @rule("hstack")
 def hstack(tensors: Any) -> Jet:
     return cat(tensors, min(1, first_jet(*tensors).ndim - 1))
-
-
-@rule("vstack", "row_stack")
-def vstack(tensors: Any) -> Jet:
-    if first_jet(*tensors).ndim == 1:
-        raise UnsupportedOperation("vstack", _MOVED)
-    return cat(tensors, 0)
 
 
 @rule("dstack")
