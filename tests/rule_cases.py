@@ -85,7 +85,7 @@ case("asin arcsin acos arccos atanh arctanh", lambda f, h: f(h), "unit")
 case("acosh arccosh", lambda f, h: f(h), "above one")
 case("reciprocal square", lambda f, h: f(h), "any")
 case(
-    "relu relu6 hardtanh hardsigmoid hardswish hardshrink softshrink abs absolute leaky_relu elu celu",
+    "relu relu6 hardtanh hardswish hardshrink softshrink abs absolute leaky_relu elu celu",
     lambda f, h: f(h),
     "kinks",
 )
@@ -400,7 +400,7 @@ for shaped in (cubes, lambda h: cubes(h).unflatten(2, (2, 2))):
         "instance_norm",
         by_spelling(
             lambda f, h, s=shaped: f(s(h), weight=ROW, bias=ROW.flip(0), eps=1e-3),
-            lambda f, h, s=shaped: f(s(h), ROW, None, None, None, True, 0.1, 1e-3, True),
+            lambda f, h, s=shaped: f(s(h), ROW, ROW.flip(0), None, None, True, 0.1, 1e-3, True),
         ),
     )
 case(

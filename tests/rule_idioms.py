@@ -19,6 +19,11 @@ def built(module: nn.Module) -> nn.Module:
     return module
 
 
+class Cubes(nn.Module):
+    def forward(self, h):
+        return cubes(h)
+
+
 def numpy(t: torch.Tensor, x) -> object:
     """A numpy array beside a jet; the tensor of the same numbers beside a tensor, which does not take arrays."""
     return t.numpy() if isinstance(x, Jet) else t
@@ -54,16 +59,17 @@ ON_CUBES = [
     *(nn.PReLU(4), nn.InstanceNorm1d(4), nn.InstanceNorm1d(4, affine=True, eps=1e-3), nn.GroupNorm(4, 4), nn.LayerNorm((4, 4))),
     *(nn.Dropout1d(), nn.Dropout2d(), nn.LocalResponseNorm(3, 0.2), nn.Flatten(), nn.Softmax(-1), nn.GLU(1), BATCH_NORM),
 ]
+BILINEAR = built(nn.Bilinear(4, 4, 3))
 IDIOMS = {
     **{f"{module}": built(module) for module in MODULES},
-    **{f"{module} of cubes": lambda h, m=built(module): m(cubes(h)) for module in ON_CUBES},
+    **{f"{module} of cubes": nn.Sequential(Cubes(), built(module)) for module in ON_CUBES},
     "BatchNorm1d": BATCH_NORM,
-    "InstanceNorm2d": lambda h, m=built(nn.InstanceNorm2d(4, affine=True)): m(cubes(h).unflatten(2, (2, 2))),
-    "Bilinear": lambda h, m=built(nn.Bilinear(4, 4, 3)): m(h, h.sin()),
+    "InstanceNorm2d": built(nn.Sequential(Cubes(), nn.Unflatten(2, (2, 2)), nn.InstanceNorm2d(4, affine=True))),
+    "Bilinear": lambda h: BILINEAR(h, h.sin()),
     "CosineSimilarity": lambda h: nn.CosineSimilarity()(h, h.flip(1)),
     "PairwiseDistance": lambda h: nn.PairwiseDistance()(h, FULL),
-    "weight_norm": lambda h, m=nn.utils.parametrizations.weight_norm(nn.Linear(4, 3).double()): m(h),
-    "spectral_norm": lambda h, m=nn.utils.parametrizations.spectral_norm(nn.Linear(4, 3).double()).eval(): m(h),
+    "weight_norm": nn.utils.parametrizations.weight_norm(nn.Linear(4, 3).double()),
+    "spectral_norm": nn.utils.parametrizations.spectral_norm(nn.Linear(4, 3).double()).eval(),
     "implicit softmax": lambda h: quietly(nn.Softmax(), h),
     "h + h": lambda h: h + h.sin(),
     "h + number": lambda h: h + 2 - 3.5 + (1 + h) + (2.5 - h),

@@ -188,7 +188,9 @@ class Jet:
 
     @property
     def mT(self) -> Jet:
-        return self.transpose(-2, -1)
+        if self.ndim < 3:
+            raise UnsupportedOperation("Tensor.mT", "moves the points away from dimension 0")
+        return _call(torch.transpose, self, -2, -1)
 
     def __getitem__(self, index: Any) -> Jet:
         return _call(Tensor.__getitem__, self, index)

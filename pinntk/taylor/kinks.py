@@ -13,7 +13,7 @@ from pinntk.taylor.series import Series
 
 
 def piecewise(function: Callable[[Tensor], Tensor], *slopes: Callable[[Tensor], Tensor]) -> Series:
-    """A function with kinks between polynomials, from its derivatives / k!, which at the kinks are those of torch's autograd."""
+    """A function with kinks between polynomials, from its derivatives / k!, at the kinks those of torch's autograd."""
 
     def coefficients(x: Tensor, order: int) -> list[Tensor]:
         zeros = [torch.zeros_like(x)] * max(order - len(slopes), 0)

@@ -1,5 +1,5 @@
-"""The arithmetic of jets: sums, products, powers and compositions. Rules that choose between values are in `choices`, those that
-move, reduce or contract features in `shapes`, `reductions` and `contractions`, what networks are made of in `layers`.
+"""The arithmetic of jets: sums, products, powers and compositions. Rules that choose between values are in `choices`, those
+that move, reduce or contract features in `shapes`, `reductions` and `contractions`, what networks are made of in `layers`.
 
 Every rule keeps dimension 0 (the points) intact; what would mix points raises DependentPoints.
 """
