@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pinntk.domain import PeriodicPair, as_rows
-from pinntk.normalizations import ExactLayerNorm
+from pinntk.normalizations import ExactNormalizations
 from pinntk.operator import Need
 from pinntk.problem import Condition, Points, Problem, check_output
-from pinntk.taylor import Basis, DependentPoints, Jet, UnsupportedOperation
+from pinntk.taylor import Basis, DependentPoints, Jet, UnsupportedOperation, through
 
 # Networks known to need nested autograd for their derivatives, or for their kernels alone; each is warned of once.
 _without_rule: WeakSet[nn.Module] = WeakSet()
@@ -42,7 +42,7 @@ class TaylorFields:
 
     def __init__(self, network: nn.Module, problem: Problem, points: Tensor, basis: Basis, tape: Any = None):
         with uncompiled(network):
-            output = network(Jet.seed(basis, points, tape))
+            output = through(network, Jet.seed(basis, points, tape))
         if not isinstance(output, Jet):
             check_output(output, problem, len(points))
             raise UnsupportedOperation("a network whose output is independent of its input")
@@ -72,7 +72,8 @@ class AutogradFields:
 
     def __init__(self, network: nn.Module, problem: Problem, points: Tensor):
         self._columns = [column.detach().clone().requires_grad_() for column in points.unbind(1)]
-        with ExactLayerNorm(), sdpa_kernel(SDPBackend.MATH), uncompiled(network):  # what can be differentiated again and again
+        # What can be differentiated again and again.
+        with ExactNormalizations(), sdpa_kernel(SDPBackend.MATH), uncompiled(network):
             output = network(torch.stack(self._columns, 1))
         check_output(output, problem, len(points))
         self._known = {(field, (0,) * points.shape[1]): column for field, column in enumerate(output.unbind(1))}

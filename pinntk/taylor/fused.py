@@ -36,9 +36,14 @@ def plain() -> Iterator[None]:
         _plain.reset(token)
 
 
+def writes_plainly() -> bool:
+    """Whether a compiler records what is computed now."""
+    return _plain.get()
+
+
 def compose(data: Tensor, function: Series, basis: Basis) -> Tensor:
     """[S, n, ...] -> [S, n, ...]: f(x0 + h) = sum_k c_k h^k, exact because h, the part without value, is nilpotent."""
-    if basis.order not in (1, 2) or _plain.get():
+    if basis.order not in (1, 2) or writes_plainly():
         return compose_plain(data, function, basis)
     return _Compose.apply(data, function, basis)
 
@@ -133,7 +138,7 @@ def linear(data: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """[S, n, ..., in] -> [S, n, ..., out]: x weight^T, and the bias, if any, on the value component only."""
     if bias is None:
         return F.linear(data, weight)
-    if _plain.get():
+    if writes_plainly():
         value, *rest = F.linear(data, weight).unbind(0)
         return torch.stack([value + bias, *rest])
     return _Linear.apply(data, weight, bias)

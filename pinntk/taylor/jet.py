@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,14 +25,14 @@ class DependentPoints(ValueError):
     """An operation makes one point's output depend on other points, so per-point errors and kernels lose their meaning."""
 
 
-RULES: dict[Callable, Callable] = {}  # filled by pinntk.taylor.rules
+RULES: dict[Callable, Callable] = {}  # filled by the modules of rules
 
 
 class Jet:
     """Taylor coefficients of a batch of values, in place of the (n, ...) tensor that an nn.Module expects.
 
     basis: which S coefficients are carried
-    data: [S, n, ...]; data[0] is the value
+    components: [S, n, ...]; components[0] is the value
     tape: records the parameters' linear uses (`pinntk.ntk.tape`), or None
 
     Implements `__torch_function__`: `nn.Linear`, `torch.tanh`, `torch.cat`, `+`, slicing and so on return jets. `shape`
@@ -44,38 +44,39 @@ class Jet:
     True
     """
 
-    __slots__ = ("basis", "data", "differentiated", "tape", "viewed")
-    __array_ufunc__ = None  # numpy_array * jet comes to Jet.__rmul__, not to an object array
+    __slots__ = ("basis", "components", "differentiated", "tape", "viewed")
 
-    def __init__(self, basis: Basis, data: Tensor, tape: Any = None):
-        self.basis, self.data, self.tape = basis, data, tape
+    def __init__(self, basis: Basis, components: Tensor, tape: Any = None):
+        self.basis, self.components, self.tape = basis, components, tape
         self.differentiated = torch.is_grad_enabled()
-        self.viewed = False  # whether another jet may be a view of these data, or these data one of another's
+        self.viewed = False  # whether another jet may be a view of these components, or these components one of another's
 
     @classmethod
     def seed(cls, basis: Basis, points: Tensor, tape: Any = None) -> Jet:
         """The jet of the identity at `points` (n, d): value x, first derivatives one, all others zero."""
-        data = points.new_zeros((basis.size, *points.shape))
-        data[0] = points
+        components = points.new_zeros((basis.size, *points.shape))
+        components[0] = points
         for axis in range(basis.dimension):
             if basis.unit(axis) in basis:
-                data[basis.position(basis.unit(axis)), :, axis] = 1
-        return cls(basis, data, tape)
+                components[basis.position(basis.unit(axis)), :, axis] = 1
+        return cls(basis, components, tape)
 
-    def like(self, data: Tensor) -> Jet:
+    def like(self, components: Tensor) -> Jet:
         if torch.is_grad_enabled() != self.differentiated:  # autograd would cut the coordinates' derivatives too
             raise UnsupportedOperation("torch.no_grad() inside the network")
-        return Jet(self.basis, data, self.tape)
+        if components.dtype != self.dtype:
+            _check_dtype(components)
+        return Jet(self.basis, components, self.tape)
 
-    def view_like(self, data: Tensor) -> Jet:
-        """As `like`, for data that may share memory with these."""
-        jet = self.like(data)
+    def view_like(self, components: Tensor) -> Jet:
+        """As `like`, for components that may share memory with these."""
+        jet = self.like(components)
         jet.viewed = self.viewed = True
         return jet
 
     @property
     def value(self) -> Tensor:
-        return self.data[0]
+        return self.components[0]
 
     def derivative(self, index: tuple[int, ...]) -> Tensor:
         """d^index of every entry, shaped like the value."""
@@ -86,44 +87,48 @@ class Jet:
         return self._combine(self.basis.laplacian_terms(axes))
 
     def _combine(self, terms: list[tuple[int, float]]) -> Tensor:
-        parts = [self.data[s] if factor == 1 else factor * self.data[s] for s, factor in terms]
+        parts = [self.components[s] if factor == 1 else factor * self.components[s] for s, factor in terms]
         return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
 
     @classmethod
     def __torch_function__(cls, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None) -> Any:
-        kwargs = kwargs or {}
-        if kwargs.get("out") is not None:
-            raise UnsupportedOperation(f"{_name(func)}(out=...)", _IN_PLACE)
-        handler = RULES.get(func)
-        if handler is None:
-            raise UnsupportedOperation(_name(func))
-        return _apply(handler, _name(func), *args, **kwargs)
+        return _call(func, *args, **(kwargs or {}))
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        """numpy_array * jet, and the like."""
+        func = _UFUNCS.get(ufunc)
+        if func is None or method != "__call__" or kwargs:
+            raise UnsupportedOperation(f"numpy.{ufunc.__name__}", "leaves the autograd graph; use torch's function")
+        return _call(func, *inputs)
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise UnsupportedOperation("a conversion to numpy", "leaves the autograd graph; use torch's functions")
 
     # What a forward pass asks of its input.
 
     @property
     def shape(self) -> torch.Size:
-        return self.data.shape[1:]
+        return self.components.shape[1:]
 
     @property
     def ndim(self) -> int:
-        return self.data.ndim - 1
+        return self.components.ndim - 1
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.data.dtype
+        return self.components.dtype
 
     @property
     def device(self) -> torch.device:
-        return self.data.device
+        return self.components.device
 
     @property
     def requires_grad(self) -> bool:
-        return self.data.requires_grad
+        return self.components.requires_grad
 
     @property
     def is_cuda(self) -> bool:
-        return self.data.is_cuda
+        return self.components.is_cuda
 
     def size(self, dim: int | None = None) -> torch.Size | int:
         return self.shape if dim is None else self.shape[dim]
@@ -134,6 +139,14 @@ class Jet:
     def numel(self) -> int:
         return self.shape.numel()
 
+    nelement = numel
+
+    def is_floating_point(self) -> bool:
+        return True
+
+    def is_complex(self) -> bool:
+        return False
+
     def __len__(self) -> int:
         return self.shape[0]
 
@@ -141,13 +154,19 @@ class Jet:
         return f"Jet(shape={tuple(self.shape)}, S={self.basis.size}, dtype={self.dtype})"
 
     def new_zeros(self, *size: Any, **kwargs: Any) -> Tensor:
-        return self.data.new_zeros(*size, **kwargs)
+        return self.components.new_zeros(*size, **kwargs)
 
     def new_ones(self, *size: Any, **kwargs: Any) -> Tensor:
-        return self.data.new_ones(*size, **kwargs)
+        return self.components.new_ones(*size, **kwargs)
+
+    def new_full(self, *size: Any, **kwargs: Any) -> Tensor:
+        return self.components.new_full(*size, **kwargs)
+
+    def new_empty(self, *size: Any, **kwargs: Any) -> Tensor:
+        return self.components.new_empty(*size, **kwargs)
 
     def new_tensor(self, *values: Any, **kwargs: Any) -> Tensor:
-        return self.data.new_tensor(*values, **kwargs)
+        return self.components.new_tensor(*values, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         """Tensor methods: x.sin() is torch.Tensor.sin(x)."""
@@ -155,134 +174,166 @@ class Jet:
             raise AttributeError(f"'Jet' object has no attribute {name!r}")
         if name.endswith("_"):
             raise UnsupportedOperation(f"Tensor.{name}", _IN_PLACE)
-        handler = RULES.get(getattr(Tensor, name))
-        if handler is None:
+        if getattr(Tensor, name) not in RULES:
             raise UnsupportedOperation(f"Tensor.{name}")
-        return partial(_apply, handler, f"Tensor.{name}", self)
+        return partial(_call, getattr(Tensor, name), self)
 
     def changed(self, result: Jet, operation: str) -> Jet:
         """Takes over the result of an in-place operation, as every name of this jet will see. Refused once a view of
-        these data exists, which torch would change too."""
+        these components exists, which torch would change too."""
         if self.viewed:
             raise UnsupportedOperation(operation, _IN_PLACE)
-        self.data = result.data
+        self.components = result.components
         return self
 
+    @property
+    def mT(self) -> Jet:
+        if self.ndim < 3:
+            raise UnsupportedOperation("Tensor.mT", "moves the points away from dimension 0")
+        return _call(torch.transpose, self, -2, -1)
+
     def __getitem__(self, index: Any) -> Jet:
-        return RULES[Tensor.__getitem__](self, index)
+        return _call(Tensor.__getitem__, self, index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise UnsupportedOperation("x[...] = value", _IN_PLACE)
 
-    def __neg__(self) -> Jet:
-        return RULES[torch.neg](self)
+    def __iter__(self) -> Any:
+        return iter(_call(torch.unbind, self, 0))
 
     def __pos__(self) -> Jet:
         return self
 
-    def __abs__(self) -> Jet:
-        return RULES[torch.abs](self)
-
-    def __add__(self, other: Any) -> Jet:
-        return RULES[torch.add](self, other)
-
-    __radd__ = __add__
-
-    def __sub__(self, other: Any) -> Jet:
-        return RULES[torch.sub](self, other)
-
     def __rsub__(self, other: Any) -> Jet:
-        return RULES[torch.add](-self, other)
-
-    def __mul__(self, other: Any) -> Jet:
-        return RULES[torch.mul](self, other)
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, other: Any) -> Jet:
-        return RULES[torch.div](self, other)
-
-    def __rtruediv__(self, other: Any) -> Jet:
-        return RULES[torch.div](other, self)
-
-    def __pow__(self, other: Any) -> Jet:
-        return RULES[torch.pow](self, other)
-
-    def __rpow__(self, other: Any) -> Jet:
-        return RULES[torch.pow](other, self)
-
-    def __matmul__(self, other: Any) -> Jet:
-        return RULES[torch.matmul](self, other)
-
-    def __rmatmul__(self, other: Any) -> Jet:
-        return RULES[torch.matmul](other, self)
-
-    def __iadd__(self, other: Any) -> Jet:
-        return self.changed(self + other, "x += y")
-
-    def __isub__(self, other: Any) -> Jet:
-        return self.changed(self - other, "x -= y")
-
-    def __imul__(self, other: Any) -> Jet:
-        return self.changed(self * other, "x *= y")
-
-    def __itruediv__(self, other: Any) -> Jet:
-        return self.changed(self / other, "x /= y")
-
-    def __ipow__(self, other: Any) -> Jet:
-        return self.changed(self**other, "x **= y")
-
-    def __mod__(self, other: Any) -> Jet:
-        raise UnsupportedOperation("x % y")
-
-    def __floordiv__(self, other: Any) -> Jet:
-        raise UnsupportedOperation("x // y")
+        return _call(torch.add, -self, other)
 
     __hash__ = object.__hash__
 
-    def __eq__(self, other: Any) -> Tensor:
-        return self.value == _value(other)
 
-    def __ne__(self, other: Any) -> Tensor:
-        return self.value != _value(other)
-
-    def __lt__(self, other: Any) -> Tensor:
-        return self.value < _value(other)
-
-    def __le__(self, other: Any) -> Tensor:
-        return self.value <= _value(other)
-
-    def __gt__(self, other: Any) -> Tensor:
-        return self.value > _value(other)
-
-    def __ge__(self, other: Any) -> Tensor:
-        return self.value >= _value(other)
+def _operator(func: Callable) -> Callable:
+    return lambda self, *other: _call(func, self, *other)
 
 
+def _reflected(func: Callable) -> Callable:
+    return lambda self, other: _call(func, other, self)
+
+
+def _augmented(func: Callable, spelled: str) -> Callable:
+    return lambda self, other: self.changed(_call(func, self, other), spelled)
+
+
+def _refused(spelled: str, reason: str = "has no Taylor rule") -> Callable:
+    def method(self: Jet, *other: Any) -> Any:
+        raise UnsupportedOperation(spelled, reason)
+
+    return method
+
+
+for _dunder, _func in {
+    "neg": torch.neg,
+    "abs": torch.abs,
+    "add": torch.add,
+    "radd": torch.add,
+    "sub": torch.sub,
+    "mul": torch.mul,
+    "rmul": torch.mul,
+    "truediv": torch.div,
+    "pow": torch.pow,
+    "matmul": torch.matmul,
+    "mod": torch.remainder,
+    "eq": torch.eq,
+    "ne": torch.ne,
+    "lt": torch.lt,
+    "le": torch.le,
+    "gt": torch.gt,
+    "ge": torch.ge,
+}.items():
+    setattr(Jet, f"__{_dunder}__", _operator(_func))
+for _dunder, _func in {
+    "rtruediv": torch.div,
+    "rpow": torch.pow,
+    "rmatmul": torch.matmul,
+    "rmod": torch.remainder,
+}.items():
+    setattr(Jet, f"__{_dunder}__", _reflected(_func))
+for _dunder, _func, _spelled in (
+    ("iadd", torch.add, "x += y"),
+    ("isub", torch.sub, "x -= y"),
+    ("imul", torch.mul, "x *= y"),
+    ("itruediv", torch.div, "x /= y"),
+    ("ipow", torch.pow, "x **= y"),
+    ("imod", torch.remainder, "x %= y"),
+):
+    setattr(Jet, f"__{_dunder}__", _augmented(_func, _spelled))
+for _dunder, _spelled in {"floordiv": "x // y", "rfloordiv": "y // x", "ifloordiv": "x //= y", "contains": "y in x"}.items():
+    setattr(Jet, f"__{_dunder}__", _refused(_spelled))
+for _type in ("bool", "int", "float", "complex", "index"):
+    setattr(Jet, f"__{_type}__", _refused(f"{_type}(x)", "makes one Python number of values that differ from point to point"))
+
+_UFUNCS = {
+    np.add: torch.add,
+    np.subtract: torch.sub,
+    np.multiply: torch.mul,
+    np.divide: torch.div,
+    np.power: torch.pow,
+    np.matmul: torch.matmul,
+    np.equal: torch.eq,
+    np.not_equal: torch.ne,
+    np.less: torch.lt,
+    np.less_equal: torch.le,
+    np.greater: torch.gt,
+    np.greater_equal: torch.ge,
+}
 _IN_PLACE = "changes a tensor in place, which the Taylor engine cannot follow (write y = f(x) instead)"
 
 
-def _apply(handler: Callable, name: str, *args: Any, **kwargs: Any) -> Any:
-    """Calls a rule with torch's spellings of its arguments."""
+def _call(func: Callable, *args: Any, **kwargs: Any) -> Any:
+    if kwargs.get("out") is not None:
+        raise UnsupportedOperation(f"{_name(func)}(out=...)", _IN_PLACE)
+    handler = RULES.get(func)
+    if handler is None:
+        raise UnsupportedOperation(_name(func))
+    return _apply(handler, func, *args, **kwargs)
+
+
+def _apply(handler: Callable, func: Callable, *args: Any, **kwargs: Any) -> Any:
+    """Calls a rule with torch's spellings of its arguments. What a rule cannot do with them is for autograd to do, or to
+    refuse with torch's own error."""
+    if kwargs:
+        if "input" in kwargs:
+            args = (kwargs.pop("input"), *args)
+        if "axis" in kwargs:
+            kwargs["dim"] = kwargs.pop("axis")
     in_place = kwargs.pop("inplace", False)
-    for spelling, ours in (("axis", "dim"), ("ord", "p")):
-        if spelling in kwargs:
-            kwargs[ours] = kwargs.pop(spelling)
     try:
         result = handler(*args, **kwargs)
-    except UnsupportedOperation:
+    except _HEARD:
         raise
-    except TypeError:
-        try:
-            inspect.signature(handler).bind(*args, **kwargs)
-        except TypeError as error:
-            raise UnsupportedOperation(name, f"has no Taylor rule for these arguments ({error})") from None
-        raise
-    return args[0].changed(result, f"{name}(inplace=True)") if in_place else result
+    except Exception as error:
+        raise UnsupportedOperation(_name(func), f"has no Taylor rule for these arguments ({error})") from error
+    return args[0].changed(result, f"{_name(func)}(inplace=True)") if in_place else result
 
 
-def _value(other: Any) -> Any:
-    return other.value if isinstance(other, Jet) else other
+_HEARD = (UnsupportedOperation, DependentPoints, torch.OutOfMemoryError, MemoryError)
+
+
+def through(network: Callable, jet: Jet) -> Any:
+    """network(jet). Whatever else the network raises on a jet (a scripted function, `torch.func.vmap`, a test of the type of
+    its input) is an operation without a rule: autograd can follow it, or raises the network's own error."""
+    try:
+        return network(jet)
+    except _HEARD:
+        raise
+    except Exception as error:
+        failure = f"raised {type(error).__name__} on the Taylor engine's input ({error})"
+        raise UnsupportedOperation(type(network).__name__, failure) from error
+
+
+def _check_dtype(components: Tensor) -> None:
+    if not components.is_floating_point():
+        raise UnsupportedOperation(f"a value of dtype {components.dtype}")
+    if torch.is_autocast_enabled(components.device.type):
+        raise UnsupportedOperation("torch.autocast inside the network")
 
 
 def _name(func: Callable) -> str:

@@ -1,4 +1,5 @@
-"""The arithmetic of jets: sums, products, compositions and linear maps. Shapes and layers are in `shapes` and `layers`.
+"""The arithmetic of jets: sums, products, powers and compositions. Rules that choose between values are in `choices`, those
+that move, reduce or contract features in `shapes`, `reductions` and `contractions`, what networks are made of in `layers`.
 
 Every rule keeps dimension 0 (the points) intact; what would mix points raises DependentPoints.
 """
@@ -6,25 +7,28 @@ Every rule keeps dimension 0 (the points) intact; what would mix points raises D
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite, pi
+from numbers import Number
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pinntk.taylor import fused, series
+from pinntk.taylor import fused, kinks, series
 from pinntk.taylor.jet import RULES, DependentPoints, Jet, UnsupportedOperation
 from pinntk.taylor.series import Series
 
-_NAMESPACES = (torch, Tensor, F, torch.special)
+_NAMESPACES = (torch, Tensor, F, torch.special, torch.linalg)
 
 
-def rule(*names: str) -> Callable[[Callable], Callable]:
-    """Registers a handler for every function of these names in torch, Tensor, torch.nn.functional and torch.special."""
+def rule(*names: str, spaces: tuple = _NAMESPACES) -> Callable[[Callable], Callable]:
+    """Registers a handler for every function of these names in `spaces`."""
 
     def register(handler: Callable) -> Callable:
         for name in names:
-            functions = [getattr(space, name) for space in _NAMESPACES if hasattr(space, name)]
+            functions = [getattr(space, name) for space in spaces if hasattr(space, name)]
             assert functions, name
             RULES.update(dict.fromkeys(functions, handler))
         return handler
@@ -34,19 +38,21 @@ def rule(*names: str) -> Callable[[Callable], Callable]:
 
 def compose(x: Jet, function: Series) -> Jet:
     """f(x) for an elementwise f given by its scalar Taylor coefficients at the value of x."""
-    return x.like(fused.compose(x.data, function, x.basis))
+    return x.like(fused.compose(x.components, function, x.basis))
 
 
-def elementwise(function: Series, *names: str) -> None:
-    @rule(*names)
-    def handler(x: Jet) -> Jet:
-        return compose(x, function)
+def compose_plain(x: Jet, function: Series) -> Jet:
+    """The same for an f that holds tensors, which may be trained or larger than x."""
+    return x.like(fused.compose_plain(x.components, function, x.basis))
 
 
 for _names, _function in {
     ("exp",): series.exp,
+    ("exp2",): series.exp2,
     ("expm1",): series.expm1,
     ("log",): series.log,
+    ("log2",): series.log2,
+    ("log10",): series.log10,
     ("log1p",): series.log1p,
     ("sin",): series.sin,
     ("cos",): series.cos,
@@ -54,50 +60,65 @@ for _names, _function in {
     ("sinh",): series.sinh,
     ("cosh",): series.cosh,
     ("tanh",): series.tanh,
+    ("asin", "arcsin"): series.asin,
+    ("acos", "arccos"): series.acos,
     ("atan", "arctan"): series.atan,
+    ("asinh", "arcsinh"): series.asinh,
+    ("acosh", "arccosh"): series.acosh,
+    ("atanh", "arctanh"): series.atanh,
+    ("sinc",): series.sinc,
     ("sigmoid", "expit"): series.sigmoid,
     ("sqrt",): series.sqrt_,
     ("rsqrt",): series.rsqrt,
     ("reciprocal",): series.reciprocal,
     ("square",): series.power(2),
     ("erf",): series.erf,
-    ("abs", "absolute"): series.absolute,
+    ("erfc",): series.erfc,
+    ("ndtr",): series.ndtr,
+    ("abs", "absolute"): kinks.absolute,
+    ("relu",): kinks.relu,
 }.items():
-    elementwise(_function, *_names)
+    rule(*_names)(lambda x, *, _function=_function: compose(x, _function))
 
 
 @rule("neg", "negative")
 def neg(x: Jet) -> Jet:
-    return x.like(-x.data)
+    return x.like(-x.components)
 
 
-@rule("relu")
-def relu(x: Jet) -> Jet:
-    return compose(x, series.relu)
+@rule("positive")
+def positive(x: Jet) -> Jet:
+    return x
 
 
-@rule("clamp", "clip")
-def clamp(x: Jet, min: Any = None, max: Any = None) -> Jet:
-    function = series.clamp(min, max)
-    if isinstance(min, Tensor) or isinstance(max, Tensor):  # may be trained, which only the plain form follows
-        return x.like(fused.compose_plain(x.data, function, x.basis))
-    return compose(x, function)
+@rule("deg2rad")
+def deg2rad(x: Jet) -> Jet:
+    return x.like(x.components * (pi / 180))
 
 
-# Sums and products.
+@rule("rad2deg")
+def rad2deg(x: Jet) -> Jet:
+    return x.like(x.components * (180 / pi))
+
+
+# What jets meet.
 
 
 def constant(x: Jet, t: Any) -> Any:
     """`t`, made to meet the jet x in an elementwise operation: checked not to broadcast across points, on x's
-    device, and recorded by the tape where it is trained."""
-    if not hasattr(t, "__array__"):  # a Python number
+    device, in a dtype no less exact, and recorded by the tape where it is trained."""
+    if isinstance(t, Number) and not isinstance(t, complex) and not isinstance(t, np.generic):
         return t
     if not isinstance(t, Tensor):
+        if np.iscomplexobj(t) or not hasattr(t, "__array__"):
+            raise UnsupportedOperation(f"an operation with a {type(t).__name__}")
         t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
+    if t.is_complex():
+        raise UnsupportedOperation("an operation with a complex tensor")
     check_alignment(x, t.shape)
     if x.tape is not None and t.requires_grad:
         return x.tape.per_point(t, x.shape[0], x.ndim)
-    return t
+    return t if torch.promote_types(t.dtype, x.dtype) == t.dtype else t.to(x.dtype)
 
 
 def check_alignment(x: Jet, shape: torch.Size) -> None:
@@ -110,163 +131,173 @@ def check_alignment(x: Jet, shape: torch.Size) -> None:
         )
 
 
+def first_jet(*operands: Any) -> Jet:
+    """The jet among them, of whose shape the others may only have fewer dimensions."""
+    jets = [operand for operand in operands if isinstance(operand, Jet)]
+    first = max(jets, key=lambda jet: jet.ndim)
+    for jet in jets:
+        check_alignment(jet, first.shape)
+    return first
+
+
+def embedded(x: Jet, t: Any) -> Tensor:
+    """A constant as components like those of x: itself as the value, 0 as every derivative."""
+    if not isinstance(t, Tensor) and isfinite(t):
+        return value_mask(x, x.ndim) * t
+    t = t if isinstance(t, Tensor) else x.components.new_full((), t)  # infinity times 0 would be NaN
+    return torch.where(value_mask(x, x.ndim) > 0, t, torch.zeros((), dtype=t.dtype, device=t.device))
+
+
 def value_mask(x: Jet, ndim: int) -> Tensor:
     """1 for the value component, 0 for the others; [S, 1, ..., 1] with `ndim` ones."""
-    mask = x.data.new_zeros((x.basis.size,) + (1,) * ndim)
+    mask = x.components.new_zeros((x.basis.size,) + (1,) * ndim)
     mask[0] = 1
     return mask
 
 
+# Sums and products.
+
+
 @rule("add")
-def add(x: Any, y: Any, *, alpha: float = 1) -> Jet:
-    if not isinstance(x, Jet):
-        x, y, alpha = (y if alpha == 1 else alpha * y), x, 1
-    if isinstance(y, Jet):
-        _check_jets(x, y)
-        return x.like(torch.add(x.data, y.data, alpha=alpha))
-    y = constant(x, y)
-    if alpha != 1:
-        y = alpha * y
-    if x.basis.size == 1:
-        return x.like(x.data + y)
-    return x.like(x.data + value_mask(x, x.ndim) * y)
+def add(input: Any, other: Any, *, alpha: float = 1) -> Jet:
+    x = first_jet(input, other)
+    if isinstance(input, Jet) and isinstance(other, Jet):
+        return x.like(torch.add(input.components, other.components, alpha=alpha))
+    if isinstance(input, Jet):
+        t, jet = constant(x, other), x
+        t = t if alpha == 1 else alpha * t
+    else:
+        t, jet = constant(x, input), x if alpha == 1 else x.like(alpha * x.components)
+    return x.like(jet.components + (t if x.basis.size == 1 else embedded(x, t)))
 
 
 @rule("sub", "subtract")
-def sub(x: Any, y: Any, *, alpha: float = 1) -> Jet:
-    return add(x, -y if alpha == 1 else -alpha * y)
+def sub(input: Any, other: Any, *, alpha: float = 1) -> Jet:
+    return add(input, other, alpha=-alpha)
 
 
 @rule("rsub")
-def rsub(x: Any, y: Any, *, alpha: float = 1) -> Jet:
-    return add(y, -x if alpha == 1 else -alpha * x)
-
-
-def _check_jets(x: Jet, y: Jet) -> None:
-    if x.ndim != y.ndim:
-        check_alignment(*((x, y.shape) if x.ndim < y.ndim else (y, x.shape)))
-        raise UnsupportedOperation("an operation on values of different dimensions", "is ambiguous; unsqueeze one")
+def rsub(input: Any, other: Any, *, alpha: float = 1) -> Jet:
+    return add(other, input, alpha=-alpha)
 
 
 @rule("mul", "multiply")
-def mul(x: Any, y: Any) -> Jet:
-    if isinstance(x, Jet) and isinstance(y, Jet):
-        _check_jets(x, y)
-        return convolve(x, y, torch.mul)
-    if not isinstance(x, Jet):
-        x, y = y, x
-    return x.like(x.data * constant(x, y))
+def mul(input: Any, other: Any) -> Jet:
+    x = first_jet(input, other)
+    if isinstance(input, Jet) and isinstance(other, Jet):
+        return convolve(input, other, torch.mul)
+    return x.like(x.components * constant(x, other if isinstance(input, Jet) else input))
 
 
 def convolve(x: Jet, y: Jet, times: Callable) -> Jet:
     """The truncated product of two jets under any bilinear operation `times`."""
     if x.basis.size == 1:
-        return x.like(times(x.data, y.data))
-    return x.like(torch.stack([fused.weighted_sum(terms, x.data, y.data, times) for terms in x.basis.product_terms]))
+        return x.like(times(x.components, y.components))
+    terms = x.basis.product_terms
+    return x.like(torch.stack([fused.weighted_sum(term, x.components, y.components, times) for term in terms]))
 
 
 @rule("div", "divide", "true_divide")
-def div(x: Any, y: Any, *, rounding_mode: str | None = None) -> Jet:
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Jet:
     if rounding_mode is not None:
         raise UnsupportedOperation("torch.div(rounding_mode=...)")
-    if isinstance(y, Jet):
-        return mul(compose(y, series.reciprocal), x)
-    return x.like(x.data / constant(x, y))
+    if isinstance(other, Jet):
+        return mul(compose(other, series.reciprocal), input)
+    return input.like(input.components / constant(input, other))
+
+
+@rule("remainder")
+def remainder(input: Any, other: Any) -> Jet:
+    return _wrapped(input, other, torch.remainder)
+
+
+@rule("fmod")
+def fmod(input: Any, other: Any) -> Jet:
+    return _wrapped(input, other, torch.fmod)
+
+
+@rule("frac")
+def frac(input: Jet) -> Jet:
+    return _wrapped(input, 1.0, torch.fmod)
+
+
+def _wrapped(x: Any, y: Any, function: Callable) -> Jet:
+    """x less a multiple of y that jumps: its slope is 1 everywhere, as in torch."""
+    if not isinstance(x, Jet) or isinstance(y, Jet) or (isinstance(y, Tensor) and y.requires_grad):
+        raise UnsupportedOperation("a remainder by what is trained or depends on the input")
+    y = constant(x, y)
+    jumps = (function(x.value, y) - x.value).detach()
+    return add(x, jumps) if jumps.shape == x.shape else add(mul(x, torch.ones_like(y)), jumps)
 
 
 @rule("pow")
-def power(x: Any, exponent: Any) -> Jet:
-    if hasattr(exponent, "__array__") and not isinstance(exponent, Tensor):
-        exponent = torch.as_tensor(exponent)
-    if isinstance(exponent, Tensor) and exponent.numel() == 1 and not exponent.requires_grad:
-        exponent = exponent.item()  # a number: through logarithms it would be NaN at x <= 0
-    if isinstance(x, Jet) and isinstance(exponent, (int, float)):
-        return x.like(x.data.clone()) if exponent == 1 else compose(x, series.power(exponent))
-    if isinstance(x, Jet):
-        return RULES[torch.exp](mul(RULES[torch.log](x), exponent))
-    if not isinstance(x, Tensor):
-        x = torch.as_tensor(x, dtype=exponent.dtype, device=exponent.device)
-    return RULES[torch.exp](mul(exponent, torch.log(x)))
+def power(input: Any, exponent: Any) -> Jet:
+    if isinstance(exponent, Tensor) and exponent.ndim == 0 and not exponent.requires_grad:
+        exponent = exponent.item()
+    if isinstance(exponent, np.generic):
+        exponent = exponent.item()
+    if isinstance(input, Jet) and isinstance(exponent, Jet):
+        if not fused.writes_plainly() and bool((input.value <= 0).any()):
+            raise UnsupportedOperation("x ** y with both from the network", "has no Taylor rule at x <= 0")
+        return RULES[torch.exp](mul(RULES[torch.log](input), exponent))
+    if not isinstance(input, Jet):
+        base = constant(exponent, input)
+        base = base if isinstance(base, Tensor) else exponent.components.new_tensor(base)
+        return compose_plain(exponent, series.exponential(base))
+    exponent = constant(input, exponent)
+    if isinstance(exponent, Tensor):
+        return compose_plain(input, series.power(exponent))
+    return input.like(input.components.clone()) if exponent == 1 else compose(input, series.power(exponent))
 
 
 RULES[Tensor.__rpow__] = lambda exponent, base: power(base, exponent)
-RULES[Tensor.__rdiv__] = RULES[Tensor.__rtruediv__] = lambda y, x: div(x, y)
+RULES[Tensor.__rtruediv__] = lambda y, x: div(x, y)
 RULES[Tensor.__rsub__] = lambda x, y: rsub(x, y)
 
 
+def _scaled(x: Jet, t: Any, factor: float) -> Any:
+    """factor t, for a jet or a constant that meets x."""
+    if factor == 1:
+        return t
+    return mul(t, factor) if isinstance(t, Jet) else factor * constant(x, t)
+
+
 @rule("addcmul")
-def addcmul(x: Any, y: Any, z: Any, *, value: float = 1) -> Jet:
-    product = mul(y, z) if isinstance(y, Jet) or isinstance(z, Jet) else y * z
-    return add(x, product if value == 1 else value * product)
+def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Jet:
+    x = first_jet(input, tensor1, tensor2)
+    jets = isinstance(tensor1, Jet) or isinstance(tensor2, Jet)
+    return add(input, _scaled(x, mul(tensor1, tensor2) if jets else constant(x, tensor1) * constant(x, tensor2), value))
+
+
+@rule("addcdiv")
+def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Jet:
+    x = first_jet(input, tensor1, tensor2)
+    jets = isinstance(tensor1, Jet) or isinstance(tensor2, Jet)
+    return add(input, _scaled(x, div(tensor1, tensor2) if jets else constant(x, tensor1) / constant(x, tensor2), value))
 
 
 @rule("lerp")
-def lerp(start: Any, end: Any, weight: Any) -> Jet:
-    return start + weight * (end - start)
+def lerp(input: Any, end: Any, weight: Any) -> Jet:
+    return input + weight * (end - input)
 
 
-# Linear maps.
+@rule("hypot")
+def hypot(input: Any, other: Any) -> Jet:
+    x = first_jet(input, other)
+    input, other = (t if isinstance(t, Jet) else constant(x, t) for t in (input, other))
+    return torch.sqrt(input * input + other * other)
 
 
-@rule("linear")
-def linear(x: Jet, weight: Tensor, bias: Tensor | None = None) -> Jet:
-    if not isinstance(x, Jet) or isinstance(weight, Jet):
-        raise UnsupportedOperation("torch.nn.functional.linear with a weight that depends on the input")
-    if x.ndim < 2:
-        raise DependentPoints("linear on values of shape (n,) takes the points for features; unsqueeze(-1) first")
-    if weight.ndim == 1:
-        product = linear(x, weight.unsqueeze(0))
-        product = product.like(product.data.squeeze(-1))
-        return product if bias is None else add(product, bias)
-    if x.tape is not None:
-        return x.like(x.tape.linear(x.data, weight, bias))
-    return x.like(fused.linear(x.data, weight, bias))
+@rule("atan2", "arctan2")
+def atan2(input: Any, other: Any) -> Jet:
+    """The angle at the point, and that by which the vector turns away from it: exact in every quadrant."""
+    x = first_jet(input, other)
+    up, right = ((t.value if isinstance(t, Jet) else constant(x, t)).detach() for t in (input, other))
+    angle, length = torch.atan2(up, right), torch.hypot(up, right)
+    cosine, sine = right / length, up / length
+    return torch.atan((input * cosine - other * sine) / (other * cosine + input * sine)) + angle
 
 
-@rule("matmul", "mm", "bmm")
-def matmul(x: Any, y: Any) -> Jet:
-    if isinstance(x, Jet) and isinstance(y, Jet):
-        if x.ndim < 3 or y.ndim < 3:
-            raise DependentPoints("a matrix product of two values of the network mixes points; use (n, a, b) operands")
-        _check_jets(x, y)
-        return convolve(x, y, torch.matmul)
-    if not isinstance(x, Jet) or x.ndim < 2:
-        raise UnsupportedOperation("torch.matmul(constant, x)", "has no Taylor rule (write x @ matrix)")
-    y = y if isinstance(y, Tensor) else torch.as_tensor(y, dtype=x.dtype, device=x.device)
-    if y.ndim == 1:
-        product = matmul(x, y.unsqueeze(-1))
-        return product.like(product.data.squeeze(-1))
-    if y.ndim != 2:
-        raise UnsupportedOperation("torch.matmul(x, tensor of 3 or more dimensions)")
-    if x.tape is not None:
-        return x.like(x.tape.linear(x.data, y, transposed=True))
-    return x.like(x.data @ y)
-
-
-@rule("addmm")
-def addmm(bias: Any, x: Any, y: Any, *, beta: float = 1, alpha: float = 1) -> Jet:
-    product = matmul(x, y)
-    return add(product if alpha == 1 else alpha * product, bias if beta == 1 else beta * bias)
-
-
-@rule("einsum")
-def einsum(equation: str, *operands: Any) -> Jet:
-    """Contractions that are linear in the one operand that is a jet."""
-    equation = equation.replace(" ", "")
-    operands = operands[0] if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else operands
-    inputs, arrow, output = equation.partition("->")
-    terms = inputs.split(",")
-    jets = [i for i, operand in enumerate(operands) if isinstance(operand, Jet)]
-    if len(jets) != 1 or not arrow or "." in equation:
-        raise UnsupportedOperation(f"torch.einsum({equation!r})")
-    (position,) = jets
-    x = operands[position]
-    point = terms[position][0]
-    if output[:1] != point:
-        raise DependentPoints(f"torch.einsum({equation!r}) does not keep the points first, or sums over them")
-    if x.tape is not None and any(isinstance(t, Tensor) and t.requires_grad for t in operands):
-        raise UnsupportedOperation(f"torch.einsum({equation!r}) with a trained operand")
-    component = next(letter for letter in "STUVWXYZ" if letter not in equation)
-    terms[position] = component + terms[position]
-    data = [operand.data if isinstance(operand, Jet) else operand for operand in operands]
-    return x.like(torch.einsum(f"{','.join(terms)}->{component}{output}", *data))
+@rule("logaddexp")
+def logaddexp(input: Any, other: Any) -> Jet:
+    return other - compose(other - input, series.logsigmoid)

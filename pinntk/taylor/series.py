@@ -6,7 +6,8 @@ Every function here maps (x, order) to the list [c_0, ..., c_order] of tensors s
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import comb, pi, sqrt
+from math import comb, factorial, pi, sqrt
+from math import log as ln
 
 import torch
 from torch import Tensor
@@ -111,6 +112,28 @@ def log1p(x: Tensor, order: int) -> list[Tensor]:
     return integrated(torch.log1p(x), reciprocal(1 + x, order - 1))
 
 
+def log2(x: Tensor, order: int) -> list[Tensor]:
+    return integrated(torch.log2(x), [c / ln(2) for c in reciprocal(x, order - 1)])
+
+
+def log10(x: Tensor, order: int) -> list[Tensor]:
+    return integrated(torch.log10(x), [c / ln(10) for c in reciprocal(x, order - 1)])
+
+
+def exp2(x: Tensor, order: int) -> list[Tensor]:
+    c = [torch.exp2(x)]
+    for k in range(1, order + 1):
+        c.append(c[-1] * (ln(2) / k))
+    return c
+
+
+def logit(x: Tensor, order: int) -> list[Tensor]:
+    """log x - log(1 - x)."""
+    below, above = reciprocal(x, order - 1), reciprocal(1 - x, order - 1)
+    slope = [b + (-1) ** k * a for k, (b, a) in enumerate(zip(below, above, strict=True))]
+    return integrated(torch.logit(x), slope)
+
+
 def reciprocal(x: Tensor, order: int) -> list[Tensor]:
     c: list[Tensor] = []
     for _ in range(order + 1):
@@ -118,8 +141,8 @@ def reciprocal(x: Tensor, order: int) -> list[Tensor]:
     return c
 
 
-def power(exponent: float) -> Series:
-    """x^exponent. Whole exponents >= 0 are polynomials, exact at x = 0 too."""
+def power(exponent: float | Tensor) -> Series:
+    """x^exponent, also for a tensor of exponents. Whole exponents >= 0 are polynomials, exact at x <= 0 too."""
 
     def polynomial(x: Tensor, order: int) -> list[Tensor]:
         n = int(exponent)
@@ -132,7 +155,33 @@ def power(exponent: float) -> Series:
             c.append(factor * x ** (exponent - k))
         return c
 
+    def tensors(x: Tensor, order: int) -> list[Tensor]:
+        c, factor = [x**exponent], torch.ones_like(exponent)
+        for k in range(1, order + 1):
+            factor = factor * (exponent - k + 1) / k
+            ended = (factor == 0) & (x == 0)  # a polynomial of lower degree: 0, not 0 / 0
+            term = factor * torch.where(ended, torch.ones_like(x), x) ** (exponent - k)
+            c.append(torch.where(ended, torch.zeros_like(term), term))
+        return c
+
+    if isinstance(exponent, Tensor):
+        return tensors
     return polynomial if exponent >= 0 and float(exponent).is_integer() else general
+
+
+def exponential(base: Tensor) -> Series:
+    """base^x; 0^x is 0 and stays 0, as x moves."""
+
+    def series(x: Tensor, order: int) -> list[Tensor]:
+        c = [torch.pow(base, x)]
+        rate = torch.log(torch.where(base == 0, torch.ones_like(base), base))
+        for k in range(1, order + 1):
+            c.append(c[-1] * rate / k)
+        if order:
+            c[1:] = [torch.where(base == 0, torch.zeros_like(part), part) for part in c[1:]]
+        return c
+
+    return series
 
 
 def sqrt_(x: Tensor, order: int) -> list[Tensor]:
@@ -143,16 +192,66 @@ def rsqrt(x: Tensor, order: int) -> list[Tensor]:
     return power(-0.5)(x, order)
 
 
-def atan(x: Tensor, order: int) -> list[Tensor]:
-    first = 1 / (1 + x * x)
-    derivative: list[Tensor] = []  # r (1 + x^2) = 1
-    for k in range(order):
+def _inverse(x: Tensor, b: float, order: int) -> list[Tensor]:
+    """r = 1 / (1 + b x^2), from r (1 + b x^2) = 1."""
+    r: list[Tensor] = []
+    for k in range(order + 1):
         if k == 0:
-            derivative.append(first)
+            r.append(1 / (1 + b * x * x))
         else:
-            before = derivative[k - 2] if k >= 2 else 0.0
-            derivative.append(-(2 * x * derivative[k - 1] + before) * first)
-    return integrated(torch.atan(x), derivative)
+            before = r[k - 2] if k >= 2 else 0.0
+            r.append(-b * (2 * x * r[k - 1] + before) * r[0])
+    return r
+
+
+def _inverse_root(x: Tensor, a: float, b: float, order: int) -> list[Tensor]:
+    """g = (a + b x^2)^(-1/2), from (a + b x^2) g' = -b x g."""
+    q = a + b * x * x
+    g: list[Tensor] = [torch.rsqrt(q)] if order >= 0 else []
+    for k in range(order):
+        before = k * g[k - 1] if k else 0.0
+        g.append(-b / (k + 1) * ((2 * k + 1) * x * g[k] + before) / q)
+    return g
+
+
+def atan(x: Tensor, order: int) -> list[Tensor]:
+    return integrated(torch.atan(x), _inverse(x, 1.0, order - 1))
+
+
+def atanh(x: Tensor, order: int) -> list[Tensor]:
+    return integrated(torch.atanh(x), _inverse(x, -1.0, order - 1))
+
+
+def asin(x: Tensor, order: int) -> list[Tensor]:
+    return integrated(torch.asin(x), _inverse_root(x, 1.0, -1.0, order - 1))
+
+
+def acos(x: Tensor, order: int) -> list[Tensor]:
+    return integrated(torch.acos(x), [-c for c in _inverse_root(x, 1.0, -1.0, order - 1)])
+
+
+def asinh(x: Tensor, order: int) -> list[Tensor]:
+    return integrated(torch.asinh(x), _inverse_root(x, 1.0, 1.0, order - 1))
+
+
+def acosh(x: Tensor, order: int) -> list[Tensor]:
+    return integrated(torch.acosh(x), _inverse_root(x, -1.0, 1.0, order - 1))
+
+
+def sinc(x: Tensor, order: int) -> list[Tensor]:
+    """sin(pi x) / (pi x): its power series where |x| < 1, from x c = sin(pi x) / pi elsewhere."""
+    near, far = torch.clamp(x, -1, 1), torch.where(x.abs() < 1, torch.ones_like(x), x)
+    sine = [c * pi ** (k - 1) for k, c in enumerate(sin(pi * far, order))]
+    found, c = [], []
+    for k in range(order + 1):
+        terms = [(-1) ** m * pi ** (2 * m) / factorial(2 * m + 1) * comb(2 * m, k) for m in range((k + 1) // 2, 21)]
+        inner = torch.zeros_like(x)
+        for term in reversed(terms):
+            inner = inner * near * near + term
+        inner = inner * near if k % 2 else inner
+        c.append((sine[k] - c[-1]) / far if c else sine[0] / far)
+        found.append(torch.where(x.abs() < 1, inner, c[k]))
+    return found
 
 
 def _gaussian(x: Tensor, rate: float, order: int) -> list[Tensor]:
@@ -171,6 +270,14 @@ def erf(x: Tensor, order: int) -> list[Tensor]:
     return integrated(torch.erf(x), [2 / sqrt(pi) * c for c in _gaussian(x, 1.0, order - 1)])
 
 
+def erfc(x: Tensor, order: int) -> list[Tensor]:
+    return integrated(torch.erfc(x), [-2 / sqrt(pi) * c for c in _gaussian(x, 1.0, order - 1)])
+
+
+def ndtr(x: Tensor, order: int) -> list[Tensor]:
+    return integrated(torch.special.ndtr(x), [c / sqrt(2 * pi) for c in _gaussian(x, 0.5, order - 1)])
+
+
 def times_x(x: Tensor, c: list[Tensor]) -> list[Tensor]:
     """The series of x f(x) from that of f."""
     return [x * c[0], *(x * c[k] + c[k - 1] for k in range(1, len(c)))]
@@ -187,54 +294,21 @@ def gelu(x: Tensor, order: int) -> list[Tensor]:
 
 
 def softplus(beta: float = 1.0, threshold: float = 20.0) -> Series:
+    """log(1 + e^(beta x)) / beta, and x itself where beta x > threshold."""
+
     def series(x: Tensor, order: int) -> list[Tensor]:
-        slope = [c * beta**k for k, c in enumerate(sigmoid(beta * x, order - 1))] if order else []
-        return integrated(F.softplus(x, beta, threshold), slope)
+        c, scaled = [F.softplus(x, beta, threshold)], beta * x
+        for k, slope in enumerate(sigmoid(scaled, order - 1) if order else []):
+            curved = slope * beta**k / (k + 1)
+            if k == 0:
+                c.append(torch.where(scaled > threshold, torch.ones_like(x), curved))
+            else:
+                c.append(torch.where(scaled < threshold, curved, torch.zeros_like(x)))
+        return c
 
     return series
 
 
-def piecewise_linear(function: Callable[[Tensor], Tensor], slope: Callable[[Tensor], Tensor]) -> Series:
-    """A function with kinks: derivatives hold away from them, and at them as torch's autograd has them."""
-
-    def series(x: Tensor, order: int) -> list[Tensor]:
-        zeros = [torch.zeros_like(x)] * max(order - 1, 0)
-        return [function(x), slope(x).to(x.dtype), *zeros][: order + 1]
-
-    return series
-
-
-relu = piecewise_linear(torch.relu, lambda x: x > 0)
-absolute = piecewise_linear(torch.abs, torch.sign)
-
-
-def leaky_relu(negative_slope: float = 0.01) -> Series:
-    return piecewise_linear(
-        lambda x: F.leaky_relu(x, negative_slope),
-        lambda x: torch.where(x > 0, torch.ones_like(x), negative_slope),
-    )
-
-
-def hardtanh(low: float, high: float) -> Series:
-    return piecewise_linear(lambda x: torch.clamp(x, low, high), lambda x: (x > low) & (x < high))
-
-
-def clamp(low: float | None, high: float | None) -> Series:
-    def inside(x: Tensor) -> Tensor:
-        keep = torch.ones_like(x, dtype=torch.bool)
-        if low is not None:
-            keep &= x >= low
-        if high is not None:
-            keep &= x <= high
-        return keep
-
-    return piecewise_linear(lambda x: torch.clamp(x, low, high), inside)
-
-
-def elu(alpha: float = 1.0, scale: float = 1.0) -> Series:
-    def series(x: Tensor, order: int) -> list[Tensor]:
-        below = expm1(torch.clamp(x, max=0.0), order)
-        above = [x, torch.ones_like(x), *[torch.zeros_like(x)] * order]
-        return [scale * torch.where(x > 0, a, alpha * b) for a, b in zip(above, below, strict=False)]
-
-    return series
+def logsigmoid(x: Tensor, order: int) -> list[Tensor]:
+    slope = [(-1) ** k * c for k, c in enumerate(sigmoid(-x, order - 1))] if order else []
+    return integrated(F.logsigmoid(x), slope)

@@ -1,38 +1,34 @@
-"""Rules that rearrange, reduce or select features. Dimension 0, the points, stays as it is."""
+"""Rules that rearrange or select features, copies and casts. Dimension 0, the points, stays as it is."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from pinntk.taylor.jet import RULES, DependentPoints, Jet, UnsupportedOperation
-from pinntk.taylor.rules import check_alignment, mul, rule, value_mask
+from pinntk.taylor.reductions import feature_dim, feature_dims
+from pinntk.taylor.rules import constant, embedded, first_jet, rule
+
+_MOVED = "moves the points away from dimension 0 and has no Taylor rule"
 
 
-def feature_dim(x: Jet, dim: int, operation: str, extra: int = 0) -> int:
-    """Where dimension `dim` of the value sits in x.data; refuses the dimension of the points."""
-    ndim = x.ndim + extra
-    if not -ndim <= dim < ndim:
-        raise IndexError(f"{operation}: dimension {dim} is out of range for shape {tuple(x.shape)}")
-    if dim % ndim == 0:
-        raise DependentPoints(f"{operation} over dimension 0 mixes points; dimension 0 of {tuple(x.shape)} is the points")
-    return dim % ndim + 1
-
-
-def _feature_dims(x: Jet, dim: Any, operation: str) -> tuple[int, ...]:
-    if dim is None:
-        raise DependentPoints(f"{operation} without a dimension mixes points; write dim=-1 to reduce features")
-    return tuple(feature_dim(x, d, operation) for d in ((dim,) if isinstance(dim, int) else dim))
+def _own_dim(x: Jet, dim: int, operation: str, extra: int = 0) -> int:
+    """As `feature_dim`, for what would move the points and not mix them."""
+    if dim in (0, -x.ndim - extra):
+        raise UnsupportedOperation(operation, _MOVED)
+    return feature_dim(x, dim, operation, extra)
 
 
 def _reshaped(x: Jet, shape: tuple[int, ...], operation: str) -> Jet:
     n = x.shape[0]
     shape = tuple(torch.empty(x.shape, device="meta").reshape(shape).shape)  # resolves -1
     if shape[:1] != (n,):
-        raise UnsupportedOperation(operation, f"to {shape} moves the points away from dimension 0 and has no Taylor rule")
-    return x.view_like(x.data.reshape(x.basis.size, *shape))
+        raise UnsupportedOperation(f"{operation} to {shape}", _MOVED)
+    return x.view_like(x.components.reshape(x.basis.size, *shape))
 
 
 def _sizes(sizes: tuple) -> tuple[int, ...]:
@@ -40,173 +36,246 @@ def _sizes(sizes: tuple) -> tuple[int, ...]:
 
 
 @rule("reshape", "view")
-def reshape(x: Jet, *shape: Any, **kwargs: Any) -> Jet:
-    return _reshaped(x, _sizes(shape) or tuple(kwargs["shape"]), "reshape")
+def reshape(input: Jet, *sizes: Any, shape: Any = None) -> Jet:
+    return _reshaped(input, _sizes(sizes) or tuple(shape), "reshape")
+
+
+@rule("view_as", "reshape_as")
+def reshape_as(input: Jet, other: Any) -> Jet:
+    return _reshaped(input, tuple(other.shape), "reshape")
 
 
 @rule("flatten")
-def flatten(x: Jet, start_dim: int = 0, end_dim: int = -1) -> Jet:
-    shape = torch.empty(x.shape, device="meta").flatten(start_dim, end_dim).shape
-    return _reshaped(x, tuple(shape), "flatten")
+def flatten(input: Jet, start_dim: int = 0, end_dim: int = -1) -> Jet:
+    shape = torch.empty(input.shape, device="meta").flatten(start_dim, end_dim).shape
+    return _reshaped(input, tuple(shape), "flatten")
+
+
+@rule("ravel")
+def ravel(input: Jet) -> Jet:
+    return flatten(input)
 
 
 @rule("unflatten")
-def unflatten(x: Jet, dim: int, sizes: Any) -> Jet:
-    return x.view_like(x.data.unflatten(feature_dim(x, dim, "unflatten"), sizes))
+def unflatten(input: Jet, dim: int, sizes: Any) -> Jet:
+    return input.view_like(input.components.unflatten(_own_dim(input, dim, "unflatten"), sizes))
 
 
 @rule("unsqueeze")
-def unsqueeze(x: Jet, dim: int) -> Jet:
-    return x.view_like(x.data.unsqueeze(feature_dim(x, dim, "unsqueeze", extra=1)))
+def unsqueeze(input: Jet, dim: int) -> Jet:
+    return input.view_like(input.components.unsqueeze(_own_dim(input, dim, "unsqueeze", extra=1)))
 
 
 @rule("squeeze")
-def squeeze(x: Jet, dim: int | None = None) -> Jet:
+def squeeze(input: Jet, dim: Any = None) -> Jet:
+    """Without a dimension, one point is still a batch of one."""
     if dim is None:
-        return _reshaped(x, (x.shape[0], *(size for size in x.shape[1:] if size != 1)), "squeeze")
-    return x.view_like(x.data.squeeze(feature_dim(x, dim, "squeeze")))
+        return _reshaped(input, (input.shape[0], *(size for size in input.shape[1:] if size != 1)), "squeeze")
+    dims = (dim,) if isinstance(dim, int) else dim
+    return input.view_like(input.components.squeeze(tuple(_own_dim(input, d, "squeeze") for d in dims)))
 
 
-@rule("transpose", "swapaxes")
-def transpose(x: Jet, dim0: int, dim1: int) -> Jet:
-    if dim0 % x.ndim == 0 or dim1 % x.ndim == 0:
-        raise UnsupportedOperation("transpose", "moves the points away from dimension 0 and has no Taylor rule")
-    return x.view_like(x.data.transpose(dim0 % x.ndim + 1, dim1 % x.ndim + 1))
+@rule("transpose", "swapaxes", "swapdims")
+def transpose(input: Jet, dim0: int, dim1: int) -> Jet:
+    dims = (_own_dim(input, dim, "transpose") for dim in (dim0, dim1))
+    return input.view_like(input.components.transpose(*dims))
 
 
 @rule("permute")
-def permute(x: Jet, *dims: Any) -> Jet:
-    dims = tuple(d % x.ndim for d in _sizes(dims))
-    if dims[0] != 0:
-        raise UnsupportedOperation("permute", "moves the points away from dimension 0 and has no Taylor rule")
-    return x.view_like(x.data.permute(0, *(d + 1 for d in dims)))
+def permute(input: Jet, *sizes: Any, dims: Any = None) -> Jet:
+    return _permuted(input, _sizes(sizes) or tuple(dims))
+
+
+@rule("movedim", "moveaxis")
+def movedim(input: Jet, source: Any, destination: Any) -> Jet:
+    order = torch.movedim(torch.empty(tuple(range(1, input.ndim + 1)), device="meta"), source, destination).shape
+    return _permuted(input, tuple(size - 1 for size in order))
+
+
+def _permuted(x: Jet, dims: tuple[int, ...]) -> Jet:
+    if dims[0] not in (0, -x.ndim):
+        raise UnsupportedOperation("permute", _MOVED)
+    return x.view_like(x.components.permute(0, 1, *(_own_dim(x, dim, "permute") for dim in dims[1:])))
 
 
 @rule("expand")
-def expand(x: Jet, *sizes: Any) -> Jet:
-    sizes = _sizes(sizes)
-    if len(sizes) != x.ndim:
-        raise UnsupportedOperation("expand to more dimensions")
-    if sizes[0] not in (-1, x.shape[0]):
+def expand(input: Jet, *sizes: Any, size: Any = None) -> Jet:
+    sizes = _sizes(sizes) or tuple(size)
+    if len(sizes) != input.ndim:
+        raise UnsupportedOperation("expand to more dimensions", _MOVED)
+    if sizes[0] not in (-1, input.shape[0]):
         raise DependentPoints("expand along dimension 0 would repeat the points")
-    return x.view_like(x.data.expand(x.basis.size, *sizes))
+    return input.view_like(input.components.expand(input.basis.size, *sizes))
+
+
+@rule("broadcast_to")
+def broadcast_to(input: Jet, size: Any) -> Jet:
+    return expand(input, *size)
 
 
 @rule("expand_as")
-def expand_as(x: Jet, other: Any) -> Jet:
-    return expand(x, *other.shape)
+def expand_as(input: Jet, other: Any) -> Jet:
+    return expand(input, *other.shape)
 
 
 @rule("repeat")
-def repeat(x: Jet, *sizes: Any) -> Jet:
+def repeat(input: Jet, *sizes: Any) -> Jet:
     sizes = _sizes(sizes)
-    if len(sizes) != x.ndim or sizes[0] != 1:
+    if len(sizes) != input.ndim:
+        raise UnsupportedOperation("repeat to more dimensions", _MOVED)
+    if sizes[0] != 1:
         raise DependentPoints("repeat along dimension 0 would repeat the points")
-    return x.like(x.data.repeat(1, *sizes))
+    return input.like(input.components.repeat(1, *sizes))
 
 
-@rule("sum")
-def total(x: Jet, dim: Any = None, keepdim: bool = False) -> Jet:
-    return x.like(x.data.sum(_feature_dims(x, dim, "sum"), keepdim))
+@rule("tile")
+def tile(input: Jet, *sizes: Any, dims: Any = None) -> Jet:
+    sizes = _sizes(sizes) or tuple(dims)
+    return repeat(input, *(1,) * (input.ndim - len(sizes)), *sizes)
 
 
-@rule("mean")
-def mean(x: Jet, dim: Any = None, keepdim: bool = False) -> Jet:
-    return x.like(x.data.mean(_feature_dims(x, dim, "mean"), keepdim))
-
-
-@rule("prod")
-def prod(x: Jet, dim: int | None = None, keepdim: bool = False) -> Jet:
-    (data_dim,) = _feature_dims(x, dim, "prod")
-    factors = [x.like(part) for part in x.data.unbind(data_dim)]
-    product = factors[0]
-    for factor in factors[1:]:
-        product = mul(product, factor)
-    return product.like(product.data.unsqueeze(data_dim)) if keepdim else product
-
-
-@rule("norm")
-def norm(x: Jet, p: Any = 2, dim: Any = None, keepdim: bool = False) -> Jet:
-    if p not in (2, "fro", None):
-        raise UnsupportedOperation(f"norm(p={p!r})")
-    return total(mul(x, x), dim, keepdim) ** 0.5
-
-
-RULES[torch.linalg.norm] = RULES[torch.linalg.vector_norm] = norm
+@rule("repeat_interleave")
+def repeat_interleave(input: Jet, repeats: Any, dim: int | None = None, *, output_size: int | None = None) -> Jet:
+    (data_dim,) = feature_dims(input, dim, "repeat_interleave")
+    return input.like(input.components.repeat_interleave(repeats, data_dim))
 
 
 @rule("unbind")
-def unbind(x: Jet, dim: int = 0) -> tuple[Jet, ...]:
-    return tuple(x.view_like(part) for part in x.data.unbind(feature_dim(x, dim, "unbind")))
+def unbind(input: Jet, dim: int = 0) -> tuple[Jet, ...]:
+    return tuple(input.view_like(part) for part in input.components.unbind(feature_dim(input, dim, "unbind")))
 
 
 @rule("split", "split_with_sizes")
-def split(x: Jet, sizes: Any, dim: int = 0) -> tuple[Jet, ...]:
-    return tuple(x.view_like(part) for part in x.data.split(sizes, feature_dim(x, dim, "split")))
+def split(tensor: Jet, split_size_or_sections: Any, dim: int = 0) -> tuple[Jet, ...]:
+    parts = tensor.components.split(split_size_or_sections, feature_dim(tensor, dim, "split"))
+    return tuple(tensor.view_like(part) for part in parts)
+
+
+@rule("tensor_split")
+def tensor_split(input: Jet, indices_or_sections: Any, dim: int = 0) -> tuple[Jet, ...]:
+    parts = input.components.tensor_split(indices_or_sections, feature_dim(input, dim, "tensor_split"))
+    return tuple(input.view_like(part) for part in parts)
 
 
 @rule("chunk")
-def chunk(x: Jet, chunks: int, dim: int = 0) -> tuple[Jet, ...]:
-    return tuple(x.view_like(part) for part in x.data.chunk(chunks, feature_dim(x, dim, "chunk")))
+def chunk(input: Jet, chunks: int, dim: int = 0) -> tuple[Jet, ...]:
+    return tuple(input.view_like(part) for part in input.components.chunk(chunks, feature_dim(input, dim, "chunk")))
 
 
 @rule("narrow")
-def narrow(x: Jet, dim: int, start: int, length: int) -> Jet:
-    return x.view_like(x.data.narrow(feature_dim(x, dim, "narrow"), start, length))
+def narrow(input: Jet, dim: int, start: int, length: int) -> Jet:
+    return input.view_like(input.components.narrow(feature_dim(input, dim, "narrow"), start, length))
 
 
 @rule("select")
-def select(x: Jet, dim: int, index: int) -> Jet:
-    return x.view_like(x.data.select(feature_dim(x, dim, "select"), index))
+def select(input: Jet, dim: int, index: int) -> Jet:
+    return input.view_like(input.components.select(feature_dim(input, dim, "select"), index))
 
 
 @rule("index_select")
-def index_select(x: Jet, dim: int, index: Tensor) -> Jet:
-    return x.like(x.data.index_select(feature_dim(x, dim, "index_select"), index))
+def index_select(input: Jet, dim: int, index: Tensor) -> Jet:
+    return input.like(input.components.index_select(feature_dim(input, dim, "index_select"), index))
+
+
+@rule("gather")
+def gather(input: Jet, dim: int, index: Tensor) -> Jet:
+    data_dim = feature_dim(input, dim, "gather")
+    if index.shape[0] != input.shape[0]:
+        raise UnsupportedOperation("gather at some of the points")
+    return input.like(input.components.gather(data_dim, index.expand(input.basis.size, *index.shape)))
 
 
 @rule("flip")
-def flip(x: Jet, *dims: Any) -> Jet:
-    return x.like(x.data.flip(_feature_dims(x, _sizes(dims), "flip")))
+def flip(input: Jet, *sizes: Any, dims: Any = None) -> Jet:
+    dims = _sizes(sizes) or dims
+    return input.like(input.components.flip(feature_dims(input, dims, "flip")))
 
 
-RULES[Tensor.__getitem__] = lambda x, index: _getitem(x, index)
+@rule("roll")
+def roll(input: Jet, shifts: Any, dims: Any = None) -> Jet:
+    return input.like(input.components.roll(shifts, feature_dims(input, dims, "roll")))
 
 
-def _getitem(x: Jet, index: Any) -> Jet:
+@rule("diff")
+def diff(input: Jet, n: int = 1, dim: int = -1) -> Jet:
+    return input.like(input.components.diff(n, feature_dim(input, dim, "diff")))
+
+
+@rule("pad", spaces=(F,))
+def pad(input: Jet, pad: Any, mode: str = "constant", value: float | None = None) -> Jet:
+    if mode != "constant" or len(pad) > 2 * (input.ndim - 1):
+        raise UnsupportedOperation(f"torch.nn.functional.pad(mode={mode!r}) of {len(pad) // 2} dimensions")
+    padded = F.pad(input.components, pad)
+    if value:
+        outside = F.pad(torch.ones_like(input.value), pad) == 0
+        padded = padded + embedded(input, value * outside.to(padded.dtype))
+    return input.like(padded)
+
+
+@rule("__getitem__", spaces=(Tensor,))
+def getitem(input: Jet, index: Any) -> Jet:
     index = index if isinstance(index, tuple) else (index,)
-    taken = sum(entry is not None and entry is not Ellipsis for entry in index)
-    keeps_points = index and (index[0] == slice(None) if isinstance(index[0], slice) else index[0] is Ellipsis)
-    if not keeps_points or (index[0] is Ellipsis and taken >= x.ndim):
-        raise DependentPoints(f"x[{', '.join(map(repr, index))}] selects points; keep them all: x[:, ...]")
-    return x.view_like(x.data[(slice(None), *index)])
+    index = tuple(np.asarray(entry) if isinstance(entry, (list, range)) else entry for entry in index)
+    spelled = f"x[{', '.join(map(repr, index))}]"
+    if not index or index[0] is None or any(isinstance(entry, (bool, np.bool_)) for entry in index):
+        raise UnsupportedOperation(spelled, _MOVED)
+    advanced = [i for i, entry in enumerate(index) if isinstance(entry, (Tensor, np.ndarray)) and entry.ndim > 0]
+    if advanced and advanced[-1] - advanced[0] >= len(advanced):  # torch then moves their dimension to the front
+        raise UnsupportedOperation(spelled, "has no Taylor rule (index once for each dimension)")
+    taken = sum(_taken(entry) for entry in index)
+    keeps_points = _is_whole(index[0], input.shape[0]) or (index[0] is Ellipsis and taken < input.ndim)
+    if not keeps_points or any(isinstance(entry, Jet) for entry in index):
+        raise DependentPoints(f"{spelled} selects points; keep them all: x[:, ...]")
+    return input.view_like(input.components[(slice(None), *index)])
 
 
-def _joined(jets: Any, operation: str, dim: int, extra: int) -> tuple[Jet, list[Tensor], int]:
-    first = next(entry for entry in jets if isinstance(entry, Jet))
+def _taken(entry: Any) -> int:
+    """How many dimensions an entry of an index stands for."""
+    if entry is None or entry is Ellipsis:
+        return 0
+    mask = isinstance(entry, (Tensor, np.ndarray)) and entry.dtype in (torch.bool, torch.uint8, np.bool_)
+    return entry.ndim if mask else 1
+
+
+def _is_whole(entry: Any, n: int) -> bool:
+    return isinstance(entry, slice) and range(n)[entry] == range(n)
+
+
+# Joining.
+
+
+def _joined(tensors: Any, operation: str, dim: int, extra: int) -> tuple[Jet, list[Tensor], int]:
+    first = first_jet(*tensors)
+    data_dim = (_own_dim if extra else feature_dim)(first, dim, operation, extra)
     parts = []
-    for entry in jets:
-        if isinstance(entry, Jet):
-            parts.append(entry.data)
-            continue
-        if first.tape is not None and entry.requires_grad:
-            raise UnsupportedOperation(f"{operation} of values with a trained tensor")
-        if entry.shape[0] != first.shape[0]:
-            check_alignment(first, entry.shape)
-        parts.append(value_mask(first, entry.ndim) * entry)
-    return first, parts, feature_dim(first, dim, operation, extra)
+    for entry in tensors:
+        if not isinstance(entry, Jet) and entry.ndim != first.ndim:
+            raise UnsupportedOperation(f"{operation} of values of different dimensions")
+        parts.append(entry.components if isinstance(entry, Jet) else embedded(first, constant(first, entry)))
+    return first, parts, data_dim
 
 
 @rule("cat", "concat", "concatenate")
-def cat(tensors: Any, dim: int = 0, axis: int | None = None) -> Jet:
-    first, parts, data_dim = _joined(tensors, "cat", dim if axis is None else axis, 0)
+def cat(tensors: Any, dim: int = 0) -> Jet:
+    first, parts, data_dim = _joined(tensors, "cat", dim, 0)
     return first.like(torch.cat(parts, data_dim))
 
 
-@rule("hstack", "column_stack")
+@rule("hstack")
 def hstack(tensors: Any) -> Jet:
-    jets = [entry.unsqueeze(1) if entry.ndim == 1 else entry for entry in tensors]
-    return cat(jets, 1)
+    return cat(tensors, min(1, first_jet(*tensors).ndim - 1))
+
+
+@rule("dstack")
+def dstack(tensors: Any) -> Jet:
+    if first_jet(*tensors).ndim == 1:
+        raise UnsupportedOperation("dstack", _MOVED)
+    return cat([entry.unsqueeze(2) if entry.ndim == 2 else entry for entry in tensors], 2)
+
+
+@rule("column_stack")
+def column_stack(tensors: Any) -> Jet:
+    return cat([entry.unsqueeze(1) if entry.ndim == 1 else entry for entry in tensors], 1)
 
 
 @rule("stack")
@@ -215,50 +284,38 @@ def stack(tensors: Any, dim: int = 0) -> Jet:
     return first.like(torch.stack(parts, data_dim))
 
 
-@rule("where")
-def where(condition: Tensor, x: Any, y: Any) -> Jet:
-    jet = x if isinstance(x, Jet) else y
-    for side in (condition, x, y):
-        if isinstance(side, Tensor):
-            check_alignment(jet, side.shape)
-    sides = []
-    for side in (x, y):
-        if isinstance(side, Jet):
-            sides.append(side.data)
-        else:
-            if isinstance(side, Tensor) and side.requires_grad and jet.tape is not None:
-                raise UnsupportedOperation("torch.where with a trained tensor")
-            sides.append(value_mask(jet, jet.ndim) * side)
-    return jet.like(torch.where(condition, *sides))
-
-
-RULES[Tensor.where] = lambda x, condition, y: where(condition, x, y)
-
-
 # Copies, casts and constants of the same shape.
 
 
 @rule("clone")
-def clone(x: Jet, *args: Any, **kwargs: Any) -> Jet:
-    return x.like(x.data.clone())
+def clone(input: Jet, *, memory_format: Any = None) -> Jet:
+    return input.like(input.components.clone())
 
 
 @rule("contiguous")
-def contiguous(x: Jet, *args: Any, **kwargs: Any) -> Jet:
-    return x.view_like(x.data)
+def contiguous(input: Jet, memory_format: Any = None) -> Jet:
+    return input.view_like(input.components)
 
 
-RULES[Tensor.to] = lambda x, *args, **kwargs: x.view_like(x.data.to(*args, **kwargs))
-RULES[Tensor.type] = lambda x, *args, **kwargs: x.view_like(x.data.type(*args, **kwargs))
-for _name in ("float", "double", "cpu", "cuda"):
-    RULES[getattr(Tensor, _name)] = lambda x, *args, _method=_name: x.view_like(getattr(x.data, _method)(*args))
+@rule("type_as")
+def type_as(input: Jet, other: Any) -> Any:
+    return _moved(input, Tensor.to, other.dtype)
+
+
+def _moved(x: Jet, method: Any, *args: Any, **kwargs: Any) -> Any:
+    """A jet; or, in a dtype that jumps from value to value, plain numbers, whose derivatives are 0."""
+    args = tuple(arg.components if isinstance(arg, Jet) else arg for arg in args)
+    components = method(x.components, *args, **kwargs)
+    if components.is_floating_point() or components.is_complex():
+        return x.view_like(components)
+    return components[0]
+
+
+for _name in ("to", "type", "float", "double", "half", "bfloat16", "long", "int", "short", "bool", "cpu", "cuda"):
+    _method = getattr(Tensor, _name)
+    RULES[_method] = lambda input, *args, _method=_method, **kwargs: _moved(input, _method, *args, **kwargs)
 for _name in ("zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like"):
     _like = getattr(torch, _name)
-    RULES[_like] = lambda x, *args, _like=_like, **kwargs: _like(x.value, *args, **kwargs)
-for _name in ("lt", "le", "gt", "ge", "eq", "ne", "sign", "floor", "ceil", "round", "heaviside", "argmax", "argmin"):
-    for _space in (torch, Tensor):
-        if hasattr(_space, _name):
-            _on_values = getattr(_space, _name)
-            RULES[_on_values] = lambda *args, _on_values=_on_values, **kwargs: _on_values(
-                *(arg.value if isinstance(arg, Jet) else arg for arg in args), **kwargs
-            )
+    RULES[_like] = lambda input, *args, _like=_like, **kwargs: _like(input.value, *args, **kwargs)
+RULES[torch.is_floating_point] = lambda input: True
+RULES[torch.is_complex] = lambda input: False

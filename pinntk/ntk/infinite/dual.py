@@ -106,7 +106,7 @@ CLOSED: dict[str, Callable] = {
 def _closed(dual: Callable, q11: Tensor, q12: Tensor, q22: Tensor, indices: list[Index]) -> Table:
     basis = Basis.spanning(indices, 3)
     q = Jet.seed(basis, torch.stack([q11, q12, q22], 1))
-    data = dual(q[:, 0], q[:, 1], q[:, 2]).data
+    data = dual(q[:, 0], q[:, 1], q[:, 2]).components
     return {index: data[basis.position(index)] for index in indices}
 
 
@@ -158,7 +158,7 @@ def _series(activation: Activation) -> series.Series:
 
     def coefficients(x: Tensor, order: int) -> list[Tensor]:
         jet = activation(Jet.seed(Basis.spanning([(order,)], 1), x.reshape(-1, 1)))
-        return [c.reshape(x.shape) for c in jet.data]
+        return [c.reshape(x.shape) for c in jet.components]
 
     return coefficients
 

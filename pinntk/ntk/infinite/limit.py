@@ -167,7 +167,7 @@ def _side(functional: Functional, limit: InfiniteMLP) -> _Side:
     terms = []
     for points, weights in functional.terms:
         with torch.no_grad():
-            features = limit.inputs(Jet.seed(functional.basis, points)).data
+            features = limit.inputs(Jet.seed(functional.basis, points)).components
         variances = _variances(features, functional.basis, limit.stack)
         terms.append(_Term(functional.basis, features, weights, variances))
     return _Side(tuple(terms), functional.coefficients)
