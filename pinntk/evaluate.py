@@ -17,6 +17,7 @@ from pinntk.normalizations import ExactLayerNorm
 from pinntk.operator import Need
 from pinntk.problem import Condition, Points, Problem, check_output
 from pinntk.taylor import Basis, Jet, UnsupportedOperation
+from pinntk.values import check_error
 
 # Networks known to need autograd for their derivatives, or explicit Jacobians for their kernels; each is warned of once.
 _without_rule: WeakSet[nn.Module] = WeakSet()
@@ -231,13 +232,7 @@ def _error(
         error = condition.operator(**{name: value.clone() for name, value in arguments.items()})
     except Exception as failure:
         raise OperatorError(_blamed(condition, failure)) from failure
-    n = len(points)
-    if not isinstance(error, Tensor) or error.shape != (n,):
-        got = f"shape {tuple(error.shape)}" if isinstance(error, Tensor) else type(error).__name__
-        raise ValueError(
-            f"condition {condition.name!r} returned {got} for {n} points; expected a tensor of shape ({n},), one error a "
-            "point. Fields and derivatives have shape (n,) too; a system is several conditions"
-        )
+    check_error(condition.name, error, len(points))
     return error
 
 
