@@ -32,6 +32,7 @@ from pinntk.run import Run, Watched
 from pinntk.taylor import DependentPoints, Jet, UnsupportedOperation
 from pinntk.trainer import train, train_as
 from pinntk.training import Interrupted, NonFiniteLoss
+from pinntk.values import NonFiniteError
 
 __all__ = [
     "RAD",
@@ -50,6 +51,7 @@ __all__ = [
     "KernelOperator",
     "MeanKernel",
     "Monitor",
+    "NonFiniteError",
     "NonFiniteLoss",
     "Points",
     "Posterior",

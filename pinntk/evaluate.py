@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pinntk.domain import PeriodicPair, as_rows
 from pinntk.normalizations import ExactLayerNorm
 from pinntk.operator import Need
+from pinntk.precision import check_coordinates, without_autocast
 from pinntk.problem import Condition, Points, Problem, check_output
 from pinntk.taylor import Basis, Jet, UnsupportedOperation
 from pinntk.values import check_error
@@ -94,6 +95,7 @@ class AutogradFields:
         return sum(self.derivative(field, tuple(2 * (i == axis) for i in range(d))) for axis in axes)
 
 
+@without_autocast
 def errors(network: nn.Module, problem: Problem, points: Points, method: str = "auto") -> dict[str, Tensor]:
     """The error vector e of every condition in `points`: {name: (n,)}, differentiable in the network's parameters.
 
@@ -106,7 +108,9 @@ def errors(network: nn.Module, problem: Problem, points: Points, method: str = "
     """
     if method not in ("auto", "taylor", "autograd"):
         raise ValueError(f"method={method!r}; use 'auto', 'taylor' or 'autograd'")
-    points = to_network(network, points)
+    given, points = points, to_network(network, points)
+    for name, rows in points.items():
+        check_coordinates(problem.domain, name, given[name], rows.dtype)
     result: dict[str, Tensor] = {}
     for names in groups(problem, points):
         rows = points[names[0]]

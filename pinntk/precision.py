@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from functools import lru_cache, wraps
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -73,14 +74,14 @@ def _device_types() -> tuple[str, ...]:
 _told = Told()
 
 
-def check_coordinates(domain: Box, name: str, rows: Tensor, dtype: torch.dtype) -> None:
+def check_coordinates(domain: Box, name: str, rows: Any, dtype: torch.dtype) -> None:
     """Warns, once for each coordinate of a domain, where points (n, d) lose different values of it in `dtype`.
 
     A dtype tells few values apart where a coordinate is large against its range, as with unix seconds in float32. The
     same goes for points that were rounded before they came here.
     """
     for axis, spacing, values in _coarse(domain, dtype):
-        given = rows[:, axis].detach()
+        given = (rows if isinstance(rows, Tensor) else torch.as_tensor(np.array(rows)))[:, axis].detach()
         left = len(given.to(dtype).unique())
         before = len(given.unique()) if _finer(given.dtype, dtype) else len(given)
         certain = _finer(given.dtype, dtype) or 4 * left > values  # a grid has few values, and may have lost none

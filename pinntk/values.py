@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from pinntk.problem import Points, Problem
 
 ERROR = "the error"
-ROW = "the error's gradient in the parameters, a row of J,"
+ROW = "the error's gradient in the parameters, its row of J,"
 DIAGONAL = "the diagonal of K"
+SQUARE = "the squared error"
 _SHOWN = 3  # points named in a message
 
 
@@ -73,7 +74,7 @@ def non_finite(
     head = f"condition {name!r}: {what} is {' or '.join(sorted(kinds))} at {len(bad)} of {len(values)} points ({shown}{more})"
     if broken := next((key for key, p in network.named_parameters() if not bool(p.isfinite().all())), None):
         return f"{head}: the network has blown up, its parameter {broken!r} is not finite; go back to an earlier state of it"
-    if what == ERROR:
+    if what != ROW:
         return f"{head}; look for a logarithm, root, division or overflow in the operator or the network"
     return (
         f"{head}; where the error itself is finite, look for a root or a norm at 0, or for a torch.where whose other branch is "

@@ -13,6 +13,7 @@ from pinntk.checks import check_network
 from pinntk.evaluate import groups, has_factors, taylor_group, to_network, warn_no_factors
 from pinntk.ntk.jacobian import coefficient_key, jacobian_rows
 from pinntk.ntk.tape import LinearUse, Tape
+from pinntk.precision import without_autocast
 from pinntk.problem import Points, Problem
 from pinntk.taylor import UnsupportedOperation
 
@@ -116,6 +117,7 @@ def trained_parameters(network: nn.Module, problem: Problem) -> dict[str, Tensor
     return named
 
 
+@without_autocast
 def factors(network: nn.Module, problem: Problem, points: Points) -> dict[str, Factors]:
     """J of every condition in `points`, factored: {name: Factors}.
 

@@ -9,10 +9,14 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 
 from pinntk.memory import parse_bytes
+from pinntk.ntk.blocks import require_kernel
+from pinntk.precision import without_autocast
+from pinntk.values import check_real_parameters
 
 _VECTORIZED = 64  # rows of J in one backward pass
 
 
+@without_autocast
 def function_kernel(
     network: nn.Module, inputs: Tensor, others: Tensor | None = None, *, max_memory: int | str = "2GiB"
 ) -> Tensor:
@@ -34,6 +38,7 @@ def function_kernel(
     parameters = {name: p.detach() for name, p in network.named_parameters() if p.requires_grad}
     if not parameters:
         raise ValueError("the network has no parameter with requires_grad=True, so its kernel is zero")
+    check_real_parameters(parameters, "function_kernel")
     like = next(iter(parameters.values()))
     batches = [batch.to(like.device, like.dtype) for batch in (inputs, inputs if others is None else others)]
     if not all(map(len, batches)):
@@ -43,6 +48,7 @@ def function_kernel(
         m = network(left[:1]).numel()
     row = m * sum(p.numel() for p in parameters.values()) * like.element_size()
     chunk = max(1, parse_bytes(max_memory) // (2 * row))
+    require_kernel(len(left) * m, len(right) * m, device=like.device)
     K = torch.empty(len(left) * m, len(right) * m, dtype=torch.float64, device=like.device)
     for start, rows in _jacobians(network, parameters, left, chunk):
         here = _rows(start, rows, m)
