@@ -50,7 +50,7 @@ class Examination:
     run: the training that it comes from, if any; with it a diagnosis also reads the history and the settings
     few: at most 300 of each condition's points and about 4,000 in all, the same at every time, on which the kernel is computed
 
-    Raises NonFiniteError, naming condition and points, where an error is NaN or infinite.
+    What is measured of errors that are NaN or infinite raises NonFiniteError, naming condition and points.
     """
 
     network: nn.Module
@@ -64,8 +64,6 @@ class Examination:
         points = self.problem.check(self.points)
         check_network(self.network, self.problem, points)
         check_weights(self.weights, tuple(points))
-        with torch.no_grad():
-            check_finite(self.network, self.problem, points, errors(self.network, self.problem, points))
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "few", thinned(points, _KERNEL_POINTS))
 
@@ -73,7 +71,9 @@ class Examination:
     def errors(self) -> dict[str, Tensor]:
         """e_i at all points, (n_i,)."""
         with torch.no_grad():
-            return errors(self.network, self.problem, self.points)
+            found = errors(self.network, self.problem, self.points)
+        check_finite(self.network, self.problem, self.points, found)
+        return found
 
     @cached_property
     def kernel(self) -> KernelBlocks:
