@@ -37,6 +37,7 @@ from pinntk.run import Run, Watched
 from pinntk.taylor import DependentPoints, Jet, UnsupportedOperation
 from pinntk.trainer import train, train_as
 from pinntk.training import Interrupted, NonFiniteLoss
+from pinntk.values import NonFiniteError
 
 __all__ = [
     "RAD",
@@ -57,6 +58,7 @@ __all__ = [
     "LossTerm",
     "MeanKernel",
     "Monitor",
+    "NonFiniteError",
     "NonFiniteLoss",
     "Origin",
     "Points",

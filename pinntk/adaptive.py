@@ -13,6 +13,7 @@ from torch import nn
 
 from pinntk import distributed, sampling
 from pinntk.evaluate import to_network
+from pinntk.precision import empty_like
 from pinntk.problem import Points, Problem
 from pinntk.step import error_values
 
@@ -102,7 +103,7 @@ def _errors(network: nn.Module, problem: Problem, points: Points) -> dict[str, n
     """Errors at all points, the same on every rank, each of which computes its share."""
     share = {name: rows for name, rows in distributed.shard(points).items() if len(rows)}
     found = error_values(network, problem, to_network(network, share)) if share else {}
-    like = next(network.parameters())
+    like = empty_like(network)
     whole = {}
     for name, rows in points.items():
         own = found.get(name, like.new_zeros(0)).double()

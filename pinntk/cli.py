@@ -28,6 +28,7 @@ from pinntk.arguments import (
 from pinntk.arguments import network as built
 from pinntk.diagnostics import diagnose, examine
 from pinntk.ntk import KernelBlocks, KernelOperator, infinite_kernel, kernel, sharded_kernel
+from pinntk.ntk.blocks import require_kernel
 from pinntk.problem import Points, Problem, shown
 from pinntk.report import Diagnosed, distinct, write_comparison, write_diagnosis, write_report
 from pinntk.rescuing import rescue
@@ -320,7 +321,11 @@ def _kernel(arguments: argparse.Namespace) -> int:
         if arguments.infinite:
             arguments.parametrization, arguments.width = "ntk", 1  # the limit has no width
         network = built(arguments, problem)
-    points = problem.sample(seed=arguments.seed, method=arguments.sampling, **pairs(arguments.points, "--points", int))
+    counts = pairs(arguments.points, "--points", int)
+    if distributed.world() == 1:
+        n = sum(count or 0 for count in problem.counts(**counts).values())
+        require_kernel(n, n, copies=3)  # K, and what its eigenvalues take
+    points = problem.sample(seed=arguments.seed, method=arguments.sampling, **counts)
     if arguments.infinite:
         blocks = infinite_kernel(network, problem, points, at="exact" if problem.exact else None)
     elif distributed.world() > 1:

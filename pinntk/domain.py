@@ -268,16 +268,30 @@ Region = Box | Faces | PeriodicPair | Measurements
 
 
 def as_rows(name: str, points: Any) -> Tensor:
-    """A condition's points as a tensor: the tensor itself, or a copy of a numpy array or of lists; TypeError for others."""
-    if isinstance(points, Tensor):
-        return points
-    try:
-        return torch.as_tensor(np.array(points))  # a copy, since an array may run backwards or be read-only
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"points[{name!r}] is a {type(points).__name__} that holds no numbers or rows of unequal length; give an (n, d) "
-            "tensor or numpy array"
-        ) from error
+    """A condition's points as a tensor: the tensor itself, or a copy of a numpy array or of lists; TypeError for others, and
+    for complex numbers."""
+    if not isinstance(points, Tensor):
+        try:
+            points = torch.as_tensor(np.array(points))  # a copy, since an array may run backwards or be read-only
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"points[{name!r}] is a {type(points).__name__} that holds no numbers or rows of unequal length; give an "
+                "(n, d) tensor or numpy array"
+            ) from error
+    check_real(f"points[{name!r}]", points, "coordinates")
+    return points
+
+
+def as_array(what: str, values: Any) -> np.ndarray:
+    """A float64 copy of numbers. Raises TypeError, naming them, for complex ones."""
+    check_real(what, values, "columns")
+    return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, dtype=float)
+
+
+def check_real(what: str, values: Any, kind: str) -> None:
+    """Raises TypeError, naming what they are, for complex numbers, which become real and wrong where they meet real ones."""
+    if values.is_complex() if isinstance(values, Tensor) else np.iscomplexobj(values):
+        raise TypeError(f"{what}: complex numbers, where real ones belong; make two {kind} of them, .real and .imag")
 
 
 def check_points(name: str, points: np.ndarray, region: Region) -> None:

@@ -17,8 +17,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from pinntk.domain import PeriodicPair, as_rows
 from pinntk.normalizations import ExactNormalizations
 from pinntk.operator import Need
+from pinntk.precision import check_coordinates, empty_like, without_autocast
 from pinntk.problem import Condition, Points, Problem, check_output
 from pinntk.taylor import Basis, DependentPoints, Jet, UnsupportedOperation, through
+from pinntk.values import check_error
 
 # Networks known to need nested autograd for their derivatives, or for their kernels alone; each is warned of once.
 _without_rule: WeakSet[nn.Module] = WeakSet()
@@ -97,6 +99,7 @@ class AutogradFields:
         return sum(self.derivative(field, tuple(2 * (i == axis) for i in range(d))) for axis in axes)
 
 
+@without_autocast
 def errors(network: nn.Module, problem: Problem, points: Points, method: str = "auto") -> dict[str, Tensor]:
     """The error vector e of every condition in `points`: {name: (n,)}, differentiable in the network's parameters.
 
@@ -109,7 +112,9 @@ def errors(network: nn.Module, problem: Problem, points: Points, method: str = "
     """
     if method not in ("auto", "taylor", "autograd"):
         raise ValueError(f"method={method!r}; use 'auto', 'taylor' or 'autograd'")
-    points = to_network(network, points)
+    given, points = points, to_network(network, points)
+    for name, rows in points.items():
+        check_coordinates(problem.domain, name, given[name], rows.dtype)
     result: dict[str, Tensor] = {}
     for names in groups(problem, points):
         rows = points[names[0]]
@@ -144,9 +149,10 @@ def without_mixing(
 
 
 @contextmanager
-def uncompiled(network: nn.Module) -> Iterator[None]:
+def uncompiled(network: nn.Module | Callable) -> Iterator[None]:
     """Networks and modules from torch.compile run as they were written: compiled ones are differentiated once only."""
-    if any(hasattr(module, "_orig_mod") or module._compiled_call_impl is not None for module in network.modules()):
+    modules = network.modules() if isinstance(network, nn.Module) else ()
+    if any(hasattr(module, "_orig_mod") or module._compiled_call_impl is not None for module in modules):
         with torch.compiler.set_stance("force_eager"):
             yield
     else:
@@ -186,7 +192,7 @@ def _warn_once(network: nn.Module, known: WeakSet[nn.Module], message: str) -> N
 
 def to_network(network: nn.Module, points: Points) -> dict[str, Tensor]:
     """Points in the network's dtype and on its device; a tensor shared by conditions stays shared."""
-    like = next(network.parameters(), None)
+    like = empty_like(network)
     moved: dict[int, Tensor] = {}
     for name, rows in points.items():
         if id(rows) not in moved:
@@ -261,13 +267,7 @@ def _error(
         error = condition.operator(**{name: value.clone() for name, value in arguments.items()})
     except Exception as failure:
         raise OperatorError(_blamed(condition, failure)) from failure
-    n = len(points)
-    if not isinstance(error, Tensor) or error.shape != (n,):
-        got = f"shape {tuple(error.shape)}" if isinstance(error, Tensor) else type(error).__name__
-        raise ValueError(
-            f"condition {condition.name!r} returned {got} for {n} points; expected a tensor of shape ({n},), one error a "
-            "point. Fields and derivatives have shape (n,) too; a system is several conditions"
-        )
+    check_error(condition.name, error, len(points))
     return error
 
 

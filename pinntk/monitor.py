@@ -22,6 +22,7 @@ from pinntk.ntk import KernelBlocks, kernel
 from pinntk.problem import Points
 from pinntk.run import Run, Watched
 from pinntk.solvers import SOLVERS
+from pinntk.values import NonFiniteError, check_finite
 
 _TOLERANCE = 0.1  # of the observed loss, within which a prediction holds
 _FAR = 100.0  # deviation at which the first kernel is not followed any further
@@ -164,8 +165,10 @@ class Watch:
         step, problem, network, weights = self.run.step, self.run.problem, self.run.network, self._weights(self.run.weights)
         with torch.no_grad():
             e = {name: part.double().cpu() for name, part in errors(network, problem, self._few).items()}
-        K = kernel(network, problem, self._few)
-        if not all(bool(part.isfinite().all()) for part in (K.values, *e.values())):
+        try:
+            K = kernel(network, problem, self._few)
+            check_finite(network, problem, self._few, e)
+        except NonFiniteError:
             return {}  # the trainer stops at such a loss, and says where
         observed = {name: float(part.square().mean()) for name, part in e.items()}
         if self._first is None:
@@ -239,7 +242,7 @@ class Watch:
             return
         self._warned.append(finding.code)
         remedy = f" Remedy: {finding.prescriptions[0].sentence.rstrip('.')}." if finding.prescriptions else ""
-        warnings.warn(f"step {self.run.step}, {finding.code}: {finding.sentence}{remedy}", TrainingWarning, stacklevel=6)
+        warnings.warn(f"step {self.run.step}, {finding.code}: {finding.sentence}{remedy}", TrainingWarning, stacklevel=7)
 
     # Between sessions.
 

@@ -13,8 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.checks import check_network
-from pinntk.ntk.factors import checked_factors, factors
+from pinntk.evaluate import errors
+from pinntk.memory import require
+from pinntk.ntk.factors import checked_factors, factors, trained_parameters
+from pinntk.ntk.finite import check_rows
+from pinntk.precision import without_autocast
 from pinntk.problem import Condition, Points, Problem, residual
+from pinntk.values import check_finite, check_real_parameters
 
 NETWORK = "network"  # in `prior`: the network's parameters, all alike
 FORMS = ("kernel", "parameters")
@@ -62,6 +67,7 @@ class Posterior:
         reach = NormalDist().inv_cdf((1 + level) / 2) * std
         return mean - reach, mean + reach
 
+    @without_autocast
     def field(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the fields at (n, d) points of the domain: two (n, fields) tensors, in float64.
 
@@ -71,6 +77,7 @@ class Posterior:
         rows = dict.fromkeys(values.names, points)
         found = factors(self._network, values, rows)
         points = next(iter(values.check(rows).values()))
+        check_rows(self._network, values, dict.fromkeys(values.names, points), found)
         mean = torch.from_numpy(self._problem.predict(self._network, points.detach().cpu().numpy()))
         std = [self._spread.variance(found[name].matrix(), self.covariance).sqrt() for name in values.names]
         return mean, torch.stack(std, 1).cpu()
@@ -80,6 +87,7 @@ class Posterior:
         return f"Posterior({shown or 'no coefficients'}; {self.form} form)"
 
 
+@without_autocast
 def posterior(
     network: nn.Module,
     problem: Problem,
@@ -111,7 +119,8 @@ def posterior(
     QR factorisation of [J~; I]; "kernel" takes J~^T = Q T, and with it the covariance I - Q Q^T + Q (I + T T^T)^-1 Q^T of
     the identity of Woodbury, in which nothing cancels.
 
-    Raises ValueError for missing, unknown or non-positive standard deviations, and as `pinntk.kernel` does;
+    Raises ValueError for missing, unknown or non-positive standard deviations, and as `pinntk.kernel` does, MemoryError
+    beforehand where J does not fit;
     Unidentified where the data say nothing of a coefficient with a flat prior.
     Sources: MacKay 1992 (Neural Computation 4:448); Immer, Korzepa & Bauer 2021 (AISTATS, arXiv 2008.08400).
     """
@@ -119,7 +128,20 @@ def posterior(
     check_network(network, problem, points)
     _check_noise(noise, tuple(points))
     width, deviations = _priors(prior, problem)
+    trained = trained_parameters(network, problem)
+    check_real_parameters(trained, "posterior")
+    with torch.no_grad():
+        check_finite(network, problem, points, errors(network, problem, points))
+    n, p = sum(map(len, points.values())), sum(parameter.numel() for parameter in trained.values())
+    k = {"kernel": n, "parameters": p}.get(form, min(n, p))
+    require(
+        8 * (3 * n * p + 3 * k**2),  # J, scaled, and its factors with k more rows
+        f"the Jacobian of {n} errors in {p} parameters, with its factors,",
+        "give fewer points, or freeze layers of the network",
+        next(iter(trained.values())).device,
+    )
     found = checked_factors(network, problem, points)
+    check_rows(network, problem, points, found)
     J = torch.cat([part.matrix() / noise[name] for name, part in found.items()])
     names = tuple(name for name, value in problem.coefficients.items() if value.requires_grad)
     p = J.shape[1] - len(names)  # the coefficients' columns are the last ones (`trained_parameters`)

@@ -14,8 +14,21 @@ import torch
 from torch import Tensor, nn
 
 from pinntk import sampling
-from pinntk.domain import Box, Faces, Measurements, PeriodicPair, Region, as_rows, check_points, finite_columns
+from pinntk.domain import (
+    Box,
+    Faces,
+    Measurements,
+    PeriodicPair,
+    Region,
+    as_array,
+    as_rows,
+    check_points,
+    check_real,
+    finite_columns,
+)
+from pinntk.memory import require
 from pinntk.operator import Need, Vocabulary, call_by_coordinates, name_of
+from pinntk.precision import check_coordinates, empty_like
 from pinntk.taylor.basis import Basis
 
 KINDS = ("residual", "boundary", "initial", "periodic", "data")
@@ -25,6 +38,7 @@ EVEN: Points = MappingProxyType({})  # no point weights: every point counts the 
 _RESERVED = (*KINDS, "seed", "method", "dtype", "device")
 _GRID_COUNTS = {1: (1000,), 2: (200, 200), 3: (40, 40, 40)}
 _HIGH_DIMENSION_POINTS = 10_000
+_SAMPLE_BYTES = 32  # of a coordinate while points are drawn: four copies in float64
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,11 +108,11 @@ def data(domain: Box, points: Any, **columns: Any) -> Callable[[Callable], Condi
     """
     if not isinstance(domain, Box):
         raise TypeError(f"@data({domain!r}, ...): the first argument is the domain, such as Box(x=(0, 1))")
-    rows = _array(points)
+    rows = as_array("data points", points)
     rows = rows[:, None] if rows.ndim == 1 and domain.dimension == 1 else rows
     if rows.ndim != 2 or rows.shape[1] != domain.dimension or not len(rows):
         raise ValueError(f"data points have shape {rows.shape}; expected (m, {domain.dimension}) for {domain.coordinates}")
-    values = {name: _array(column).reshape(-1) for name, column in columns.items()}
+    values = {name: as_array(f"data column {name!r}", column).reshape(-1) for name, column in columns.items()}
     for name, column in values.items():
         if len(column) != len(rows):
             raise ValueError(f"data column {name!r} has {len(column)} values for {len(rows)} points")
@@ -110,10 +124,6 @@ def data(domain: Box, points: Any, **columns: Any) -> Callable[[Callable], Condi
         return Condition(name, "data", Measurements(domain, rows, MappingProxyType(values)), operator)
 
     return decorate
-
-
-def _array(values: Any) -> np.ndarray:
-    return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, dtype=float)
 
 
 @dataclass(frozen=True)
@@ -156,6 +166,7 @@ class Problem:
         self._check_conditions()
         parameters = nn.ParameterDict()
         for key, value in self.coefficients.items():
+            check_real(f"coefficient {key}={value!r}", value, "coefficients")
             parameters[key] = (
                 value if isinstance(value, nn.Parameter) else nn.Parameter(torch.tensor(float(value), dtype=torch.float64))
             )
@@ -267,17 +278,21 @@ class Problem:
         dtype: torch's default unless given
 
         Conditions on the same region with the same count get the same tensor, and are then evaluated in one pass.
-        The rows of a data condition hold the coordinates and then the measured columns.
+        The rows of a data condition hold the coordinates and then the measured columns. Warns where `dtype` cannot tell
+        coordinates apart; raises MemoryError for more points than fit.
         """
+        dtype = dtype or torch.get_default_dtype()
         drawn: dict[tuple, Tensor] = {}
         points = {}
         for condition, n in zip(self.conditions, self.counts(**counts).values(), strict=True):
             region = condition.region
+            require(_SAMPLE_BYTES * condition.width * (n or 0), f"{n} points of condition {condition.name!r}", "ask for fewer")
             key = (id(region) if isinstance(region, Measurements) else region, n)
             if key not in drawn:
                 rng = sampling.generator(seed, region.describe(), str(n))
                 rows = region.sample(n, method, rng)
-                drawn[key] = torch.as_tensor(rows, dtype=dtype or torch.get_default_dtype(), device=device)
+                check_coordinates(self.domain, condition.name, torch.as_tensor(rows), dtype)
+                drawn[key] = torch.as_tensor(rows, dtype=dtype, device=device)
             points[condition.name] = drawn[key]
         return points
 
@@ -305,7 +320,7 @@ class Problem:
                 )
             if not len(rows):
                 raise ValueError(f"{what} has no rows (n = 0); give at least one point, or leave the condition out")
-            check_points(condition.name, _array(rows), condition.region)
+            check_points(condition.name, as_array(what, rows), condition.region)
             checked[condition.name] = rows
         if not checked:
             raise ValueError(f"points is empty; give points for at least one of {self.names}")
@@ -328,6 +343,8 @@ class Problem:
             raise ValueError(
                 f"exact returned {len(values)} fields; for {self.fields} return a tuple of {len(self.fields)} tensors"
             )
+        for name, value in zip(self.fields, values, strict=True):
+            check_real(f"exact for field {name!r}", value, "fields")
         return torch.stack([torch.as_tensor(v, dtype=points.dtype).expand(len(points)) for v in values], 1)
 
     @cached_property
@@ -339,6 +356,7 @@ class Problem:
             if self.reference is None:
                 raise ValueError(f"{self.name} has no exact or reference solution to compare with")
             given = self.reference()
+            check_real("the values of the reference", given.values, "fields")
             counts = tuple(map(len, given.axes))
             return GridSolution(given.axes, given.values.reshape(*counts, len(self.fields)))
         if d not in _GRID_COUNTS:
@@ -363,8 +381,9 @@ class Problem:
 
     def predict(self, network: nn.Module, points: np.ndarray, chunk: int = 65_536) -> np.ndarray:
         """The network's values (n, fields) at (n, d) points, in float64, in chunks."""
-        like = next(network.parameters(), torch.empty(0, dtype=torch.float64))
-        rows = torch.as_tensor(points, dtype=like.dtype, device=like.device)
+        like = empty_like(network)
+        rows = torch.as_tensor(points, dtype=torch.float64)
+        rows = rows if like is None else rows.to(like)
         values = []
         with torch.no_grad():
             for part in rows.split(chunk):
@@ -399,4 +418,9 @@ def check_output(output: Any, problem: Problem, n: int) -> None:
         shape = tuple(output.shape) if hasattr(output, "shape") else type(output).__name__
         raise ValueError(
             f"the network returned shape {shape} for {n} points; expected {expected}: one column a field of {problem.fields}"
+        )
+    if not output.dtype.is_floating_point:
+        raise ValueError(
+            f"the network returned {output.dtype}, and fields are real floating-point numbers: return a complex one as two "
+            "fields, its .real and its .imag, and leave rounding and comparisons out"
         )

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pinntk.evaluate import Zero, errors
 from pinntk.nn import MLP
 from pinntk.ntk import InfiniteMLP, KernelBlocks, infinite_cross_kernel, infinite_kernel
-from pinntk.ntk.blocks import check_weights
+from pinntk.ntk.blocks import check_weights, require_kernel
 from pinntk.ntk.infinite.functional import NotLinear
 from pinntk.posterior import field_problem
 from pinntk.problem import Points, Problem
@@ -120,6 +120,7 @@ def collocate(
     noise = noise if isinstance(noise, Mapping) else dict.fromkeys(K.names, float(noise))
     if set(noise) != set(K.names) or not all(0 <= value < inf for value in noise.values()):
         raise ValueError(f"noise={noise!r}: finite standard deviations of at least 0, for each of {K.names}")
+    require_kernel(*K.values.shape, device=K.values.device, copies=5)  # with noise, scaled, with a jitter, factored
     variance = torch.cat([K.values.new_full((n,), noise[name] ** 2) for name, n in zip(K.names, K.sizes, strict=True)])
     noisy = K.values + torch.diag(variance)
     scale = noisy.diagonal().clamp_min(1e-300).rsqrt()

@@ -18,13 +18,16 @@ from pinntk.methods import Gradient, Solving
 from pinntk.monitor import Monitor, Watch
 from pinntk.optimize import default_schedule, make_optimizer, make_schedule
 from pinntk.pointwise import Ascent, Causality
+from pinntk.precision import check_coordinates, without_autocast
 from pinntk.problem import EVEN, Points, Problem
 from pinntk.run import Run
 from pinntk.solvers import SOLVERS
-from pinntk.training import Settings, Training, deferred_interrupt
+from pinntk.training import NonFiniteLoss, Settings, Training, deferred_interrupt
+from pinntk.values import NonFiniteError
 from pinntk.weighting import NTK, SCHEMES, Causal, SelfAdaptive
 
 
+@without_autocast
 def train(
     problem: Problem,
     network: nn.Module,
@@ -190,7 +193,10 @@ def train(
         fixed=fixed_points,
         run=Run(problem, network, config, folder=None if out is None else Path(out)),
     )
-    training.set_points(*((problem.check(points), EVEN) if fixed_points else training.sample(0, 1.0)))
+    drawn, importance = (problem.check(points), EVEN) if fixed_points else training.sample(0, 1.0)
+    for name, rows in drawn.items():
+        check_coordinates(problem.domain, name, rows, training.like["dtype"])
+    training.set_points(drawn, importance)
     check_network(network, problem, training.points)
     if solving:
         solver = SOLVERS[optimizer.lower()](network, problem, **(optimizer_options or {}))
@@ -208,7 +214,12 @@ def train(
     like = next(iter(training.parameters.values()))
     with torch.random.fork_rng(devices=[like.device] if like.is_cuda else []), deferred_interrupt() as interrupted:
         training.seed_generators()
-        training.loop(interrupted, progress)
+        try:
+            training.loop(interrupted, progress)
+        except NonFiniteLoss:
+            raise
+        except NonFiniteError as error:
+            raise training.blown_up(str(error)) from error
     return training.run
 
 

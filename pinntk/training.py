@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from pinntk import distributed
+from pinntk.diagnostics.sampling import at_most
 from pinntk.evaluate import to_network
 from pinntk.methods import over_all
 from pinntk.monitor import Watch
@@ -44,13 +45,14 @@ from pinntk.run import (
     write_metrics,
 )
 from pinntk.step import gradient_norms, losses
+from pinntk.values import NonFiniteError
 
 _CADENCES = ("log_every", "eval_every", "checkpoint_every", "snapshot_every")
 _SNAPSHOT_POINTS = 100  # a condition's points in the kernel snapshots, at most
 
 
-class NonFiniteLoss(ArithmeticError):
-    """A loss became NaN or infinite."""
+class NonFiniteLoss(NonFiniteError):
+    """A loss, or the kernel measured beside it, became NaN or infinite."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -102,7 +104,8 @@ class Training:
         counts = self.run.config["training"]["points"]
         counts = self.problem.default_counts() if counts == "given" else counts
         measured = {c.name: len(c.region.rows) for c in self.problem.conditions if c.kind == "data"}
-        few = {name: min(measured[name] if n is None else n, _SNAPSHOT_POINTS) for name, n in counts.items()}
+        most = at_most(_SNAPSHOT_POINTS, len(counts))
+        few = {name: min(measured[name] if n is None else n, most) for name, n in counts.items()}
         self.snapshot_points = self.problem.sample(seed=self.seed, dtype=torch.float64, **few)
         own = getattr(self.weighting, "points", None)
         self.kernel_points = None if own is None else self.problem.sample(seed=self.seed, dtype=torch.float64, **own)
@@ -304,12 +307,16 @@ class Training:
         if bool(torch.isfinite(self._total(losses)["loss"])):
             return
         bad = [name for name, loss in losses.items() if not bool(torch.isfinite(loss))]
+        raise self.blown_up(f"the loss of {' and of '.join(map(repr, bad)) or 'the weighted sum'} is not finite")
+
+    def blown_up(self, what: str) -> NonFiniteLoss:
+        """What is raised where a number stops being finite."""
         kept = "no checkpoint was written"
         if self.run.folder is not None and (self.run.folder / CHECKPOINT).exists():
             kept = f"the last good checkpoint is {self.run.folder / CHECKPOINT}"
-        raise NonFiniteLoss(
-            f"step {self.step}: the loss of {' and of '.join(map(repr, bad)) or 'the weighted sum'} is not finite; {kept}. "
-            "Lower the learning rate, or look for a logarithm, root or division in the operator"
+        return NonFiniteLoss(
+            f"step {self.step}: {what}; {kept}. Lower the learning rate, or look for a logarithm, root or division in the "
+            "operator"
         )
 
     def _measure(self) -> dict[str, float]:

@@ -14,6 +14,7 @@ from pinntk.diagnostics.balance import balance, weights_by_name
 from pinntk.domain import Box
 from pinntk.ntk import KernelBlocks, kernel
 from pinntk.problem import Problem, boundary, residual
+from pinntk.values import NonFiniteError
 from pinntk.weighting import NTK
 
 # The last has no Taylor rule; "scaled" and "tied" use parameters in other ways than one weight matrix a layer.
@@ -290,7 +291,7 @@ BAD = [
     (lambda n, p, x: balance(n, p, x, kernel=kernel(n, p, x).matrix()), TypeError, "kernel is a Tensor"),
     (lambda n, p, x: balance(n, p, x, kernel=kernel(n, p, {"ends": x["ends"]})), ValueError, "kernel is .*give the kernel of"),
     (with_kernel_of, ValueError, "other points of 'equation'"),
-    (diverged, ValueError, "errors of 'equation' hold NaN.*diverged"),
+    (diverged, NonFiniteError, r"condition 'equation': the error is NaN at 5 of 5 points \(row 0 at.*has blown up"),
     (lambda n, p, x: balance(build("plain", 2), p, x), ValueError, "does not accept 1 inputs"),
     (lambda n, p, x: weights_by_name(kernel(n, p, x).matrix(), {}), TypeError, "kernel is a Tensor"),
     (lambda n, p, x: weights_by_name(kernel(n, p, x), {"ends": torch.ones(2)}), ValueError, r"errors of \('ends',\)"),

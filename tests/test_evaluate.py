@@ -190,7 +190,7 @@ def test_check_network_accepts_every_network():
 def test_a_wrong_number_of_inputs():
     with pytest.raises(ValueError, match=r"does not accept 2 inputs, coordinates \('t', 'x'\)"):
         check_network(build("plain", 3), SIMPLE, POINTS)
-    with pytest.raises(ValueError, match=r"returned shape \(2, 3\) for 2 points; expected \(2, 1\)"):
+    with pytest.raises(ValueError, match=r"returned shape \(3, 3\) for 3 points; expected \(3, 1\)"):
         check_network(build("plain", 2, 3), SIMPLE, POINTS)
     with pytest.raises(TypeError, match=r"network is a function; expected a torch\.nn\.Module"):
         check_network(lambda x: x, SIMPLE, POINTS)

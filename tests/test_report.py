@@ -184,7 +184,7 @@ def test_what_cannot_be_measured_is_named(tmp_path):
         next(run.network.parameters()).fill_(float("nan"))
     x = examine(run)
     found = verdict.diagnosis(x, [])
-    assert "diverged" in found["numbers"]["not_measured"]["spectrum"]
+    assert "blown up" in found["numbers"]["not_measured"]["spectrum"]
     page = Page(write_report(tmp_path / "report.html", x, []).read_text())
     assert "Not measured" in page.text
     assert "spectrum not measured" in " ".join(verdict.text(found).split())

@@ -15,7 +15,9 @@ from pinntk.evaluate import errors
 from pinntk.ntk.assemble import kernel as computed_kernel
 from pinntk.ntk.blocks import KernelBlocks, check_weights
 from pinntk.ntk.factors import trained_parameters
+from pinntk.precision import without_autocast
 from pinntk.problem import Points, Problem
+from pinntk.values import check_finite, check_real_parameters
 from pinntk.weighting.balance import ROUNDING
 
 
@@ -76,6 +78,7 @@ class Balance:
         return _ratio([self.gradient_norm[name] for name in self.names if name in depends])
 
 
+@without_autocast
 def balance(
     network: nn.Module,
     problem: Problem,
@@ -90,7 +93,7 @@ def balance(
     weights: the loss weights lambda_i by condition; all 1 if None
     kernel: `pinntk.kernel` of the same network and points, if it exists already; computed if None
 
-    Raises ValueError for weights or a kernel that do not fit and for errors with NaN, and as `pinntk.kernel` does.
+    Raises ValueError for weights or a kernel that do not fit, NonFiniteError for errors with NaN, and as `pinntk.kernel` does.
     """
     if not isinstance(problem, Problem):
         raise TypeError(f"problem is a {type(problem).__name__}; the order is (network, problem, points)")
@@ -210,14 +213,13 @@ def _check_kernel(kernel: KernelBlocks, points: Points) -> None:
 
 def _errors_and_gradients(network: nn.Module, problem: Problem, points: Points) -> tuple[dict[str, Tensor], Tensor]:
     """e of every condition, and the gradients of mean(e_i^2), (m, p): one forward pass, one backward pass a condition."""
-    parameters = list(trained_parameters(network, problem).values())
+    trained = trained_parameters(network, problem)
+    check_real_parameters(trained, "the balance of gradients")
+    parameters = list(trained.values())
     found, gradients = {}, []
     with torch.enable_grad():
         for name, error in errors(network, problem, points).items():
-            if not error.isfinite().all():
-                raise ValueError(
-                    f"the errors of {name!r} hold NaN or infinity: the network has diverged; use a checkpoint before"
-                )
+            check_finite(network, problem, points, {name: error})
             found[name] = error.detach().double().cpu()
             parts: Sequence[Tensor] = [torch.zeros_like(p) for p in parameters]
             if error.requires_grad:

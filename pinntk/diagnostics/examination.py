@@ -16,7 +16,17 @@ from pinntk.diagnostics.dynamics import Dynamics, dynamics
 from pinntk.diagnostics.estimate import Estimate, estimate
 from pinntk.diagnostics.layers import InputScale, LayerHealth, input_scale, layers
 from pinntk.diagnostics.progress import Progress, natural_step, progress
-from pinntk.diagnostics.sampling import Causality, Coverage, Missing, Redundancy, causality, coverage, redundancy, where_missing
+from pinntk.diagnostics.sampling import (
+    Causality,
+    Coverage,
+    Missing,
+    Redundancy,
+    at_most,
+    causality,
+    coverage,
+    redundancy,
+    where_missing,
+)
 from pinntk.diagnostics.sanity import OutputScale, Precision, Triviality, output_scale, precision_floor, trivial
 from pinntk.diagnostics.spectrum import Spectrum, spectrum
 from pinntk.diagnostics.unseen import Unseen, unseen
@@ -24,9 +34,11 @@ from pinntk.evaluate import errors
 from pinntk.nn import MLP
 from pinntk.ntk import KernelBlocks, kernel
 from pinntk.ntk.blocks import check_weights
+from pinntk.precision import without_autocast
 from pinntk.problem import Points, Problem
 from pinntk.run import Run, network_class, rebuilt
 from pinntk.sampling import generator
+from pinntk.values import check_finite
 
 _KERNEL_POINTS = 300  # a condition's, at most: an eigenvalue problem of a second or less
 
@@ -36,7 +48,9 @@ class Examination:
     """What can be measured of `network` on `points`, {condition: (n, d)}, under the loss weights `weights`.
 
     run: the training that it comes from, if any; with it a diagnosis also reads the history and the settings
-    few: at most 300 of each condition's points, the same at every time, on which the kernel is computed
+    few: at most 300 of each condition's points and about 4,000 in all, the same at every time, on which the kernel is computed
+
+    What is measured of errors that are NaN or infinite raises NonFiniteError, naming condition and points.
     """
 
     network: nn.Module
@@ -57,7 +71,9 @@ class Examination:
     def errors(self) -> dict[str, Tensor]:
         """e_i at all points, (n_i,)."""
         with torch.no_grad():
-            return errors(self.network, self.problem, self.points)
+            found = errors(self.network, self.problem, self.points)
+        check_finite(self.network, self.problem, self.points, found)
+        return found
 
     @cached_property
     def kernel(self) -> KernelBlocks:
@@ -154,6 +170,7 @@ class Examination:
         return self.problem.error(self.network) if self.problem.has_solution else None
 
 
+@without_autocast
 def examine(
     network: nn.Module | Run,
     problem: Problem | None = None,
@@ -178,7 +195,9 @@ def examine(
 
 
 def thinned(points: Points, most: int) -> dict[str, Tensor]:
-    """At most so many of each condition's, drawn once; points that conditions share stay shared."""
+    """At most so many of each condition's, and 4,000 in all (but one of each), drawn once; points that conditions share stay
+    shared."""
+    most = at_most(most, len(points))
     chosen: dict[int, Tensor] = {}
     for rows in points.values():
         if id(rows) not in chosen and len(rows) > most:

@@ -12,6 +12,7 @@ from pinntk.diagnostics import rules_training as training
 from pinntk.diagnostics.examination import Examination, examine
 from pinntk.diagnostics.finding import SEVERITIES, Finding
 from pinntk.diagnostics.thresholds import below
+from pinntk.precision import without_autocast
 from pinntk.problem import Points, Problem
 from pinntk.run import Run
 
@@ -42,6 +43,7 @@ LAST: tuple[Callable[[Examination], Finding | None], ...] = (
 )
 
 
+@without_autocast
 def diagnose(
     network: nn.Module | Run | Examination,
     problem: Problem | None = None,

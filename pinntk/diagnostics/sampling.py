@@ -18,6 +18,7 @@ from pinntk.ntk.store import FactorStore
 from pinntk.problem import Points, Problem
 from pinntk.sampling import generator
 
+MOST_ROWS = 4000  # of a kernel that a diagnosis or a monitor computes, however many conditions there are
 WHOLE = "all conditions"  # the entry of `redundancy` for all of K: no function can have this name
 _SAME = 1e-10  # rows of J count as the same one if their correlation is that close to 1: rounding leaves 1e-14
 _RIDGE = 1e-4  # of the mean eigenvalue, in the effective number of points
@@ -41,6 +42,11 @@ def domain_points(network: nn.Module, problem: Problem, samples: int, seed: int)
     check_network(network, problem, problem.sample(seed=seed))
     rows = torch.as_tensor(problem.domain.sample(samples, "sobol", generator(seed, "sanity")))
     return to_network(network, {"domain": rows})["domain"]
+
+
+def at_most(most: int, conditions: int) -> int:
+    """`most` points of a condition, or fewer where so many conditions would make the kernel larger than `MOST_ROWS`."""
+    return max(1, min(most, MOST_ROWS // conditions))
 
 
 def whole_number(name: str, value: int, least: int = 1) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pinntk.diagnostics.sampling import checked, domain_points, quotient, squared_errors
 from pinntk.evaluate import Zero, errors
+from pinntk.precision import empty_like
 from pinntk.problem import Points, Problem
 
 # Scales.
@@ -153,10 +154,11 @@ def precision_floor(network: nn.Module, problem: Problem, points: Points) -> dic
     """
     points = checked(network, problem, points)
     error = {name: _rms(square) for name, square in squared_errors(network, problem, points).items()}
-    dtype = next(network.parameters(), next(iter(points.values()))).dtype
+    like = empty_like(network)
+    dtype = next(iter(points.values())).dtype if like is None else like.dtype
     eps = torch.finfo(dtype).eps
     low = torch.float32 if dtype == torch.float64 else dtype
-    coarse = deepcopy(network).to(low)
+    coarse = deepcopy(network)._apply(lambda t: t.to(low) if t.is_floating_point() else t)  # complex numbers stay
     fine = deepcopy(coarse).double()
     rounded = {name: rows.to(low) for name, rows in points.items()}
     with torch.no_grad(), warnings.catch_warnings():  # what the copies have to say, the network has said above

@@ -9,13 +9,17 @@ from torch import Tensor, nn
 
 from pinntk.checks import check_network
 from pinntk.memory import parse_bytes
-from pinntk.ntk.blocks import KernelBlocks
+from pinntk.ntk.blocks import KernelBlocks, require_kernel
 from pinntk.ntk.factors import checked_factors
+from pinntk.ntk.finite import check_rows
 from pinntk.ntk.gram import gram
 from pinntk.ntk.store import CHUNK, FactorStore
+from pinntk.precision import without_autocast
 from pinntk.problem import Points, Problem
+from pinntk.values import DIAGONAL, check_finite
 
 
+@without_autocast
 def kernel(
     network: nn.Module,
     problem: Problem,
@@ -36,7 +40,9 @@ def kernel(
         block that needs them
 
     Raises ValueError for points or a network that do not fit the problem, DependentPoints for a network that mixes
-    points. Never forms J; where the network uses an operation without a Taylor rule, J is formed, with a warning.
+    points, NonFiniteError, naming condition and points, for a K with NaN or infinity, MemoryError beforehand where K does not
+    fit. `KernelBlocks.origins` says by which path J came, with its certificate: Taylor jets, or, with a warning, the autograd
+    graph of the errors or reverse mode row by row.
     """
     network, points = _prepared(network, problem, points, dtype, device)
     store = FactorStore(network, problem, points, parse_bytes(max_memory))
@@ -51,9 +57,12 @@ def kernel(
                 K[other.rows, chunk.rows] = block.T
     names = tuple(points)
     kinds = tuple(problem[name].kind for name in names)
-    return KernelBlocks(K, names, kinds, tuple(len(points[name]) for name in names), points, store.origins)
+    blocks = KernelBlocks(K, names, kinds, tuple(len(points[name]) for name in names), points, store.origins)
+    check_finite(network, problem, points, {name: blocks.diagonal(name) for name in names}, DIAGONAL)
+    return blocks
 
 
+@without_autocast
 def cross_kernel(
     network: nn.Module,
     problem: Problem,
@@ -71,6 +80,7 @@ def cross_kernel(
     """
     network, rows = _prepared(network, problem, rows, dtype, device)
     columns = problem.check(columns)
+    require_kernel(*(sum(map(len, points.values())) for points in (rows, columns)), dtype, _device(network))
     narrow = FactorStore(network, problem, columns, parse_bytes(max_memory))
     blocks = {(i, j): _empty(len(rows[i]), len(columns[j]), dtype, network) for i in rows for j in columns}
     for chunk, left in FactorStore(network, problem, rows, 0):  # each is needed once
@@ -80,6 +90,7 @@ def cross_kernel(
     return blocks
 
 
+@without_autocast
 def traces(
     network: nn.Module, problem: Problem, points: Points, *, device: torch.device | str | None = None
 ) -> dict[str, float]:
@@ -94,7 +105,7 @@ def traces(
 def checked_traces(
     network: nn.Module, problem: Problem, points: Points, point_weights: Points | None = None
 ) -> dict[str, float]:
-    """`traces` for points and a network that were checked before, as in every step of a training.
+    """`traces` for points and a network that were checked before, as in every step of a training. Raises NonFiniteError.
 
     point_weights: {condition: g (n,)}; its trace is then that of sqrt(g) e, the sum of g_p K_pp
     """
@@ -105,6 +116,7 @@ def checked_traces(
 
     if max(map(len, points.values())) <= CHUNK:  # one pass for all conditions on the same points
         factored = checked_factors(network, problem, points)
+        check_rows(network, problem, points, factored)
         return {name: trace(name, part.diagonal, slice(None)) for name, part in factored.items()}
     for chunk, part in FactorStore(network, problem, points, 0):
         found[chunk.name] += trace(chunk.name, part.diagonal, slice(chunk.start, chunk.stop))
@@ -124,11 +136,15 @@ def _prepared(
 
 
 def _empty(n: int, m: int, dtype: torch.dtype, network: nn.Module) -> Tensor:
-    like = next(network.parameters(), torch.empty(0))
+    require_kernel(n, m, dtype, _device(network))
     try:
-        return torch.empty(n, m, dtype=dtype, device=like.device)
+        return torch.empty(n, m, dtype=dtype, device=_device(network))
     except RuntimeError as error:
         raise MemoryError(f"a kernel of {n} x {m} does not fit into memory; use pinntk.KernelOperator") from error
+
+
+def _device(network: nn.Module) -> torch.device:
+    return next(network.parameters(), torch.empty(0)).device
 
 
 def _on(network: nn.Module, device: torch.device | str | None) -> nn.Module:

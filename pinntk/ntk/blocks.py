@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pinntk.files import replacing
+from pinntk.memory import require
 from pinntk.ntk.factored import Origin
 
 
@@ -23,6 +24,20 @@ def rows_of(name: str, names: Sequence[str], sizes: Sequence[int]) -> slice:
     i = names.index(name)
     start = sum(sizes[:i])
     return slice(start, start + sizes[i])
+
+
+def require_kernel(
+    n: int, m: int, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu", copies: float = 1
+) -> None:
+    """Raises MemoryError where so many matrices (n, m) do not fit on a device."""
+    number = "a kernel" if copies == 1 else f"{copies:g} times the kernel"
+    require(
+        copies * n * m * torch.finfo(dtype).bits / 8,
+        f"{number} of {n} x {m} numbers in {str(dtype).removeprefix('torch.')}",
+        "use pinntk.KernelOperator for products with it and its leading eigenvalues, pinntk.traces, pinntk.cross_kernel for "
+        "some of its rows, or fewer points",
+        device,
+    )
 
 
 Weights = Mapping[str, float | Tensor]  # a number a condition, or a tensor (n_i,), one a point
@@ -138,15 +153,18 @@ class KernelBlocks:
         With point weights this is the kernel K Gamma of self-adaptive weights (McClenny & Braga-Neto 2023), and by Ostrowski's
         theorem its k-th eigenvalue lies between min(g) and max(g) times that with weights of 1.
         """
+        self._require(1)
         root = rates(weights, self.names, self.sizes).sqrt().to(self.values)
         return self.values * (root[:, None] * root)
 
     def eigvalsh(self, weights: Weights | None = None) -> Tensor:
         """Eigenvalues of K, or of D^1/2 K D^1/2 if weights are given, ascending, (n,), float64. See `floor`."""
+        self._require(2)  # a copy with weights or in float64, and that of the decomposition
         return torch.linalg.eigvalsh((self.values if weights is None else self.scaled(weights)).double())
 
     def eigh(self, weights: Weights | None = None) -> tuple[Tensor, Tensor]:
         """Eigenvalues as from `eigvalsh`, and orthonormal eigenvectors in columns, (n, n)."""
+        self._require(4)  # as for `eigvalsh`, the vectors, and twice as much workspace
         return torch.linalg.eigh((self.values if weights is None else self.scaled(weights)).double())
 
     def floor(self, weights: Weights | None = None) -> float:
@@ -154,6 +172,9 @@ class KernelBlocks:
         n = self.values.shape[0]
         largest = float(self.eigvalsh(weights)[-1])
         return n * torch.finfo(self.values.dtype).eps * largest
+
+    def _require(self, copies: int) -> None:
+        require_kernel(*self.values.shape, device=self.values.device, copies=copies)
 
     def numpy(self) -> np.ndarray:
         """All of K as a numpy array, (n, n)."""
@@ -175,11 +196,15 @@ class KernelBlocks:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("it is a single array")
             with archive:
-                if archive["matrix"].shape != (archive["sizes"].sum(),) * 2:
+                n = int(archive["sizes"].sum())
+                size = archive.zip.getinfo("matrix.npy").file_size
+                require(size, f"the kernel of {n} points in {path}", "end other programs, or save that of fewer points")
+                matrix = archive["matrix"]
+                if matrix.shape != (n, n):
                     raise ValueError("its sizes do not fit its matrix")
                 points = {key[len("points/") :]: torch.from_numpy(archive[key]) for key in archive if key.startswith("points/")}
                 return cls(
-                    torch.from_numpy(archive["matrix"]),
+                    torch.from_numpy(matrix),
                     tuple(map(str, archive["names"])),
                     tuple(map(str, archive["kinds"])),
                     tuple(map(int, archive["sizes"])),
@@ -196,6 +221,7 @@ class KernelBlocks:
             with np.load(path, allow_pickle=False) as archive:
                 if K is None:
                     n = int(archive["sizes"].sum())
+                    require_kernel(n, n)
                     K, place = np.empty((n, n), archive["block"].dtype), np.zeros(n, bool)
                     names, kinds = (tuple(map(str, archive[key])) for key in ("names", "kinds"))
                     sizes = tuple(map(int, archive["sizes"]))

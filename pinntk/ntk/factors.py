@@ -18,6 +18,7 @@ from pinntk.ntk.certificate import deviation, tolerance
 from pinntk.ntk.factored import Factors, Origin
 from pinntk.ntk.graph import FEW, OWNERS, Unstructured, certified_rows, read_by, signs_of, size_of
 from pinntk.ntk.taylor_factors import taylor_factors
+from pinntk.precision import without_autocast
 from pinntk.problem import Points, Problem
 from pinntk.taylor import DependentPoints, UnsupportedOperation
 
@@ -44,6 +45,7 @@ def trained_parameters(network: nn.Module, problem: Problem) -> dict[str, Tensor
     return named
 
 
+@without_autocast
 def factors(network: nn.Module, problem: Problem, points: Points) -> dict[str, Factors]:
     """J of every condition in `points`, factored: {name: Factors}.
 

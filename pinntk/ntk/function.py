@@ -9,14 +9,17 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 
 from pinntk.memory import parse_bytes
+from pinntk.ntk.blocks import require_kernel
 from pinntk.ntk.certificate import deviation, tolerance
 from pinntk.ntk.factored import Factors
 from pinntk.ntk.graph import certified_rows, signs_of
+from pinntk.precision import without_autocast
 
 Jacobian = Callable[[Tensor], dict[str, Tensor]]
 _VECTORIZED = 64  # rows of J in one backward pass
 
 
+@without_autocast
 def function_kernel(
     network: nn.Module, inputs: Tensor, others: Tensor | None = None, *, max_memory: int | str = "2GiB"
 ) -> Tensor:
@@ -50,6 +53,7 @@ def function_kernel(
         m = network(left[:1]).numel()
     row = m * sum(p.numel() for p in parameters.values()) * like.element_size()
     chunk = max(1, parse_bytes(max_memory) // (2 * row))
+    require_kernel(len(left) * m, len(right) * m, device=like.device)
     K = torch.empty(len(left) * m, len(right) * m, dtype=torch.float64, device=like.device)
     jacobian = _jacobian(network, parameters, left[:1])
     for start, rows in _chunks(jacobian, left, chunk):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.ntk.assemble import kernel
-from pinntk.ntk.blocks import KernelBlocks
+from pinntk.ntk.blocks import KernelBlocks, require_kernel
 from pinntk.problem import Points, Problem
 
 
@@ -61,6 +61,8 @@ def mean_kernel(
     Only sums are kept (Welford's recurrence). Raises ValueError for fewer than two seeds, and as `pinntk.kernel` does.
     """
     count, mean, squares, running, distances = 0, None, None, [], []
+    n = sum(map(len, points.values()))
+    require_kernel(n, n, copies=5)  # K, two sums, and what moves them
     for seed in seeds:
         K = kernel(draw(seed), problem, points)
         if mean is None:

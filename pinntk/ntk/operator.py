@@ -20,6 +20,7 @@ from pinntk.ntk.factors import trained_parameters
 from pinntk.ntk.graph import size_of
 from pinntk.ntk.krylov import Eigenpairs, Nystrom, Solution
 from pinntk.ntk.store import CHUNK, FactorStore
+from pinntk.precision import without_autocast
 from pinntk.problem import Points, Problem
 
 _PRODUCT_ENTRIES = 8_388_608  # of the temporaries of a product, [S, n, out, k]
@@ -40,9 +41,10 @@ class KernelOperator:
     Under torchrun (`pinntk.distributed`) each rank factors its share of the points, vectors are the same on all ranks, and
     products are summed over ranks. The network must not change while the operator is in use. Rows are ordered by condition,
     as in `names` and `sizes`.
-    Raises as `pinntk.kernel` does.
+    Raises as `pinntk.kernel` does: NonFiniteError for rows of J that are not finite when a product first meets them.
     """
 
+    @without_autocast
     def __init__(
         self,
         network: nn.Module,
@@ -107,6 +109,7 @@ class KernelOperator:
         """K @ V for V (n,) or (n, k)."""
         return self.matvec(V) if V.ndim == 1 else self.matmat(V)
 
+    @without_autocast
     def jacobian_transposed(self, V: Tensor) -> Tensor:
         """J^T V: (n, k) -> (p, k)."""
         V = self._given(V, self.n)
@@ -115,6 +118,7 @@ class KernelOperator:
             total += vjp(part, scale * V[rows])
         return distributed.all_sum(total)
 
+    @without_autocast
     def jacobian(self, W: Tensor) -> Tensor:
         """J W: (p, k) -> (n, k)."""
         W = self._given(W, self.p)
@@ -123,6 +127,7 @@ class KernelOperator:
             result[rows] = scale * jvp(part, W)
         return distributed.all_sum(result)
 
+    @without_autocast
     def diagonal(self) -> Tensor:
         """The diagonal of K, (n,): where in the domain the kernel is large."""
         result = torch.zeros(self.n, dtype=torch.float64, device=self.device)
@@ -151,6 +156,7 @@ class KernelOperator:
 
     # What products give.
 
+    @without_autocast
     def eigh(self, k: int = 10, *, tolerance: float = 1e-8, iterations: int = 100, seed: int = 0) -> Eigenpairs:
         """The k largest eigenvalues of K, descending, their eigenvectors (n, k) and residual norms.
 
@@ -175,6 +181,7 @@ class KernelOperator:
             residuals = (self.matmat(vectors) - vectors * small.values).norm(dim=0)
             return Eigenpairs(small.values, vectors, residuals, small.products + vectors.shape[1])
 
+    @without_autocast
     def solve(
         self,
         rhs: Tensor,
@@ -208,6 +215,7 @@ class KernelOperator:
             )
         return Solution(found.x.reshape(rhs.shape), found.residual, found.iterations)
 
+    @without_autocast
     def spectral_density(self, *, probes: int = 8, steps: int = 40, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Nodes and weights whose sum(weights f(nodes)) estimates Tr f(K) / n (stochastic Lanczos quadrature)."""
         return krylov.spectral_density(self.matmat, self._zeros(self.n), probes=probes, steps=steps, seed=seed)

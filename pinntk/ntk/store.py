@@ -10,6 +10,7 @@ from torch import nn
 from pinntk.evaluate import groups, to_network
 from pinntk.ntk.factored import Factors, Origin
 from pinntk.ntk.factors import checked_factors
+from pinntk.ntk.finite import check_rows
 from pinntk.problem import Points, Problem
 
 CHUNK = 2048  # points factored at a time: bounds what one pass through the network remembers
@@ -67,7 +68,9 @@ class FactorStore:
         """Factors of all conditions on the chunk's points, which cost one pass of the network together."""
         group = self._together[chunk.name]
         rows = self._points[chunk.name][chunk.start : chunk.stop]
-        found = checked_factors(self._network, self._problem, dict.fromkeys(group, rows))
+        points = dict.fromkeys(group, rows)
+        found = checked_factors(self._network, self._problem, points)
+        check_rows(self._network, self._problem, points, found, chunk.start)
         for name, part in found.items():
             self.origins[name] = self.origins[name].and_then(part.origin) if name in self.origins else part.origin
             if part.nbytes <= self._left and (name, chunk.start) not in self._kept:

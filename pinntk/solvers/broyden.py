@@ -12,6 +12,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lbfgs import _strong_wolfe
 
+from pinntk.memory import require
+from pinntk.values import NonFiniteError, check_real_parameters
+
 VARIANTS = ("ssbroyden", "ssbfgs", "bfgs")
 
 _MOST_PARAMETERS = 20_000  # H takes 3.2 GB there
@@ -29,12 +32,14 @@ class SelfScaledBroyden(Optimizer):
 
     The closure evaluates the loss and leaves its gradient, as for `torch.optim.LBFGS`. The line search sets the length of
     every step, so there is no learning rate, and a schedule changes nothing. It is that of torch's L-BFGS, its first trial
-    that of scipy's BFGS. A loss or gradient that is not finite counts as a step too long.
+    that of scipy's BFGS. A loss or gradient that is not finite counts as a step too long; where a step begins with one, it
+    raises NonFiniteError, naming the parameter.
 
     Where no step along -H g lowers the loss, H becomes a multiple of the identity; where -g does not help either, the
     parameters stay, `stalled` says so and a warning is given. Steps go on once the loss is another (fresh points, say).
 
-    Raises ValueError for several groups, too many parameters or an unknown variant.
+    Raises ValueError for several groups, too many or complex parameters, or an unknown variant; MemoryError where H does not
+    fit.
 
     Urban, Stefanou & Pons 2025 (JCP 523:113656, arXiv 2405.04230) and Kiyani et al. 2025 (CMAME 446:118308,
     arXiv 2501.16371), after Al-Baali 1998 (Comput. Optim. Appl. 9:191).
@@ -60,12 +65,14 @@ class SelfScaledBroyden(Optimizer):
         super().__init__(params, {"lr": 1.0, "variant": variant, "iterations": iterations})
         if len(self.param_groups) != 1:
             raise ValueError(f"{len(self.param_groups)} parameter groups; SelfScaledBroyden takes one, its H couples them all")
+        check_real_parameters({str(i): p for i, p in enumerate(self._parameters)}, "SelfScaledBroyden")
         p = sum(parameter.numel() for parameter in self._parameters)
         if p > _MOST_PARAMETERS:
             raise ValueError(
                 f"{p} parameters need an inverse Hessian of {8 * p * p / 2**30:.0f} GiB, {p} x {p}; use LBFGS above "
                 f"{_MOST_PARAMETERS} parameters"
             )
+        require(8 * p * p, f"the inverse Hessian of {p} parameters", "use LBFGS", self._parameters[0].device)
 
     @property
     def stalled(self) -> bool:
@@ -83,11 +90,26 @@ class SelfScaledBroyden(Optimizer):
         closure = torch.enable_grad()(closure)
         before = closure()
         f, g = float(before), self._gradient()
+        self._check_finite(f)
         for _ in range(self.param_groups[0]["iterations"]):
-            if not isfinite(f) or self._memory.get("stalled_at") == f:
+            if self._memory.get("stalled_at") == f:
                 break
             f, g = self._iterate(closure, f, g)
         return before
+
+    def _check_finite(self, loss: float) -> None:
+        if not isfinite(loss):
+            raise NonFiniteError(
+                f"the loss that SelfScaledBroyden starts from is {loss}; look for a logarithm, root or division, and at the "
+                "parameters"
+            )
+        for i, parameter in enumerate(self._parameters):
+            if parameter.grad is not None and not bool(parameter.grad.isfinite().all()):
+                raise NonFiniteError(
+                    f"the gradient that SelfScaledBroyden starts from is NaN or infinite in parameter {i}, of shape "
+                    f"{tuple(parameter.shape)}, while the loss is {loss:.3g}; look for a root or a norm at 0, or for a "
+                    "torch.where whose other branch is not finite"
+                )
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """As for any optimizer; H stays in float64 whatever the parameters' dtype."""

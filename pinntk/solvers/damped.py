@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from pinntk.memory import parse_bytes
+from pinntk.memory import parse_bytes, require
 from pinntk.ntk.gram import add_product
 from pinntk.solvers.jacobian import ScaledJacobian
 
@@ -51,6 +51,12 @@ class DampedLeastSquares:
                 f"{A.n} errors and {A.p} parameters need more than max_memory={max_memory!r}; give fewer points, or "
                 "matrix_free=True"
             )
+        require(
+            3 * 8 * A.n * (A.p if self._explicit else A.n),
+            f"the linear system of {A.n} errors and {A.p} parameters",
+            "give fewer points, or matrix_free=True",
+            r.device,
+        )
         self._A, self._r = A, r
         self.form = form if form != "auto" else "kernel" if A.n < A.p or not self._explicit else "parameter"
 

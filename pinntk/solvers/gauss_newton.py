@@ -14,11 +14,13 @@ from pinntk.checks import check_network
 from pinntk.evaluate import to_network
 from pinntk.ntk.blocks import Weights
 from pinntk.ntk.factors import trained_parameters
+from pinntk.precision import without_autocast
 from pinntk.problem import EVEN, Points, Problem
 from pinntk.solvers.damped import FORMS, DampedLeastSquares
-from pinntk.solvers.jacobian import ScaledJacobian, by_condition, loss_weights, scaled_errors
+from pinntk.solvers.jacobian import ScaledJacobian, by_condition, check_start, loss_weights, scaled_errors
 from pinntk.solvers.matrix_free import ConjugateGradients, OperatorJacobian
 from pinntk.solvers.report import StepReport
+from pinntk.values import check_real_parameters
 
 Jacobian = ScaledJacobian | OperatorJacobian
 System = DampedLeastSquares | ConjugateGradients
@@ -81,13 +83,18 @@ class GaussNewton:
         self.matrix_free, self.momentum = matrix_free, momentum
         self.damping: float | None = None
         self._previous: Tensor | None = None  # the last step, if it was taken
-        self._parameters = list(trained_parameters(network, problem).values())
+        trained = trained_parameters(network, problem)
+        check_real_parameters(trained, "GaussNewton")
+        self._parameters = list(trained.values())
         self._checked = False
 
+    @without_autocast
     def step(self, points: Points, point_weights: Points = EVEN) -> StepReport:
         """One step on `points`, {condition: (n, d)}. The parameters change only if the loss on them falls.
 
         point_weights: g (n,) of some conditions, for the loss lambda_i mean(g e_i^2); 1 for the others
+
+        Raises NonFiniteError, naming condition and points, where the errors or their gradients are NaN or infinite.
         """
         if not self._checked:
             points = self.problem.check(points)
@@ -97,11 +104,10 @@ class GaussNewton:
         self.weights, weights = loss_weights(self.weights, self.network, self.problem, points, point_weights)
         current_errors = partial(scaled_errors, self.network, self.problem, points, weights)
         r = current_errors()
+        check_start(self.network, self.problem, points, r)
         A, system = self._system(points, weights, r)
         before, start = float(r @ r), self._flat()
         losses = by_condition(r, points, self.weights)
-        if not isfinite(before):
-            return StepReport(before, before, losses, 0.0, 0.0, False, "the loss is not finite")
         try:
             taken = self._boldest(system, A, r, current_errors, start)
         except BaseException:  # Ctrl-C included: no trial stays behind

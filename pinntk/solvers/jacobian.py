@@ -13,9 +13,11 @@ from pinntk.ntk.assemble import checked_traces
 from pinntk.ntk.blocks import Weights, check_point_weights, check_weights
 from pinntk.ntk.factored import Factors
 from pinntk.ntk.factors import checked_factors
+from pinntk.ntk.finite import check_rows
 from pinntk.ntk.gram import gram
 from pinntk.ntk.operator import jvp, vjp
 from pinntk.problem import EVEN, Points, Problem
+from pinntk.values import SQUARE, check_finite
 from pinntk.weighting import NTK
 
 
@@ -36,6 +38,13 @@ def scaled_errors(network: nn.Module, problem: Problem, points: Points, weights:
     scale = scales(points, weights)
     with torch.no_grad():
         return torch.cat([scale[name] * e.double() for name, e in errors(network, problem, points).items()])
+
+
+def check_start(network: nn.Module, problem: Problem, points: Points, r: Tensor) -> None:
+    """Raises `NonFiniteError`, naming condition and points, where the errors that a step starts from are NaN or infinite."""
+    pieces = r.split([len(rows) for rows in points.values()])
+    check_finite(network, problem, points, dict(zip(points, pieces, strict=True)))
+    check_finite(network, problem, points, {name: e.square() for name, e in zip(points, pieces, strict=True)}, SQUARE)
 
 
 def by_condition(r: Tensor, points: Points, weights: Mapping[str, float]) -> dict[str, float]:
@@ -74,14 +83,15 @@ class ScaledJacobian:
 
     weights: as for `scaled_errors`
 
-    Rows are ordered by condition, as in `points`; columns as in `pinntk.ntk.factors.trained_parameters`.
+    Rows are ordered by condition, as in `points`; columns as in `pinntk.ntk.factors.trained_parameters`. Raises NonFiniteError
+    for rows that are NaN or infinite.
     """
 
     def __init__(self, network: nn.Module, problem: Problem, points: Points, weights: Weights):
         scale = {name: column.unsqueeze(1) for name, column in scales(points, weights).items()}
-        self._parts: list[tuple[Tensor, Factors]] = [
-            (scale[name], part) for name, part in checked_factors(network, problem, points).items()
-        ]
+        found = checked_factors(network, problem, points)
+        check_rows(network, problem, points, found)
+        self._parts: list[tuple[Tensor, Factors]] = [(scale[name], part) for name, part in found.items()]
         self.n = sum(part.n for _, part in self._parts)
         self.p = sum(self._parts[0][1].sizes.values())
 

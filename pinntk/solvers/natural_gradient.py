@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from math import inf, isfinite
+from math import inf
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pinntk.checks import check_network
+from pinntk.ntk.blocks import require_kernel
 from pinntk.ntk.factors import trained_parameters
+from pinntk.precision import without_autocast
 from pinntk.problem import EVEN, Points, Problem
-from pinntk.solvers.jacobian import ScaledJacobian, by_condition, loss_weights, scaled_errors
+from pinntk.solvers.jacobian import ScaledJacobian, by_condition, check_start, loss_weights, scaled_errors
 from pinntk.solvers.report import StepReport
+from pinntk.values import check_real_parameters
 
 _STEPS = tuple(2.0**-k for k in range(16))
 _SHORT, _LONG = 2.0**-8, 0.25  # steps below and from which the damping rises and falls
 _JITTERS = (0.0, *(10.0**k for k in range(-15, -3)))  # of the mean diagonal
+_COPIES = 4  # of A A^T at once: rows of blocks, the whole, with mu on the diagonal, its factor
 
 
 class NaturalGradient:
@@ -59,14 +63,19 @@ class NaturalGradient:
         self.damping, self.momentum = damping, momentum
         self.weights = None if weights is None else dict(weights)
         self._parameters = trained_parameters(network, problem)
+        check_real_parameters(self._parameters, "NaturalGradient")
         self._phi: Tensor | None = None
         self._raised = 1.0
         self._checked = False
 
+    @without_autocast
     def step(self, points: Points, point_weights: Points = EVEN) -> StepReport:
         """One step on these points, {condition: (n, d)}, which may be others at every call.
 
         point_weights: g (n,) of some conditions, for the loss lambda_i mean(g e_i^2); 1 for the others
+
+        Raises NonFiniteError, naming condition and points, where the errors or their gradients are NaN or infinite, and
+        MemoryError beforehand where the (n, n) matrices do not fit.
         """
         points = self.problem.check(points)
         if not self._checked:
@@ -74,10 +83,10 @@ class NaturalGradient:
             self._checked = True
         self.weights, weights = loss_weights(self.weights, self.network, self.problem, points, point_weights)
         r = scaled_errors(self.network, self.problem, points, weights)
+        check_start(self.network, self.problem, points, r)
+        require_kernel(len(r), len(r), device=r.device, copies=_COPIES)
         losses = by_condition(r, points, self.weights)
         loss = float(r @ r)
-        if not isfinite(loss):
-            return StepReport(loss, loss, losses, 0.0, 0.0, False, "the loss before the step is not finite")
         phi, mu = self._direction(ScaledJacobian(self.network, self.problem, points, weights), r)
         start = [p.detach().clone() for p in self._parameters.values()]
         best, eta = loss, 0.0
@@ -140,7 +149,7 @@ def _cholesky(K: Tensor, damping: float) -> tuple[Tensor, float]:
                 warnings.warn(
                     f"A A^T + mu I is not positive definite at damping={damping:g}: {jitter:.0e} of the mean diagonal of A A^T "
                     "was added to its diagonal; raise the damping",
-                    stacklevel=4,
+                    stacklevel=5,
                 )
             return factor, mu
     raise torch.linalg.LinAlgError(f"A A^T + mu I is not positive definite even with {jitter:.0e} of its mean diagonal added")

@@ -309,11 +309,13 @@ def _apply(handler: Callable, func: Callable, *args: Any, **kwargs: Any) -> Any:
         result = handler(*args, **kwargs)
     except _HEARD:
         raise
-    except Exception as error:
+    except _ORDINARY as error:
         raise UnsupportedOperation(_name(func), f"has no Taylor rule for these arguments ({error})") from error
     return args[0].changed(result, f"{_name(func)}(inplace=True)") if in_place else result
 
 
+# What is raised about an operation's arguments; not what torch.utils.checkpoint raises to end a forward pass early.
+_ORDINARY = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError)
 _HEARD = (UnsupportedOperation, DependentPoints, torch.OutOfMemoryError, MemoryError)
 
 
@@ -324,7 +326,7 @@ def through(network: Callable, jet: Jet) -> Any:
         return network(jet)
     except _HEARD:
         raise
-    except Exception as error:
+    except _ORDINARY as error:
         failure = f"raised {type(error).__name__} on the Taylor engine's input ({error})"
         raise UnsupportedOperation(type(network).__name__, failure) from error
 

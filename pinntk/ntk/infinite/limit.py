@@ -10,15 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.nn import MLP
-from pinntk.ntk.blocks import KernelBlocks
+from pinntk.ntk.blocks import KernelBlocks, require_kernel
 from pinntk.ntk.infinite import dual
 from pinntk.ntk.infinite.functional import Exact, Functional, functionals
 from pinntk.ntk.infinite.recursion import Double, Stack, diagonal, first_layer, hidden_layer
 from pinntk.problem import Points, Problem
 from pinntk.taylor import Basis, Jet
+from pinntk.values import DIAGONAL, check_finite
 
 KINDS = ("ntk", "nngp")
 _PAIRS = 2**14  # of points at once
+_COPIES = 4  # of K at most: the numbers of all pairs of points, a block, and K itself with its transpose
 
 
 def _identity(x: Tensor) -> Tensor:
@@ -101,6 +103,7 @@ def infinite_kernel(
     """
     stack, points, sides = _prepared(network, problem, points, kind, at)
     names, sizes = tuple(points), tuple(map(len, points.values()))
+    require_kernel(sum(sizes), sum(sizes), device=next(iter(points.values())).device, copies=_COPIES)
     parts = dict(zip(names, torch.arange(sum(sizes)).split(sizes), strict=True))
     K = torch.empty(sum(sizes), sum(sizes), dtype=torch.float64, device=next(iter(points.values())).device)
     for position, i in enumerate(names):
@@ -108,7 +111,10 @@ def infinite_kernel(
             block = _block(sides[i], sides[j], stack, kind)
             K[parts[i][:, None], parts[j]] = block
             K[parts[j][:, None], parts[i]] = block.T
-    return KernelBlocks(0.5 * (K + K.T), names, tuple(problem[name].kind for name in names), sizes, points)
+    blocks = KernelBlocks(0.5 * (K + K.T), names, tuple(problem[name].kind for name in names), sizes, points)
+    parameters = network if isinstance(network, nn.Module) else nn.Identity()  # whose own are looked at for the message
+    check_finite(parameters, problem, points, {name: blocks.diagonal(name) for name in names}, DIAGONAL)
+    return blocks
 
 
 def infinite_cross_kernel(
@@ -122,7 +128,9 @@ def infinite_cross_kernel(
 ) -> dict[tuple[str, str], Tensor]:
     """The same between two sets of points: {(row condition, column condition): (n_i, m_j)}. See `infinite_kernel`."""
     stack, _, left = _prepared(network, problem, rows, kind, at)
-    _, _, right = _prepared(network, problem, columns, kind, at)
+    _, columns, right = _prepared(network, problem, columns, kind, at)
+    n, m = (sum(map(len, points.values())) for points in (rows, columns))
+    require_kernel(n, m, device=next(iter(columns.values())).device, copies=_COPIES)
     return {(i, j): _block(left[i], right[j], stack, kind) for i in left for j in right}
 
 
