@@ -20,19 +20,20 @@ What it does not
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils import backend_registration
 from torch.utils._mode_utils import no_dispatch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 NAME = "pretend"
 CPU, DEVICE = torch.device("cpu"), f"{NAME}:0"  # a torch.device only once installed
 aten = torch.ops.aten
-_COPIES = (aten.copy_.default, aten._to_copy.default, aten._copy_from.default)
+_COPIES = (aten.copy_.default, aten._copy_from.default)
 _INDEXED = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default)
 _POINTWISE = (aten.fill_.Tensor, aten.masked_fill.Tensor, aten.masked_fill_.Tensor)  # as pointwise ones, though not tagged so
 _CPU_DRIVERS = ("gelsd", "gelsy", "gelss")
@@ -87,36 +88,59 @@ def _restored(storage: Any, offset: int, shape: tuple, stride: tuple, requires_g
     return (PretendTensor(raw) if here else raw).requires_grad_(requires_grad)
 
 
-class PretendMode(TorchDispatchMode):
-    """Sees what has no tensor among its arguments: torch.zeros(..., device="pretend")."""
+@dataclass(frozen=True)
+class _Kind:
+    """What an operation does beside computing."""
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        return _computed(func, args, kwargs or {})
+    draws: bool  # random numbers
+    reshapes: bool  # its argument, in place
+    changes: bool  # an argument
+    pointwise: bool
+
+
+@cache
+def _kind(func: Any) -> _Kind:
+    pointwise = torch.Tag.pointwise in func.tags or func in _POINTWISE
+    draws, reshapes = (tag in func.tags for tag in (torch.Tag.nondeterministic_seeded, torch.Tag.inplace_view))
+    return _Kind(draws, reshapes, func._schema.is_mutable, pointwise)
 
 
 def _computed(func: Any, args: tuple, kwargs: dict) -> Any:
-    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-    pretend = [tensor for tensor in tensors if isinstance(tensor, PretendTensor)]
+    """The operation on the tensors' values, after the checks that CUDA makes."""
+    leaves = [*_leaves(args), *_leaves(kwargs.values())]
+    pretend = [leaf for leaf in leaves if isinstance(leaf, PretendTensor)]
     place = kwargs.get("device")
-    wanted = None if place is None else torch.device(place).type == NAME
-    if not pretend and not wanted:
-        return func(*args, **kwargs)
-    _check_devices(func, args, tensors, pretend)
-    there = bool(pretend) if wanted is None else wanted  # whether the result lives on the device
-    _check_kinds(func, args, kwargs, there)
-    given = {key: CPU if key == "device" and value is not None else value for key, value in kwargs.items()}
-    raw_args, given = tree_map(_raw, (args, given))
-    drawing = torch.Tag.nondeterministic_seeded in func.tags and there
-    found = _with_device_generator(func, raw_args, given) if drawing else func(*raw_args, **given)
-    if func in _COPIES and func is not aten._to_copy.default:
+    there = bool(pretend) if place is None else torch.device(place).type == NAME  # whether the result lives on the device
+    _check_devices(func, args, leaves, pretend)
+    if there:
+        _check_arguments(func, leaves)
+    raw_args = [_mapped(_raw, arg) for arg in args]
+    given = {key: CPU if key == "device" and place is not None else _mapped(_raw, value) for key, value in kwargs.items()}
+    kind = _kind(func)
+    found = _with_device_generator(func, raw_args, given) if kind.draws and there else func(*raw_args, **given)
+    if func in _COPIES:
         return args[0]
-    if torch.Tag.inplace_view in func.tags:  # the values have their new shape; the tensor itself has not
+    if kind.reshapes:  # the values have their new shape; the tensor around them has not
         with no_dispatch():
             return func(*args, **kwargs)
-    if func._schema.is_mutable:
-        held = {id(tensor.raw): tensor for tensor in pretend}  # an operation in place returns what it was given
-        return tree_map(lambda leaf: held.get(id(leaf)) if id(leaf) in held else _wrapped(leaf), found)
-    return tree_map(_wrapped, found) if there else found
+    if kind.changes:  # an operation in place returns what it was given
+        held = {id(tensor.raw): tensor for tensor in pretend}
+        return _mapped(lambda leaf: held[id(leaf)] if id(leaf) in held else _wrapped(leaf), found)
+    return _mapped(_wrapped, found) if there else found
+
+
+def _leaves(values: Any) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, (list, tuple)):
+            yield from _leaves(value)
+        else:
+            yield value
+
+
+def _mapped(function: Callable, value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(_mapped(function, part) for part in value)
+    return function(value)
 
 
 def _raw(leaf: Any) -> Any:
@@ -127,35 +151,34 @@ def _wrapped(leaf: Any) -> Any:
     return PretendTensor(leaf.resolve_conj().resolve_neg()) if isinstance(leaf, Tensor) else leaf
 
 
-def _check_devices(func: Any, args: tuple, tensors: list[Tensor], pretend: list[Tensor]) -> None:
+def _check_devices(func: Any, args: tuple, leaves: list[Any], pretend: list[Tensor]) -> None:
     """Raises RuntimeError where CUDA would, for tensors on two devices."""
-    if len(tensors) == len(pretend) or func in _COPIES:
+    strangers = [leaf for leaf in leaves if isinstance(leaf, Tensor) and not isinstance(leaf, PretendTensor)]
+    if not strangers or not pretend or func in _COPIES:
         return
-    strangers = tensors if not pretend else [tensor for tensor in tensors if not isinstance(tensor, PretendTensor)]
-    if func in _INDEXED and isinstance(args[0], PretendTensor):
-        values = args[2:3]
-        strangers = [value for value in values if isinstance(value, Tensor) and not isinstance(value, PretendTensor)]
-        allowed = all(value.ndim == 0 for value in strangers)
+    ours = isinstance(args[0], PretendTensor)
+    if func in _INDEXED and ours:
+        strangers = [leaf for leaf in args[2:3] if isinstance(leaf, Tensor) and not isinstance(leaf, PretendTensor)]
+        allowed = True
     else:
-        pointwise = torch.Tag.pointwise in func.tags or func in _POINTWISE
-        changed = func._schema.is_mutable and not isinstance(args[0], PretendTensor)
-        allowed = pointwise and not changed and all(stranger.ndim == 0 for stranger in strangers)
-    if not allowed:
+        kind = _kind(func)
+        allowed = kind.pointwise and not (kind.changes and not ours)
+    if not (allowed and all(stranger.ndim == 0 for stranger in strangers)):
         raise RuntimeError(
             f"Expected all tensors to be on the same device, but found at least two devices, {DEVICE} and cpu! ({func})"
         )
 
 
-def _check_kinds(func: Any, args: tuple, kwargs: dict, there: bool) -> None:
+def _check_arguments(func: Any, leaves: list[Any]) -> None:
     """Raises RuntimeError for generators and drivers that the device does not know."""
-    for leaf in tree_leaves((args, kwargs)):
-        if there and isinstance(leaf, torch.Generator) and leaf.device.type != NAME:
+    for leaf in leaves:
+        if isinstance(leaf, torch.Generator):
             raise RuntimeError(f"Expected a '{NAME}' device type for generator but found '{leaf.device.type}'")
-        if there and isinstance(leaf, str) and leaf in _CPU_DRIVERS:
+        if isinstance(leaf, str) and leaf in _CPU_DRIVERS:
             raise RuntimeError(f"{func}: parameter `driver` should be one of (gels) on {NAME}, not {leaf}")
 
 
-def _with_device_generator(func: Any, args: tuple, kwargs: dict) -> Any:
+def _with_device_generator(func: Any, args: list, kwargs: dict) -> Any:
     of_the_cpu = torch.get_rng_state()
     torch.set_rng_state(_random_state[0])
     try:
@@ -190,21 +213,49 @@ class _Module(backend_registration._DummyBackendModule):
         return [torch.float16, torch.bfloat16]
 
 
-def install() -> PretendMode:
-    """Registers the device in this process, and returns the mode that must be on while it is used."""
+def install() -> None:
+    """Registers the device in this process."""
     module = _Module()
     module.manual_seed_all(0)
     backend_registration._setup_privateuseone_for_python_backend(NAME, module)
-    torch.serialization.register_package(
-        0,
-        lambda storage: DEVICE if getattr(storage, "_pretend", False) else None,
-        _left_or_brought,
-    )
+    torch.serialization.register_package(0, _location_tag, _left_or_brought)
     torch.serialization.add_safe_globals([_restored])
     torch.__future__.set_swap_module_params_on_conversion(True)  # network.to keeps its parameters, as on CUDA
-    for name, kernel in {"empty.memory_format": _empty, "empty_strided": _empty_strided, "_copy_from": _copy_from}.items():
-        torch.library.impl(f"aten::{name}", "PrivateUse1")(kernel)
-    return PretendMode()
+    for make in _FACTORIES:
+        torch.library.impl(make.name(), "PrivateUse1")(_factory(make))
+    torch.library.impl("aten::_copy_from", "PrivateUse1")(_copy_from)
+
+
+# What makes a tensor from none; zeros, full and others are made of these.
+_FACTORIES = (
+    aten.empty.memory_format,
+    aten.empty_strided.default,
+    aten.arange.start_step,
+    aten.linspace.default,
+    aten.logspace.default,
+    aten.eye.default,
+    aten.eye.m,
+    aten.randperm.default,
+    aten.randperm.generator,
+    aten.tril_indices.default,
+    aten.triu_indices.default,
+)
+
+
+def _factory(make: Any) -> Callable:
+    def kernel(*args: Any, device: Any = None, pin_memory: Any = None, **kwargs: Any) -> Tensor:
+        return _computed(make, args, {**kwargs, "device": DEVICE})
+
+    return kernel
+
+
+def _copy_from(source: Tensor, target: Tensor, non_blocking: bool = False) -> Tensor:
+    _raw(target).copy_(_raw(source))
+    return target
+
+
+def _location_tag(storage: Any) -> str | None:
+    return DEVICE if getattr(storage, "_pretend", False) else None
 
 
 def _left_or_brought(storage: Any, location: str) -> Any:
@@ -212,16 +263,3 @@ def _left_or_brought(storage: Any, location: str) -> Any:
         storage._pretend = True
         return storage
     return None
-
-
-def _empty(size, *, dtype=None, layout=None, device=None, pin_memory=None, memory_format=None):
-    return PretendTensor(torch.empty(size, dtype=dtype))
-
-
-def _empty_strided(size, stride, *, dtype=None, layout=None, device=None, pin_memory=None):
-    return PretendTensor(torch.empty_strided(size, stride, dtype=dtype))
-
-
-def _copy_from(source, target, non_blocking=False):
-    _raw(target).copy_(_raw(source))
-    return target

@@ -56,7 +56,11 @@ def jacobian_rows(
 ) -> dict[str, dict[str, Tensor]]:
     """{condition: {parameter: (n, size)}}: rows of J by `vmap(grad)` over single points, `chunk` at a time; point by
     point where the network cannot be vmapped."""
-    return {name: _rows(network, problem, name, rows, parameters, chunk) for name, rows in points.items()}
+    found = {name: _rows(network, problem, name, rows, parameters, chunk) for name, rows in points.items()}
+    return {
+        name: {key: part.to(points[name].device) for key, part in rows.items()}  # a coefficient lives on the CPU
+        for name, rows in found.items()
+    }
 
 
 def _rows(
