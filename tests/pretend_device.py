@@ -21,6 +21,7 @@ What it does not
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -196,6 +197,9 @@ class _Module(backend_registration._DummyBackendModule):
 
     def manual_seed(self, seed: int) -> None:
         self.manual_seed_all(seed)
+
+    def device(self, device: Any) -> AbstractContextManager:
+        return nullcontext()
 
     def get_rng_state(self, device: Any = NAME) -> Tensor:
         return _random_state[0].clone()
