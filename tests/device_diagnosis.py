@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import types
-import warnings
 from functools import cache, cached_property
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from device_training import BOX, COUNTS, diffusion, numbers, trained
+from matplotlib.figure import Figure
 from on_device import F64, NAME, covers, on_device, same
 
 import pinntk
@@ -23,6 +24,12 @@ from pinntk.diagnostics import Examination
 
 LOOSE = 1e-7  # of what is divided by numbers near rounding, such as K's smallest eigenvalues
 MEASURED = [name for name, part in vars(Examination).items() if isinstance(part, cached_property)]
+
+
+@pytest.fixture(autouse=True)
+def without_pixels(monkeypatch):
+    """Figures are drawn, from the device's tensors, but not rendered, which costs seconds and knows no device."""
+    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **_: Path(file).touch() if isinstance(file, Path) else None)
 
 
 @cache
@@ -129,10 +136,10 @@ def test_every_function_of_the_diagnostics():
 
 @covers(pinntk.rescue, pinntk.Rescue)
 def test_rescue(tmp_path):
-    prescription = pinntk.Prescription("take longer", {"training.steps": 8, "training.optimizer": "lbfgs"})
+    prescription = pinntk.Prescription("take longer", {"training.steps": 4, "training.lr": 1e-2, "weighting": "ntk"})
     rescues = []
     for device, folder in ((NAME, "there"), ("cpu", "here")):
-        run = trained(device, pinntk.load("heat_inverse"), points={"residual": 20}, out=tmp_path / folder / "run")
+        run = trained(device, pinntk.load("heat_inverse"), points={"residual": 10}, out=tmp_path / folder / "run")
         rescues.append(pinntk.rescue(run, prescription=prescription, out=tmp_path / folder, device=device, progress=False))
     found, expected = rescues
     assert isinstance(found, pinntk.Rescue) and on_device(found.after.network.state_dict())
@@ -162,8 +169,9 @@ def test_every_panel():
         )
     assert all(isinstance(panel, plot.Panel) for panel in panels[0])
     assert [panel.title for panel in panels[0]] == [panel.title for panel in panels[1]]
-    assert plot.svg(plot.alone(panels[0][0])).startswith(b"<?xml")
-    assert plot.svg(plot.arranged([panels[0]])).startswith(b"<?xml")  # draws each
+    for panel in panels[0]:
+        assert plot.svg(plot.alone(panel)) == b""
+    assert len(plot.arranged([panels[0]]).axes) >= len(panels[0])
 
 
 @covers(plot.figures, plot.save, plot.drift, plot.losses, plot.solution, plot.spectra)
@@ -195,28 +203,32 @@ def said(capsys, *arguments) -> str:
 
 
 def test_the_command_line(capsys, tmp_path):
-    small = ["--width", 5, "--depth", 1, "--dtype", "float64", "--points", "residual=12"]
-    outputs = []
+    small = ["--width", 4, "--depth", 1, "--dtype", "float64", "--points", "residual=8"]
+    printed, runs = [], []
     for device in (NAME, "cpu"):
-        folder = tmp_path / device
-        train = [*small, "--quiet", "--steps", 4, "--device", device, "--monitor", "-o", folder]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            said(capsys, "train", "heat_inverse", *train)
-            said(capsys, "train", "--resume", folder, "--steps", 6, "--device", device)
-            said(capsys, "solve", "heat_inverse", *small, "--quiet", "--steps", 2, "--device", device, "-o", tmp_path / "solved" / device)
-            said(capsys, "rescue", folder, "--device", device, "--quiet", "-o", tmp_path / "rescued" / device)
-        said(capsys, "diagnose", folder)
-        said(capsys, "plot", folder)
-        kernels = said(capsys, "kernel", "--run", folder, "--device", device, "-o", tmp_path / f"{device}.npz")
-        kernels += said(capsys, "kernel", "heat_inverse", *small, "--device", device)
-        kernels += said(capsys, "kernel", "poisson1d", "--infinite", "--device", device, "--points", "residual=4,boundary=2")
-        outputs.append([kernels.replace(device, ""), numbers(pinntk.Run.load(folder))])
-        outputs[-1].append(numbers(pinntk.Run.load(tmp_path / "solved" / device)))
-    assert outputs[0][0] == outputs[1][0]
-    same(outputs[0][1], outputs[1][1], LOOSE)
-    same(outputs[0][2], outputs[1][2], LOOSE)
+        place, folder = ["--device", device], tmp_path / device
+        said(capsys, "train", "heat_inverse", *small, *place, "--quiet", "--steps", 2, "-o", folder)
+        said(capsys, "train", "--resume", folder, "--steps", 3, *place)
+        runs.append(numbers(pinntk.Run.load(folder)))
+        text = said(capsys, "kernel", "--run", folder, *place, "-o", tmp_path / f"{device}.npz").replace(str(folder), "")
+        text += said(capsys, "kernel", "heat_inverse", *small, *place)
+        text += said(capsys, "kernel", "poisson1d", "--infinite", *place, "--points", "residual=3,boundary=2")
+        printed.append(text)
+    assert printed[0] == printed[1]
+    same(*runs, LOOSE)
     same(*(pinntk.KernelBlocks.load(tmp_path / f"{device}.npz").values for device in (NAME, "cpu")), LOOSE)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_command_line_from_training_to_rescue(capsys, tmp_path):
+    small = ["--width", 4, "--depth", 1, "--points", "residual=8", "--quiet", "--device", NAME]
+    folder = tmp_path / "run"
+    said(capsys, "train", "poisson1d", *small, "--steps", 3, "--monitor", "-o", folder)
+    said(capsys, "diagnose", folder)
+    said(capsys, "rescue", folder, "--device", NAME, "--quiet", "-o", tmp_path / "rescued")
+    said(capsys, "solve", "poisson1d", *small, "--steps", 2, "-o", tmp_path / "solved")
+    said(capsys, "diagnose", folder, tmp_path / "solved")
+    said(capsys, "plot", folder)
 
 
 @covers(pinntk.DependentPoints)

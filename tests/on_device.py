@@ -23,7 +23,7 @@ import pinntk
 
 NAME = os.environ.get("PINNTK_TEST_DEVICE", pretend_device.NAME)
 TOLERANCE = 1e-12 if NAME == pretend_device.NAME else 1e-8  # a GPU adds in another order
-COVERED: dict[int, list[str]] = {}  # public object, by id -> names of the tests that use it
+COVERED: dict[int, list[str]] = {}  # id of a public object -> the tests that use it
 F64 = {"dtype": torch.float64}
 SMALL = {"width": 6, "depth": 2, **F64}
 
@@ -38,7 +38,7 @@ def covers(*public: Any) -> Callable[[Callable], Callable]:
 
     def mark(test: Callable) -> Callable:
         for part in public:
-            COVERED.setdefault(id(part), []).append(test.__name__)
+            COVERED.setdefault(id(part), []).append(f"{test.__module__}::{test.__name__}")
         return test
 
     return mark

@@ -64,7 +64,9 @@ class PretendTensor(Tensor):
     def numpy(self, *, force: bool = False) -> Any:
         if force:
             return self.cpu().numpy(force=True)
-        raise TypeError(f"can't convert {DEVICE} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.")
+        raise TypeError(
+            f"can't convert {DEVICE} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
+        )
 
     def tolist(self) -> Any:
         return self.raw.tolist()

@@ -49,6 +49,7 @@ class Factors:
 
     sizes: entries of each trained parameter, in the order of the columns of J; a parameter that e does not depend on
         has neither an Outer nor rows
+    place: the device of the errors, for a condition that depends on none
     """
 
     name: str
@@ -56,6 +57,7 @@ class Factors:
     sizes: Mapping[str, int]
     outers: Mapping[str, Outer]
     rows: Mapping[str, Tensor]
+    place: torch.device = torch.device("cpu")
 
     def has(self, name: str) -> bool:
         """Whether e depends on that parameter."""
@@ -68,7 +70,7 @@ class Factors:
     @property
     def device(self) -> torch.device:
         tensors = (*self.rows.values(), *(outer.A for outer in self.outers.values()))
-        return tensors[0].device if tensors else torch.device("cpu")
+        return tensors[0].device if tensors else self.place
 
     @property
     def nbytes(self) -> int:
@@ -164,7 +166,7 @@ def _taylor_factors(
             for use, B in zip(tape.uses, sensitivities, strict=True):
                 if B is not None:
                     collected.add(use, B, own)
-            yield Factors(name, len(error), sizes, *collected.result())
+            yield Factors(name, len(error), sizes, *collected.result(), error.device)
 
 
 class _Collector:
