@@ -20,6 +20,7 @@ from pinntk.diagnostics.spectrum import spectrum
 from pinntk.evaluate import errors
 from pinntk.ntk import KernelBlocks, kernel
 from pinntk.problem import Points
+from pinntk.randomness import forked
 from pinntk.run import Run, Watched
 from pinntk.solvers import SOLVERS
 from pinntk.values import NonFiniteError, check_finite
@@ -123,8 +124,7 @@ class Watch:
 
         seconds: that the training has taken so far
         """
-        devices = [p.device for p in self.run.network.parameters() if p.is_cuda][:1]
-        with torch.random.fork_rng(devices=devices):
+        with forked(next(iter(self._few.values())).device):
             row = {}
             if self._first is None or self._affordable("measurements", seconds):
                 row = self._timed("measurements", self._measured)
@@ -182,7 +182,7 @@ class Watch:
             "monitor/lambda_max": float(spectral.values[0]),
             "monitor/condition": spectral.condition,
             "monitor/rank": spectral.effective_rank,
-            "monitor/drift": float((K.values - self._first).norm()) / norm if norm else 0.0,
+            "monitor/drift": float((K.values - K_0.values).norm()) / norm if norm else 0.0,
             **{f"monitor/loss/{name}": loss for name, loss in observed.items()},
         }
         if self._predicts and self._last is not None and step > self._last["step"] and self._time:

@@ -152,7 +152,7 @@ def posterior(
     C, spread = J[:, p:], _Spread.of(J[:, :p] * width, J[:, p:], width, form)
     held = torch.tensor([1 / deviations[name] for name in names], dtype=J.dtype, device=J.device)
     covariance = _inverse_gram(torch.cat([spread.seen, held.diag()]), C.norm(dim=0), names)
-    values = torch.tensor([float(problem.coefficients[name].detach()) for name in names], dtype=torch.float64)
+    values = torch.tensor([float(problem.coefficients[name].detach()) for name in names], dtype=J.dtype, device=J.device)
     return Posterior(names, values, covariance, form, spread, deepcopy(network), problem)
 
 

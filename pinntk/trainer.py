@@ -20,6 +20,7 @@ from pinntk.optimize import default_schedule, make_optimizer, make_schedule
 from pinntk.pointwise import Ascent, Causality
 from pinntk.precision import check_coordinates, without_autocast
 from pinntk.problem import EVEN, Points, Problem
+from pinntk.randomness import forked
 from pinntk.run import Run
 from pinntk.solvers import SOLVERS
 from pinntk.training import NonFiniteLoss, Settings, Training, deferred_interrupt
@@ -132,6 +133,9 @@ def train(
     if decay <= 0 or decay_every < 1:
         raise ValueError(f"decay={decay!r}, decay_every={decay_every!r}: a factor above 0, and at least 1 step")
     network.to(device=device, dtype=dtype)
+    for like in network.parameters():
+        problem.coefficients.to(like.device)  # beside the network: an optimizer may put gradients into one vector
+        break
     if points is not None and not isinstance(points, Mapping):
         raise TypeError(
             f"points={type(points).__name__}: give counts, as in {{'residual': 1000}}, or tensors by condition name"
@@ -211,8 +215,7 @@ def train(
     if problem.has_solution:
         problem.error(network)  # a wrong `exact` fails here, before anything is written
     training.open_folder(resume, overwrite)
-    like = next(iter(training.parameters.values()))
-    with torch.random.fork_rng(devices=[like.device] if like.is_cuda else []), deferred_interrupt() as interrupted:
+    with forked(training.like["device"]), deferred_interrupt() as interrupted:
         training.seed_generators()
         try:
             training.loop(interrupted, progress)

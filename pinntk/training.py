@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from pinntk import distributed
+from pinntk import distributed, randomness
 from pinntk.diagnostics.sampling import at_most
 from pinntk.evaluate import to_network
 from pinntk.methods import over_all
@@ -177,7 +177,6 @@ class Training:
         if self.run.folder is None or distributed.rank() or not all_finite(list(self.network.parameters())):
             return
         write_metrics(self.run.folder, self.run.history)
-        cuda = next(iter(self.parameters.values())).is_cuda
         shared = {id(rows): rows for rows in self.points.values()}  # torch.save keeps what is shared shared
         state = {
             "identity": identity(self.problem),
@@ -193,18 +192,15 @@ class Training:
             "point_weights": dict(self.point_weights),
             "monitor": self.watch.state_dict(self.seconds) if self.watch else {},
             "points": {name: shared[id(rows)] for name, rows in self.points.items()},
-            "rng": {"cpu": torch.get_rng_state(), **({"cuda": torch.cuda.get_rng_state()} if cuda else {})},
+            "rng": randomness.states(self.like["device"]),
             "history": self.run.history,
         }
         write_checkpoint(self.run.folder, state)
 
     def seed_generators(self) -> None:
-        if self.rng is None:
-            torch.manual_seed(self.seed)
-            return
-        torch.set_rng_state(self.rng["cpu"])
-        if "cuda" in self.rng:
-            torch.cuda.set_rng_state(self.rng["cuda"])
+        randomness.seed(self.seed, self.like["device"])
+        if self.rng is not None:
+            randomness.restore(self.rng, self.like["device"])
 
     # Training.
 

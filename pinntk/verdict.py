@@ -82,7 +82,7 @@ def _numbers(x: Examination) -> dict[str, Any]:
         "drift": lambda: _drift(x),
         "weights_by_name": lambda: weights_by_name(x.kernel, x.balance.errors),
         "layers": lambda: [asdict(layer) for layer in x.layers],
-        "coefficients": lambda: {name: float(value) for name, value in x.problem.coefficients.items()},
+        "coefficients": lambda: {name: float(value.detach()) for name, value in x.problem.coefficients.items()},
     }
     found, missing = {}, {}
     for name, measure in groups.items():

@@ -71,6 +71,7 @@ class Factors:
 
     sizes: entries of each trained parameter, in the order of the columns of J (a complex entry counts twice: its real and
         its imaginary part); a parameter that e does not depend on has neither an Outer nor rows
+    device: of the errors, and of all factors
     origin: how they were obtained
     """
 
@@ -79,6 +80,7 @@ class Factors:
     sizes: Mapping[str, int]
     outers: Mapping[str, Outer]
     rows: Mapping[str, Tensor]
+    device: torch.device = torch.device("cpu")
     origin: Origin | None = None
 
     def has(self, name: str) -> bool:
@@ -88,11 +90,6 @@ class Factors:
     def explicit(self, name: str, dtype: torch.dtype = torch.float64) -> Tensor:
         """The columns of J for one parameter, (n, size)."""
         return self.rows[name].to(dtype) if name in self.rows else self.outers[name].rows(dtype=dtype)
-
-    @property
-    def device(self) -> torch.device:
-        tensors = (*self.rows.values(), *(outer.A for outer in self.outers.values()))
-        return tensors[0].device if tensors else torch.device("cpu")
 
     @property
     def nbytes(self) -> int:

@@ -127,7 +127,7 @@ def _by_graph(network: nn.Module, problem: Problem, points: Points, parameters: 
         for name, e in errors.items():
             if not e.requires_grad:
                 sizes = {key: size_of(p) for key, p in parameters.items()}
-                yield Factors(name, len(e), sizes, {}, {}, Origin("graph", 0.0, 0.0, "nothing trained reaches it"))
+                yield Factors(name, len(e), sizes, {}, {}, e.device, Origin("graph", 0.0, 0.0, "nothing trained reaches it"))
                 continue
             part = _read_again(network, (name, problem[name].operator, len(e)), e, parameters, name)
             if isinstance(part, Unstructured):
@@ -174,7 +174,7 @@ def _row_by_row(
         values.append(e.detach())
         parts.append(certified_rows(e, parameters, name))
     joined = {key: torch.cat([part.rows[key] for part in parts]) for key in parameters}
-    found = Factors(name, len(rows), parts[0].sizes, {}, joined)
+    found = Factors(name, len(rows), parts[0].sizes, {}, joined, whole.device)
     z = signs_of(whole, seed=0)
     direct = torch.autograd.grad(whole, list(parameters.values()), z, retain_graph=True, allow_unused=True)
     worst, limit = deviation(found, parameters, z, direct), tolerance(whole.dtype)

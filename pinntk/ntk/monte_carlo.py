@@ -40,7 +40,7 @@ class MeanKernel:
 
     def scores(self, expected: Tensor) -> Tensor:
         """(mean - expected) / standard error, (n, n): of size 1 where `expected` is the true mean. 0 for 0 / 0."""
-        difference = self.mean.values - expected
+        difference = self.mean.values - expected.to(self.mean.values)
         return torch.where(difference == 0, difference, difference / self.standard_error)
 
 
@@ -73,6 +73,7 @@ def mean_kernel(
         squares += difference * (K.values - mean)
         running.append(mean.diagonal().clone())
         if expected is not None:
+            expected = expected.to(K.values)
             distances.append((K.values - expected).norm() / expected.norm())
     if count < 2:
         raise ValueError(f"seeds: {count} of them; a spread needs at least 2")

@@ -35,7 +35,7 @@ def taylor_factors(
         for use, B in zip(tape.uses, sensitivities, strict=True):
             if B is not None:
                 collected.add(use, B, own)
-        yield Factors(name, len(error), sizes, *collected.result())
+        yield Factors(name, len(error), sizes, *collected.result(), error.device)
 
 
 class _OfTape:

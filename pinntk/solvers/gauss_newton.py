@@ -180,7 +180,8 @@ class GaussNewton:
         return loss, d, ratio if isfinite(ratio) else -1.0
 
     def _flat(self) -> Tensor:
-        return torch.cat([p.detach().double().flatten() for p in self._parameters])
+        device = self._parameters[0].device  # a coefficient may live on the CPU
+        return torch.cat([p.detach().to(device, torch.float64).flatten() for p in self._parameters])
 
     def _assign(self, flat: Tensor) -> None:
         with torch.no_grad():

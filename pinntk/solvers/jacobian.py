@@ -21,13 +21,9 @@ from pinntk.values import SQUARE, check_finite
 from pinntk.weighting import NTK
 
 
-def scales(points: Points, weights: Weights) -> dict[str, Tensor]:
+def scale(weight: float | Tensor, n: int, device: torch.device) -> Tensor:
     """sqrt(lambda_i g / n_i) (n_i,): scaled by it, the errors r have |r|^2 = sum_i lambda_i mean(g e_i^2), the loss."""
-    found = {}
-    for name, rows in points.items():
-        weight = torch.as_tensor(weights[name], dtype=torch.float64, device=rows.device)
-        found[name] = (weight / len(rows)).sqrt().expand(len(rows))
-    return found
+    return (torch.as_tensor(weight, dtype=torch.float64, device=device) / n).sqrt().expand(n)
 
 
 def scaled_errors(network: nn.Module, problem: Problem, points: Points, weights: Weights) -> Tensor:
@@ -35,9 +31,9 @@ def scaled_errors(network: nn.Module, problem: Problem, points: Points, weights:
 
     weights: lambda_i by condition, or lambda_i g (n_i,) with point weights g
     """
-    scale = scales(points, weights)
     with torch.no_grad():
-        return torch.cat([scale[name] * e.double() for name, e in errors(network, problem, points).items()])
+        found = errors(network, problem, points)
+        return torch.cat([scale(weights[name], len(e), e.device) * e.double() for name, e in found.items()])
 
 
 def check_start(network: nn.Module, problem: Problem, points: Points, r: Tensor) -> None:
@@ -88,10 +84,11 @@ class ScaledJacobian:
     """
 
     def __init__(self, network: nn.Module, problem: Problem, points: Points, weights: Weights):
-        scale = {name: column.unsqueeze(1) for name, column in scales(points, weights).items()}
         found = checked_factors(network, problem, points)
         check_rows(network, problem, points, found)
-        self._parts: list[tuple[Tensor, Factors]] = [(scale[name], part) for name, part in found.items()]
+        self._parts: list[tuple[Tensor, Factors]] = [
+            (scale(weights[name], part.n, part.device).unsqueeze(1), part) for name, part in found.items()
+        ]
         self.n = sum(part.n for _, part in self._parts)
         self.p = sum(self._parts[0][1].sizes.values())
 

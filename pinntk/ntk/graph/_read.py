@@ -178,7 +178,8 @@ def read_by(
     for entry in entries:
         uses.add(entry)
     columns = {key: size_of(p) for key, p in parameters.items()}
-    found = Factors(name, graph.n, columns, *uses.result())
+    outers, by_rows = uses.result()
+    found = Factors(name, graph.n, columns, outers, _moved(by_rows, e.device), e.device)
     worst = deviation(found, parameters, signs, direct)
     if certify:
         z = torch.rand(graph.n, generator=torch.Generator().manual_seed(1)).to(e) + 0.5
@@ -195,6 +196,11 @@ def read_by(
     return replace(found, origin=Origin("graph", max(worst, second), perf_counter() - started, reason))
 
 
+def _moved(rows: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """A parameter may live elsewhere, as a problem's coefficients do."""
+    return {key: part.to(device) for key, part in rows.items()}
+
+
 def certified_rows(e: Tensor, parameters: Mapping[str, Tensor], name: str = "e") -> Factors:
     """Rows by reverse mode: several in one pass where that gives the same J^T z as autograd, else one by one."""
     started = perf_counter()
@@ -203,7 +209,7 @@ def certified_rows(e: Tensor, parameters: Mapping[str, Tensor], name: str = "e")
     direct = torch.autograd.grad(e, list(parameters.values()), signs, retain_graph=True, allow_unused=True)
     limit = tolerance(e.dtype, *(p.dtype for p in parameters.values()))
     for batched in (True, False):
-        found = Factors(name, len(e), columns, {}, reverse_rows(e, parameters, batched))
+        found = Factors(name, len(e), columns, {}, _moved(reverse_rows(e, parameters, batched), e.device), e.device)
         worst = deviation(found, parameters, signs, direct)
         if worst <= limit:
             break

@@ -1,0 +1,271 @@
+"""A pretend accelerator, so that a device fault shows on any machine: tensors compute on the CPU but live on "pretend:0".
+
+`install()` registers the device in this process, for good: run it in a process of its own (tests/test_pretend_device.py does).
+
+What it emulates of CUDA
+- an operation on tensors of both devices is refused. Excepted, as on CUDA: copies; a CPU tensor without dimensions in a
+  pointwise operation; CPU tensors as indices in `x[i]` and `x[i] = y` (not in gather, index_select, take), with values
+  without dimensions
+- `numpy()`, `np.asarray` and whatever calls them are refused; `item`, `tolist`, `float` and formats work
+- random numbers drawn on the device come from the device's own generator, which `torch.manual_seed` seeds too, and whose
+  state `torch.get_rng_state` does not hold; a CPU generator is refused there
+- `torch.save` writes tensors as of this device, `torch.load` brings them back there, or to the CPU by map_location
+- functions of torch.linalg that run on the CPU only (the drivers of `lstsq` but "gels") are refused
+
+What it does not
+- `is_cuda` is False, and `device.type == "cuda"` too: branches on them do not run
+- rounding, speed, memory, streams and asynchronous errors are the CPU's; so is what CUDA has no kernel for
+- torch.compile, CUDA graphs, NCCL, pinned memory, and several devices
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import backend_registration
+from torch.utils._mode_utils import no_dispatch
+
+NAME = "pretend"
+CPU, DEVICE = torch.device("cpu"), f"{NAME}:0"  # a torch.device only once installed
+aten = torch.ops.aten
+_COPIES = (aten.copy_.default, aten._copy_from.default)
+_INDEXED = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default)
+_POINTWISE = (aten.fill_.Tensor, aten.masked_fill.Tensor, aten.masked_fill_.Tensor)  # as pointwise ones, though not tagged so
+_CPU_DRIVERS = ("gelsd", "gelsy", "gelss")
+_random_state: list[Tensor] = []  # of the device's generator
+
+
+class PretendTensor(Tensor):
+    """A tensor on the pretend device; `raw` holds its values on the CPU."""
+
+    raw: Tensor
+
+    @staticmethod
+    def __new__(cls, raw: Tensor) -> PretendTensor:
+        return Tensor._make_wrapper_subclass(
+            cls, raw.size(), strides=raw.stride(), storage_offset=raw.storage_offset(), dtype=raw.dtype, device=DEVICE
+        )
+
+    def __init__(self, raw: Tensor):
+        self.raw = raw
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        return _computed(func, args, kwargs or {})
+
+    # What torch's own methods cannot do for a class of Python.
+
+    def numpy(self, *, force: bool = False) -> Any:
+        if force:
+            return self.cpu().numpy(force=True)
+        raise TypeError(
+            f"can't convert {DEVICE} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
+        )
+
+    def tolist(self) -> Any:
+        return self.raw.tolist()
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if self.ndim == 0 else repr(self)
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:
+        return f"{self.raw!r} on {DEVICE}"
+
+    def __reduce_ex__(self, protocol: int) -> tuple:
+        raw = self.raw.detach().resolve_conj()
+        storage = raw._typed_storage()
+        storage._untyped_storage._pretend = True
+        return _restored, (storage, raw.storage_offset(), tuple(raw.shape), raw.stride(), self.requires_grad)
+
+
+def _restored(storage: Any, offset: int, shape: tuple, stride: tuple, requires_grad: bool) -> Tensor:
+    """What `torch.save` wrote; on the CPU where map_location had the storage left there."""
+    raw = torch._utils._rebuild_tensor_v2(storage, offset, shape, stride, False, {})
+    here = getattr(storage._untyped_storage, "_pretend", False)
+    return (PretendTensor(raw) if here else raw).requires_grad_(requires_grad)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What an operation does beside computing."""
+
+    draws: bool  # random numbers
+    reshapes: bool  # its argument, in place
+    changes: bool  # an argument
+    pointwise: bool
+
+
+@cache
+def _kind(func: Any) -> _Kind:
+    pointwise = torch.Tag.pointwise in func.tags or func in _POINTWISE
+    draws, reshapes = (tag in func.tags for tag in (torch.Tag.nondeterministic_seeded, torch.Tag.inplace_view))
+    return _Kind(draws, reshapes, func._schema.is_mutable, pointwise)
+
+
+def _computed(func: Any, args: tuple, kwargs: dict) -> Any:
+    """The operation on the tensors' values, after the checks that CUDA makes."""
+    leaves = [*_leaves(args), *_leaves(kwargs.values())]
+    pretend = [leaf for leaf in leaves if isinstance(leaf, PretendTensor)]
+    place = kwargs.get("device")
+    there = bool(pretend) if place is None else torch.device(place).type == NAME  # whether the result lives on the device
+    _check_devices(func, args, leaves, pretend)
+    if there:
+        _check_arguments(func, leaves)
+    raw_args = [_mapped(_raw, arg) for arg in args]
+    given = {key: CPU if key == "device" and place is not None else _mapped(_raw, value) for key, value in kwargs.items()}
+    kind = _kind(func)
+    found = _with_device_generator(func, raw_args, given) if kind.draws and there else func(*raw_args, **given)
+    if func in _COPIES:
+        return args[0]
+    if kind.reshapes:  # the values have their new shape; the tensor around them has not
+        with no_dispatch():
+            return func(*args, **kwargs)
+    if kind.changes:  # an operation in place returns what it was given
+        held = {id(tensor.raw): tensor for tensor in pretend}
+        return _mapped(lambda leaf: held[id(leaf)] if id(leaf) in held else _wrapped(leaf), found)
+    return _mapped(_wrapped, found) if there else found
+
+
+def _leaves(values: Any) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, (list, tuple)):
+            yield from _leaves(value)
+        else:
+            yield value
+
+
+def _mapped(function: Callable, value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(_mapped(function, part) for part in value)
+    return function(value)
+
+
+def _raw(leaf: Any) -> Any:
+    return leaf.raw if isinstance(leaf, PretendTensor) else leaf
+
+
+def _wrapped(leaf: Any) -> Any:
+    return PretendTensor(leaf.resolve_conj().resolve_neg()) if isinstance(leaf, Tensor) else leaf
+
+
+def _check_devices(func: Any, args: tuple, leaves: list[Any], pretend: list[Tensor]) -> None:
+    """Raises RuntimeError where CUDA would, for tensors on two devices."""
+    strangers = [leaf for leaf in leaves if isinstance(leaf, Tensor) and not isinstance(leaf, PretendTensor)]
+    if not strangers or not pretend or func in _COPIES:
+        return
+    ours = isinstance(args[0], PretendTensor)
+    if func in _INDEXED and ours:
+        strangers = [leaf for leaf in args[2:3] if isinstance(leaf, Tensor) and not isinstance(leaf, PretendTensor)]
+        allowed = True
+    else:
+        kind = _kind(func)
+        allowed = kind.pointwise and not (kind.changes and not ours)
+    if not (allowed and all(stranger.ndim == 0 for stranger in strangers)):
+        raise RuntimeError(
+            f"Expected all tensors to be on the same device, but found at least two devices, {DEVICE} and cpu! ({func})"
+        )
+
+
+def _check_arguments(func: Any, leaves: list[Any]) -> None:
+    """Raises RuntimeError for generators and drivers that the device does not know."""
+    for leaf in leaves:
+        if isinstance(leaf, torch.Generator):
+            raise RuntimeError(f"Expected a '{NAME}' device type for generator but found '{leaf.device.type}'")
+        if isinstance(leaf, str) and leaf in _CPU_DRIVERS:
+            raise RuntimeError(f"{func}: parameter `driver` should be one of (gels) on {NAME}, not {leaf}")
+
+
+def _with_device_generator(func: Any, args: list, kwargs: dict) -> Any:
+    of_the_cpu = torch.get_rng_state()
+    torch.set_rng_state(_random_state[0])
+    try:
+        return func(*args, **kwargs)
+    finally:
+        _random_state[0] = torch.get_rng_state()
+        torch.set_rng_state(of_the_cpu)
+
+
+class _Module(backend_registration._DummyBackendModule):
+    """`torch.pretend`: what torch asks a device's module for."""
+
+    def manual_seed_all(self, seed: int) -> None:
+        _random_state[:] = [torch.Generator().manual_seed(seed + 1).get_state()]
+
+    def manual_seed(self, seed: int) -> None:
+        self.manual_seed_all(seed)
+
+    def device(self, device: Any) -> AbstractContextManager:
+        return nullcontext()
+
+    def get_rng_state(self, device: Any = NAME) -> Tensor:
+        return _random_state[0].clone()
+
+    def set_rng_state(self, state: Tensor, device: Any = NAME) -> None:
+        _random_state[:] = [state.clone()]
+
+    def synchronize(self, device: Any = NAME) -> None:
+        pass
+
+    def set_device(self, device: Any) -> None:
+        pass
+
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        return [torch.float16, torch.bfloat16]
+
+
+def install() -> None:
+    """Registers the device in this process."""
+    module = _Module()
+    module.manual_seed_all(0)
+    backend_registration._setup_privateuseone_for_python_backend(NAME, module)
+    torch.serialization.register_package(0, _location_tag, _left_or_brought)
+    torch.serialization.add_safe_globals([_restored])
+    torch.__future__.set_swap_module_params_on_conversion(True)  # network.to keeps its parameters, as on CUDA
+    for make in _FACTORIES:
+        torch.library.impl(make.name(), "PrivateUse1")(_factory(make))
+    torch.library.impl("aten::_copy_from", "PrivateUse1")(_copy_from)
+
+
+# What makes a tensor from none; zeros, full and others are made of these.
+_FACTORIES = (
+    aten.empty.memory_format,
+    aten.empty_strided.default,
+    aten.arange.start_step,
+    aten.linspace.default,
+    aten.logspace.default,
+    aten.eye.default,
+    aten.eye.m,
+    aten.randperm.default,
+    aten.randperm.generator,
+    aten.tril_indices.default,
+    aten.triu_indices.default,
+)
+
+
+def _factory(make: Any) -> Callable:
+    def kernel(*args: Any, device: Any = None, pin_memory: Any = None, **kwargs: Any) -> Tensor:
+        return _computed(make, args, {**kwargs, "device": DEVICE})
+
+    return kernel
+
+
+def _copy_from(source: Tensor, target: Tensor, non_blocking: bool = False) -> Tensor:
+    _raw(target).copy_(_raw(source))
+    return target
+
+
+def _location_tag(storage: Any) -> str | None:
+    return DEVICE if getattr(storage, "_pretend", False) else None
+
+
+def _left_or_brought(storage: Any, location: str) -> Any:
+    if location.startswith(NAME):
+        storage._pretend = True
+        return storage
+    return None
