@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pinntk.checks import check_network
 from pinntk.ntk.factors import checked_factors, factors
 from pinntk.problem import Condition, Points, Problem, residual
+from pinntk.threads import of_factorization, of_step, suited, suited_to
 
 NETWORK = "network"  # in `prior`: the network's parameters, all alike
 FORMS = ("kernel", "parameters")
@@ -80,6 +81,7 @@ class Posterior:
         return f"Posterior({shown or 'no coefficients'}; {self.form} form)"
 
 
+@suited_to(of_step)
 def posterior(
     network: nn.Module,
     problem: Problem,
@@ -127,7 +129,8 @@ def posterior(
         form = "kernel" if len(J) < p else "parameters"
     if form not in FORMS:
         raise ValueError(f"form={form!r}; use one of {FORMS}, or None for the smaller")
-    C, spread = J[:, p:], _Spread.of(J[:, :p] * width, J[:, p:], width, form)
+    with suited(of_factorization(J)):
+        C, spread = J[:, p:], _Spread.of(J[:, :p] * width, J[:, p:], width, form)
     held = torch.tensor([1 / deviations[name] for name in names], dtype=J.dtype, device=J.device)
     covariance = _inverse_gram(torch.cat([spread.seen, held.diag()]), C.norm(dim=0), names)
     values = torch.tensor([float(problem.coefficients[name].detach()) for name in names], dtype=torch.float64)

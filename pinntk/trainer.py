@@ -14,6 +14,7 @@ from pinntk import distributed
 from pinntk.adaptive import RAD, adapted_points
 from pinntk.checks import check_network
 from pinntk.configuration import arguments, described
+from pinntk.interrupt import deferred_interrupt
 from pinntk.methods import Gradient, Solving
 from pinntk.monitor import Monitor, Watch
 from pinntk.optimize import default_schedule, make_optimizer, make_schedule
@@ -21,7 +22,7 @@ from pinntk.pointwise import Ascent, Causality
 from pinntk.problem import EVEN, Points, Problem
 from pinntk.run import Run
 from pinntk.solvers import SOLVERS
-from pinntk.training import Settings, Training, deferred_interrupt
+from pinntk.training import Settings, Training
 from pinntk.weighting import NTK, SCHEMES, Causal, SelfAdaptive
 
 

@@ -14,8 +14,10 @@ from pinntk.ntk.factors import checked_factors
 from pinntk.ntk.gram import gram
 from pinntk.ntk.store import CHUNK, FactorStore
 from pinntk.problem import Points, Problem
+from pinntk.threads import of_cross_kernel, of_kernel, of_step, suited_to
 
 
+@suited_to(of_kernel)
 def kernel(
     network: nn.Module,
     problem: Problem,
@@ -54,6 +56,7 @@ def kernel(
     return KernelBlocks(K, names, kinds, tuple(len(points[name]) for name in names), points)
 
 
+@suited_to(of_cross_kernel)
 def cross_kernel(
     network: nn.Module,
     problem: Problem,
@@ -80,6 +83,7 @@ def cross_kernel(
     return blocks
 
 
+@suited_to(of_step)
 def traces(
     network: nn.Module, problem: Problem, points: Points, *, device: torch.device | str | None = None
 ) -> dict[str, float]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pinntk.files import replacing
+from pinntk.threads import of_factorization, suited_to
 
 
 def rows_of(name: str, names: Sequence[str], sizes: Sequence[int]) -> slice:
@@ -138,10 +139,12 @@ class KernelBlocks:
         root = rates(weights, self.names, self.sizes).sqrt().to(self.values)
         return self.values * (root[:, None] * root)
 
+    @suited_to(lambda self: of_factorization(self.values))
     def eigvalsh(self, weights: Weights | None = None) -> Tensor:
         """Eigenvalues of K, or of D^1/2 K D^1/2 if weights are given, ascending, (n,), float64. See `floor`."""
         return torch.linalg.eigvalsh((self.values if weights is None else self.scaled(weights)).double())
 
+    @suited_to(lambda self: of_factorization(self.values))
     def eigh(self, weights: Weights | None = None) -> tuple[Tensor, Tensor]:
         """Eigenvalues as from `eigvalsh`, and orthonormal eigenvectors in columns, (n, n)."""
         return torch.linalg.eigh((self.values if weights is None else self.scaled(weights)).double())

@@ -15,6 +15,7 @@ from pinntk.ntk.jacobian import coefficient_key, jacobian_rows
 from pinntk.ntk.tape import LinearUse, Tape
 from pinntk.problem import Points, Problem
 from pinntk.taylor import UnsupportedOperation
+from pinntk.threads import of_step, suited_to
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ def trained_parameters(network: nn.Module, problem: Problem) -> dict[str, Tensor
     return named
 
 
+@suited_to(of_step)
 def factors(network: nn.Module, problem: Problem, points: Points) -> dict[str, Factors]:
     """J of every condition in `points`, factored: {name: Factors}.
 

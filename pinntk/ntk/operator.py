@@ -19,6 +19,7 @@ from pinntk.ntk.factors import Factors, trained_parameters
 from pinntk.ntk.krylov import Eigenpairs, Nystrom, Solution
 from pinntk.ntk.store import CHUNK, FactorStore
 from pinntk.problem import Points, Problem
+from pinntk.threads import of_step, suited_to
 
 _PRODUCT_ENTRIES = 8_388_608  # of the temporaries of a product, [S, n, out, k]
 
@@ -59,6 +60,7 @@ class KernelOperator:
             raise ValueError(f"chunk={chunk}: at least 1 point")
         self._settings = {"dtype": dtype, "max_memory": max_memory, "chunk": chunk, "progress": progress}
         self._network, self._problem, self._points = network, problem, points
+        self._work = of_step(network, problem, points)  # of a product with one vector
         self._weights, self._progress = None if weights is None else dict(weights), progress
         self.dtype = dtype
         self.names = tuple(points)
@@ -105,6 +107,7 @@ class KernelOperator:
         """K @ V for V (n,) or (n, k)."""
         return self.matvec(V) if V.ndim == 1 else self.matmat(V)
 
+    @suited_to(lambda self, V: self._work * V.shape[1])
     def jacobian_transposed(self, V: Tensor) -> Tensor:
         """J^T V: (n, k) -> (p, k)."""
         V = self._given(V, self.n)
@@ -113,6 +116,7 @@ class KernelOperator:
             total += vjp(part, scale * V[rows])
         return distributed.all_sum(total)
 
+    @suited_to(lambda self, W: self._work * W.shape[1])
     def jacobian(self, W: Tensor) -> Tensor:
         """J W: (p, k) -> (n, k)."""
         W = self._given(W, self.p)
@@ -121,6 +125,7 @@ class KernelOperator:
             result[rows] = scale * jvp(part, W)
         return distributed.all_sum(result)
 
+    @suited_to(lambda self: self._work)
     def diagonal(self) -> Tensor:
         """The diagonal of K, (n,): where in the domain the kernel is large."""
         result = torch.zeros(self.n, dtype=torch.float64, device=self.device)
@@ -149,6 +154,7 @@ class KernelOperator:
 
     # What products give.
 
+    @suited_to(lambda self: self._work)
     def eigh(self, k: int = 10, *, tolerance: float = 1e-8, iterations: int = 100, seed: int = 0) -> Eigenpairs:
         """The k largest eigenvalues of K, descending, their eigenvectors (n, k) and residual norms.
 
@@ -173,6 +179,7 @@ class KernelOperator:
             residuals = (self.matmat(vectors) - vectors * small.values).norm(dim=0)
             return Eigenpairs(small.values, vectors, residuals, small.products + vectors.shape[1])
 
+    @suited_to(lambda self: self._work)
     def solve(
         self,
         rhs: Tensor,
@@ -206,10 +213,12 @@ class KernelOperator:
             )
         return Solution(found.x.reshape(rhs.shape), found.residual, found.iterations)
 
+    @suited_to(lambda self: self._work)
     def spectral_density(self, *, probes: int = 8, steps: int = 40, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Nodes and weights whose sum(weights f(nodes)) estimates Tr f(K) / n (stochastic Lanczos quadrature)."""
         return krylov.spectral_density(self.matmat, self._zeros(self.n), probes=probes, steps=steps, seed=seed)
 
+    @suited_to(lambda self, W: self._work * W.shape[1])
     def _normal(self, W: Tensor) -> Tensor:
         """J^T J W, each chunk factored once."""
         total = torch.zeros_like(W)

@@ -19,6 +19,7 @@ from pinntk.solvers.damped import FORMS, DampedLeastSquares
 from pinntk.solvers.jacobian import ScaledJacobian, by_condition, loss_weights, scaled_errors
 from pinntk.solvers.matrix_free import ConjugateGradients, OperatorJacobian
 from pinntk.solvers.report import StepReport
+from pinntk.threads import of_step, suited_to
 
 Jacobian = ScaledJacobian | OperatorJacobian
 System = DampedLeastSquares | ConjugateGradients
@@ -84,6 +85,7 @@ class GaussNewton:
         self._parameters = list(trained_parameters(network, problem).values())
         self._checked = False
 
+    @suited_to(lambda self, points: of_step(self.network, self.problem, points))
     def step(self, points: Points, point_weights: Points = EVEN) -> StepReport:
         """One step on `points`, {condition: (n, d)}. The parameters change only if the loss on them falls.
 

@@ -15,6 +15,7 @@ from pinntk.ntk.factors import Factors, checked_factors
 from pinntk.ntk.gram import gram
 from pinntk.ntk.operator import jvp, vjp
 from pinntk.problem import EVEN, Points, Problem
+from pinntk.threads import of_kernel, suited
 from pinntk.weighting import NTK
 
 
@@ -81,6 +82,7 @@ class ScaledJacobian:
         self._parts: list[tuple[Tensor, Factors]] = [
             (scale[name], part) for name, part in checked_factors(network, problem, points).items()
         ]
+        self._work = of_kernel(network, problem, points)
         self.n = sum(part.n for _, part in self._parts)
         self.p = sum(self._parts[0][1].sizes.values())
 
@@ -92,8 +94,9 @@ class ScaledJacobian:
     def kernel(self) -> Tensor:
         """A A^T, (n, n), from the factors."""
         rows = []
-        for i, (scale, part) in enumerate(self._parts):
-            rows.append([scale * gram(part, right) * other.T for other, right in self._parts[: i + 1]])
+        with suited(self._work):
+            for i, (scale, part) in enumerate(self._parts):
+                rows.append([scale * gram(part, right) * other.T for other, right in self._parts[: i + 1]])
         for i, row in enumerate(rows):
             row.extend(rows[j][i].T for j in range(i + 1, len(rows)))
         return torch.cat([torch.cat(row, 1) for row in rows])

@@ -15,6 +15,7 @@ from pinntk.ntk.factors import trained_parameters
 from pinntk.problem import EVEN, Points, Problem
 from pinntk.solvers.jacobian import ScaledJacobian, by_condition, loss_weights, scaled_errors
 from pinntk.solvers.report import StepReport
+from pinntk.threads import of_factorization, of_step, suited, suited_to
 
 _STEPS = tuple(2.0**-k for k in range(16))
 _SHORT, _LONG = 2.0**-8, 0.25  # steps below and from which the damping rises and falls
@@ -63,6 +64,7 @@ class NaturalGradient:
         self._raised = 1.0
         self._checked = False
 
+    @suited_to(lambda self, points: of_step(self.network, self.problem, points))
     def step(self, points: Points, point_weights: Points = EVEN) -> StepReport:
         """One step on these points, {condition: (n, d)}, which may be others at every call.
 
@@ -134,7 +136,8 @@ def _cholesky(K: Tensor, damping: float) -> tuple[Tensor, float]:
     size = float(K.diagonal().mean())
     for jitter in _JITTERS:
         mu = (damping + jitter) * size
-        factor, info = torch.linalg.cholesky_ex(K + mu * torch.eye(len(K), dtype=K.dtype, device=K.device))
+        with suited(of_factorization(K)):
+            factor, info = torch.linalg.cholesky_ex(K + mu * torch.eye(len(K), dtype=K.dtype, device=K.device))
         if not info:
             if jitter:
                 warnings.warn(
