@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from pinntk import distributed
 from pinntk.problem import EVEN, Points, Problem
-from pinntk.solvers import GaussNewton, NaturalGradient
+from pinntk.solvers import GaussNewton, NaturalGradient, SelfScaledBroyden
 from pinntk.step import Step
 
 Losses = dict[str, Tensor]  # {condition: mean(g e^2)}, with point weights g
@@ -28,6 +28,7 @@ _GROWTH = 1.5
 class Method(Protocol):
     growth: float  # of the number of points
     adapting: bool  # whether fresh points fall where the errors are large
+    work: float  # multiply-adds of the largest operation beside those on the points, and a solver's own
 
     def take(
         self,
@@ -68,6 +69,8 @@ class Gradient:
         self._optimizer, self._schedule = optimizer, schedule
         self._gradient = Step(network, problem, compiled)
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        p = sum(parameter.numel() for parameter in self._parameters)
+        self.work = p**2 if isinstance(optimizer, SelfScaledBroyden) else p
 
     def take(
         self,
@@ -114,6 +117,8 @@ class Solving:
 
     adapting: whether points fall where the errors are large: from the start, never, or (None) once they prove too few
     """
+
+    work = 0.0
 
     def __init__(
         self,

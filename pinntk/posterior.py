@@ -19,6 +19,7 @@ from pinntk.ntk.factors import checked_factors, factors, trained_parameters
 from pinntk.ntk.finite import check_rows
 from pinntk.precision import without_autocast
 from pinntk.problem import Condition, Points, Problem, residual
+from pinntk.threads import of_factorization, of_step, suited, suited_to
 from pinntk.values import check_finite, check_real_parameters
 
 NETWORK = "network"  # in `prior`: the network's parameters, all alike
@@ -88,6 +89,7 @@ class Posterior:
 
 
 @without_autocast
+@suited_to(of_step)
 def posterior(
     network: nn.Module,
     problem: Problem,
@@ -149,7 +151,8 @@ def posterior(
         form = "kernel" if len(J) < p else "parameters"
     if form not in FORMS:
         raise ValueError(f"form={form!r}; use one of {FORMS}, or None for the smaller")
-    C, spread = J[:, p:], _Spread.of(J[:, :p] * width, J[:, p:], width, form)
+    with suited(of_factorization(J)):
+        C, spread = J[:, p:], _Spread.of(J[:, :p] * width, J[:, p:], width, form)
     held = torch.tensor([1 / deviations[name] for name in names], dtype=J.dtype, device=J.device)
     covariance = _inverse_gram(torch.cat([spread.seen, held.diag()]), C.norm(dim=0), names)
     values = torch.tensor([float(problem.coefficients[name].detach()) for name in names], dtype=J.dtype, device=J.device)

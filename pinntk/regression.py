@@ -22,6 +22,7 @@ from pinntk.ntk.blocks import check_weights, require_kernel
 from pinntk.ntk.infinite.functional import NotLinear
 from pinntk.posterior import field_problem
 from pinntk.problem import Points, Problem
+from pinntk.threads import of_factorization, suited_to
 
 _JITTERS = (0.0, *(10.0**k for k in range(-15, -7)))
 
@@ -37,6 +38,7 @@ class _Field(nn.Module):
         return self.solution.mean(x)
 
 
+@suited_to(lambda K: of_factorization(K))
 def cholesky(K: Tensor, what: str = "K") -> Tensor:
     """Lower Cholesky factor of a symmetric positive semi-definite K (n, n); where rounding has made it indefinite, the smallest
     jitter of 1e-15 to 1e-8 of its diagonal that helps is added, with a warning.

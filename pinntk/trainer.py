@@ -14,6 +14,7 @@ from pinntk import distributed
 from pinntk.adaptive import RAD, adapted_points
 from pinntk.checks import check_network
 from pinntk.configuration import arguments, described
+from pinntk.interrupt import deferred_interrupt
 from pinntk.methods import Gradient, Solving
 from pinntk.monitor import Monitor, Watch
 from pinntk.optimize import default_schedule, make_optimizer, make_schedule

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -45,6 +43,7 @@ from pinntk.run import (
     write_metrics,
 )
 from pinntk.step import gradient_norms, losses
+from pinntk.threads import of_step, suited
 from pinntk.values import NonFiniteError
 
 _CADENCES = ("log_every", "eval_every", "checkpoint_every", "snapshot_every")
@@ -119,6 +118,7 @@ class Training:
         self.counts = {name: len(rows) for name, rows in self.points.items()}
         self.share = {name: rows for name, rows in distributed.shard(self.points).items() if len(rows)}
         self.point_weights = {name: g.to(**self.like) for name, g in point_weights.items()}
+        self._work = of_step(self.network, self.problem, self.share)
         if self.pointwise:
             self.pointwise.follow(self.points, self.share)
 
@@ -216,13 +216,8 @@ class Training:
         )
         with bar:
             while self.step < settings.steps:
-                self._update_points_and_weights()
-                watched = self._watched() if self.watch and _due(self.step, self.watch.every) else {}
-                measured = {**(self._measure() if _due(self.step, settings.eval_every) else {}), **watched}
-                described = self._described()
-                if self.watch:
-                    self.watch.step(described.get("learning_rate"), self.weights)
-                losses = self.method.take(self.share, self.counts, self.weights, self._check_finite, self.point_weights)
+                with suited(self._work, self.method.work):
+                    losses, described, measured = self._one_step()
                 self.seconds = perf_counter() - clock
                 if measured or _due(self.step, settings.log_every):
                     self._log(losses, described, measured)
@@ -236,8 +231,20 @@ class Training:
                     break
                 if _due(self.step, settings.checkpoint_every) and self.step < settings.steps:
                     self.checkpoint()
-            self._finish()
+            with suited(self._work, self.method.work):
+                self._finish()
             bar.set_postfix_str(self._summary())
+
+    def _one_step(self) -> tuple[dict[str, Tensor], dict[str, float], dict[str, float]]:
+        """The losses before it, what the log says of it, and what was measured before it."""
+        self._update_points_and_weights()
+        watched = self._watched() if self.watch and _due(self.step, self.watch.every) else {}
+        measured = {**(self._measure() if _due(self.step, self.settings.eval_every) else {}), **watched}
+        described = self._described()
+        if self.watch:
+            self.watch.step(described.get("learning_rate"), self.weights)
+        losses = self.method.take(self.share, self.counts, self.weights, self._check_finite, self.point_weights)
+        return losses, described, measured
 
     def _reason_to_stop(self) -> str:
         """Why to stop before the last step; "" to go on."""
@@ -394,23 +401,3 @@ def _due(step: int, every: int) -> bool:
 
 def _as_json(value: Any) -> Any:
     return json.loads(json.dumps(value, default=str))
-
-
-@contextmanager
-def deferred_interrupt() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event, so that a step is never cut in two; a second Ctrl-C interrupts at once."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-
-    def handler(number: int, frame: Any) -> None:
-        if event.is_set():
-            raise KeyboardInterrupt
-        event.set()
-
-    previous = signal.signal(signal.SIGINT, handler)
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGINT, previous)

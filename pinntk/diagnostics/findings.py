@@ -15,6 +15,7 @@ from pinntk.diagnostics.thresholds import below
 from pinntk.precision import without_autocast
 from pinntk.problem import Points, Problem
 from pinntk.run import Run
+from pinntk.threads import of_step, suited
 
 # In the order of causes: where two findings are as severe and as certain, the one above explains the one below.
 RULES: Mapping[str, Callable[[Examination], Finding | None]] = MappingProxyType(
@@ -61,8 +62,9 @@ def diagnose(
         x = network
     else:
         x = examine(network, problem, points, weights)
-    found = [finding for rule in RULES.values() if (finding := rule(x)) is not None]
-    return ordered(found) or [finding for rule in LAST if (finding := rule(x)) is not None][:1]
+    with suited(of_step(x.network, x.problem, x.points)):
+        found = [finding for rule in RULES.values() if (finding := rule(x)) is not None]
+        return ordered(found) or [finding for rule in LAST if (finding := rule(x)) is not None][:1]
 
 
 def ordered(findings: Iterable[Finding]) -> list[Finding]:

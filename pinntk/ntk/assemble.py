@@ -16,10 +16,12 @@ from pinntk.ntk.gram import gram
 from pinntk.ntk.store import CHUNK, FactorStore
 from pinntk.precision import without_autocast
 from pinntk.problem import Points, Problem
+from pinntk.threads import of_cross_kernel, of_kernel, of_step, suited_to
 from pinntk.values import DIAGONAL, check_finite
 
 
 @without_autocast
+@suited_to(of_kernel)
 def kernel(
     network: nn.Module,
     problem: Problem,
@@ -63,6 +65,7 @@ def kernel(
 
 
 @without_autocast
+@suited_to(of_cross_kernel)
 def cross_kernel(
     network: nn.Module,
     problem: Problem,
@@ -91,6 +94,7 @@ def cross_kernel(
 
 
 @without_autocast
+@suited_to(of_step)
 def traces(
     network: nn.Module, problem: Problem, points: Points, *, device: torch.device | str | None = None
 ) -> dict[str, float]:

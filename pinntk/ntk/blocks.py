@@ -15,6 +15,7 @@ from torch import Tensor
 from pinntk.files import replacing
 from pinntk.memory import require
 from pinntk.ntk.factored import Origin
+from pinntk.threads import of_factorization, suited_to
 
 
 def rows_of(name: str, names: Sequence[str], sizes: Sequence[int]) -> slice:
@@ -157,11 +158,13 @@ class KernelBlocks:
         root = rates(weights, self.names, self.sizes).sqrt().to(self.values)
         return self.values * (root[:, None] * root)
 
+    @suited_to(lambda self: of_factorization(self.values))
     def eigvalsh(self, weights: Weights | None = None) -> Tensor:
         """Eigenvalues of K, or of D^1/2 K D^1/2 if weights are given, ascending, (n,), float64. See `floor`."""
         self._require(2)  # a copy with weights or in float64, and that of the decomposition
         return torch.linalg.eigvalsh((self.values if weights is None else self.scaled(weights)).double())
 
+    @suited_to(lambda self: of_factorization(self.values))
     def eigh(self, weights: Weights | None = None) -> tuple[Tensor, Tensor]:
         """Eigenvalues as from `eigvalsh`, and orthonormal eigenvectors in columns, (n, n)."""
         self._require(4)  # as for `eigvalsh`, the vectors, and twice as much workspace

@@ -9,6 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+_CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class Outer:
@@ -80,7 +82,7 @@ class Factors:
     sizes: Mapping[str, int]
     outers: Mapping[str, Outer]
     rows: Mapping[str, Tensor]
-    device: torch.device = torch.device("cpu")
+    device: torch.device = _CPU
     origin: Origin | None = None
 
     def has(self, name: str) -> bool:

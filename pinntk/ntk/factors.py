@@ -21,6 +21,7 @@ from pinntk.ntk.taylor_factors import taylor_factors
 from pinntk.precision import without_autocast
 from pinntk.problem import Points, Problem
 from pinntk.taylor import DependentPoints, UnsupportedOperation
+from pinntk.threads import of_step, suited_to
 
 _ROWS_CHUNK = 16  # points whose rows come from one graph, in reverse mode: its size counts twice
 
@@ -46,6 +47,7 @@ def trained_parameters(network: nn.Module, problem: Problem) -> dict[str, Tensor
 
 
 @without_autocast
+@suited_to(of_step)
 def factors(network: nn.Module, problem: Problem, points: Points) -> dict[str, Factors]:
     """J of every condition in `points`, factored: {name: Factors}.
 

@@ -22,6 +22,7 @@ from pinntk.ntk.krylov import Eigenpairs, Nystrom, Solution
 from pinntk.ntk.store import CHUNK, FactorStore
 from pinntk.precision import without_autocast
 from pinntk.problem import Points, Problem
+from pinntk.threads import of_step, suited_to
 
 _PRODUCT_ENTRIES = 8_388_608  # of the temporaries of a product, [S, n, out, k]
 
@@ -63,6 +64,7 @@ class KernelOperator:
             raise ValueError(f"chunk={chunk}: at least 1 point")
         self._settings = {"dtype": dtype, "max_memory": max_memory, "chunk": chunk, "progress": progress}
         self._network, self._problem, self._points = network, problem, points
+        self._work = of_step(network, problem, points)  # of a product with one vector
         self._weights, self._progress = None if weights is None else dict(weights), progress
         self.dtype = dtype
         self.names = tuple(points)
@@ -110,6 +112,7 @@ class KernelOperator:
         return self.matvec(V) if V.ndim == 1 else self.matmat(V)
 
     @without_autocast
+    @suited_to(lambda self, V: self._work * V.shape[1])
     def jacobian_transposed(self, V: Tensor) -> Tensor:
         """J^T V: (n, k) -> (p, k)."""
         V = self._given(V, self.n)
@@ -119,6 +122,7 @@ class KernelOperator:
         return distributed.all_sum(total)
 
     @without_autocast
+    @suited_to(lambda self, W: self._work * W.shape[1])
     def jacobian(self, W: Tensor) -> Tensor:
         """J W: (p, k) -> (n, k)."""
         W = self._given(W, self.p)
@@ -128,6 +132,7 @@ class KernelOperator:
         return distributed.all_sum(result)
 
     @without_autocast
+    @suited_to(lambda self: self._work)
     def diagonal(self) -> Tensor:
         """The diagonal of K, (n,): where in the domain the kernel is large."""
         result = torch.zeros(self.n, dtype=torch.float64, device=self.device)
@@ -157,6 +162,7 @@ class KernelOperator:
     # What products give.
 
     @without_autocast
+    @suited_to(lambda self: self._work)
     def eigh(self, k: int = 10, *, tolerance: float = 1e-8, iterations: int = 100, seed: int = 0) -> Eigenpairs:
         """The k largest eigenvalues of K, descending, their eigenvectors (n, k) and residual norms.
 
@@ -182,6 +188,7 @@ class KernelOperator:
             return Eigenpairs(small.values, vectors, residuals, small.products + vectors.shape[1])
 
     @without_autocast
+    @suited_to(lambda self: self._work)
     def solve(
         self,
         rhs: Tensor,
@@ -216,10 +223,12 @@ class KernelOperator:
         return Solution(found.x.reshape(rhs.shape), found.residual, found.iterations)
 
     @without_autocast
+    @suited_to(lambda self: self._work)
     def spectral_density(self, *, probes: int = 8, steps: int = 40, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Nodes and weights whose sum(weights f(nodes)) estimates Tr f(K) / n (stochastic Lanczos quadrature)."""
         return krylov.spectral_density(self.matmat, self._zeros(self.n), probes=probes, steps=steps, seed=seed)
 
+    @suited_to(lambda self, W: self._work * W.shape[1])
     def _normal(self, W: Tensor) -> Tensor:
         """J^T J W, each chunk factored once."""
         total = torch.zeros_like(W)

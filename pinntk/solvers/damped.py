@@ -13,6 +13,7 @@ from torch import Tensor
 from pinntk.memory import parse_bytes, require
 from pinntk.ntk.gram import add_product
 from pinntk.solvers.jacobian import ScaledJacobian
+from pinntk.threads import of_factorization, suited
 
 FORMS = ("auto", "kernel", "parameter")
 # A A^T and A^T A square the condition number: below this share of their trace, mu drowns in their rounding, and steps come
@@ -86,7 +87,8 @@ class DampedLeastSquares:
             return self._A.kernel()
         columns = self._A.matrix.T
         M = columns.new_zeros(len(columns), len(columns))
-        add_product(M, columns, columns, symmetric=True)
+        with suited(of_factorization(columns)):
+            add_product(M, columns, columns, symmetric=True)
         return M.tril_().add_(M.tril(-1).T)
 
     @cached_property
@@ -95,7 +97,8 @@ class DampedLeastSquares:
 
     def _refined(self, mu: float) -> Damped | None:
         """By Cholesky factors and refinement; None where A^T A has too few digits for it."""
-        L, info = torch.linalg.cholesky_ex(self._normal + mu * self._identity)
+        with suited(of_factorization(self._normal)):
+            L, info = torch.linalg.cholesky_ex(self._normal + mu * self._identity)
         if int(info):
             return None
         A = self._A
@@ -123,10 +126,11 @@ class DampedLeastSquares:
     def _square(self) -> tuple[Tensor, Tensor, Tensor | None]:
         """(M, c, Q): min |A d + r|^2 + mu |d|^2 is min |M y + c|^2 + mu |y|^2 with M square, d = Q y (Q None: d = y)."""
         A, r = self._A.matrix, self._r
-        if self.form == "kernel":
-            Q, R = torch.linalg.qr(A.T)
-            return R.T, r, Q
-        R = torch.linalg.qr(torch.cat([A, r.unsqueeze(1)], 1), mode="r").R
+        with suited(of_factorization(A)):
+            if self.form == "kernel":
+                Q, R = torch.linalg.qr(A.T)
+                return R.T, r, Q
+            R = torch.linalg.qr(torch.cat([A, r.unsqueeze(1)], 1), mode="r").R
         return R[: A.shape[1], : A.shape[1]], R[: A.shape[1], A.shape[1]], None
 
     def _orthogonal(self, mu: float) -> Damped:
@@ -135,7 +139,8 @@ class DampedLeastSquares:
         stacked = M.new_zeros(len(M) + k, k + 1)
         stacked[: len(M), :k], stacked[: len(M), k] = M, c
         stacked[len(M) :, :k].diagonal().fill_(mu**0.5)
-        T = torch.linalg.qr(stacked, mode="r").R
+        with suited(of_factorization(stacked)):
+            T = torch.linalg.qr(stacked, mode="r").R
         T, z = T[:k, :k], T[:k, k:]
 
         def placed(y: Tensor) -> Tensor:

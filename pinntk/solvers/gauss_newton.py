@@ -20,6 +20,7 @@ from pinntk.solvers.damped import FORMS, DampedLeastSquares
 from pinntk.solvers.jacobian import ScaledJacobian, by_condition, check_start, loss_weights, scaled_errors
 from pinntk.solvers.matrix_free import ConjugateGradients, OperatorJacobian
 from pinntk.solvers.report import StepReport
+from pinntk.threads import of_step, suited_to
 from pinntk.values import check_real_parameters
 
 Jacobian = ScaledJacobian | OperatorJacobian
@@ -89,6 +90,7 @@ class GaussNewton:
         self._checked = False
 
     @without_autocast
+    @suited_to(lambda self, points: of_step(self.network, self.problem, points))
     def step(self, points: Points, point_weights: Points = EVEN) -> StepReport:
         """One step on `points`, {condition: (n, d)}. The parameters change only if the loss on them falls.
 

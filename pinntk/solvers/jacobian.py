@@ -17,6 +17,7 @@ from pinntk.ntk.finite import check_rows
 from pinntk.ntk.gram import gram
 from pinntk.ntk.operator import jvp, vjp
 from pinntk.problem import EVEN, Points, Problem
+from pinntk.threads import of_kernel, suited
 from pinntk.values import SQUARE, check_finite
 from pinntk.weighting import NTK
 
@@ -89,6 +90,7 @@ class ScaledJacobian:
         self._parts: list[tuple[Tensor, Factors]] = [
             (scale(weights[name], part.n, part.device).unsqueeze(1), part) for name, part in found.items()
         ]
+        self._work = of_kernel(network, problem, points)
         self.n = sum(part.n for _, part in self._parts)
         self.p = sum(self._parts[0][1].sizes.values())
 
@@ -100,8 +102,9 @@ class ScaledJacobian:
     def kernel(self) -> Tensor:
         """A A^T, (n, n), from the factors."""
         rows = []
-        for i, (scale, part) in enumerate(self._parts):
-            rows.append([scale * gram(part, right) * other.T for other, right in self._parts[: i + 1]])
+        with suited(self._work):
+            for i, (scale, part) in enumerate(self._parts):
+                rows.append([scale * gram(part, right) * other.T for other, right in self._parts[: i + 1]])
         for i, row in enumerate(rows):
             row.extend(rows[j][i].T for j in range(i + 1, len(rows)))
         return torch.cat([torch.cat(row, 1) for row in rows])

@@ -17,6 +17,7 @@ from pinntk.precision import without_autocast
 from pinntk.problem import EVEN, Points, Problem
 from pinntk.solvers.jacobian import ScaledJacobian, by_condition, check_start, loss_weights, scaled_errors
 from pinntk.solvers.report import StepReport
+from pinntk.threads import of_factorization, of_step, suited, suited_to
 from pinntk.values import check_real_parameters
 
 _STEPS = tuple(2.0**-k for k in range(16))
@@ -69,6 +70,7 @@ class NaturalGradient:
         self._checked = False
 
     @without_autocast
+    @suited_to(lambda self, points: of_step(self.network, self.problem, points))
     def step(self, points: Points, point_weights: Points = EVEN) -> StepReport:
         """One step on these points, {condition: (n, d)}, which may be others at every call.
 
@@ -143,7 +145,8 @@ def _cholesky(K: Tensor, damping: float) -> tuple[Tensor, float]:
     size = float(K.diagonal().mean())
     for jitter in _JITTERS:
         mu = (damping + jitter) * size
-        factor, info = torch.linalg.cholesky_ex(K + mu * torch.eye(len(K), dtype=K.dtype, device=K.device))
+        with suited(of_factorization(K)):
+            factor, info = torch.linalg.cholesky_ex(K + mu * torch.eye(len(K), dtype=K.dtype, device=K.device))
         if not info:
             if jitter:
                 warnings.warn(

@@ -16,6 +16,7 @@ from pinntk.ntk.infinite.functional import Exact, Functional, functionals
 from pinntk.ntk.infinite.recursion import Double, Stack, diagonal, first_layer, hidden_layer
 from pinntk.problem import Points, Problem
 from pinntk.taylor import Basis, Jet
+from pinntk.threads import of_infinite_cross_kernel, of_infinite_kernel, suited_to
 from pinntk.values import DIAGONAL, check_finite
 
 KINDS = ("ntk", "nngp")
@@ -85,6 +86,7 @@ class InfiniteMLP:
         return Stack(self.depth, self.activation, self.weight_scale, self.beta, self.gain)
 
 
+@suited_to(of_infinite_kernel)
 def infinite_kernel(
     network: MLP | InfiniteMLP, problem: Problem, points: Points, *, kind: str = "ntk", at: nn.Module | str | None = None
 ) -> KernelBlocks:
@@ -117,6 +119,7 @@ def infinite_kernel(
     return blocks
 
 
+@suited_to(of_infinite_cross_kernel)
 def infinite_cross_kernel(
     network: MLP | InfiniteMLP,
     problem: Problem,
