@@ -24,7 +24,7 @@ from pinntk.problem import EVEN, Points, Problem
 from pinntk.randomness import forked
 from pinntk.run import Run
 from pinntk.solvers import SOLVERS
-from pinntk.training import NonFiniteLoss, Settings, Training, deferred_interrupt
+from pinntk.training import NonFiniteLoss, Settings, Training
 from pinntk.values import NonFiniteError
 from pinntk.weighting import NTK, SCHEMES, Causal, SelfAdaptive
 
