@@ -310,7 +310,7 @@ def _apply(handler: Callable, func: Callable, *args: Any, **kwargs: Any) -> Any:
     except _HEARD:
         raise
     except Exception as error:
-        raise UnsupportedOperation(_name(func), f"has no Taylor rule for these arguments ({error})") from error
+        raise UnsupportedOperation(_name(func), f"has no Taylor rule for these arguments ({_first_line(error)})") from error
     return args[0].changed(result, f"{_name(func)}(inplace=True)") if in_place else result
 
 
@@ -325,8 +325,12 @@ def through(network: Callable, jet: Jet) -> Any:
     except _HEARD:
         raise
     except Exception as error:
-        failure = f"raised {type(error).__name__} on the Taylor engine's input ({error})"
+        failure = f"raised {type(error).__name__} on the Taylor engine's input ({_first_line(error)})"
         raise UnsupportedOperation(type(network).__name__, failure) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def _check_dtype(components: Tensor) -> None:
