@@ -6,7 +6,8 @@ import pytest
 import reference
 import torch
 from networks import build
-from rule_cases import FULL, MEAN, VAR, cubes
+from rule_cases import FULL, cubes
+from rule_cases_features import MEAN, VAR
 from torch import nn
 from torch.nn import functional as F
 
