@@ -247,6 +247,15 @@ def test_a_network_that_jets_cannot_follow_is_differentiated_by_autograd(name):
     assert reference.relative(found["equation"], expected["equation"]) <= 1e-12
 
 
+def test_an_augmented_assignment_keeps_dtype_and_shape():
+    x = Jet.seed(Basis.spanning([(2, 0)], 2), tensor(6, 2).float()) * 2
+    x += tensor(2)
+    assert x.dtype == torch.float32
+    column = x[:, :1] * 1
+    with pytest.raises(UnsupportedOperation, match=r"x \*= y"):
+        column *= tensor(3)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast_inside_the_network(dtype):
     x, layer = Jet.seed(Basis.spanning([(2, 0)], 2), tensor(6, 2).float()), nn.Linear(2, 3)

@@ -110,22 +110,10 @@ def _of_values(function: Callable) -> Callable:
     return handler
 
 
-for _name in (
-    *("lt", "less", "le", "less_equal", "gt", "greater", "ge", "greater_equal", "eq", "ne", "not_equal", "isclose"),
-    *(
-        "isnan",
-        "isinf",
-        "isfinite",
-        "isposinf",
-        "isneginf",
-        "signbit",
-        "logical_not",
-        "logical_and",
-        "logical_or",
-        "logical_xor",
-    ),
-    *("sign", "sgn", "floor", "ceil", "round", "trunc", "fix", "heaviside"),
-):
+_COMPARISONS = "lt less le less_equal gt greater ge greater_equal eq ne not_equal isclose logical_and logical_or logical_xor"
+_JUMPS = "isnan isinf isfinite isposinf isneginf signbit logical_not sign sgn floor ceil round trunc fix heaviside"
+
+for _name in f"{_COMPARISONS} {_JUMPS}".split():
     for _space in (torch, Tensor):
         if hasattr(_space, _name):
             RULES[getattr(_space, _name)] = _of_values(getattr(_space, _name))

@@ -181,9 +181,9 @@ class Jet:
     def changed(self, result: Jet, operation: str) -> Jet:
         """Takes over the result of an in-place operation, as every name of this jet will see. Refused once a view of
         these components exists, which torch would change too."""
-        if self.viewed:
+        if self.viewed or result.shape != self.shape:
             raise UnsupportedOperation(operation, _IN_PLACE)
-        self.components = result.components
+        self.components = result.components.to(self.dtype)
         return self
 
     @property
