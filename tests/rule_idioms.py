@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from rule_cases import BATCH_NORM, CUBE, FULL, MASK, MATRIX, MEAN, ROW, VAR, WHOLE, cubes, quietly, tensor
+from rule_cases import CUBE, FULL, MASK, MATRIX, ROW, WHOLE, cubes, quietly, tensor
+from rule_cases_features import BATCH_NORM, MEAN, VAR
 from torch import nn
 from torch.nn import functional as F
 

@@ -8,7 +8,8 @@ from functools import cache, partial
 
 import pytest
 import torch
-from rule_cases import CASES, START, Case, at, tensor
+from rule_cases import START, Case, at, tensor
+from rule_cases_features import CASES
 from rule_idioms import IDIOMS
 from torch import Tensor
 from torch.nn import functional as F
@@ -58,10 +59,12 @@ def projected(part: Tensor) -> Tensor:
 
 
 def nested(function, values: str = "any") -> list[dict[tuple[int, int], Tensor]]:
-    """For each output of `function` the derivatives of its projection, by nested reverse mode."""
+    """For each output of `function` the derivatives of its projection, by nested reverse mode, and the slopes of the lower
+    ones and of all as the features are shifted: what training follows."""
     columns = [column.clone().requires_grad_() for column in START.unbind(1)]
+    shift = torch.zeros_like(at(START)).requires_grad_()
     with ExactNormalizations():
-        output = function(at(torch.stack(columns, 1), values))
+        output = function(at(torch.stack(columns, 1), values) + shift)
     found = []
     for part in tensors(output):
         known = {(0, 0): projected(part.double())}
@@ -72,7 +75,8 @@ def nested(function, values: str = "any") -> list[dict[tuple[int, int], Tensor]]
             if below.requires_grad:
                 (slope,) = torch.autograd.grad(below.sum(), columns[axis], create_graph=True, allow_unused=True)
             known[index] = torch.zeros_like(columns[axis]) if slope is None else slope
-        found.append({index: value.detach() for index, value in known.items()})
+        slopes = {name: slope_by(shift, [known[index] for index in indices]) for name, indices in TRAINED.items()}
+        found.append({index: value.detach() for index, value in known.items()} | slopes)
     return found
 
 
@@ -86,8 +90,21 @@ def components(basis: Basis, values: str) -> Tensor:
     return at(Jet.seed(basis, START), values).components
 
 
-def features(basis: Basis, values: str) -> Jet:
-    return Jet(basis, components(basis, values).clone())
+def features(basis: Basis, values: str, shift: Tensor | None = None) -> Jet:
+    found = components(basis, values).clone()
+    if shift is not None:
+        found[0] += shift
+    return Jet(basis, found)
+
+
+TRAINED = {"lower": INDICES[:6], "all": INDICES}
+
+
+def slope_by(shift: Tensor, derivatives: list[Tensor]) -> Tensor:
+    total = sum((k + 1) * derivative.sum() for k, derivative in enumerate(derivatives))
+    if not total.requires_grad:
+        return torch.zeros_like(shift)
+    return torch.autograd.grad(total, shift, retain_graph=True, materialize_grads=True, allow_unused=True)[0]
 
 
 def assert_close(found: Tensor, expected: Tensor, what: object) -> None:
@@ -104,10 +121,12 @@ def assert_exact(function, values: str = "any", oracle=None, known: list | None 
     """Values and derivatives to order 4 of `function` on jets are those of `oracle`, by nested autograd or `known`; lower
     orders, the value alone and the collapsed Laplacian, which are computed in other ways, are the same. Returns `known`."""
     h = at(START, values)
-    plain, output = function(h), function(features(WHOLE, values))
+    shift = torch.zeros_like(h).requires_grad_()
+    plain, output = function(h), function(features(WHOLE, values, shift))
     expected = known or nested(oracle or function, values)
     assert len(tensors(output)) == len(tensors(plain)) == len(expected)
-    low, value, collapsed = (tensors(function(features(basis, values))) for basis in (LOW, VALUE, LAPLACIAN))
+    low = tensors(function(features(LOW, values, shift)))
+    value, collapsed = (tensors(function(features(basis, values))) for basis in (VALUE, LAPLACIAN))
     for i, (jet, plain_part, derivatives) in enumerate(zip(tensors(output), tensors(plain), expected, strict=True)):
         if not isinstance(jet, Jet):
             assert not any(derivatives[index].any() for index in INDICES[1:])
@@ -118,7 +137,10 @@ def assert_exact(function, values: str = "any", oracle=None, known: list | None 
         assert_close(jet.value, plain_part if oracle is None else oracle(h), "value")
         assert_close(value[i].value, jet.value, "value alone")
         for index in INDICES:
-            assert_close(projected(jet.derivative(index)), derivatives[index], index)
+            assert_close(projected(jet.derivative(index)).detach(), derivatives[index], index)
+        for name, part in {"lower": low[i], "all": jet}.items():
+            slope = slope_by(shift, [projected(part.derivative(index)) for index in TRAINED[name]])
+            assert_close(slope, derivatives[name], ("slope", name))
         for index in INDICES[:6]:
             assert_close(low[i].derivative(index), jet.derivative(index), ("order 2", index))
         laplacian = jet.derivative((2, 0)) + jet.derivative((0, 2))
@@ -173,6 +195,18 @@ def accepted(case: Case, function) -> bool:
 @pytest.mark.parametrize("idiom", IDIOMS.values(), ids=IDIOMS)
 def test_idiom(idiom):
     assert_exact(idiom)
+
+
+def test_a_choice_shows_nothing_of_what_is_not_chosen():
+    """torch's own slope of where(h > 0, sqrt(h), 0) is NaN at h < 0: 0 times that of the root."""
+    found, expected = (torch.where(h > 0, root, 0.0) for h, root in roots())
+    for index in INDICES:
+        assert_close(found.derivative(index), expected.derivative(index), index)
+
+
+def roots():
+    h = features(WHOLE, "any")
+    return (h, h.sqrt()), (h, torch.where(h > 0, h, 1.0).sqrt())
 
 
 # Everything else is refused by name.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pinntk.taylor import kinks, series
 from pinntk.taylor.jet import RULES, Jet, UnsupportedOperation
-from pinntk.taylor.rules import check_alignment, compose, compose_plain, constant, embedded, first_jet, mul, rule
+from pinntk.taylor.rules import check_alignment, compose, compose_plain, constant, embedded, first_jet, mul, operand, rule
 
 
 @rule("where", spaces=(torch,))
@@ -39,7 +39,7 @@ def clamp(input: Jet, min: Any = None, max: Any = None) -> Jet:
         return y if max is None else where(y.value > _value(max), max, y)
     if not (isinstance(min, Tensor) or isinstance(max, Tensor)):
         return compose(input, kinks.clamp(min, max))
-    bounds = (None if bound is None else torch.as_tensor(bound).to(input.components) for bound in (min, max))
+    bounds = (None if bound is None else _tensor_of(input, bound) for bound in (min, max))
     return compose_plain(input, kinks.clamp(*(bound if bound is None else constant(input, bound) for bound in bounds)))
 
 
@@ -80,12 +80,19 @@ def logit(x: Jet, eps: float | None = None) -> Jet:
 
 @rule("xlogy")
 def xlogy(input: Any, other: Any) -> Jet:
+    """0 at an input of 0, whatever the logarithm."""
     x = first_jet(input, other)
-    values = (t.value if isinstance(t, Jet) else t for t in (input, other))
-    left, right = (t if isinstance(t, Tensor) else x.components.new_tensor(t) for t in values)
-    ended = (left == 0) & (right <= 0)  # 0, where the logarithm is not finite
-    safe = where(ended, 1.0, other) if isinstance(other, Jet) else torch.where(ended, torch.ones_like(right), right)
-    return mul(input, torch.log(safe))
+    left, right = (_value(_tensor_of(x, t)) for t in (input, other))
+    ended = (left == 0) & (right <= 0)
+    logarithm = torch.log(where(ended, 1.0, other) if isinstance(other, Jet) else right)
+    return where(ended, 0.0, mul(input, logarithm))
+
+
+def _tensor_of(x: Jet, t: Any) -> Any:
+    if isinstance(t, Jet):
+        return t
+    t = operand(x, t)
+    return t if isinstance(t, Tensor) else x.components.new_tensor(t)
 
 
 # What depends on values alone and is constant almost everywhere.
@@ -103,22 +110,10 @@ def _of_values(function: Callable) -> Callable:
     return handler
 
 
-for _name in (
-    *("lt", "less", "le", "less_equal", "gt", "greater", "ge", "greater_equal", "eq", "ne", "not_equal", "isclose"),
-    *(
-        "isnan",
-        "isinf",
-        "isfinite",
-        "isposinf",
-        "isneginf",
-        "signbit",
-        "logical_not",
-        "logical_and",
-        "logical_or",
-        "logical_xor",
-    ),
-    *("sign", "sgn", "floor", "ceil", "round", "trunc", "fix", "heaviside"),
-):
+_COMPARISONS = "lt less le less_equal gt greater ge greater_equal eq ne not_equal isclose logical_and logical_or logical_xor"
+_JUMPS = "isnan isinf isfinite isposinf isneginf signbit logical_not sign sgn floor ceil round trunc fix heaviside"
+
+for _name in f"{_COMPARISONS} {_JUMPS}".split():
     for _space in (torch, Tensor):
         if hasattr(_space, _name):
             RULES[getattr(_space, _name)] = _of_values(getattr(_space, _name))

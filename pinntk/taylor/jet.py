@@ -181,9 +181,9 @@ class Jet:
     def changed(self, result: Jet, operation: str) -> Jet:
         """Takes over the result of an in-place operation, as every name of this jet will see. Refused once a view of
         these components exists, which torch would change too."""
-        if self.viewed:
+        if self.viewed or result.shape != self.shape:
             raise UnsupportedOperation(operation, _IN_PLACE)
-        self.components = result.components
+        self.components = result.components.to(self.dtype)
         return self
 
     @property
@@ -310,7 +310,7 @@ def _apply(handler: Callable, func: Callable, *args: Any, **kwargs: Any) -> Any:
     except _HEARD:
         raise
     except _ORDINARY as error:
-        raise UnsupportedOperation(_name(func), f"has no Taylor rule for these arguments ({error})") from error
+        raise UnsupportedOperation(_name(func), f"has no Taylor rule for these arguments ({_first_line(error)})") from error
     return args[0].changed(result, f"{_name(func)}(inplace=True)") if in_place else result
 
 
@@ -327,8 +327,12 @@ def through(network: Callable, jet: Jet) -> Any:
     except _HEARD:
         raise
     except _ORDINARY as error:
-        failure = f"raised {type(error).__name__} on the Taylor engine's input ({error})"
+        failure = f"raised {type(error).__name__} on the Taylor engine's input ({_first_line(error)})"
         raise UnsupportedOperation(type(network).__name__, failure) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def _check_dtype(components: Tensor) -> None:

@@ -24,7 +24,7 @@ def piecewise(function: Callable[[Tensor], Tensor], *slopes: Callable[[Tensor], 
 
 relu = piecewise(torch.relu, lambda x: x > 0)
 absolute = piecewise(torch.abs, torch.sign)
-hardsigmoid = piecewise(F.hardsigmoid, lambda x: ((x > -3) & (x < 3)).to(x.dtype) / 6)
+hardsigmoid = piecewise(lambda x: F.relu6(x + 3) / 6, lambda x: ((x > -3) & (x < 3)).to(x.dtype) / 6)
 hardswish = piecewise(
     F.hardswish,
     lambda x: torch.where(x < 3, (x > -3) * (x / 3 + 0.5), torch.ones_like(x)),
@@ -72,8 +72,8 @@ def elu(alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Ser
     derivative is 0."""
 
     def coefficients(x: Tensor, order: int) -> list[Tensor]:
-        below = series.expm1(torch.clamp(input_scale * x, max=0.0), order)
-        c = [scale * torch.where(x > 0, x, alpha * below[0])]
+        c = [scale * torch.where(x > 0, x, alpha * torch.expm1(torch.clamp(input_scale * x, max=0.0)))]
+        below = series.exp(torch.where(x < 0, input_scale * x, torch.zeros_like(x)), order)
         for k in range(1, order + 1):
             curved = scale * alpha * input_scale**k * below[k]
             above = scale if k == 1 else 0.0

@@ -7,7 +7,7 @@ Every rule keeps dimension 0 (the points) intact; what would mix points raises D
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isfinite, pi
+from math import pi
 from numbers import Number
 from typing import Any
 
@@ -104,9 +104,9 @@ def rad2deg(x: Jet) -> Jet:
 # What jets meet.
 
 
-def constant(x: Jet, t: Any) -> Any:
+def operand(x: Jet, t: Any) -> Any:
     """`t`, made to meet the jet x in an elementwise operation: checked not to broadcast across points, on x's
-    device, in a dtype no less exact, and recorded by the tape where it is trained."""
+    device, in a dtype no less exact."""
     if isinstance(t, Number) and not isinstance(t, complex) and not isinstance(t, np.generic):
         return t
     if not isinstance(t, Tensor):
@@ -116,9 +116,16 @@ def constant(x: Jet, t: Any) -> Any:
     if t.is_complex():
         raise UnsupportedOperation("an operation with a complex tensor")
     check_alignment(x, t.shape)
-    if x.tape is not None and t.requires_grad:
-        return x.tape.per_point(t, x.shape[0], x.ndim)
     return t if torch.promote_types(t.dtype, x.dtype) == t.dtype else t.to(x.dtype)
+
+
+def constant(x: Jet, t: Any) -> Any:
+    """`operand`, recorded by the tape where it is trained."""
+    if x.tape is not None and isinstance(t, Tensor) and t.requires_grad and not t.is_complex():
+        check_alignment(x, t.shape)
+        copies = x.tape.per_point(t, x.shape[0], x.ndim)
+        return copies if t.ndim else copies.to(x.dtype)
+    return operand(x, t)
 
 
 def check_alignment(x: Jet, shape: torch.Size) -> None:
@@ -132,27 +139,23 @@ def check_alignment(x: Jet, shape: torch.Size) -> None:
 
 
 def first_jet(*operands: Any) -> Jet:
-    """The jet among them, of whose shape the others may only have fewer dimensions."""
-    jets = [operand for operand in operands if isinstance(operand, Jet)]
-    first = max(jets, key=lambda jet: jet.ndim)
-    for jet in jets:
-        check_alignment(jet, first.shape)
+    """The first jet among them. Raises DependentPoints if another has more or fewer dimensions."""
+    first = None
+    for operand in operands:
+        if isinstance(operand, Jet):
+            if first is None:
+                first = operand
+            elif operand.ndim != first.ndim:
+                check_alignment(*((first, operand.shape) if first.ndim < operand.ndim else (operand, first.shape)))
     return first
 
 
 def embedded(x: Jet, t: Any) -> Tensor:
-    """A constant as components like those of x: itself as the value, 0 as every derivative."""
-    if not isinstance(t, Tensor) and isfinite(t):
-        return value_mask(x, x.ndim) * t
-    t = t if isinstance(t, Tensor) else x.components.new_full((), t)  # infinity times 0 would be NaN
-    return torch.where(value_mask(x, x.ndim) > 0, t, torch.zeros((), dtype=t.dtype, device=t.device))
-
-
-def value_mask(x: Jet, ndim: int) -> Tensor:
-    """1 for the value component, 0 for the others; [S, 1, ..., 1] with `ndim` ones."""
-    mask = x.components.new_zeros((x.basis.size,) + (1,) * ndim)
-    mask[0] = 1
-    return mask
+    """A constant as components like those of x: itself as the value, 0 as every derivative; [S, 1, ..., 1, *shape]."""
+    shape = t.shape if isinstance(t, Tensor) else ()
+    data = x.components.new_zeros((x.basis.size, *(1,) * (x.ndim - len(shape)), *shape), dtype=t.dtype if shape else x.dtype)
+    data[0] = t
+    return data
 
 
 # Sums and products.
@@ -259,21 +262,21 @@ def _scaled(x: Jet, t: Any, factor: float) -> Any:
     """factor t, for a jet or a constant that meets x."""
     if factor == 1:
         return t
-    return mul(t, factor) if isinstance(t, Jet) else factor * constant(x, t)
+    return mul(t, factor) if isinstance(t, Jet) else factor * operand(x, t)
 
 
 @rule("addcmul")
 def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Jet:
     x = first_jet(input, tensor1, tensor2)
     jets = isinstance(tensor1, Jet) or isinstance(tensor2, Jet)
-    return add(input, _scaled(x, mul(tensor1, tensor2) if jets else constant(x, tensor1) * constant(x, tensor2), value))
+    return add(input, _scaled(x, mul(tensor1, tensor2) if jets else operand(x, tensor1) * operand(x, tensor2), value))
 
 
 @rule("addcdiv")
 def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Jet:
     x = first_jet(input, tensor1, tensor2)
     jets = isinstance(tensor1, Jet) or isinstance(tensor2, Jet)
-    return add(input, _scaled(x, div(tensor1, tensor2) if jets else constant(x, tensor1) / constant(x, tensor2), value))
+    return add(input, _scaled(x, div(tensor1, tensor2) if jets else operand(x, tensor1) / operand(x, tensor2), value))
 
 
 @rule("lerp")
@@ -284,7 +287,7 @@ def lerp(input: Any, end: Any, weight: Any) -> Jet:
 @rule("hypot")
 def hypot(input: Any, other: Any) -> Jet:
     x = first_jet(input, other)
-    input, other = (t if isinstance(t, Jet) else constant(x, t) for t in (input, other))
+    input, other = (t if isinstance(t, Jet) else operand(x, t) for t in (input, other))
     return torch.sqrt(input * input + other * other)
 
 

@@ -298,7 +298,8 @@ def softplus(beta: float = 1.0, threshold: float = 20.0) -> Series:
 
     def series(x: Tensor, order: int) -> list[Tensor]:
         c, scaled = [F.softplus(x, beta, threshold)], beta * x
-        for k, slope in enumerate(sigmoid(scaled, order - 1) if order else []):
+        inside = torch.where(scaled < threshold, scaled, scaled.detach())
+        for k, slope in enumerate(sigmoid(inside, order - 1) if order else []):
             curved = slope * beta**k / (k + 1)
             if k == 0:
                 c.append(torch.where(scaled > threshold, torch.ones_like(x), curved))
