@@ -153,9 +153,7 @@ def _add_structured(K: Tensor, left: Outer, right: Outer, symmetric: bool) -> No
             K[i : i + height, j:stop] += _tile(left, slice(i, min(i + height, n)), Aj, Bj, stop - j, buffers)
 
 
-def _tile(
-    left: Outer, rows: slice, Aj: Tensor, Bj: Tensor, columns: int, buffers: Tensor, upper: bool = False
-) -> Tensor:
+def _tile(left: Outer, rows: slice, Aj: Tensor, Bj: Tensor, columns: int, buffers: Tensor, upper: bool = False) -> Tensor:
     """The sum over s, s' of one tile, (rows, columns); with `upper`, over s' > s and half of s' = s.
 
     Aj, Bj: [in or out, S' columns]
