@@ -5,15 +5,15 @@
     python scripts/benchmark_kernel.py --jax PYTHON    also JAX, run by the Python of an environment that has it
     python scripts/benchmark_kernel.py --device cuda   also K of [2, 512 x 4, 1] with 10,000 and 30,000 points there
 
-vmap        what a careful user of torch.func writes: vmap(grad(e)) over points in chunks, nested forward-mode derivatives
-            inside, one matrix product at the end
+torch.func  what a careful user writes: vmap(grad(e)) over points in chunks, and one product at the end. `rivals.py` has
+            six forms of e; each is tuned over chunk sizes by short runs, the two fastest are timed whole (others: ~)
 by layer    the same factors as pinntk's, but the explicit Jacobian of one layer after the other
 curvlinops  J (J^T I) by its linear operators, where installed: 8 columns of I, their time scaled up to all
 jax, nt     `benchmark_jax.py`: jit of vmap(grad) and, where installed, neural-tangents' structured derivatives
 
-Results are compared before anything is timed. Times are medians; peak memory is that of a fresh process that does
-nothing else, above its size before the call. The last line is the share of this machine's matrix-multiply rate, measured
-beside it, at which K is assembled from its factors.
+Results are compared before anything is timed. Times are medians, the methods in turns; peak memory is that of a fresh
+process that does nothing else, above its size before the call. The last line is the share of this machine's
+matrix-multiply rate, measured beside it, at which K is assembled from its factors.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import rivals
 import torch
 from torch import Tensor, nn
 
@@ -39,9 +40,7 @@ import pinntk
 from pinntk import Box, Problem, residual
 from pinntk.files import replacing
 from pinntk.ntk import Factors, gram
-from pinntk.ntk.factors import trained_parameters
 from pinntk.ntk.gram import is_structured
-from pinntk.ntk.jacobian import vmap_rows
 from pinntk.taylor.fused import plain
 
 CASES = {  # layer sizes, whether the operator is the Laplacian (else u_x1x1), n
@@ -77,13 +76,6 @@ def by_factors(network: nn.Module, problem: Problem, points: dict[str, Tensor]) 
     return pinntk.kernel(network, problem, points).matrix()
 
 
-def by_jacobian(network: nn.Module, problem: Problem, points: dict[str, Tensor]) -> Tensor:
-    (name,) = problem.names
-    rows = vmap_rows(network, problem, name, points[name], trained_parameters(network, problem))
-    J = torch.cat(list(rows.values()), 1)
-    return J @ J.T
-
-
 def by_layer(network: nn.Module, problem: Problem, points: dict[str, Tensor]) -> Tensor:
     (found,) = pinntk.factors(network, problem, points).values()
     K = torch.zeros(found.n, found.n, dtype=torch.float64)
@@ -107,7 +99,7 @@ class Errors(nn.Module):
 
 
 def by_curvlinops(network: nn.Module, problem: Problem, points: dict[str, Tensor]) -> Tensor:
-    """The first 8 columns of K."""
+    """The first 8 columns of K, a sample of all."""
     ((_, rows),) = points.items()
     n = len(rows)
     data = [(rows, torch.zeros(n, 1, dtype=rows.dtype))]
@@ -117,33 +109,50 @@ def by_curvlinops(network: nn.Module, problem: Problem, points: dict[str, Tensor
         return J @ (J.adjoint() @ torch.eye(n, min(n, 8), dtype=rows.dtype))
 
 
-METHODS: dict[str, Callable[..., Tensor]] = {"pinntk": by_factors, "vmap": by_jacobian, "by layer": by_layer}
+METHODS: dict[str, Callable[..., Tensor]] = {"pinntk": by_factors, "by layer": by_layer}
 if find_spec("curvlinops"):
     from curvlinops import JacobianLinearOperator
 
     METHODS["curvlinops"] = by_curvlinops
 
 
-def median_time(call: Callable[[], object], repeats: int, at_most: float = 30.0) -> float:
-    """Seconds; fewer repeats once `at_most` seconds are spent."""
-    times: list[float] = []
-    while len(times) < repeats and sum(times) < at_most:
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+def median_time(call: Callable[[], object], repeats: int) -> float:
+    """Seconds."""
+    return statistics.median(seconds_of(call) for _ in range(repeats))
 
 
-def peak_memory(case: str, method: str) -> float:
-    """MiB above the size before the call, in a process of its own."""
+def seconds_of(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def in_turns(calls: dict[str, Callable[[], object]], repeats: int, at_most: float = 10.0) -> dict[str, float]:
+    """Median seconds of every call: one of each a round, five of one that takes less than 0.2 s; a call drops out once
+    `at_most` seconds are spent on it."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(repeats):
+        for name, call in calls.items():
+            if sum(times[name]) < at_most:
+                times[name].append(seconds_of(call))
+                times[name] += [seconds_of(call) for _ in range(4 if times[name][-1] < 0.2 else 0)]
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def peak_memory(case: str, method: str, chunk: int | None = None) -> float:
+    """MiB above the size before the call, in a process of its own; `method`: of METHODS or of `rivals.FORMS`."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak_here, (case, method))
+        return pool.apply(_peak_here, (case, method, chunk))
 
 
-def _peak_here(case: str, method: str) -> float:
+def _peak_here(case: str, method: str, chunk: int | None) -> float:
     arguments = set_up(*CASES[case])
+    task = rival(case, arguments)
     before = peak_so_far()
-    METHODS[method](*arguments)
+    if method in METHODS:
+        METHODS[method](*arguments)
+    else:
+        task.kernel(method, chunk)
     return peak_so_far() - before
 
 
@@ -156,32 +165,53 @@ def peak_so_far() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS counts bytes
 
 
+def rival(case: str, arguments: tuple[nn.Module, Problem, dict[str, Tensor]]) -> rivals.Task:
+    network, _, points = arguments
+    return rivals.Task.of(network, next(iter(points.values())), CASES[case][1])
+
+
 def compare(case: str, repeats: int, memory: bool = True, jax: str | None = None) -> dict:
+    """Every method on one case: {"seconds", "difference", "chunk" and "MiB" by method, "ratio" to pinntk's seconds,
+    "scaled": forms timed by a short run only, "strongest": the fastest method by torch.func}."""
     arguments = set_up(*CASES[case])
-    expected = by_jacobian(*arguments)
-    result = {"case": case, "sizes": CASES[case][0], "n": CASES[case][2], "seconds": {}, "MiB": {}, "difference": {}}
-    for name, method in METHODS.items():
-        K = method(*arguments)
+    task, n = rival(case, arguments), CASES[case][2]
+    result = {"case": case, "sizes": CASES[case][0], "n": n, "MiB": {}, "difference": {}}
+    tuned = sorted((task.tuned(form) for form in rivals.FORMS), key=lambda found: found.seconds)
+    whole, others = tuned[:2], tuned[2:]
+    expected = task.kernel(whole[0].form, whole[0].chunk)
+    calls = {name: lambda method=method: method(*arguments) for name, method in METHODS.items()}
+    calls |= {found.form: lambda found=found: task.kernel(found.form, found.chunk) for found in whole}
+    columns = {}
+    for name, call in calls.items():
+        K = call()
+        columns[name] = K.shape[1]
         _agree(result, name, K, expected)
-        fast = name in ("pinntk", "by layer")
-        seconds = median_time(lambda method=method: method(*arguments), 3 * repeats if fast else repeats)
-        result["seconds"][name] = seconds * len(expected) / K.shape[1]
-        if memory:
-            result["MiB"][name] = peak_memory(case, name)
+    for found in others:
+        _agree(result, found.form, found.first, expected[: len(found.first)])
+    times = in_turns(calls, repeats)
+    result["seconds"] = {name: seconds * n / columns[name] for name, seconds in times.items()}
+    multiply = result["seconds"][whole[0].form] - whole[0].seconds  # the product J J^T, and whatever a short run misses
+    result["seconds"] |= {found.form: found.seconds + max(0.0, multiply) for found in others}
+    result["scaled"] = [found.form for found in others]
+    result["chunk"] = {found.form: found.chunk or n for found in tuned}
+    result["strongest"] = min(rivals.FORMS, key=result["seconds"].__getitem__)
     if jax is not None:
         for name, (K, seconds) in by_jax(jax, case, repeats).items():
             _agree(result, name, K, expected)
             result["seconds"][name] = seconds
     result["ratio"] = {name: seconds / result["seconds"]["pinntk"] for name, seconds in result["seconds"].items()}
+    for name in [*METHODS, result["strongest"]] if memory else ():
+        result["MiB"][name] = peak_memory(case, name, result["chunk"].get(name))
     return result
 
 
 def _agree(result: dict, name: str, K: Tensor, expected: Tensor) -> None:
     expected = expected[:, : K.shape[1]]
     difference = float((K - expected).norm() / expected.norm())
-    if difference > 1e-10:
+    if not difference < 1e-12:
         raise ArithmeticError(
-            f"{result['case']}: the kernels of {name} and vmap differ by {difference:.1e} relative; no time is worth printing"
+            f"{result['case']}: the kernels of {name} and torch.func differ by {difference:.1e} relative; no time is worth "
+            "printing"
         )
     result["difference"][name] = difference
 
@@ -249,10 +279,25 @@ def whole_kernel(device: str, sizes: list[int], n: int, repeats: int) -> dict:
     return {"device": device, "sizes": sizes, "n": n, "seconds": seconds, "share": counted / seconds / peak}
 
 
+def table(result: dict) -> str:
+    strongest = result["strongest"]
+    lines = [f"\n{result['case']}: {result['sizes']}, n = {result['n']}"]
+    lines.append(f"  {'':<12} {'seconds':>10} {'ratio':>7} {'chunk':>6} {'MiB':>6}  differ")
+    for name, seconds in result["seconds"].items():
+        scaled = "~" if name in result["scaled"] else ""
+        memory = f"{result['MiB'][name]:.0f}" if name in result["MiB"] else ""
+        lines.append(
+            f"  {name:<12} {f'{scaled}{seconds:.4f}':>10} {result['ratio'][name]:>7.1f} {result['chunk'].get(name, ''):>6} "
+            f"{memory:>6}  {result['difference'][name]:.0e}"
+        )
+    lines.append(f"  pinntk against the strongest of torch.func, {strongest}: {result['ratio'][strongest]:.1f}")
+    return "\n".join(lines)
+
+
 def main(argv: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
-    parser.add_argument("--repeats", type=int, default=3, help="of the slow ones; three times as many of the fast ones")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds; five runs a round of what takes less than 0.2 s")
     parser.add_argument("--jax", metavar="PYTHON", help="the Python of an environment with jax and neural-tangents")
     parser.add_argument("--device", help="also K of [2, 512 x 4, 1] with 10,000 and 30,000 points on this device, as in cuda")
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/benchmark_kernel.json"))
@@ -260,16 +305,8 @@ def main(argv: list[str] | None = None) -> dict:
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float64, medians")
     results = []
     for case in arguments.cases:
-        result = compare(case, arguments.repeats, jax=arguments.jax)
-        results.append(result)
-        print(f"\n{case}: {result['sizes']}, n = {result['n']}")
-        print(f"  {'':<12} {'seconds':>9} {'ratio':>7} {'MiB':>6}  differ")
-        for name, seconds in result["seconds"].items():
-            memory = f"{result['MiB'][name]:.0f}" if name in result["MiB"] else ""
-            print(
-                f"  {name:<12} {seconds:>9.4f} {result['ratio'][name]:>7.1f} {memory:>6}  {result['difference'][name]:.0e}",
-                flush=True,
-            )
+        results.append(compare(case, arguments.repeats, jax=arguments.jax))
+        print(table(results[-1]), flush=True)
     share = share_of_peak([2, 256, 256, 256, 256, 1], 2000, arguments.repeats)
     print(
         f"\nassembly of {share['sizes']}, n = {share['n']}, from its factors: {share['GFLOP/s']:.0f} of "
