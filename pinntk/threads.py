@@ -24,7 +24,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-_ELEMENTWISE = 90
+_ELEMENTWISE = 90  # multiply-adds that an elementwise operation on one entry costs
+_BLOCK = 64  # columns that LAPACK works on at a time
 ENOUGH = 2**23  # multiply-adds of the largest operation, from which a second thread gains (docs/PERFORMANCE.md)
 
 Function = TypeVar("Function", bound=Callable)
@@ -136,5 +137,5 @@ def of_infinite_cross_kernel(rows: Mapping[str, Tensor], columns: Mapping[str, T
 
 
 def of_factorization(A: Tensor) -> float | None:
-    """Work of the eigenvalues, or of a QR or Cholesky factorization, of A (n, m)."""
-    return A.numel() * min(A.shape) if A.device.type == "cpu" else None
+    """Work of the eigenvalues, or of a QR or Cholesky factorization, of A (n, m): of one block of columns on all others."""
+    return A.numel() * min(_BLOCK, *A.shape) if A.device.type == "cpu" else None

@@ -113,6 +113,7 @@ def test_work_is_rows_times_components_times_weights():
     few = {name: rows[:1] for name, rows in points.items()}
     assert of_cross_kernel(network, problem, few, points) == max(12 * 3 * 49, 2 * 14 * 3 * 7)
     assert of_factorization(torch.zeros(5, 3)) == 45
+    assert of_factorization(torch.zeros(100, 200)) == 100 * 200 * 64
 
 
 def test_a_network_elsewhere_leaves_the_count_alone():
