@@ -64,9 +64,7 @@ class PretendTensor(Tensor):
     def numpy(self, *, force: bool = False) -> Any:
         if force:
             return self.cpu().numpy(force=True)
-        raise TypeError(
-            f"can't convert {DEVICE} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
-        )
+        raise TypeError(f"can't convert {DEVICE} device type tensor to numpy. Use Tensor.cpu() first.")
 
     def tolist(self) -> Any:
         return self.raw.tolist()
@@ -229,7 +227,8 @@ def install() -> None:
     torch.__future__.set_swap_module_params_on_conversion(True)  # network.to keeps its parameters, as on CUDA
     for make in _FACTORIES:
         torch.library.impl(make.name(), "PrivateUse1")(_factory(make))
-    torch.library.impl("aten::_copy_from", "PrivateUse1")(_copy_from)
+    for name, kernel in (("_copy_from", _copy_from), ("_local_scalar_dense", _number)):
+        torch.library.impl(f"aten::{name}", "PrivateUse1")(kernel)
 
 
 # What makes a tensor from none; zeros, full and others are made of these.
@@ -258,6 +257,10 @@ def _factory(make: Any) -> Callable:
 def _copy_from(source: Tensor, target: Tensor, non_blocking: bool = False) -> Tensor:
     _raw(target).copy_(_raw(source))
     return target
+
+
+def _number(tensor: Tensor) -> Any:
+    return tensor.raw.item()
 
 
 def _location_tag(storage: Any) -> str | None:

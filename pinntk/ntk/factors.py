@@ -49,7 +49,7 @@ class Factors:
 
     sizes: entries of each trained parameter, in the order of the columns of J; a parameter that e does not depend on
         has neither an Outer nor rows
-    place: the device of the errors, for a condition that depends on none
+    place: the device of the errors, where e depends on none
     """
 
     name: str
@@ -57,7 +57,7 @@ class Factors:
     sizes: Mapping[str, int]
     outers: Mapping[str, Outer]
     rows: Mapping[str, Tensor]
-    place: torch.device = torch.device("cpu")
+    place: torch.device | None = None
 
     def has(self, name: str) -> bool:
         """Whether e depends on that parameter."""
@@ -70,7 +70,7 @@ class Factors:
     @property
     def device(self) -> torch.device:
         tensors = (*self.rows.values(), *(outer.A for outer in self.outers.values()))
-        return tensors[0].device if tensors else self.place
+        return tensors[0].device if tensors else self.place or torch.device("cpu")
 
     @property
     def nbytes(self) -> int:
