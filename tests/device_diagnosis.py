@@ -40,6 +40,7 @@ def pair() -> tuple[pinntk.Run, pinntk.Run]:
     return found, expected
 
 
+@cache
 def examined() -> list[Examination]:
     return [pinntk.examine(run) for run in pair()]
 

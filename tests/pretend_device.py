@@ -20,7 +20,7 @@ What it does not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -64,9 +64,7 @@ class PretendTensor(Tensor):
     def numpy(self, *, force: bool = False) -> Any:
         if force:
             return self.cpu().numpy(force=True)
-        raise TypeError(
-            f"can't convert {DEVICE} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
-        )
+        raise TypeError(f"can't convert {DEVICE} device type tensor to numpy. Use Tensor.cpu() first.")
 
     def tolist(self) -> Any:
         return self.raw.tolist()
@@ -95,93 +93,92 @@ def _restored(storage: Any, offset: int, shape: tuple, stride: tuple, requires_g
 class _Kind:
     """What an operation does beside computing."""
 
-    draws: bool  # random numbers
-    reshapes: bool  # its argument, in place
-    changes: bool  # an argument
+    copies: bool  # from one device to another
     pointwise: bool
+    draws: bool  # random numbers
+    changes: bool  # an argument
+    reshapes: bool  # its argument, in place
 
 
 @cache
 def _kind(func: Any) -> _Kind:
     pointwise = torch.Tag.pointwise in func.tags or func in _POINTWISE
     draws, reshapes = (tag in func.tags for tag in (torch.Tag.nondeterministic_seeded, torch.Tag.inplace_view))
-    return _Kind(draws, reshapes, func._schema.is_mutable, pointwise)
+    return _Kind(func in _COPIES, pointwise, draws, func._schema.is_mutable, reshapes)
 
 
 def _computed(func: Any, args: tuple, kwargs: dict) -> Any:
     """The operation on the tensors' values, after the checks that CUDA makes."""
-    leaves = [*_leaves(args), *_leaves(kwargs.values())]
-    pretend = [leaf for leaf in leaves if isinstance(leaf, PretendTensor)]
-    place = kwargs.get("device")
-    there = bool(pretend) if place is None else torch.device(place).type == NAME  # whether the result lives on the device
-    _check_devices(func, args, leaves, pretend)
-    if there:
-        _check_arguments(func, leaves)
-    raw_args = [_mapped(_raw, arg) for arg in args]
-    given = {key: CPU if key == "device" and place is not None else _mapped(_raw, value) for key, value in kwargs.items()}
-    kind = _kind(func)
-    found = _with_device_generator(func, raw_args, given) if kind.draws and there else func(*raw_args, **given)
-    if func in _COPIES:
+    kind, ours, strangers = _kind(func), [], []
+    raw_args = [_unwrapped(arg, ours, strangers) for arg in args]
+    given = {key: _unwrapped(value, ours, strangers) for key, value in kwargs.items()}
+    there = bool(ours)  # whether the result lives on the device
+    if kwargs.get("device") is not None:
+        there = torch.device(kwargs["device"]).type == NAME
+        given["device"] = CPU
+    if ours and strangers and not kind.copies:
+        _check_devices(func, args)
+    if there and kind.draws:
+        found = _with_device_generator(func, raw_args, given)
+    elif there and kwargs.get("driver") in _CPU_DRIVERS:
+        raise RuntimeError(f"{func}: parameter `driver` should be one of (gels) on {NAME}, not {kwargs['driver']}")
+    else:
+        found = func(*raw_args, **given)
+    if kind.copies:
         return args[0]
     if kind.reshapes:  # the values have their new shape; the tensor around them has not
         with no_dispatch():
             return func(*args, **kwargs)
     if kind.changes:  # an operation in place returns what it was given
-        held = {id(tensor.raw): tensor for tensor in pretend}
-        return _mapped(lambda leaf: held[id(leaf)] if id(leaf) in held else _wrapped(leaf), found)
-    return _mapped(_wrapped, found) if there else found
+        held = {id(tensor.raw): tensor for tensor in ours}
+        return _wrapped(found, held) if there else found
+    return _wrapped(found, {}) if there else found
 
 
-def _leaves(values: Any) -> Iterator[Any]:
-    for value in values:
-        if isinstance(value, (list, tuple)):
-            yield from _leaves(value)
-        else:
-            yield value
+def _unwrapped(value: Any, ours: list[Tensor], strangers: list[Tensor]) -> Any:
+    """The CPU's tensors in place of the device's, which are added to `ours`; those of the CPU to `strangers`."""
+    kind = type(value)
+    if kind is PretendTensor:
+        ours.append(value)
+        return value.raw
+    if kind is list or kind is tuple:
+        return kind([_unwrapped(part, ours, strangers) for part in value])
+    if isinstance(value, Tensor):
+        strangers.append(value)
+    return value
 
 
-def _mapped(function: Callable, value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return type(value)(_mapped(function, part) for part in value)
-    return function(value)
+def _wrapped(found: Any, held: dict[int, Tensor]) -> Any:
+    if isinstance(found, Tensor):
+        if id(found) in held:
+            return held[id(found)]
+        return PretendTensor(found.resolve_conj().resolve_neg() if found.is_complex() else found.resolve_neg())
+    if isinstance(found, (list, tuple)):
+        return type(found)(_wrapped(part, held) for part in found)
+    return found
 
 
-def _raw(leaf: Any) -> Any:
-    return leaf.raw if isinstance(leaf, PretendTensor) else leaf
-
-
-def _wrapped(leaf: Any) -> Any:
-    return PretendTensor(leaf.resolve_conj().resolve_neg()) if isinstance(leaf, Tensor) else leaf
-
-
-def _check_devices(func: Any, args: tuple, leaves: list[Any], pretend: list[Tensor]) -> None:
-    """Raises RuntimeError where CUDA would, for tensors on two devices."""
-    strangers = [leaf for leaf in leaves if isinstance(leaf, Tensor) and not isinstance(leaf, PretendTensor)]
-    if not strangers or not pretend or func in _COPIES:
-        return
-    ours = isinstance(args[0], PretendTensor)
-    if func in _INDEXED and ours:
-        strangers = [leaf for leaf in args[2:3] if isinstance(leaf, Tensor) and not isinstance(leaf, PretendTensor)]
+def _check_devices(func: Any, args: tuple) -> None:
+    """Raises RuntimeError for tensors on two devices, where CUDA does."""
+    strangers: list[Tensor] = []
+    first = isinstance(args[0], PretendTensor)
+    if func in _INDEXED and first:
         allowed = True
+        _unwrapped(args[2:3], [], strangers)  # of the indices any may be the CPU's
     else:
         kind = _kind(func)
-        allowed = kind.pointwise and not (kind.changes and not ours)
+        allowed = kind.pointwise and not (kind.changes and not first)
+        _unwrapped(args, [], strangers)
     if not (allowed and all(stranger.ndim == 0 for stranger in strangers)):
         raise RuntimeError(
             f"Expected all tensors to be on the same device, but found at least two devices, {DEVICE} and cpu! ({func})"
         )
 
 
-def _check_arguments(func: Any, leaves: list[Any]) -> None:
-    """Raises RuntimeError for generators and drivers that the device does not know."""
-    for leaf in leaves:
-        if isinstance(leaf, torch.Generator):
-            raise RuntimeError(f"Expected a '{NAME}' device type for generator but found '{leaf.device.type}'")
-        if isinstance(leaf, str) and leaf in _CPU_DRIVERS:
-            raise RuntimeError(f"{func}: parameter `driver` should be one of (gels) on {NAME}, not {leaf}")
-
-
 def _with_device_generator(func: Any, args: list, kwargs: dict) -> Any:
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, torch.Generator):
+            raise RuntimeError(f"Expected a '{NAME}' device type for generator but found '{value.device.type}'")
     of_the_cpu = torch.get_rng_state()
     torch.set_rng_state(_random_state[0])
     try:
@@ -229,7 +226,8 @@ def install() -> None:
     torch.__future__.set_swap_module_params_on_conversion(True)  # network.to keeps its parameters, as on CUDA
     for make in _FACTORIES:
         torch.library.impl(make.name(), "PrivateUse1")(_factory(make))
-    torch.library.impl("aten::_copy_from", "PrivateUse1")(_copy_from)
+    for name, kernel in (("_copy_from", _copy_from), ("_local_scalar_dense", _number)):
+        torch.library.impl(f"aten::{name}", "PrivateUse1")(kernel)
 
 
 # What makes a tensor from none; zeros, full and others are made of these.
@@ -256,8 +254,13 @@ def _factory(make: Any) -> Callable:
 
 
 def _copy_from(source: Tensor, target: Tensor, non_blocking: bool = False) -> Tensor:
-    _raw(target).copy_(_raw(source))
+    to, values = (part.raw if isinstance(part, PretendTensor) else part for part in (target, source))
+    to.copy_(values)
     return target
+
+
+def _number(tensor: Tensor) -> Any:
+    return tensor.raw.item()
 
 
 def _location_tag(storage: Any) -> str | None:

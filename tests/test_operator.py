@@ -136,6 +136,16 @@ def test_lanczos_restarts_on_a_slowly_decaying_spectrum():
         krylov.leading_eigenpairs(lambda V: values[:, None] * V, values, 5, tolerance=1e-9, iterations=2)
 
 
+@pytest.mark.parametrize("n", [1, 2, 6, 7, 8, 13, 20, 31, 40])
+@pytest.mark.filterwarnings("error")
+def test_lanczos_on_a_matrix_of_a_few_blocks(n):
+    A = random(n, n)
+    expected = torch.linalg.eigvalsh(A @ A.T).flip(0)
+    for k in {1, min(n, 3), n}:
+        found = krylov.leading_eigenpairs(lambda V: A @ (A.T @ V), A[0], k)
+        assert close(found.values, expected[:k], 1e-10)
+
+
 def test_lanczos_has_no_ghosts_on_a_numerically_singular_spectrum():
     values = 10.0 ** -torch.arange(0, 60, dtype=torch.float64)
     Q = torch.linalg.qr(random(60, 60))[0]

@@ -74,7 +74,7 @@ def leading_eigenpairs(
         # then of unwanted ones; converged residuals are rounding.
         turn = torch.where(converged, 2, 0)
         turn[k:] = 1
-        if Q.shape[1] + block > most:
+        if most < n and Q.shape[1] + block > most:
             Q, KQ = QY[:, : most - 3 * block], KQY[:, : most - 3 * block]
         fresh = orthonormal(R[:, turn.argsort(stable=True)[:block]], against=Q)
         if not fresh.shape[1]:
