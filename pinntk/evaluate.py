@@ -166,7 +166,7 @@ def to_network(network: nn.Module, points: Points) -> dict[str, Tensor]:
     for name, rows in points.items():
         if id(rows) not in moved:
             given = as_rows(name, rows)
-            moved[id(rows)] = given if like is None else given.to(like.device, like.dtype)
+            moved[id(rows)] = given if like is None else given.to(like.device, like.dtype.to_real())
     return {name: moved[id(rows)] for name, rows in points.items()}
 
 

@@ -166,7 +166,7 @@ class Problem:
         self._check_conditions()
         parameters = nn.ParameterDict()
         for key, value in self.coefficients.items():
-            check_real(f"coefficient {key}={value!r}", value, "coefficients")
+            check_real(f"coefficient {key!r}", value, "coefficients")
             parameters[key] = (
                 value if isinstance(value, nn.Parameter) else nn.Parameter(torch.tensor(float(value), dtype=torch.float64))
             )
@@ -382,7 +382,7 @@ class Problem:
     def predict(self, network: nn.Module, points: np.ndarray, chunk: int = 65_536) -> np.ndarray:
         """The network's values (n, fields) at (n, d) points, in float64, in chunks."""
         like = next(network.parameters(), torch.empty(0, dtype=torch.float64))
-        rows = torch.as_tensor(points, dtype=like.dtype, device=like.device)
+        rows = torch.as_tensor(points, dtype=like.dtype.to_real(), device=like.device)
         values = []
         with torch.no_grad():
             for part in rows.split(chunk):

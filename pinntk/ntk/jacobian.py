@@ -106,7 +106,9 @@ def _rows_one_by_one(
     found: dict[str, list[Tensor]] = {key: [] for key in parameters}
     for row in rows:
         error = autograd_group(network, problem, [name], row.unsqueeze(0))[name]
-        gradients = torch.autograd.grad(error.sum(), list(parameters.values()), allow_unused=True)
+        gradients = [None] * len(parameters)
+        if error.requires_grad:
+            gradients = torch.autograd.grad(error.sum(), list(parameters.values()), allow_unused=True)
         for (key, parameter), gradient in zip(parameters.items(), gradients, strict=True):
             found[key].append((torch.zeros_like(parameter) if gradient is None else gradient).flatten())
     return {key: torch.stack(parts) for key, parts in found.items()}
