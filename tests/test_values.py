@@ -13,7 +13,8 @@ from pinntk.ntk import function_kernel
 from pinntk.solvers import GaussNewton, NaturalGradient, SelfScaledBroyden
 
 BOX = Box(t=(0, 1), x=(-1, 1))
-POINTS = {"equation": torch.tensor([[0.3, 0.2], [0.7, -0.4], [0.1, 0.9]], dtype=torch.float64)}
+ROWS = torch.tensor([[0.3, 0.2], [0.7, -0.4], [0.1, 0.9]], dtype=torch.float64)
+POINTS = {"equation": ROWS}
 
 
 def problem_of(operator, **settings):
@@ -135,12 +136,12 @@ class Complex(nn.Module):
 )
 def test_complex_parameters_are_refused_where_only_real_ones_work(call):
     problem = poisson()
-    with pytest.raises(ValueError, match="parameter 'last' is torch.complex128, and .* takes real parameters only"):
+    with pytest.raises(ValueError, match=r"parameter 'last' is torch.complex128, and .* takes real parameters only"):
         call(Complex(), problem, sample(problem, 5))
 
 
 def test_quasi_newton_refuses_complex_parameters():
-    with pytest.raises(ValueError, match="parameter '0' is torch.complex128, and SelfScaledBroyden takes real"):
+    with pytest.raises(ValueError, match=r"parameter '0' is torch.complex128, and SelfScaledBroyden takes real"):
         SelfScaledBroyden(Complex().parameters())
 
 
@@ -154,7 +155,7 @@ def logarithmic():
     }
 
 
-BY_POINT = r"condition 'equation': .* at 2 of 4 points \(row 1 at \(t=0.25, x=0\), row 2 at \(t=0.5, x=-0.5\)\); look for|where"
+BY_POINT = r"condition 'equation': .* at 2 of 4 points \(row 1 at \(t=0.25, x=0\), row 2 at \(t=0.5, x=-0.5\)\)"
 ENTRIES = [
     pinntk.kernel,
     pinntk.traces,
@@ -185,9 +186,7 @@ def test_a_gradient_that_is_nan_where_the_error_is_not(entry):
     problem = problem_of(lambda u, t: torch.where(t > 0.5, u, torch.sqrt(0 * u)))
     points = {"equation": POINTS["equation"][[0, 1, 1, 2]]}
     assert pinntk.errors(build("plain", 2), problem, points)["equation"].isfinite().all()
-    with pytest.raises(
-        NonFiniteError, match=r"gradient in the parameters.* is NaN at .*row 0 at \(t=0.3, x=0.2\).*torch.where"
-    ):
+    with pytest.raises(NonFiniteError, match=r"gradient in the param.* is NaN at .*row 0 at \(t=0.3, x=0.2\).*torch.where"):
         entry(build("plain", 2), problem, points)
 
 
@@ -216,7 +215,7 @@ def test_a_network_that_has_blown_up_is_named_by_its_parameter():
 def test_an_overflow_of_the_kernels_dtype_is_named():
     problem = problem_of(lambda u: 1e30 * u)
     assert pinntk.kernel(build("plain", 2), problem, POINTS).matrix().isfinite().all()
-    with pytest.raises(NonFiniteError, match="the diagonal of K is infinite at 3 of 3 points.*overflow"):
+    with pytest.raises(NonFiniteError, match=r"the diagonal of K is infinite at 3 of 3 points.*overflow"):
         pinntk.kernel(build("plain", 2), problem, POINTS, dtype=torch.float32)
 
 
@@ -254,16 +253,9 @@ def test_quasi_newton_names_the_parameter_of_a_broken_gradient():
 @pytest.mark.parametrize("snapshot_every", [0, 1])
 def test_a_training_says_at_which_step(optimizer, snapshot_every):
     problem, points = logarithmic()
-    with pytest.raises(pinntk.NonFiniteLoss, match="step 0: .*'equation'.*no checkpoint was written"):
-        pinntk.train(
-            problem,
-            build("plain", 2),
-            steps=2,
-            optimizer=optimizer,
-            points=points,
-            snapshot_every=snapshot_every,
-            progress=False,
-        )
+    with pytest.raises(pinntk.NonFiniteLoss, match=r"step 0: .*'equation'.*no checkpoint was written"):
+        settings = {"optimizer": optimizer, "points": points, "snapshot_every": snapshot_every}
+        pinntk.train(problem, build("plain", 2), steps=2, progress=False, **settings)
 
 
 def test_a_hard_constraint_is_no_broken_gradient():
