@@ -166,7 +166,7 @@ class Problem:
         self._check_conditions()
         parameters = nn.ParameterDict()
         for key, value in self.coefficients.items():
-            check_real(f"coefficient {key}={value!r}", value, "coefficients")
+            check_real(f"coefficient {key!r}", value, "coefficients")
             parameters[key] = (
                 value if isinstance(value, nn.Parameter) else nn.Parameter(torch.tensor(float(value), dtype=torch.float64))
             )

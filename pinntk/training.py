@@ -97,7 +97,7 @@ class Training:
     def __post_init__(self) -> None:
         self.parameters = trained_parameters(self.network, self.problem)
         like = next(iter((*self.network.parameters(), *self.parameters.values())))
-        self.like = {"dtype": like.dtype, "device": like.device}
+        self.like = {"dtype": like.dtype.to_real(), "device": like.device}
         distributed.same_everywhere(p.detach() for p in self.parameters.values())
         self.initial = [p.detach().clone() for p in self.network.parameters()]
         counts = self.run.config["training"]["points"]

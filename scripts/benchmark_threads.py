@@ -2,11 +2,12 @@
 
     python scripts/benchmark_threads.py
 
-Steps a second of `pinntk solve poisson1d`'s solver and of Adam, kernels a second: each task for some seconds in a process of its
-own, with the rule and with torch's default count. The neighbour is one process that multiplies matrices on one thread; it
-ends with this script, or by itself when its time is over.
+Steps per second of `pinntk solve poisson1d`'s solver and of Adam, kernels per second: each task for some seconds in a
+process of its own, with the rule and with torch's default count. The neighbor is one process that multiplies matrices on
+one thread; it ends with this script, or by itself when its time is over.
 
-`--bound` measures where a second thread begins to gain: one step of training at growing sizes, one thread against all, in turns.
+`--bound` measures where a second thread begins to gain: one step of training at growing sizes, one thread against all, in
+turns.
 """
 
 from __future__ import annotations

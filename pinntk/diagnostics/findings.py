@@ -54,7 +54,8 @@ def diagnose(
     """What is wrong, the most probable root cause first; empty if nothing is.
 
     Of a run, `diagnose(run)`; of a network, trained or not, `diagnose(network, problem, points, weights)`; or of an
-    `Examination`, whose measurements are made once.
+    `Examination`, whose measurements are made once. Raises NonFiniteError, naming condition and points, where the network's
+    errors are NaN or infinite.
     """
     if isinstance(network, Examination):
         if problem is not None or points is not None or weights is not None:
@@ -62,6 +63,7 @@ def diagnose(
         x = network
     else:
         x = examine(network, problem, points, weights)
+    _ = x.errors  # where they are not finite, this names the points that were given, and no rule those that it drew
     with suited(of_step(x.network, x.problem, x.points)):
         found = [finding for rule in RULES.values() if (finding := rule(x)) is not None]
         return ordered(found) or [finding for rule in LAST if (finding := rule(x)) is not None][:1]
