@@ -165,6 +165,49 @@ def of_data() -> nn.Module:
     return Then(lambda s, h: s.last(h * torch.sigmoid(h.data)), last=nn.Linear(6, 1))
 
 
+def autocast_inside() -> nn.Module:
+    """Does nothing to float64, but jets cannot know what it would do."""
+
+    def forward(s, h):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return s.last(torch.tanh(s.middle(h)))
+
+    return Then(forward, middle=nn.Linear(6, 6), last=nn.Linear(6, 1))
+
+
+def _of_matrices(function) -> nn.Module:
+    def forward(s, h):
+        M = h[:, :4].unflatten(1, (2, 2))
+        M = M @ M.transpose(1, 2) + 0.5 * torch.eye(2, dtype=h.dtype)
+        return s.last(torch.cat([h, function(M, h[:, 4:])], 1))
+
+    return Then(forward, last=nn.Linear(7, 1))
+
+
+def determinant() -> nn.Module:
+    return _of_matrices(lambda M, b: torch.linalg.det(M).unsqueeze(1))
+
+
+def log_determinant() -> nn.Module:
+    return _of_matrices(lambda M, b: torch.logdet(M).unsqueeze(1))
+
+
+def sign_and_log_determinant() -> nn.Module:
+    return _of_matrices(lambda M, b: torch.linalg.slogdet(M)[1].unsqueeze(1))
+
+
+def linear_solve() -> nn.Module:
+    return _of_matrices(lambda M, b: torch.linalg.solve(M, b)[:, :1])
+
+
+def eigenvalues() -> nn.Module:
+    return _of_matrices(lambda M, b: torch.linalg.eigvalsh(M)[:, :1])
+
+
+def eigenvectors() -> nn.Module:
+    return _of_matrices(lambda M, b: torch.linalg.eigh(M)[1][:, 0, :1] ** 2)
+
+
 NETWORK_TYPES = {
     builder.__name__: builder
     for builder in (
@@ -191,6 +234,13 @@ NETWORK_TYPES = {
         scripted,
         complex_weights,
         of_data,
+        autocast_inside,
+        determinant,
+        log_determinant,
+        sign_and_log_determinant,
+        linear_solve,
+        eigenvalues,
+        eigenvectors,
     )
 }
 

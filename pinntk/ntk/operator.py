@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from pinntk.checks import check_network
 from pinntk.memory import parse_bytes
 from pinntk.ntk import krylov
 from pinntk.ntk.blocks import Weights, rates, rows_of
-from pinntk.ntk.factored import Factors
+from pinntk.ntk.factored import Factors, Origin
 from pinntk.ntk.factors import trained_parameters
 from pinntk.ntk.graph import size_of
 from pinntk.ntk.krylov import Eigenpairs, Nystrom, Solution
@@ -80,6 +80,11 @@ class KernelOperator:
     @property
     def n(self) -> int:
         return sum(self.sizes)
+
+    @property
+    def origins(self) -> Mapping[str, Origin]:
+        """How J of each condition was obtained in the products so far: path, certificate, seconds."""
+        return self._store.origins
 
     @property
     def p(self) -> int:
