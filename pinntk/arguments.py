@@ -165,6 +165,9 @@ def add_kernel(commands: Any) -> argparse.ArgumentParser:
         help="of the network in the limit of infinite width (NTK parametrization); what is not linear, at the exact solution",
     )
     command.add_argument("-o", "--out", help="the .npz file to write (default: none)")
+    command.add_argument(
+        "--verbose", action="store_true", help="say by which path each condition's J came, and its certificate"
+    )
     _add_problem_options(command)
     return command
 

@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from pinntk.arguments import (
 )
 from pinntk.arguments import network as built
 from pinntk.diagnostics import diagnose, examine
-from pinntk.ntk import KernelBlocks, KernelOperator, infinite_kernel, kernel, sharded_kernel
+from pinntk.ntk import KernelBlocks, KernelOperator, Origin, infinite_kernel, kernel, sharded_kernel
 from pinntk.ntk.blocks import require_kernel
 from pinntk.problem import Points, Problem, shown
 from pinntk.report import Diagnosed, distinct, write_comparison, write_diagnosis, write_report
@@ -313,7 +314,7 @@ def _kernel(arguments: argparse.Namespace) -> int:
     if arguments.run:
         if arguments.problem is not None:
             raise ValueError("--run takes the problem from the run; leave the problem out")
-        _only(arguments, "--run", ("run", "points", "sampling", "seed", "out", "device"))
+        _only(arguments, "--run", ("run", "points", "sampling", "seed", "out", "device", "verbose"))
         run = Run.load(arguments.run)
         problem, network = run.problem, run.network.to(usable_device(arguments.device))
     else:
@@ -337,6 +338,8 @@ def _kernel(arguments: argparse.Namespace) -> int:
         out = out if out.suffix == ".npz" else out.with_name(out.name + ".npz")
         blocks.save(out)
     _describe_kernel(blocks)
+    if arguments.verbose:
+        _print_origins(blocks.origins)
     if out is not None:
         print(f"written to {out}: read it with pinntk.KernelBlocks.load")
     return 0
@@ -351,6 +354,8 @@ def _kernel_rows(arguments: argparse.Namespace, problem: Problem, network: Any, 
     if distributed.rank() == 0:
         traces = {name: float(part.sum()) for name, part in zip(block.names, diagonal.split(block.sizes), strict=True)}
         _print_traces(block, traces)
+        if arguments.verbose:
+            _print_origins(operator.origins)
         print(f"leading eigenvalues {' '.join(f'{value:.5g}' for value in leading.tolist())}")
         if written:
             print(f"written to {written} and its like: read them with pinntk.KernelBlocks.join")
@@ -361,6 +366,11 @@ def _print_traces(blocks: Any, traces: dict[str, float]) -> None:
     print(f"{'condition':<16} {'kind':<9} {'points':>7} {'trace':>12} {'mean diagonal':>14}")
     for name, kind, n in zip(blocks.names, blocks.kinds, blocks.sizes, strict=True):
         print(f"{name:<16} {kind:<9} {n:>7} {traces[name]:>12.5g} {traces[name] / n:>14.5g}")
+
+
+def _print_origins(origins: Mapping[str, Origin]) -> None:
+    for name, origin in origins.items():
+        print(f"J of {name}: {origin}")
 
 
 def _describe_kernel(blocks: KernelBlocks) -> None:

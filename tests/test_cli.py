@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -185,6 +186,13 @@ def test_a_misspelt_derivative_names_what_is_known(capsys, tmp_path):
     status, _, err = run(capsys, "train", path)
     assert status == 2
     assert "burgers(u, u_y): unknown argument 'u_y'; coordinates are ('t', 'x'), fields are ('u',)" in err
+
+
+def test_verbose_says_how_the_jacobian_was_obtained(capsys):
+    status, out, _ = run(capsys, "kernel", "poisson1d", "--points", "boundary=4,residual=6", "--verbose")
+    assert status == 0
+    assert re.search(r"^J of poisson: taylor, certificate \d\.\de-\d\d, \S+ s$", out, re.M)
+    assert "J of ends: taylor" in out
 
 
 def test_kernel_of_infinite_width(capsys, tmp_path):
