@@ -24,6 +24,7 @@ _CANDIDATES = 64  # points among which those of the probe are chosen
 _PROBE = 4  # points of each condition in the probe
 _PAIRS = ((1, 0), (3, 2), (2, 0), (3, 1))  # of the probe's rows: each of them once with, and once without, every other
 _REPEATS = 16  # copies of the probe on which a network that draws random numbers must still give one answer
+_SEEDED = ("cuda", "xpu")  # devices with random states of their own
 _FAR = 1e3  # roundings between two evaluations, beyond which they are not the same
 
 _checked, _told = Told(), Told()
@@ -94,7 +95,8 @@ def _chosen(points: Points) -> Points:
         if id(rows) not in chosen:
             places = torch.linspace(0, len(rows) - 1, min(len(rows), _CANDIDATES), dtype=torch.float64).long()
             few = rows[places.to(rows.device)].unique(dim=0)
-            chosen[id(rows)] = few[torch.linspace(0, len(few) - 1, min(len(few), _PROBE), dtype=torch.float64).long()]
+            places = torch.linspace(0, len(few) - 1, min(len(few), _PROBE), dtype=torch.float64).long()
+            chosen[id(rows)] = few[places.to(rows.device)]
     return {name: chosen[id(rows)] for name, rows in points.items()}
 
 
@@ -111,8 +113,8 @@ def _left_alone(network: nn.Module, device: torch.device) -> Iterator[dict[str, 
     buffers = {name: (buffer, buffer.clone()) for name, buffer in network.named_buffers() if not is_lazy(buffer)}
     counts = [(m, {key: value for key, value in vars(m).items() if isinstance(value, plain)}) for m in network.modules()]
     lazy = any(is_lazy(tensor) for tensor in (*network.parameters(), *network.buffers()))
-    devices = [] if device.type == "cpu" else [device]
-    with torch.random.fork_rng(devices, device_type="cuda" if device.type == "cpu" else device.type):
+    seeded = device.type in _SEEDED
+    with torch.random.fork_rng([device] if seeded else [], device_type=device.type if seeded else _SEEDED[0]):
         try:
             yield {name: value for name, (_, value) in buffers.items()}
         finally:
@@ -124,7 +126,8 @@ def _restore(network: nn.Module, buffers: dict[str, tuple[Tensor, Tensor]], coun
     modules = dict(network.named_modules())
     for name, (buffer, value) in buffers.items():
         path, _, key = name.rpartition(".")
-        modules[path]._buffers[key] = buffer
+        if not isinstance(modules[path], torch.jit.ScriptModule):
+            modules[path]._buffers[key] = buffer
         with torch.no_grad():
             if not _same(buffer, value):
                 buffer.copy_(value)
@@ -190,9 +193,9 @@ def _values(network: nn.Module, x: Tensor) -> Tensor:
 
 def _random_state(device: torch.device) -> Tensor:
     state = torch.get_rng_state()
-    if device.type == "cpu":
+    if device.type not in _SEEDED:
         return state
-    return torch.cat([state, getattr(torch, device.type).get_rng_state(device)])
+    return torch.cat([state, torch.get_device_module(device).get_rng_state(device)])
 
 
 def _random_module(network: nn.Module, x: Tensor) -> str:

@@ -130,18 +130,7 @@ def posterior(
     check_network(network, problem, points)
     _check_noise(noise, tuple(points))
     width, deviations = _priors(prior, problem)
-    trained = trained_parameters(network, problem)
-    check_real_parameters(trained, "posterior")
-    with torch.no_grad():
-        check_finite(network, problem, points, errors(network, problem, points))
-    n, p = sum(map(len, points.values())), sum(parameter.numel() for parameter in trained.values())
-    k = {"kernel": n, "parameters": p}.get(form, min(n, p))
-    require(
-        8 * (3 * n * p + 3 * k**2),  # J, scaled, and its factors with k more rows
-        f"the Jacobian of {n} errors in {p} parameters, with its factors,",
-        "give fewer points, or freeze layers of the network",
-        next(iter(trained.values())).device,
-    )
+    _check_errors_and_memory(network, problem, points, form)
     found = checked_factors(network, problem, points)
     check_rows(network, problem, points, found)
     J = torch.cat([part.matrix() / noise[name] for name, part in found.items()])
@@ -213,6 +202,22 @@ def _inverse_gram(X: Tensor, scale: Tensor, names: tuple[str, ...]) -> Tensor:
             )
     inverse = torch.linalg.solve_triangular(R, torch.eye(len(R)).to(R), upper=True)
     return inverse @ inverse.T
+
+
+def _check_errors_and_memory(network: nn.Module, problem: Problem, points: Points, form: str | None) -> None:
+    """Raises ValueError for complex parameters, NonFiniteError for errors with NaN, MemoryError where J does not fit."""
+    trained = trained_parameters(network, problem)
+    check_real_parameters(trained, "posterior")
+    with torch.no_grad():
+        check_finite(network, problem, points, errors(network, problem, points))
+    n, p = sum(map(len, points.values())), sum(parameter.numel() for parameter in trained.values())
+    k = {"kernel": n, "parameters": p}.get(form, min(n, p))
+    require(
+        8 * (3 * n * p + 3 * k**2),  # J, scaled, and its factors with k more rows
+        f"the Jacobian of {n} errors in {p} parameters, with its factors,",
+        "give fewer points, or freeze layers of the network",
+        next(iter(trained.values())).device,
+    )
 
 
 def _check_noise(noise: Mapping[str, float], names: tuple[str, ...]) -> None:

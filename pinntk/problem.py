@@ -28,7 +28,7 @@ from pinntk.domain import (
 )
 from pinntk.memory import require
 from pinntk.operator import Need, Vocabulary, call_by_coordinates, name_of
-from pinntk.precision import check_coordinates, empty_like
+from pinntk.precision import check_coordinates, empty_like, without_autocast
 from pinntk.taylor.basis import Basis
 
 KINDS = ("residual", "boundary", "initial", "periodic", "data")
@@ -379,6 +379,7 @@ class Problem:
             return axes[0]
         return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
 
+    @without_autocast
     def predict(self, network: nn.Module, points: np.ndarray, chunk: int = 65_536) -> np.ndarray:
         """The network's values (n, fields) at (n, d) points, in float64, in chunks."""
         like = empty_like(network)

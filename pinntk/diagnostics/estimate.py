@@ -16,6 +16,7 @@ from pinntk.evaluate import errors
 from pinntk.ntk.assemble import kernel
 from pinntk.ntk.factors import trained_parameters
 from pinntk.posterior import value_condition
+from pinntk.precision import without_autocast
 from pinntk.problem import Condition, Points, Problem
 from pinntk.sampling import generator
 
@@ -63,6 +64,7 @@ class Estimate:
     size: Mapping[str, float]
 
 
+@without_autocast
 def estimate(
     network: nn.Module, problem: Problem, points: Points, *, samples: int = 300, residuals: int = 300, others: int = 100
 ) -> Estimate:

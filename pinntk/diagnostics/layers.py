@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from pinntk.diagnostics.sampling import checked, domain_points, quotient
 from pinntk.evaluate import errors
+from pinntk.precision import without_autocast
 from pinntk.problem import Points, Problem
 
 _SATURATED = 0.1  # of the activation's steepest slope; a unit is saturated at a point where its slope is below that,
@@ -121,6 +122,7 @@ def _uses(network: nn.Module, rows: Tensor) -> list[_Use]:
     return watch.uses
 
 
+@without_autocast
 def layers(network: nn.Module, problem: Problem, points: Points) -> list[LayerHealth]:
     """The health of every layer with a weight, in the order of use, on the points of all conditions.
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from pinntk.evaluate import errors
 from pinntk.ntk import KernelOperator
+from pinntk.precision import without_autocast
 from pinntk.problem import Points, Problem
 from pinntk.run import Run
 from pinntk.solvers import SOLVERS
@@ -102,6 +103,7 @@ def _slope(time: np.ndarray, loss: np.ndarray) -> float:
     return float(np.log(loss[-1] / loss[half]) / np.log(time[-1] / time[half]))
 
 
+@without_autocast
 def natural_step(network: nn.Module, problem: Problem, points: Points, weights: Mapping[str, float]) -> float:
     r"""The learning rate at which a step along the signs of the gradient lowers the loss most, in the linearised network:
 

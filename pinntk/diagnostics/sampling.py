@@ -15,6 +15,7 @@ from pinntk.domain import TIME, Faces, Measurements, PeriodicPair, Region
 from pinntk.evaluate import errors, to_network
 from pinntk.ntk.blocks import KernelBlocks
 from pinntk.ntk.store import FactorStore
+from pinntk.precision import without_autocast
 from pinntk.problem import Points, Problem
 from pinntk.sampling import generator
 
@@ -208,6 +209,7 @@ class Missing:
     score_ratio: float
 
 
+@without_autocast
 def where_missing(
     network: nn.Module, problem: Problem, points: Points, *, dense: int = 2000, top: int = 20, seed: int = 0
 ) -> dict[str, Missing]:
@@ -306,6 +308,7 @@ class Causality:
     error: np.ndarray | None
 
 
+@without_autocast
 def causality(network: nn.Module, problem: Problem, points: Points, *, slices: int = 8) -> Causality | None:
     """Residuals and their convergence rates over equal slices of time; None for a problem without time or residuals.
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pinntk.diagnostics.sampling import checked, domain_points, quotient, squared_errors
 from pinntk.evaluate import Zero, errors
-from pinntk.precision import empty_like
+from pinntk.precision import empty_like, without_autocast
 from pinntk.problem import Points, Problem
 
 # Scales.
@@ -143,6 +143,7 @@ class Precision:
     ratio: float
 
 
+@without_autocast
 def precision_floor(network: nn.Module, problem: Problem, points: Points) -> dict[str, Precision]:
     """The rounding noise of every condition's error, {condition: Precision}.
 

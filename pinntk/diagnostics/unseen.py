@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pinntk.diagnostics.sampling import at_most, checked, domain_points, whole_number
 from pinntk.ntk.assemble import kernel
 from pinntk.posterior import value_condition
+from pinntk.precision import without_autocast
 from pinntk.problem import Points, Problem
 
 _FINER = 1e-2  # of the tolerance, at which `unseen` looks again
@@ -35,6 +36,7 @@ class Unseen:
     free: Tensor
 
 
+@without_autocast
 def unseen(
     network: nn.Module,
     problem: Problem,

@@ -83,7 +83,7 @@ def cross_kernel(
     """
     network, rows = _prepared(network, problem, rows, dtype, device)
     columns = problem.check(columns)
-    require_kernel(*(sum(map(len, points.values())) for points in (rows, columns)), dtype, _device(network))
+    require_kernel(*(sum(map(len, points.values())) for points in (rows, columns)), dtype, device_of(network))
     narrow = FactorStore(network, problem, columns, parse_bytes(max_memory))
     blocks = {(i, j): _empty(len(rows[i]), len(columns[j]), dtype, network) for i in rows for j in columns}
     for chunk, left in FactorStore(network, problem, rows, 0):  # each is needed once
@@ -140,14 +140,15 @@ def _prepared(
 
 
 def _empty(n: int, m: int, dtype: torch.dtype, network: nn.Module) -> Tensor:
-    require_kernel(n, m, dtype, _device(network))
+    require_kernel(n, m, dtype, device_of(network))
     try:
-        return torch.empty(n, m, dtype=dtype, device=_device(network))
+        return torch.empty(n, m, dtype=dtype, device=device_of(network))
     except RuntimeError as error:
         raise MemoryError(f"a kernel of {n} x {m} does not fit into memory; use pinntk.KernelOperator") from error
 
 
-def _device(network: nn.Module) -> torch.device:
+def device_of(network: nn.Module) -> torch.device:
+    """Where a network's parameters are; the CPU for one without any."""
     return next(network.parameters(), torch.empty(0)).device
 
 

@@ -61,11 +61,10 @@ def mean_kernel(
     Only sums are kept (Welford's recurrence). Raises ValueError for fewer than two seeds, and as `pinntk.kernel` does.
     """
     count, mean, squares, running, distances = 0, None, None, [], []
-    n = sum(map(len, points.values()))
-    require_kernel(n, n, copies=5)  # K, two sums, and what moves them
     for seed in seeds:
         K = kernel(draw(seed), problem, points)
         if mean is None:
+            require_kernel(*K.values.shape, device=K.values.device, copies=4)  # beside K: two sums, and what moves them
             mean, squares, last = torch.zeros_like(K.values), torch.zeros_like(K.values), K
         count += 1
         difference = K.values - mean

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from pinntk import distributed
+from pinntk.checks import check_network
 from pinntk.files import replacing
-from pinntk.ntk.assemble import cross_kernel
+from pinntk.ntk.assemble import cross_kernel, device_of
 from pinntk.ntk.blocks import require_kernel
 from pinntk.precision import without_autocast
 from pinntk.problem import Points, Problem
@@ -57,8 +58,8 @@ def sharded_kernel(
     points = problem.check(points)
     share = {name: rows for name, rows in distributed.shard(points).items() if len(rows)}
     sizes = tuple(map(len, points.values()))
-    device = next(network.parameters()).device
-    require_kernel(sum(map(len, share.values())), sum(sizes), dtype, device, copies=2)  # blocks, then put together
+    check_network(network, problem, points)
+    require_kernel(sum(map(len, share.values())), sum(sizes), dtype, device_of(network), copies=2)  # blocks, put together
     blocks = cross_kernel(network, problem, share, points, dtype=dtype, max_memory=max_memory) if share else {}
     values = [torch.cat([blocks[name, other] for other in points], 1) for name in share]
     offsets = dict(zip(points, np.cumsum((0, *sizes)).tolist(), strict=False))
