@@ -5,7 +5,7 @@ from importlib import import_module
 import pytest
 import torch
 
-from pinntk.ntk.factors import Factors, Outer
+from pinntk.ntk import Factors, Outer
 
 gram = import_module("pinntk.ntk.gram")  # the package exports a function of that name
 
