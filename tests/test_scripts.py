@@ -9,6 +9,8 @@ import benchmark_solvers
 import benchmark_step
 import poisson_weights
 import pytest
+import rivals
+import torch
 
 import pinntk
 
@@ -36,9 +38,48 @@ def tiny(monkeypatch):
 
 def test_benchmark_compares_equal_kernels(tiny):
     result = benchmark_kernel.compare("tiny", repeats=1, memory=False)
-    assert set(result["difference"]) == {"pinntk", "vmap", "by layer"}
+    assert set(result["difference"]) == set(result["seconds"]) == {"pinntk", "by layer", *rivals.FORMS}
     assert max(result["difference"].values()) < 1e-12
-    assert result["ratio"]["vmap"] > 0
+    assert len(result["scaled"]) == len(rivals.FORMS) - 2
+    assert result["strongest"] in rivals.FORMS
+    fastest = min(result["ratio"][form] for form in rivals.FORMS)
+    assert result["ratio"][result["strongest"]] == fastest > 0
+    assert set(result["chunk"].values()) == {5}
+    assert f"strongest of torch.func, {result['strongest']}: {fastest:.1f}" in benchmark_kernel.table(result)
+
+
+def test_memory_is_that_of_the_method():
+    """Of all points at once: J of 100 x 1,501 float64 numbers alone takes 1.1 MiB."""
+    assert 1 < benchmark_kernel.peak_memory("paper", "fwd over rev") < 500
+
+
+@pytest.mark.parametrize("form", rivals.FORMS)
+@pytest.mark.parametrize("laplacian", [True, False])
+def test_every_rival_has_the_rows_of_j(form, laplacian):
+    network, problem, points = benchmark_kernel.set_up([3, 6, 5, 1], laplacian, 7)
+    (found,) = pinntk.factors(network, problem, points).values()
+    task = rivals.Task.of(network, next(iter(points.values())), laplacian)
+    for chunk in (2, None):
+        J = torch.cat(task.rows(form, task.points, chunk), 1)
+        torch.testing.assert_close(J, found.matrix(), rtol=0, atol=1e-13)
+
+
+def test_a_rival_takes_the_chunk_that_was_fastest(monkeypatch):
+    """Seconds a point fall up to chunks of 64 and rise after that: those of 256 are not tried any more."""
+    network, _, points = benchmark_kernel.set_up([1, 2, 1], False, 300)
+    task = rivals.Task.of(network, next(iter(points.values())), False)
+    price, clock, sizes = {32: 2.0, 64: 1.0, 128: 1.5}, [0.0], []
+
+    def rows(self, form, points, chunk):
+        sizes.append(len(points))
+        clock[0] += price.get(len(points), 0.0) * len(points)
+        return [torch.zeros(len(points), 1)]
+
+    monkeypatch.setattr(rivals.Task, "rows", rows)
+    monkeypatch.setattr(rivals, "clock", lambda: clock[0])
+    found = task.tuned("nested jvp")
+    assert (found.chunk, found.seconds) == (64, 300.0)
+    assert sizes == [32, 32, 64, 128]
 
 
 def test_benchmark_refuses_to_time_different_kernels(tiny, monkeypatch):

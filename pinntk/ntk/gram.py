@@ -12,9 +12,9 @@ from pinntk.ntk.factored import Factors, Outer
 
 # Measured on 2 cores with 2 MiB of second-level cache each (docs/PERFORMANCE.md).
 TILE_ENTRIES = 65_536  # of a structured tile, rows x S' columns: three of them in float64 fit the second-level cache
-PANEL_ENTRIES = 524_288  # of the explicit columns of J formed at a time on a CPU: they stay in its cache
+PANEL_ENTRIES = 262_144  # of the explicit columns of J formed at a time on a CPU: they stay in its cache
 CHUNK_ENTRIES = 8_388_608  # the same elsewhere, and the most anywhere
-ELEMENTWISE_COST = 90  # of a structured tile's elementwise work, in multiply-adds of a matrix product
+ELEMENTWISE_COST = 25  # of a structured tile's elementwise work, in multiply-adds of a matrix product
 
 
 def gram(left: Factors, right: Factors, dtype: torch.dtype = torch.float64) -> Tensor:
