@@ -16,11 +16,13 @@ _DROPOUTS = (nn.modules.dropout._DropoutNd,)
 def check_network(network: nn.Module, problem: Problem, points: Points) -> None:
     """Raises an error that says what to change if the network does not fit the problem or mixes points.
 
-    ValueError: wrong number of inputs or outputs; DependentPoints: batch normalisation or dropout in training mode, a
-    network or an operator that mixes points.
+    ValueError: wrong number of inputs or outputs, a device without float64; DependentPoints: batch normalisation or dropout
+    in training mode, a network or an operator that mixes points.
     """
     if not isinstance(network, nn.Module):
         raise TypeError(f"network is a {type(network).__name__}; expected a torch.nn.Module that maps (n, d) to (n, fields)")
+    if any(parameter.device.type == "mps" for parameter in network.parameters()):
+        raise ValueError("the network is on 'mps', which has no float64, and kernels are summed in it; call network.cpu()")
     for path, module in network.named_modules():
         if isinstance(module, _DROPOUTS) and module.training and module.p > 0:
             raise DependentPoints(f"module {path!r} is dropout in training mode, so errors are random; call network.eval()")

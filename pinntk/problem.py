@@ -328,7 +328,7 @@ class Problem:
             raise ValueError(
                 f"exact returned {len(values)} fields; for {self.fields} return a tuple of {len(self.fields)} tensors"
             )
-        return torch.stack([torch.as_tensor(v, dtype=points.dtype).expand(len(points)) for v in values], 1)
+        return torch.stack([torch.as_tensor(v).to(points).expand(len(points)) for v in values], 1)
 
     @cached_property
     def solution(self) -> GridSolution:
