@@ -289,6 +289,8 @@ def test_steps_of_solvers(solver, settings):
             expected.step(points, g),
         ]
         assert isinstance(reports[0], pinntk.solvers.StepReport)
+        for problem in problems:  # wherever the coefficients are: `train` takes them to its network
+            problem.coefficients.to(NAME if step == 0 else "cpu")
         same(*reports, 1e-7)
         state = io.BytesIO()
         torch.save(found.state_dict(), state)
