@@ -365,11 +365,15 @@ def network(arguments: argparse.Namespace, problem: Problem) -> nn.Module:
 
 
 def usable_device(name: str) -> torch.device:
-    if distributed.world() > 1 and name == "cuda":
+    """The device of that name, or under torchrun this process's own. Raises ValueError where it cannot hold float64 numbers,
+    as MPS cannot, or where several processes would share a GPU."""
+    if distributed.world() > 1 and name.startswith("cuda"):
+        if name != "cuda":
+            raise ValueError(f"--device {name}: each process needs a GPU of its own; use --device cuda")
         return distributed.local_device()
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.empty(1, device=device, dtype=torch.float64)
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(f"--device {name}: not usable here ({str(error).splitlines()[0]}); use --device cpu") from error
     return device

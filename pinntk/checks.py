@@ -33,15 +33,17 @@ _checked, _told = Told(), Told()
 def check_network(network: nn.Module, problem: Problem, points: Points) -> None:
     """Raises an error that says what to change if the network does not fit the problem, mixes points, is random or changes.
 
-    ValueError: wrong number of inputs or outputs, a network that changes at every forward; DependentPoints: batch
-    normalization or dropout in training mode, random numbers, a network or an operator that mixes points. The network, its
-    buffers and the random state are left as they were.
+    ValueError: wrong number of inputs or outputs, a network that changes at every forward, a device without float64;
+    DependentPoints: batch normalization or dropout in training mode, random numbers, a network or an operator that mixes
+    points. The network, its buffers and the random state are left as they were.
 
     Warns, once for a network and its problem, of errors that depend on no parameter, of coordinates that the network's dtype
     cannot tell apart, and of derivatives that are not those of the network's values.
     """
     if not isinstance(network, nn.Module):
         raise TypeError(f"network is a {type(network).__name__}; expected a torch.nn.Module that maps (n, d) to (n, fields)")
+    if any(parameter.device.type == "mps" for parameter in network.parameters()):
+        raise ValueError("the network is on 'mps', which has no float64, and kernels are summed in it; call network.cpu()")
     _check_modules(network)
     d = problem.domain.dimension
     probe = to_network(network, _chosen(points))

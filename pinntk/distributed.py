@@ -38,10 +38,13 @@ def world() -> int:
 
 
 def local_device() -> torch.device:
-    """The device of this rank: one CUDA device each where there are any."""
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-    return torch.device("cpu")
+    """The device of this rank: one CUDA device each where there are any. Raises ValueError where there are too few."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    place, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if place >= count:
+        raise ValueError(f"process {place} of this machine has no GPU of its own among {count}; start {count} or use the CPU")
+    return torch.device("cuda", place)
 
 
 def span(n: int) -> slice:

@@ -345,7 +345,7 @@ class Problem:
             )
         for name, value in zip(self.fields, values, strict=True):
             check_real(f"exact for field {name!r}", value, "fields")
-        return torch.stack([torch.as_tensor(v, dtype=points.dtype).expand(len(points)) for v in values], 1)
+        return torch.stack([torch.as_tensor(v).to(points).expand(len(points)) for v in values], 1)
 
     @cached_property
     def solution(self) -> GridSolution:

@@ -90,7 +90,7 @@ def train(
         never stopped, on CPU to the last bit. `steps` may grow
     log_every, eval_every (error, traces, drift), checkpoint_every, snapshot_every (kernel): in steps; by default 400, 100
         (but not more often than every 10 steps), 20 and 10 times a run; 0 is never
-    device, dtype: move the network there first
+    device, dtype: move the network there first; the problem's coefficients follow it to its device, and keep their dtype
     compile: give the step's gradient to `torch.compile`: 10 to 30 seconds of waiting, then 1.5 to 3 times faster steps;
         needs a C++ compiler, and says why where it does not work. Python code inside the network runs once only
     monitor: measure the kernel and diagnose while training, by `pinntk.Monitor(...)`; True for its defaults, at most 5 % of

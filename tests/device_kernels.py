@@ -302,6 +302,23 @@ def test_posterior(form):
     same(found.field(x), expected.field(x), 1e-9)
 
 
+def test_an_exact_solution_with_numbers_among_its_fields():
+    box = pinntk.Box(x=(0, 1))
+
+    @pinntk.residual(box)
+    def equation(u, v, x):
+        return u + v - x
+
+    constant = torch.tensor(2.0, **F64)
+    problem = pinntk.Problem(box, [equation], ("u", "v", "w"), exact=lambda x: (torch.sin(x), 0.5, constant))
+    x = torch.linspace(0, 1, 4, **F64).unsqueeze(1)
+    found = problem.exact_values(x.to(NAME))
+    assert on_device(found)
+    same(found, problem.exact_values(x))
+    here, away = twins(problem)
+    same(problem.error(away), problem.error(here))
+
+
 @covers(pinntk.load, pinntk.available)
 @pytest.mark.parametrize("name", pinntk.available())
 def test_every_registered_problem(name):

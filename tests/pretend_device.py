@@ -206,15 +206,6 @@ class _Module(backend_registration._DummyBackendModule):
     def set_rng_state(self, state: Tensor, device: Any = NAME) -> None:
         _random_state[:] = [state.clone()]
 
-    def synchronize(self, device: Any = NAME) -> None:
-        pass
-
-    def set_device(self, device: Any) -> None:
-        pass
-
-    def get_amp_supported_dtype(self) -> list[torch.dtype]:
-        return [torch.float16, torch.bfloat16]
-
 
 def install() -> None:
     """Registers the device in this process."""

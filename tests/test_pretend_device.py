@@ -18,10 +18,14 @@ from xml.etree import ElementTree
 import pytest
 import torch
 from on_device import COVERED
+from torch import nn
 
 import pinntk
 import pinntk.ntk
 import pinntk.plot
+from pinntk import distributed
+from pinntk.arguments import usable_device
+from pinntk.checks import check_network
 
 HERE = Path(__file__).parent
 FILES = sorted(HERE.glob("device_*.py"))
@@ -107,3 +111,36 @@ def test_a_test_mentions_what_it_covers():
 def test_this_process_has_no_such_device():
     with pytest.raises(RuntimeError, match="pretend"):
         torch.empty(1, device="pretend")
+
+
+def test_a_network_on_mps_is_refused():
+    class Elsewhere(nn.Module):
+        def parameters(self, recurse=True):
+            return iter([types.SimpleNamespace(device=torch.device("mps"))])
+
+    problem = pinntk.load("poisson1d")
+    with pytest.raises(ValueError, match=r"on 'mps', which has no float64.*call network.cpu\(\)"):
+        check_network(Elsewhere(), problem, problem.sample(residual=3))
+
+
+def test_each_process_has_a_gpu_of_its_own(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(distributed, "world", lambda: 3)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert usable_device("cuda") == torch.device("cuda", 1)
+    with pytest.raises(ValueError, match="--device cuda:0: each process needs a GPU of its own; use --device cuda"):
+        usable_device("cuda:0")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ValueError, match="process 2 of this machine has no GPU of its own among 2; start 2 or use the CPU"):
+        usable_device("cuda")
+
+
+def test_no_generator_of_another_device_is_touched(monkeypatch):
+    """`torch.manual_seed` would seed them all, and only the network's device gets its state back."""
+    monkeypatch.setattr(torch, "manual_seed", None)
+    problem = pinntk.load("poisson1d")
+    network = pinntk.nn.MLP(problem, width=3, depth=1)
+    state = torch.get_rng_state()
+    pinntk.train(problem, network, steps=1, points={"residual": 3, "boundary": 2}, progress=False)
+    assert torch.equal(torch.get_rng_state(), state)

@@ -15,6 +15,7 @@ from pinntk.checks import check_network
 from pinntk.files import replacing
 from pinntk.ntk.assemble import cross_kernel, device_of
 from pinntk.ntk.blocks import require_kernel
+from pinntk.ntk.factors import trained_parameters
 from pinntk.precision import without_autocast
 from pinntk.problem import Points, Problem
 
@@ -64,6 +65,7 @@ def sharded_kernel(
     values = [torch.cat([blocks[name, other] for other in points], 1) for name in share]
     offsets = dict(zip(points, np.cumsum((0, *sizes)).tolist(), strict=False))
     rows = [offsets[name] + i for name in share for i in range(len(points[name]))[distributed.span(len(points[name]))]]
-    empty = torch.empty(0, sum(sizes), dtype=dtype)
+    device = next(iter(trained_parameters(network, problem).values())).device
+    empty = torch.empty(0, sum(sizes), dtype=dtype, device=device)
     kinds = tuple(problem[name].kind for name in points)
     return RowBlock(torch.cat(values) if values else empty, rows, tuple(points), kinds, sizes)
