@@ -170,6 +170,10 @@ case("cosine_similarity", lambda f, h: f(h, h.flip(1)))
 cosine = lambda h: (directed(h) * directed(h.flip(1))).sum(1)  # noqa: E731
 case("cosine_similarity", lambda f, h: f(h, h.flip(1), eps=0.1), "zeros", oracle=cosine)
 case("cosine_similarity", lambda f, h: f(cubes(h), FULL, -1, 0.1))
+case("cosine_similarity", lambda f, h: f(cubes(h), FULL, 1))
+case("cosine_similarity", lambda f, h: f(FULL[:, :1], h, dim=-1))
+case("cosine_similarity", lambda f, h: f(h, ROW))
+case("pairwise_distance", lambda f, h: f(h, ROW))
 case("pairwise_distance", lambda f, h: f(h, FULL))
 case("pairwise_distance", lambda f, h: f(h, h.flip(1), 1.0, 0.1, True))
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pinntk.taylor import fused
 from pinntk.taylor.basis import Basis
 
 
@@ -310,6 +311,8 @@ def _apply(handler: Callable, func: Callable, *args: Any, **kwargs: Any) -> Any:
     except _HEARD:
         raise
     except _ORDINARY as error:
+        if fused.writes_plainly():  # the compiler's own refusal
+            raise
         raise UnsupportedOperation(_name(func), f"has no Taylor rule for these arguments ({_first_line(error)})") from error
     return args[0].changed(result, f"{_name(func)}(inplace=True)") if in_place else result
 
@@ -327,6 +330,8 @@ def through(network: Callable, jet: Jet) -> Any:
     except _HEARD:
         raise
     except _ORDINARY as error:
+        if fused.writes_plainly():
+            raise
         failure = f"raised {type(error).__name__} on the Taylor engine's input ({_first_line(error)})"
         raise UnsupportedOperation(type(network).__name__, failure) from error
 

@@ -14,7 +14,7 @@ from pinntk.taylor import kinks, series
 from pinntk.taylor.choices import clamp_min
 from pinntk.taylor.jet import RULES, DependentPoints, Jet, UnsupportedOperation
 from pinntk.taylor.reductions import feature_dim, total, vector_norm
-from pinntk.taylor.rules import compose, first_jet, mul, rule
+from pinntk.taylor.rules import check_alignment, compose, first_jet, mul, rule
 
 _SELU = (1.6732632423543772848170429916717, 1.0507009873554804934193349852946)
 
@@ -223,8 +223,19 @@ def normalize(input: Jet, p: Any = 2.0, dim: Any = 1, eps: float = 1e-12, out: N
 
 @rule("cosine_similarity")
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Jet:
-    feature_dim(first_jet(x1, x2), dim, "cosine_similarity")
-    return total(mul(_directed(x1, dim, eps), _directed(x2, dim, eps)), dim)
+    x = first_jet(x1, x2)
+    feature_dim(x, dim, "cosine_similarity")
+    shape = torch.broadcast_shapes(x1.shape, x2.shape)
+    return total(mul(*(_directed(_broadcast(x, t, shape), dim, eps) for t in (x1, x2))), dim)
+
+
+def _broadcast(x: Jet, t: Any, shape: torch.Size) -> Any:
+    """A value of that shape, or a constant with one row for each point or one for all."""
+    if isinstance(t, Jet):
+        return t.expand(*shape)
+    check_alignment(x, t.shape)
+    rows = t.shape[0] if t.ndim == len(shape) else 1
+    return t.expand(rows, *shape[1:])
 
 
 def _directed(x: Any, dim: int, eps: float) -> Any:
