@@ -239,7 +239,7 @@ class Watch:
             return
         self._warned.append(finding.code)
         remedy = f" Remedy: {finding.prescriptions[0].sentence.rstrip('.')}." if finding.prescriptions else ""
-        warnings.warn(f"step {self.run.step}, {finding.code}: {finding.sentence}{remedy}", TrainingWarning, stacklevel=6)
+        warnings.warn(f"step {self.run.step}, {finding.code}: {finding.sentence}{remedy}", TrainingWarning, stacklevel=7)
 
     # Between sessions.
 

@@ -143,7 +143,7 @@ def _cholesky(K: Tensor, damping: float) -> tuple[Tensor, float]:
                 warnings.warn(
                     f"A A^T + mu I is not positive definite at damping={damping:g}: {jitter:.0e} of the mean diagonal of A A^T "
                     "was added to its diagonal; raise the damping",
-                    stacklevel=4,
+                    stacklevel=5,
                 )
             return factor, mu
     raise torch.linalg.LinAlgError(f"A A^T + mu I is not positive definite even with {jitter:.0e} of its mean diagonal added")
