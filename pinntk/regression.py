@@ -50,7 +50,7 @@ def cholesky(K: Tensor, what: str = "K") -> Tensor:
         L, failed = torch.linalg.cholesky_ex(K + torch.diag(jitter * diagonal))
         if not failed:
             if jitter:
-                warnings.warn(f"{what} is singular to rounding: {jitter:.0e} of its diagonal was added", stacklevel=3)
+                warnings.warn(f"{what} is singular to rounding: {jitter:.0e} of its diagonal was added", stacklevel=4)
             return L
     raise torch.linalg.LinAlgError(f"{what} is not positive definite, even with {jitter:.0e} of its diagonal added")
 

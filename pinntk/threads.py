@@ -25,8 +25,8 @@ import torch
 from torch import Tensor, nn
 
 _ELEMENTWISE = 90  # multiply-adds that an elementwise operation on one entry costs
-_BLOCK = 64  # columns that LAPACK works on at a time
-ENOUGH = 2**23  # multiply-adds of the largest operation, from which a second thread gains (docs/PERFORMANCE.md)
+_BLOCK = 32  # columns that LAPACK works on at a time
+ENOUGH = 2**22  # multiply-adds of the largest operation, from which a second thread gains (docs/PERFORMANCE.md)
 
 Function = TypeVar("Function", bound=Callable)
 
@@ -104,18 +104,15 @@ def of_step(network: nn.Module, problem: Any, points: Mapping[str, Tensor]) -> f
 
 
 def of_kernel(network: nn.Module, problem: Any, points: Mapping[str, Tensor]) -> float | None:
-    """Work of a kernel: of its errors; or of one product of an assembly, points squared times components times width."""
-    return _of_products(network, problem, points, points)
+    """Work of a kernel: of its errors, or of one product of its assembly, entries of a triangle times components times width."""
+    found = of_cross_kernel(network, problem, points, points)
+    return None if found is None else max(of_step(network, problem, points), found / 2)
 
 
 def of_cross_kernel(
     network: nn.Module, problem: Any, rows: Mapping[str, Tensor], columns: Mapping[str, Tensor]
 ) -> float | None:
-    """The same between two sets of points."""
-    return _of_products(network, problem, rows, columns)
-
-
-def _of_products(network: nn.Module, problem: Any, rows: Mapping[str, Tensor], columns: Mapping[str, Tensor]) -> float | None:
+    """The same between two sets of points, for all entries."""
     steps = [of_step(network, problem, points) for points in (rows, columns)]
     if None in steps:
         return None

@@ -1,13 +1,13 @@
 """The rule for torch's thread count (`pinntk.threads`), with and without it, on an idle machine and beside a busy process.
 
-    python scripts/benchmark_threads.py
+    python scripts/benchmark_threads.py            (4 minutes)
+    python scripts/benchmark_threads.py --bound    (2 minutes)
 
-Steps per second of `pinntk solve poisson1d`'s solver and of Adam, kernels per second: each task for some seconds in a
-process of its own, with the rule and with torch's default count. The neighbor is one process that multiplies matrices on
-one thread; it ends with this script, or by itself when its time is over.
+Calls a second of a solver's step, of an Adam step and of a kernel, each for some seconds in a process of its own, with the rule
+and with torch's default count. The neighbor is one process that multiplies matrices on one thread; it ends with this
+script, or by itself when its time is over.
 
-`--bound` measures where a second thread begins to gain: one step of training at growing sizes, one thread against all, in
-turns.
+--bound measures where a second thread begins to gain: training steps of growing size on one thread and on all, in turns.
 """
 
 from __future__ import annotations

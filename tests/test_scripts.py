@@ -7,6 +7,7 @@ import benchmark_graph
 import benchmark_kernel
 import benchmark_solvers
 import benchmark_step
+import benchmark_threads
 import poisson_weights
 import pytest
 import rivals
@@ -118,6 +119,31 @@ def test_graph_benchmark_compares_equal_kernels(capsys):
     found = benchmark_graph.main(["--points", "20", "--width", "5", "--depth", "1", "--dtype", "float64", "--repeats", "1"])
     assert all(seconds > 0 for seconds in found.values())
     assert float(capsys.readouterr().out.split("differ by ")[1].split(";")[0]) < 1e-12
+
+
+def test_thread_benchmark_runs_every_task_in_both_states(tmp_path, capsys, monkeypatch):
+    for name, task in {
+        "train [2, 128 x 4, 1], n = 1,000": lambda: benchmark_threads.training(10, 4),
+        "kernel [2, 256 x 4, 1], n = 500": lambda: benchmark_threads.kernel(10, 4),
+    }.items():
+        monkeypatch.setitem(benchmark_threads.TASKS, name, task)
+    monkeypatch.setattr(benchmark_threads, "measured", lambda task, ruled, seconds: benchmark_threads.speed(task, seconds))
+    neighbours = []
+
+    class Neighbour(benchmark_threads.subprocess.Popen):
+        def __init__(self, command):
+            super().__init__([sys.executable, "-c", "import time; time.sleep(60)"])
+            neighbours.append(self)
+
+    monkeypatch.setattr(benchmark_threads.subprocess, "Popen", Neighbour)
+    rows = benchmark_threads.main(["--seconds", "0.001", "-o", str(tmp_path / "found.json")])
+    assert json.loads((tmp_path / "found.json").read_text()) == rows
+    assert [row["task"] for row in rows] == list(benchmark_threads.TASKS)
+    assert all(row[f"{state}, {kind}"] > 0 for row in rows for state in ("idle", "busy") for kind in ("default", "rule"))
+    assert len(neighbours) == 2 * len(rows) and all(process.poll() is not None for process in neighbours)
+    assert "busy, default" in capsys.readouterr().out
+    work, ratio = benchmark_threads.gain(10, 4, 1)
+    assert work == 10 * 5 * 16 and ratio > 0
 
 
 def test_solver_benchmark_runs_every_method(tmp_path, capsys):

@@ -109,11 +109,11 @@ def setting(width=4, residual=12):
 def test_work_is_rows_times_components_times_weights():
     network, problem, points = setting(width=7, residual=12)
     assert of_step(network, problem, points) == 12 * 3 * 49
-    assert of_kernel(network, problem, points) == max(12 * 3 * 49, 14**2 * 3 * 7)
+    assert of_kernel(network, problem, points) == max(12 * 3 * 49, 14**2 * 3 * 7 / 2)
     few = {name: rows[:1] for name, rows in points.items()}
     assert of_cross_kernel(network, problem, few, points) == max(12 * 3 * 49, 2 * 14 * 3 * 7)
     assert of_factorization(torch.zeros(5, 3)) == 45
-    assert of_factorization(torch.zeros(100, 200)) == 100 * 200 * 64
+    assert of_factorization(torch.zeros(100, 200)) == 100 * 200 * 32
 
 
 def test_a_network_elsewhere_leaves_the_count_alone():
