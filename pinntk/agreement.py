@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -18,6 +17,7 @@ from pinntk.operator import Need
 from pinntk.precision import Told
 from pinntk.problem import Points, Problem
 from pinntk.taylor import UnsupportedOperation
+from pinntk.warn import warn_user
 
 Index = tuple[int, ...]
 
@@ -166,10 +166,9 @@ def _say(network: nn.Module, call: Callable, domain: Box, condition: str, off: _
     if x.dtype == torch.float64:
         expected = sum(_finite_difference(call, domain, x, off.field, index) for index in off.indices)
         if float((off.taylor - expected).abs().max()) < 0.1 * float((off.autograd - expected).abs().max()):
-            warnings.warn(
+            warn_user(
                 f"{said}; finite differences of the network's values confirm the Taylor engine, whose values are used: nested "
-                "autograd, and with it a training of your own, is wrong for this network",
-                stacklevel=5,
+                "autograd, and with it a training of your own, is wrong for this network"
             )
             return False
     warn_fallback(network, UnsupportedOperation(said, "on the same points"))
@@ -247,9 +246,8 @@ def _compare(network: nn.Module, what: str, slope: Tensor, value: Callable[[floa
     if bool(off.any()) and _told.first(network, what):
         place = off.nonzero()[0].unbind() if off.ndim else ()
         found, expected = float(slope[place]), float(near[place])
-        warnings.warn(
+        warn_user(
             f"{type(network).__name__}: the gradient that autograd gives is not the derivative of the network's values: "
             f"{found:.3g} against {expected:.3g} by finite differences, along one direction of the {what} (a straight-through "
-            "estimator, a detach() or a no_grad() inside?). Errors and kernels are made from autograd's gradient",
-            stacklevel=5,
+            "estimator, a detach() or a no_grad() inside?). Errors and kernels are made from autograd's gradient"
         )

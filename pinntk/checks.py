@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +16,7 @@ from pinntk.evaluate import errors, to_network
 from pinntk.precision import Told, check_coordinates
 from pinntk.problem import Points, Problem, check_output
 from pinntk.taylor import DependentPoints
+from pinntk.warn import warn_user
 
 _BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 _DROPOUTS = (nn.modules.dropout._DropoutNd,)
@@ -263,9 +263,8 @@ def _check_dependence(network: nn.Module, problem: Problem, probe: Points) -> No
             g is not None for g in torch.autograd.grad(error.sum(), trained, retain_graph=True, allow_unused=True)
         )
         if not reached and _told.first(network, problem[name]):
-            warnings.warn(
+            warn_user(
                 f"condition {name!r}: its error depends on no trained parameter and no trained coefficient, so its part of the "
                 "kernel is zero and training cannot change it. Look for a detach(), numpy() or no_grad(), for a field that the "
-                "operator does not use, or for a derivative that is zero for this network",
-                stacklevel=3,
+                "operator does not use, or for a derivative that is zero for this network"
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import traceback
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from pinntk.precision import check_coordinates, empty_like, without_autocast
 from pinntk.problem import Condition, Points, Problem, check_output
 from pinntk.taylor import Basis, DependentPoints, Jet, UnsupportedOperation, through
 from pinntk.values import check_error
+from pinntk.warn import warn_user
 
 # Networks known to need nested autograd for their derivatives, or for their kernels alone; each is warned of once.
 _without_rule: WeakSet[nn.Module] = WeakSet()
@@ -187,7 +187,7 @@ def warn_no_factors(network: nn.Module, error: UnsupportedOperation) -> None:
 def _warn_once(network: nn.Module, known: WeakSet[nn.Module], message: str) -> None:
     if network not in known:
         known.add(network)
-        warnings.warn(message, stacklevel=5)
+        warn_user(message)
 
 
 def to_network(network: nn.Module, points: Points) -> dict[str, Tensor]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+
+from pinntk.warn import warn_user
 
 
 @contextmanager
@@ -67,5 +68,5 @@ def cached(name: str, compute: Callable[[], Mapping[str, np.ndarray]]) -> dict[s
         with replacing(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, **arrays)
     except OSError as error:
-        warnings.warn(f"{error} (or set PINNTK_CACHE); {name} is computed anew each time", stacklevel=2)
+        warn_user(f"{error} (or set PINNTK_CACHE); {name} is computed anew each time")
     return arrays

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from time import perf_counter
@@ -24,6 +23,7 @@ from pinntk.randomness import forked
 from pinntk.run import Run, Watched
 from pinntk.solvers import SOLVERS
 from pinntk.values import NonFiniteError, check_finite
+from pinntk.warn import warn_user
 
 _TOLERANCE = 0.1  # of the observed loss, within which a prediction holds
 _FAR = 100.0  # deviation at which the first kernel is not followed any further
@@ -242,7 +242,7 @@ class Watch:
             return
         self._warned.append(finding.code)
         remedy = f" Remedy: {finding.prescriptions[0].sentence.rstrip('.')}." if finding.prescriptions else ""
-        warnings.warn(f"step {self.run.step}, {finding.code}: {finding.sentence}{remedy}", TrainingWarning, stacklevel=7)
+        warn_user(f"step {self.run.step}, {finding.code}: {finding.sentence}{remedy}", TrainingWarning)
 
     # Between sessions.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 import weakref
 from collections.abc import Callable, Hashable
 from contextlib import ExitStack
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.domain import Box
+from pinntk.warn import warn_user
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -56,10 +56,9 @@ def without_autocast(function: Function) -> Function:
         active = [kind for kind in _device_types() if torch.is_autocast_enabled(kind)]
         if not active:
             return function(*args, **kwargs)
-        warnings.warn(
+        warn_user(
             f"{function.__qualname__}: the autocast around it ({', '.join(active)}) is set aside, and all is computed in the "
-            "network's own dtype; half precision leaves nothing of high derivatives and small eigenvalues",
-            stacklevel=2,
+            "network's own dtype; half precision leaves nothing of high derivatives and small eigenvalues"
         )
         with ExitStack() as stack:
             for kind in active:
@@ -94,11 +93,10 @@ def check_coordinates(domain: Box, name: str, rows: Any, dtype: torch.dtype) -> 
         if left == before or not certain or not _told.first(domain, domain.coordinates[axis]):
             continue
         column, (low, high) = domain.coordinates[axis], domain.bounds[axis]
-        warnings.warn(
+        warn_user(
             f"coordinate {column!r} of condition {name!r}: {str(dtype).removeprefix('torch.')} tells {left} values apart among "
             f"{before}, since between {low:.10g} and {high:.10g} its numbers lie {spacing:.3g} apart. Subtract {low:.10g} and "
-            "divide by the range, in the problem's domain, points and data, or use a float64 network and points",
-            stacklevel=4,
+            "divide by the range, in the problem's domain, points and data, or use a float64 network and points"
         )
 
 

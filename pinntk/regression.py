@@ -6,7 +6,6 @@ which is linear in e, keeps both Gaussian.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
@@ -23,6 +22,7 @@ from pinntk.ntk.infinite.functional import NotLinear
 from pinntk.posterior import field_problem
 from pinntk.problem import Points, Problem
 from pinntk.threads import of_factorization, suited_to
+from pinntk.warn import warn_user
 
 _JITTERS = (0.0, *(10.0**k for k in range(-15, -7)))
 
@@ -50,7 +50,7 @@ def cholesky(K: Tensor, what: str = "K") -> Tensor:
         L, failed = torch.linalg.cholesky_ex(K + torch.diag(jitter * diagonal))
         if not failed:
             if jitter:
-                warnings.warn(f"{what} is singular to rounding: {jitter:.0e} of its diagonal was added", stacklevel=4)
+                warn_user(f"{what} is singular to rounding: {jitter:.0e} of its diagonal was added")
             return L
     raise torch.linalg.LinAlgError(f"{what} is not positive definite, even with {jitter:.0e} of its diagonal added")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from math import ceil
 
@@ -17,6 +16,7 @@ from pinntk import distributed
 from pinntk.evaluate import errors
 from pinntk.problem import EVEN, Points, Problem
 from pinntk.taylor.fused import plain
+from pinntk.warn import warn_user
 
 # Larger activations cost a page fault for every 4 KiB, pass after pass: 1.2 times the time at 25 MiB.
 _PASS_BYTES = 8 * 2**20
@@ -119,7 +119,7 @@ class Step:
                 return self._replay(self._graphs[key], points, weights, point_weights)
             except _Unsuitable as reason:
                 self.compiled = False
-                warnings.warn(f"the training step runs eagerly: {reason}", stacklevel=4)
+                warn_user(f"the training step runs eagerly: {reason}")
         return self._eager(points, counts, weights, point_weights)
 
     def _eager(

@@ -3,7 +3,6 @@ graph of the error vector, or reverse mode row by row."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from time import perf_counter
@@ -22,6 +21,7 @@ from pinntk.precision import without_autocast
 from pinntk.problem import Points, Problem
 from pinntk.taylor import DependentPoints, UnsupportedOperation
 from pinntk.threads import of_step, suited_to
+from pinntk.warn import warn_user
 
 _ROWS_CHUNK = 16  # points whose rows come from one graph, in reverse mode: its size counts twice
 
@@ -195,4 +195,4 @@ def _tell(network: nn.Module, message: str) -> None:
     told = _told.setdefault(network, set())
     if message not in told:
         told.add(message)
-        warnings.warn(message, stacklevel=7)
+        warn_user(message)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from pinntk.warn import warn_user
 
 Product = Callable[[Tensor], Tensor]  # (n, k) -> (n, k)
 Report = Callable[[int, float], None]  # iteration, worst relative residual so far
@@ -83,7 +84,7 @@ def leading_eigenpairs(
         products += fresh.shape[1]
     else:
         message = f"leading_eigenpairs: worst residual {worst:.1e} lambda_max after {iterations} iterations"
-        warnings.warn(message, NotConverged, stacklevel=2)
+        warn_user(message, NotConverged)
     return Eigenpairs(values[:k], QY[:, :k], norms[:k], products)
 
 
@@ -175,7 +176,7 @@ def conjugate_gradients(
         direction = z + torch.where(before > 0, rz / before, 0) * direction
     else:
         message = f"solve: relative residual {worst:.1e} after {iterations} iterations; raise damping, rank or iterations"
-        warnings.warn(message, NotConverged, stacklevel=2)
+        warn_user(message, NotConverged)
     true = rhs - product(x) - damping * x
     return Solution(x, float((true.norm(dim=0) / scale).max()), iteration)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from math import inf, isfinite, sqrt
 from typing import Any
@@ -14,6 +13,7 @@ from torch.optim.lbfgs import _strong_wolfe
 
 from pinntk.memory import require
 from pinntk.values import NonFiniteError, check_real_parameters
+from pinntk.warn import warn_user
 
 VARIANTS = ("ssbroyden", "ssbfgs", "bfgs")
 
@@ -169,10 +169,9 @@ class SelfScaledBroyden(Optimizer):
     def _stall(self, x: Tensor, f: float, g: Tensor) -> tuple[float, Tensor]:
         self._move(x)
         if not self.stalled and g.any():
-            warnings.warn(
+            warn_user(
                 f"SelfScaledBroyden: no step lowers the loss of {f:.3e}, not even along the gradient; it is at rounding, or "
-                "the closure gives another loss at each call. The parameters stay",
-                stacklevel=6,
+                "the closure gives another loss at each call. The parameters stay"
             )
         self._memory["stalled_at"] = f
         return f, g

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from pinntk.memory import parse_bytes, require
 from pinntk.ntk.gram import add_product
 from pinntk.solvers.jacobian import ScaledJacobian
 from pinntk.threads import of_factorization, suited
+from pinntk.warn import warn_user
 
 FORMS = ("auto", "kernel", "parameter")
 # A A^T and A^T A square the condition number: below this share of their trace, mu drowns in their rounding, and steps come
@@ -73,7 +73,7 @@ class DampedLeastSquares:
             lowest *= 10
             found = self._refined(max(mu, lowest))
         if found.mu > mu:
-            warnings.warn(f"damping {mu:.1e} drowns in the kernel's rounding; {found.mu:.1e} is used", stacklevel=3)
+            warn_user(f"damping {mu:.1e} drowns in the kernel's rounding; {found.mu:.1e} is used")
         return found
 
     def decrease(self, d: Tensor) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from math import inf
 from typing import Any
@@ -19,6 +18,7 @@ from pinntk.solvers.jacobian import ScaledJacobian, by_condition, check_start, l
 from pinntk.solvers.report import StepReport
 from pinntk.threads import of_factorization, of_step, suited, suited_to
 from pinntk.values import check_real_parameters
+from pinntk.warn import warn_user
 
 _STEPS = tuple(2.0**-k for k in range(16))
 _SHORT, _LONG = 2.0**-8, 0.25  # steps below and from which the damping rises and falls
@@ -149,10 +149,9 @@ def _cholesky(K: Tensor, damping: float) -> tuple[Tensor, float]:
             factor, info = torch.linalg.cholesky_ex(K + mu * torch.eye(len(K), dtype=K.dtype, device=K.device))
         if not info:
             if jitter:
-                warnings.warn(
+                warn_user(
                     f"A A^T + mu I is not positive definite at damping={damping:g}: {jitter:.0e} of the mean diagonal of A A^T "
-                    "was added to its diagonal; raise the damping",
-                    stacklevel=5,
+                    "was added to its diagonal; raise the damping"
                 )
             return factor, mu
     raise torch.linalg.LinAlgError(f"A A^T + mu I is not positive definite even with {jitter:.0e} of its mean diagonal added")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable, Mapping
+
+from pinntk.warn import warn_user
 
 ROUNDING = 1e-12  # of the sum of sizes: float32 rounding squared and more, as sin(2 pi x) has it where it should vanish
 
@@ -23,7 +24,7 @@ def balanced(sizes: Mapping[Hashable, float], told: set, complaint: str, roundin
         if size <= rounding * total and key not in told:
             told.add(key)
             name = key if isinstance(key, str) else " + ".join(key)
-            warnings.warn(f"condition {name} {complaint}; its weight stays 1", stacklevel=4)
+            warn_user(f"condition {name} {complaint}; its weight stays 1")
     return {key: total / size if size > rounding * total else 1.0 for key, size in sizes.items()}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from time import perf_counter
@@ -17,6 +16,7 @@ from pinntk.ntk.graph._reverse import reverse_rows, size_of
 from pinntk.ntk.graph._uses import Uses
 from pinntk.ntk.graph._walk import Graph, Unstructured
 from pinntk.taylor import DependentPoints
+from pinntk.warn import warn_user
 
 OWNERS = ("in order", "found")  # rows of the batch are the errors, in order; or whose they are is found out
 FEW = 3  # errors whose rows are one backward pass each sooner than the graph is read
@@ -113,7 +113,7 @@ def read(
     except Unstructured as error:
         reason = str(error)
     if len(e) > FEW:
-        warnings.warn(f"{name}: {reason}; J is computed row by row, exact, but {len(e)} backward passes", stacklevel=4)
+        warn_user(f"{name}: {reason}; J is computed row by row, exact, but {len(e)} backward passes")
     found = certified_rows(e, parameters, name)
     return replace(found, origin=replace(found.origin, seconds=perf_counter() - started, reason=reason))
 
