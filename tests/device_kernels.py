@@ -115,6 +115,26 @@ def test_kernels_of_every_network(network):
         same({name: part.matrix() for name, part in found.items()}, {name: part.matrix() for name, part in factored.items()})
 
 
+@covers(pinntk.graph_factors, pinntk.Origin, pinntk.errors_of_loss, pinntk.LossTerm, pinntk.LossError)
+def test_errors_from_code_of_ones_own():
+    _, here, away, points, moved = example("poisson", "plain")
+    found = []
+    for network, x in ((here, points["equation"]), (away, moved["equation"])):
+        x = x.clone().requires_grad_()
+        u = network(x)
+        e = torch.autograd.grad(u, x, torch.ones_like(u), create_graph=True)[0] * u - torch.sin(x)
+        (term,) = pinntk.errors_of_loss(3 * e.square().mean())
+        assert isinstance(term, pinntk.LossTerm)
+        with pytest.raises(pinntk.LossError):
+            pinntk.errors_of_loss(e.abs().mean())
+        order = torch.arange(len(x) - 1, -1, -1, device=x.device)
+        factored = [pinntk.graph_factors(term.errors, network), pinntk.graph_factors(e[order], network, rows=order)]
+        assert all(isinstance(part.origin, pinntk.Origin) and part.origin.path == "graph" for part in factored)
+        found.append([part.matrix() for part in factored])
+    assert on_device(found[1])
+    same(found[1], found[0])
+
+
 @covers(pinntk.cross_kernel, pinntk.sharded_kernel, pinntk.ntk.RowBlock, pinntk.ntk.gram, pinntk.ntk.Outer)
 def test_blocks_of_rows(tmp_path):
     problem, here, away, points, moved = example("stokes", "plain")

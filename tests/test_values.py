@@ -9,7 +9,6 @@ from torch import nn
 
 import pinntk
 from pinntk import Box, NonFiniteError, Problem, boundary, data, residual
-from pinntk.ntk import function_kernel
 from pinntk.solvers import GaussNewton, NaturalGradient, SelfScaledBroyden
 
 BOX = Box(t=(0, 1), x=(-1, 1))
@@ -130,7 +129,6 @@ class Complex(nn.Module):
         lambda n, p, x: NaturalGradient(n, p),
         lambda n, p, x: pinntk.posterior(n, p, x, {"equation": 1.0, "left": 1.0, "right": 1.0}),
         lambda n, p, x: pinntk.examine(n, p, x).balance,
-        lambda n, p, x: function_kernel(n, x["equation"]),
         lambda n, p, x: pinntk.train(p, n, steps=1, optimizer="gauss-newton", progress=False),
     ],
 )

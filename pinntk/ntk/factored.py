@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -51,8 +51,8 @@ class Origin:
     """
 
     path: str
-    certificate: float | None
-    seconds: float
+    certificate: float | None = field(compare=False)
+    seconds: float = field(compare=False)
     reason: str = ""
 
     def and_then(self, other: Origin) -> Origin:

@@ -87,7 +87,8 @@ class Uses:
     def _add_use(self, name: str, operand: Tensor, known: Tensor, sensitivity: Tensor, known_first: bool) -> None:
         """Uses that share one saved operand are one use: their sensitivities add up."""
         products = self._outers.setdefault(name, {})
-        key = (operand.data_ptr(), operand.shape, operand.stride(), known.shape, sensitivity.shape, known_first)
+        address = operand.data_ptr() or id(operand)  # wrapper tensors have none
+        key = (address, operand.shape, operand.stride(), known.shape, sensitivity.shape, known_first)
         before = products.get(key)
         total = sensitivity if before is None else before.sensitivity + sensitivity
         products[key] = _Product(operand, known, total, known_first)
