@@ -16,7 +16,7 @@ from on_device import F64, NAME, TOLERANCE, covers, on_device, same, there, twin
 from torch import nn
 
 import pinntk
-from pinntk import monitor, training
+from pinntk import checks, monitor, training
 from pinntk.configuration import arguments
 from pinntk.optimize import SCHEDULES, optimizers
 from pinntk.run import write_checkpoint
@@ -172,6 +172,7 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch, settings):
         write_checkpoint(folder, state)
         raise InterruptedError
 
+    monkeypatch.setattr(checks, "_check_repeatable", lambda *_: None)  # it would refuse a network that draws numbers
     whole = go(NAME, tmp_path / "whole")
     with monkeypatch.context() as patched, pytest.raises(InterruptedError):
         patched.setattr(training, "write_checkpoint", killed)
@@ -219,14 +220,15 @@ def test_a_watched_training(tmp_path, monkeypatch, optimizer):
     assert again.history[-1]["monitor/drift"] > 0
 
 
-@covers(pinntk.NonFiniteLoss, pinntk.Interrupted)
+@covers(pinntk.NonFiniteLoss, pinntk.NonFiniteError, pinntk.Interrupted)
 def test_what_stops_a_training(tmp_path):
     problem = diffusion()
     network = pinntk.nn.MLP(problem, width=5, depth=1, **F64)
     with torch.no_grad():
         network.weights[0].fill_(float("nan"))
-    with pytest.raises(pinntk.NonFiniteLoss, match="heat"):
+    with pytest.raises(pinntk.NonFiniteLoss, match="heat") as stopped:
         trained(NAME, problem, network)
+    assert isinstance(stopped.value, pinntk.NonFiniteError)
     with pytest.raises(pinntk.Interrupted, match="stopped after step 1 of 2"):
         trained(NAME, weighting=Stopping(), out=tmp_path)
 

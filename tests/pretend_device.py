@@ -225,6 +225,8 @@ def install() -> None:
 _FACTORIES = (
     aten.empty.memory_format,
     aten.empty_strided.default,
+    aten.arange.default,
+    aten.arange.start,
     aten.arange.start_step,
     aten.linspace.default,
     aten.logspace.default,

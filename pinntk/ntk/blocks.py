@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -84,7 +85,7 @@ class KernelBlocks:
     names, kinds: each condition's name and kind ("residual", "boundary", ...)
     sizes: each condition's number of points n_i
     points: the points it was computed on, {name: (n_i, d)}; may be empty
-    origins: how each condition's J was obtained (path, certificate, seconds), {name: Origin}; empty for a kernel from a file
+    origins: how each condition's J was obtained (path, certificate, seconds), {name: Origin}; may be empty
 
     `K["ends", "poisson"]` is the block of two conditions, `K["poisson"]` a diagonal block; `K.uu`, `K.ur`, `K.rr` gather
     all conditions that are no residual as u and all residuals as r (Wang, Yu & Perdikaris 2022, lemma 3.1).
@@ -184,8 +185,9 @@ class KernelBlocks:
         return self.values.detach().cpu().numpy()
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes K, names, kinds, sizes and points to an .npz file (whole or not at all)."""
+        """Writes K, names, kinds, sizes, points and origins to an .npz file (whole or not at all)."""
         arrays = {f"points/{name}": rows.detach().cpu().numpy() for name, rows in self.points.items()}
+        arrays["origins"] = np.array(json.dumps({name: asdict(origin) for name, origin in self.origins.items()}))
         with replacing(Path(path)) as temporary, open(temporary, "wb") as file:
             np.savez(
                 file, matrix=self.numpy(), names=list(self.names), kinds=list(self.kinds), sizes=list(self.sizes), **arrays
@@ -212,6 +214,7 @@ class KernelBlocks:
                     tuple(map(str, archive["kinds"])),
                     tuple(map(int, archive["sizes"])),
                     points,
+                    {name: Origin(**origin) for name, origin in json.loads(str(archive["origins"])).items()},
                 )
         except (BadZipFile, KeyError, ValueError, EOFError) as error:
             raise ValueError(f"{path} holds no kernel blocks ({error}); write one with KernelBlocks.save") from error
