@@ -104,7 +104,7 @@ def of_step(network: nn.Module, problem: Any, points: Mapping[str, Tensor]) -> f
 
 
 def of_kernel(network: nn.Module, problem: Any, points: Mapping[str, Tensor]) -> float | None:
-    """Work of a kernel: of its errors, or of one product of its assembly, entries of a triangle times components times width."""
+    """Work of a kernel: of its errors, or of a product of its assembly, entries of a triangle times components times width."""
     found = of_cross_kernel(network, problem, points, points)
     return None if found is None else max(of_step(network, problem, points), found / 2)
 

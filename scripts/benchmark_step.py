@@ -11,8 +11,8 @@ batched          both second derivatives in one batched backward pass
 forward          torch.func: forward mode over reverse mode, both directions by vmap
 DeepXDE          its `dde.grad.hessian`, where installed
 
-in one process, in turns, gradients compared first; ratios to the fastest of the last five. Then: exact traces on the training points in units of a training step (Adam
-included), and whole trainings with NTK weights every 100 steps against fixed weights.
+in one process, in turns, gradients compared first; ratios to the fastest of the last five. Then: exact traces on the training
+points in units of a training step (Adam included), and whole trainings with NTK weights every 100 steps against fixed weights.
 """
 
 from __future__ import annotations
