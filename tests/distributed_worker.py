@@ -24,7 +24,7 @@ def main(path: str) -> None:
         block = pinntk.sharded_kernel(network, problem, points)
         found["block"], found["block_rows"] = block.values, torch.tensor(block.rows)
         run = pinntk.train(
-            problem, network, steps=100, lr=1e-3, weighting=pinntk.weighting.NTK(every=10), points=points, progress=False
+            problem, network, steps=30, lr=1e-3, weighting=pinntk.weighting.NTK(every=10), points=points, progress=False
         )
         found["parameters"] = torch.cat([p.detach().flatten() for p in network.parameters()])
         found["losses"] = torch.tensor(run.column("loss")[1])
