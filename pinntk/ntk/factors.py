@@ -19,6 +19,7 @@ from pinntk.ntk.graph import FEW, OWNERS, Unstructured, certified_rows, read_by,
 from pinntk.ntk.taylor_factors import taylor_factors
 from pinntk.precision import without_autocast
 from pinntk.problem import Points, Problem
+from pinntk.randomness import forked
 from pinntk.taylor import DependentPoints, UnsupportedOperation
 from pinntk.threads import of_step, suited_to
 from pinntk.warn import warn_user
@@ -110,7 +111,7 @@ def _certificates(
     found: list[Factors],
 ) -> dict[str, float]:
     """J^T z of each condition by its factors against ordinary autograd through jets, which knows no tape and no points."""
-    with torch.enable_grad():
+    with torch.enable_grad(), forked(rows.device):  # a check must not change what is drawn next
         errors = taylor_group(network, problem, names, rows)
     result = {}
     for part in found:
