@@ -9,6 +9,8 @@ import pinntk
 from pinntk.configuration import changed
 from pinntk.weighting import NTK, Causal, Fixed, GradientNorm
 
+pytestmark = pytest.mark.xdist_group("configuration")  # one worker, for what they share
+
 SMALL = {"points": {"boundary": 5, "residual": 12}, "steps": 3, "snapshot_every": 0, "progress": False}
 NETWORK = {"width": 6, "depth": 2}
 DOUBLE = {**NETWORK, "dtype": torch.float64}

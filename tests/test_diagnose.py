@@ -17,6 +17,8 @@ from pinntk.diagnostics.findings import ordered
 from pinntk.diagnostics.rules_training import gauss_newton
 from pinntk.diagnostics.thresholds import above, below, clearly
 
+pytestmark = pytest.mark.xdist_group("diagnose")  # one worker, for what they share
+
 NTK, Causal = pinntk.weighting.NTK, pinntk.weighting.Causal
 
 

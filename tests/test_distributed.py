@@ -10,6 +10,8 @@ import torch
 
 import pinntk
 
+pytestmark = pytest.mark.xdist_group("distributed")  # one worker, for what they share
+
 ROOT = Path(__file__).parent.parent
 WORKER = Path(__file__).with_name("distributed_worker.py")
 

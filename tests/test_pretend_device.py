@@ -27,6 +27,8 @@ from pinntk import distributed
 from pinntk.arguments import usable_device
 from pinntk.checks import check_network
 
+pytestmark = pytest.mark.xdist_group("device")  # one worker, for what they share
+
 HERE = Path(__file__).parent
 FILES = sorted(HERE.glob("device_*.py"))
 NAMES = [

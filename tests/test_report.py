@@ -17,6 +17,8 @@ from pinntk.diagnostics import RULES, Finding, Prescription, examine
 from pinntk.diagnostics.wording import number
 from pinntk.report import write_comparison, write_report
 
+pytestmark = pytest.mark.xdist_group("report")  # one worker, for what they share
+
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 IMBALANCE = Finding(
     "imbalance",

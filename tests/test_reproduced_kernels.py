@@ -17,6 +17,8 @@ from torch.func import functional_call, hessian
 
 import pinntk
 
+pytestmark = pytest.mark.xdist_group("reproduced")  # one worker, for what they share
+
 
 def verdicts(checks):
     return [check.verdict for check in checks]

@@ -14,6 +14,8 @@ from pinntk.diagnostics import spectrum
 from pinntk.diagnostics.rules_conditions import too_few_points
 from pinntk.weighting import Causal, SelfAdaptive
 
+pytestmark = pytest.mark.xdist_group("self_adaptive")  # one worker, for what they share
+
 POINTS = {"residual": 20, "initial": 6, "boundary": 6}
 NAMES = ("burgers", "start", "walls")
 RANGES = {"residual": (0, 1), "start": (2, 50.0)}

@@ -15,6 +15,8 @@ from reproduction import AGREES, DIFFERS, IN_KIND
 
 import pinntk
 
+pytestmark = pytest.mark.xdist_group("wide")  # one worker, for what they share
+
 ANGLES = np.linspace(-np.pi, np.pi, 12, endpoint=False)
 
 
