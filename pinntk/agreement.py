@@ -203,9 +203,10 @@ def _compare_gradients(network: nn.Module, call: Callable, domain: Box, x: Tenso
     _compare(network, "coordinates", torch.stack(by_autograd, 1), lambda h: call(x + h * v), output)
 
     state = {name: t.detach() for name, t in (*network.named_parameters(), *network.named_buffers())}
-    trained = {name: p.detach().double() for name, p in network.named_parameters() if p.requires_grad}
+    trained = {name: p.detach() for name, p in network.named_parameters() if p.requires_grad}
     if not trained or any(t.is_complex() for t in state.values()):
         return
+    trained = {name: p.double() for name, p in trained.items()}
     state = {name: t.double() if t.is_floating_point() else t for name, t in state.items()}
     direction = {
         name: _size(p) * torch.randn(p.shape, generator=random, dtype=torch.float64).to(p) for name, p in trained.items()

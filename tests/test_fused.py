@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 import torch
 
-from pinntk.taylor import Basis, fused, series
+from pinntk.taylor import Basis, fused, kinks, series
 
 BASES = {
     "first order": Basis.spanning([(1, 0), (0, 1)], 2),
@@ -18,7 +18,7 @@ BASES = {
     "laplacian of some and a mixed one": Basis.spanning([(1, 1, 0, 0)], 4, laplacian_axes=(1, 3)),
     "laplacian and one of its terms": Basis.spanning([(0, 2, 0)], 3, laplacian_axes=range(3)),
 }
-SERIES = {"tanh": series.tanh, "sin": series.sin, "gelu": series.gelu, "relu": series.relu, "cube": series.power(3)}
+SERIES = {"tanh": series.tanh, "sin": series.sin, "gelu": series.gelu, "relu": kinks.relu, "cube": series.power(3)}
 
 
 def jet(basis, n=7, width=3, seed=0):
