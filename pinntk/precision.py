@@ -31,11 +31,22 @@ class Told:
         if id(thing) not in self._known:
             self._known[id(thing)] = set()
             weakref.finalize(thing, self._known.pop, id(thing), None)
-        known = self._known[id(thing)]
+        known, key = self._known[id(thing)], held_weakly(key)
         if key in known:
             return False
         known.add(key)
         return True
+
+
+def held_weakly(key: Hashable) -> Hashable:
+    """The key, or the tuple of keys, without a hold on its objects: an operator may well refer to the network under which what
+    is known of it is kept, and neither would ever be forgotten."""
+    if isinstance(key, tuple):
+        return tuple(map(held_weakly, key))
+    try:
+        return weakref.ref(key)
+    except TypeError:  # numbers, text, dtypes
+        return key
 
 
 def empty_like(network: nn.Module) -> Tensor | None:

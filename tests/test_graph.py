@@ -1,6 +1,8 @@
 """Factors read from autograd graphs against reverse mode, row by row."""
 
+import gc
 import warnings
+import weakref
 
 import network_types
 import pytest
@@ -414,3 +416,37 @@ def test_coefficients_and_several_conditions_by_the_graph():
         found = pinntk.kernel(network, problem, drawn)
     assert relative(found.matrix(), reference.kernel(network, problem, drawn)) <= TOLERANCE
     assert {origin.path for origin in found.origins.values()} == {"graph"}
+
+
+@pytest.mark.filterwarnings("ignore:.*nested reverse-mode")
+def test_what_is_remembered_keeps_nothing_alive():
+    """An operator that refers to the network, and to a cached certificate."""
+
+    def used():
+        network = nn.Sequential(mlp(), network_types.Then(lambda s, h: h.cumsum(1), nn.Identity()))
+        domain = pinntk.Box(t=(0, 1), x=(0, 1))
+
+        @pinntk.residual(domain)
+        def equation(u, u_t):
+            return u_t - u * network[0][0].bias.sum().detach()
+
+        problem = pinntk.Problem(domain, [equation])
+        drawn = problem.sample(residual=6, seed=0, dtype=torch.float64)
+        pinntk.kernel(network, problem, drawn)
+        graph_factors(pinntk.errors(network, problem, drawn)["equation"], network)
+        return weakref.ref(network), weakref.ref(problem)
+
+    references = used()
+    gc.collect()
+    assert [reference() for reference in references] == [None, None]
+
+
+def test_a_parameter_that_is_trained_later_is_certified_anew():
+    network, problem = mlp(), problem_of(2)
+    drawn = problem.sample(residual=6, seed=0, dtype=torch.float64)
+    network[0].bias.requires_grad_(False)
+    pinntk.kernel(network, problem, drawn)
+    network[0].bias.requires_grad_(True)
+    found = pinntk.kernel(network, problem, drawn)
+    assert found.origins["equation"].certificate <= 1e-12
+    assert relative(found.matrix(), reference.kernel(network, problem, drawn)) <= TOLERANCE

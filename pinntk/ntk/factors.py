@@ -17,7 +17,7 @@ from pinntk.ntk.certificate import deviation, tolerance
 from pinntk.ntk.factored import Factors, Origin
 from pinntk.ntk.graph import FEW, OWNERS, Unstructured, certified_rows, read_by, signs_of, size_of
 from pinntk.ntk.taylor_factors import taylor_factors
-from pinntk.precision import without_autocast
+from pinntk.precision import held_weakly, without_autocast
 from pinntk.problem import Points, Problem
 from pinntk.randomness import forked
 from pinntk.taylor import DependentPoints, UnsupportedOperation
@@ -26,7 +26,7 @@ from pinntk.warn import warn_user
 
 _ROWS_CHUNK = 16  # points whose rows come from one graph, in reverse mode: its size counts twice
 
-# How a network's conditions passed their certificates: by (condition, its operator, number of points).
+# How a network's conditions passed their certificates, by `_key`.
 _certified: WeakKeyDictionary[nn.Module, dict[tuple, str]] = WeakKeyDictionary()
 # Why a network's rows come one by one, told once.
 _told: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
@@ -88,7 +88,7 @@ def _by_taylor(network: nn.Module, problem: Problem, points: Points, parameters:
         except DependentPoints as error:
             raise without_mixing(network, problem, names, rows, error) from error
         passed = _certified.setdefault(network, {})
-        keys = {part.name: (part.name, problem[part.name].operator, part.n) for part in found}
+        keys = {part.name: _key(problem, part.name, rows, parameters) for part in found}
         new = [part for part in found if passed.get(keys[part.name]) != "taylor"]
         certificates = _certificates(network, problem, names, rows, parameters, new) if new else {}
         for part in new:
@@ -100,6 +100,11 @@ def _by_taylor(network: nn.Module, problem: Problem, points: Points, parameters:
         seconds = (perf_counter() - started) / len(found)
         for part in found:
             yield replace(part, origin=Origin("taylor", certificates.get(part.name), seconds))
+
+
+def _key(problem: Problem, name: str, rows: Tensor, parameters: Mapping[str, Tensor]) -> tuple:
+    """Under which a certificate is remembered."""
+    return held_weakly((name, problem[name].operator, len(rows), rows.dtype, tuple(parameters)))
 
 
 def _certificates(
@@ -132,7 +137,7 @@ def _by_graph(network: nn.Module, problem: Problem, points: Points, parameters: 
                 sizes = {key: size_of(p) for key, p in parameters.items()}
                 yield Factors(name, len(e), sizes, {}, {}, e.device, Origin("graph", 0.0, 0.0, "nothing trained reaches it"))
                 continue
-            part = _read_again(network, (name, problem[name].operator, len(e)), e, parameters, name)
+            part = _read_again(network, _key(problem, name, rows, parameters), e, parameters, name)
             if isinstance(part, Unstructured):
                 part = _row_by_row(network, problem, name, rows, parameters, e, str(part))
             yield part
