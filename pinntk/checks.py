@@ -44,6 +44,8 @@ def check_network(network: nn.Module, problem: Problem, points: Points) -> None:
         raise TypeError(f"network is a {type(network).__name__}; expected a torch.nn.Module that maps (n, d) to (n, fields)")
     if any(parameter.device.type == "mps" for parameter in network.parameters()):
         raise ValueError("the network is on 'mps', which has no float64, and kernels are summed in it; call network.cpu()")
+    if torch.is_inference_mode_enabled():
+        raise ValueError("kernels and training need gradients, which torch.inference_mode() rules out; use torch.no_grad()")
     _check_modules(network)
     d = problem.domain.dimension
     probe = to_network(network, _chosen(points))

@@ -45,6 +45,17 @@ LOSSES = {
     "a point": (lambda u, y, net: (u[0, 0] - 1) ** 2, [(1, 1)]),
     "scaled for mixed precision": (lambda u, y, net: 65536 * (u**2).mean(), [(65536, 12)]),
     "weight decay": (lambda u, y, net: (u**2).mean() + 0.1 * (net[0].weight ** 2).sum(), [(1, 12), (1.6, 16)]),
+    "a square that is a term and part of another": (
+        lambda u, y, net: (((s := u**2) + u - 1) ** 2).mean() + s.mean(),
+        [(1, 12), (1, 12)],
+    ),
+    "dot of weights and losses": (
+        lambda u, y, net: torch.dot(torch.tensor([2.0, 3.0]).double(), torch.stack([(u**2).mean(), F.mse_loss(u, y)])),
+        [(2, 12), (3, 12)],
+    ),
+    "masked by where": (lambda u, y, net: torch.where(y > -1, u**2, 0.0).mean(), [(1, 12)]),
+    "an exponent that is a tensor": (lambda u, y, net: (u ** torch.tensor(2.0)).mean(), [(1, 12)]),
+    "a term of weight zero": (lambda u, y, net: 0 * (u**2).mean() + F.mse_loss(u, y), [(1, 12)]),
     "nested residual": (lambda u, y, net: ((u**2).sum(1) - 1).square().mean(), [(1, 6)]),
 }
 
@@ -99,9 +110,27 @@ def test_errors_of_a_loss_have_a_jacobian(case):
         (lambda u, y, net: (u**2).mean().detach(), "loss has no autograd graph"),
         (lambda u, y, net: u**2, r"loss is a tensor of shape \(6, 2\); give one number"),
         (lambda u, y, net: 0.5, "loss is a float; give one number"),
+        (lambda u, y, net: (u**2).mean() * float("nan"), "loss is nan; give one that is real and finite"),
+        (lambda u, y, net: (u * 1j).square().sum(), "give one that is real and finite"),
     ],
 )
 def test_other_losses_are_refused_by_name(case, build, message):
     net, x, y = case
     with pytest.raises(LossError, match=message):
         errors_of_loss(build(net(x), y, net))
+
+
+def test_errors_keep_their_graph_under_no_grad(case):
+    net, x, y = case
+    loss = F.mse_loss(net(x), y)
+    with torch.no_grad():
+        (term,) = errors_of_loss(loss)
+    assert term.errors.requires_grad
+
+
+def test_a_graph_that_is_gone_is_said(case):
+    net, x, _ = case
+    loss = (net(x) ** 2).mean()
+    loss.backward()
+    with pytest.raises(LossError, match="can no longer be read"):
+        errors_of_loss(loss)

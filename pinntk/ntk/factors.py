@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from math import isfinite
 from time import perf_counter
 from weakref import WeakKeyDictionary
 
@@ -13,9 +14,9 @@ from torch import Tensor, nn
 
 from pinntk.checks import check_network
 from pinntk.evaluate import autograd_group, groups, has_factors, taylor_group, to_network, warn_no_factors, without_mixing
-from pinntk.ntk.certificate import deviation, tolerance
+from pinntk.ntk.certificate import Certificate, certificate, tolerance
 from pinntk.ntk.factored import Factors, Origin
-from pinntk.ntk.graph import FEW, OWNERS, Unstructured, certified_rows, read_by, signs_of, size_of
+from pinntk.ntk.graph import FEW, OWNERS, Unstructured, certified_rows, read_by, size_of
 from pinntk.ntk.taylor_factors import taylor_factors
 from pinntk.precision import held_weakly, without_autocast
 from pinntk.problem import Points, Problem
@@ -24,6 +25,7 @@ from pinntk.taylor import DependentPoints, UnsupportedOperation
 from pinntk.threads import of_step, suited_to
 from pinntk.warn import warn_user
 
+_MIXED = 1e3  # tolerances, beyond which two batches do not differ by rounding
 _ROWS_CHUNK = 16  # points whose rows come from one graph, in reverse mode: its size counts twice
 
 # How a network's conditions passed their certificates, by `_key`.
@@ -92,19 +94,23 @@ def _by_taylor(network: nn.Module, problem: Problem, points: Points, parameters:
         new = [part for part in found if passed.get(keys[part.name]) != "taylor"]
         certificates = _certificates(network, problem, names, rows, parameters, new) if new else {}
         for part in new:
-            if not certificates[part.name] <= tolerance(rows.dtype):
+            deviation, passes = certificates[part.name]
+            if not passes and isfinite(deviation):
                 raise UnsupportedOperation(
-                    f"condition {part.name!r}", f"fails its certificate in the Taylor engine ({certificates[part.name]:.1e})"
+                    f"condition {part.name!r}", f"fails its certificate in the Taylor engine ({deviation:.1e})"
                 )
-        passed.update({keys[part.name]: "taylor" for part in new})
+            if passes:  # what is not finite is left to those who name it
+                passed[keys[part.name]] = "taylor"
         seconds = (perf_counter() - started) / len(found)
         for part in found:
-            yield replace(part, origin=Origin("taylor", certificates.get(part.name), seconds))
+            deviation = certificates[part.name].deviation if part.name in certificates else None
+            yield replace(part, origin=Origin("taylor", deviation, seconds))
 
 
 def _key(problem: Problem, name: str, rows: Tensor, parameters: Mapping[str, Tensor]) -> tuple:
     """Under which a certificate is remembered."""
-    return held_weakly((name, problem[name].operator, len(rows), rows.dtype, tuple(parameters)))
+    hooks = tuple(len(p._backward_hooks or ()) for p in parameters.values())  # which only autograd runs
+    return held_weakly((name, problem[name].operator, len(rows), rows.dtype, tuple(parameters), hooks))
 
 
 def _certificates(
@@ -114,18 +120,16 @@ def _certificates(
     rows: Tensor,
     parameters: Mapping[str, Tensor],
     found: list[Factors],
-) -> dict[str, float]:
+) -> dict[str, Certificate]:
     """J^T z of each condition by its factors against ordinary autograd through jets, which knows no tape and no points."""
     with torch.enable_grad(), forked(rows.device):  # a check must not change what is drawn next
         errors = taylor_group(network, problem, names, rows)
-    result = {}
-    for part in found:
-        e, z = errors[part.name], signs_of(errors[part.name], seed=0)
-        direct = [None] * len(parameters)
-        if e.requires_grad:
-            direct = torch.autograd.grad(e, list(parameters.values()), z, retain_graph=True, allow_unused=True)
-        result[part.name] = deviation(part, parameters, z, direct)
-    return result
+    return {
+        part.name: certificate(part, errors[part.name], parameters)
+        if errors[part.name].requires_grad
+        else Certificate(0.0, True)
+        for part in found
+    }
 
 
 def _by_graph(network: nn.Module, problem: Problem, points: Points, parameters: Mapping[str, Tensor]) -> Iterator[Factors]:
@@ -146,15 +150,15 @@ def _by_graph(network: nn.Module, problem: Problem, points: Points, parameters: 
 def _read_again(
     network: nn.Module, key: tuple, e: Tensor, parameters: Mapping[str, Tensor], name: str
 ) -> Factors | Unstructured:
-    """The factors of e in the way that passed both certificates for such a graph; the first one that does, the first time."""
+    """The factors of e, first in the way that passed the certificate for such a graph before; else the first one that does."""
     passed = _certified.setdefault(network, {})
     known = passed.get(key)
     if known == "rows":
         return Unstructured("its graph could not be read")
     reasons = []
-    for owners in OWNERS if known not in OWNERS else (known,):
+    for owners in sorted(OWNERS, key=lambda owners: owners != known):
         try:
-            part = read_by(owners, e, parameters, name=name, certify=known != owners)
+            part = read_by(owners, e, parameters, name=name)
         except Unstructured as error:
             reasons.append(str(error))
         else:
@@ -183,9 +187,7 @@ def _row_by_row(
         parts.append(certified_rows(e, parameters, name))
     joined = {key: torch.cat([part.rows[key] for part in parts]) for key in parameters}
     found = Factors(name, len(rows), parts[0].sizes, {}, joined, whole.device)
-    z = signs_of(whole, seed=0)
-    direct = torch.autograd.grad(whole, list(parameters.values()), z, retain_graph=True, allow_unused=True)
-    worst, limit = deviation(found, parameters, z, direct), tolerance(whole.dtype)
+    worst, limit = certificate(found, whole, parameters).deviation, min(_MIXED * tolerance(whole.dtype), 1e-2)
     off = float((torch.cat(values) - whole.detach()).norm() / whole.detach().norm().clamp_min(torch.finfo(whole.dtype).tiny))
     if max(worst, off) > limit:
         raise DependentPoints(

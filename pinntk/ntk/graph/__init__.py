@@ -2,7 +2,7 @@
 
 from pinntk.ntk.graph._losses import LossError, LossTerm, errors_of_loss
 from pinntk.ntk.graph._points import signs_of
-from pinntk.ntk.graph._read import FEW, OWNERS, certified_rows, graph_factors, read_by, structured
+from pinntk.ntk.graph._read import FEW, OWNERS, certified_rows, graph_factors, read_by
 from pinntk.ntk.graph._reverse import pulled_back, size_of
 from pinntk.ntk.graph._walk import Unstructured
 
@@ -19,5 +19,4 @@ __all__ = [
     "read_by",
     "signs_of",
     "size_of",
-    "structured",
 ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from pinntk.ntk.graph._walk import Node, operation, shape_of
+from pinntk.ntk.graph._walk import Node, operation, post_order, shape_of
 
 _LINEAR = {
     "AddBackward0",
@@ -39,6 +39,8 @@ _LINEAR = {
     "UnsafeViewBackward0",
     "UnsqueezeBackward0",
     "ViewBackward0",
+    "MaskedSelectBackward0",
+    "WhereBackward0",
 }
 
 
@@ -71,14 +73,26 @@ def errors_of_loss(loss: Tensor) -> list[LossTerm]:
         raise LossError(f"loss is {got}; give one number, a torch tensor with its graph")
     if loss.grad_fn is None:
         raise LossError("loss has no autograd graph: it was detached, or computed under torch.no_grad or by numpy")
-    squares = _squares(loss.grad_fn)
-    coefficients = _coefficients(loss, list(squares))
-    terms = [_term(node, errors, coefficients[node]) for node, errors in squares.items() if node in coefficients]
+    if loss.is_complex() or not bool(loss.detach().isfinite().all()):
+        raise LossError(f"loss is {loss.detach().item()}; give one that is real and finite")
+    try:
+        with torch.enable_grad():
+            terms = _terms(loss)
+    except RuntimeError as error:
+        raise LossError(f"the graph of this loss can no longer be read: {str(error).splitlines()[0]}") from error
     total = sum(term.factor * float(term.errors.detach().double().square().mean()) for term in terms)
-    value, rounding = float(loss.detach()), 100 * torch.finfo(loss.dtype).eps ** 0.75
+    coarsest = max(torch.finfo(t.dtype).eps for t in (loss, *(term.errors for term in terms)))
+    value, rounding = float(loss.detach()), 100 * coarsest**0.75
     if abs(total - value) > rounding * max(abs(value), total):
         raise LossError(f"loss is {value:.6g}, but its squares make {total:.6g}: another part of it has no graph")
     return terms
+
+
+def _terms(loss: Tensor) -> list[LossTerm]:
+    squares = _squares(loss.grad_fn)
+    coefficients = _coefficients(loss, squares)
+    terms = [_term(node, errors, coefficients[node]) for node, errors in squares.items()]
+    return [term for term in terms if term is not None]
 
 
 def _squares(root: Node) -> dict[Node, Tensor]:
@@ -103,6 +117,8 @@ def _squared(node: Node) -> Tensor | None:
     kind, inputs = node.name(), [m for m, _ in node.next_functions]
     if kind == "PowBackward0" and float(node._saved_exponent) == 2:
         return inputs[0]._saved_self if _is_norm(inputs[0]) else node._saved_self
+    if kind == "PowBackward1" and inputs[1] is None and float(node._saved_exponent) == 2:
+        return node._saved_self
     if kind == "MulBackward0" and inputs[0] is not None and node.next_functions[0] == node.next_functions[1]:
         return node._saved_self
     if kind == "MseLossBackward0":
@@ -120,7 +136,7 @@ def _is_norm(node: Node) -> bool:
 def _linear_inputs(node: Node) -> list[Node]:
     kind, inputs = node.name(), [m for m, _ in node.next_functions]
     given = [m for m in inputs if m is not None]
-    if kind in _LINEAR or (kind == "MulBackward0" and len(given) == 1):
+    if kind in _LINEAR or (kind in ("MulBackward0", "DotBackward0", "MvBackward0") and len(given) == 1):
         return given
     if kind == "DivBackward0" and inputs[0] is not None and len(given) == 1:
         return given
@@ -129,31 +145,34 @@ def _linear_inputs(node: Node) -> list[Node]:
     raise LossError(f"loss is no sum of mean squares: it holds '{operation(node)}' outside of a square")
 
 
-def _coefficients(loss: Tensor, squares: list[Node]) -> dict[Node, Tensor]:
-    """What each entry of every square is multiplied by in the loss: its gradient, since the loss is linear in it."""
-    found: dict[Node, Tensor] = {}
+def _coefficients(loss: Tensor, squares: Mapping[Node, Tensor]) -> dict[Node, Tensor]:
+    """What each entry of every square is multiplied by in the loss. By the backward passes of the linear operations alone: a
+    square may be part of another square's errors too."""
+    found: dict[Node, list[Tensor | None]] = {loss.grad_fn: [torch.ones_like(loss.detach())]}
+    for node in reversed(post_order(loss.grad_fn)):
+        if node not in found or node in squares:
+            continue
+        passed = node(*found[node])
+        passed = passed if isinstance(passed, tuple) else (passed,)
+        for (below, index), g in zip(node.next_functions, passed, strict=True):
+            if below is None or g is None:
+                continue
+            outputs = found.setdefault(below, [None] * len(below._input_metadata))
+            g = g.detach().sum_to_size(shape_of(below, index))
+            outputs[index] = g if outputs[index] is None else outputs[index] + g
+    return {node: found[node][0] for node in squares}
 
-    def keep(node: Node) -> Callable:
-        return lambda gradients: found.update({node: gradients[0].detach()})
 
-    handles = [node.register_prehook(keep(node)) for node in squares]
-    try:
-        edges = [torch.autograd.graph.GradientEdge(m, i) for node in squares for m, i in node.next_functions if m is not None]
-        torch.autograd.grad(loss, edges, retain_graph=True, allow_unused=True)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return found
-
-
-def _term(node: Node, errors: Tensor, coefficient: Tensor) -> LossTerm:
-    """coefficient: of each squared entry, or one for all of a mean or sum."""
+def _term(node: Node, errors: Tensor, coefficient: Tensor) -> LossTerm | None:
+    """coefficient: of each squared entry, or one for all of a mean or sum; None where all of them are zero."""
     if node.name() == "MseLossBackward0" and coefficient.ndim == 0 and node._saved_reduction == 1:
         coefficient = coefficient / errors.numel()
     each = coefficient.double().expand(errors.shape).reshape(-1)
     if (each < 0).any():
         raise LossError("loss is no sum of mean squares: a square is subtracted")
     errors, kept = errors.reshape(-1), each > 0
+    if not kept.any():
+        return None
     if not kept.all():
         errors, each = errors[kept], each[kept]
     if each.max() - each.min() <= 8 * torch.finfo(coefficient.dtype).eps * each.max():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from threading import Lock
 
 import torch
 from torch import Tensor
 
 from pinntk.ntk.graph._walk import Entry, Graph, Node, Unstructured, operation, points_axis
 
+_LOCK = Lock()
 Captured = dict[Node, tuple[Tensor | None, ...]]  # gradients of a node's outputs
 
 
@@ -61,21 +63,21 @@ class Spread:
 SpreadOf = Callable[[Node, Tensor], Spread]  # (node, gradient of an output) -> how its rows belong to errors
 
 
-def captured_gradients(graph: Graph, entries: list[Entry], seeds: Tensor) -> tuple[Captured, list[Tensor | None]]:
-    """One backward pass of seeds . e: the gradients of the outputs of every node where parameters enter, and of the
-    parameters themselves."""
+def captured_gradients(graph: Graph, entries: list[Entry], seeds: Tensor) -> Captured:
+    """One backward pass of seeds . e: the gradients of the outputs of every node where parameters enter."""
     captured: Captured = {}
 
     def keep(node: Node) -> Callable:
         return lambda gradients: captured.update({node: tuple(_plain(g) for g in gradients)})
 
-    handles = [node.register_prehook(keep(node)) for node in {entry.node for entry in entries}]
-    try:
-        direct = torch.autograd.grad(graph.e, list(graph.parameters.values()), seeds, retain_graph=True, allow_unused=True)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return captured, list(direct)
+    with _LOCK:  # nodes are shared by all threads that hold the graph
+        handles = [node.register_prehook(keep(node)) for node in {entry.node for entry in entries}]
+        try:
+            torch.autograd.grad(graph.e, list(graph.parameters.values()), seeds, retain_graph=True, allow_unused=True)
+        finally:
+            for handle in handles:
+                handle.remove()
+    return captured
 
 
 def _plain(gradient: Tensor | None) -> Tensor | None:
@@ -107,7 +109,7 @@ def given_owners(graph: Graph, signs: Tensor, rows: Tensor) -> SpreadOf:
     return spread
 
 
-def found_owners(graph: Graph, entries: list[Entry], signs: Tensor, captured: Captured) -> SpreadOf:
+def found_owners(graph: Graph, entries: list[Entry], signs: Tensor) -> SpreadOf:
     """Owners found by more backward passes: seeded with ones and with the errors' numbers, digit by digit; where a row belongs
     to one error only, the ratio of both gradients is its number.
 
@@ -115,13 +117,13 @@ def found_owners(graph: Graph, entries: list[Entry], signs: Tensor, captured: Ca
     """
     base = 2**20 if graph.e.dtype == torch.float64 else 32  # so that gradients' rounding cannot be taken for a digit
     ones = torch.ones_like(signs)
-    first, _ = captured_gradients(graph, entries, ones)
+    first = captured_gradients(graph, entries, ones)
     numbers = torch.arange(graph.n, device=signs.device)
     owner: dict[Node, Tensor] = {}
     digit = 1
     while digit <= max(graph.n - 1, 1):
         seeds = (1 + numbers // digit % base).to(signs)  # from 1 on, so that no seed hides a row
-        found, _ = captured_gradients(graph, entries, seeds)
+        found = captured_gradients(graph, entries, seeds)
         for node, gradients in found.items():
             part = _digit(node, first[node], gradients, graph) - 1
             owner[node] = part * digit if digit == 1 else owner[node] + (part * digit).clamp_min(0)

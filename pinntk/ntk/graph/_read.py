@@ -9,7 +9,7 @@ from time import perf_counter
 import torch
 from torch import Tensor, nn
 
-from pinntk.ntk.certificate import deviation, tolerance
+from pinntk.ntk.certificate import certificate, tolerance
 from pinntk.ntk.factored import Factors, Origin
 from pinntk.ntk.graph._points import captured_gradients, found_owners, given_owners, in_order, signs_of
 from pinntk.ntk.graph._reverse import reverse_rows, size_of
@@ -28,7 +28,6 @@ def graph_factors(
     rows: Tensor | None = None,
     *,
     name: str = "e",
-    certify: bool = True,
 ) -> Factors:
     """J = d e / d theta of any error vector, factored, from its autograd graph alone: no Problem, and nothing of the code that
     computed e needs to change.
@@ -38,13 +37,13 @@ def graph_factors(
     rows: (m,) whole numbers: which error each row of a batch of m points belongs to, -1 for none; for e that is not computed
         row by row from one batch. Found by two more backward passes where it is needed and not given
     name: of the result, in messages
-    certify: check J^T z against autograd with a second random z, which finds rows that depend on each other (one more backward
-        pass); the first check, which finds uses of parameters that were missed, costs nothing and is always made
 
     One backward pass gives the gradient of every operation's output; where a parameter enters, the operation has saved its
     other operand, and the row of J is their product. Operations that are not understood cost a vector-Jacobian product of
-    that one operation for each error. What cannot be read, or fails its certificate, comes row by row in reverse mode: exact,
-    and as slow as n backward passes; a warning names the operation. `Factors.origin` says which it was.
+    that one operation for each error. A second backward pass certifies the result: J^T z for a random z finds uses of
+    parameters that were missed, rows that depend on each other and rows in a wrong order. What cannot be read, or fails its
+    certificate, comes row by row in reverse mode: exact, and as slow as n backward passes; a warning names the operation.
+    `Factors.origin` says which it was.
 
     J is that of the computation as torch differentiates it: the third derivatives of torch 2.13's layer_norm and
     instance_norm are wrong, and so is then a J that holds them. `pinntk.kernel` uses their formulas.
@@ -57,16 +56,32 @@ def graph_factors(
     >>> graph_factors(u**2 / 2 - u**2 / 2 + u, layer).matrix().tolist()
     [[1.0, 1.0], [3.0, 1.0]]
     """
+    if torch.is_inference_mode_enabled():
+        raise ValueError(f"{name} has no graph under torch.inference_mode(); leave it, or use torch.no_grad() there")
     theta = named(parameters)
     with torch.enable_grad():
         try:
-            return read(_checked(e, name), theta, rows, name=name, certify=certify)
+            e = _checked(e, name)
+            found = read(e, theta, None if rows is None else _checked_rows(rows, e), name=name)
         except RuntimeError as error:
-            if "graph a second time" not in str(error):
-                raise
-            raise ValueError(
-                f"{name}: its graph was freed by a backward pass; call graph_factors before, or backward(retain_graph=True)"
-            ) from error
+            raise _explained(error, name) from error
+    if not found.outers and not found.rows:
+        warn_user(f"{name} depends on none of these parameters, so J is zero; look for a detach() or numpy between them")
+    return found
+
+
+def _explained(error: RuntimeError, name: str) -> Exception:
+    """What the user did, where torch says what it met."""
+    if "graph a second time" in str(error):
+        return ValueError(
+            f"{name}: its graph was freed by a backward pass; call graph_factors before, or backward(retain_graph=True)"
+        )
+    if "modified by an inplace operation" in str(error):
+        return ValueError(
+            f"{name}: a parameter, or what was computed from one, has changed in place since (an optimizer's step?); call "
+            "graph_factors before, or compute it anew"
+        )
+    return error
 
 
 def named(parameters: nn.Module | Mapping[str, Tensor] | Iterable[Tensor]) -> dict[str, Tensor]:
@@ -83,6 +98,12 @@ def named(parameters: nn.Module | Mapping[str, Tensor] | Iterable[Tensor]) -> di
         if not isinstance(p, Tensor) or not (p.requires_grad and p.is_leaf):
             got = f"a tensor with requires_grad={p.requires_grad}" if isinstance(p, Tensor) else f"a {type(p).__name__}"
             raise ValueError(f"parameter {name!r} is {got}; give trained leaf tensors, such as module.parameters()")
+        if p.layout != torch.strided:
+            raise ValueError(f"parameter {name!r} is {p.layout}; give dense ones")
+    first: dict[int, str] = {}
+    for name, p in found.items():
+        if first.setdefault(id(p), name) != name:
+            raise ValueError(f"parameters {first[id(p)]!r} and {name!r} are one tensor; give it once")
     if not found:
         raise ValueError("there are no trained parameters (requires_grad=True), so J has no columns")
     return found
@@ -103,97 +124,76 @@ def _checked(e: Tensor, name: str) -> Tensor:
     return e.as_subclass(Tensor)
 
 
-def read(
-    e: Tensor, parameters: Mapping[str, Tensor], rows: Tensor | None = None, *, name: str = "e", certify: bool = True
-) -> Factors:
-    """`graph_factors` of checked arguments, with gradients enabled; falls to rows by reverse mode with a warning."""
-    started = perf_counter()
+def _checked_rows(rows: Tensor, e: Tensor) -> Tensor:
     try:
-        return structured(e, parameters, rows, name=name, certify=certify)
-    except Unstructured as error:
-        reason = str(error)
-    if len(e) > FEW:
-        warn_user(f"{name}: {reason}; J is computed row by row, exact, but {len(e)} backward passes")
+        rows = torch.as_tensor(rows, device=e.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"rows is a {type(rows).__name__}; give (m,) whole numbers, one a batch row") from error
+    if rows.ndim != 1 or rows.dtype == torch.bool or rows.is_floating_point() or rows.is_complex() or not len(rows):
+        raise ValueError(f"rows has shape {tuple(rows.shape)} and dtype {rows.dtype}; give (m,) whole numbers, one a batch row")
+    if rows.max() >= len(e) or rows.min() < -1:
+        raise ValueError(f"rows holds {int(rows.min())} to {int(rows.max())}; the errors are 0 to {len(e) - 1}, -1 is none")
+    return rows.long()
+
+
+def read(e: Tensor, parameters: Mapping[str, Tensor], rows: Tensor | None = None, *, name: str = "e") -> Factors:
+    """`graph_factors` of checked arguments, with gradients enabled; falls to rows by reverse mode with a warning."""
+    started, reasons = perf_counter(), []
+    for owners in OWNERS if rows is None else (rows,):
+        try:
+            return read_by(owners, e, parameters, name=name)
+        except Unstructured as error:
+            reasons.append(str(error))
+    reason = "; ".join(dict.fromkeys(reasons))
     found = certified_rows(e, parameters, name)
+    if found.origin.certificate > tolerance(e.dtype):
+        warn_user(
+            f"{name}: a backward pass in its graph is not linear in its seed, so a Jacobian by reverse mode depends on the seed"
+        )
+    elif len(e) > FEW:
+        warn_user(f"{name}: {reason}; J is computed row by row, exact, but {len(e)} backward passes")
     return replace(found, origin=replace(found.origin, seconds=perf_counter() - started, reason=reason))
 
 
-def structured(
-    e: Tensor, parameters: Mapping[str, Tensor], rows: Tensor | None = None, *, name: str = "e", certify: bool = True
-) -> Factors:
-    """The factors of e. Raises Unstructured where its graph cannot be read, or fails its certificate."""
-    if rows is not None:
-        return read_by(rows, e, parameters, name=name, certify=certify)
-    reasons = []
-    for owners in OWNERS:
-        try:
-            return read_by(owners, e, parameters, name=name, certify=certify or owners != OWNERS[0])
-        except Unstructured as error:
-            reasons.append(str(error))
-    raise Unstructured("; ".join(dict.fromkeys(reasons)))
+def read_by(owners: str | Tensor, e: Tensor, parameters: Mapping[str, Tensor], *, name: str = "e") -> Factors:
+    """The factors of e by one belief of which errors the rows of the batch belong to: one of OWNERS, or given (m,).
 
-
-def _graph(e: Tensor, parameters: Mapping[str, Tensor]) -> Graph:
+    Raises Unstructured where the graph cannot be read so, or the factors fail their certificate.
+    """
+    started = perf_counter()
+    if len(e) <= FEW:
+        raise Unstructured(f"{len(e)} errors")
+    if coarse := [str(t.dtype) for t in (e, *parameters.values()) if torch.finfo(t.dtype).bits < 32]:
+        raise Unstructured(f"{coarse[0]} is too coarse to certify what is read from a graph")
     graph = Graph(e, parameters)
     if graph.batch_statistics:
         raise DependentPoints(
             f"'{graph.batch_statistics}' uses the statistics of the batch, so every error depends on all points; call "
             "network.eval()"
         )
-    return graph
-
-
-def _checked_rows(rows: Tensor, graph: Graph) -> Tensor:
-    rows = torch.as_tensor(rows, device=graph.e.device)
-    if rows.ndim != 1 or rows.is_floating_point() or rows.is_complex() or not len(rows):
-        raise ValueError(f"rows has shape {tuple(rows.shape)} and dtype {rows.dtype}; give (m,) whole numbers, one a batch row")
-    if rows.max() >= graph.n or rows.min() < -1:
-        raise ValueError(f"rows holds {int(rows.min())} to {int(rows.max())}; the errors are 0 to {graph.n - 1}, -1 is none")
-    return rows.long()
-
-
-def read_by(
-    owners: str | Tensor, e: Tensor, parameters: Mapping[str, Tensor], *, name: str = "e", certify: bool = True
-) -> Factors:
-    """`structured` by one belief of which errors the rows of the batch belong to: one of OWNERS, or given."""
-    started = perf_counter()
-    if len(e) <= FEW:
-        raise Unstructured(f"{len(e)} errors")
-    graph = _graph(e, parameters)
     signs = signs_of(e, seed=0)
-    if isinstance(owners, Tensor):
-        owners = _checked_rows(owners, graph)
-        sizes = {graph.n, len(owners)}
-    else:
-        sizes = None if owners == "in order" else graph.batch_sizes
-    entries = graph.entries(sizes)
-    captured, direct = captured_gradients(graph, entries, signs)
-    if isinstance(owners, Tensor):
+    given = isinstance(owners, Tensor)
+    entries = graph.entries({graph.n, len(owners)} if given else None if owners == OWNERS[0] else graph.batch_sizes)
+    captured = captured_gradients(graph, entries, signs)
+    if given:
         spread = given_owners(graph, signs, owners)
-    elif owners == "in order":
+    elif owners == OWNERS[0]:
         spread = in_order(graph, signs)
     else:
-        spread = found_owners(graph, entries, signs, captured)
+        spread = found_owners(graph, entries, signs)
     uses = Uses(graph, captured, spread)
     for entry in entries:
         uses.add(entry)
     columns = {key: size_of(p) for key, p in parameters.items()}
     outers, by_rows = uses.result()
     found = Factors(name, graph.n, columns, outers, _moved(by_rows, e.device), e.device)
-    worst = deviation(found, parameters, signs, direct)
-    if certify:
-        z = torch.rand(graph.n, generator=torch.Generator().manual_seed(1)).to(e) + 0.5
-        again = torch.autograd.grad(e, list(parameters.values()), z, retain_graph=True, allow_unused=True)
-        second = deviation(found, parameters, z, again)
-    else:
-        second = worst
-    limit = tolerance(e.dtype, *(p.dtype for p in parameters.values()))
-    if not worst <= limit:
-        raise Unstructured(f"the factors miss a use of a parameter (certificate {worst:.1e})")
-    if not second <= limit:
-        raise Unstructured(f"rows depend on each other (certificate {second:.1e})")
+    deviation, passes = certificate(found, e, parameters)
+    if not passes:
+        raise Unstructured(
+            f"what is read from the graph, rows {owners if not given else 'as given'}, fails its certificate ({deviation:.1e})"
+        )
     reason = f"'{uses.one_by_one[0]}' by one product for each point" if uses.one_by_one else ""
-    return replace(found, origin=Origin("graph", max(worst, second), perf_counter() - started, reason))
+    return replace(found, origin=Origin("graph", deviation, perf_counter() - started, reason))
 
 
 def _moved(rows: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
@@ -205,12 +205,9 @@ def certified_rows(e: Tensor, parameters: Mapping[str, Tensor], name: str = "e")
     """Rows by reverse mode: several in one pass where that gives the same J^T z as autograd, else one by one."""
     started = perf_counter()
     columns = {key: size_of(p) for key, p in parameters.items()}
-    signs = signs_of(e, seed=0)
-    direct = torch.autograd.grad(e, list(parameters.values()), signs, retain_graph=True, allow_unused=True)
-    limit = tolerance(e.dtype, *(p.dtype for p in parameters.values()))
     for batched in (True, False):
         found = Factors(name, len(e), columns, {}, _moved(reverse_rows(e, parameters, batched), e.device), e.device)
-        worst = deviation(found, parameters, signs, direct)
-        if worst <= limit:
+        deviation, passes = certificate(found, e, parameters)
+        if passes:
             break
-    return replace(found, origin=Origin("rows", worst, perf_counter() - started))
+    return replace(found, origin=Origin("rows", deviation, perf_counter() - started))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -175,14 +176,22 @@ def _is_outer(places: Tensor, first: int, second: int) -> bool:
 
 def _backward(entry: Entry) -> Callable[..., Tensor | None]:
     """The backward pass of one operation: gradients of its outputs to that of the entry's target."""
-    apply = entry.node if callable(entry.node) else entry.node.apply
+    custom = not callable(entry.node)
+    apply = entry.node.apply if custom else entry.node
 
     def backward(*gradients: Tensor | None) -> Tensor | None:
+        if custom:  # which torch gives zeros for outputs without gradient
+            shapes = entry.node._input_metadata
+            gradients = [g if g is not None else _zeros(m) for g, m in zip(gradients, shapes, strict=True)]
         with torch.no_grad():
             found = apply(*gradients)
         return found[entry.position] if isinstance(found, tuple) else found
 
     return backward
+
+
+def _zeros(metadata: Any) -> Tensor:
+    return torch.zeros(metadata.shape, dtype=metadata.dtype, device=metadata.device)
 
 
 def _each(one: Callable, masked: list[Tensor], like: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -195,5 +204,8 @@ def _each(one: Callable, masked: list[Tensor], like: Tensor, shape: tuple[int, .
             return found
     except (RuntimeError, NotImplementedError, TypeError, ValueError):  # it cannot be batched, or returns None
         pass
-    found = joined([one(*seeds) for seeds in zip(*masked, strict=True)])
+    try:
+        found = joined([one(*seeds) for seeds in zip(*masked, strict=True)])
+    except Exception as error:  # whatever the user's own backward raises
+        raise Unstructured(f"one backward pass alone raised {type(error).__name__}: {error}") from error
     return like.new_zeros(count, *shape) if found is None else found

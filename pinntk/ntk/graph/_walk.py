@@ -65,7 +65,11 @@ class Graph:
     def __init__(self, e: Tensor, parameters: Mapping[str, Tensor]):
         self.e, self.parameters, self.n = e, parameters, len(e)
         self.leaves: dict[Node, str] = {get_gradient_edge(p).node: name for name, p in parameters.items()}
-        self._order = _post_order(e.grad_fn)
+        self._order = post_order(e.grad_fn)
+        if any(node.name() == "CheckpointFunctionBackward" for node in self._order):
+            raise ValueError(
+                "torch.utils.checkpoint with use_reentrant=True hides parameters from autograd.grad; use use_reentrant=False"
+            )
         self.leads: dict[Node, bool] = {}
         self._only: dict[Node, bool] = {}  # whether parameters, and nothing else that can be seen, are behind a node
         for node in self._order:
@@ -134,7 +138,7 @@ class Graph:
     def batch_statistics(self) -> str:
         """The name of a batch normalization in training mode, or nothing."""
         training = (n for n in self._order if n.name() in _BATCH_NORMS and getattr(n, "_saved_training", False))
-        return next(map(operation, training), "")
+        return next((operation(n) for n in training if saved(n, "input").shape[0] > 1), "")  # 1: an instance normalization
 
 
 def points_axis(shape: tuple[int, ...], n: int, sizes: set[int] | None) -> int | None:
@@ -198,6 +202,8 @@ def source(entry: Entry, graph: Graph) -> tuple[str, Tensor] | None:
         (moved,) = torch.autograd.grad([entry.edge], [parameter], [seed], retain_graph=True)
         found += moved.real.round().long() * digit
         digit *= 256
+    if not torch.equal(found.flatten().sort().values, places):
+        raise Unstructured(f"a hook changes the gradient of parameter {graph.leaves[node]!r}")
     return graph.leaves[node], found
 
 
@@ -206,7 +212,7 @@ def _is_transpose(node: Node) -> bool:
     return node.name() == "TBackward0" or (node.name() == "PermuteBackward0" and tuple(node._saved_dims) in ((1, 0), (-1, -2)))
 
 
-def _post_order(root: Node) -> list[Node]:
+def post_order(root: Node) -> list[Node]:
     """All nodes behind root, inputs before what uses them."""
     order: list[Node] = []
     seen: set[Node] = set()
