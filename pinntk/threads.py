@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from functools import wraps
 from threading import local
@@ -29,6 +30,7 @@ _BLOCK = 32  # columns that LAPACK works on at a time
 ENOUGH = 2**22  # multiply-adds of the largest operation, from which a second thread gains (docs/PERFORMANCE.md)
 
 Function = TypeVar("Function", bound=Callable)
+Item = TypeVar("Item")
 
 
 def _default() -> int | None:
@@ -67,6 +69,28 @@ def suited(*work: float | None) -> Iterator[None]:
         _inside.chosen = outer
         if torch.get_num_threads() == chosen:  # else the user's own code has set another
             torch.set_num_threads(before)
+
+
+def side_by_side(task: Callable[[Item], None], items: Iterable[Item], device: torch.device) -> None:
+    """task(item) for every item, as many at a time as torch has threads, each on one thread.
+
+    For tasks that write to different places. Python's threads wait for one another once, at the end; torch's wait in every
+    operation, which beside another busy process is most of the time.
+    """
+    items = list(items)
+    count = min(len(items), torch.get_num_threads() if device.type == "cpu" else 1)
+    if count <= 1:
+        for item in items:
+            task(item)
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            for _ in pool.map(task, items):  # raises what a task raised
+                pass
+    finally:
+        torch.set_num_threads(before)
 
 
 def suited_to(measure: Callable[..., float | None]) -> Callable[[Function], Function]:

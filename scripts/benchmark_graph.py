@@ -56,13 +56,13 @@ def measure(n: int, width: int, depth: int, dtype: torch.dtype, device: str, rep
     def step() -> None:
         torch.autograd.grad(errors(network, points).square().mean(), parameters)
 
-    def from_graph(certify: bool) -> pinntk.Factors:
-        return pinntk.graph_factors(errors(network, points), network, certify=certify)
+    def from_graph() -> pinntk.Factors:
+        return pinntk.graph_factors(errors(network, points), network)
 
     def by_jets() -> pinntk.Factors:
         return pinntk.factors(network, problem, {"burgers": points})["burgers"]
 
-    left, right = from_graph(True), by_jets()
+    left, right = from_graph(), by_jets()
     K, expected = gram(left, left), gram(right, right)
     print(f"kernels differ by {float((K - expected).norm() / expected.norm()):.1e}; {left.origin.path}: ", end="")
     print(f"uses {[len(outer.A) for outer in left.outers.values()]}, jets {[len(outer.A) for outer in right.outers.values()]}")
@@ -70,10 +70,9 @@ def measure(n: int, width: int, depth: int, dtype: torch.dtype, device: str, rep
         {
             "step": step,
             "errors": lambda: errors(network, points),
-            "traces, graph": lambda: from_graph(False).diagonal.sum(),
-            "traces, graph, second certificate": lambda: from_graph(True).diagonal.sum(),
+            "traces, graph": lambda: from_graph().diagonal.sum(),
             "traces, jets": lambda: by_jets().diagonal.sum(),
-            "kernel, graph": lambda: gram(*(from_graph(False),) * 2),
+            "kernel, graph": lambda: gram(*(from_graph(),) * 2),
             "kernel, jets": lambda: gram(*(by_jets(),) * 2),
         },
         repeats,

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pinntk.ntk import Factors, Outer
+from pinntk.threads import side_by_side
 
 gram = import_module("pinntk.ntk.gram")  # the package exports a function of that name
 
@@ -51,3 +52,31 @@ def test_half_a_diagonal_tile_gives_all_of_it(monkeypatch, S, n):
     assert torch.equal(K, K.T)
     full = gram.gram(found, random_factors(n, n, S))  # equal, but not the same object: no triangle
     torch.testing.assert_close(K, full, rtol=0, atol=1e-13 * float(full.abs().max()))
+
+
+def test_strips_side_by_side_give_the_same_kernel(monkeypatch):
+    """On two threads of Python, each with one of torch's; torch's count is its own again afterwards."""
+    found = random_factors(50, 0)
+    monkeypatch.setattr(gram, "TILE_ENTRIES", 1)
+    monkeypatch.setattr(gram, "ELEMENTWISE_COST", -(10**9))
+    before = torch.get_num_threads()
+    kernels = []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            kernels.append(gram.gram(found, found))
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*kernels)
+
+
+def test_what_a_strip_raises_is_raised():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with pytest.raises(ZeroDivisionError):
+            side_by_side(lambda item: 1 // item, [1, 0], torch.device("cpu"))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

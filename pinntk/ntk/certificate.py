@@ -36,18 +36,23 @@ def certificate(factors: Factors, e: Tensor, parameters: Mapping[str, Tensor]) -
     z is random and, for rows of all sizes to count, divided by the size of each row of J: a
     use that was missed shows, rows that depend on each other show, and rows in a wrong order show.
     """
-    sizes = sum((_row_bound(factors, name) for name in parameters if factors.has(name)), e.new_zeros(len(e)))
+    bounds = {name: _row_bound(factors, name) for name in parameters if factors.has(name)}
+    sizes = sum(bounds.values(), e.new_zeros(len(e)))
     sizes = sizes.clamp_min(float(sizes.max()) * _SMALL)
     numbers = torch.Generator().manual_seed(1)
     z = (torch.rand(len(e), generator=numbers) + 0.5) * (torch.randint(0, 2, (len(e),), generator=numbers) * 2 - 1)
     z = z.to(e) / torch.where(sizes > 0, sizes, torch.ones_like(sizes))
     with torch.enable_grad():
         direct = torch.autograd.grad(e, list(parameters.values()), z, retain_graph=True, allow_unused=True)
-    return _deviation(factors, parameters, z, dict(zip(parameters, direct, strict=True)))
+    return _deviation(factors, parameters, z, dict(zip(parameters, direct, strict=True)), bounds)
 
 
 def _deviation(
-    factors: Factors, parameters: Mapping[str, Tensor], z: Tensor, direct: Mapping[str, Tensor | None]
+    factors: Factors,
+    parameters: Mapping[str, Tensor],
+    z: Tensor,
+    direct: Mapping[str, Tensor | None],
+    bounds: Mapping[str, Tensor],
 ) -> Certificate:
     pairs = []
     for name, p in parameters.items():
@@ -58,7 +63,7 @@ def _deviation(
         theirs = torch.view_as_real(theirs.resolve_conj()) if theirs.is_complex() else theirs
         theirs = theirs.flatten().to(z.device)
         ours = torch.zeros_like(theirs) if ours is None else ours.to(theirs.dtype)
-        bound = float((z.abs() * _row_bound(factors, name)).norm()) if factors.has(name) else 0.0
+        bound = float((z * bounds[name]).norm()) if name in bounds else 0.0
         pairs.append((float((ours - theirs).norm()), max(bound, float(theirs.norm())), tolerance(z.dtype, theirs.dtype)))
     largest = max((size for _, size, _ in pairs), default=0.0)
     found = [(off / max(size, _TINY * largest) if off else 0.0, limit) for off, size, limit in pairs]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pinntk.ntk.factored import Factors, Outer
+from pinntk.threads import side_by_side
 
 # Measured on 2 cores with 2 MiB of second-level cache each (docs/PERFORMANCE.md).
 TILE_ENTRIES = 65_536  # of a structured tile, rows x S' columns: three of them in float64 fit the second-level cache
@@ -142,15 +143,18 @@ def _add_structured(K: Tensor, left: Outer, right: Outer, symmetric: bool) -> No
     n, m, S = *K.shape, len(right.A)
     width = max(32, int(0.75 * (TILE_ENTRIES / S) ** 0.5) // 16 * 16)
     height = max(width, TILE_ENTRIES // (S * width) // 16 * 16)
-    buffers = K.new_empty(3, min(height, n) * S * min(width, m))
-    for j in range(0, m, width):
+
+    def strip(j: int) -> None:
         stop = min(j + width, m)
+        buffers = K.new_empty(3, min(height, n) * S * min(width, m))
         Aj, Bj = (t[:, j:stop].to(K.dtype).flatten(0, 1).T for t in (right.A, right.B))
         if symmetric:
             P = _tile(left, slice(j, stop), Aj, Bj, stop - j, buffers, upper=True)
             K[j:stop, j:stop] += P + P.T
         for i in range(stop if symmetric else 0, n, height):
             K[i : i + height, j:stop] += _tile(left, slice(i, min(i + height, n)), Aj, Bj, stop - j, buffers)
+
+    side_by_side(strip, range(0, m, width), K.device)
 
 
 def _tile(left: Outer, rows: slice, Aj: Tensor, Bj: Tensor, columns: int, buffers: Tensor, upper: bool = False) -> Tensor:

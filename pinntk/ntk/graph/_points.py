@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from threading import Lock
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge
 
 from pinntk.ntk.graph._walk import Entry, Graph, Node, Unstructured, operation, points_axis
 
-_LOCK = Lock()
 Captured = dict[Node, tuple[Tensor | None, ...]]  # gradients of a node's outputs
 
 
@@ -64,20 +63,14 @@ SpreadOf = Callable[[Node, Tensor], Spread]  # (node, gradient of an output) -> 
 
 
 def captured_gradients(graph: Graph, entries: list[Entry], seeds: Tensor) -> Captured:
-    """One backward pass of seeds . e: the gradients of the outputs of every node where parameters enter."""
-    captured: Captured = {}
-
-    def keep(node: Node) -> Callable:
-        return lambda gradients: captured.update({node: tuple(_plain(g) for g in gradients)})
-
-    with _LOCK:  # nodes are shared by all threads that hold the graph
-        handles = [node.register_prehook(keep(node)) for node in {entry.node for entry in entries}]
-        try:
-            torch.autograd.grad(graph.e, list(graph.parameters.values()), seeds, retain_graph=True, allow_unused=True)
-        finally:
-            for handle in handles:
-                handle.remove()
-    return captured
+    """The gradients of seeds . e in the outputs of every node where parameters enter, by one backward pass that does not go
+    on to the parameters."""
+    nodes = list(dict.fromkeys(entry.node for entry in entries))
+    edges = [GradientEdge(node, index) for node in nodes for index in range(len(node._input_metadata))]
+    if not edges:
+        return {}
+    found = iter(torch.autograd.grad(graph.e, edges, seeds, retain_graph=True, allow_unused=True))
+    return {node: tuple(_plain(next(found)) for _ in node._input_metadata) for node in nodes}
 
 
 def _plain(gradient: Tensor | None) -> Tensor | None:

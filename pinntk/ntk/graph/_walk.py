@@ -185,17 +185,16 @@ def operation(node: Node) -> str:
 def source(entry: Entry, graph: Graph) -> tuple[str, Tensor] | None:
     """The parameter whose entries the target of an entry holds, in any arrangement, and that arrangement: for each entry of
     the parameter its place in the target, counted in reading order. None for what is computed in any other way."""
-    node = entry.target
+    node, transposed = entry.target, False  # None: in another way
     while node.name() in _VIEWS and len(node.next_functions) == 1:
+        transposed = not transposed if _is_transpose(node) and transposed is not None else None
         node = node.next_functions[0][0]
     if node not in graph.leaves:
         return None
     parameter = graph.parameters[graph.leaves[node]]
     places = torch.arange(parameter.numel(), device=parameter.device)
-    if node is entry.target:
-        return graph.leaves[node], places.view(parameter.shape)
-    if len(entry.shape) == 2 and _is_transpose(entry.target) and entry.target.next_functions[0][0] is node:
-        return graph.leaves[node], places.view(entry.shape).T
+    if transposed is not None:
+        return graph.leaves[node], places.view(entry.shape).T if transposed else places.view(entry.shape)
     found, digit = torch.zeros_like(places).view(parameter.shape), 1
     while digit < parameter.numel():  # in digits that every dtype of a parameter holds exactly
         seed = (places // digit % 256).to(parameter.dtype).view(entry.shape)
@@ -209,7 +208,9 @@ def source(entry: Entry, graph: Graph) -> tuple[str, Tensor] | None:
 
 def _is_transpose(node: Node) -> bool:
     """Of a matrix, as in every nn.Linear."""
-    return node.name() == "TBackward0" or (node.name() == "PermuteBackward0" and tuple(node._saved_dims) in ((1, 0), (-1, -2)))
+    if len(shape_of(node, 0)) != 2:
+        return False
+    return node.name() == "TBackward0" or (node.name() == "PermuteBackward0" and tuple(node._saved_dims) == (1, 0))
 
 
 def post_order(root: Node) -> list[Node]:
