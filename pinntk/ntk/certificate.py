@@ -16,9 +16,9 @@ _TINY = 1e-2  # of the largest parameter's columns: the same for columns
 
 
 def tolerance(*dtypes: torch.dtype) -> float:
-    """The largest deviation that is rounding: 10,000 times that of the coarsest dtype. Right factors were seen to deviate by
+    """The largest deviation that is rounding: 1,000 times that of the coarsest dtype. Right factors were seen to deviate by
     60 (float64, second derivatives, n = 20,000)."""
-    return 1e4 * max(torch.finfo(dtype).eps for dtype in dtypes)
+    return 1e3 * max(torch.finfo(dtype).eps for dtype in dtypes)
 
 
 class Certificate(NamedTuple):

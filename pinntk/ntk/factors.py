@@ -25,7 +25,7 @@ from pinntk.taylor import DependentPoints, UnsupportedOperation
 from pinntk.threads import of_step, suited_to
 from pinntk.warn import warn_user
 
-_MIXED = 1e3  # tolerances, beyond which two batches do not differ by rounding
+_MIXED = 1e4  # tolerances, beyond which two batches do not differ by rounding
 _ROWS_CHUNK = 16  # points whose rows come from one graph, in reverse mode: its size counts twice
 
 # How a network's conditions passed their certificates, by `_key`.

@@ -1,7 +1,6 @@
 """Factored Jacobians from the autograd graph of any error vector, and the error vectors inside losses."""
 
 from pinntk.ntk.graph._losses import LossError, LossTerm, errors_of_loss
-from pinntk.ntk.graph._points import signs_of
 from pinntk.ntk.graph._read import FEW, OWNERS, certified_rows, graph_factors, read_by
 from pinntk.ntk.graph._reverse import pulled_back, size_of
 from pinntk.ntk.graph._walk import Unstructured
@@ -17,6 +16,5 @@ __all__ = [
     "graph_factors",
     "pulled_back",
     "read_by",
-    "signs_of",
     "size_of",
 ]

@@ -18,19 +18,15 @@ Captured = dict[Node, tuple[Tensor | None, ...]]  # gradients of a node's output
 class Spread:
     """Takes a tensor apart by error: rows of the batch that belong to one error are gathered.
 
+    n: number of errors
     axis: which axis of the tensors counts rows
-    signs: (n,) what the errors were multiplied by when gradients were taken, +1 or -1
     index: (n, k) rows of each error, the number of all rows where it has fewer; None: rows are the errors, in order, each k
         times
     """
 
+    n: int
     axis: int
-    signs: Tensor
     index: Tensor | None = None
-
-    @property
-    def n(self) -> int:
-        return len(self.signs)
 
     def rows(self, t: Tensor, axis: int | None = None) -> Tensor:
         """(n, k, *rest)."""
@@ -39,13 +35,8 @@ class Spread:
             return t.reshape(self.n, len(t) // self.n, *t.shape[1:])
         return torch.cat([t, t.new_zeros(1, *t.shape[1:])])[self.index]
 
-    def unsigned(self, t: Tensor) -> Tensor:
-        """`rows` of a gradient, without the signs."""
-        rows = self.rows(t)
-        return rows * self.signs.view(-1, *(1,) * (rows.ndim - 1)).to(rows.dtype)
-
     def masks(self, points: Tensor, like: Tensor) -> Tensor:
-        """(c, *ones, N, *ones): for each of c errors its sign on the rows that belong to it, zero elsewhere."""
+        """(c, *ones, N, *ones): for each of c errors one on the rows that belong to it, zero elsewhere."""
         size = like.shape[self.axis]
         if self.index is None:
             owner = torch.arange(size, device=like.device) // (size // self.n)
@@ -53,7 +44,7 @@ class Spread:
             owner = torch.full((size + 1,), self.n, device=like.device)
             owner[self.index] = torch.arange(self.n, device=like.device).unsqueeze(1).expand_as(self.index)
             owner = owner[:size]
-        masks = (owner == points.unsqueeze(1)) * self.signs[points].unsqueeze(1)
+        masks = owner == points.unsqueeze(1)
         shape = [1] * like.ndim
         shape[self.axis] = size
         return masks.to(like.dtype).view(len(points), *shape)
@@ -77,48 +68,46 @@ def _plain(gradient: Tensor | None) -> Tensor | None:
     return None if gradient is None else gradient.detach().as_subclass(Tensor)
 
 
-def in_order(graph: Graph, signs: Tensor) -> SpreadOf:
+def in_order(graph: Graph) -> SpreadOf:
     """Rows of the batch are the errors, in order (each several times perhaps, one after the other)."""
 
     def spread(node: Node, gradient: Tensor) -> Spread:
         axis = points_axis(tuple(gradient.shape), graph.n, None)
         if axis is None:
             raise Unstructured(f"'{operation(node)}' does not keep points apart")
-        return Spread(axis, signs)
+        return Spread(graph.n, axis)
 
     return spread
 
 
-def given_owners(graph: Graph, signs: Tensor, rows: Tensor) -> SpreadOf:
+def given_owners(graph: Graph, rows: Tensor) -> SpreadOf:
     """rows: (m,) the error that each row of a batch of m belongs to, -1 for none."""
-    indices = {graph.n: torch.arange(graph.n, device=signs.device).unsqueeze(1), len(rows): _index(rows, graph.n)}
+    indices = {graph.n: torch.arange(graph.n, device=rows.device).unsqueeze(1), len(rows): _index(rows, graph.n)}
 
     def spread(node: Node, gradient: Tensor) -> Spread:
         axis = points_axis(tuple(gradient.shape), graph.n, set(indices))
         if axis is None:
             raise Unstructured(f"'{operation(node)}' has no batch of {len(rows)} rows")
-        return Spread(axis, signs, indices[gradient.shape[axis]])
+        return Spread(graph.n, axis, indices[gradient.shape[axis]])
 
     return spread
 
 
-def found_owners(graph: Graph, entries: list[Entry], signs: Tensor) -> SpreadOf:
-    """Owners found by more backward passes: seeded with ones and with the errors' numbers, digit by digit; where a row belongs
-    to one error only, the ratio of both gradients is its number.
+def found_owners(graph: Graph, entries: list[Entry], captured: Captured) -> SpreadOf:
+    """Owners found by more backward passes, seeded with the errors' numbers, digit by digit: where a row belongs to one error
+    only, the ratio of its gradient to that of the sum of errors is the number.
 
     Raises Unstructured for a row that belongs to several errors.
     """
     base = 2**20 if graph.e.dtype == torch.float64 else 32  # so that gradients' rounding cannot be taken for a digit
-    ones = torch.ones_like(signs)
-    first = captured_gradients(graph, entries, ones)
-    numbers = torch.arange(graph.n, device=signs.device)
+    numbers = torch.arange(graph.n, device=graph.e.device)
     owner: dict[Node, Tensor] = {}
     digit = 1
     while digit <= max(graph.n - 1, 1):
-        seeds = (1 + numbers // digit % base).to(signs)  # from 1 on, so that no seed hides a row
+        seeds = (1 + numbers // digit % base).to(graph.e)  # from 1 on, so that no seed hides a row
         found = captured_gradients(graph, entries, seeds)
         for node, gradients in found.items():
-            part = _digit(node, first[node], gradients, graph) - 1
+            part = _digit(node, captured[node], gradients, graph) - 1
             owner[node] = part * digit if digit == 1 else owner[node] + (part * digit).clamp_min(0)
         digit *= base
     indices = {node: _index(rows, graph.n) for node, rows in owner.items()}
@@ -127,7 +116,7 @@ def found_owners(graph: Graph, entries: list[Entry], signs: Tensor) -> SpreadOf:
         axis = points_axis(tuple(gradient.shape), graph.n, graph.batch_sizes)
         if axis is None or gradient.shape[axis] != len(owner[node]):
             raise Unstructured(f"'{operation(node)}' has batches of several sizes")
-        return Spread(axis, signs, indices[node])
+        return Spread(graph.n, axis, indices[node])
 
     return spread
 
@@ -157,12 +146,6 @@ def _index(owner: Tensor, n: int) -> Tensor:
     index = torch.full((n, max(1, int(counts.max()) if len(order) else 1)), m, device=owner.device)
     index[owner[order], torch.arange(len(order), device=owner.device) - starts[owner[order]]] = order
     return index
-
-
-def signs_of(e: Tensor, seed: int) -> Tensor:
-    """Random signs, (n,)."""
-    generator = torch.Generator().manual_seed(seed)
-    return (torch.randint(0, 2, (len(e),), generator=generator) * 2 - 1).to(e)
 
 
 def names_behind(graph: Graph, node: Node) -> Mapping[str, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pinntk.ntk.certificate import certificate, tolerance
 from pinntk.ntk.factored import Factors, Origin
-from pinntk.ntk.graph._points import captured_gradients, found_owners, given_owners, in_order, signs_of
+from pinntk.ntk.graph._points import captured_gradients, found_owners, given_owners, in_order
 from pinntk.ntk.graph._reverse import reverse_rows, size_of
 from pinntk.ntk.graph._uses import Uses
 from pinntk.ntk.graph._walk import Graph, Unstructured
@@ -171,16 +171,15 @@ def read_by(owners: str | Tensor, e: Tensor, parameters: Mapping[str, Tensor], *
             f"'{graph.batch_statistics}' uses the statistics of the batch, so every error depends on all points; call "
             "network.eval()"
         )
-    signs = signs_of(e, seed=0)
     given = isinstance(owners, Tensor)
     entries = graph.entries({graph.n, len(owners)} if given else None if owners == OWNERS[0] else graph.batch_sizes)
-    captured = captured_gradients(graph, entries, signs)
+    captured = captured_gradients(graph, entries, torch.ones_like(e))
     if given:
-        spread = given_owners(graph, signs, owners)
+        spread = given_owners(graph, owners)
     elif owners == OWNERS[0]:
-        spread = in_order(graph, signs)
+        spread = in_order(graph)
     else:
-        spread = found_owners(graph, entries, signs)
+        spread = found_owners(graph, entries, captured)
     uses = Uses(graph, captured, spread)
     for entry in entries:
         uses.add(entry)

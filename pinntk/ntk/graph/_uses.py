@@ -75,7 +75,7 @@ class Uses:
         if spread.axis != (0 if trained_right else 1):
             raise Unstructured(f"a trained matrix in '{operation(entry.node)}' meets points where features belong")
         scale = saved(entry.node, "alpha") if entry.node.name() == "AddmmBackward0" else 1
-        known, sensitivity = spread.rows(other), spread.unsigned(g if scale == 1 else scale * g)  # (n, k, features)
+        known, sensitivity = spread.rows(other), spread.rows(g if scale == 1 else scale * g)  # (n, k, features)
         left, right = (known, sensitivity) if trained_right else (sensitivity, known)
         name, places = self._source(entry) or ("", left.new_empty(0))
         for swapped in (False, True) if places.ndim == 2 else ():
@@ -109,7 +109,7 @@ class Uses:
         if len(shape) != full.ndim or shape[spread.axis] != 1 or full.shape[spread.axis] == 1:
             return None  # an entry for each point
         kept = [size for axis, size in enumerate(shape) if axis != spread.axis]
-        rows = spread.unsigned(full).sum(1)
+        rows = spread.rows(full).sum(1)
         repeated = [axis for axis, size in enumerate(kept, start=1) if size == 1 and rows.shape[axis] != 1]
         rows = rows.sum(repeated, keepdim=True) if repeated else rows
         return rows.reshape(len(rows), *entry.shape)
