@@ -21,6 +21,11 @@ def tolerance(*dtypes: torch.dtype) -> float:
     return 1e3 * max(torch.finfo(dtype).eps for dtype in dtypes)
 
 
+def far(dtype: torch.dtype) -> float:
+    """A deviation that no order of summation explains, however much cancels."""
+    return min(1e4 * tolerance(dtype), 1e-2)
+
+
 class Certificate(NamedTuple):
     """deviation: the largest over all parameters, each relative to a bound of its columns of J; NaN where J^T z is not finite
     passes: whether each is at most the `tolerance` of its dtype"""

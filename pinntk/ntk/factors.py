@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pinntk.checks import check_network
 from pinntk.evaluate import autograd_group, groups, has_factors, taylor_group, to_network, warn_no_factors, without_mixing
-from pinntk.ntk.certificate import Certificate, certificate, tolerance
+from pinntk.ntk.certificate import Certificate, certificate, far
 from pinntk.ntk.factored import Factors, Origin
 from pinntk.ntk.graph import FEW, OWNERS, Unstructured, certified_rows, read_by, size_of
 from pinntk.ntk.taylor_factors import taylor_factors
@@ -25,7 +25,6 @@ from pinntk.taylor import DependentPoints, UnsupportedOperation
 from pinntk.threads import of_step, suited_to
 from pinntk.warn import warn_user
 
-_MIXED = 1e4  # tolerances, beyond which two batches do not differ by rounding
 _ROWS_CHUNK = 16  # points whose rows come from one graph, in reverse mode: its size counts twice
 
 # How a network's conditions passed their certificates, by `_key`.
@@ -187,7 +186,7 @@ def _row_by_row(
         parts.append(certified_rows(e, parameters, name))
     joined = {key: torch.cat([part.rows[key] for part in parts]) for key in parameters}
     found = Factors(name, len(rows), parts[0].sizes, {}, joined, whole.device)
-    worst, limit = certificate(found, whole, parameters).deviation, min(_MIXED * tolerance(whole.dtype), 1e-2)
+    worst, limit = certificate(found, whole, parameters).deviation, far(whole.dtype)
     off = float((torch.cat(values) - whole.detach()).norm() / whole.detach().norm().clamp_min(torch.finfo(whole.dtype).tiny))
     if max(worst, off) > limit:
         raise DependentPoints(

@@ -9,7 +9,7 @@ from time import perf_counter
 import torch
 from torch import Tensor, nn
 
-from pinntk.ntk.certificate import certificate, tolerance
+from pinntk.ntk.certificate import certificate, far
 from pinntk.ntk.factored import Factors, Origin
 from pinntk.ntk.graph._points import captured_gradients, found_owners, given_owners, in_order
 from pinntk.ntk.graph._reverse import reverse_rows, size_of
@@ -146,7 +146,7 @@ def read(e: Tensor, parameters: Mapping[str, Tensor], rows: Tensor | None = None
             reasons.append(str(error))
     reason = "; ".join(dict.fromkeys(reasons))
     found = certified_rows(e, parameters, name)
-    if found.origin.certificate > tolerance(e.dtype):
+    if found.origin.certificate > far(e.dtype):
         warn_user(
             f"{name}: a backward pass in its graph is not linear in its seed, so a Jacobian by reverse mode depends on the seed"
         )
