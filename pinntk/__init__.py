@@ -2,6 +2,7 @@
 
 from pinntk import nn, solvers, weighting
 from pinntk.adaptive import RAD
+from pinntk.conditions import Condition, boundary, data, initial, periodic, residual
 from pinntk.diagnostics import Finding, Prescription, diagnose, examine
 from pinntk.domain import Box
 from pinntk.evaluate import errors
@@ -30,7 +31,7 @@ from pinntk.ntk import (
     trained_parameters,
 )
 from pinntk.posterior import Posterior, Unidentified, posterior
-from pinntk.problem import Condition, GridSolution, Points, Problem, boundary, data, initial, periodic, residual
+from pinntk.problem import GridSolution, Points, Problem
 from pinntk.registry import available, load
 from pinntk.regression import Collocation, InfiniteEnsemble, collocate, infinite_ensemble
 from pinntk.rescuing import Rescue, rescue

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from pinntk.conditions import Condition
 from pinntk.domain import PeriodicPair, as_rows
 from pinntk.normalizations import ExactNormalizations
 from pinntk.operator import Need
 from pinntk.precision import check_coordinates, empty_like, without_autocast
-from pinntk.problem import Condition, Points, Problem, check_output
+from pinntk.problem import Points, Problem, check_output
 from pinntk.taylor import Basis, DependentPoints, Jet, UnsupportedOperation, through
 from pinntk.values import check_error
 from pinntk.warn import warn_user

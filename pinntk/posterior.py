@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.checks import check_network
+from pinntk.conditions import Condition, residual
 from pinntk.evaluate import errors
 from pinntk.memory import require
 from pinntk.ntk.factors import checked_factors, factors, trained_parameters
 from pinntk.ntk.finite import check_rows
 from pinntk.precision import without_autocast
-from pinntk.problem import Condition, Points, Problem, residual
+from pinntk.problem import Points, Problem
 from pinntk.threads import of_factorization, of_step, suited, suited_to
 from pinntk.values import check_finite, check_real_parameters
 

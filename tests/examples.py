@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pinntk.conditions import boundary, data, initial, periodic, residual
 from pinntk.domain import Box
-from pinntk.problem import Problem, boundary, data, initial, periodic, residual
+from pinntk.problem import Problem
 
 
 @dataclass(frozen=True)

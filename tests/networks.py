@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pinntk.conditions import residual
 from pinntk.domain import Box
 from pinntk.nn import MLP, HardConstraint, MscaleDNN, MultiscaleFourier
-from pinntk.problem import Problem, residual
+from pinntk.problem import Problem
 
 
 class Plain(nn.Module):

@@ -10,10 +10,11 @@ from networks import build
 from reference import relative
 from torch import nn
 
+from pinntk.conditions import boundary, residual
 from pinntk.diagnostics.balance import balance, weights_by_name
 from pinntk.domain import Box
 from pinntk.ntk import KernelBlocks, kernel
-from pinntk.problem import Problem, boundary, residual
+from pinntk.problem import Problem
 from pinntk.values import NonFiniteError
 from pinntk.weighting import NTK
 

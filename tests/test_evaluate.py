@@ -10,10 +10,11 @@ from networks import NETWORKS, WITHOUT_RULE, build
 from torch import nn
 
 from pinntk.checks import check_network
+from pinntk.conditions import boundary, periodic, residual
 from pinntk.domain import Box
 from pinntk.evaluate import errors, has_factors
 from pinntk.ntk import kernel
-from pinntk.problem import Problem, boundary, periodic, residual
+from pinntk.problem import Problem
 from pinntk.taylor import DependentPoints, UnsupportedOperation
 
 TOLERANCE = 1e-12

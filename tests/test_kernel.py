@@ -14,10 +14,11 @@ from reference import relative
 from torch import nn
 from torch.nn import functional as F
 
+from pinntk.conditions import boundary, residual
 from pinntk.domain import Box
 from pinntk.nn import MLP
 from pinntk.ntk import Factors, Outer, factors, gram, kernel, traces
-from pinntk.problem import Problem, boundary, residual
+from pinntk.problem import Problem
 from pinntk.taylor import DependentPoints
 
 TOLERANCE = 1e-12

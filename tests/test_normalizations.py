@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pinntk import errors
+from pinntk.conditions import residual
 from pinntk.domain import Box
 from pinntk.normalizations import ExactNormalizations
 from pinntk.ntk import graph_factors, kernel
-from pinntk.problem import Problem, residual
+from pinntk.problem import Problem
 
 TOLERANCE = 1e-10
 BOX = Box(x=(-1, 1), y=(-1, 1))

@@ -9,8 +9,9 @@ from examples import burgers, everything, inverse
 from torch import nn
 
 import pinntk
+from pinntk.conditions import boundary, data, initial, periodic, residual
 from pinntk.domain import Box
-from pinntk.problem import GridSolution, Problem, boundary, data, initial, periodic, residual
+from pinntk.problem import GridSolution, Problem
 
 BOX = Box(t=(0, 1), x=(-1, 1))
 

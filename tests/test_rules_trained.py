@@ -12,10 +12,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from pinntk import errors
+from pinntk.conditions import residual
 from pinntk.domain import Box
 from pinntk.normalizations import ExactNormalizations
 from pinntk.ntk import kernel, traces
-from pinntk.problem import Problem, residual
+from pinntk.problem import Problem
 
 TOLERANCE = 1e-10
 BOX = Box(x=(-1, 1), y=(-1, 1))

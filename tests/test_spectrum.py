@@ -11,10 +11,11 @@ from examples import EXAMPLES
 from networks import build
 from reference import relative
 
+from pinntk.conditions import residual
 from pinntk.diagnostics.spectrum import error_frequency, mode_frequency, spectrum
 from pinntk.domain import Box
 from pinntk.ntk import KernelBlocks, kernel
-from pinntk.problem import Problem, residual
+from pinntk.problem import Problem
 
 spectrum_module = import_module("pinntk.diagnostics.spectrum")  # the package may export a function of that name
 WEIGHTS = {"poisson": [2.0, 0.3], "burgers": [1.0, 0.1, 5.0, 0.7, 3.0], "inverse": [0.4, 20.0]}

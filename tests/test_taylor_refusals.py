@@ -10,8 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from pinntk import errors
+from pinntk.conditions import residual
 from pinntk.domain import Box
-from pinntk.problem import Problem, residual
+from pinntk.problem import Problem
 from pinntk.taylor import Basis, DependentPoints, Jet, UnsupportedOperation, through
 
 BOX = Box(x=(0, 1), y=(0, 1))

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pinntk.conditions import Condition
 from pinntk.diagnostics.sampling import at_most, checked
 from pinntk.domain import Faces, Measurements, PeriodicPair
 from pinntk.evaluate import errors
@@ -17,7 +18,7 @@ from pinntk.ntk.assemble import kernel
 from pinntk.ntk.factors import trained_parameters
 from pinntk.posterior import value_condition
 from pinntk.precision import without_autocast
-from pinntk.problem import Condition, Points, Problem
+from pinntk.problem import Points, Problem
 from pinntk.sampling import generator
 
 _TOLERANCE = 1e-3  # of each condition's prior standard deviation: what is less is not explained

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pinntk.problem import KINDS, Problem
+from pinntk.conditions import KINDS
+from pinntk.problem import Problem
 
 
 class Fixed:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pinntk.problem import KINDS, Points, Problem
+from pinntk.conditions import KINDS
+from pinntk.problem import Points, Problem
 
 _ASCENTS = {"adam": torch.optim.Adam, "gradient-ascent": torch.optim.SGD}
 _SEED = 7919  # apart from the points' seeds
