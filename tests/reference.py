@@ -89,6 +89,16 @@ def _normal(problem, condition, point: Tensor) -> Tensor:
     raise AssertionError(f"{point} lies on no face of {condition.name}")
 
 
+def rows(e: Tensor, parameters: dict[str, Tensor]) -> Tensor:
+    """d e / d theta of any error vector, (n, p), one backward pass for every row; a complex entry counts as two."""
+    found = []
+    for one in e.flatten():
+        gradients = torch.autograd.grad(one, list(parameters.values()), retain_graph=True, allow_unused=True)
+        filled = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters.values(), gradients, strict=True)]
+        found.append(torch.cat([(torch.view_as_real(g.resolve_conj()) if g.is_complex() else g).flatten() for g in filled]))
+    return torch.stack(found)
+
+
 def jacobian(network: nn.Module, problem, points) -> dict[str, Tensor]:
     """{condition: (n, p)}, columns: the network's trained parameters, then the problem's coefficients."""
     trained = [p for p in [*network.parameters(), *problem.coefficients.values()] if p.requires_grad]

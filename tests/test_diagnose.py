@@ -1,110 +1,28 @@
 """`pinntk.diagnose`: every rule on a sick network and a healthy one, the order of findings, and no false alarm."""
 
 import json
-from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from torch import cos, pi, sin
+from diagnosed import Causal, codes, healthy_run, poisson, trained
+from torch import cos, pi
 
 import pinntk
-from pinntk import Box, Problem, boundary, data, residual
+from pinntk import Box, Problem, boundary, residual
 from pinntk.configuration import changed
-from pinntk.diagnostics import RULES, THRESHOLDS, Finding, estimate, natural_step
+from pinntk.diagnostics import RULES, THRESHOLDS, Finding
 from pinntk.diagnostics.findings import ordered
 from pinntk.diagnostics.rules_training import gauss_newton
 from pinntk.diagnostics.thresholds import above, below, clearly
 
 pytestmark = pytest.mark.xdist_group("diagnose")  # one worker, for what they share
 
-NTK, Causal = pinntk.weighting.NTK, pinntk.weighting.Causal
 
-
-def poisson(k: int = 1, shift: float | None = None, sign: float = 1.0, ends: bool = True, exact: bool = True) -> Problem:
-    """u_xx = -(k pi)^2 sin(k pi x) on [0, 1], u = 0 at the ends; perhaps with readings of u + shift."""
-    domain = Box(x=(0, 1))
-
-    @residual(domain)
-    def equation(u_xx, x):
-        return u_xx + sign * (k * pi) ** 2 * sin(k * pi * x)
-
-    @boundary(domain.ends("x"))
-    def walls(u):
-        return u
-
-    conditions = [equation, walls] if ends else [equation]
-    if shift is not None:
-        places = np.linspace(0.1, 0.9, 9)
-
-        @data(domain, places, seen=np.sin(k * np.pi * places) + shift)
-        def readings(u, seen):
-            return u - seen
-
-        conditions.append(readings)
-    return Problem(domain, conditions, exact=(lambda x: sin(k * pi * x)) if exact else None)
-
-
-def trained(problem, network=None, *, steps=300, points=None, **options):
-    """A quick training that goes well unless something is wrong: Gauss-Newton is not used, since it hides illness."""
-    arguments = {"width": 24, "depth": 2, "dtype": torch.float64, **(network or {})}
-    options = {"lr": 5e-3, "weighting": NTK(every=50), **options}
-    points = points or {"residual": 40, "boundary": 2}
-    return pinntk.train(
-        problem, pinntk.nn.MLP(problem, **arguments), steps=steps, points=points, progress=False, snapshot_every=0, **options
-    )
-
-
-def codes(subject, *rest):
-    return [found.code for found in pinntk.diagnose(subject, *rest)]
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def healthy():
-    return trained(poisson(), {"width": 32}, steps=600)
-
-
-# The estimate that decides whether anything is wrong.
-
-
-def test_estimate_is_the_error_of_a_network_near_the_solution(healthy):
-    """No solution is used: the same problem without one gives the same number."""
-    error = healthy.error
-    found = pinntk.examine(healthy).estimate
-    assert error < 0.02
-    assert found.relative == pytest.approx(error, rel=0.2)
-    blind = estimate(healthy.network, poisson(exact=False), healthy.points)
-    assert blind.relative == found.relative
-
-
-def test_estimate_of_a_network_that_was_moved_off_the_solution(healthy):
-    """An offset of 0.1 violates the ends only; its relative error is 0.1 / rms(sin) = 0.141."""
-    network = deepcopy(healthy.network)
-    with torch.no_grad():
-        network.biases[-1] += 0.1
-    found = estimate(network, poisson(), healthy.points)
-    assert found.relative == pytest.approx(0.1 * 2**0.5, rel=0.1)
-    assert found.parts["walls"] > 10 * found.parts["equation"]
-
-
-def test_natural_step_is_where_the_linearised_loss_is_least():
-    problem = poisson()
-    network = pinntk.nn.MLP(problem, width=8, depth=1, dtype=torch.float64)
-    points = problem.sample(residual=10, boundary=2, dtype=torch.float64)
-    weights = {"equation": 1.0, "walls": 3.0}
-    step = natural_step(network, problem, points, weights)
-    parameters = list(network.parameters())
-    e = pinntk.errors(network, problem, points)
-    loss = sum(weights[name] * part.square().mean() for name, part in e.items())
-    signs = torch.cat([g.sign().flatten() for g in torch.autograd.grad(loss, parameters)])
-    J = {name: part.matrix() for name, part in pinntk.factors(network, problem, points).items()}
-
-    def linear(eta):
-        return float(sum(weights[n] * (e[n].detach() - eta * J[n] @ signs).square().mean() for n in e))
-
-    assert linear(step) < min(linear(0.99 * step), linear(1.01 * step), linear(0.0))
-    assert linear(2 * step) == pytest.approx(linear(0.0), rel=1e-9)
+    return healthy_run()
 
 
 # Healthy runs.
