@@ -37,64 +37,9 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
     )
     _add_run_options(command)
     _add_problem_options(command)
-    group = command.add_argument_group("training")
-    group.add_argument("--steps", type=int, help="optimizer steps (default: 10000)")
-    group.add_argument(
-        "--optimizer",
-        default="adam",
-        help="adam, lbfgs, gradient-descent, any other of torch.optim, ssbroyden, natural-gradient or gauss-newton, for "
-        "which `pinntk solve` has "
-        "fitting defaults (default: adam)",
-    )
-    group.add_argument("--lr", type=float, help="learning rate (default: torch's for the optimizer)")
-    group.add_argument("--schedule", choices=SCHEDULES, help="of the learning rate (default: cosine; for lbfgs constant)")
-    group.add_argument("--decay", type=float, default=0.9, help="factor of the exponential schedule (default: 0.9)")
-    group.add_argument(
-        "--decay-every", type=int, default=1000, metavar="STEPS", help="steps in which it acts once (default: 1000)"
-    )
-    group.add_argument("--resample", type=int, metavar="STEPS", help="draw fresh points every so many steps (default: never)")
-    group.add_argument(
-        "--adaptive", action="store_true", help="with --resample: fresh residual points where the errors are large (RAD)"
-    )
-    group.add_argument(
-        "--compile", action="store_true", help="the steps as one compiled graph: slow to start, then 1.5 to 3 times faster"
-    )
-    group = command.add_argument_group("loss weights")
-    group.add_argument(
-        "--weighting",
-        choices=tuple(SCHEMES),
-        help="fixed, from kernel traces, from norms of the gradients, or one a point by gradient ascent (default: fixed)",
-    )
-    group.add_argument(
-        "--weights", default="", metavar="NAME=W,...", help="fixed weights by condition or kind, as in boundary=100"
-    )
-    group.add_argument("--every", type=int, metavar="STEPS", help="steps between updates (default: 100)")
-    group.add_argument("--momentum", type=float, help="moving average, 0 to below 1 (default: 0 of ntk, 0.9 of gradient-norm)")
-    group.add_argument(
-        "--normalization", choices=("mean", "sum"), help="ntk: traces over n_i, or as in the paper (default: mean)"
-    )
-    group.add_argument("--ascent-lr", type=float, metavar="LR", help="self-adaptive: learning rate (default: 0.005)")
-    group.add_argument(
-        "--causal",
-        type=_numbers,
-        metavar="EPS[,EPS...]",
-        help="causal weights in time, beside any weighting; several values are a ladder, as in 0.01,0.1,1,10,100",
-    )
-    group.add_argument("--slices", type=int, help="causal: time slices (default: 16)")
-    group = command.add_argument_group("logging")
-    group.add_argument("--log-every", type=int, metavar="STEPS", help="losses and weights (default: 400 times a run)")
-    group.add_argument("--eval-every", type=int, metavar="STEPS", help="error, traces, drift (default: 100 times a run)")
-    group.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="(default: 20 times a run)")
-    group.add_argument("--snapshot-every", type=int, metavar="STEPS", help="kernel blocks (default: 10 times a run)")
-    group.add_argument(
-        "--monitor",
-        nargs="?",
-        type=_number,
-        const=0.05,
-        metavar="SHARE",
-        help="measure the kernel and diagnose while training, within this share of the time (default: not; alone: 0.05)",
-    )
-    group.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
+    _add_training_options(command)
+    _add_weight_options(command)
+    _add_logging_options(command)
     return command
 
 
@@ -196,6 +141,73 @@ def monitor(arguments: argparse.Namespace) -> Monitor | None:
     return None if arguments.monitor is None else Monitor(budget=arguments.monitor)
 
 
+def _add_training_options(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("training")
+    group.add_argument("--steps", type=int, help="optimizer steps (default: 10000)")
+    group.add_argument(
+        "--optimizer",
+        default="adam",
+        help="adam, lbfgs, gradient-descent, any other of torch.optim, ssbroyden, natural-gradient or gauss-newton, for "
+        "which `pinntk solve` has "
+        "fitting defaults (default: adam)",
+    )
+    group.add_argument("--lr", type=float, help="learning rate (default: torch's for the optimizer)")
+    group.add_argument("--schedule", choices=SCHEDULES, help="of the learning rate (default: cosine; for lbfgs constant)")
+    group.add_argument("--decay", type=float, default=0.9, help="factor of the exponential schedule (default: 0.9)")
+    group.add_argument(
+        "--decay-every", type=int, default=1000, metavar="STEPS", help="steps in which it acts once (default: 1000)"
+    )
+    group.add_argument("--resample", type=int, metavar="STEPS", help="draw fresh points every so many steps (default: never)")
+    group.add_argument(
+        "--adaptive", action="store_true", help="with --resample: fresh residual points where the errors are large (RAD)"
+    )
+    group.add_argument(
+        "--compile", action="store_true", help="the steps as one compiled graph: slow to start, then 1.5 to 3 times faster"
+    )
+
+
+def _add_weight_options(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("loss weights")
+    group.add_argument(
+        "--weighting",
+        choices=tuple(SCHEMES),
+        help="fixed, from kernel traces, from norms of the gradients, or one a point by gradient ascent (default: fixed)",
+    )
+    group.add_argument(
+        "--weights", default="", metavar="NAME=W,...", help="fixed weights by condition or kind, as in boundary=100"
+    )
+    group.add_argument("--every", type=int, metavar="STEPS", help="steps between updates (default: 100)")
+    group.add_argument("--momentum", type=float, help="moving average, 0 to below 1 (default: 0 of ntk, 0.9 of gradient-norm)")
+    group.add_argument(
+        "--normalization", choices=("mean", "sum"), help="ntk: traces over n_i, or as in the paper (default: mean)"
+    )
+    group.add_argument("--ascent-lr", type=float, metavar="LR", help="self-adaptive: learning rate (default: 0.005)")
+    group.add_argument(
+        "--causal",
+        type=_numbers,
+        metavar="EPS[,EPS...]",
+        help="causal weights in time, beside any weighting; several values are a ladder, as in 0.01,0.1,1,10,100",
+    )
+    group.add_argument("--slices", type=int, help="causal: time slices (default: 16)")
+
+
+def _add_logging_options(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("logging")
+    group.add_argument("--log-every", type=int, metavar="STEPS", help="losses and weights (default: 400 times a run)")
+    group.add_argument("--eval-every", type=int, metavar="STEPS", help="error, traces, drift (default: 100 times a run)")
+    group.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="(default: 20 times a run)")
+    group.add_argument("--snapshot-every", type=int, metavar="STEPS", help="kernel blocks (default: 10 times a run)")
+    group.add_argument(
+        "--monitor",
+        nargs="?",
+        type=_number,
+        const=0.05,
+        metavar="SHARE",
+        help="measure the kernel and diagnose while training, within this share of the time (default: not; alone: 0.05)",
+    )
+    group.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
+
+
 def _add_problem_options(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("problem and points")
     group.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the problem, as in k=4")
@@ -206,6 +218,10 @@ def _add_problem_options(command: argparse.ArgumentParser) -> None:
         "--sampling", choices=METHODS, default="uniform", metavar="METHOD", help=f"{_either(METHODS)} (default: %(default)s)"
     )
     group.add_argument("--seed", type=int, default=0, help="of points and network (default: 0)")
+    _add_network_options(command)
+
+
+def _add_network_options(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("network")
     group.add_argument(
         "--network", choices=tuple(NETWORKS), default="mlp", metavar="NAME", help=f"{_either(NETWORKS)} (default: mlp)"

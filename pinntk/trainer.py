@@ -102,51 +102,19 @@ def train(
     """
     if not isinstance(problem, Problem) or not isinstance(network, nn.Module):
         raise TypeError(f"train({type(problem).__name__}, {type(network).__name__}): the order is train(problem, network)")
-    if not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps={steps!r}: a whole number of at least 1")
     cadence = {"log_every": log_every, "eval_every": eval_every, "checkpoint_every": checkpoint_every}
-    cadence |= {"snapshot_every": snapshot_every, "resample": resample}
-    for name, value in cadence.items():
-        if value is not None and (not isinstance(value, int) or value < 0):
-            raise ValueError(f"{name}={value!r}: a whole number of steps, 0 for never")
+    cadence |= {"snapshot_every": snapshot_every}
+    _check_numbers(steps, seconds, decay, decay_every, {**cadence, "resample": resample})
     solving = isinstance(optimizer, str) and optimizer.lower() in SOLVERS
-    given = {"lr": lr, "schedule": schedule, "compile": compile or None}
-    if solving and (named := next((name for name, value in given.items() if value is not None), None)):
-        raise ValueError(f"{named}={given[named]!r} has no meaning for optimizer={optimizer!r}; leave it out")
+    causal, monitor = _causal(causal), _monitor(monitor)
+    if solving:
+        _check_solver(optimizer, causal, {"lr": lr, "schedule": schedule, "compile": compile or None})
     if grow is not None and (grow < 1 or (grow > 1 and not solving)):
         raise ValueError(f"grow={grow!r}: at least 1, and only with a solver, such as optimizer='gauss-newton'")
-    causal = Causal(causal) if isinstance(causal, (int, float)) and not isinstance(causal, bool) else causal
-    if not (causal is None or isinstance(causal, Causal)):
-        raise TypeError(f"causal={causal!r}: give epsilon, as in causal=1.0, or pinntk.weighting.Causal(...)")
-    if causal is not None and solving:
-        raise ValueError(
-            f"causal weights change with every step, and optimizer={optimizer!r} compares losses between steps; leave causal "
-            'out, or use a gradient optimizer, such as "adam" or "lbfgs"'
-        )
-    monitor = _monitor(monitor)
-    if seconds is not None and not seconds > 0:
-        raise ValueError(f"seconds={seconds!r}: above 0, or None for no limit")
-    habit = {"log_every": (400, 1), "eval_every": (100, 10), "checkpoint_every": (20, 1), "snapshot_every": (10, 1)}
-    every = {
-        name: max(least, steps // times) if cadence[name] is None else cadence[name] for name, (times, least) in habit.items()
-    }
+    every = _intervals(steps, cadence)
     weighting = NTK(every=25) if solving and weighting is None else _weighting(weighting)
-    if decay <= 0 or decay_every < 1:
-        raise ValueError(f"decay={decay!r}, decay_every={decay_every!r}: a factor above 0, and at least 1 step")
-    network.to(device=device, dtype=dtype)
-    for like in network.parameters():
-        problem.coefficients.to(like.device)  # beside the network: an optimizer may put gradients into one vector
-        break
-    if points is not None and not isinstance(points, Mapping):
-        raise TypeError(
-            f"points={type(points).__name__}: give counts, as in {{'residual': 1000}}, or tensors by condition name"
-        )
-    fixed_points = bool(points) and not any(isinstance(rows, int) for rows in points.values())
-    if fixed_points and resample:
-        raise ValueError("resample needs counts, such as points={'residual': 1000}; given tensors stay as they are")
-    counts = {} if points is None or fixed_points else dict(points)
-    if solving and not fixed_points:
-        counts = solver_counts(problem, counts)
+    _move(network, problem, device, dtype)
+    fixed_points, counts = _counts(problem, points, resample, solving)
     sampling = sampling or ("sobol" if solving else "uniform")
     resample = int(solving and not fixed_points) if resample is None else resample
     rad = _rad(adaptive, resample, solving)
@@ -216,14 +184,7 @@ def train(
     if problem.has_solution:
         problem.error(network)  # a wrong `exact` fails here, before anything is written
     training.open_folder(resume, overwrite)
-    with forked(training.like["device"]), deferred_interrupt() as interrupted:
-        training.seed_generators()
-        try:
-            training.loop(interrupted, progress)
-        except NonFiniteLoss:
-            raise
-        except NonFiniteError as error:
-            raise training.blown_up(str(error)) from error
+    _go(training, progress)
     return training.run
 
 
@@ -252,6 +213,79 @@ def train_as(
     """
     given = arguments(config, problem, network, points, **settings)
     return train(**given, out=out, resume=resume, overwrite=overwrite, device=device, progress=progress)
+
+
+def _check_numbers(
+    steps: int, seconds: float | None, decay: float, decay_every: int, cadence: Mapping[str, int | None]
+) -> None:
+    if not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"steps={steps!r}: a whole number of at least 1")
+    for name, value in cadence.items():
+        if value is not None and (not isinstance(value, int) or value < 0):
+            raise ValueError(f"{name}={value!r}: a whole number of steps, 0 for never")
+    if seconds is not None and not seconds > 0:
+        raise ValueError(f"seconds={seconds!r}: above 0, or None for no limit")
+    if decay <= 0 or decay_every < 1:
+        raise ValueError(f"decay={decay!r}, decay_every={decay_every!r}: a factor above 0, and at least 1 step")
+
+
+def _check_solver(optimizer: str, causal: Causal | None, settings: Mapping[str, Any]) -> None:
+    """Raises ValueError for what has no meaning for a solver."""
+    if named := next((name for name, value in settings.items() if value is not None), None):
+        raise ValueError(f"{named}={settings[named]!r} has no meaning for optimizer={optimizer!r}; leave it out")
+    if causal is not None:
+        raise ValueError(
+            f"causal weights change with every step, and optimizer={optimizer!r} compares losses between steps; leave causal "
+            'out, or use a gradient optimizer, such as "adam" or "lbfgs"'
+        )
+
+
+def _causal(causal: Causal | float | None) -> Causal | None:
+    causal = Causal(causal) if isinstance(causal, (int, float)) and not isinstance(causal, bool) else causal
+    if not (causal is None or isinstance(causal, Causal)):
+        raise TypeError(f"causal={causal!r}: give epsilon, as in causal=1.0, or pinntk.weighting.Causal(...)")
+    return causal
+
+
+def _intervals(steps: int, cadence: Mapping[str, int | None]) -> dict[str, int]:
+    """Steps between logs, evaluations, checkpoints and snapshots; what is None by habit: so often in a run, at the most."""
+    habit = {"log_every": (400, 1), "eval_every": (100, 10), "checkpoint_every": (20, 1), "snapshot_every": (10, 1)}
+    return {
+        name: max(least, steps // times) if cadence[name] is None else cadence[name] for name, (times, least) in habit.items()
+    }
+
+
+def _move(network: nn.Module, problem: Problem, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
+    network.to(device=device, dtype=dtype)
+    for like in network.parameters():
+        problem.coefficients.to(like.device)  # beside the network: an optimizer may put gradients into one vector
+        break
+
+
+def _counts(
+    problem: Problem, points: Points | Mapping[str, int] | None, resample: int | None, solving: bool
+) -> tuple[bool, dict[str, int]]:
+    """Whether points were given as tensors, and counts by kind or name if not."""
+    if points is not None and not isinstance(points, Mapping):
+        raise TypeError(
+            f"points={type(points).__name__}: give counts, as in {{'residual': 1000}}, or tensors by condition name"
+        )
+    fixed = bool(points) and not any(isinstance(rows, int) for rows in points.values())
+    if fixed and resample:
+        raise ValueError("resample needs counts, such as points={'residual': 1000}; given tensors stay as they are")
+    counts = {} if points is None or fixed else dict(points)
+    return fixed, solver_counts(problem, counts) if solving and not fixed else counts
+
+
+def _go(training: Training, progress: bool) -> None:
+    with forked(training.like["device"]), deferred_interrupt() as interrupted:
+        training.seed_generators()
+        try:
+            training.loop(interrupted, progress)
+        except NonFiniteLoss:
+            raise
+        except NonFiniteError as error:
+            raise training.blown_up(str(error)) from error
 
 
 def _monitor(monitor: Monitor | bool | None) -> Monitor | None:

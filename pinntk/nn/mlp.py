@@ -107,13 +107,15 @@ class MLP(nn.Module):
         self.register_buffer("deviation", deviation.to(device, dtype))
         self.embeddings = embeddings(bounds, by_axis, sqrt(2) if normalize else 1.0, fourier, generator).to(device, dtype)
         features = self.embeddings[-1].features if len(self.embeddings) else inputs
-        sizes = [features, *[width] * depth, outputs]
+        rule = "ntk" if parametrization == "ntk" else initialization
+        self._draw([features, *[width] * depth, outputs], rule, gain, generator, {"device": device, "dtype": dtype})
+
+    def _draw(self, sizes: list[int], rule: str, gain: float, generator: torch.Generator, place: Mapping[str, Any]) -> None:
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for fan_in, fan_out in pairwise(sizes):
-            rule = "ntk" if parametrization == "ntk" else initialization
             weight, bias = drawn(fan_in, fan_out, rule, generator)
-            self.weights.append(nn.Parameter((gain * weight).to(device, dtype)))
-            self.biases.append(nn.Parameter(bias.to(device, dtype)))
+            self.weights.append(nn.Parameter((gain * weight).to(**place)))
+            self.biases.append(nn.Parameter(bias.to(**place)))
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, d) -> (n, fields)."""
