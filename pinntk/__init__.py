@@ -1,13 +1,9 @@
 """pinntk: why a physics-informed neural network trains badly, and what to change, from its neural tangent kernel."""
 
 from pinntk import nn, solvers, weighting
-from pinntk.adaptive import RAD
-from pinntk.conditions import Condition, boundary, data, initial, periodic, residual
+from pinntk._util.files import cached
 from pinntk.diagnostics import Finding, Prescription, diagnose, examine
-from pinntk.domain import Box
-from pinntk.evaluate import errors
-from pinntk.files import cached
-from pinntk.monitor import Monitor, TrainingWarning
+from pinntk.gaussian import Collocation, InfiniteEnsemble, Posterior, Unidentified, collocate, infinite_ensemble, posterior
 from pinntk.ntk import (
     Factors,
     InfiniteMLP,
@@ -30,16 +26,24 @@ from pinntk.ntk import (
     traces,
     trained_parameters,
 )
-from pinntk.posterior import Posterior, Unidentified, posterior
-from pinntk.problem import GridSolution, Points, Problem
-from pinntk.registry import available, load
-from pinntk.regression import Collocation, InfiniteEnsemble, collocate, infinite_ensemble
-from pinntk.rescuing import Rescue, rescue
+from pinntk.problem import (
+    Box,
+    Condition,
+    GridSolution,
+    Points,
+    Problem,
+    available,
+    boundary,
+    data,
+    initial,
+    load,
+    periodic,
+    residual,
+)
+from pinntk.residuals import NonFiniteError, errors
 from pinntk.run import Run, Watched
 from pinntk.taylor import DependentPoints, Jet, UnsupportedOperation
-from pinntk.trainer import train, train_as
-from pinntk.training import Interrupted, NonFiniteLoss
-from pinntk.values import NonFiniteError
+from pinntk.training import RAD, Interrupted, Monitor, NonFiniteLoss, Rescue, TrainingWarning, rescue, train, train_as
 
 __all__ = [
     "RAD",

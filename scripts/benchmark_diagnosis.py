@@ -23,7 +23,7 @@ from sick_pinns import CASES, train
 from training_case import Case
 
 import pinntk
-from pinntk.files import replacing
+from pinntk._util.files import replacing
 
 TENFOLD = 10.0
 

@@ -39,10 +39,10 @@ from torch import Tensor, nn
 
 import pinntk
 from pinntk import Box, Problem, residual
-from pinntk.files import replacing
+from pinntk._util.files import replacing
 from pinntk.ntk import Factors, gram
-from pinntk.ntk.gram import is_structured
-from pinntk.taylor.fused import plain
+from pinntk.ntk._gram import is_structured
+from pinntk.taylor._fused import plain
 
 CASES = {  # layer sizes, whether the operator is the Laplacian (else u_x1x1), n
     "deep": ([1, 512, 512, 512, 1], False, 300),

@@ -31,8 +31,8 @@ import numpy as np
 import torch
 
 import pinntk
-from pinntk.files import replacing
-from pinntk.trainer import solver_counts
+from pinntk._util.files import replacing
+from pinntk.training._train import solver_counts
 
 PROBLEMS = {  # name -> parameters, network settings
     "poisson1d": ({}, {}),
@@ -219,7 +219,7 @@ def main(argv: list[str] | None = None) -> dict:
     for name in arguments.problems:
         found[name] = {}
         for method in arguments.methods:
-            clock = mock.patch("pinntk.training.perf_counter", time.process_time) if cpu else nullcontext()
+            clock = mock.patch("pinntk.training._loop.perf_counter", time.process_time) if cpu else nullcontext()
             with clock:
                 curves = [curve(name, method, arguments.seconds, seed) for seed in range(arguments.seeds)]
             take(name, method, curves)

@@ -31,9 +31,9 @@ from torch import Tensor, nn
 
 import pinntk
 from pinntk import Box, Problem, residual
-from pinntk.files import replacing
-from pinntk.ntk.assemble import checked_traces
-from pinntk.step import Step
+from pinntk._util.files import replacing
+from pinntk.ntk._assemble import checked_traces
+from pinntk.training._step import Step
 
 
 def set_up(n: int, width: int = 128) -> tuple[nn.Module, Problem, dict[str, Tensor]]:

@@ -1,4 +1,4 @@
-"""The rule for torch's thread count (`pinntk.threads`), with and without it, on an idle machine and beside a busy process.
+"""The rule for torch's thread count with and without it, on an idle machine and beside a busy process.
 
     python scripts/benchmark_threads.py            (4 minutes)
     python scripts/benchmark_threads.py --bound    (2 minutes)
@@ -27,10 +27,10 @@ import torch
 from benchmark_step import set_up
 
 import pinntk
-from pinntk import threads
-from pinntk.files import replacing
-from pinntk.step import Step
-from pinntk.trainer import solver_counts
+from pinntk._util import threads
+from pinntk._util.files import replacing
+from pinntk.training._step import Step
+from pinntk.training._train import solver_counts
 
 NEIGHBOUR = """
 import sys, time, torch

@@ -16,7 +16,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pinntk.files import replacing
+from pinntk._util.files import replacing
 
 SCRIPTS: tuple[str, ...] = (  # all of them, which the tests run with --quick
     "circle_kernel",

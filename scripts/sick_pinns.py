@@ -26,8 +26,8 @@ from torch import Tensor
 from training_case import Case
 
 import pinntk
-from pinntk.configuration import changed
-from pinntk.files import replacing
+from pinntk._util.files import replacing
+from pinntk.training._config import changed
 
 CASES = MappingProxyType({case.name: case for case in (*SICK, *HEALTHY, *FRESH)})
 SCHEMES = {"fixed": pinntk.weighting.Fixed, "ntk": pinntk.weighting.NTK}
@@ -38,7 +38,7 @@ def settings(case: Case, changes: Mapping[str, Any] = MappingProxyType({})) -> d
     """The case's settings in the sections of config.json, with `changes` made. Raises ValueError for an unknown place."""
     arguments = dict(case.network)
     plan = {
-        "network": {"class": "pinntk.nn.mlp.MLP", "dtype": arguments.pop("dtype", "float32"), "arguments": arguments},
+        "network": {"class": "pinntk.nn.MLP", "dtype": arguments.pop("dtype", "float32"), "arguments": arguments},
         "training": {**_DEFAULTS, "eval_every": max(10, case.training["steps"] // 20), **case.training},
         "weighting": case.weighting,
     }

@@ -1,19 +1,28 @@
 """What is wrong with a training, in numbers, and in words: measurements, findings, prescriptions."""
 
-from pinntk.diagnostics.balance import Balance, balance, weights_by_name
-from pinntk.diagnostics.drift import Drift, Horizon, drift, frozen_prediction, parameter_drift, prediction_horizon
-from pinntk.diagnostics.dynamics import Dynamics, dynamics, field_kernel
-from pinntk.diagnostics.estimate import Estimate, estimate
-from pinntk.diagnostics.examination import Examination, examine
-from pinntk.diagnostics.finding import Finding, Prescription
-from pinntk.diagnostics.findings import RULES, diagnose
-from pinntk.diagnostics.layers import InputScale, LayerHealth, input_scale, layers
-from pinntk.diagnostics.progress import Progress, natural_step, progress
-from pinntk.diagnostics.sampling import Causality, Coverage, Missing, Redundancy, causality, coverage, redundancy, where_missing
-from pinntk.diagnostics.sanity import OutputScale, Precision, Triviality, output_scale, precision_floor, trivial
-from pinntk.diagnostics.spectrum import Frequency, Spectrum, error_frequency, mode_frequency, spectrum
-from pinntk.diagnostics.thresholds import THRESHOLDS, Threshold
-from pinntk.diagnostics.unseen import Unseen, unseen
+from pinntk.diagnostics._balance import Balance, balance, weights_by_name
+from pinntk.diagnostics._drift import Drift, Horizon, drift, frozen_prediction, parameter_drift, prediction_horizon
+from pinntk.diagnostics._dynamics import Dynamics, dynamics, field_kernel
+from pinntk.diagnostics._estimate import Estimate, estimate
+from pinntk.diagnostics._examination import Examination, examine
+from pinntk.diagnostics._finding import Finding, Prescription
+from pinntk.diagnostics._findings import RULES, diagnose
+from pinntk.diagnostics._layers import InputScale, LayerHealth, input_scale, layers
+from pinntk.diagnostics._progress import Progress, natural_step, progress
+from pinntk.diagnostics._sampling import (
+    Causality,
+    Coverage,
+    Missing,
+    Redundancy,
+    causality,
+    coverage,
+    redundancy,
+    where_missing,
+)
+from pinntk.diagnostics._sanity import OutputScale, Precision, Triviality, output_scale, precision_floor, trivial
+from pinntk.diagnostics._spectrum import Frequency, Spectrum, error_frequency, mode_frequency, spectrum
+from pinntk.diagnostics._thresholds import THRESHOLDS, Threshold
+from pinntk.diagnostics._unseen import Unseen, unseen
 
 __all__ = [
     "RULES",

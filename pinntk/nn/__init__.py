@@ -1,11 +1,11 @@
 """Networks, one idea a file. `NETWORKS` are those that a run is rebuilt with, by their names on the command line; the
 operator networks map functions to functions and train on no problem."""
 
-from pinntk.nn.constraint import HardConstraint
-from pinntk.nn.embeddings import power_law
-from pinntk.nn.fno import FNO1d, MscaleFNO
-from pinntk.nn.mlp import MLP
-from pinntk.nn.multiscale import MscaleDNN, MultiscaleFourier, linear_scales, octaves
+from pinntk.nn._constraint import HardConstraint
+from pinntk.nn._embeddings import power_law
+from pinntk.nn._fno import FNO1d, MscaleFNO
+from pinntk.nn._mlp import MLP
+from pinntk.nn._multiscale import MscaleDNN, MultiscaleFourier, linear_scales, octaves
 
 NETWORKS = {"mlp": MLP, "multiscale-fourier": MultiscaleFourier, "mscale-dnn": MscaleDNN}
 

@@ -1,11 +1,11 @@
 """Solvers on the kernel, from 1e-3 to rounding, and the strongest quasi-Newton method to compare them with."""
 
-from pinntk.solvers.broyden import SelfScaledBroyden
-from pinntk.solvers.damped import DampedLeastSquares
-from pinntk.solvers.gauss_newton import GaussNewton
-from pinntk.solvers.jacobian import ScaledJacobian, scaled_errors
-from pinntk.solvers.natural_gradient import NaturalGradient
-from pinntk.solvers.report import StepReport
+from pinntk.solvers._broyden import SelfScaledBroyden
+from pinntk.solvers._damped import DampedLeastSquares
+from pinntk.solvers._gauss_newton import GaussNewton
+from pinntk.solvers._jacobian import ScaledJacobian, scaled_errors
+from pinntk.solvers._natural_gradient import NaturalGradient
+from pinntk.solvers._report import StepReport
 
 SOLVERS = {"gauss-newton": GaussNewton, "natural-gradient": NaturalGradient}  # train(optimizer=...) beside torch's
 

@@ -1,7 +1,14 @@
 """The Taylor engine: one forward pass of any nn.Module gives every derivative that a PDE needs."""
 
-from pinntk.taylor import choices, contractions, layers, reductions, rules, shapes  # noqa: F401  (they register their rules)
-from pinntk.taylor.basis import Basis
-from pinntk.taylor.jet import DependentPoints, Jet, UnsupportedOperation, through
+from pinntk.taylor import (  # noqa: F401  (they register their rules)
+    _choices,
+    _contractions,
+    _layers,
+    _reductions,
+    _rules,
+    _shapes,
+)
+from pinntk.taylor._basis import Basis
+from pinntk.taylor._jet import DependentPoints, Jet, UnsupportedOperation, through
 
 __all__ = ["Basis", "DependentPoints", "Jet", "UnsupportedOperation", "through"]

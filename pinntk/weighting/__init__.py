@@ -5,11 +5,11 @@ A scheme has `every` (steps between updates, 0 for never), `measures` ("traces" 
 handed by condition; traces unless it says), `start(problem)`, `update(weights, measured, counts)` and `describe()`.
 """
 
-from pinntk.weighting.causal import Causal
-from pinntk.weighting.fixed import Fixed
-from pinntk.weighting.gradient_norm import GradientNorm
-from pinntk.weighting.ntk import NTK
-from pinntk.weighting.self_adaptive import SelfAdaptive
+from pinntk.weighting._causal import Causal
+from pinntk.weighting._fixed import Fixed
+from pinntk.weighting._gradient_norm import GradientNorm
+from pinntk.weighting._ntk import NTK
+from pinntk.weighting._self_adaptive import SelfAdaptive
 
 SCHEMES = {"fixed": Fixed, "ntk": NTK, "gradient-norm": GradientNorm, "self-adaptive": SelfAdaptive}
 

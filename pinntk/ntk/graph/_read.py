@@ -9,14 +9,14 @@ from time import perf_counter
 import torch
 from torch import Tensor, nn
 
-from pinntk.ntk.certificate import certificate, far
-from pinntk.ntk.factored import Factors, Origin
+from pinntk._util.warn import warn_user
+from pinntk.ntk._certificate import certificate, far
+from pinntk.ntk._factored import Factors, Origin
 from pinntk.ntk.graph._points import captured_gradients, found_owners, given_owners, in_order
 from pinntk.ntk.graph._reverse import reverse_rows, size_of
 from pinntk.ntk.graph._uses import Uses
 from pinntk.ntk.graph._walk import Graph, Unstructured
 from pinntk.taylor import DependentPoints
-from pinntk.warn import warn_user
 
 OWNERS = ("in order", "found")  # rows of the batch are the errors, in order; or whose they are is found out
 FEW = 3  # errors whose rows are one backward pass each sooner than the graph is read

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pinntk.ntk.factored import Collector, Outer
+from pinntk.ntk._factored import Collector, Outer
 from pinntk.ntk.graph._points import Captured, SpreadOf, names_behind
 from pinntk.ntk.graph._reverse import CHUNK, flat_rows, joined, pulled_back, quiet
 from pinntk.ntk.graph._walk import Entry, Graph, Node, Unstructured, operation, saved, source

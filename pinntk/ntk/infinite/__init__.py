@@ -1,5 +1,6 @@
 """Kernels of infinitely wide networks."""
 
-from pinntk.ntk.infinite.limit import InfiniteMLP, infinite_cross_kernel, infinite_kernel
+from pinntk.ntk.infinite._dual import dual_table
+from pinntk.ntk.infinite._limit import InfiniteMLP, infinite_cross_kernel, infinite_kernel
 
-__all__ = ["InfiniteMLP", "infinite_cross_kernel", "infinite_kernel"]
+__all__ = ["InfiniteMLP", "dual_table", "infinite_cross_kernel", "infinite_kernel"]

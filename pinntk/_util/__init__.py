@@ -1,0 +1,1 @@
+"""What knows nothing of PDEs: files, memory, devices, threads, warnings."""

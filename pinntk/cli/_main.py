@@ -1,0 +1,392 @@
+"""The command line: `pinntk problems | train | solve | diagnose | rescue | kernel | plot`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pinntk._util import distributed
+from pinntk.cli._options import (
+    add_diagnose,
+    add_kernel,
+    add_rescue,
+    add_solve,
+    add_train,
+    causal,
+    loaded,
+    monitor,
+    pairs,
+    scheme,
+    usable_device,
+)
+from pinntk.cli._options import network as built
+from pinntk.diagnostics import diagnose, examine
+from pinntk.ntk import KernelBlocks, KernelOperator, Origin, infinite_kernel, kernel, sharded_kernel
+from pinntk.ntk._blocks import require_kernel
+from pinntk.problem import Points, Problem
+from pinntk.problem import _registry as registry
+from pinntk.problem._problem import shown
+from pinntk.reporting import _terminal as verdict
+from pinntk.reporting import plot, write_comparison, write_diagnosis, write_report
+from pinntk.reporting._html import Diagnosed, distinct
+from pinntk.run import Run, Watched
+from pinntk.run._run import CHECKPOINT, COMPARISON, CONFIG, DIAGNOSIS, REPORT, read_config
+from pinntk.training import Interrupted, NonFiniteLoss, rescue, train, train_as
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a command; returns the exit status: 0, 2 for bad input, 130 after Ctrl-C, 141 where nobody reads on."""
+    arguments = _parser().parse_args(argv)
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            with distributed.process_group():
+                status = arguments.command(arguments)
+                sys.stdout.flush()
+                return status
+        except Interrupted as stopped:
+            return _complain(str(stopped), 130)
+        except KeyboardInterrupt:
+            return _complain("stopped", 130)
+        except BrokenPipeError:  # the reader of standard output has left, as in `pinntk diagnose RUN | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still unwritten goes nowhere, in silence
+            return 141
+        except (ValueError, TypeError, OSError, KeyError, ArithmeticError, MemoryError) as error:
+            text = error.args[0] if isinstance(error, KeyError) and error.args else error
+            return _complain(f"{'' if isinstance(error, NonFiniteLoss) else 'error: '}{text}", 2)
+
+
+def _complain(message: str, status: int) -> int:
+    print(f"pinntk: {message}", file=sys.stderr)
+    return status
+
+
+def _show_warning(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
+    print(f"pinntk: warning: {message}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pinntk",
+        description="Why a physics-informed neural network trains badly, and what to change.",
+        epilog="Start with: pinntk train poisson1d --weighting ntk",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    command = commands.add_parser("problems", help="list the built-in problems, one line each")
+    command.set_defaults(command=_problems)
+    adders = (add_train, _train), (add_solve, _solve), (add_diagnose, _diagnose), (add_rescue, _rescue), (add_kernel, _kernel)
+    for add, action in adders:
+        command = add(commands)
+        command.set_defaults(command=action, parser=command)
+    command = commands.add_parser("plot", help="draw the figures of a run folder", description="Draws a run's figures anew.")
+    command.add_argument("run", help="the run folder")
+    command.add_argument("-o", "--out", help="where to put the PNG files (default: RUN/figures)")
+    command.set_defaults(command=_plot)
+    return parser
+
+
+# What is done.
+
+
+def _problems(arguments: argparse.Namespace) -> int:
+    for name in registry.available():
+        title, parameters = registry.describe(name)
+        print(f"{name:<18} {title.partition(':')[0]}" + (f" ({shown(parameters)})" if parameters else ""))
+    return 0
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    return _finished(_resumed(arguments) if arguments.resume else _fresh(arguments), arguments)
+
+
+def _solve(arguments: argparse.Namespace) -> int:
+    return _finished(_resumed(arguments) if arguments.resume else _solved(arguments), arguments)
+
+
+def _finished(run: Run, arguments: argparse.Namespace) -> int:
+    """Figures and report of a run."""
+    if distributed.rank():
+        return 0
+    paths = plot.save(run)
+    if not arguments.quiet:
+        _report(run)
+        print(f"figures in {paths[0].parent}")
+        print(f"next: pinntk diagnose {shlex.quote(str(run.folder))}")
+    return 0
+
+
+def _fresh(arguments: argparse.Namespace) -> Run:
+    problem = loaded(arguments)
+    out = _folder(arguments, problem)
+    weighting = scheme(arguments)
+    network = built(arguments, problem)
+    points = problem.counts(**pairs(arguments.points, "--points", int))
+    return train(
+        problem,
+        network,
+        steps=10_000 if arguments.steps is None else arguments.steps,
+        optimizer=arguments.optimizer,
+        lr=arguments.lr,
+        schedule=arguments.schedule,
+        decay=arguments.decay,
+        decay_every=arguments.decay_every,
+        weighting=weighting,
+        causal=causal(arguments),
+        points={name: n for name, n in points.items() if n is not None},
+        sampling=arguments.sampling,
+        resample=arguments.resample,
+        adaptive=arguments.adaptive or None,
+        seed=arguments.seed,
+        out=out,
+        overwrite=arguments.overwrite,
+        log_every=arguments.log_every,
+        eval_every=arguments.eval_every,
+        checkpoint_every=arguments.checkpoint_every,
+        snapshot_every=arguments.snapshot_every,
+        compile=arguments.compile,
+        monitor=monitor(arguments),
+        progress=not arguments.quiet,
+    )
+
+
+def _solved(arguments: argparse.Namespace) -> Run:
+    problem = loaded(arguments)
+    points = pairs(arguments.points, "--points", int)
+    problem.counts(**points)
+    steps = 2000 if arguments.steps is None else arguments.steps
+    return train(
+        problem,
+        built(arguments, problem),
+        steps=steps,
+        seconds=300.0 if arguments.seconds is None else arguments.seconds,
+        optimizer="gauss-newton",
+        optimizer_options={"target": arguments.target},
+        points=points,
+        sampling=arguments.sampling,
+        grow=arguments.grow,
+        seed=arguments.seed,
+        out=_folder(arguments, problem),
+        overwrite=arguments.overwrite,
+        log_every=1,
+        eval_every=10,
+        checkpoint_every=20,
+        snapshot_every=0,
+        progress=not arguments.quiet,
+    )
+
+
+def _folder(arguments: argparse.Namespace, problem: Problem) -> Path:
+    """Where the run goes; checked before the work begins."""
+    out = Path(arguments.out or f"runs/{problem.name}")
+    if not arguments.overwrite and (out / CHECKPOINT).exists():
+        raise FileExistsError(
+            f"{out} already holds a run; continue it with --resume {out}, replace it with --overwrite, or use another -o"
+        )
+    return out
+
+
+def _resumed(arguments: argparse.Namespace) -> Run:
+    """Continues a run with the settings in its config.json; --steps and --device may differ."""
+    if arguments.problem is not None:
+        raise ValueError("--resume takes problem and settings from the run; leave the problem out")
+    _only(arguments, "--resume", ("resume", "steps", "seconds", "device", "quiet"))
+    folder = Path(arguments.resume)
+    config = read_config(folder)
+    if config["training"]["points"] == "given":
+        raise ValueError(f"{folder} was trained on points of your own; resume it from Python: pinntk.train(..., resume=True)")
+    settings = {name: value for name in ("steps", "seconds") if (value := getattr(arguments, name, None)) is not None}
+    device = usable_device(arguments.device)
+    return train_as(config, out=folder, resume=True, device=device, progress=not arguments.quiet, **settings)
+
+
+def _only(arguments: argparse.Namespace, option: str, allowed: tuple[str, ...]) -> None:
+    """Refuses options that would be ignored beside `option`, which takes its settings from a run."""
+    for name, value in vars(arguments).items():
+        if name not in (*allowed, "command", "parser") and value != arguments.parser.get_default(name):
+            raise ValueError(f"{option} takes its settings from the run; leave --{name.replace('_', '-')} out")
+
+
+def _report(run: Run) -> None:
+    """Final losses, weights and traces as a table, and the error."""
+    last = run.history[-1]
+    print(f"{'condition':<16} {'points':>7} {'loss':>10} {'weight':>10} {'trace K/n':>11}")
+    for name in run.problem.names:
+        if f"loss/{name}" not in last:
+            continue
+        n = len(run.points[name])
+        loss, weight, trace = (last[f"{key}/{name}"] for key in ("loss", "weight", "trace"))
+        print(f"{name:<16} {n:>7} {loss:>10.2e} {weight:>10.3g} {trace / n:>11.3g}")
+    for name in run.problem.coefficients:
+        print(f"coefficient {name} = {last[f'coefficient/{name}']:.6g}")
+    if run.error is not None:
+        print(f"relative L2 error {run.error:.3e} after {run.step} steps, {last['seconds']:.0f} s")
+    if run.stopped:
+        print(f"stopped: {run.stopped}")
+    if run.monitor is not None:
+        _report_monitor(run.monitor)
+
+
+def _report_monitor(watched: Watched) -> None:
+    print(f"monitor: {watched.measurements} measurements, {watched.diagnoses} diagnoses, {watched.share:.1%} of the time")
+    if watched.broken is not None:
+        print(f"first kernel: foretold all losses within 10 % until step {watched.horizon}, not at {watched.broken}")
+    elif watched.horizon is not None:
+        print(f"first kernel: foretold all losses within 10 % until step {watched.horizon}")
+    if watched.warned:
+        print(f"found while training: {', '.join(watched.warned)}; see pinntk diagnose")
+
+
+def _rescue(arguments: argparse.Namespace) -> int:
+    folder = Path(arguments.run)
+    folder = folder.resolve() if folder.name in ("", "..") else folder
+    out = Path(arguments.out or folder.with_name(f"{folder.name}-rescued"))
+    if out.exists() and any(out.iterdir()) and not (out / CONFIG).exists():
+        raise FileExistsError(f"{out} holds something else than a run; name another folder with -o")
+    rescued = rescue(
+        Run.load(folder),
+        prescription=arguments.prescription,
+        rounds=arguments.rounds,
+        out=out,
+        device=usable_device(arguments.device),
+        progress=not arguments.quiet,
+    )
+    for trained in rescued.rounds:
+        if trained.run is not None:
+            plot.save(trained.run)
+    print(rescued)
+    if rescued.after is not rescued.before:
+        print(f"figures in {rescued.after.folder}; compare with: pinntk diagnose {folder} {rescued.after.folder}")
+    return 0
+
+
+def _diagnose(arguments: argparse.Namespace) -> int:
+    if arguments.other is not None:
+        return _compare(arguments)
+    diagnosed = _diagnosed(arguments.run)
+    found = verdict.diagnosis(*diagnosed)
+    path = write_report(_report_path(arguments, Path(arguments.run), REPORT), *diagnosed)
+    written = write_diagnosis(path.with_name(DIAGNOSIS), found)
+    print(json.dumps(found, indent=2) if arguments.json else _coloured(verdict.text(found), found["findings"]))
+    if not arguments.json:
+        print(f"\nreport in {path}\nnumbers in {written}")
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    both = [_diagnosed(folder) for folder in (arguments.run, arguments.other)]
+    found = [verdict.diagnosis(*diagnosed) for diagnosed in both]
+    path = write_comparison(_report_path(arguments, Path(arguments.other), COMPARISON), *both)
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+    else:
+        print(verdict.comparison_text(verdict.compared(*found), distinct([arguments.run, arguments.other])))
+        print(f"\nreport in {path}")
+    return 0
+
+
+def _diagnosed(folder: str) -> Diagnosed:
+    x = examine(Run.load(folder))
+    return x, diagnose(x)
+
+
+def _report_path(arguments: argparse.Namespace, folder: Path, name: str) -> Path:
+    """-o is a file if it ends in .html, else a folder."""
+    out = folder if arguments.out is None else Path(arguments.out)
+    return out if out.suffix == ".html" and not out.is_dir() else out / name
+
+
+def _coloured(text: str, findings: list[dict[str, Any]]) -> str:
+    """The severities in colour, for a person at a terminal who has not set NO_COLOR."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return text
+    colours = {"critical": 31, "warning": 33, "note": 34}
+    for severity in {finding["severity"] for finding in findings}:
+        head = f"{severity.upper()}:"
+        text = text.replace(f"\n{head}", f"\n\033[1;{colours[severity]}m{head}\033[0m")
+    return text
+
+
+def _kernel(arguments: argparse.Namespace) -> int:
+    if arguments.run:
+        if arguments.problem is not None:
+            raise ValueError("--run takes the problem from the run; leave the problem out")
+        _only(arguments, "--run", ("run", "points", "sampling", "seed", "out", "device", "verbose"))
+        run = Run.load(arguments.run)
+        problem, network = run.problem, run.network.to(usable_device(arguments.device))
+    else:
+        problem = loaded(arguments)
+        if arguments.infinite:
+            arguments.parametrization, arguments.width = "ntk", 1  # the limit has no width
+        network = built(arguments, problem)
+    counts = pairs(arguments.points, "--points", int)
+    if distributed.world() == 1:
+        n = sum(count or 0 for count in problem.counts(**counts).values())
+        require_kernel(n, n, copies=3)  # K, and what its eigenvalues take
+    points = problem.sample(seed=arguments.seed, method=arguments.sampling, **counts)
+    if arguments.infinite:
+        blocks = infinite_kernel(network, problem, points, at="exact" if problem.exact else None)
+    elif distributed.world() > 1:
+        return _kernel_rows(arguments, problem, network, points)
+    else:
+        blocks = kernel(network, problem, points)
+    out = Path(arguments.out) if arguments.out else None
+    if out is not None:
+        out = out if out.suffix == ".npz" else out.with_name(out.name + ".npz")
+        blocks.save(out)
+    _describe_kernel(blocks)
+    if arguments.verbose:
+        _print_origins(blocks.origins)
+    if out is not None:
+        print(f"written to {out}: read it with pinntk.KernelBlocks.load")
+    return 0
+
+
+def _kernel_rows(arguments: argparse.Namespace, problem: Problem, network: Any, points: Points) -> int:
+    """Under torchrun: every rank computes and writes its rows; traces and leading eigenvalues are those of all of K."""
+    block = sharded_kernel(network, problem, points)
+    operator = KernelOperator(network, problem, points)
+    diagonal, leading = operator.diagonal(), operator.eigh(min(10, operator.n)).values
+    written = block.save(arguments.out) if arguments.out else None
+    if distributed.rank() == 0:
+        traces = {name: float(part.sum()) for name, part in zip(block.names, diagonal.split(block.sizes), strict=True)}
+        _print_traces(block, traces)
+        if arguments.verbose:
+            _print_origins(operator.origins)
+        print(f"leading eigenvalues {' '.join(f'{value:.5g}' for value in leading.tolist())}")
+        if written:
+            print(f"written to {written} and its like: read them with pinntk.KernelBlocks.join")
+    return 0
+
+
+def _print_traces(blocks: Any, traces: dict[str, float]) -> None:
+    print(f"{'condition':<16} {'kind':<9} {'points':>7} {'trace':>12} {'mean diagonal':>14}")
+    for name, kind, n in zip(blocks.names, blocks.kinds, blocks.sizes, strict=True):
+        print(f"{name:<16} {kind:<9} {n:>7} {traces[name]:>12.5g} {traces[name] / n:>14.5g}")
+
+
+def _print_origins(origins: Mapping[str, Origin]) -> None:
+    for name, origin in origins.items():
+        print(f"J of {name}: {origin}")
+
+
+def _describe_kernel(blocks: KernelBlocks) -> None:
+    _print_traces(blocks, blocks.traces())
+    values = blocks.eigvalsh().flip(0)
+    floor = blocks.floor()
+    above = int((values > floor).sum())
+    print(f"largest eigenvalue {values[0]:.5g}; {above} of {len(values)} above the rounding floor {floor:.2g}")
+    if above:
+        print(f"condition number above the floor {values[0] / values[above - 1]:.3g}")
+
+
+def _plot(arguments: argparse.Namespace) -> int:
+    for path in plot.save(Run.load(arguments.run), arguments.out):
+        print(path)
+    return 0

@@ -1,0 +1,396 @@
+"""What the user may say on the command line: options, and what they mean as problem, points and network."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from pinntk._util import distributed
+from pinntk.nn import NETWORKS
+from pinntk.nn._layers import ACTIVATIONS, INITIALIZATIONS
+from pinntk.problem import Problem
+from pinntk.problem import _registry as registry
+from pinntk.problem._sampling import METHODS
+from pinntk.training import Monitor
+from pinntk.training._optimizers import SCHEDULES
+from pinntk.weighting import SCHEMES, Causal
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def add_train(commands: Any) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        "train",
+        help="train a network on a problem, with fixed, NTK, gradient-norm or self-adaptive weights",
+        description="Trains a network and leaves a run folder: config.json,\nmetrics.csv, checkpoint.pt, "
+        "kernel snapshots and figures.",
+        epilog="examples:\n"
+        "  pinntk train poisson1d --weighting ntk\n"
+        "  pinntk train wave1d --set c=2 --weighting ntk --steps 20000\n"
+        "  pinntk train my_pde.py --weights boundary=100 -o runs/mine\n"
+        "  pinntk train convection --weighting ntk --causal 0.01,0.1,1 --periodic x\n"
+        "  pinntk train --resume runs/mine --steps 40000",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_run_options(command)
+    _add_problem_options(command)
+    _add_training_options(command)
+    _add_weight_options(command)
+    _add_logging_options(command)
+    return command
+
+
+def add_solve(commands: Any) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        "solve",
+        help="solve a problem to many digits by Gauss-Newton on the kernel",
+        description="Solves with a small float64 network, fresh points in every step and NTK weights, and leaves a run\n"
+        "folder like `pinntk train`. Stops when it cannot improve, and says why.",
+        epilog="examples:\n"
+        "  pinntk solve poisson1d\n"
+        "  pinntk solve burgers --seconds 180\n"
+        "  pinntk solve --resume runs/burgers --seconds 900",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_run_options(command)
+    _add_problem_options(command)
+    group = command.add_argument_group("solving")
+    group.add_argument("--steps", type=int, help="at most so many steps (default: 2000)")
+    group.add_argument("--seconds", type=float, help="at most so much time (default: 300)")
+    group.add_argument("--grow", type=float, default=4.0, help="the points may grow up to this factor (default: 4)")
+    group.add_argument("--target", type=float, default=0.1, help="least ratio of true to promised decrease (default: 0.1)")
+    group.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
+    command.set_defaults(width=20, depth=4, dtype="float64", sampling="sobol")
+    return command
+
+
+def _add_run_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("problem", nargs="?", help="a name from `pinntk problems`, or the path of your own .py file")
+    command.add_argument("--resume", metavar="RUN", help="continue the run in this folder, with its settings")
+    command.add_argument("-o", "--out", help="the run folder (default: runs/PROBLEM)")
+    command.add_argument("--overwrite", action="store_true", help="replace a run that the folder already holds")
+
+
+def add_diagnose(commands: Any) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        "diagnose",
+        help="say what is wrong with a run, and what to change",
+        description="Examines a run by its kernel and says what is wrong, why, and what to change.\n"
+        "Leaves report.html (open it in a browser) and diagnosis.json in the run folder.\n"
+        "Of two runs, prints both side by side and leaves comparison.html in the second.\n"
+        "The exit status is 0 with findings, too.",
+        epilog="examples:\n"
+        "  pinntk diagnose runs/poisson1d\n"
+        "  pinntk diagnose runs/poisson1d --json | python -m json.tool\n"
+        "  pinntk diagnose runs/poisson1d runs/poisson1d-rescued",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("run", help="the run folder")
+    command.add_argument("other", nargs="?", help="another run folder, to compare with")
+    command.add_argument("-o", "--out", metavar="FILE", help="the HTML file, or its folder (default: the run folder)")
+    command.add_argument("--json", action="store_true", help="print findings and numbers as JSON, and nothing else")
+    return command
+
+
+def add_kernel(commands: Any) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        "kernel",
+        help="compute the kernel blocks of a network on a problem",
+        description="Computes K = J J^T, prints its blocks, traces and spectrum, and writes it to an .npz file.",
+        epilog="example: pinntk kernel poisson1d --points boundary=100,residual=100 -o K.npz",
+    )
+    command.add_argument("problem", nargs="?", help="a name from `pinntk problems`, or the path of your own .py file")
+    command.add_argument("--run", help="the trained network of this run folder, in place of a fresh one")
+    command.add_argument(
+        "--infinite",
+        action="store_true",
+        help="of the network in the limit of infinite width (NTK parametrization); what is not linear, at the exact solution",
+    )
+    command.add_argument("-o", "--out", help="the .npz file to write (default: none)")
+    command.add_argument(
+        "--verbose", action="store_true", help="say by which path each condition's J came, and its certificate"
+    )
+    _add_problem_options(command)
+    return command
+
+
+def add_rescue(commands: Any) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        "rescue",
+        help="diagnose a run, train again as prescribed, and compare",
+        description="Diagnoses a run, makes the first change that is prescribed, trains again from\n"
+        "the start with as many steps, and prints both side by side. The run itself stays\n"
+        "as it is. Stopped by Ctrl-C, the same command goes on.",
+        epilog="examples:\n  pinntk rescue runs/poisson1d\n  pinntk rescue runs/poisson1d --rounds 3 -o runs/better",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("run", help="the run folder")
+    command.add_argument("--prescription", type=int, metavar="N", help="which one to follow, from 1 (default: the first)")
+    command.add_argument("--rounds", type=int, default=1, metavar="N", help="trainings, at most (default: 1)")
+    command.add_argument("-o", "--out", metavar="FOLDER", help="the new run folder (default: RUN-rescued), then FOLDER-2, ...")
+    default = "cuda" if torch.cuda.is_available() else "cpu"
+    command.add_argument("--device", default=default, help="cpu, cuda, cuda:1 ... (default: %(default)s)")
+    command.add_argument("--quiet", action="store_true", help="no progress bar")
+    return command
+
+
+def monitor(arguments: argparse.Namespace) -> Monitor | None:
+    return None if arguments.monitor is None else Monitor(budget=arguments.monitor)
+
+
+def _add_training_options(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("training")
+    group.add_argument("--steps", type=int, help="optimizer steps (default: 10000)")
+    group.add_argument(
+        "--optimizer",
+        default="adam",
+        help="adam, lbfgs, gradient-descent, any other of torch.optim, ssbroyden, natural-gradient or gauss-newton, for "
+        "which `pinntk solve` has "
+        "fitting defaults (default: adam)",
+    )
+    group.add_argument("--lr", type=float, help="learning rate (default: torch's for the optimizer)")
+    group.add_argument("--schedule", choices=SCHEDULES, help="of the learning rate (default: cosine; for lbfgs constant)")
+    group.add_argument("--decay", type=float, default=0.9, help="factor of the exponential schedule (default: 0.9)")
+    group.add_argument(
+        "--decay-every", type=int, default=1000, metavar="STEPS", help="steps in which it acts once (default: 1000)"
+    )
+    group.add_argument("--resample", type=int, metavar="STEPS", help="draw fresh points every so many steps (default: never)")
+    group.add_argument(
+        "--adaptive", action="store_true", help="with --resample: fresh residual points where the errors are large (RAD)"
+    )
+    group.add_argument(
+        "--compile", action="store_true", help="the steps as one compiled graph: slow to start, then 1.5 to 3 times faster"
+    )
+
+
+def _add_weight_options(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("loss weights")
+    group.add_argument(
+        "--weighting",
+        choices=tuple(SCHEMES),
+        help="fixed, from kernel traces, from norms of the gradients, or one a point by gradient ascent (default: fixed)",
+    )
+    group.add_argument(
+        "--weights", default="", metavar="NAME=W,...", help="fixed weights by condition or kind, as in boundary=100"
+    )
+    group.add_argument("--every", type=int, metavar="STEPS", help="steps between updates (default: 100)")
+    group.add_argument("--momentum", type=float, help="moving average, 0 to below 1 (default: 0 of ntk, 0.9 of gradient-norm)")
+    group.add_argument(
+        "--normalization", choices=("mean", "sum"), help="ntk: traces over n_i, or as in the paper (default: mean)"
+    )
+    group.add_argument("--ascent-lr", type=float, metavar="LR", help="self-adaptive: learning rate (default: 0.005)")
+    group.add_argument(
+        "--causal",
+        type=_numbers,
+        metavar="EPS[,EPS...]",
+        help="causal weights in time, beside any weighting; several values are a ladder, as in 0.01,0.1,1,10,100",
+    )
+    group.add_argument("--slices", type=int, help="causal: time slices (default: 16)")
+
+
+def _add_logging_options(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("logging")
+    group.add_argument("--log-every", type=int, metavar="STEPS", help="losses and weights (default: 400 times a run)")
+    group.add_argument("--eval-every", type=int, metavar="STEPS", help="error, traces, drift (default: 100 times a run)")
+    group.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="(default: 20 times a run)")
+    group.add_argument("--snapshot-every", type=int, metavar="STEPS", help="kernel blocks (default: 10 times a run)")
+    group.add_argument(
+        "--monitor",
+        nargs="?",
+        type=_number,
+        const=0.05,
+        metavar="SHARE",
+        help="measure the kernel and diagnose while training, within this share of the time (default: not; alone: 0.05)",
+    )
+    group.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
+
+
+def _add_problem_options(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("problem and points")
+    group.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the problem, as in k=4")
+    group.add_argument(
+        "--points", default="", metavar="NAME=N,...", help="points by condition or kind, as in boundary=100,residual=400"
+    )
+    group.add_argument(
+        "--sampling", choices=METHODS, default="uniform", metavar="METHOD", help=f"{_either(METHODS)} (default: %(default)s)"
+    )
+    group.add_argument("--seed", type=int, default=0, help="of points and network (default: 0)")
+    _add_network_options(command)
+
+
+def _add_network_options(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("network")
+    group.add_argument(
+        "--network", choices=tuple(NETWORKS), default="mlp", metavar="NAME", help=f"{_either(NETWORKS)} (default: mlp)"
+    )
+    group.add_argument("--width", type=int, default=100, help="units in a hidden layer (default: %(default)s)")
+    group.add_argument("--depth", type=int, default=3, help="hidden layers (default: %(default)s)")
+    group.add_argument(
+        "--activation",
+        choices=sorted(ACTIVATIONS),
+        default="tanh",
+        metavar="NAME",
+        help=f"{_either(ACTIVATIONS)} (default: tanh)",
+    )
+    group.add_argument(
+        "--parametrization",
+        choices=("standard", "ntk"),
+        default="standard",
+        metavar="NAME",
+        help="standard or ntk (default: standard)",
+    )
+    group.add_argument(
+        "--initialization",
+        choices=INITIALIZATIONS,
+        default="xavier",
+        metavar="NAME",
+        help=f"of the standard parametrization: {_either(INITIALIZATIONS)} (default: xavier)",
+    )
+    group.add_argument("--beta", type=float, help="mlp, NTK parametrization: scale of the biases (default: 1)")
+    group.add_argument("--raw-inputs", action="store_true", help="do not normalise the coordinates")
+    group.add_argument(
+        "--periodic", default="", metavar="NAME,...", help="mlp: coordinates that it repeats in exactly; x=3 takes 3 harmonics"
+    )
+    group.add_argument(
+        "--fourier",
+        nargs=2,
+        type=_number,
+        metavar=("COUNT", "SIGMA"),
+        help="mlp: random Fourier features: how many frequencies, and their standard deviation",
+    )
+    group.add_argument(
+        "--sigmas",
+        type=_numbers,
+        metavar="S,S...",
+        help="multiscale-fourier: standard deviations of the branches' angular frequencies (default: 1,10)",
+    )
+    group.add_argument(
+        "--scales", type=_numbers, metavar="A,A...", help="mscale-dnn: factors on the inputs (default: 1,2,4,8,16,32)"
+    )
+    group.add_argument("--dtype", choices=sorted(_DTYPES), default="float32", help="of the network (default: %(default)s)")
+    group.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1 ... (default: %(default)s)"
+    )
+
+
+def _either(names: Iterable[str]) -> str:
+    *first, last = sorted(names)
+    return f"{', '.join(first)} or {last}"
+
+
+def _number(text: str) -> float:
+    """A whole number stays whole."""
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(_number(part)) for part in text.split(","))
+
+
+def scheme(arguments: argparse.Namespace) -> Any:
+    """The weighting that --weighting and the options beside it ask for."""
+    name = arguments.weighting or "fixed"
+    if arguments.weights and name != "fixed":
+        raise ValueError(f"--weights gives fixed weights, --weighting {name} computes them; use one or the other")
+    takes = {
+        "fixed": {},
+        "ntk": {"every": "every", "momentum": "momentum", "normalization": "normalization"},
+        "gradient-norm": {"every": "every", "momentum": "momentum"},
+        "self-adaptive": {"ascent_lr": "lr"},
+    }
+    known = dict.fromkeys(option for options in takes.values() for option in options)
+    options = {option: value for option in known if (value := getattr(arguments, option)) is not None}
+    if arguments.weighting is None and not arguments.weights and not options:
+        return None
+    if refused := [option for option in options if option not in takes[name]]:
+        raise ValueError(f"--{refused[0].replace('_', '-')} has no meaning for --weighting {name}; leave it out")
+    if name == "fixed":
+        return SCHEMES[name](**pairs(arguments.weights, "--weights", float))
+    return SCHEMES[name](**{takes[name][option]: value for option, value in options.items()})
+
+
+def causal(arguments: argparse.Namespace) -> Causal | None:
+    if arguments.causal is None:
+        if arguments.slices is not None:
+            raise ValueError(f"--slices {arguments.slices} are those of --causal; add --causal EPS, or leave it out")
+        return None
+    return Causal(arguments.causal, **({} if arguments.slices is None else {"slices": arguments.slices}))
+
+
+def pairs(text: str, option: str, kind: type, example: str = "boundary=100") -> dict[str, Any]:
+    """{"a": 1, "b": 2} from "a=1,b=2"."""
+    found = {}
+    for part in filter(None, text.split(",")):
+        name, equals, value = part.partition("=")
+        try:
+            found[name.strip()] = kind(value)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise ValueError(f"{option} {text!r}: {part!r} is no NAME=NUMBER; write it as in {option} {example}")
+    return found
+
+
+def loaded(arguments: argparse.Namespace) -> Problem:
+    if arguments.problem is None:
+        raise ValueError("name a problem, as in `pinntk train poisson1d`; `pinntk problems` lists them")
+    settings = {}
+    for entry in arguments.set:
+        name, equals, value = entry.partition("=")
+        if not equals:
+            raise ValueError(f"--set {entry!r}: write NAME=VALUE, as in --set k=4")
+        settings[name.strip()] = value.strip()
+    return registry.load(arguments.problem, **registry.parsed(arguments.problem, settings))
+
+
+_OWN = {"beta": "mlp", "periodic": "mlp", "fourier": "mlp", "sigmas": "multiscale-fourier", "scales": "mscale-dnn"}
+
+
+def network(arguments: argparse.Namespace, problem: Problem) -> nn.Module:
+    """The network that --network and the options beside it ask for."""
+    own = {name: value for name in _OWN if (value := getattr(arguments, name)) not in (None, "")}
+    if refused := [name for name in own if _OWN[name] != arguments.network]:
+        raise ValueError(f"--{refused[0]} has no meaning for --network {arguments.network}; leave it out")
+    if "periodic" in own:
+        harmonics = ",".join(part if "=" in part else f"{part}=1" for part in filter(None, own["periodic"].split(",")))
+        own["periodic"] = pairs(harmonics, "--periodic", int, "x=3")
+    if arguments.raw_inputs:
+        own["normalize"] = False
+    return NETWORKS[arguments.network](
+        problem,
+        width=arguments.width,
+        depth=arguments.depth,
+        activation=arguments.activation,
+        parametrization=arguments.parametrization,
+        initialization=arguments.initialization,
+        seed=arguments.seed,
+        dtype=_DTYPES[arguments.dtype],
+        device=usable_device(arguments.device),
+        **own,
+    )
+
+
+def usable_device(name: str) -> torch.device:
+    """The device of that name, or under torchrun this process's own. Raises ValueError where it cannot hold float64 numbers,
+    as MPS cannot, or where several processes would share a GPU."""
+    if distributed.world() > 1 and name.startswith("cuda"):
+        if name != "cuda":
+            raise ValueError(f"--device {name}: each process needs a GPU of its own; use --device cuda")
+        return distributed.local_device()
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device, dtype=torch.float64)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ValueError(f"--device {name}: not usable here ({str(error).splitlines()[0]}); use --device cpu") from error
+    return device

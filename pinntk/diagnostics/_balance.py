@@ -1,0 +1,242 @@
+"""How the conditions of a problem share the training: rates, gradients, coupling, conflict, and everyone's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+
+import torch
+from torch import Tensor, nn
+
+from pinntk._util.precision import without_autocast
+from pinntk.diagnostics._spectrum import stacked_errors
+from pinntk.ntk import KernelBlocks, trained_parameters
+from pinntk.ntk import kernel as computed_kernel
+from pinntk.ntk._blocks import check_weights
+from pinntk.problem import Points, Problem
+from pinntk.residuals import check_network, errors
+from pinntk.residuals._values import check_finite, check_real_parameters
+from pinntk.weighting._balance import ROUNDING
+
+
+@dataclass(frozen=True, eq=False)
+class Balance:
+    """Measurements of a network's conditions i on their points; the loss is L = sum_i lambda_i L_i, L_i = mean(e_i^2).
+
+    names, sizes, weights: of the conditions: their n_i and lambda_i
+
+    By condition:
+    errors: (n_i,) e_i
+    diagonals: (n_i,) of K_ii: the squared norm of the gradient of each point's error
+    trace: Tr K_ii
+    mean_diagonal: Tr K_ii / n_i, the average rate c_i of Wang, Yu & Perdikaris 2022, definition 5.1
+    rate: 2 lambda_i Tr K_ii / n_i, the sum of the rates of the condition's own modes in gradient flow on L
+    loss: L_i, without its weight
+    gradient_norm, gradient_max, gradient_mean: Euclidean norm, largest and mean absolute entry of the gradient of
+        lambda_i L_i (Wang, Teng & Perdikaris 2021 weight by the ratio of the last two)
+    gradient_rate: -d log L_i / dt in gradient flow on L, sum_j lambda_j (grad L_i . grad L_j) / L_i: what all conditions
+        together do to this one's loss; negative where it rises, 0 where L_i = 0
+
+    By pair of conditions, (m, m) in the order of `names`:
+    coupling: norm_F(K_ij) / sqrt(norm_F(K_ii) norm_F(K_jj)), 0 to 1: how far training one moves the errors of the other
+    conflict: cosine between grad L_i and grad L_j, -1 to 1: negative where one step cannot serve both; e_i^T K_ij e_j over
+        the square root of (e_i^T K_ii e_i) (e_j^T K_jj e_j)
+
+    A condition whose kernel or gradient is zero has coupling and conflict 0, also with itself. All tensors are float64 on
+    the CPU; a gradient of a float32 network is as exact as float32.
+    """
+
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+    weights: Mapping[str, float]
+    errors: Mapping[str, Tensor]
+    diagonals: Mapping[str, Tensor]
+    trace: Mapping[str, float]
+    mean_diagonal: Mapping[str, float]
+    rate: Mapping[str, float]
+    loss: Mapping[str, float]
+    gradient_norm: Mapping[str, float]
+    gradient_max: Mapping[str, float]
+    gradient_mean: Mapping[str, float]
+    gradient_rate: Mapping[str, float]
+    coupling: Tensor
+    conflict: Tensor
+
+    @property
+    def imbalance(self) -> float:
+        """Largest over smallest lambda_i Tr K_ii / n_i, 1 where NTK weights are in place. Conditions that depend on no
+        parameter are left out; infinite where a weight is 0."""
+        depends = _depending(self.mean_diagonal)
+        return _ratio([self.rate[name] for name in self.names if name in depends])
+
+    @property
+    def gradient_imbalance(self) -> float:
+        """Largest over smallest `gradient_norm`, of the same conditions; infinite where a gradient is zero."""
+        depends = _depending(self.mean_diagonal)
+        return _ratio([self.gradient_norm[name] for name in self.names if name in depends])
+
+
+@without_autocast
+def balance(
+    network: nn.Module,
+    problem: Problem,
+    points: Points,
+    weights: Mapping[str, float] | None = None,
+    *,
+    kernel: KernelBlocks | None = None,
+) -> Balance:
+    """How the conditions on `points` share the training: `Balance`, from one kernel and one gradient a condition.
+
+    points: {condition: (n, d)}
+    weights: the loss weights lambda_i by condition; all 1 if None
+    kernel: `pinntk.kernel` of the same network and points, if it exists already; computed if None
+
+    Raises ValueError for weights or a kernel that do not fit, NonFiniteError for errors with NaN, and as `pinntk.kernel` does.
+    """
+    if not isinstance(problem, Problem):
+        raise TypeError(f"problem is a {type(problem).__name__}; the order is (network, problem, points)")
+    points = problem.check(points)
+    weights = dict.fromkeys(points, 1.0) if weights is None else dict(weights)
+    check_weights(weights, tuple(points))
+    if kernel is not None:
+        _check_kernel(kernel, points)
+    check_network(network, problem, points)
+    e, gradients = _errors_and_gradients(network, problem, points)
+    K = computed_kernel(network, problem, points) if kernel is None else kernel
+    names = K.names
+    trace = K.traces()
+    mean_diagonal = {name: trace[name] / n for name, n in zip(names, K.sizes, strict=True)}
+    weighted = {name: weights[name] * g for name, g in zip(names, gradients, strict=True)}
+    loss = {name: float(e[name].square().mean()) for name in names}
+    flow = gradients @ sum(weighted.values())  # (m,), -dL_i / dt
+    return Balance(
+        names=names,
+        sizes=K.sizes,
+        weights=weights,
+        errors=e,
+        diagonals={name: K.diagonal(name).double().cpu().clone() for name in names},
+        trace=trace,
+        mean_diagonal=mean_diagonal,
+        rate={name: 2 * weights[name] * mean_diagonal[name] for name in names},
+        loss=loss,
+        gradient_norm={name: float(g.norm()) for name, g in weighted.items()},
+        gradient_max={name: float(g.abs().max()) for name, g in weighted.items()},
+        gradient_mean={name: float(g.abs().mean()) for name, g in weighted.items()},
+        gradient_rate={name: float(f) / loss[name] if loss[name] else 0.0 for name, f in zip(names, flow, strict=True)},
+        coupling=_coupling(K),
+        conflict=_cosines(gradients, [name in _depending(mean_diagonal) for name in names]),
+    )
+
+
+def weights_by_name(kernel: KernelBlocks, errors: Mapping[str, Tensor]) -> dict[str, dict[str, float]]:
+    """What packages call NTK weights, each by the quantity that it is made of: {quantity: {condition: weight}}.
+
+    errors: {condition: (n_i,)} on the kernel's points, as from `pinntk.errors`
+
+    Each set is normalised to sum 1, since only ratios of weights matter to its meaning; momentum, and how often a package
+    updates, are left out. With g_i = grad mean(e_i^2) and weights proportional to
+
+        "trace"               1 / Tr K_ii                   Wang, Yu & Perdikaris 2022, algorithm 1 (PINNsNTK);
+                                                            weighting.NTK(normalization="sum")
+        "mean-diagonal"       n_i / Tr K_ii                 jaxpi (mean of means over own, the same ratios);
+                                                            weighting.NTK(normalization="mean")
+        "kernel-sum"          1 / (1^T K_ii 1)              PINNacle: |grad of the sum of errors|^2; signs cancel
+        "root-loss-gradient"  1 / |grad sqrt(mean e_i^2)|   PhysicsNeMo-Sym, losses as means
+        "root-sum-gradient"   1 / |grad sqrt(sum e_i^2)|    PhysicsNeMo-Sym, losses as sums
+        "inverted-gradient"   |g_i|                         PINA 0.3.2: the larger the gradient, the larger the weight
+        "gradient-norm"       1 / |g_i|                     no kernel at all: jaxpi's other scheme, for comparison
+
+    The first two are NTK weights; the others are gradients of losses, from K since |g_i|^2 = 4 e_i^T K_ii e_i / n_i^2.
+    A condition that depends on no parameter is in no set. Where a quantity is 0, its limit: that condition has all weight,
+    or shares it with others like it. Raises ValueError for errors that do not fit the kernel.
+    """
+    if not isinstance(kernel, KernelBlocks):
+        raise TypeError(f"kernel is a {type(kernel).__name__}; expected KernelBlocks, as from pinntk.kernel")
+    parts = stacked_errors(errors, kernel.names, kernel.sizes).split(kernel.sizes)
+    trace = kernel.traces()
+    depends = _depending({name: trace[name] / n for name, n in zip(kernel.names, kernel.sizes, strict=True)})
+    measures: dict[str, dict[str, float]] = {}
+    for name, n, e in zip(kernel.names, kernel.sizes, parts, strict=True):
+        if name not in depends:
+            continue
+        block = kernel[name].double().cpu()
+        e = e.cpu()
+        norm, pulled = float(e.norm()), float((e @ block @ e).clamp(min=0).sqrt())  # |e|, |J^T e|
+        gradient = 2 * pulled / n
+        measures[name] = {
+            "trace": trace[name],
+            "mean-diagonal": trace[name] / n,
+            "kernel-sum": max(0.0, float(block.sum())),
+            "root-loss-gradient": pulled / (norm * n**0.5) if norm else 0.0,
+            "root-sum-gradient": pulled / norm if norm else 0.0,
+            "inverted-gradient": 1 / gradient if gradient else inf,
+            "gradient-norm": gradient,
+        }
+    quantities = next(iter(measures.values()), {})
+    return {quantity: _inverse_shares({name: found[quantity] for name, found in measures.items()}) for quantity in quantities}
+
+
+def _inverse_shares(measure: Mapping[str, float]) -> dict[str, float]:
+    """Weights proportional to 1 / measure with sum 1; measures of 0 and of infinity as limits."""
+    least = min(measure.values())
+    if least in (0, inf):
+        alike = [name for name, value in measure.items() if value == least]
+        return {name: (name in alike) / len(alike) for name in measure}
+    total = sum(least / value for value in measure.values())
+    return {name: least / value / total for name, value in measure.items()}
+
+
+def _depending(mean_diagonal: Mapping[str, float]) -> set[str]:
+    """The conditions that depend on the parameters."""
+    total = sum(mean_diagonal.values())
+    return {name for name, value in mean_diagonal.items() if value > ROUNDING * total}
+
+
+def _ratio(values: Sequence[float]) -> float:
+    if not values or max(values) == 0:
+        return 1.0
+    return max(values) / min(values) if min(values) else inf
+
+
+def _check_kernel(kernel: KernelBlocks, points: Points) -> None:
+    if not isinstance(kernel, KernelBlocks):
+        raise TypeError(f"kernel is a {type(kernel).__name__}; expected KernelBlocks, as from pinntk.kernel")
+    counts = {name: len(rows) for name, rows in points.items()}
+    if dict(zip(kernel.names, kernel.sizes, strict=True)) != counts or kernel.names != tuple(points):
+        raise ValueError(f"kernel is {kernel!r}, the points are {counts}; give the kernel of these points, or none")
+    for name, rows in kernel.points.items():
+        if not torch.equal(rows.double().cpu(), points[name].double().cpu()):
+            raise ValueError(f"kernel was computed on other points of {name!r}; give kernel.points as points, or no kernel")
+
+
+def _errors_and_gradients(network: nn.Module, problem: Problem, points: Points) -> tuple[dict[str, Tensor], Tensor]:
+    """e of every condition, and the gradients of mean(e_i^2), (m, p): one forward pass, one backward pass a condition."""
+    trained = trained_parameters(network, problem)
+    check_real_parameters(trained, "the balance of gradients")
+    parameters = list(trained.values())
+    found, gradients = {}, []
+    with torch.enable_grad():
+        for name, error in errors(network, problem, points).items():
+            check_finite(network, problem, points, {name: error})
+            found[name] = error.detach().double().cpu()
+            parts: Sequence[Tensor] = [torch.zeros_like(p) for p in parameters]
+            if error.requires_grad:
+                loss = error.double().square().mean()
+                parts = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
+            gradients.append(torch.cat([part.detach().flatten().double().cpu() for part in parts]))
+    return found, torch.stack(gradients)
+
+
+def _coupling(kernel: KernelBlocks) -> Tensor:
+    norms = torch.tensor(
+        [[float(kernel[i, j].double().norm()) for j in kernel.names] for i in kernel.names], dtype=torch.float64
+    )
+    root = norms.diagonal().sqrt()
+    return torch.where((root > 0) & (root[:, None] > 0), norms / root / root[:, None], 0)
+
+
+def _cosines(rows: Tensor, depends: Sequence[bool]) -> Tensor:
+    norms = rows.norm(dim=1, keepdim=True)
+    unit = torch.where((norms > 0) & torch.tensor(depends)[:, None], rows / norms, 0)
+    return (unit @ unit.T).clamp(-1, 1)

@@ -1,0 +1,206 @@
+"""All measurements of one network on one problem, each made when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pinntk._util.precision import without_autocast
+from pinntk.diagnostics._balance import Balance, balance
+from pinntk.diagnostics._dynamics import Dynamics, dynamics
+from pinntk.diagnostics._estimate import Estimate, estimate
+from pinntk.diagnostics._layers import InputScale, LayerHealth, input_scale, layers
+from pinntk.diagnostics._progress import Progress, natural_step, progress
+from pinntk.diagnostics._sampling import (
+    Causality,
+    Coverage,
+    Missing,
+    Redundancy,
+    at_most,
+    causality,
+    coverage,
+    redundancy,
+    where_missing,
+)
+from pinntk.diagnostics._sanity import OutputScale, Precision, Triviality, output_scale, precision_floor, trivial
+from pinntk.diagnostics._spectrum import Spectrum, spectrum
+from pinntk.diagnostics._unseen import Unseen, unseen
+from pinntk.nn import MLP
+from pinntk.ntk import KernelBlocks, kernel
+from pinntk.ntk._blocks import check_weights
+from pinntk.problem import Points, Problem
+from pinntk.problem._sampling import generator
+from pinntk.residuals import check_network, errors
+from pinntk.residuals._values import check_finite
+from pinntk.run import Run
+from pinntk.run._run import network_class, rebuilt
+
+_KERNEL_POINTS = 300  # a condition's, at most: an eigenvalue problem of a second or less
+
+
+@dataclass(frozen=True, eq=False)
+class Examination:
+    """What can be measured of `network` on `points`, {condition: (n, d)}, under the loss weights `weights`.
+
+    run: the training that it comes from, if any; with it a diagnosis also reads the history and the settings
+    few: at most 300 of each condition's points and about 4,000 in all, the same at every time, on which the kernel is computed
+
+    What is measured of errors that are NaN or infinite raises NonFiniteError, naming condition and points.
+    """
+
+    network: nn.Module
+    problem: Problem
+    points: Points
+    weights: Mapping[str, float]
+    run: Run | None = None
+    few: Points = field(init=False)
+
+    def __post_init__(self) -> None:
+        points = self.problem.check(self.points)
+        check_network(self.network, self.problem, points)
+        check_weights(self.weights, tuple(points))
+        object.__setattr__(self, "points", points)
+        object.__setattr__(self, "few", thinned(points, _KERNEL_POINTS))
+
+    @cached_property
+    def errors(self) -> dict[str, Tensor]:
+        """e_i at all points, (n_i,)."""
+        with torch.no_grad():
+            found = errors(self.network, self.problem, self.points)
+        check_finite(self.network, self.problem, self.points, found)
+        return found
+
+    @cached_property
+    def kernel(self) -> KernelBlocks:
+        """K on the few points."""
+        return kernel(self.network, self.problem, self.few)
+
+    @cached_property
+    def balance(self) -> Balance:
+        return balance(self.network, self.problem, self.few, self.weights, kernel=self.kernel)
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        return spectrum(self.kernel, self.weights)
+
+    @cached_property
+    def dynamics(self) -> Dynamics:
+        return dynamics(self.kernel, self.balance.errors, self.weights)
+
+    @cached_property
+    def estimate(self) -> Estimate:
+        """Of the conditions that are trained on: those with a weight above 0."""
+        trained = {name: rows for name, rows in self.points.items() if self.weights[name] > 0}
+        return estimate(self.network, self.problem, trained or self.points)
+
+    @cached_property
+    def redundancy(self) -> dict[str, Redundancy]:
+        return redundancy(self.kernel)
+
+    @cached_property
+    def coverage(self) -> dict[str, Coverage]:
+        return coverage(self.problem, self.points)
+
+    @cached_property
+    def missing(self) -> dict[str, Missing]:
+        return where_missing(self.network, self.problem, self.points)
+
+    @cached_property
+    def causality(self) -> Causality | None:
+        return causality(self.network, self.problem, self.points)
+
+    @cached_property
+    def layers(self) -> list[LayerHealth]:
+        return layers(self.network, self.problem, self.points)
+
+    @cached_property
+    def input_scale(self) -> InputScale | None:
+        return input_scale(self.network, self.problem)
+
+    @cached_property
+    def output_scale(self) -> OutputScale:
+        return output_scale(self.network, self.problem, self.points)
+
+    @cached_property
+    def trivial(self) -> dict[str, Triviality]:
+        return trivial(self.network, self.problem, self.points)
+
+    @cached_property
+    def precision(self) -> dict[str, Precision]:
+        return precision_floor(self.network, self.problem, self.points)
+
+    @cached_property
+    def unseen(self) -> dict[str, Unseen]:
+        return unseen(self.network, self.problem, self.points)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The network's arguments as config.json has them; empty for one that is no `pinntk.nn.MLP`."""
+        return dict(self.network.config) if type(self.network) is MLP else {}
+
+    @cached_property
+    def initial(self) -> nn.Module | None:
+        """The network as the training began; None without a run, or if pinntk did not build it."""
+        if self.run is None or network_class(self.run.config) is None:
+            return None
+        return rebuilt(self.run.config, self.problem).to(next(self.network.parameters()).device)
+
+    @cached_property
+    def progress(self) -> Progress | None:
+        """How the training went; None without a run."""
+        return None if self.run is None else progress(self.run)
+
+    @cached_property
+    def natural_step(self) -> float:
+        """Of the initial network, or of this one where that is not known."""
+        return natural_step(self.initial or self.network, self.problem, self.few, self.weights)
+
+    @cached_property
+    def initial_layers(self) -> list[LayerHealth]:
+        return [] if self.initial is None else layers(self.initial, self.problem, self.points)
+
+    @cached_property
+    def error(self) -> float | None:
+        """Relative L2 error against the known solution, if there is one."""
+        return self.problem.error(self.network) if self.problem.has_solution else None
+
+
+@without_autocast
+def examine(
+    network: nn.Module | Run,
+    problem: Problem | None = None,
+    points: Points | None = None,
+    weights: Mapping[str, float] | None = None,
+) -> Examination:
+    """Of a run, `examine(run)`; or of any network, `examine(network, problem, points)`, with the loss weights that it is
+    trained with, all ones if None. Nothing is measured until it is asked for.
+
+    Raises TypeError and ValueError for arguments that do not fit.
+    """
+    if isinstance(network, Run):
+        if problem is not None or points is not None or weights is not None:
+            raise TypeError("examine(run) knows its problem, points and weights; give the run alone")
+        run = network
+        return Examination(run.network, run.problem, run.points, run.weights, run)
+    if not isinstance(problem, Problem) or points is None:
+        raise TypeError("examine takes a run alone, or a network, a problem and points")
+    if weights is None:
+        weights = dict.fromkeys(points, 1.0)
+    return Examination(network, problem, points, weights)
+
+
+def thinned(points: Points, most: int) -> dict[str, Tensor]:
+    """At most so many of each condition's, and 4,000 in all (but one of each), drawn once; points that conditions share stay
+    shared."""
+    most = at_most(most, len(points))
+    chosen: dict[int, Tensor] = {}
+    for rows in points.values():
+        if id(rows) not in chosen and len(rows) > most:
+            places = generator(0, "kernel", len(rows)).permutation(len(rows))[:most]
+            chosen[id(rows)] = rows[torch.from_numpy(places).to(rows.device)]
+    return {name: chosen.get(id(rows), rows) for name, rows in points.items()}

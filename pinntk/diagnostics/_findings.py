@@ -1,0 +1,81 @@
+"""`pinntk.diagnose`: what is wrong with a training, the root cause first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+
+from torch import nn
+
+from pinntk._util.precision import without_autocast
+from pinntk._util.threads import of_step, suited
+from pinntk.diagnostics import _rules_conditions as conditions
+from pinntk.diagnostics import _rules_training as training
+from pinntk.diagnostics._examination import Examination, examine
+from pinntk.diagnostics._finding import SEVERITIES, Finding
+from pinntk.diagnostics._thresholds import below
+from pinntk.problem import Points, Problem
+from pinntk.run import Run
+
+# In the order of causes: where two findings are as severe and as certain, the one above explains the one below.
+RULES: Mapping[str, Callable[[Examination], Finding | None]] = MappingProxyType(
+    {
+        "wrong-problem": conditions.wrong_problem,
+        "unnormalized-inputs": training.unnormalized_inputs,
+        "step-too-small": training.step_too_small,
+        "step-too-large": training.step_too_large,
+        "network-too-small": training.network_too_small,  # of three units, one that is saturated is a third
+        "saturation": training.saturation,
+        "clustered-points": conditions.clustered_points,
+        "too-few-points": conditions.too_few_points,
+        "conflict": conditions.conflict,
+        "imbalance": conditions.imbalance,
+        "spectral-bias": conditions.spectral_bias,
+        "causality": conditions.causality,
+        "trivial-solution": conditions.trivial_solution,
+        "float32-floor": training.float32_floor,
+    }
+)
+# Asked one after the other, until one speaks, where none of these does.
+LAST: tuple[Callable[[Examination], Finding | None], ...] = (
+    conditions.slow_waves,
+    training.unfinished,
+    training.unexplained,
+)
+
+
+@without_autocast
+def diagnose(
+    network: nn.Module | Run | Examination,
+    problem: Problem | None = None,
+    points: Points | None = None,
+    weights: Mapping[str, float] | None = None,
+) -> list[Finding]:
+    """What is wrong, the most probable root cause first; empty if nothing is.
+
+    Of a run, `diagnose(run)`; of a network, trained or not, `diagnose(network, problem, points, weights)`; or of an
+    `Examination`, whose measurements are made once. Raises NonFiniteError, naming condition and points, where the network's
+    errors are NaN or infinite.
+    """
+    if isinstance(network, Examination):
+        if problem is not None or points is not None or weights is not None:
+            raise TypeError("diagnose(examination) knows its problem, points and weights; give the examination alone")
+        x = network
+    else:
+        x = examine(network, problem, points, weights)
+    _ = x.errors  # where they are not finite, this names the points that were given, and no rule those that it drew
+    with suited(of_step(x.network, x.problem, x.points)):
+        found = [finding for rule in RULES.values() if (finding := rule(x)) is not None]
+        return ordered(found) or [finding for rule in LAST if (finding := rule(x)) is not None][:1]
+
+
+def ordered(findings: Iterable[Finding]) -> list[Finding]:
+    """By severity, doubtful ones last, then causes before what they bring about.
+
+    Degrees of confidence are not compared any further: what a cause brings about is often surer than the cause itself. With
+    saturated units, say, errors between the points are large beyond doubt.
+    """
+    places = {code: place for place, code in enumerate(RULES)}
+    return sorted(
+        findings, key=lambda found: (SEVERITIES.index(found.severity), below("doubtful", found.confidence), places[found.code])
+    )

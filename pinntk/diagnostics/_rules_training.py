@@ -1,0 +1,347 @@
+"""Rules about the network and its training: inputs, step size, layers, precision, size."""
+
+from __future__ import annotations
+
+from math import isfinite, nan, sqrt
+from typing import Any
+
+import numpy as np
+import torch
+
+from pinntk.diagnostics._examination import Examination
+from pinntk.diagnostics._finding import Finding, Prescription
+from pinntk.diagnostics._judgement import ill, severity, stuck_alone
+from pinntk.diagnostics._layers import LayerHealth
+from pinntk.diagnostics._thresholds import above, below, clearly
+from pinntk.diagnostics._wording import chosen, number
+from pinntk.solvers import SOLVERS
+
+_ADAM = {"training.optimizer": "adam", "training.optimizer_options": {}}
+_SOLVER_STEPS = 100  # of Gauss-Newton, each of which costs as much as tens of gradient steps
+_IN_THE_WAY = {"causal": None, "adaptive": None, "compile": False}  # of Gauss-Newton
+_OF_AN_OPTIMIZER = {"lr": None, "schedule": None, "optimizer_options": {}}  # a Gauss-Newton with settings of its own
+_HALF = 0.5  # of the natural step, at which Adam starts, to leave room for growing curvature
+_LR_RANGE = (1e-4, 1e-2)  # within which Adam's learning rate is prescribed
+
+
+def unnormalized_inputs(x: Examination) -> Finding | None:
+    """The first layer receives coordinates far from mean 0 and standard deviation 1."""
+    scale = x.input_scale
+    if scale is None:
+        return None
+    if above("input-offset", scale.offset):
+        name, value, what = "input-offset", scale.offset, f"a mean of {number(scale.offset)}"
+    elif above("input-spread", scale.largest):
+        name, value, what = "input-spread", scale.largest, f"a standard deviation of {number(scale.largest)}"
+    elif below("input-narrow", scale.smallest):
+        name, value, what = "input-narrow", scale.smallest, f"a standard deviation of {number(scale.smallest)}"
+    else:
+        return None
+    if not ill(x):
+        return None
+    if x.settings:
+        cure = Prescription(
+            "let the network map every coordinate to mean 0 and standard deviation 1", {"network.arguments.normalize": True}
+        )
+    else:
+        cure = Prescription("map every coordinate to mean 0 and standard deviation 1 before the first layer")
+    return Finding(
+        "unnormalized-inputs",
+        severity(x),
+        f"The first layer receives inputs with {what}, where its initialisation expects mean 0 and standard deviation 1.",
+        {
+            "largest mean of an input": scale.offset,
+            "largest standard deviation of an input": scale.largest,
+            "smallest standard deviation of an input": scale.smallest,
+        },
+        {"mean": scale.mean, "std": scale.std, "low": scale.low, "high": scale.high},
+        clearly(name, value),
+        (cure,),
+    )
+
+
+def adam_rate(x: Examination) -> float:
+    """A learning rate for Adam from the kernel: half of the natural step, rounded to two digits, from 1e-4 to 1e-2."""
+    low, high = _LR_RANGE
+    step = x.natural_step
+    return float(f"{min(max(_HALF * step, low), high):.1e}") if isfinite(step) else high
+
+
+def step_too_large(x: Examination) -> Finding | None:
+    """The learning rate is far above what the curvature allows, and the history shows it."""
+    went = x.progress
+    if went is None or went.solving or not isfinite(went.lr):
+        return None
+    natural = _natural(x)
+    ratio = went.lr / natural
+    shaken = above("noise", went.noise) and above("step-large", ratio)  # this run may have been stopped at a lucky moment
+    blown_up = (above("rise", went.rise) or (above("shaking", went.shaking) and above("step-large", ratio))) and ill(x)
+    if not (shaken or blown_up or (above("step-large", ratio) and _became_saturated(x) and ill(x))):
+        return None
+    lr = float(f"{natural:.1e}") / 2 if went.descending else adam_rate(x)
+    return Finding(
+        "step-too-large",
+        severity(x),
+        f"The learning rate {chosen(went.lr)} is {number(ratio)} times the natural step {number(natural)}; the loss ended "
+        f"{number(went.rise)} times above its lowest value.",
+        {
+            "learning rate": went.lr,
+            "natural step": natural,
+            "learning rate over natural step": ratio,
+            "last loss over the least": went.rise,
+            "jumps of log10 loss between logged steps": went.noise,
+        },
+        {"step": went.steps, "loss": went.loss},
+        max(clearly(name, value) for name, value in (("rise", went.rise), ("step-large", ratio)) if above(name, value)),
+        (
+            Prescription(
+                f"lower the learning rate to {chosen(lr)} and let it fall to zero",
+                {"training.lr": lr, "training.schedule": "cosine"},
+            ),
+        ),
+    )
+
+
+def _became_saturated(x: Examination) -> bool:
+    """Whether units are saturated that were not so at the start: too large steps have thrown them there."""
+
+    def most(found: list[LayerHealth]) -> float:
+        return max((layer.saturated or 0.0 for layer in found), default=nan)
+
+    return above("saturated", most(x.layers)) and not above("saturated", most(x.initial_layers)) and bool(x.initial_layers)
+
+
+def step_too_small(x: Examination) -> Finding | None:
+    """The learning rate is so small that the training has hardly moved."""
+    went = x.progress
+    if went is None or went.solving or not isfinite(went.lr) or not ill(x):
+        return None
+    natural = _natural(x)
+    ratio = went.lr / natural
+    small = below("descent-small" if went.descending else "step-small", ratio)
+    if not small or not below("unmoved", went.moved):
+        return None
+    lr = adam_rate(x)
+    evidence = {
+        "learning rate": went.lr,
+        "natural step": natural,
+        "learning rate over natural step": ratio,
+        "parameters moved by": went.moved,
+        "last loss over the first": went.fall,
+    }
+    if went.descending and went.time[-1] > 0:
+        evidence["share of the loss out of reach in this time"] = x.spectrum.unlearned(x.balance.errors, float(went.time[-1]))
+    return Finding(
+        "step-too-small",
+        severity(x),
+        f"The learning rate {chosen(went.lr)} is {number(ratio)} of the natural step {number(natural)}: the training moved "
+        f"the parameters by {went.moved:.1%} only.",
+        evidence,
+        {"step": went.steps, "loss": went.loss},
+        clearly("descent-small" if went.descending else "step-small", ratio),
+        (Prescription(f"train by Adam with learning rate {chosen(lr)}", {**_ADAM, "training.lr": lr}),),
+    )
+
+
+def _natural(x: Examination) -> float:
+    """1 / lambda_max for gradient descent, `natural_step` for the others."""
+    if x.progress is not None and x.progress.descending:
+        return x.spectrum.stable_step / 2
+    return x.natural_step
+
+
+def saturation(x: Examination) -> Finding | None:
+    """Units of a layer are saturated or dead, or the gradient vanishes on the way to the first layer."""
+    if not x.layers or not ill(x):
+        return None
+    shares = np.array([nan if layer.saturated is None else layer.saturated for layer in x.layers])
+    dead = np.array([layer.dead for layer in x.layers[:-1]] or [0.0])
+    gradients = [layer.gradient for layer in x.layers if layer.gradient is not None]
+    start = max((layer.saturated or 0.0 for layer in x.initial_layers), default=nan)
+    largest = float(np.nanmax(shares)) if np.isfinite(shares).any() else 0.0
+    vanishing = gradients[0] / gradients[-1] if len(gradients) > 1 and gradients[-1] > 0 else nan
+    if above("saturated", start) and start > largest:
+        sentence = f"{start:.0%} of the units of a layer were saturated at the start: their slope was about zero."
+        confidence = clearly("saturated", start) + 0.15
+    elif above("saturated", largest):
+        worst = x.layers[int(np.nanargmax(shares))]
+        sentence = (
+            f"{largest:.0%} of the units of layer {worst.name} ({worst.activation}) are saturated: their slope is about zero."
+        )
+        confidence = clearly("saturated", largest) + 0.15
+    elif above("dead", float(dead.max())):
+        worst = x.layers[int(dead.argmax())]
+        sentence = f"{dead.max():.0%} of the units of layer {worst.name} give the same value at all points: they are dead."
+        confidence = clearly("dead", float(dead.max()))
+    elif below("vanishing", vanishing):
+        sentence = (
+            f"The gradient vanishes: in the first layer it is {number(vanishing)} of what it is in the last, relative to "
+            "weights."
+        )
+        confidence = clearly("vanishing", vanishing)
+    else:
+        return None
+    return Finding(
+        "saturation",
+        severity(x),
+        sentence,
+        {
+            "share of saturated units, worst layer": largest,
+            "share of saturated units at the start": start,
+            "share of dead units, worst layer": float(dead.max()),
+            "gradient, first layer over the last": vanishing,
+        },
+        {"saturated": shares, "dead": np.array([layer.dead for layer in x.layers])},
+        min(0.99, confidence),
+        _healthier_layers(x, start),
+    )
+
+
+def _healthier_layers(x: Examination, start: float) -> tuple[Prescription, ...]:
+    if not x.settings:
+        return (Prescription("start from smaller weights (Glorot's), and normalise the inputs"),)
+    changes = {}
+    if x.settings.get("gain", 1.0) > 1:
+        changes["network.arguments.gain"] = 1.0
+    if x.settings["initialization"] != "xavier" or x.settings["beta"] > 1:
+        changes |= {"network.arguments.initialization": "xavier", "network.arguments.beta": 1.0}
+    if x.settings["activation"] in ("relu", "sigmoid"):
+        changes["network.arguments.activation"] = "tanh"
+    if not x.settings["normalize"]:
+        changes["network.arguments.normalize"] = True
+    if not changes and x.progress is not None and not x.progress.solving:
+        changes["training.lr"] = adam_rate(x)
+    found = [Prescription("start from Glorot's weights, with which tanh units work on their slope", changes)]
+    if x.progress is not None and not x.progress.solving and "training.lr" not in changes:
+        found.append(
+            Prescription("start from Glorot's weights, with another learning rate", {**changes, "training.lr": adam_rate(x)})
+        )
+    return tuple(found)
+
+
+def float32_floor(x: Examination) -> Finding | None:
+    """Rounding is what is left of the errors."""
+    dtype = next(x.network.parameters()).dtype
+    if dtype == torch.float64 or x.run is None:
+        return None
+    # On fresh points: what few points have learned by heart is at the floor as well, and nobody minds.
+    square = {name: x.weights[name] * float(e.square().mean()) for name, e in x.estimate.errors.items()}
+    noise = {name: x.weights[name] * x.precision[name].noise ** 2 for name in square}
+    ratio = sqrt(sum(noise.values()) / sum(square.values())) if sum(square.values()) > 0 else nan
+    if not above("floor", ratio):
+        return None
+    return Finding(
+        "float32-floor",
+        "warning",
+        f"Rounding makes up {ratio:.0%} of the weighted error: in {str(dtype).removeprefix('torch.')} the training cannot get "
+        "much further.",
+        {"rounding over error, all conditions": ratio, "estimated error": x.estimate.relative}
+        | {f"rounding over error/{name}": p.ratio for name, p in x.precision.items()},
+        {
+            "noise": np.array([found.noise for found in x.precision.values()]),
+            "error": np.array([found.error for found in x.precision.values()]),
+        },
+        clearly("floor", ratio),
+        (Prescription("compute in double precision", {"network.dtype": "float64"}),),
+    )
+
+
+def network_too_small(x: Examination) -> Finding | None:
+    """The kernel uses up all parameters, and an error is left that no change of theirs removes."""
+    found = x.estimate
+    share = found.rank / found.parameters if found.parameters else 1.0
+    if not stuck_alone(x) or not above("exhausted", share):
+        return None
+    cures: tuple[Prescription, ...] = (Prescription("use a network with many more parameters"),)
+    if x.settings:
+        width, depth = max(32, 4 * x.settings["width"]), max(2, x.settings["depth"])
+        changes = {"network.arguments.width": width, "network.arguments.depth": depth}
+        if x.progress is not None and not x.progress.solving:
+            cures = (Prescription(f"use {depth} layers of {width} units", {**changes, "training.lr": 5e-3}),)
+        else:
+            cures = (Prescription(f"use {depth} layers of {width} units", changes),)
+    return Finding(
+        "network-too-small",
+        severity(x),
+        f"The network's {found.parameters} parameters are used up (the kernel's rank is {found.rank}), and {found.stuck:.0%} "
+        "of the squared errors is beyond their reach.",
+        {
+            "parameters": found.parameters,
+            "rank of the kernel": found.rank,
+            "share of errors that cannot be removed": found.stuck,
+            "points": sum(map(len, found.points.values())),
+        },
+        {"eigenvalues": x.spectrum.values.cpu().numpy()},
+        clearly("exhausted", share) + 0.1,
+        cures,
+    )
+
+
+def unfinished(x: Examination) -> Finding | None:
+    """The loss still falls at the end, by the learning rates and by the steps. Asked only where no other rule explains a
+    large error."""
+    went = x.progress
+    if went is None or went.solving or not ill(x):
+        return None
+    seen = below("fallen", went.late_fall) or above("fallen-share", went.late_share)
+    if not (below("falling", went.slope) and seen):
+        return None
+    steps = x.run.config["training"]["steps"]
+    return Finding(
+        "unfinished",
+        "warning",
+        f"The loss was still falling when the training ended (in the second half of the steps to {went.late_fall:.0%}), and "
+        f"the estimated error of the solution is {number(x.estimate.relative)}.",
+        {
+            "power of time with which the loss falls": went.slope,
+            "last loss over that at half of the steps": went.late_fall,
+            "share of the fall of log loss in the second half of the steps": went.late_share,
+            "estimated error": x.estimate.relative,
+            "parameters moved by": went.moved,
+        },
+        {"step": went.steps, "loss": went.loss},
+        clearly("falling", went.slope),
+        (
+            Prescription("train by Gauss-Newton, which needs far fewer steps", gauss_newton(x)),
+            Prescription("train for four times as long", {"training.steps": 4 * steps}),
+        ),
+    )
+
+
+def unexplained(x: Examination) -> Finding | None:
+    """The result is wrong, and no rule says why."""
+    if x.run is None or not ill(x):
+        return None
+    return Finding(
+        "unexplained",
+        "warning",
+        f"The estimated error of the solution is {number(x.estimate.relative)}, and nothing that was measured explains it.",
+        {"estimated error": x.estimate.relative, "share of errors that cannot be removed": x.estimate.stuck},
+        {},
+        clearly("error", x.estimate.relative),
+        (
+            Prescription(
+                "try Gauss-Newton, which depends least on weights and step sizes",
+                gauss_newton(x),
+            ),
+        ),
+    )
+
+
+def gauss_newton(x: Examination) -> dict[str, Any]:
+    """The changes that make a training one by Gauss-Newton, in about the same time.
+
+    What belongs to another optimizer is not named, since `pinntk.training.changed` resets it; other settings that would
+    stand in the way are, where the run has them.
+    """
+    training = x.run.config["training"]
+    cleared = _IN_THE_WAY if training["optimizer"] != "gauss-newton" else _IN_THE_WAY | _OF_AN_OPTIMIZER
+    solving = str(training["optimizer"]).lower() in SOLVERS  # whose points stay as they are drawn, perhaps unevenly
+    return {
+        "training.optimizer": "gauss-newton",
+        "training.steps": min(training["steps"], _SOLVER_STEPS),
+        "training.resample": 1,
+        **{f"training.{name}": value for name, value in cleared.items() if training.get(name) not in (value, None)},
+        **({"training.sampling": "sobol"} if solving and training.get("sampling") != "sobol" else {}),
+        "weighting": {"name": "ntk", "every": 25},
+    }

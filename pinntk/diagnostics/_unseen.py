@@ -1,0 +1,111 @@
+"""What the conditions leave open of each field: whether one is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+
+import torch
+from torch import Tensor, nn
+
+from pinntk._util.precision import without_autocast
+from pinntk.diagnostics._sampling import at_most, checked, domain_points, whole_number
+from pinntk.gaussian._posterior import value_condition
+from pinntk.ntk import kernel
+from pinntk.problem import Points, Problem
+
+_FINER = 1e-2  # of the tolerance, at which `unseen` looks again
+
+
+@dataclass(frozen=True, eq=False)
+class Unseen:
+    """What all conditions together leave open of one field, at m points of the domain.
+
+    points: (m, d)
+    deviation: (m,) posterior over prior standard deviation of the field at every point
+    share: rms posterior over rms prior standard deviation: near 0 where the conditions determine the field, up to 1
+    rate: by which power of the tolerance `share` falls: 1 where errors of the field are in proportion to errors of the
+        conditions (well-posed), 0 where the field is open however small the errors
+    free: (m,) the least determined function, the first eigenvector of the posterior covariance, with largest value 1
+    """
+
+    points: Tensor
+    deviation: Tensor
+    share: float
+    rate: float
+    free: Tensor
+
+
+@without_autocast
+def unseen(
+    network: nn.Module,
+    problem: Problem,
+    points: Points,
+    *,
+    tolerance: float = 1e-3,
+    samples: int = 200,
+    most: int = 500,
+    seed: int = 0,
+) -> dict[str, Unseen]:
+    r"""How far the conditions determine each field, {field: Unseen}: directions of the parameters that change u on the domain
+    and no error.
+
+    The linearised posterior of u, whose prior covariance is its kernel K_uu = J_u J_u^T (parameters with unit variance), given
+    that all errors vanish up to `tolerance` times their own prior standard deviation s_i = sqrt(Tr K_ii / n_i):
+
+        C = K_uu - K_ue (K_ee + tolerance^2 diag(s^2))^-1 K_eu
+
+    points: {condition: (n, d)}; of each condition at most `most` rows, and about 4,000 in all, chosen at random by `seed`
+    tolerance: from 1e-4 to 0.1; the rate is taken between it and a hundredth of it
+    samples: m Sobol points of the domain
+
+    Two causes look alike. A missing condition leaves a smooth function free, whatever the points; too few points for a network
+    that can vary between them leave rough ones. Measure again on many more points: only a missing condition stays. Coefficients
+    count as parameters with unit variance. Raises as `pinntk.kernel` does.
+    Source: the Laplace approximation of `pinntk.posterior`, in function space (Khan, Immer, Abedi & Korzepa 2019, NeurIPS).
+    """
+    whole_number("samples", samples, 2)
+    whole_number("most", most)
+    if not 1e-4 <= tolerance <= 0.1:
+        raise ValueError(f"tolerance={tolerance!r}: from 1e-4 (below, rounding of K is all there is) to 0.1")
+    points = checked(network, problem, points)
+    points = _thinned(points, at_most(most, len(points)), seed)
+    values = [value_condition(problem, field) for field in problem.fields]
+    both = Problem(problem.domain, [*problem.conditions, *values], problem.fields, coefficients=problem.coefficients)
+    where = domain_points(network, problem, samples, seed)
+    K = kernel(network, both, points | {value.name: where for value in values})
+    scale = torch.cat([K.diagonal(name).mean().sqrt().expand(len(points[name])) for name in points])
+    n, seen = len(scale), (scale > 0).nonzero()[:, 0]  # a condition met by construction has K_ii = 0, and says nothing
+    root = 1 / scale[seen]
+    K_ee = K.values[seen][:, seen] * root[:, None] * root
+    K_eu = K.values[seen][:, n:] * root[:, None]
+    prior = K.values[n:, n:]
+    posterior = [_conditioned(K_ee, K_eu, prior, part) for part in (tolerance, _FINER * tolerance)]
+    found = {}
+    for i, field in enumerate(problem.fields):
+        block = slice(i * samples, (i + 1) * samples)
+        before, after, finer = (C[block, block] for C in (prior, *posterior))
+        variance = after.diagonal().clamp_min(0)
+        share, least = (float((C.diagonal().clamp_min(0).sum() / before.trace()).sqrt()) for C in (after, finer))
+        rate = log(share / least) / -log(_FINER) if share > 0 and least > 0 else float("nan")
+        free = torch.linalg.eigh(after)[1][:, -1]
+        free = free / free[free.abs().argmax()]
+        found[field] = Unseen(where, (variance / before.diagonal()).sqrt(), share, rate, free)
+    return found
+
+
+def _conditioned(K_ee: Tensor, K_eu: Tensor, K_uu: Tensor, tolerance: float) -> Tensor:
+    """K_uu - K_ue (K_ee + tolerance^2)^-1 K_eu, (m, m)."""
+    L = torch.linalg.cholesky(K_ee + tolerance**2 * torch.eye(len(K_ee)).to(K_ee))
+    X = torch.linalg.solve_triangular(L, K_eu, upper=False)
+    return K_uu - X.T @ X
+
+
+def _thinned(points: Points, most: int, seed: int) -> dict[str, Tensor]:
+    """At most `most` rows of every condition; a tensor shared by conditions stays shared."""
+    kept: dict[int, Tensor] = {}
+    for rows in points.values():
+        if id(rows) not in kept:
+            order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:most].sort().values
+            kept[id(rows)] = rows[order.to(rows.device)] if len(rows) > most else rows
+    return {name: kept[id(rows)] for name, rows in points.items()}

@@ -1,0 +1,168 @@
+"""Networks that see their inputs at several scales: Fourier features of several spreads, and MscaleDNN."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import pi
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pinntk.nn._embeddings import FourierFeatures
+from pinntk.nn._layers import ACTIVATIONS, Dense, check_sizes, checked_scales, dimensions, scale
+
+
+class MultiscaleFourier(nn.Module):
+    """u(x) = W [s(T(g_1(x~))), ..., s(T(g_N(x~)))] + b: random Fourier features g_i of N spreads, one trunk T that all of them
+    share, and one linear layer that joins them (Wang, Wang & Perdikaris 2021, CMAME 384:113938).
+
+    sigmas: of each branch, g_i(x~) = [cos(B_i x~), sin(B_i x~)] with fixed B_i ~ N(0, sigma_i^2). There is no 2 pi here, as in
+        the authors' code: sigma_i is an angular frequency, that of `MLP(fourier=(count, sigma_i / (2 pi)))`. x~ is the input,
+        normalised unless `normalize` is False, and a wave of f cycles a domain length has the angular frequency
+        2 pi f / sqrt(12) = 1.8 f of normalised inputs
+    features: random frequencies in each branch
+    width, depth: units in each hidden layer of the trunk, number of hidden layers
+    activation, parametrization, initialization, normalize, problem, inputs, outputs: as for `MLP`
+    seed: draws frequencies, then weights, from a generator of their own
+
+    Maps (n, d) to (n, fields). Raises ValueError for an unknown name, a size below 1 or a sigma that is not above 0.
+    """
+
+    def __init__(
+        self,
+        problem: Any = None,
+        *,
+        sigmas: Sequence[float] = (1.0, 10.0),
+        features: int = 50,
+        width: int = 64,
+        depth: int = 2,
+        activation: str = "tanh",
+        parametrization: str = "standard",
+        initialization: str = "xavier",
+        normalize: bool | None = None,
+        inputs: int | None = None,
+        outputs: int | None = None,
+        seed: int = 0,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ):
+        super().__init__()
+        inputs, outputs = dimensions("MultiscaleFourier", problem, inputs, outputs)
+        check_sizes(features=features, width=width, depth=depth)
+        sigmas = checked_scales("sigmas", sigmas)
+        normalize, mean, deviation = scale(problem, inputs, normalize)
+        self.config = {
+            "sigmas": sigmas,
+            "features": features,
+            "width": width,
+            "depth": depth,
+            "activation": activation,
+            "parametrization": parametrization,
+            "initialization": initialization,
+            "normalize": normalize,
+            "seed": seed,
+        }
+        generator = torch.Generator().manual_seed(seed)
+        place = {"dtype": dtype or torch.get_default_dtype(), "device": device}
+        self.register_buffer("mean", mean.to(**place))
+        self.register_buffer("deviation", deviation.to(**place))
+        self.branches = nn.ModuleList()
+        for sigma in sigmas:
+            angular = sigma * torch.randn(features, inputs, generator=generator, dtype=torch.float64)
+            self.branches.append(FourierFeatures(angular / (2 * pi)).to(**place))
+        layers = (activation, parametrization, initialization, generator)
+        self.trunk = Dense([2 * features, *[width] * depth], *layers, **place)
+        self.last = Dense([len(sigmas) * width, outputs], *layers, **place)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, d) -> (n, fields)."""
+        x = (x - self.mean) / self.deviation
+        activation = ACTIVATIONS[self.trunk.activation]
+        return self.last(torch.cat([activation(self.trunk(branch(x))) for branch in self.branches], 1))
+
+
+class MscaleDNN(nn.Module):
+    """A network that sees its inputs at the scales a_1 x~, ..., a_N x~, and so high frequencies as if they were low ones
+    (Liu, Cai & Xu 2020, CiCP 28:1970, arXiv 2007.11207).
+
+    scales: the a_i, as from `linear_scales` (a_i = i) or `octaves` (a_i = 2^(i-1), the default up to 32)
+    version: 2, u(x) = sum_i f_i(a_i x~), sub-networks of their own, which the paper prefers; 1, one network whose first layer
+        has N groups of units, group i with the input a_i x~
+    width: units in each hidden layer, all scales together; a multiple of N
+    depth: hidden layers
+    activation: "srelu" or "phi", bumps of bounded support, or any other of `MLP`
+    parametrization, initialization, problem, inputs, outputs: as for `MLP`; each group of units is drawn as a layer
+    normalize: map each coordinate to mean 0 and standard deviation 1 over the domain before it is scaled; False, as in the
+        paper, by default
+    seed: draws the weights from a generator of their own
+
+    Maps (n, d) to (n, fields). Raises ValueError for an unknown name, a size below 1, a scale that is not above 0 or a width
+    that does not divide among the scales.
+    """
+
+    def __init__(
+        self,
+        problem: Any = None,
+        *,
+        scales: Sequence[float] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0),
+        version: int = 2,
+        width: int = 96,
+        depth: int = 3,
+        activation: str = "phi",
+        parametrization: str = "standard",
+        initialization: str = "xavier",
+        normalize: bool = False,
+        inputs: int | None = None,
+        outputs: int | None = None,
+        seed: int = 0,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ):
+        super().__init__()
+        inputs, outputs = dimensions("MscaleDNN", problem, inputs, outputs)
+        check_sizes(width=width, depth=depth)
+        scales = checked_scales("scales", scales)
+        if version not in (1, 2):
+            raise ValueError(f"version={version!r}: 1 (groups of units in the first layer) or 2 (a sum of sub-networks)")
+        if width % len(scales):
+            raise ValueError(f"width={width} does not divide among {len(scales)} scales; use a multiple of {len(scales)}")
+        normalize, mean, deviation = scale(problem, inputs, normalize)
+        self.config = {
+            "scales": scales,
+            "version": version,
+            "width": width,
+            "depth": depth,
+            "activation": activation,
+            "parametrization": parametrization,
+            "initialization": initialization,
+            "normalize": normalize,
+            "seed": seed,
+        }
+        self.scales, self.version = scales, version
+        generator = torch.Generator().manual_seed(seed)
+        place = {"dtype": dtype or torch.get_default_dtype(), "device": device}
+        self.register_buffer("mean", mean.to(**place))
+        self.register_buffer("deviation", deviation.to(**place))
+        layers, share = (activation, parametrization, initialization, generator), width // len(scales)
+        sizes = [inputs, share] if version == 1 else [inputs, *[share] * depth, outputs]
+        self.parts = nn.ModuleList(Dense(sizes, *layers, **place) for _ in scales)
+        self.rest = Dense([width] * depth + [outputs], *layers, **place) if version == 1 else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, d) -> (n, fields)."""
+        x = (x - self.mean) / self.deviation
+        parts = [part(a * x) for a, part in zip(self.scales, self.parts, strict=True)]
+        if self.rest is None:
+            return sum(parts[1:], parts[0])
+        return self.rest(ACTIVATIONS[self.rest.activation](torch.cat(parts, 1)))
+
+
+def linear_scales(count: int) -> list[float]:
+    """1, 2, 3, ..., count."""
+    return [float(i) for i in range(1, count + 1)]
+
+
+def octaves(count: int) -> list[float]:
+    """1, 2, 4, ..., 2^(count - 1)."""
+    return [2.0**i for i in range(count)]

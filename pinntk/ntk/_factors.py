@@ -1,0 +1,213 @@
+"""`factors`: J of every condition by the fastest path that is right, and certified: Taylor jets with a tape, the autograd
+graph of the error vector, or reverse mode row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from math import isfinite
+from time import perf_counter
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from pinntk._util.precision import held_weakly, without_autocast
+from pinntk._util.randomness import forked
+from pinntk._util.threads import of_step, suited_to
+from pinntk._util.warn import warn_user
+from pinntk.ntk._certificate import Certificate, certificate, far
+from pinntk.ntk._factored import Factors, Origin
+from pinntk.ntk._taylor_factors import taylor_factors
+from pinntk.ntk.graph import FEW, OWNERS, Unstructured, certified_rows, read_by, size_of
+from pinntk.problem import Points, Problem
+from pinntk.residuals import check_network
+from pinntk.residuals._evaluate import (
+    autograd_group,
+    groups,
+    has_factors,
+    taylor_group,
+    to_network,
+    warn_no_factors,
+    without_mixing,
+)
+from pinntk.taylor import DependentPoints, UnsupportedOperation
+
+_ROWS_CHUNK = 16  # points whose rows come from one graph, in reverse mode: its size counts twice
+
+# How a network's conditions passed their certificates, by `_key`.
+_certified: WeakKeyDictionary[nn.Module, dict[tuple, str]] = WeakKeyDictionary()
+# Why a network's rows come one by one, told once.
+_told: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
+
+
+def coefficient_key(name: str) -> str:
+    """The name of a problem's coefficient among the trained parameters; no module of a network can have it."""
+    return f"coefficients[{name}]"
+
+
+def trained_parameters(network: nn.Module, problem: Problem) -> dict[str, Tensor]:
+    """What K differentiates with respect to: the network's parameters that require gradients, then the problem's
+    coefficients. Raises ValueError if there are none."""
+    named = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    named |= {coefficient_key(name): p for name, p in problem.coefficients.items() if p.requires_grad}
+    if not named:
+        raise ValueError("the network has no parameter with requires_grad=True, so its kernel is zero")
+    return named
+
+
+@without_autocast
+@suited_to(of_step)
+def factors(network: nn.Module, problem: Problem, points: Points) -> dict[str, Factors]:
+    """J of every condition in `points`, factored: {name: Factors}.
+
+    One Taylor pass and one backward pass for each condition. Where the network uses an operation without a Taylor rule, or a
+    parameter in a way that does not factor, J is read from the autograd graph of the errors, with a warning; and where that
+    cannot be, it comes row by row, with another. `Factors.origin` says how each was obtained, and what its certificate was.
+    Raises as `pinntk.kernel` does.
+    """
+    points = problem.check(points)
+    check_network(network, problem, points)
+    return checked_factors(network, problem, points)
+
+
+def checked_factors(network: nn.Module, problem: Problem, points: Points) -> dict[str, Factors]:
+    """`factors` for points and a network that were checked before."""
+    points = to_network(network, points)
+    parameters = trained_parameters(network, problem)
+    if has_factors(network):
+        try:
+            return {part.name: part for part in _in_order(points, _by_taylor(network, problem, points, parameters))}
+        except UnsupportedOperation as error:
+            warn_no_factors(network, error)
+    return {part.name: part for part in _in_order(points, _by_graph(network, problem, points, parameters))}
+
+
+def _in_order(points: Points, found: Iterator[Factors]) -> list[Factors]:
+    by_name = {part.name: part for part in found}
+    return [by_name[name] for name in points]
+
+
+def _by_taylor(network: nn.Module, problem: Problem, points: Points, parameters: Mapping[str, Tensor]) -> Iterator[Factors]:
+    """Raises UnsupportedOperation where jets or the tape cannot follow, or a certificate fails."""
+    for names in groups(problem, points):
+        started, rows = perf_counter(), points[names[0]]
+        try:
+            found = list(taylor_factors(network, problem, names, rows, parameters))
+        except DependentPoints as error:
+            raise without_mixing(network, problem, names, rows, error) from error
+        passed = _certified.setdefault(network, {})
+        keys = {part.name: _key(problem, part.name, rows, parameters) for part in found}
+        new = [part for part in found if passed.get(keys[part.name]) != "taylor"]
+        certificates = _certificates(network, problem, names, rows, parameters, new) if new else {}
+        for part in new:
+            deviation, passes = certificates[part.name]
+            if not passes and isfinite(deviation):
+                raise UnsupportedOperation(
+                    f"condition {part.name!r}", f"fails its certificate in the Taylor engine ({deviation:.1e})"
+                )
+            if passes:  # what is not finite is left to those who name it
+                passed[keys[part.name]] = "taylor"
+        seconds = (perf_counter() - started) / len(found)
+        for part in found:
+            deviation = certificates[part.name].deviation if part.name in certificates else None
+            yield replace(part, origin=Origin("taylor", deviation, seconds))
+
+
+def _key(problem: Problem, name: str, rows: Tensor, parameters: Mapping[str, Tensor]) -> tuple:
+    """Under which a certificate is remembered."""
+    hooks = tuple(len(p._backward_hooks or ()) for p in parameters.values())  # which only autograd runs
+    return held_weakly((name, problem[name].operator, len(rows), rows.dtype, tuple(parameters), hooks))
+
+
+def _certificates(
+    network: nn.Module,
+    problem: Problem,
+    names: list[str],
+    rows: Tensor,
+    parameters: Mapping[str, Tensor],
+    found: list[Factors],
+) -> dict[str, Certificate]:
+    """J^T z of each condition by its factors against ordinary autograd through jets, which knows no tape and no points."""
+    with torch.enable_grad(), forked(rows.device):  # a check must not change what is drawn next
+        errors = taylor_group(network, problem, names, rows)
+    return {
+        part.name: certificate(part, errors[part.name], parameters)
+        if errors[part.name].requires_grad
+        else Certificate(0.0, True)
+        for part in found
+    }
+
+
+def _by_graph(network: nn.Module, problem: Problem, points: Points, parameters: Mapping[str, Tensor]) -> Iterator[Factors]:
+    for names in groups(problem, points):
+        rows = points[names[0]]
+        errors = autograd_group(network, problem, names, rows)
+        for name, e in errors.items():
+            if not e.requires_grad:
+                sizes = {key: size_of(p) for key, p in parameters.items()}
+                yield Factors(name, len(e), sizes, {}, {}, e.device, Origin("graph", 0.0, 0.0, "nothing trained reaches it"))
+                continue
+            part = _read_again(network, _key(problem, name, rows, parameters), e, parameters, name)
+            if isinstance(part, Unstructured):
+                part = _row_by_row(network, problem, name, rows, parameters, e, str(part))
+            yield part
+
+
+def _read_again(
+    network: nn.Module, key: tuple, e: Tensor, parameters: Mapping[str, Tensor], name: str
+) -> Factors | Unstructured:
+    """The factors of e, first in the way that passed the certificate for such a graph before; else the first one that does."""
+    passed = _certified.setdefault(network, {})
+    known = passed.get(key)
+    if known == "rows":
+        return Unstructured("its graph could not be read")
+    reasons = []
+    for owners in sorted(OWNERS, key=lambda owners: owners != known):
+        try:
+            part = read_by(owners, e, parameters, name=name)
+        except Unstructured as error:
+            reasons.append(str(error))
+        else:
+            passed[key] = owners
+            return part
+    passed[key] = "rows"
+    return Unstructured("; ".join(dict.fromkeys(reasons)))
+
+
+def _row_by_row(
+    network: nn.Module,
+    problem: Problem,
+    name: str,
+    rows: Tensor,
+    parameters: Mapping[str, Tensor],
+    whole: Tensor,
+    reason: str,
+) -> Factors:
+    """Reverse mode, a few points at a time; checked against the graph of all points, which differs where points mix."""
+    started = perf_counter()
+    chunk = min(_ROWS_CHUNK, max(1, len(rows) // 2))
+    values, parts = [], []
+    for piece in rows.split(chunk):
+        e = autograd_group(network, problem, [name], piece)[name]
+        values.append(e.detach())
+        parts.append(certified_rows(e, parameters, name))
+    joined = {key: torch.cat([part.rows[key] for part in parts]) for key in parameters}
+    found = Factors(name, len(rows), parts[0].sizes, {}, joined, whole.device)
+    worst, limit = certificate(found, whole, parameters).deviation, far(whole.dtype)
+    off = float((torch.cat(values) - whole.detach()).norm() / whole.detach().norm().clamp_min(torch.finfo(whole.dtype).tiny))
+    if max(worst, off) > limit:
+        raise DependentPoints(
+            f"condition {name!r}: errors depend on which other points are in the batch ({reason}). The network or the operator "
+            "mixes points (a mean over the batch, say); write it point by point"
+        )
+    if len(rows) > FEW:
+        _tell(network, f"{reason}; rows of J for condition {name!r} come one by one, exact, but {len(rows)} backward passes")
+    return replace(found, origin=Origin("rows", worst, perf_counter() - started, reason))
+
+
+def _tell(network: nn.Module, message: str) -> None:
+    told = _told.setdefault(network, set())
+    if message not in told:
+        told.add(message)
+        warn_user(message)

@@ -1,0 +1,71 @@
+"""The dense kernel of several processes: each rank computes and writes its own rows."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pinntk._util import distributed
+from pinntk._util.files import replacing
+from pinntk._util.precision import without_autocast
+from pinntk.ntk._assemble import cross_kernel, device_of
+from pinntk.ntk._blocks import require_kernel
+from pinntk.ntk._factors import trained_parameters
+from pinntk.problem import Points, Problem
+from pinntk.residuals import check_network
+
+
+@dataclass(frozen=True, eq=False)
+class RowBlock:
+    """Some rows of K.
+
+    values: (rows, n); rows: their places among all n rows; names, kinds, sizes: the conditions of all of K
+    """
+
+    values: Tensor
+    rows: list[int]
+    names: tuple[str, ...]
+    kinds: tuple[str, ...]
+    sizes: tuple[int, ...]
+
+    def save(self, path: str | os.PathLike) -> Path:
+        """Writes PATH.rankIofR.npz; `KernelBlocks.join` puts the files of all ranks together. Returns the path."""
+        path = Path(path)
+        path = path.with_name(f"{path.name.removesuffix('.npz')}.rank{distributed.rank()}of{distributed.world()}.npz")
+        arrays = {"rows": self.rows, "names": list(self.names), "kinds": list(self.kinds), "sizes": list(self.sizes)}
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, block=self.values.cpu().numpy(), **arrays)
+        return path
+
+
+@without_autocast
+def sharded_kernel(
+    network: nn.Module,
+    problem: Problem,
+    points: Points,
+    *,
+    dtype: torch.dtype = torch.float64,
+    max_memory: int | str = "2GiB",
+) -> RowBlock:
+    """This rank's rows of `pinntk.kernel(network, problem, points)`: those of its share of every condition's points.
+
+    All of K where torchrun started no others. Arguments and errors as for `pinntk.kernel`.
+    """
+    points = problem.check(points)
+    share = {name: rows for name, rows in distributed.shard(points).items() if len(rows)}
+    sizes = tuple(map(len, points.values()))
+    check_network(network, problem, points)
+    require_kernel(sum(map(len, share.values())), sum(sizes), dtype, device_of(network), copies=2)  # blocks, put together
+    blocks = cross_kernel(network, problem, share, points, dtype=dtype, max_memory=max_memory) if share else {}
+    values = [torch.cat([blocks[name, other] for other in points], 1) for name in share]
+    offsets = dict(zip(points, np.cumsum((0, *sizes)).tolist(), strict=False))
+    rows = [offsets[name] + i for name in share for i in range(len(points[name]))[distributed.span(len(points[name]))]]
+    device = next(iter(trained_parameters(network, problem).values())).device
+    empty = torch.empty(0, sum(sizes), dtype=dtype, device=device)
+    kinds = tuple(problem[name].kind for name in points)
+    return RowBlock(torch.cat(values) if values else empty, rows, tuple(points), kinds, sizes)

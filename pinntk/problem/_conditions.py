@@ -1,0 +1,100 @@
+"""The problem language: conditions whose argument names say what they need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from torch import Tensor
+
+from pinntk.problem._arguments import name_of
+from pinntk.problem._domain import Box, Faces, Measurements, PeriodicPair, Region, as_array, check_points, finite_columns
+
+KINDS = ("residual", "boundary", "initial", "periodic", "data")
+
+
+@dataclass(frozen=True, eq=False)
+class Condition:
+    """An error that should vanish on a region: `operator` maps what its arguments name, shapes (n,), to e, shape (n,)."""
+
+    name: str
+    kind: str
+    region: Region
+    operator: Callable[..., Tensor]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the measured columns of a data condition."""
+        return tuple(self.region.columns) if isinstance(self.region, Measurements) else ()
+
+    @property
+    def width(self) -> int:
+        """Columns of the condition's points: coordinates, then measured columns."""
+        return len(self.region.coordinates) + len(self.columns)
+
+
+def _condition(kind: str, region: Any, allowed: tuple[type, ...], hint: str) -> Callable[[Callable], Condition]:
+    if not isinstance(region, allowed):
+        raise TypeError(f"@{kind}({region!r}): needs {hint}")
+
+    def decorate(operator: Callable) -> Condition:
+        return Condition(name_of(operator), kind, region, operator)
+
+    return decorate
+
+
+def residual(domain: Box) -> Callable[[Callable], Condition]:
+    """A differential equation's residual inside `domain` (or on a slice of it):
+    `@residual(domain) def heat(u_t, u_xx): return u_t - u_xx`."""
+    return _condition("residual", domain, (Box, Faces), "a domain, such as Box(x=(0, 1))")
+
+
+def boundary(faces: Faces) -> Callable[[Callable], Condition]:
+    """A boundary condition on faces: `@boundary(domain.ends("x")) def walls(u): return u`."""
+    return _condition("boundary", faces, (Faces,), 'faces, such as domain.ends("x") or domain.boundary()')
+
+
+def initial(faces: Faces) -> Callable[[Callable], Condition]:
+    """An initial condition: `@initial(domain.at(t=0)) def start(u, x): return u - sin(pi * x)`."""
+    return _condition("initial", faces, (Faces,), "a slice, such as domain.at(t=0)")
+
+
+def periodic(faces: Faces) -> Callable[[Callable], Condition]:
+    """A quantity that must agree at both ends of a coordinate: `@periodic(domain.ends("x")) def wrap(u): return u`.
+
+    The error is the quantity at the lower end minus that at the upper end, other coordinates equal. Its points are
+    those of the lower end.
+    """
+    if not isinstance(faces, Faces):
+        raise TypeError(f'@periodic({faces!r}): needs both ends of a coordinate, such as domain.ends("x")')
+    return _condition("periodic", faces.periodic_pair(), (PeriodicPair,), "a pair of faces")
+
+
+def data(domain: Box, points: Any, **columns: Any) -> Callable[[Callable], Condition]:
+    """Measurements: `@data(domain, points, seen=values) def sensors(u, seen): return u - seen`.
+
+    points: (m, d) coordinates in the domain's order (a list of m numbers where d = 1)
+    columns: measured values, each of length m, under the names by which the operator asks for them
+
+    Raises ValueError for NaN, infinity, a wrong shape or points outside the domain.
+    """
+    if not isinstance(domain, Box):
+        raise TypeError(f"@data({domain!r}, ...): the first argument is the domain, such as Box(x=(0, 1))")
+    rows = as_array("data points", points)
+    rows = rows[:, None] if rows.ndim == 1 and domain.dimension == 1 else rows
+    if rows.ndim != 2 or rows.shape[1] != domain.dimension or not len(rows):
+        raise ValueError(f"data points have shape {rows.shape}; expected (m, {domain.dimension}) for {domain.coordinates}")
+    values = {name: as_array(f"data column {name!r}", column).reshape(-1) for name, column in columns.items()}
+    for name, column in values.items():
+        if len(column) != len(rows):
+            raise ValueError(f"data column {name!r} has {len(column)} values for {len(rows)} points")
+
+    def decorate(operator: Callable) -> Condition:
+        name = name_of(operator)
+        finite_columns(name, {"points": rows, **values})
+        check_points(name, rows, domain)
+        return Condition(name, "data", Measurements(domain, rows, MappingProxyType(values)), operator)
+
+    return decorate

@@ -1,0 +1,332 @@
+"""The problem that conditions make up: points, the known solution, relative L2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pinntk._util.memory import require
+from pinntk._util.precision import empty_like, without_autocast
+from pinntk.problem import _sampling as sampling
+from pinntk.problem._arguments import Need, Vocabulary, call_by_coordinates
+from pinntk.problem._conditions import KINDS, Condition
+from pinntk.problem._coordinates import check_coordinates
+from pinntk.problem._domain import Box, Faces, Measurements, as_array, as_rows, check_points, check_real
+from pinntk.taylor import Basis
+
+Points = Mapping[str, Tensor]  # condition name -> (n, d) coordinates; a data condition's measured columns follow them
+EVEN: Points = MappingProxyType({})  # no point weights: every point counts the same
+
+_RESERVED = (*KINDS, "seed", "method", "dtype", "device")
+_GRID_COUNTS = {1: (1000,), 2: (200, 200), 3: (40, 40, 40)}
+_HIGH_DIMENSION_POINTS = 10_000
+_SAMPLE_BYTES = 32  # of a coordinate while points are drawn: four copies in float64
+
+
+@dataclass(frozen=True)
+class GridSolution:
+    """A numerical solution on a product grid: one increasing array a coordinate, and values [*counts] or [*counts, fields]."""
+
+    axes: tuple[np.ndarray, ...]
+    values: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A partial differential equation with everything that makes its solution unique.
+
+    domain: the box that it lives on
+    conditions: what decorated functions return; each one's name is its function's name
+    fields: names of the network's outputs, in order
+    exact: the exact solution as a function of coordinates by name, returning a tensor, or a tuple for several fields
+    reference: where there is no formula, a function that returns a GridSolution (called once, when first needed)
+    coefficients: unknown numbers of an inverse problem, name -> initial value; they train with the network
+    name, parameters, source: set by `pinntk.load`; source is what to load it by
+
+    Raises ValueError when an operator's argument names something unknown.
+    """
+
+    domain: Box
+    conditions: Sequence[Condition]
+    fields: tuple[str, ...] = ("u",)
+    exact: Callable[..., Any] | None = None
+    reference: Callable[[], GridSolution] | None = None
+    coefficients: Mapping[str, float] = field(default_factory=dict)
+    name: str = "problem"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.fields, str):
+            object.__setattr__(self, "fields", (self.fields,))
+        object.__setattr__(self, "conditions", tuple(self.conditions))
+        self._check_conditions()
+        parameters = nn.ParameterDict()
+        for key, value in self.coefficients.items():
+            check_real(f"coefficient {key!r}", value, "coefficients")
+            parameters[key] = (
+                value if isinstance(value, nn.Parameter) else nn.Parameter(torch.tensor(float(value), dtype=torch.float64))
+            )
+        object.__setattr__(self, "coefficients", parameters)
+        needs = {condition.name: self.vocabulary(condition).read(condition.operator) for condition in self.conditions}
+        object.__setattr__(self, "needs", MappingProxyType(needs))
+        for condition in self.conditions:
+            self._check_needs(condition, needs[condition.name])
+        asked = {need.argument for condition_needs in needs.values() for need in condition_needs}
+        if unused := [key for key in self.coefficients if key not in asked]:
+            raise ValueError(f"coefficient {unused[0]!r} is asked for by no condition; name it among a condition's arguments")
+
+    def _check_conditions(self) -> None:
+        if not self.conditions:
+            raise ValueError("a problem needs at least one condition")
+        seen: set[str] = set()
+        for condition in self.conditions:
+            if not isinstance(condition, Condition):
+                raise TypeError(
+                    f"conditions must be decorated with one of {', '.join('@' + k for k in KINDS)}; got {condition!r}"
+                )
+            if condition.name in seen:
+                raise ValueError(f"two conditions are named {condition.name!r}; rename one function, or set its __name__")
+            if condition.name in _RESERVED:
+                raise ValueError(
+                    f"a condition cannot be named {condition.name!r}: that word has a meaning in sample(); rename it"
+                )
+            if condition.region.coordinates != self.domain.coordinates:
+                raise ValueError(f"condition {condition.name!r} lives on other coordinates than the problem's domain")
+            seen.add(condition.name)
+
+    def _check_needs(self, condition: Condition, needs: tuple[Need, ...]) -> None:
+        for need in needs:
+            if need.kind in ("laplacian", "gradient", "normal") and not self.domain.space:
+                raise ValueError(f"condition {condition.name!r}: {need.argument!r} needs a coordinate other than t")
+            if need.kind == "normal" and not (isinstance(condition.region, Faces) and condition.region.has_normals):
+                raise ValueError(
+                    f"condition {condition.name!r}: {need.argument!r} needs boundary faces of spatial coordinates, such as "
+                    'domain.ends("x"); its region has no outward normal'
+                )
+
+    def settings(self) -> str:
+        """The parameters as text: "a1=1 a2=4"."""
+        return shown(self.parameters)
+
+    def vocabulary(self, condition: Condition) -> Vocabulary:
+        coefficients = tuple(self.coefficients)
+        return Vocabulary(self.domain.coordinates, self.fields, coefficients, condition.columns, self.domain.space)
+
+    def __getitem__(self, name: str) -> Condition:
+        """The condition of that name."""
+        for condition in self.conditions:
+            if condition.name == name:
+                return condition
+        raise KeyError(self._unknown_condition(name))
+
+    def _unknown_condition(self, name: str) -> str:
+        close = get_close_matches(name, [*self.names, *KINDS], 1)
+        return f"{self.name} has no condition {name!r}; it has {self.names}" + (
+            f"; did you mean {close[0]!r}?" if close else ""
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The conditions' names, in order."""
+        return tuple(condition.name for condition in self.conditions)
+
+    @property
+    def coordinates(self) -> tuple[str, ...]:
+        return self.domain.coordinates
+
+    def basis(self, names: Iterable[str]) -> Basis:
+        """The Taylor basis that the conditions of these names need together."""
+        needs = [need for name in names for need in self.needs[name]]
+        return self.vocabulary(self.conditions[0]).basis(needs)
+
+    # Points.
+
+    def default_counts(self) -> dict[str, int | None]:
+        """Points for each condition where the user names none: 100, or 1000 for a residual in two or more dimensions;
+        all rows of measured data."""
+        residual_count = 100 if self.domain.dimension == 1 else 1000
+        return {c.name: {"residual": residual_count, "data": None}.get(c.kind, 100) for c in self.conditions}
+
+    def counts(self, **counts: int) -> dict[str, int | None]:
+        """Points for each condition from counts by kind or by name, name first. Raises ValueError for unknown keys
+        and for counts below 1."""
+        for key, n in counts.items():
+            if key not in self.names and key not in KINDS:
+                raise ValueError(self._unknown_condition(key) + f"; counts are given by name or by kind {KINDS}")
+            if not isinstance(n, int) or n < 1:
+                raise ValueError(f"{key}={n!r}: the number of points is a whole number of at least 1")
+        default = self.default_counts()
+        return {c.name: counts.get(c.name, counts.get(c.kind, default[c.name])) for c in self.conditions}
+
+    def sample(
+        self,
+        *,
+        seed: int = 0,
+        method: str = "uniform",
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+        **counts: int,
+    ) -> dict[str, Tensor]:
+        """Points for every condition: {name: (n, d) tensor}, columns in the order of `coordinates`.
+
+        counts: by kind or by name, name first, as in boundary=100, residual=400 (see `default_counts`)
+        method: "uniform", "grid" (at most n points), "latin-hypercube" or "sobol"
+        dtype: torch's default unless given
+
+        Conditions on the same region with the same count get the same tensor, and are then evaluated in one pass.
+        The rows of a data condition hold the coordinates and then the measured columns. Warns where `dtype` cannot tell
+        coordinates apart; raises MemoryError for more points than fit.
+        """
+        dtype = dtype or torch.get_default_dtype()
+        drawn: dict[tuple, Tensor] = {}
+        points = {}
+        for condition, n in zip(self.conditions, self.counts(**counts).values(), strict=True):
+            region = condition.region
+            require(_SAMPLE_BYTES * condition.width * (n or 0), f"{n} points of condition {condition.name!r}", "ask for fewer")
+            key = (id(region) if isinstance(region, Measurements) else region, n)
+            if key not in drawn:
+                rng = sampling.generator(seed, region.describe(), str(n))
+                rows = region.sample(n, method, rng)
+                check_coordinates(self.domain, condition.name, torch.as_tensor(rows), dtype)
+                drawn[key] = torch.as_tensor(rows, dtype=dtype, device=device)
+            points[condition.name] = drawn[key]
+        return points
+
+    def check(self, points: Points) -> dict[str, Tensor]:
+        """The points in the conditions' order, checked. A mapping may leave conditions out.
+
+        Raises ValueError, naming the condition and the row, for a wrong shape, no rows, NaN, or points outside the
+        condition's region; TypeError for rows that are no numbers.
+        """
+        if not isinstance(points, Mapping):
+            raise TypeError(f"points maps condition names to (n, {self.domain.dimension}) tensors; got {type(points).__name__}")
+        for name in points:
+            if name not in self.names:
+                raise ValueError(self._unknown_condition(name))
+        checked = {}
+        for condition in self.conditions:
+            if condition.name not in points:
+                continue
+            rows = as_rows(condition.name, points[condition.name])
+            what = f"points[{condition.name!r}]"
+            if rows.ndim != 2 or rows.shape[1] != condition.width:
+                expected = ", ".join((*self.coordinates, *condition.columns))
+                raise ValueError(
+                    f"{what} has shape {tuple(rows.shape)}; expected (n, {condition.width}) with columns {expected}"
+                )
+            if not len(rows):
+                raise ValueError(f"{what} has no rows (n = 0); give at least one point, or leave the condition out")
+            check_points(condition.name, as_array(what, rows), condition.region)
+            checked[condition.name] = rows
+        if not checked:
+            raise ValueError(f"points is empty; give points for at least one of {self.names}")
+        return checked
+
+    # The known solution.
+
+    @property
+    def has_solution(self) -> bool:
+        return self.exact is not None or self.reference is not None
+
+    def exact_values(self, points: Tensor) -> Tensor:
+        """The exact solution at (n, d) points: (n, fields), differentiable."""
+        if self.exact is None:
+            raise ValueError(f"{self.name} has no exact solution")
+        columns = dict(zip(self.coordinates, points.unbind(1), strict=True))
+        values = call_by_coordinates(self.exact, self.coordinates, columns, points)
+        values = values if isinstance(values, (tuple, list)) else (values,)
+        if len(values) != len(self.fields):
+            raise ValueError(
+                f"exact returned {len(values)} fields; for {self.fields} return a tuple of {len(self.fields)} tensors"
+            )
+        for name, value in zip(self.fields, values, strict=True):
+            check_real(f"exact for field {name!r}", value, "fields")
+        return torch.stack([torch.as_tensor(v).to(points).expand(len(points)) for v in values], 1)
+
+    @cached_property
+    def solution(self) -> GridSolution:
+        """The exact or reference solution on a product grid, values [*counts, fields] in float64; for 4 and more
+        dimensions on scattered points: then `axes` is one (n, d) array."""
+        d = self.domain.dimension
+        if self.exact is None:
+            if self.reference is None:
+                raise ValueError(f"{self.name} has no exact or reference solution to compare with")
+            given = self.reference()
+            check_real("the values of the reference", given.values, "fields")
+            counts = tuple(map(len, given.axes))
+            return GridSolution(given.axes, given.values.reshape(*counts, len(self.fields)))
+        if d not in _GRID_COUNTS:
+            points = self.domain.sample(_HIGH_DIMENSION_POINTS, "sobol", sampling.generator(0, "solution"))
+            return GridSolution((points,), self.exact_array(points))
+        counts = _GRID_COUNTS[d]
+        axes = tuple(np.linspace(low, high, m) for (low, high), m in zip(self.domain.bounds, counts, strict=True))
+        return GridSolution(axes, self.exact_array(self.domain.grid(counts)).reshape(*counts, -1))
+
+    def exact_array(self, points: np.ndarray) -> np.ndarray:
+        """The exact solution at (n, d) points: (n, fields), in float64."""
+        with torch.no_grad():
+            return self.exact_values(torch.as_tensor(points, dtype=torch.float64)).numpy()
+
+    @cached_property
+    def solution_points(self) -> np.ndarray:
+        """The (n, d) points of `solution`, last coordinate fastest."""
+        axes = self.solution.axes
+        if axes[0].ndim == 2:
+            return axes[0]
+        return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
+
+    @without_autocast
+    def predict(self, network: nn.Module, points: np.ndarray, chunk: int = 65_536) -> np.ndarray:
+        """The network's values (n, fields) at (n, d) points, in float64, in chunks."""
+        like = empty_like(network)
+        rows = torch.as_tensor(points, dtype=torch.float64)
+        rows = rows if like is None else rows.to(like)
+        values = []
+        with torch.no_grad():
+            for part in rows.split(chunk):
+                values.append(network(part.clone()))  # a network may work in place
+                check_output(values[-1], self, len(part))
+        return torch.cat(values).double().cpu().numpy()
+
+    def error(self, network: nn.Module) -> float:
+        """Relative L2 error of the network against the exact or reference solution, all fields together."""
+        difference, scale = self._deviation(network)
+        return float(np.sqrt(difference.sum() / scale.sum()))
+
+    def errors_by_field(self, network: nn.Module) -> dict[str, float]:
+        """Relative L2 error of each field."""
+        difference, scale = self._deviation(network)
+        return dict(zip(self.fields, np.sqrt(difference / scale).tolist(), strict=True))
+
+    def _deviation(self, network: nn.Module) -> tuple[np.ndarray, np.ndarray]:
+        truth = self.solution.values.reshape(-1, len(self.fields))
+        predicted = self.predict(network, self.solution_points)
+        with np.errstate(over="ignore", invalid="ignore"):  # a network that has blown up has an infinite error
+            return ((predicted - truth) ** 2).sum(0), (truth**2).sum(0)
+
+
+def shown(parameters: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in parameters.items())
+
+
+def check_output(output: Any, problem: Problem, n: int) -> None:
+    expected = (n, len(problem.fields))
+    if tuple(getattr(output, "shape", ())) != expected:
+        shape = tuple(output.shape) if hasattr(output, "shape") else type(output).__name__
+        raise ValueError(
+            f"the network returned shape {shape} for {n} points; expected {expected}: one column a field of {problem.fields}"
+        )
+    if not output.dtype.is_floating_point:
+        raise ValueError(
+            f"the network returned {output.dtype}, and fields are real floating-point numbers: return a complex one as two "
+            "fields, its .real and its .imag, and leave rounding and comparisons out"
+        )

@@ -1,0 +1,151 @@
+"""Finds problems: the built-in ones by name, a user's own by path. Both are files that define `problem(**parameters)`."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from difflib import get_close_matches
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from pinntk.problem._problem import Problem
+
+_HERE = Path(__file__).resolve().parents[1]  # pinntk/
+# Installed, the problems are pinntk/problems; in a checkout or an editable install they lie beside pinntk/.
+_FOLDERS = (_HERE / "problems", _HERE.parent / "problems")
+
+
+def _folder() -> Path:
+    for folder in _FOLDERS:
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(
+        f"the built-in problems are missing: looked in {' and '.join(map(str, _FOLDERS))}; reinstall pinntk"
+    )
+
+
+def available() -> list[str]:
+    """Names of the built-in problems, sorted."""
+    return sorted(path.stem for path in _folder().glob("*.py") if not path.stem.startswith("_"))
+
+
+def load(name_or_path: str | os.PathLike, **parameters: Any) -> Problem:
+    """The problem of that name, or the one that a `.py` file defines, built afresh.
+
+    Raises ValueError for an unknown name or parameter, a file without `problem`, or one whose `problem` returns
+    something else; FileNotFoundError for a path that does not exist.
+    """
+    factory, path = _factory(name_or_path)
+    name = path.stem
+    known = inspect.signature(factory).parameters
+    for key in parameters:
+        if key not in known:
+            close = get_close_matches(key, known, 1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"{name} has no parameter {key!r}; it has {_listed(known)}{hint}")
+    parameters = {key: value.item() if isinstance(value, np.generic) else value for key, value in parameters.items()}
+    if unset := [key for key, p in known.items() if p.default is p.empty and key not in parameters]:
+        raise ValueError(f"{name} needs a value for {unset[0]!r}: load(..., {unset[0]}=...), or --set {unset[0]}=...")
+    with _blaming(path):
+        found = factory(**parameters)
+    if not isinstance(found, Problem):
+        raise ValueError(f"{name}: problem() returned {type(found).__name__}; it must return pinntk.Problem(...)")
+    defaults = {key: p.default for key, p in known.items() if p.default is not p.empty}
+    source = name if path.parent == _folder() else str(path)
+    return replace(found, name=name, parameters={**defaults, **parameters}, source=source)
+
+
+def describe(name_or_path: str | os.PathLike) -> tuple[str, dict[str, Any]]:
+    """The first line of a problem's docstring, and its parameters with their defaults."""
+    factory, _ = _factory(name_or_path)
+    doc = inspect.getdoc(sys.modules[factory.__module__]) or inspect.getdoc(factory) or ""
+    parameters = {key: p.default for key, p in inspect.signature(factory).parameters.items()}
+    return (doc.splitlines() or [""])[0], parameters
+
+
+def parsed(name_or_path: str | os.PathLike, settings: Mapping[str, str]) -> dict[str, Any]:
+    """Parameter values from text, as in `--set k=4`: Python literals, or plain text where that is what the default is."""
+    _, defaults = describe(name_or_path)
+    values = {}
+    for key, text in settings.items():
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            value = text
+        default = defaults.get(key)
+        if isinstance(default, float) and isinstance(value, int):
+            value = float(value)
+        if isinstance(default, (int, float)) and not isinstance(value, (int, float)):
+            raise ValueError(f"--set {key}={text}: expected a number, such as {key}={default}")
+        values[key] = value
+    return values
+
+
+def _factory(name_or_path: str | os.PathLike) -> tuple[Callable[..., Problem], Path]:
+    text = os.fspath(name_or_path)
+    is_path = text.endswith(".py") or os.sep in text
+    path = Path(text).expanduser().resolve() if is_path else _folder() / f"{text}.py"
+    if not path.is_file():
+        if is_path:
+            raise FileNotFoundError(f"{text}: no such file; give the path of a .py file that defines problem()")
+        close = get_close_matches(text, available(), 1)
+        hint = f"Did you mean {close[0]!r}? " if close else ""
+        raise ValueError(
+            f"problem {text!r} is unknown. {hint}Known: {', '.join(available())}; or the path of your own .py file"
+        )
+    module = _module(path)
+    factory = getattr(module, "problem", None)
+    if not callable(factory):
+        raise ValueError(f"{path.name} defines no function problem(); it must return a pinntk.Problem")
+    return factory, path
+
+
+def _module(path: Path) -> ModuleType:
+    """The module at an absolute path; read again when the file has changed, and never confused with a namesake."""
+    key = f"pinntk_problem_{path.stem}_{sha256(str(path).encode()).hexdigest()[:12]}"
+    stamp = path.stat().st_mtime_ns
+    module = sys.modules.get(key)
+    if module is not None and module.__dict__.get("_pinntk_stamp") == stamp:
+        return module
+    spec = importlib.util.spec_from_file_location(key, path)
+    module = importlib.util.module_from_spec(spec)
+    module._pinntk_stamp = stamp
+    sys.modules[key] = module
+    try:
+        with _blaming(path):
+            spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[key]
+        raise
+    return module
+
+
+@contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    """Turns an exception of a problem file's own into a ValueError that names file and line."""
+    try:
+        yield
+    except SyntaxError as error:
+        raise ValueError(f"{path.name}, line {error.lineno}: {error.msg}: {(error.text or '').strip()}") from error
+    except Exception as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        place = f", line {lines[-1]}" if lines else ""
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise ValueError(f"{path.name}{place}: {kind}{error}") from error
+
+
+def _listed(parameters: Mapping[str, inspect.Parameter]) -> str:
+    if not parameters:
+        return "none"
+    return ", ".join(key if p.default is p.empty else f"{key} = {p.default!r}" for key, p in parameters.items())

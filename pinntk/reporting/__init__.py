@@ -1,0 +1,5 @@
+"""What people read: the terminal, HTML reports, figures."""
+
+from pinntk.reporting._html import write_comparison, write_diagnosis, write_report
+
+__all__ = ["write_comparison", "write_diagnosis", "write_report"]

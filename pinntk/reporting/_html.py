@@ -1,0 +1,171 @@
+"""One self-contained HTML file that says what is wrong with a run, shows it, and what to change."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+
+from pinntk._util.files import replacing
+from pinntk.diagnostics import Examination, Finding
+from pinntk.diagnostics._wording import number
+from pinntk.reporting import _terminal as verdict
+from pinntk.reporting import plot
+from pinntk.reporting.plot import Panel
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+Diagnosed = tuple[Examination, Sequence[Finding]]
+
+
+def write_report(path: str | os.PathLike, x: Examination, findings: Sequence[Finding]) -> Path:
+    """Writes the report of an examined run, or network, to `path`, whole or not at all.
+
+    findings: as from `pinntk.diagnose(x)`
+
+    The file loads nothing: figures and style are in it. Raises OSError where it cannot be written.
+    """
+    found = verdict.diagnosis(x, findings)
+    context = {
+        "found": found,
+        "title": verdict.title(found),
+        "healthy": verdict.healthy_sentence(found),
+        "evidence": [_drawn(lambda f=finding: plot.finding_panels(f, x.problem)) for finding in findings],
+        "settings": _settings(x),
+        "config": None if x.run is None else json.dumps(x.run.config, indent=2, default=str),
+        "losses": _drawn(lambda: plot.loss_panels(x.run)) if x.run is not None and x.run.history else [],
+        "solution": _drawn(lambda: [panel for row in plot.solution_panels(x.problem, x.network) for panel in row]),
+        "residuals": _drawn(lambda: plot.residual_panels(x)),
+        "spectra": _drawn(lambda: _spectra(x)),
+        "modes": _drawn(lambda: plot.mode_panels(x)),
+        "meetings": _drawn(lambda: plot.condition_panels(x)),
+    }
+    return _write(path, "report.html.j2", context)
+
+
+def write_comparison(path: str | os.PathLike, first: Diagnosed, second: Diagnosed) -> Path:
+    """Writes two diagnoses side by side, each (examination of a run, findings), to `path`, whole or not at all."""
+    found = [verdict.diagnosis(*diagnosed) for diagnosed in (first, second)]
+    labels = distinct([verdict.label_of(part) for part in found])
+    runs = {label: diagnosed[0].run for label, diagnosed in zip(labels, (first, second), strict=True)}
+    solved = {
+        label: _drawn(lambda x=x: [panel for row in plot.solution_panels(x.problem, x.network) for panel in row])
+        for label, (x, _) in zip(labels, (first, second), strict=True)
+    }
+    context = {
+        "labels": labels,
+        "found": found,
+        "titles": list(map(verdict.title, found)),
+        "rows": verdict.compared(*found),
+        "figures": _drawn(lambda: plot.comparison_panels(runs)) if None not in runs.values() else [],
+        "solutions": solved,
+    }
+    return _write(path, "comparison.html.j2", context)
+
+
+def write_diagnosis(path: str | os.PathLike, found: Mapping[str, Any]) -> Path:
+    """Writes `verdict.diagnosis` as JSON, whole or not at all."""
+    with replacing(Path(path)) as temporary:
+        temporary.write_text(json.dumps(found, indent=2, allow_nan=False) + "\n")
+    return Path(path)
+
+
+def distinct(labels: Sequence[str]) -> list[str]:
+    """The labels, told apart by A and B where they are equal."""
+    return list(labels) if len(set(labels)) == len(labels) else [f"{label} ({'AB'[i]})" for i, label in enumerate(labels)]
+
+
+# Pieces.
+
+
+def _write(path: str | os.PathLike, template: str, context: Mapping[str, Any]) -> Path:
+    environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"number": number, "name": verdict.name_of, "changes": verdict.change_lines}
+    html = environment.get_template(template).render(**context)
+    path = Path(path)
+    with replacing(path) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    return path
+
+
+def _drawn(panels: Callable[[], Sequence[Panel]]) -> list[dict[str, str]]:
+    """Figures ready for the template; one that cannot be drawn says why in its place."""
+    try:
+        return [_figure(panel) for panel in panels()]
+    except (ValueError, RuntimeError, ArithmeticError) as error:
+        return [{"title": f"not drawn: {error}", "alt": "", "source": ""}]
+
+
+def _figure(panel: Panel) -> dict[str, str]:
+    code = base64.b64encode(plot.svg(plot.alone(panel))).decode()
+    return {"title": panel.title, "alt": panel.text, "source": f"data:image/svg+xml;base64,{code}"}
+
+
+def _spectra(x: Examination) -> list[Panel]:
+    """The kernel then and now, and its drift; where a run kept no snapshots, the kernel now."""
+    if x.run is None or not x.run.snapshots:
+        return plot.spectrum_panels({"now": x.kernel})
+    panels = plot.spectrum_panels(plot.first_and_last(x.run))
+    return panels + (plot.drift_panels(x.run) if len(x.run.snapshots) > 1 else [])
+
+
+def _settings(x: Examination) -> list[tuple[str, str]]:
+    """The configuration in a few lines."""
+    problem = x.problem
+    domain = ", ".join(
+        f"{name} from {low:.4g} to {high:.4g}"
+        for name, (low, high) in zip(problem.coordinates, problem.domain.bounds, strict=True)
+    )
+    points = ", ".join(f"{len(rows)} of {name}" for name, rows in x.points.items())
+    lines = [("problem", problem.name), ("domain", domain), ("fields", ", ".join(problem.fields)), ("points", points)]
+    if x.run is None:
+        return lines
+    config, shown = x.run.config, number
+    network, training, weighting = config["network"], config["training"], dict(config["weighting"])
+    arguments = network.get("arguments")
+    if arguments:
+        layers = "layer" if arguments["depth"] == 1 else "layers"
+        own = ("periodic", "fourier", "sigmas", "scales")
+        extra = [f"{name} {_features(arguments[name])}" for name in own if arguments.get(name)]
+        words = [f"{arguments['depth']} hidden {layers} of {arguments['width']} {arguments['activation']} units"]
+        words += [f"{arguments['parametrization']} parametrization", *extra]
+    else:
+        words = [network["class"]]
+    words += [f"{network['parameters']:,} parameters", network["dtype"]]
+    rate = "its default rate" if training.get("lr") is None else f"rate {shown(training['lr'])}"
+    schedule = f"{training['schedule']} schedule" if training.get("schedule") else None
+    taken = [training["optimizer"], rate, schedule, f"{x.run.step:,} of {training['steps']:,} steps"]
+    for name in ("resample", "adaptive", "causal"):
+        if training.get(name):
+            taken.append(f"{name} {_told(training[name])}")
+    if seconds := (x.run.history[-1].get("seconds") if x.run.history else None):
+        taken.append(f"{shown(seconds)} s")
+    scheme = weighting.pop("name", "")
+    told = ", ".join(f"{name} {_told(value)}" for name, value in weighting.items() if value not in (None, [], {}))
+    lines += [
+        ("network", ", ".join(words)),
+        ("training", ", ".join(filter(None, taken))),
+        ("loss weights", f"{scheme} ({told})" if told else scheme),
+    ]
+    if x.run.stopped:
+        lines.append(("stopped", x.run.stopped))
+    return lines
+
+
+def _features(value: Any) -> str:
+    """Of frequencies that were chosen one by one, how many."""
+    chosen = isinstance(value, Mapping) and "frequencies" in value
+    return f"of {len(value['frequencies'])} chosen frequencies" if chosen else _told(value)
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_told(part)}" for name, part in value.items())
+    if isinstance(value, (list, tuple)):
+        return " and ".join(map(_told, value))
+    return number(value)

@@ -1,0 +1,250 @@
+"""What an examination and its findings say: as numbers for machines, as text for a terminal."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from math import isfinite
+from pathlib import Path
+from textwrap import wrap
+from typing import Any
+
+from pinntk.diagnostics import Examination, Finding, weights_by_name
+from pinntk.diagnostics._wording import number
+
+NOTHING = "nothing found"
+_HEADLINES = {  # by the worst severity
+    "critical": "Something is badly wrong with this run",
+    "warning": "This run could do much better",
+    "note": "Nothing needs a change",
+}
+_HEALTHY = "Nothing found"
+
+
+def diagnosis(x: Examination, findings: Sequence[Finding]) -> dict[str, Any]:
+    """Verdict, findings and numbers, ready for `json.dumps`; what is infinite or not a number becomes None.
+
+    The numbers are those of `Examination`, by their names there. What cannot be measured is left out and named, with the
+    reason, under "not_measured". A prescription that changes the configuration has "command", which makes that change.
+    """
+    found = [finding.as_json() for finding in findings]
+    for place, prescription in enumerate((p for f in found for p in f["prescriptions"] if p["changes"]), 1):
+        prescription["command"] = _command(x, place)
+    whole = {
+        "run": _folder(x),
+        "problem": x.problem.name,
+        "parameters": dict(x.problem.parameters),
+        "steps": None if x.run is None else x.run.step,
+        "verdict": _HEADLINES[findings[0].severity] if findings else _HEALTHY,
+        "findings": found,
+        "numbers": _numbers(x),
+    }
+    return json.loads(json.dumps(_finite(whole), default=str))
+
+
+def _folder(x: Examination) -> str | None:
+    return None if x.run is None or x.run.folder is None else str(x.run.folder)
+
+
+def _command(x: Examination, place: int) -> str | None:
+    folder = _folder(x)
+    if folder is None:
+        return None
+    return f"pinntk rescue {shlex.quote(folder)}" + (f" --prescription {place}" if place > 1 else "")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def _numbers(x: Examination) -> dict[str, Any]:
+    groups: dict[str, Callable[[], Any]] = {
+        "error": lambda: x.error,
+        "estimated_error": lambda: x.estimate.relative,
+        "conditions": lambda: _conditions(x),
+        "imbalance": lambda: x.balance.imbalance,
+        "gradient_imbalance": lambda: x.balance.gradient_imbalance,
+        "spectrum": lambda: {
+            "modes": len(x.spectrum.values),
+            "largest": float(x.spectrum.values[0]),
+            "rank": x.spectrum.rank,
+            "condition": x.spectrum.condition,
+            "effective_rank": x.spectrum.effective_rank,
+            "decay": x.spectrum.decay,
+            "stable_step": x.spectrum.stable_step,
+        },
+        "drift": lambda: _drift(x),
+        "weights_by_name": lambda: weights_by_name(x.kernel, x.balance.errors),
+        "layers": lambda: [asdict(layer) for layer in x.layers],
+        "coefficients": lambda: {name: float(value.detach()) for name, value in x.problem.coefficients.items()},
+    }
+    found, missing = {}, {}
+    for name, measure in groups.items():
+        try:
+            found[name] = measure()
+        except (ValueError, RuntimeError, ArithmeticError) as error:
+            missing[name] = str(error)
+    return {**found, "not_measured": missing}
+
+
+def _conditions(x: Examination) -> dict[str, dict[str, Any]]:
+    b = x.balance
+    return {
+        name: {
+            "kind": x.problem[name].kind,
+            "points": len(x.points[name]),
+            "loss": b.loss[name],
+            "weight": b.weights[name],
+            "trace": b.trace[name],
+            "mean_diagonal": b.mean_diagonal[name],
+            "rate": b.rate[name],
+            "gradient_norm": b.gradient_norm[name],
+        }
+        for name in b.names
+    }
+
+
+def _drift(x: Examination) -> dict[str, float]:
+    if x.run is None:
+        return {}
+    columns = {"kernel": x.run.kernel_drift(), "parameters": x.run.column("drift")}
+    return {name: float(values[-1]) for name, (_, values) in columns.items() if len(values)}
+
+
+# In words.
+
+
+def change_lines(changes: Mapping[str, Any]) -> list[str]:
+    """One line a change, as it will stand in config.json."""
+    return [f"{place} = {json.dumps(value)}" for place, value in changes.items()]
+
+
+def name_of(code: str) -> str:
+    """ "Spectral bias" of "spectral-bias"."""
+    return code.replace("-", " ").replace("_", " ").capitalize()
+
+
+def text(found: Mapping[str, Any], width: int = 80) -> str:
+    """The verdict of a `diagnosis` for a terminal."""
+    lines = _wrapped(title(found), "", width)
+    for i, finding in enumerate(found["findings"]):
+        head = f"{finding['severity'].upper()}: {name_of(finding['code']).lower()}, confidence {finding['confidence']:.0%}"
+        lines += ["", head, *_wrapped(finding["sentence"], "  ", width)]
+        for k, prescription in enumerate(finding["prescriptions"]):
+            lines += _wrapped(("To do: " if k == 0 else "Or: ") + prescription["sentence"], "  ", width)
+            if prescription.get("command") and (i, k) < (1, 0):
+                lines.append(f"    {prescription['command']}")
+    if not found["findings"]:
+        lines += ["", *_wrapped(healthy_sentence(found), "", width)]
+    conditions = found["numbers"].get("conditions")
+    if conditions:
+        lines += ["", f"{'condition':<16} {'points':>7} {'loss':>10} {'weight':>10} {'rate':>10} {'|gradient|':>10}"]
+        for name, row in conditions.items():
+            shown = [number(row[key]) for key in ("loss", "weight", "rate", "gradient_norm")]
+            lines.append(f"{name:<16} {row['points']:>7} " + " ".join(f"{value:>10}" for value in shown))
+    for name, reason in found["numbers"]["not_measured"].items():
+        lines += _wrapped(f"{name.replace('_', ' ')} not measured: {reason}", "", width)
+    return "\n".join(lines)
+
+
+def title(found: Mapping[str, Any]) -> str:
+    """What was examined, in one line."""
+    settings = ", ".join(f"{name}={_setting(value)}" for name, value in found["parameters"].items())
+    parts = [found["problem"] + (f" ({settings})" if settings else "")]
+    if found["steps"] is not None:
+        parts.append(f"{found['steps']:,} steps")
+    if found["numbers"].get("error") is not None:
+        parts.append(f"relative L2 error {number(found['numbers']['error'])}")
+    elif found["numbers"].get("estimated_error") is not None:
+        parts.append(f"estimated relative L2 error {number(found['numbers']['estimated_error'])}")
+    return ", ".join(parts)
+
+
+def _setting(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def healthy_sentence(found: Mapping[str, Any]) -> str:
+    """Why nothing was found, in numbers."""
+    numbers = found["numbers"]
+    parts = []
+    if numbers.get("error") is not None:
+        parts.append(f"the relative L2 error is {number(numbers['error'])}")
+    if numbers.get("estimated_error") is not None:
+        parts.append(f"the error estimated from the kernel is {number(numbers['estimated_error'])}")
+    if numbers.get("imbalance") is not None:
+        parts.append(f"the rates of the conditions lie within a factor of {number(numbers['imbalance'])}")
+    if numbers.get("spectrum"):
+        spectrum = numbers["spectrum"]
+        parts.append(f"{spectrum['rank']} of {spectrum['modes']} modes of the kernel are above rounding")
+    return f"Nothing found: {'; '.join(parts)}." if parts else "Nothing found."
+
+
+def _wrapped(sentence: str, indent: str, width: int) -> list[str]:
+    return wrap(sentence, width, initial_indent=indent, subsequent_indent=indent)
+
+
+# Two runs.
+
+
+def compared(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Rows (what, of the first, of the second) that put two diagnoses side by side."""
+    rows = [("problem", first["problem"], second["problem"])]
+    rows.append(("first finding", *(_first_code(found) for found in (first, second))))
+
+    def row(label: str, *path: str) -> None:
+        values = [_at(found, path) for found in (first, second)]
+        if any(value is not None for value in values):
+            rows.append((label, *map(number, values)))
+
+    row("steps", "steps")
+    row("relative L2 error", "numbers", "error")
+    row("estimated error", "numbers", "estimated_error")
+    names = dict.fromkeys([*(_at(first, ("numbers", "conditions")) or {}), *(_at(second, ("numbers", "conditions")) or {})])
+    for label, key in (("loss", "loss"), ("weight", "weight"), ("rate", "rate")):
+        for name in names:
+            row(f"{label} of {name}", "numbers", "conditions", name, key)
+    row("imbalance of rates", "numbers", "imbalance")
+    row("largest rate", "numbers", "spectrum", "largest")
+    row("modes above rounding", "numbers", "spectrum", "rank")
+    row("effective rank", "numbers", "spectrum", "effective_rank")
+    row("kernel drift", "numbers", "drift", "kernel")
+    row("parameter drift", "numbers", "drift", "parameters")
+    return rows
+
+
+def comparison_text(rows: Sequence[tuple[str, str, str]], labels: Sequence[str], width: int = 80) -> str:
+    """`compared` for a terminal."""
+    left = min(max(len(row[0]) for row in rows), width // 3)
+    longest = max(map(len, (*labels, *(value for row in rows for value in row[1:]))))
+    column = min((width - left - 4) // 2, longest + 2)
+    lines = [f"{'':<{left}}  " + "  ".join(f"{_end(label, column):>{column}}" for label in labels)]
+    for what, *values in rows:
+        lines.append(f"{_end(what, left):<{left}}  " + "  ".join(f"{_end(value, column):>{column}}" for value in values))
+    return "\n".join(lines)
+
+
+def label_of(found: Mapping[str, Any]) -> str:
+    """The name of a run: its folder."""
+    return Path(found["run"]).name if found["run"] else found["problem"]
+
+
+def _first_code(found: Mapping[str, Any]) -> str:
+    return found["findings"][0]["code"].replace("-", " ") if found["findings"] else NOTHING
+
+
+def _at(found: Any, path: Sequence[str]) -> Any:
+    for key in path:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
+
+
+def _end(label: str, most: int) -> str:
+    """The last so many letters, where names differ."""
+    return label if len(label) <= most else "…" + label[1 - most :]

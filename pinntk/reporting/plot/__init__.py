@@ -1,0 +1,41 @@
+"""Figures of runs, measurements and findings. The only package that imports matplotlib."""
+
+from pinntk.reporting.plot._comparison import comparison_panels
+from pinntk.reporting.plot._evidence import condition_panels, finding_panels, mode_panels, residual_panels
+from pinntk.reporting.plot._panel import Panel, alone, arranged, svg
+from pinntk.reporting.plot._training import (
+    drift,
+    drift_panels,
+    figures,
+    first_and_last,
+    loss_panels,
+    losses,
+    save,
+    solution,
+    solution_panels,
+    spectra,
+    spectrum_panels,
+)
+
+__all__ = [
+    "Panel",
+    "alone",
+    "arranged",
+    "comparison_panels",
+    "condition_panels",
+    "drift",
+    "drift_panels",
+    "figures",
+    "finding_panels",
+    "first_and_last",
+    "loss_panels",
+    "losses",
+    "mode_panels",
+    "residual_panels",
+    "save",
+    "solution",
+    "solution_panels",
+    "spectra",
+    "spectrum_panels",
+    "svg",
+]

@@ -1,0 +1,44 @@
+"""Two runs in one figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from pinntk.reporting.plot._panel import BLUE, GREY, Panel, legend
+from pinntk.run import Run
+
+
+def comparison_panels(runs: Mapping[str, Run]) -> list[Panel]:
+    """Error, losses of the conditions that both have, and the last kernels' spectra, of two runs by label."""
+    first, second = runs.values()
+    titles = {"relative L2 error": "error"}
+    titles |= {f"loss of {name}": f"loss/{name}" for name in first.problem.names if name in second.problem.names}
+    panels = []
+    for title, column in titles.items():
+        curves = {label: run.column(column) for label, run in runs.items()}
+        if all(len(steps) for steps, _ in curves.values()):
+            panels.append(_both(title, curves, "step", "linear"))
+    if all(run.snapshots for run in runs.values()):
+        spectra = {}
+        for label, run in runs.items():
+            values = run.snapshots[max(run.snapshots)].eigvalsh().cpu().numpy()[::-1]
+            shown = np.where(values > len(values) * np.finfo(float).eps * values[0], values, np.nan)
+            spectra[label] = np.arange(1, len(values) + 1), shown
+        panels.append(_both("eigenvalues of K at the end", spectra, "index", "log"))
+    return panels
+
+
+def _both(title: str, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], label: str, scale: str) -> Panel:
+    def draw(ax: Axes) -> None:
+        for (name, (x, y)), color in zip(curves.items(), (GREY, BLUE), strict=True):
+            ax.plot(x, y, color=color, lw=1.6, label=name)
+        ax.set(xlabel=label, xscale=scale, yscale="log")
+        legend(ax)
+
+    ends = "; ".join(
+        f"{name} from {y[0]:.3g} to {y[np.isfinite(y)][-1]:.3g}" for name, (_, y) in curves.items() if np.isfinite(y).any()
+    )
+    return Panel(title, f"{title}: {ends}", draw)

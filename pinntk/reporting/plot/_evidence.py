@@ -1,0 +1,309 @@
+"""Figures of measurements: what a finding shows, where errors are, which modes hold them, how conditions meet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+
+from pinntk.diagnostics import Examination, Finding
+from pinntk.problem import Box, Measurements, Problem, Region
+from pinntk.problem._sampling import generator
+from pinntk.reporting.plot._panel import BLUE, GREY, ORANGE, Panel, dots, legend, span
+from pinntk.residuals import errors
+from pinntk.residuals._evaluate import to_network
+
+_DENSE = 3000  # points of a map of errors, in 2D
+_SPARSE = 600  # where it cannot be a map
+_MAP = 1000  # points from which values are drawn between them, too
+_WIDE = 30.0  # largest over smallest value, above which an axis is logarithmic
+_LIT = 0.6  # above which a cell of a matrix is dark
+
+Arrays = Mapping[str, np.ndarray]
+
+
+# What a finding shows.
+
+
+def finding_panels(finding: Finding, problem: Problem) -> list[Panel]:
+    """The arrays of a finding: those with known names as what they are, all others as curves and matrices."""
+    left = {name: np.asarray(values, dtype=float) for name, values in finding.arrays.items()}
+    left = {name: values for name, values in left.items() if values.size and np.isfinite(values).any()}
+    panels: list[Panel] = []
+    for names, draw in _KNOWN.items():
+        if set(names) <= set(left):
+            panels += draw(left, problem)
+            left = {name: values for name, values in left.items() if name not in names}
+    spectra = {name.partition("/")[2]: left.pop(name) for name in list(left) if name.startswith("eigenvalues/")}
+    if spectra:
+        panels.append(_falling("rates of each condition's modes", spectra))
+    return panels + [panel for name, values in left.items() for panel in _default(name, values, problem)]
+
+
+def _history(a: Arrays, problem: Problem) -> list[Panel]:
+    def draw(ax: Axes) -> None:
+        ax.semilogy(a["step"], a["loss"], color=BLUE, lw=1.3)
+        ax.set(xlabel="step", ylabel="weighted loss")
+
+    return [Panel("weighted loss", f"weighted loss over steps, from {a['loss'][0]:.3g} to {a['loss'][-1]:.3g}", draw)]
+
+
+def _modes(a: Arrays, problem: Problem) -> list[Panel]:
+    return [_falling("rates of the modes", {"": a["eigenvalues"]}), _share(a["eigenvalues"], a["share"])]
+
+
+def _rates(a: Arrays, problem: Problem) -> list[Panel]:
+    return [_falling("rates of the modes", {"": a["eigenvalues"]})]
+
+
+def _slices(a: Arrays, problem: Problem) -> list[Panel]:
+    titles = {"error": "estimated error by time", "residual": "mean squared residual by time"}
+    return [_by_time(a["time"], a[name], title) for name, title in titles.items()]
+
+
+def _by_time(time: np.ndarray, values: np.ndarray, title: str) -> Panel:
+    def draw(ax: Axes) -> None:
+        ax.plot(time, values, color=ORANGE, marker="o", ms=4)
+        ax.set(xlabel="time")
+        _logarithmic(ax, values)
+
+    return Panel(title, f"{title}, first {values[0]:.3g}, last {values[-1]:.3g}", draw)
+
+
+def _inputs(a: Arrays, problem: Problem) -> list[Panel]:
+    def draw(ax: Axes) -> None:
+        place = np.arange(len(a["mean"]))
+        ax.vlines(place, a["low"], a["high"], color=GREY, lw=4, label="from lowest to highest")
+        ax.errorbar(place, a["mean"], a["std"], fmt="o", color=BLUE, capsize=4, label="mean and standard deviation")
+        ax.axhspan(-1, 1, color=ORANGE, alpha=0.25, label="what is expected")
+        ax.set_xticks(place, problem.coordinates if len(place) == len(problem.coordinates) else [str(k) for k in place])
+        ax.set(xlabel="input of the first layer")
+        legend(ax)
+
+    return [
+        Panel("inputs of the first layer", f"from {a['low'].min():.3g} to {a['high'].max():.3g}, expected about -1 to 1", draw)
+    ]
+
+
+def _layer_units(a: Arrays, problem: Problem) -> list[Panel]:
+    def draw(ax: Axes) -> None:
+        place = np.arange(len(a["dead"]))
+        ax.bar(place - 0.2, np.nan_to_num(a["saturated"]), 0.4, color=ORANGE, label="saturated")
+        ax.bar(place + 0.2, a["dead"], 0.4, color=GREY, label="dead")
+        ax.set_xticks(place, [str(k + 1) for k in place])
+        ax.set(xlabel="layer", ylabel="share of units", ylim=(0, 1.02))
+        legend(ax)
+
+    return [Panel("saturated and dead units", f"saturated units by layer: {_listed(a['saturated'])}", draw)]
+
+
+def _rounding(a: Arrays, problem: Problem) -> list[Panel]:
+    def draw(ax: Axes) -> None:
+        place = np.arange(len(a["noise"]))
+        ax.bar(place - 0.2, a["error"], 0.4, color=BLUE, label="error")
+        ax.bar(place + 0.2, a["noise"], 0.4, color=ORANGE, label="its rounding")
+        ax.set_xticks(place, _conditions(problem, len(place)), rotation=30 if len(place) > 3 else 0)
+        ax.set(yscale="log", ylabel="root mean square")
+        legend(ax)
+
+    return [Panel("errors and their rounding", f"rounding over error: {_listed(a['noise'] / a['error'])}", draw)]
+
+
+def _hole(a: Arrays, problem: Problem) -> list[Panel]:
+    return [_scattered("training points and the hole", a["x"], a["hole"][None], "centre of the hole", problem)]
+
+
+def _candidates(a: Arrays, problem: Problem) -> list[Panel]:
+    return [_scattered("training points and what they miss", a["x"], a["candidates"], "largest missed errors", problem)]
+
+
+def _wrong(a: Arrays, problem: Problem) -> list[Panel]:
+    return [_placed("error of the known solution", a["x"], np.abs(a["error"]), problem)]
+
+
+def _free(a: Arrays, problem: Problem) -> list[Panel]:
+    return [
+        _placed("share that the conditions leave open", a["x"], a["deviation"], problem),
+        _placed("what can be added unseen", a["x"], a["free"], problem),
+    ]
+
+
+def _cosines(a: Arrays, problem: Problem) -> list[Panel]:
+    names = _conditions(problem, len(a["cosines"]))
+    return [matrix_panel("cosines between the gradients of conditions", a["cosines"], names)]
+
+
+_KNOWN = {  # names of arrays that belong together, the more telling ones first
+    ("step", "loss"): _history,
+    ("eigenvalues", "share"): _modes,
+    ("eigenvalues",): _rates,
+    ("time", "error", "residual", "diagonal"): _slices,
+    ("mean", "std", "low", "high"): _inputs,
+    ("saturated", "dead"): _layer_units,
+    ("noise", "error"): _rounding,
+    ("x", "hole"): _hole,
+    ("x", "candidates"): _candidates,
+    ("x", "deviation", "free"): _free,
+    ("x", "error"): _wrong,
+    ("cosines",): _cosines,
+}
+
+
+def _default(name: str, values: np.ndarray, problem: Problem) -> list[Panel]:
+    title = name.replace("_", " ").replace("/", " of ")
+    if values.ndim == 2 and values.shape[0] == values.shape[1] > 1:
+        return [matrix_panel(title, values, _conditions(problem, len(values)))]
+
+    def draw(ax: Axes) -> None:
+        ax.plot(np.arange(1, values.size + 1), values.ravel(), color=BLUE, lw=1.2, marker="." if values.size < 50 else "")
+        ax.set(xlabel="index", ylabel=title)
+        _logarithmic(ax, values)
+
+    return [Panel(title, f"{title}, {span(values)}", draw)]
+
+
+def _conditions(problem: Problem, count: int) -> Sequence[str]:
+    return problem.names if len(problem.names) == count else [str(k + 1) for k in range(count)]
+
+
+# Pieces of these.
+
+
+def _falling(title: str, curves: Arrays) -> Panel:
+    def draw(ax: Axes) -> None:
+        for i, (label, values) in enumerate(curves.items()):
+            index = np.arange(1, len(values) + 1)
+            shown = np.where(values > len(values) * np.finfo(float).eps * np.max(values), values, np.nan)
+            ax.loglog(index, shown, color=f"C{i}" if label else BLUE, marker=dots(values), ms=4, lw=1.3, label=label or None)
+        ax.set(xlabel="mode", ylabel="rate")
+        legend(ax)
+
+    largest = ", ".join(f"{label} {np.max(values):.3g}".strip() for label, values in curves.items())
+    return Panel(title, f"{title}, in descending order; the largest: {largest}", draw)
+
+
+def _share(rates: np.ndarray, share: np.ndarray) -> Panel:
+    slower = np.cumsum(share[::-1])[::-1]  # rates descend: in modes at most that fast
+
+    def draw(ax: Axes) -> None:
+        known = rates > len(rates) * np.finfo(float).eps * rates.max()
+        ax.semilogx(rates[known], slower[known], color=ORANGE, lw=1.5, drawstyle="steps-post")
+        ax.set(xlabel="rate of a mode", ylabel="share of the loss", ylim=(0, 1.02))
+
+    half = rates[max(int((slower >= 0.5).sum()) - 1, 0)]
+    return Panel(
+        "share of the loss in modes at most that fast",
+        f"half of the loss is in modes with rates below {half:.3g}; the largest is {rates[0]:.3g}",
+        draw,
+    )
+
+
+def _scattered(title: str, rows: np.ndarray, marked: np.ndarray, meaning: str, problem: Problem) -> Panel:
+    def draw(ax: Axes) -> None:
+        for part, color, size, marker, label in ((rows, GREY, 8, "o", "training points"), (marked, ORANGE, 50, "x", meaning)):
+            up = part[:, 1] if part.shape[1] > 1 else np.zeros(len(part))
+            ax.scatter(part[:, 0], up, c=color, s=size, marker=marker, label=label)
+        ax.set(xlabel=problem.coordinates[0], **_second(problem, rows))
+        ax.legend(fontsize=8, loc="upper right")
+
+    where = ", ".join(f"{value:.3g}" for value in marked[0])
+    return Panel(title, f"{len(rows)} training points; {meaning}: ({where})", draw)
+
+
+def _placed(title: str, rows: np.ndarray, values: np.ndarray, problem: Problem) -> Panel:
+    """Values at scattered points: a curve in 1D, else colours over the first two coordinates."""
+
+    def draw(ax: Axes) -> None:
+        if rows.shape[1] == 1 or problem.domain.dimension == 1:
+            order = rows[:, 0].argsort()
+            ax.plot(rows[order, 0], values[order], color=ORANGE, lw=1.2, marker="o" if len(rows) < 5 else "")
+            ax.set(xlabel=problem.coordinates[0])
+            return
+        if problem.domain.dimension == 2 and len(rows) >= _MAP:
+            image = ax.tripcolor(rows[:, 0], rows[:, 1], values, cmap="magma_r", shading="gouraud", rasterized=True)
+            ax.margins(0)
+        else:
+            image = ax.scatter(rows[:, 0], rows[:, 1], c=values, s=14, cmap="magma_r", linewidths=0)
+        ax.figure.colorbar(image, ax=ax)
+        ax.set(xlabel=problem.coordinates[0], ylabel=problem.coordinates[1])
+
+    return Panel(title, f"{title}, {span(values)}", draw)
+
+
+def _second(problem: Problem, rows: np.ndarray) -> dict[str, object]:
+    return {"ylabel": problem.coordinates[1]} if rows.shape[1] > 1 else {"yticks": []}
+
+
+def matrix_panel(title: str, values: np.ndarray, names: Sequence[str]) -> Panel:
+    """A small matrix between conditions, entries from -1 to 1 in numbers and colours."""
+
+    def draw(ax: Axes) -> None:
+        largest = max(1.0, float(np.nanmax(np.abs(values))))
+        ax.imshow(values, cmap="RdBu_r", vmin=-largest, vmax=largest)
+        ax.set_xticks(range(len(names)), names, rotation=30, ha="right")
+        ax.set_yticks(range(len(names)), names)
+        for (i, j), value in np.ndenumerate(values):
+            dark = abs(value) > _LIT * largest
+            ax.text(j, i, f"{value:.2g}", ha="center", va="center", color="white" if dark else "black", fontsize=8)
+
+    off = [f"{names[i]} and {names[j]} {values[i, j]:.2g}" for i in range(len(names)) for j in range(i)]
+    return Panel(title, f"{title}: {', '.join(off)}", draw)
+
+
+def _logarithmic(ax: Axes, values: np.ndarray) -> None:
+    known = values[np.isfinite(values)]
+    if (known > 0).all() and known.max() > _WIDE * known.min():
+        ax.set_yscale("log")
+    elif (known >= 0).all():
+        ax.set_ylim(bottom=0)
+
+
+def _listed(values: np.ndarray) -> str:
+    return ", ".join(f"{value:.2g}" for value in values if np.isfinite(value))
+
+
+# What any run shows.
+
+
+def mode_panels(x: Examination) -> list[Panel]:
+    """The rates of all modes under today's weights, and where among them the loss is."""
+    values = x.spectrum.values.cpu().numpy()
+    return [_falling("rates of the modes", {"": values}), _share(values, x.spectrum.share(x.balance.errors).cpu().numpy())]
+
+
+def condition_panels(x: Examination) -> list[Panel]:
+    """How the conditions meet: cosines between their gradients, and how far training one moves the errors of others."""
+    names, found = x.balance.names, x.balance
+    if len(names) < 2:
+        return []
+    return [
+        matrix_panel("cosines between gradients", found.conflict.numpy(), names),
+        matrix_panel("coupling by the kernel", found.coupling.numpy(), names),
+    ]
+
+
+def _dense(region: Region) -> np.ndarray:
+    """Middles of equal cells in 1D and 2D, where they can be drawn as a curve or a map; points at random elsewhere."""
+    if not isinstance(region, Box) or region.dimension > 2:
+        return region.sample(_SPARSE, "sobol", generator(0, "report", region.describe()))
+    count = round(_DENSE ** (1 / region.dimension))
+    middles = [low + (high - low) * (np.arange(count) + 0.5) / count for low, high in region.bounds]
+    return np.stack([part.ravel() for part in np.meshgrid(*middles, indexing="ij")], 1)
+
+
+def residual_panels(x: Examination) -> list[Panel]:
+    """|e| of every residual over the domain, on fresh points."""
+    rows = {}
+    for condition in x.problem.conditions:
+        if condition.kind == "residual" and condition.name in x.points and not isinstance(condition.region, Measurements):
+            rows[condition.name] = torch.as_tensor(_dense(condition.region))
+    if not rows:
+        return []
+    with torch.no_grad():
+        found = errors(x.network, x.problem, to_network(x.network, rows))
+    return [
+        _placed(f"|residual| of {name}", rows[name].numpy(), e.double().abs().cpu().numpy(), x.problem)
+        for name, e in found.items()
+    ]

@@ -1,0 +1,260 @@
+"""Figures of a run: solution, losses and weights, kernel spectra, drift."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import nn
+
+from pinntk._util.files import replacing
+from pinntk.ntk import KernelBlocks
+from pinntk.problem import Problem
+from pinntk.reporting.plot._panel import BLUE, FAINT, GREY, ORANGE, Panel, arranged, dots, legend, span
+from pinntk.run import Run
+from pinntk.run._run import FIGURES
+
+_DPI = 130
+_CURVE = 500  # points of a curve
+
+
+def figures(run: Run) -> dict[str, Figure]:
+    """Every figure that the run has data for, by file name."""
+    drawn = {"solution": solution(run.problem, run.network), "losses": losses(run)}
+    if len(run.snapshots) > 0:
+        drawn["spectra"] = spectra(run)
+    if len(run.snapshots) > 1:
+        drawn["drift"] = drift(run)
+    return drawn
+
+
+def save(run: Run, folder: str | os.PathLike | None = None) -> list[Path]:
+    """Writes `figures(run)` as PNG files into `folder`, by default the run's own; returns their paths."""
+    if folder is None and run.folder is None:
+        raise ValueError("the run has no folder; name one: plot.save(run, folder)")
+    folder = run.folder / FIGURES if folder is None else Path(folder)
+    paths = []
+    for name, figure in figures(run).items():
+        path = folder / f"{name}.png"
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=_DPI)
+        paths.append(path)
+    return paths
+
+
+# The solution.
+
+
+def solution(problem: Problem, network: nn.Module) -> Figure:
+    """`solution_panels` in one figure, a row a field for maps and a column a field for curves."""
+    panels = solution_panels(problem, network)
+    if problem.domain.dimension == 2:
+        figure = arranged(panels, 4.0, 2.9)
+    else:
+        figure = arranged(list(zip(*panels, strict=True)), 4.6, 2.6, sharex=True)
+    figure.suptitle(_title(problem, network))
+    return figure
+
+
+def solution_panels(problem: Problem, network: nn.Module) -> list[list[Panel]]:
+    """The network beside the exact or reference solution, and the error, for each field: curves in 1D, maps in 2D, and in
+    higher dimensions along the diagonal of the domain."""
+    if problem.domain.dimension == 2:
+        return _maps(problem, network)
+    if problem.domain.dimension == 1:
+        if problem.has_solution:
+            grid = problem.solution_points
+            truth = problem.solution.values.reshape(-1, len(problem.fields))
+        else:
+            grid, truth = problem.domain.grid((_CURVE,)), None
+        x, label = grid[:, 0], problem.coordinates[0]
+    else:
+        s = np.linspace(0, 1, _CURVE)[:, None]
+        grid = problem.domain.low + s * (problem.domain.high - problem.domain.low)
+        truth = problem.exact_array(grid) if problem.exact is not None else None
+        x, label = s[:, 0], "position along the diagonal of the domain"
+    predicted = problem.predict(network, grid)
+    return [
+        _curves(name, x, label, predicted[:, i], None if truth is None else truth[:, i], _known(problem))
+        for i, name in enumerate(problem.fields)
+    ]
+
+
+def _known(problem: Problem) -> str:
+    return "exact" if problem.exact is not None else "reference"
+
+
+def _curves(name: str, x: np.ndarray, label: str, predicted: np.ndarray, truth: np.ndarray | None, known: str) -> list[Panel]:
+    def field(ax: Axes) -> None:
+        if truth is not None:
+            ax.plot(x, truth, color=GREY, lw=4, label=known)
+        ax.plot(x, predicted, color=BLUE, lw=1.5, label="network")
+        ax.set(xlabel=label, ylabel=name)
+        legend(ax)
+
+    def error(ax: Axes) -> None:
+        ax.plot(x, predicted - truth, color=ORANGE, lw=1.2)
+        ax.set(xlabel=label, ylabel=f"network - {known}, {name}")
+
+    if truth is None:
+        return [Panel(f"network {name}", f"{name} of the network {span(predicted)}", field)]
+    return [
+        Panel(
+            f"network and {known} {name}", f"{name}: the network {span(predicted)}, the {known} solution {span(truth)}", field
+        ),
+        Panel(f"error of {name}", f"network minus {known} solution, {span(predicted - truth)}", error),
+    ]
+
+
+def _maps(problem: Problem, network: nn.Module) -> list[list[Panel]]:
+    if problem.has_solution:
+        axes_values, points = problem.solution.axes, problem.solution_points
+        truth = problem.solution.values.reshape(-1, len(problem.fields))
+    else:
+        axes_values = tuple(np.linspace(low, high, 100) for low, high in problem.domain.bounds)
+        points, truth = problem.domain.grid((100, 100)), None
+    predicted, known = problem.predict(network, points), _known(problem)
+
+    def mapped(title: str, values: np.ndarray, style: Mapping[str, object]) -> Panel:
+        def draw(ax: Axes) -> None:
+            shape = tuple(map(len, axes_values))
+            image = ax.pcolormesh(*axes_values, values.reshape(shape).T, shading="auto", rasterized=True, **style)
+            low, high = image.get_clim()
+            beyond = {(True, True): "both", (True, False): "min", (False, True): "max"}
+            extend = beyond.get((bool(values.min() < low), bool(values.max() > high)), "neither")
+            ax.figure.colorbar(image, ax=ax, extend=extend)
+            ax.set(xlabel=problem.coordinates[0], ylabel=problem.coordinates[1])
+
+        return Panel(title, f"map of {title}, {span(values)}", draw)
+
+    rows = []
+    for i, name in enumerate(problem.fields):
+        shown = predicted[:, i] if truth is None else truth[:, i]
+        low, high = float(shown.min()), float(shown.max())
+        scale = {"cmap": "viridis", "vmin": low, "vmax": high}
+        if low < 0 < high:  # white is zero
+            scale = {"cmap": "RdBu_r", "vmin": -max(-low, high), "vmax": max(-low, high)}
+        row = [mapped(f"network {name}", predicted[:, i], scale)]
+        if truth is not None:
+            off = np.abs(predicted[:, i] - truth[:, i])
+            row.insert(0, mapped(f"{known} {name}", truth[:, i], scale))
+            row.append(mapped(f"|network - {known}|, {name}", off, {"cmap": "magma_r"}))
+        rows.append(row)
+    return rows
+
+
+def _title(problem: Problem, network: nn.Module) -> str:
+    title = problem.name + (f" ({problem.settings()})" if problem.parameters else "")
+    return f"{title}: relative L2 error {problem.error(network):.2e}" if problem.has_solution else title
+
+
+# Training.
+
+
+def losses(run: Run) -> Figure:
+    """`loss_panels` in a row."""
+    return arranged([loss_panels(run)])
+
+
+def loss_panels(run: Run) -> list[Panel]:
+    """Unweighted losses, loss weights, self-adaptive weights of points, relative L2 error, and the coefficients of an inverse
+    problem over steps."""
+    names = [name for name in run.problem.names if len(run.column(f"loss/{name}")[0])]
+    panels = [
+        _history(run, "unweighted loss, mean(e²)", {name: f"loss/{name}" for name in names}, "log"),
+        _history(run, "loss weight λ", {name: f"weight/{name}" for name in names}, "log", nested=True),
+    ]
+    if own := [name for name in names if len(run.column(f"max_point_weight/{name}")[0])]:
+        columns = {f"{name}, {kind}": f"{kind}_point_weight/{name}" for name in own for kind in ("mean", "max")}
+        panels.append(_history(run, "self-adaptive point weight m(λ)", columns, "log"))
+    if len(run.column("error")[0]):
+        panels.append(_history(run, "relative L2 error", {"": "error"}, "log"))
+    if coefficients := list(run.problem.coefficients):
+        panels.append(_history(run, "unknown coefficient", {name: f"coefficient/{name}" for name in coefficients}, "linear"))
+    return panels
+
+
+def _history(
+    run: Run, title: str, columns: Mapping[str, str], scale: str, *, zero: bool = False, nested: bool = False
+) -> Panel:
+    """Columns of the history over steps, by label; nested, equal ones can be told apart."""
+    curves = {label: run.column(column) for label, column in columns.items()}
+
+    def draw(ax: Axes) -> None:
+        for i, (label, (steps, values)) in enumerate(curves.items()):
+            width = 1.3 if not nested else 1.3 + 0.6 * (len(curves) - 1 - i)
+            ax.plot(steps, values, lw=width, color=f"C{i}" if label else BLUE, label=label or None)
+        ax.set(xlabel="step", yscale=scale)
+        if zero:
+            ax.set_ylim(bottom=0)
+        legend(ax)
+
+    ends = [f"{label} from {v[0]:.3g} to {v[-1]:.3g}".strip() for label, (_, v) in curves.items() if len(v)]
+    return Panel(title, f"{title} over steps: {', '.join(ends)}", draw)
+
+
+def spectra(run: Run) -> Figure:
+    """`spectrum_panels` of the first and the last snapshot, in a row."""
+    return arranged([spectrum_panels(first_and_last(run))], height=3.2)
+
+
+def first_and_last(run: Run) -> dict[str, KernelBlocks]:
+    """The first and the last snapshot, or the only one, by "step N"."""
+    steps = sorted(run.snapshots)
+    return {f"step {step}": run.snapshots[step] for step in dict.fromkeys((steps[0], steps[-1]))}
+
+
+def spectrum_panels(kernels: Mapping[str, KernelBlocks]) -> list[Panel]:
+    """Eigenvalues of K, K_uu and K_rr of at most two kernels, by label. Below the dashed floor they are rounding."""
+    first = next(iter(kernels.values()))
+    parts = {"K": KernelBlocks.matrix, "K_uu": lambda K: K.uu, "K_rr": lambda K: K.rr}
+    return [_eigenvalues(name, part, kernels, i == 0) for i, (name, part) in enumerate(parts.items()) if len(part(first))]
+
+
+def _eigenvalues(name: str, part: Callable, kernels: Mapping[str, KernelBlocks], explained: bool) -> Panel:
+    curves = {}
+    for label, blocks in kernels.items():
+        matrix = part(blocks).double().cpu().numpy()
+        values = np.linalg.eigvalsh(matrix)[::-1]
+        curves[label] = values, len(matrix) * np.finfo(blocks.numpy().dtype).eps * values[0]
+
+    def draw(ax: Axes) -> None:
+        for (label, (values, floor)), color in zip(curves.items(), (GREY, ORANGE), strict=False):
+            index = np.arange(1, len(values) + 1)
+            ax.loglog(index, np.where(values > 0, values, np.nan), color=color, lw=1.5, marker=dots(values), ms=4, label=label)
+            ax.axhline(floor, color=color, lw=0.8, ls="--")
+        ax.set_xlabel("index")
+        ax.legend(frameon=False)
+        if explained:
+            ax.annotate("dashed: rounding floor", (0.03, 0.03), xycoords="axes fraction", fontsize=8, color=FAINT)
+
+    text = "; ".join(
+        f"{label}: {int((values > floor).sum())} of {len(values)} above the floor, the largest {values[0]:.3g}"
+        for label, (values, floor) in curves.items()
+    )
+    return Panel(f"eigenvalues of {name}", f"eigenvalues of {name} in descending order. {text}", draw)
+
+
+def drift(run: Run) -> Figure:
+    """`drift_panels` in a row."""
+    return arranged([drift_panels(run)])
+
+
+def drift_panels(run: Run) -> list[Panel]:
+    """How far the kernel and the parameters have moved from their initial values, relative to them."""
+    steps, moved = run.kernel_drift()
+
+    def draw(ax: Axes) -> None:
+        ax.plot(steps, moved, color=ORANGE, marker="o", ms=4)
+        ax.set(xlabel="step")
+        ax.set_ylim(bottom=0)
+
+    text = f"relative change of the kernel over steps, in the end {moved[-1]:.3g}"
+    return [
+        Panel("kernel drift  ‖K(t) − K(0)‖ / ‖K(0)‖", text, draw),
+        _history(run, "parameter drift  ‖θ(t) − θ(0)‖ / ‖θ(0)‖", {"": "drift"}, "linear", zero=True),
+    ]

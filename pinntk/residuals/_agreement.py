@@ -1,0 +1,254 @@
+"""Whether derivatives are derivatives: the Taylor engine against nested autograd, and autograd against finite differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from math import comb, prod
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from pinntk._util.precision import Told
+from pinntk._util.warn import warn_user
+from pinntk.problem import Box, Points, Problem
+from pinntk.problem._arguments import Need
+from pinntk.residuals._evaluate import groups, warn_fallback
+from pinntk.residuals._fields import AutogradFields, Fields, TaylorFields
+from pinntk.taylor import UnsupportedOperation
+
+Index = tuple[int, ...]
+
+_PLACE, _SHARE = 2**0.5 - 1, 0.1  # the probe moves by that share towards that place of the domain, away from kinks
+_MOST_AXES = 50  # of a Laplacian that is compared: nested autograd takes that many backward passes
+_AGREED = {torch.float64: 1e-8, torch.float32: 1e-2}  # relative difference of derivatives that rounding explains
+_CLOSE = 1e-4  # relative difference of a gradient and a finite difference
+_STEPS = (1e-7, 1e-3)  # of finite differences: below rounding of the inside, and above it
+_ROUNDED = 10.0  # times the difference of two steps, within which a finite difference is as good as none
+
+_told = Told()
+
+
+def check_derivatives(network: nn.Module, problem: Problem, probe: Points) -> None:
+    """Warns where the Taylor engine and nested autograd disagree, and uses autograd from then on; and where autograd's
+    gradient is not the derivative of the network's values.
+
+    Both are measured in float64 where the network can be evaluated in it, on points of the domain near those of the probe.
+    """
+    call = _in_float64(network, next(iter(probe.values()))[:, : problem.domain.dimension])
+    inside = {id(rows): _inside(problem.domain, rows) for rows in probe.values()}
+    if call is None:
+        call = network
+    else:
+        inside = {key: rows.double() for key, rows in inside.items()}
+    _compare_engines(network, call, problem, {name: inside[id(rows)] for name, rows in probe.items()})
+    x = next(iter(inside.values()))
+    if x.dtype == torch.float64:
+        try:
+            _compare_gradients(network, call, problem.domain, x[:, : problem.domain.dimension])
+        except Exception:  # a network that knows no gradient of its inputs, or no parameters but its own
+            return
+
+
+def _in_float64(network: nn.Module, x: Tensor) -> Callable[[Tensor], Tensor] | None:
+    """The network with its parameters in float64; itself if they are; None where it cannot be evaluated so."""
+    if x.dtype == torch.float64:
+        return network
+    state = {
+        name: t.detach().double() if t.is_floating_point() else t.clone()
+        for name, t in (*network.named_parameters(), *network.named_buffers())
+    }
+
+    def call(x: Tensor) -> Tensor:
+        return functional_call(network, state, (x,))
+
+    try:
+        with torch.no_grad():
+            return call if call(x.double()).dtype == torch.float64 else None
+    except Exception:  # whatever a network does in a dtype that it was not written for
+        return None
+
+
+def _inside(domain: Box, rows: Tensor) -> Tensor:
+    low, high = (torch.as_tensor(end).to(rows) for end in (domain.low, domain.high))
+    moved = rows.clone()
+    moved[:, : len(low)] += _SHARE * (low + _PLACE * (high - low) - moved[:, : len(low)])
+    return moved
+
+
+# The two engines.
+
+
+@dataclass(frozen=True)
+class _Derivative:
+    """Something that a condition asks of the network, by both engines, (n,) each.
+
+    indices: whose sum it is; unit: of it, in the domain's extents
+    """
+
+    name: str
+    field: int
+    indices: tuple[Index, ...]
+    unit: float
+    taylor: Tensor
+    autograd: Tensor
+
+    @property
+    def apart(self) -> float:
+        return float((self.taylor - self.autograd).abs().max())
+
+    @property
+    def largest(self) -> float:
+        return float(torch.maximum(self.taylor.abs(), self.autograd.abs()).max())
+
+
+def _compare_engines(network: nn.Module, call: Callable, problem: Problem, probe: Points) -> None:
+    for names in groups(problem, probe):
+        rows = probe[names[0]][:, : problem.domain.dimension]
+        try:
+            with torch.no_grad():
+                taylor = TaylorFields(call, problem, rows, problem.basis(names))
+            with torch.enable_grad():
+                autograd = AutogradFields(call, problem, rows)
+                found = {name: list(_derivatives(problem, problem.needs[name], taylor, autograd)) for name in names}
+        except Exception:  # only one of them works, and is used
+            continue
+        for name, derivatives in found.items():
+            if (off := _disagreement(derivatives)) and _say(network, call, problem.domain, name, off, rows):
+                return
+
+
+def _derivatives(problem: Problem, needs: tuple[Need, ...], taylor: Fields, autograd: Fields) -> Iterator[_Derivative]:
+    """All that a condition asks of the network, and the fields themselves."""
+    d, space = problem.domain.dimension, problem.domain.space
+    extent = [high - low for low, high in problem.domain.bounds]
+
+    def along(field: int, name: str, index: Index) -> _Derivative:
+        unit = prod(length**times for length, times in zip(extent, index, strict=True))
+        both = (f.derivative(field, index).detach() for f in (taylor, autograd))
+        return _Derivative(name, field, (index,), unit, *both)
+
+    for need in needs:
+        if need.field < 0:
+            continue
+        yield along(need.field, problem.fields[need.field], (0,) * d)
+        if need.kind == "laplacian" and len(space) > _MOST_AXES:
+            continue
+        if need.kind == "laplacian":
+            second = tuple(tuple(2 * int(i == axis) for i in range(d)) for axis in space)
+            both = (f.laplacian(need.field, space).detach() for f in (taylor, autograd))
+            yield _Derivative(need.argument, need.field, second, min(extent[axis] for axis in space) ** 2, *both)
+        elif need.kind == "derivative":
+            yield along(need.field, need.argument, need.index)
+        else:
+            yield from (along(need.field, need.argument, tuple(int(i == k) for i in range(d))) for k in space)
+
+
+def _disagreement(derivatives: list[_Derivative]) -> _Derivative | None:
+    """The first that rounding does not explain, against the largest derivative of its field in units of the domain."""
+    size: dict[int, float] = {}
+    for found in derivatives:
+        size[found.field] = max(size.get(found.field, 0.0), found.unit * found.largest)
+    for found in derivatives:
+        if found.apart > _AGREED.get(found.taylor.dtype, 0.1) * size[found.field] / found.unit:
+            return found
+    return None
+
+
+def _say(network: nn.Module, call: Callable, domain: Box, condition: str, off: _Derivative, x: Tensor) -> bool:
+    """Warns of a disagreement; whether nested autograd is used from now on."""
+    said = (
+        f"condition {condition!r}: {off.name} by the Taylor engine and by nested autograd differ by {off.apart:.2g}, of values "
+        f"up to {off.largest:.2g}"
+    )
+    if x.dtype == torch.float64:
+        expected = sum(_finite_difference(call, domain, x, off.field, index) for index in off.indices)
+        if float((off.taylor - expected).abs().max()) < 0.1 * float((off.autograd - expected).abs().max()):
+            warn_user(
+                f"{said}; finite differences of the network's values confirm the Taylor engine, whose values are used: nested "
+                "autograd, and with it a training of your own, is wrong for this network"
+            )
+            return False
+    warn_fallback(network, UnsupportedOperation(said, "on the same points"))
+    return True
+
+
+def _finite_difference(call: Callable, domain: Box, x: Tensor, field: int, index: Index) -> Tensor:
+    """d^index of one output by central differences, (n,): of about 1e-5 of its size."""
+    step = torch.finfo(x.dtype).eps ** (1 / (sum(index) + 2))
+    lengths = step * torch.as_tensor(domain.high - domain.low).to(x)
+    total = torch.zeros_like(x[:, 0])
+    with torch.no_grad():
+        for places in product(*(range(times + 1) for times in index)):
+            factor = prod((-1) ** j * comb(times, j) for j, times in zip(places, index, strict=True))
+            moved = x.new_tensor([times / 2 - j for j, times in zip(places, index, strict=True)])
+            total += factor * call(x + moved * lengths)[:, field]
+    return total / prod(float(length) ** times for length, times in zip(lengths, index, strict=True))
+
+
+# Gradients and values.
+
+
+def _compare_gradients(network: nn.Module, call: Callable, domain: Box, x: Tensor) -> None:
+    """Autograd's gradient along one direction of the coordinates, and along one of the parameters, with finite differences."""
+    random = torch.Generator().manual_seed(0)
+    extent = torch.as_tensor(domain.high - domain.low).to(x)
+    v = extent * torch.randn(len(extent), generator=random, dtype=torch.float64).to(x)
+    with torch.enable_grad():
+        leaf = x.clone().requires_grad_()
+        output = call(leaf.clone())
+        by_autograd = [_slope(column.sum(), [leaf])[0] @ v for column in output.unbind(1)]
+    _compare(network, "coordinates", torch.stack(by_autograd, 1), lambda h: call(x + h * v), output)
+
+    state = {name: t.detach() for name, t in (*network.named_parameters(), *network.named_buffers())}
+    trained = {name: p.detach() for name, p in network.named_parameters() if p.requires_grad}
+    if not trained or any(t.is_complex() for t in state.values()):
+        return
+    trained = {name: p.double() for name, p in trained.items()}
+    state = {name: t.double() if t.is_floating_point() else t for name, t in state.items()}
+    direction = {
+        name: _size(p) * torch.randn(p.shape, generator=random, dtype=torch.float64).to(p) for name, p in trained.items()
+    }
+    signs = torch.randn(output.shape, generator=random, dtype=torch.float64).to(x)
+
+    def value(h: float, leaves: Mapping[str, Tensor] = trained) -> Tensor:
+        moved = {name: p + h * direction[name] if h else p for name, p in leaves.items()}
+        return (signs * functional_call(network, {**state, **moved}, (x.clone(),))).sum()
+
+    with torch.enable_grad():
+        leaves = {name: p.clone().requires_grad_() for name, p in trained.items()}
+        slopes = _slope(value(0.0, leaves), list(leaves.values()))
+    along = sum((g * direction[name]).sum() for name, g in zip(trained, slopes, strict=True))
+    _compare(network, "parameters", along, value, (signs * output).abs().sum())
+
+
+def _slope(value: Tensor, leaves: list[Tensor]) -> tuple[Tensor, ...]:
+    if not value.requires_grad:
+        return tuple(torch.zeros_like(leaf) for leaf in leaves)
+    return torch.autograd.grad(value, leaves, retain_graph=True, allow_unused=True, materialize_grads=True)
+
+
+def _size(parameter: Tensor) -> float:
+    """Of a change: that of the parameter, or 0.1 where it is zero."""
+    return float(parameter.square().mean().sqrt()) or 0.1
+
+
+def _compare(network: nn.Module, what: str, slope: Tensor, value: Callable[[float], Tensor], size: Tensor) -> None:
+    """Warns where a slope is not that of `value` at 0, by short steps nor by long ones; a jump or kink between them is not
+    held against it."""
+    with torch.no_grad():
+        off = torch.ones_like(slope, dtype=torch.bool)
+        for step in _STEPS:
+            far, near = ((value(h) - value(-h)) / (2 * h) for h in (step, step / 2))
+            least = _CLOSE * (slope.abs() + near.abs()) + 1e-2 * _CLOSE * size.detach().abs().max()
+            off &= (slope - near).abs() > least + _ROUNDED * (far - near).abs()
+    if bool(off.any()) and _told.first(network, what):
+        place = off.nonzero()[0].unbind() if off.ndim else ()
+        found, expected = float(slope[place]), float(near[place])
+        warn_user(
+            f"{type(network).__name__}: the gradient that autograd gives is not the derivative of the network's values: "
+            f"{found:.3g} against {expected:.3g} by finite differences, along one direction of the {what} (a straight-through "
+            "estimator, a detach() or a no_grad() inside?). Errors and kernels are made from autograd's gradient"
+        )

@@ -1,0 +1,274 @@
+"""Checks of a network and its problem, once before a kernel or a training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrizations import _SpectralNorm
+from torch.nn.utils.spectral_norm import SpectralNorm
+
+from pinntk._util.precision import Told
+from pinntk._util.warn import warn_user
+from pinntk.problem import Points, Problem
+from pinntk.problem._coordinates import check_coordinates
+from pinntk.problem._problem import check_output
+from pinntk.residuals._agreement import check_derivatives
+from pinntk.residuals._evaluate import errors, to_network
+from pinntk.taylor import DependentPoints
+
+_BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
+_DROPOUTS = (nn.modules.dropout._DropoutNd,)
+_CANDIDATES = 64  # points among which those of the probe are chosen
+_PROBE = 4  # points of each condition in the probe
+_PAIRS = ((1, 0), (3, 2), (2, 0), (3, 1))  # of the probe's rows: each of them once with, and once without, every other
+_REPEATS = 16  # copies of the probe on which a network that draws random numbers must still give one answer
+_SEEDED = ("cuda", "xpu")  # devices with random states of their own
+_FAR = 1e3  # roundings between two evaluations, beyond which they are not the same
+
+_checked, _told = Told(), Told()
+
+
+def check_network(network: nn.Module, problem: Problem, points: Points) -> None:
+    """Raises an error that says what to change if the network does not fit the problem, mixes points, is random or changes.
+
+    ValueError: wrong number of inputs or outputs, a network that changes at every forward, a device without float64;
+    DependentPoints: batch normalization or dropout in training mode, random numbers, a network or an operator that mixes
+    points. The network, its buffers and the random state are left as they were.
+
+    Warns, once for a network and its problem, of errors that depend on no parameter, of coordinates that the network's dtype
+    cannot tell apart, and of derivatives that are not those of the network's values.
+    """
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"network is a {type(network).__name__}; expected a torch.nn.Module that maps (n, d) to (n, fields)")
+    if any(parameter.device.type == "mps" for parameter in network.parameters()):
+        raise ValueError("the network is on 'mps', which has no float64, and kernels are summed in it; call network.cpu()")
+    if torch.is_inference_mode_enabled():
+        raise ValueError("kernels and training need gradients, which torch.inference_mode() rules out; use torch.no_grad()")
+    _check_modules(network)
+    d = problem.domain.dimension
+    probe = to_network(network, _chosen(points))
+    first = next(iter(probe.values()))[:, :d]
+    for name, rows in points.items():
+        check_coordinates(problem.domain, name, rows, first.dtype)
+    with _left_alone(network, first.device) as buffers:
+        _check_output(network, problem, first)
+        state = (tuple(problem[name] for name in points), first.dtype, *_modes(network))
+        new = _checked.first(network, state)
+        if new:
+            _check_repeatable(network, first, buffers)
+        _check_independence(network, problem, probe, _PAIRS if new else _PAIRS[:2])
+        if new:
+            _check_dependence(network, problem, probe)
+            check_derivatives(network, problem, probe)
+
+
+def _check_modules(network: nn.Module) -> None:
+    for path, module in network.named_modules():
+        if isinstance(module, _DROPOUTS) and module.training and module.p > 0:
+            raise DependentPoints(f"module {path!r} is dropout in training mode, so errors are random; call network.eval()")
+        if isinstance(module, _BATCH_NORMS) and (module.training or module.running_mean is None):
+            raise DependentPoints(
+                f"module {path!r} is batch normalization with batch statistics, so the error at one point depends on the "
+                "others and the kernel is undefined; call network.eval() or remove it"
+            )
+        if module.training and _is_spectral_norm(module):
+            raise ValueError(
+                f"module {path!r} is spectral_norm in training mode: its power iteration changes the weights at every forward, "
+                "so the kernel belongs to no fixed function; call network.eval()"
+            )
+
+
+def _is_spectral_norm(module: nn.Module) -> bool:
+    hooks = module._forward_pre_hooks.values()
+    return (isinstance(module, _SpectralNorm) and hasattr(module, "_u")) or any(isinstance(h, SpectralNorm) for h in hooks)
+
+
+def _modes(network: nn.Module) -> tuple:
+    return tuple(m.training for m in network.modules()), tuple(p.requires_grad for p in network.parameters())
+
+
+# The probe.
+
+
+def _chosen(points: Points) -> Points:
+    """Up to four different rows of every condition, from all over; a tensor shared by conditions stays shared."""
+    chosen: dict[int, Tensor] = {}
+    for rows in points.values():
+        if id(rows) not in chosen:
+            places = torch.linspace(0, len(rows) - 1, min(len(rows), _CANDIDATES), dtype=torch.float64).long()
+            few = rows[places.to(rows.device)].unique(dim=0)
+            places = torch.linspace(0, len(few) - 1, min(len(few), _PROBE), dtype=torch.float64).long()
+            chosen[id(rows)] = few[places.to(rows.device)]
+    return {name: chosen[id(rows)] for name, rows in points.items()}
+
+
+def _some(probe: Points, places: tuple[int, ...]) -> Points:
+    """The rows of these numbers, where there are any; a tensor shared by conditions stays shared."""
+    taken = {id(rows): rows[[i for i in places if i < len(rows)]] for rows in probe.values()}
+    return {name: taken[id(rows)] for name, rows in probe.items() if len(taken[id(rows)])}
+
+
+@contextmanager
+def _left_alone(network: nn.Module, device: torch.device) -> Iterator[dict[str, Tensor]]:
+    """Restores buffers, numbers that modules count, and the random state; yields the buffers as they were."""
+    plain = (bool, int, float, str, type(None))
+    buffers = {name: (buffer, buffer.clone()) for name, buffer in network.named_buffers() if not is_lazy(buffer)}
+    counts = [(m, {key: value for key, value in vars(m).items() if isinstance(value, plain)}) for m in network.modules()]
+    lazy = any(is_lazy(tensor) for tensor in (*network.parameters(), *network.buffers()))
+    seeded = device.type in _SEEDED
+    with torch.random.fork_rng([device] if seeded else [], device_type=device.type if seeded else _SEEDED[0]):
+        try:
+            yield {name: value for name, (_, value) in buffers.items()}
+        finally:
+            if not lazy:  # its first forward makes it what it is
+                _restore(network, buffers, counts)
+
+
+def _restore(network: nn.Module, buffers: dict[str, tuple[Tensor, Tensor]], counts: list[tuple[nn.Module, dict]]) -> None:
+    modules = dict(network.named_modules())
+    for name, (buffer, value) in buffers.items():
+        path, _, key = name.rpartition(".")
+        if not isinstance(modules[path], torch.jit.ScriptModule):
+            modules[path]._buffers[key] = buffer
+        with torch.no_grad():
+            if not _same(buffer, value):
+                buffer.copy_(value)
+    for module, known in counts:
+        for key, value in known.items():
+            if vars(module).get(key) is not value:
+                vars(module)[key] = value
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and a.dtype == b.dtype and bool(torch.isclose(a, b, rtol=0, atol=0, equal_nan=True).all())
+
+
+# What a network must be.
+
+
+def _check_output(network: nn.Module, problem: Problem, first: Tensor) -> None:
+    try:
+        with torch.no_grad():
+            output = network(first.clone())
+    except (RuntimeError, IndexError, ValueError) as error:
+        raise ValueError(
+            f"the network does not accept {problem.domain.dimension} inputs, coordinates {problem.coordinates}: it failed on a "
+            f"tensor of shape {tuple(first.shape)} and dtype {first.dtype} with: {error}"
+        ) from error
+    check_output(output, problem, len(first))
+
+
+def _check_repeatable(network: nn.Module, first: Tensor, buffers: dict[str, Tensor]) -> None:
+    """Two evaluations on the same points must give the same values."""
+    state = _random_state(first.device)
+    outputs = [_values(network, first) for _ in range(2)]
+    random = not torch.equal(state, _random_state(first.device))
+    if random and torch.equal(*outputs):  # perhaps by luck: a dropout that hits seldom
+        outputs = [_values(network, first.repeat(_REPEATS, 1)) for _ in range(2)]
+    moved = [
+        name for name, b in network.named_buffers() if not is_lazy(b) and not (name in buffers and _same(b, buffers[name]))
+    ]
+    apart = (outputs[0] - outputs[1]).abs().max()
+    rounding = _FAR * torch.finfo(outputs[0].dtype).eps * outputs[0].abs().max()
+    if random and apart > 0:
+        raise DependentPoints(
+            f"{_random_module(network, first)} draws random numbers in its forward, so errors are random; switch that off, by "
+            "network.eval() where it heeds it"
+        )
+    if moved and apart > 0:
+        path, _, key = moved[0].rpartition(".")
+        raise ValueError(
+            f"the network changes at every forward: buffer {key!r} of module {path!r} moves, and its outputs by {apart:.2g} "
+            "with it, so the kernel belongs to no fixed function; call network.eval(), or keep that buffer as it is"
+        )
+    if apart > rounding:
+        raise ValueError(
+            f"two evaluations of the network on the same points differ by {apart:.2g}: something in its forward changes or is "
+            "random, and the kernel belongs to no fixed function; call network.eval(), or keep its state as it is"
+        )
+
+
+def _values(network: nn.Module, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return network(x.clone())
+
+
+def _random_state(device: torch.device) -> Tensor:
+    state = torch.get_rng_state()
+    if device.type not in _SEEDED:
+        return state
+    return torch.cat([state, torch.get_device_module(device).get_rng_state(device)])
+
+
+def _random_module(network: nn.Module, x: Tensor) -> str:
+    """The innermost module in whose forward the random state moves."""
+    found: list[str] = []
+    states: dict[nn.Module, Tensor] = {}
+
+    def before(module: nn.Module, _: tuple) -> None:
+        states[module] = _random_state(x.device)
+
+    def after(path: str, module: nn.Module) -> None:
+        if module in states and not torch.equal(states[module], _random_state(x.device)):
+            found.append(f"module {path!r} ({type(module).__name__})" if path else "the network")
+
+    hooks = []
+    try:
+        for path, module in network.named_modules():
+            hooks.append(module.register_forward_pre_hook(before))
+            hooks.append(module.register_forward_hook(lambda module, *_, path=path: after(path, module)))
+        _values(network, x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found[0] if found else "the network"
+
+
+# What errors must be.
+
+
+def _check_independence(network: nn.Module, problem: Problem, probe: Points, pairs: tuple[tuple[int, int], ...]) -> None:
+    """The error at a point must not change when other points leave the batch, or change places."""
+    together = errors(network, problem, probe)
+    for pair in pairs:
+        part = _some(probe, pair)
+        for name, apart in errors(network, problem, part).items() if part else ():
+            both = together[name][[i for i in pair if i < len(together[name])]]
+            scale = both.abs().max() + apart.abs().max() + 1
+            if (both - apart).abs().max() > torch.finfo(both.dtype).eps ** 0.5 * scale:
+                _refuse_dependent(network, problem, probe, name, together[name])
+
+
+def _refuse_dependent(network: nn.Module, problem: Problem, probe: Points, name: str, before: Tensor) -> None:
+    if not torch.equal(before, errors(network, problem, probe)[name]):
+        raise DependentPoints(
+            f"condition {name!r}: its error is another at every evaluation on the same points, so it is random; take the "
+            "random numbers out of the operator"
+        )
+    raise DependentPoints(
+        f"condition {name!r}: the error at a point changes when another point leaves the batch. The network or "
+        "the operator mixes points (a mean over the batch, say); write it point by point"
+    )
+
+
+def _check_dependence(network: nn.Module, problem: Problem, probe: Points) -> None:
+    """Warns of conditions whose error no trained parameter reaches. One that a constraint makes zero is reached."""
+    trained = [p for p in (*network.parameters(), *problem.coefficients.values()) if p.requires_grad]
+    if not trained:
+        return
+    with torch.enable_grad():
+        found = errors(network, problem, probe)
+    for name, error in found.items():
+        reached = error.requires_grad and any(
+            g is not None for g in torch.autograd.grad(error.sum(), trained, retain_graph=True, allow_unused=True)
+        )
+        if not reached and _told.first(network, problem[name]):
+            warn_user(
+                f"condition {name!r}: its error depends on no trained parameter and no trained coefficient, so its part of the "
+                "kernel is zero and training cannot change it. Look for a detach(), numpy() or no_grad(), for a field that the "
+                "operator does not use, or for a derivative that is zero for this network"
+            )

@@ -1,0 +1,199 @@
+"""Gauss-Newton in function space: the step -A^T (A A^T + mu I)^-1 r on the scaled errors r of all conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from math import isfinite
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pinntk._util.precision import without_autocast
+from pinntk._util.threads import of_step, suited_to
+from pinntk.ntk import trained_parameters
+from pinntk.ntk._blocks import Weights
+from pinntk.problem import EVEN, Points, Problem
+from pinntk.residuals import check_network
+from pinntk.residuals._evaluate import to_network
+from pinntk.residuals._values import check_real_parameters
+from pinntk.solvers._damped import FORMS, DampedLeastSquares
+from pinntk.solvers._jacobian import ScaledJacobian, by_condition, check_start, loss_weights, scaled_errors
+from pinntk.solvers._matrix_free import ConjugateGradients, OperatorJacobian
+from pinntk.solvers._report import StepReport
+
+Jacobian = ScaledJacobian | OperatorJacobian
+System = DampedLeastSquares | ConjugateGradients
+
+_BOLDER, _SAFER = 4.0, 6.0  # factors of the damping from one try to the next
+_BOLDEST = 2  # tries that may be taken in one step, so that a step that fits few points too well is soon noticed
+_TRIES = 10
+_PROBE = 0.1  # of the step: where its curvature is measured
+_CURVED = 0.75  # 2 |a| / |d| beyond which the quadratic path means nothing (Transtrum & Sethna 2012)
+
+
+class GaussNewton:
+    r"""Levenberg-Marquardt on r = (sqrt(lambda_i / n_i) e_i), whose squared norm is the loss, with A = dr / dtheta:
+
+        d = -A^T (A A^T + mu I)^-1 r,    a = -1/2 A^T (A A^T + mu I)^-1 r''(d),    theta <- theta + d + a
+
+    a is the geodesic acceleration (Transtrum & Sethna 2012, arXiv 1201.5885): r''(d), the second derivative of the errors
+    along d, costs one evaluation and turns the straight step into a parabola. The damping is found by trying: the boldest
+    one whose true decrease of the loss is above `target` times the one that the linear model promises.
+
+    Momentum, in SPRING's form (Goldshlager, Abrahamsen & Lin 2024, arXiv 2401.10190): d minimises |A d + r|^2 +
+    mu |d - momentum d_previous|^2, so that the last step goes on in the directions that these points and this damping say
+    little of. A step that it spoils is tried again without.
+
+    weights: loss weights by condition; None takes the NTK weights of the first step's points, normalised to sum 1
+    target: least ratio of true to promised decrease of a step that is taken
+    acceleration: whether to add a
+    momentum: in [0, 1)
+    form: "kernel" (n x n), "parameter" (p x p), or "auto", the smaller; see `DampedLeastSquares`
+    max_memory: of the dense factorisations; of the factors kept, if matrix_free
+    matrix_free: steps by preconditioned conjugate gradients on products with A, for n and p beyond memory
+
+    The network's parameters and the problem's coefficients are solved for together. Use float64, and fresh points in every
+    step: on a fixed grid the loss falls to rounding and the error stays at the grid's.
+    Raises ValueError for arguments that do not fit, and as `pinntk.kernel` does for a network that does not.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        problem: Problem,
+        *,
+        weights: Mapping[str, float] | None = None,
+        target: float = 0.1,
+        acceleration: bool = True,
+        momentum: float = 0.7,
+        form: str = "auto",
+        max_memory: int | str = "4GiB",
+        matrix_free: bool = False,
+    ):
+        if not 0 < target < 1:
+            raise ValueError(f"target={target!r}: a ratio between 0 and 1")
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum={momentum!r}: at least 0 and below 1")
+        if form not in FORMS:
+            raise ValueError(f"form={form!r} is unknown; use one of {', '.join(FORMS)}")
+        self.network, self.problem = network, problem
+        self.weights = None if weights is None else dict(weights)
+        self.target, self.acceleration, self.form, self.max_memory = target, acceleration, form, max_memory
+        self.matrix_free, self.momentum = matrix_free, momentum
+        self.damping: float | None = None
+        self._previous: Tensor | None = None  # the last step, if it was taken
+        trained = trained_parameters(network, problem)
+        check_real_parameters(trained, "GaussNewton")
+        self._parameters = list(trained.values())
+        self._checked = False
+
+    @without_autocast
+    @suited_to(lambda self, points: of_step(self.network, self.problem, points))
+    def step(self, points: Points, point_weights: Points = EVEN) -> StepReport:
+        """One step on `points`, {condition: (n, d)}. The parameters change only if the loss on them falls.
+
+        point_weights: g (n,) of some conditions, for the loss lambda_i mean(g e_i^2); 1 for the others
+
+        Raises NonFiniteError, naming condition and points, where the errors or their gradients are NaN or infinite.
+        """
+        if not self._checked:
+            points = self.problem.check(points)
+            check_network(self.network, self.problem, points)
+            self._checked = True
+        points = to_network(self.network, points)
+        self.weights, weights = loss_weights(self.weights, self.network, self.problem, points, point_weights)
+        current_errors = partial(scaled_errors, self.network, self.problem, points, weights)
+        r = current_errors()
+        check_start(self.network, self.problem, points, r)
+        A, system = self._system(points, weights, r)
+        before, start = float(r @ r), self._flat()
+        losses = by_condition(r, points, self.weights)
+        try:
+            taken = self._boldest(system, A, r, current_errors, start)
+        except BaseException:  # Ctrl-C included: no trial stays behind
+            self._assign(start)
+            raise
+        self._previous = None if taken is None else taken[2]
+        if taken is None:
+            self._assign(start)
+            tried = self.damping, self.damping * _SAFER ** (_TRIES - 1)
+            self.damping *= 100
+            note = f"no damping from {tried[0]:.1e} to {tried[1]:.1e} lowers the loss"
+            return StepReport(before, before, losses, 0.0, self.damping, False, note)
+        self.damping, loss, d = taken
+        self._assign(start + d)
+        return StepReport(before, loss, losses, float(d.norm()), self.damping, True)
+
+    def _system(self, points: Points, weights: Weights, r: Tensor) -> tuple[Jacobian, System]:
+        if self.matrix_free:
+            A = OperatorJacobian(self.network, self.problem, points, weights, self.max_memory)
+            return A, ConjugateGradients(A, r)
+        A = ScaledJacobian(self.network, self.problem, points, weights)
+        return A, DampedLeastSquares(A, r, self.form, self.max_memory)
+
+    def _boldest(
+        self, system: System, A: Jacobian, r: Tensor, errors: Callable[[], Tensor], start: Tensor
+    ) -> tuple[float, float, Tensor] | None:
+        """(damping, loss, step) of the boldest step that keeps its promise; None if none does."""
+        mu = 1e-3 * A.squared_norm if self.damping is None else self.damping
+        self.damping = mu = max(mu, 1e-30 * A.squared_norm)
+        best, kept = None, 0
+        carried = None if self._previous is None or not self.momentum else self.momentum * self._previous
+        for _ in range(_TRIES):
+            loss, d, ratio = self._try(mu, carried, system, A, r, errors, start)
+            if ratio <= self.target and best is None and carried is not None:
+                carried = None
+                continue
+            if ratio > self.target:
+                best, kept = (mu, loss, d), kept + 1
+                mu /= _BOLDER
+            elif best is None:
+                mu *= _SAFER
+            if best is not None and (ratio <= self.target or kept == _BOLDEST):
+                break
+        return best
+
+    def _try(
+        self,
+        mu: float,
+        carried: Tensor | None,
+        system: System,
+        A: Jacobian,
+        r: Tensor,
+        errors: Callable[[], Tensor],
+        start: Tensor,
+    ) -> tuple[float, Tensor, float]:
+        """(true loss, step, true decrease over the promised one) for one damping."""
+        solved = system.solve(mu)
+        d = solved.step if carried is None else solved.step + carried + solved.again(A.product(carried))
+        promised = system.decrease(d)
+        if self.acceleration:
+            self._assign(start + _PROBE * d)
+            curvature = 2 / _PROBE * ((errors() - r) / _PROBE - A.product(d))
+            a = 0.5 * solved.again(curvature)
+            if 2 * a.norm() < _CURVED * d.norm():
+                d = d + a
+        self._assign(start + d)
+        after = errors()
+        loss = float(after @ after)
+        ratio = (float(r @ r) - loss) / promised if promised > 0 else -1.0
+        return loss, d, ratio if isfinite(ratio) else -1.0
+
+    def _flat(self) -> Tensor:
+        device = self._parameters[0].device  # a coefficient may live on the CPU
+        return torch.cat([p.detach().to(device, torch.float64).flatten() for p in self._parameters])
+
+    def _assign(self, flat: Tensor) -> None:
+        with torch.no_grad():
+            for p, part in zip(self._parameters, flat.split([p.numel() for p in self._parameters]), strict=True):
+                p.copy_(part.view_as(p))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"damping": self.damping, "weights": self.weights, "previous": self._previous}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.damping, previous = state["damping"], state["previous"]
+        self._previous = None if previous is None else previous.to(self._parameters[0].device)
+        self.weights = None if state["weights"] is None else dict(state["weights"])

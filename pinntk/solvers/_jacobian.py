@@ -1,0 +1,128 @@
+"""The Jacobian of the scaled errors, from the factors of the kernel engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from pinntk._util.threads import of_kernel, suited
+from pinntk.ntk import Factors, gram
+from pinntk.ntk._assemble import checked_traces
+from pinntk.ntk._blocks import Weights, check_point_weights, check_weights
+from pinntk.ntk._factors import checked_factors
+from pinntk.ntk._finite import check_rows
+from pinntk.ntk._operator import jvp, vjp
+from pinntk.problem import EVEN, Points, Problem
+from pinntk.residuals import errors
+from pinntk.residuals._values import SQUARE, check_finite
+from pinntk.weighting import NTK
+
+
+def scale(weight: float | Tensor, n: int, device: torch.device) -> Tensor:
+    """sqrt(lambda_i g / n_i) (n_i,): scaled by it, the errors r have |r|^2 = sum_i lambda_i mean(g e_i^2), the loss."""
+    return (torch.as_tensor(weight, dtype=torch.float64, device=device) / n).sqrt().expand(n)
+
+
+def scaled_errors(network: nn.Module, problem: Problem, points: Points, weights: Weights) -> Tensor:
+    """r, (n,), in float64, conditions one after the other.
+
+    weights: lambda_i by condition, or lambda_i g (n_i,) with point weights g
+    """
+    with torch.no_grad():
+        found = errors(network, problem, points)
+        return torch.cat([scale(weights[name], len(e), e.device) * e.double() for name, e in found.items()])
+
+
+def check_start(network: nn.Module, problem: Problem, points: Points, r: Tensor) -> None:
+    """Raises `NonFiniteError`, naming condition and points, where the errors that a step starts from are NaN or infinite."""
+    pieces = r.split([len(rows) for rows in points.values()])
+    check_finite(network, problem, points, dict(zip(points, pieces, strict=True)))
+    check_finite(network, problem, points, {name: e.square() for name, e in zip(points, pieces, strict=True)}, SQUARE)
+
+
+def by_condition(r: Tensor, points: Points, weights: Mapping[str, float]) -> dict[str, float]:
+    """mean(g e_i^2) of every condition, from r; 0 where the weight lambda_i is 0, which r does not know."""
+    pieces = r.split([len(rows) for rows in points.values()])
+    return {
+        name: float(piece @ piece) / weights[name] if weights[name] else 0.0 for name, piece in zip(points, pieces, strict=True)
+    }
+
+
+def ntk_weights(network: nn.Module, problem: Problem, points: Points, point_weights: Points = EVEN) -> dict[str, float]:
+    """NTK weights from exact traces on checked points, with sum 1."""
+    counts = {name: len(rows) for name, rows in points.items()}
+    found = NTK().rule(checked_traces(network, problem, points, point_weights), counts)
+    total = sum(found.values())
+    return {name: weight / total for name, weight in found.items()}
+
+
+def loss_weights(
+    weights: Mapping[str, float] | None, network: nn.Module, problem: Problem, points: Points, point_weights: Points
+) -> tuple[dict[str, float], Weights]:
+    """lambda_i, NTK weights if `weights` is None; and lambda_i, or lambda_i g (n_i,) where a condition has point weights g.
+    Raises ValueError for weights that do not fit."""
+    if unknown := set(point_weights) - set(points):
+        raise ValueError(f"point weights for {sorted(unknown)}: there are no such conditions here, only {tuple(points)}")
+    for name, g in point_weights.items():
+        check_point_weights(name, g, len(points[name]))
+    given = {name: g.to(points[name].device, torch.float64) for name, g in point_weights.items()}
+    found = ntk_weights(network, problem, points, given) if weights is None else dict(weights)
+    check_weights(found, tuple(points))
+    return found, {name: weight * given[name] if name in given else weight for name, weight in found.items()}
+
+
+class ScaledJacobian:
+    """A = dr / dtheta, (n, p), factored; explicit only where `matrix` is asked for. Float64.
+
+    weights: as for `scaled_errors`
+
+    Rows are ordered by condition, as in `points`; columns as in `pinntk.trained_parameters`. Raises NonFiniteError
+    for rows that are NaN or infinite.
+    """
+
+    def __init__(self, network: nn.Module, problem: Problem, points: Points, weights: Weights):
+        found = checked_factors(network, problem, points)
+        check_rows(network, problem, points, found)
+        self._parts: list[tuple[Tensor, Factors]] = [
+            (scale(weights[name], part.n, part.device).unsqueeze(1), part) for name, part in found.items()
+        ]
+        self._work = of_kernel(network, problem, points)
+        self.n = sum(part.n for _, part in self._parts)
+        self.p = sum(self._parts[0][1].sizes.values())
+
+    @cached_property
+    def matrix(self) -> Tensor:
+        """(n, p)."""
+        return torch.cat([scale * part.matrix() for scale, part in self._parts])
+
+    def kernel(self) -> Tensor:
+        """A A^T, (n, n), from the factors."""
+        rows = []
+        with suited(self._work):
+            for i, (scale, part) in enumerate(self._parts):
+                rows.append([scale * gram(part, right) * other.T for other, right in self._parts[: i + 1]])
+        for i, row in enumerate(rows):
+            row.extend(rows[j][i].T for j in range(i + 1, len(rows)))
+        return torch.cat([torch.cat(row, 1) for row in rows])
+
+    @cached_property
+    def squared_norm(self) -> float:
+        """Sum of the squares of all entries, which bounds the largest eigenvalue of A A^T."""
+        return sum(float((scale.squeeze(1) ** 2 * part.diagonal).sum()) for scale, part in self._parts)
+
+    def product(self, d: Tensor) -> Tensor:
+        """A d, (p,) -> (n,)."""
+        if "matrix" in self.__dict__:
+            return self.matrix @ d
+        return torch.cat([scale * jvp(part, d.unsqueeze(1)) for scale, part in self._parts]).squeeze(1)
+
+    def transposed(self, v: Tensor) -> Tensor:
+        """A^T v, (n,) -> (p,)."""
+        if "matrix" in self.__dict__:
+            return self.matrix.T @ v
+        pieces = v.split([part.n for _, part in self._parts])
+        parts = zip(self._parts, pieces, strict=True)
+        return sum(vjp(part, scale * piece.unsqueeze(1)) for (scale, part), piece in parts).squeeze(1)

@@ -1,0 +1,157 @@
+"""Energy natural gradient in kernel space, with momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pinntk._util.precision import without_autocast
+from pinntk._util.threads import of_factorization, of_step, suited, suited_to
+from pinntk._util.warn import warn_user
+from pinntk.ntk import trained_parameters
+from pinntk.ntk._blocks import require_kernel
+from pinntk.problem import EVEN, Points, Problem
+from pinntk.residuals import check_network
+from pinntk.residuals._values import check_real_parameters
+from pinntk.solvers._jacobian import ScaledJacobian, by_condition, check_start, loss_weights, scaled_errors
+from pinntk.solvers._report import StepReport
+
+_STEPS = tuple(2.0**-k for k in range(16))
+_SHORT, _LONG = 2.0**-8, 0.25  # steps below and from which the damping rises and falls
+_JITTERS = (0.0, *(10.0**k for k in range(-15, -3)))  # of the mean diagonal
+_COPIES = 4  # of A A^T at once: rows of blocks, the whole, with mu on the diagonal, its factor
+
+
+class NaturalGradient:
+    r"""theta <- theta - eta phi with phi = m phi_prev + A^T (A A^T + mu I)^-1 (r - m A phi_prev).
+
+    A is the scaled Jacobian, with rows sqrt(lambda_i / n_i) J_i, and r the errors scaled alike, so that the loss
+    L = sum_i lambda_i mean(e_i^2) is |r|^2. A A^T, (n, n), comes from the kernel engine and A is never formed. Of the steps
+    eta = 1, 1/2, ..., 2^-15 the one with the least true loss on the points is taken; where none lowers the loss the
+    parameters stay, phi is forgotten, and the report says so. mu rises tenfold after a step below 2^-8 or refused, and falls
+    again after one of at least 1/4: with one mu for all steps a network just drawn may never take the first.
+
+    network, problem: changed in place, the network's parameters and the problem's coefficients
+    weights: loss weights lambda_i by condition, one for each; None takes NTK weights from the exact traces at the first step,
+        with sum 1, and keeps them
+    damping: the least mu, over the mean diagonal of A A^T, above 0
+    momentum: m, in [0, 1); 0 is the energy natural gradient, without memory
+
+    Raises ValueError for settings out of range, and as `pinntk.kernel` does for points or a network that do not fit.
+
+    Müller & Zeinhofer 2023 (ICML, arXiv 2302.13163); in kernel space Guzmán-Cordero et al. 2025 (arXiv 2505.12149, "ENGD-W");
+    momentum from Goldshlager, Abrahamsen & Lin 2024 (J. Comput. Phys. 516:113351, arXiv 2401.10190, "SPRING").
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        problem: Problem,
+        *,
+        weights: Mapping[str, float] | None = None,
+        damping: float = 1e-10,
+        momentum: float = 0.0,
+    ):
+        if not 0 < damping < inf:
+            raise ValueError(f"damping={damping!r}: a finite number above 0, a fraction of the mean diagonal of A A^T")
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum={momentum!r}: at least 0 and below 1")
+        self.network, self.problem = network, problem
+        self.damping, self.momentum = damping, momentum
+        self.weights = None if weights is None else dict(weights)
+        self._parameters = trained_parameters(network, problem)
+        check_real_parameters(self._parameters, "NaturalGradient")
+        self._phi: Tensor | None = None
+        self._raised = 1.0
+        self._checked = False
+
+    @without_autocast
+    @suited_to(lambda self, points: of_step(self.network, self.problem, points))
+    def step(self, points: Points, point_weights: Points = EVEN) -> StepReport:
+        """One step on these points, {condition: (n, d)}, which may be others at every call.
+
+        point_weights: g (n,) of some conditions, for the loss lambda_i mean(g e_i^2); 1 for the others
+
+        Raises NonFiniteError, naming condition and points, where the errors or their gradients are NaN or infinite, and
+        MemoryError beforehand where the (n, n) matrices do not fit.
+        """
+        points = self.problem.check(points)
+        if not self._checked:
+            check_network(self.network, self.problem, points)
+            self._checked = True
+        self.weights, weights = loss_weights(self.weights, self.network, self.problem, points, point_weights)
+        r = scaled_errors(self.network, self.problem, points, weights)
+        check_start(self.network, self.problem, points, r)
+        require_kernel(len(r), len(r), device=r.device, copies=_COPIES)
+        losses = by_condition(r, points, self.weights)
+        loss = float(r @ r)
+        phi, mu = self._direction(ScaledJacobian(self.network, self.problem, points, weights), r)
+        start = [p.detach().clone() for p in self._parameters.values()]
+        best, eta = loss, 0.0
+        for trial in _STEPS:
+            self._move(start, -trial * phi)
+            found = float(scaled_errors(self.network, self.problem, points, weights).square().sum())
+            if found < best:
+                best, eta = found, trial
+        self._move(start, -eta * phi)
+        self._adapt(eta)
+        if eta:
+            self._phi = phi
+            return StepReport(loss, best, losses, eta * float(phi.norm()), mu, True)
+        self._phi = None
+        note = f"no step from 1 to 2^-15 lowers the loss of {loss:.3e}; the damping rises tenfold"
+        return StepReport(loss, loss, losses, 0.0, mu, False, note)
+
+    def _adapt(self, eta: float) -> None:
+        """A short step says that the linear model was trusted too far."""
+        if eta < _SHORT:
+            self._raised *= 10
+        elif eta >= _LONG:
+            self._raised = max(1.0, self._raised / 10)
+
+    def state_dict(self) -> dict[str, Any]:
+        """phi and the weights: with the parameters, all that the next step depends on."""
+        return {"phi": None if self._phi is None else self._phi.clone(), "weights": self.weights, "raised": self._raised}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        like = next(iter(self._parameters.values()))
+        self._phi = None if state["phi"] is None else state["phi"].to(like.device, torch.float64, copy=True)
+        self.weights = None if state["weights"] is None else dict(state["weights"])
+        self._raised = state["raised"]
+
+    def _direction(self, A: ScaledJacobian, r: Tensor) -> tuple[Tensor, float]:
+        """phi (p,), and mu."""
+        carried = None
+        if self.momentum and self._phi is not None:
+            carried = self.momentum * self._phi
+            r = r - A.product(carried)
+        factor, mu = _cholesky(A.kernel(), self.damping * self._raised)
+        phi = A.transposed(torch.cholesky_solve(r.unsqueeze(1), factor).squeeze(1))
+        return (phi if carried is None else phi + carried), mu
+
+    @torch.no_grad()
+    def _move(self, start: list[Tensor], change: Tensor) -> None:
+        parts = change.split([p.numel() for p in start])
+        for p, p0, part in zip(self._parameters.values(), start, parts, strict=True):
+            p.copy_(p0 + part.view_as(p0))
+
+
+def _cholesky(K: Tensor, damping: float) -> tuple[Tensor, float]:
+    """The Cholesky factor of K + mu I, and mu; warns with the amount where rounding asks for more than `damping`."""
+    size = float(K.diagonal().mean())
+    for jitter in _JITTERS:
+        mu = (damping + jitter) * size
+        with suited(of_factorization(K)):
+            factor, info = torch.linalg.cholesky_ex(K + mu * torch.eye(len(K), dtype=K.dtype, device=K.device))
+        if not info:
+            if jitter:
+                warn_user(
+                    f"A A^T + mu I is not positive definite at damping={damping:g}: {jitter:.0e} of the mean diagonal of A A^T "
+                    "was added to its diagonal; raise the damping"
+                )
+            return factor, mu
+    raise torch.linalg.LinAlgError(f"A A^T + mu I is not positive definite even with {jitter:.0e} of its mean diagonal added")

@@ -1,0 +1,28 @@
+"""`pinntk.train` and what it is made of; the monitor; `pinntk.rescue`."""
+
+from pinntk.training._config import changed
+from pinntk.training._loop import Interrupted, NonFiniteLoss
+from pinntk.training._monitor import Monitor, TrainingWarning
+from pinntk.training._optimizers import make_schedule
+from pinntk.training._point_weights import Ascent, Causality
+from pinntk.training._resampling import RAD
+from pinntk.training._rescue import Rescue, rescue
+from pinntk.training._step import losses
+from pinntk.training._train import train, train_as
+
+__all__ = [
+    "RAD",
+    "Ascent",
+    "Causality",
+    "Interrupted",
+    "Monitor",
+    "NonFiniteLoss",
+    "Rescue",
+    "TrainingWarning",
+    "changed",
+    "losses",
+    "make_schedule",
+    "rescue",
+    "train",
+    "train_as",
+]

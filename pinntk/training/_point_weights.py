@@ -1,0 +1,175 @@
+"""The point weights of a training in progress: causal ones and where their ladder of epsilon stands, or self-adaptive ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from pinntk._util import distributed
+from pinntk.problem import Points, Problem
+from pinntk.training._step import error_values
+from pinntk.weighting import Causal, SelfAdaptive
+
+
+class Pointwise(Protocol):
+    plain: dict[str, Tensor]  # mean(e_i^2) of the conditions that it weighs, as last measured
+
+    def follow(self, points: Points, share: Points) -> None:
+        """Takes other training points: all of them, and those of this process. Raises ValueError if they do not fit."""
+
+    def weigh(self, like: Tensor) -> dict[str, Tensor]:
+        """The point weights g of this process's points, of the parameters as they are, in the dtype of `like`."""
+
+    def advance(self) -> None:
+        """Once a step, after `weigh`."""
+
+    def elsewhere(self, points: Points, share: Points) -> dict[str, Tensor]:
+        """The point weights, as last measured, on the points of a kernel, in float64."""
+
+    def described(self) -> dict[str, float]:
+        """What the log says."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Where points lie in time.
+
+    of: {condition: (n,)}, the slice of each of this process's points
+    sizes: {condition: (M,)}, the points in each slice, over all processes, in float64
+    """
+
+    of: dict[str, Tensor]
+    sizes: dict[str, Tensor]
+
+
+class Causality:
+    """`Causal` at work on a network and a problem. Raises ValueError for a problem without time."""
+
+    def __init__(self, causal: Causal, network: nn.Module, problem: Problem):
+        self.causal, self.network, self.problem = causal, network, problem
+        self.names = causal.names(problem)
+        self.rung = 0
+        self.plain: dict[str, Tensor] = {}  # mean(e_i^2) of the conditions that it weighs
+        self._weights: Tensor | None = None  # w (M,), in float64
+        self._described: dict[str, float] = {}
+
+    def _sliced(self, points: Points, share: Points) -> Slices:
+        of = {name: self.causal.slice_of(self.problem, share[name]) for name in self.names if name in share}
+        sizes = {}
+        for name in self.names:
+            if name in points:
+                places = self.causal.slice_of(self.problem, points[name])
+                sizes[name] = torch.bincount(places, minlength=self.causal.slices).double()
+        return Slices(of, sizes)
+
+    def follow(self, points: Points, share: Points) -> None:
+        """Raises ValueError for a condition with fewer points than slices."""
+        for name in self.names:
+            if name in points and len(points[name]) < self.causal.slices:
+                raise ValueError(
+                    f"{name!r} has {len(points[name])} points for {self.causal.slices} causal time slices; "
+                    f"give more points, or Causal(slices={max(2, len(points[name]) // 10)})"
+                )
+        self._share, self._slices = share, self._sliced(points, share)
+
+    def weigh(self, like: Tensor) -> dict[str, Tensor]:
+        """g_p = w_k n / (M n_k), by a forward pass without gradient."""
+        slices = self._slices
+        errors = error_values(self.network, self.problem, {name: self._share[name] for name in slices.of})
+        weights = []
+        for name, sizes in slices.sizes.items():
+            sums = torch.zeros_like(sizes)
+            if name in errors:
+                sums.index_add_(0, slices.of[name], errors[name].double().square())
+            sums = distributed.all_sum(sums)
+            self.plain[name] = sums.sum() / sizes.sum()
+            weights.append(self.causal.rule(sums / sizes.clamp(min=1), self.rung))
+        self._weights = torch.stack(weights).amin(0)
+        self._described = {"causal": float(self._weights.min()), "epsilon": self.causal.ladder[self.rung]}
+        return self._on(slices, like)
+
+    def advance(self) -> None:
+        """Climbs the ladder."""
+        self.rung = self.causal.climbed(self._weights, self.rung)
+
+    def elsewhere(self, points: Points, share: Points) -> dict[str, Tensor]:
+        return self._on(self._sliced(points, share), torch.empty(0, dtype=torch.float64))
+
+    def _on(self, slices: Slices, like: Tensor) -> dict[str, Tensor]:
+        by_slice = {
+            name: self._weights * sizes.sum() / (self.causal.slices * sizes.clamp(min=1))
+            for name, sizes in slices.sizes.items()
+        }
+        return {name: by_slice[name][of].to(like.dtype) for name, of in slices.of.items()}
+
+    def described(self) -> dict[str, float]:
+        """The smallest w_k, and epsilon."""
+        return dict(self._described)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rung": self.rung}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.rung = state["rung"]
+
+
+class Ascent:
+    """`SelfAdaptive` at work on a network and a problem, in one process."""
+
+    def __init__(self, scheme: SelfAdaptive, network: nn.Module, problem: Problem, seed: int):
+        self.scheme, self.network, self.problem, self.seed = scheme, network, problem, seed
+        self.plain: dict[str, Tensor] = {}
+        self._lambda: dict[str, Tensor] = {}
+        self._squares: dict[str, Tensor] = {}  # e^2 as last measured, in float64
+        self._described: dict[str, float] = {}
+
+    def follow(self, points: Points, share: Points) -> None:
+        if not self._lambda:
+            self._take(self.scheme.first(self.problem, points, self.seed))
+        self._points = {name: points[name] for name in self._lambda}
+
+    def _take(self, weights: Mapping[str, Tensor]) -> None:
+        self._lambda = {name: values.requires_grad_() for name, values in weights.items()}
+        self._optimizer = self.scheme.ascent(list(self._lambda.values()))
+
+    def weigh(self, like: Tensor) -> dict[str, Tensor]:
+        """m(lambda), and e^2 for the ascent, by a forward pass without gradient."""
+        found = error_values(self.network, self.problem, self._points)
+        self._squares = {name: e.double().square() for name, e in found.items()}
+        self.plain = {name: squares.mean() for name, squares in self._squares.items()}
+        weights = self._masked()
+        self._described = {f"mean_point_weight/{name}": float(g.mean()) for name, g in weights.items()}
+        self._described |= {f"max_point_weight/{name}": float(g.max()) for name, g in weights.items()}
+        return {name: g.to(like.dtype) for name, g in weights.items()}
+
+    def advance(self) -> None:
+        """A step up in lambda, from the same parameters as the step down in theta."""
+        self._optimizer.zero_grad()
+        sum((self.scheme.masked(values) * self._squares[name]).mean() for name, values in self._lambda.items()).backward()
+        self._optimizer.step()
+
+    def elsewhere(self, points: Points, share: Points) -> dict[str, Tensor]:
+        return self._masked()  # a kernel's points are the training points: no loss weights have points of their own here
+
+    def _masked(self) -> dict[str, Tensor]:
+        return {name: self.scheme.masked(values.detach()) for name, values in self._lambda.items()}
+
+    def described(self) -> dict[str, float]:
+        """Mean and largest m(lambda) by condition."""
+        return dict(self._described)
+
+    def state_dict(self) -> dict[str, Any]:
+        weights = {name: values.detach().clone() for name, values in self._lambda.items()}
+        return {"lambda": weights, "optimizer": self._optimizer.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._take({name: values.to(self._lambda[name].device) for name, values in state["lambda"].items()})
+        self._optimizer.load_state_dict(state["optimizer"])

@@ -1,0 +1,35 @@
+"""The rule that balancing schemes share: lambda_i = sum_j s_j / s_i, with s_i the size of condition i."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+
+from pinntk._util.warn import warn_user
+
+ROUNDING = 1e-12  # of the sum of sizes: float32 rounding squared and more, as sin(2 pi x) has it where it should vanish
+
+
+def check_update(every: int, momentum: float) -> None:
+    """Raises ValueError for an `every` or a `momentum` that no scheme can have."""
+    if not isinstance(every, int) or every < 1:
+        raise ValueError(f"every={every!r}: a whole number of steps, at least 1")
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum={momentum!r}: at least 0 and below 1")
+
+
+def balanced(sizes: Mapping[Hashable, float], told: set, complaint: str, rounding: float = ROUNDING) -> dict[Hashable, float]:
+    """sum_j s_j / s_i, and 1 where s_i is zero to rounding: of that a warning, `complaint`, tells once a key in `told`."""
+    total = sum(sizes.values())
+    for key, size in sizes.items():
+        if size <= rounding * total and key not in told:
+            told.add(key)
+            name = key if isinstance(key, str) else " + ".join(key)
+            warn_user(f"condition {name} {complaint}; its weight stays 1")
+    return {key: total / size if size > rounding * total else 1.0 for key, size in sizes.items()}
+
+
+def averaged(old: Mapping[str, float] | None, fresh: Mapping[str, float], momentum: float) -> dict[str, float]:
+    """The moving average; `old` None before the first update."""
+    if old is None:
+        return dict(fresh)
+    return {name: momentum * old[name] + (1 - momentum) * fresh[name] for name in fresh}

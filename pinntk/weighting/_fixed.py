@@ -1,0 +1,34 @@
+"""Loss weights that stay as they are."""
+
+from __future__ import annotations
+
+from pinntk.problem import KINDS, Problem
+
+
+class Fixed:
+    """Constant weights lambda_i, by condition name or by kind, name first; 1 where none is given.
+
+    >>> Fixed(boundary=100).weights
+    {'boundary': 100.0}
+    """
+
+    every = 0  # never updated
+
+    def __init__(self, **weights: float):
+        for name, weight in weights.items():
+            if not isinstance(weight, (int, float)) or not 0 <= weight < float("inf"):
+                raise ValueError(f"weight {name}={weight!r}: a finite number of at least 0")
+        self.weights = {name: float(weight) for name, weight in weights.items()}
+
+    def start(self, problem: Problem) -> dict[str, float]:
+        """Weights before the first step. Raises ValueError for a name that the problem does not have."""
+        for name in self.weights:
+            if name not in problem.names and name not in KINDS:
+                raise ValueError(f"weight for {name!r}: {problem.name} has conditions {problem.names} and kinds {KINDS}")
+        return {c.name: self.weights.get(c.name, self.weights.get(c.kind, 1.0)) for c in problem.conditions}
+
+    def update(self, weights: dict[str, float], traces: dict[str, float], counts: dict[str, int]) -> dict[str, float]:
+        return weights
+
+    def describe(self) -> dict:
+        return {"name": "fixed", **self.weights}

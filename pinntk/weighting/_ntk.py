@@ -1,0 +1,80 @@
+"""Loss weights from exact kernel traces (Wang, Yu & Perdikaris 2022, algorithm 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pinntk.problem import Problem
+from pinntk.weighting._balance import averaged, balanced, check_update
+
+
+class NTK:
+    """Weights that give every condition the same sum of convergence rates (for equal n_i: the same mean rate, which is the
+    paper's aim), from the traces of its kernel block.
+
+    normalization:
+        "mean": lambda_i = sum_j Tr K~_jj / Tr K~_ii with K~_ii = K_ii / n_i, the kernel of the loss mean(e_i^2) that is
+            minimised; unchanged when a condition gets more points
+        "sum": lambda_i = sum_j Tr K_jj / Tr K_ii, algorithm 1 to the letter; the same for equal n_i
+    every: steps between updates; the first is before step 1
+    momentum: weight of the old value in a moving average, in [0, 1)
+    points: counts by kind or name for kernel points of their own, as in {"residual": 200}; the training points if None
+    groups: names of conditions that share one weight, as in [("start", "walls")]: their traces and points are summed
+
+    Weights change in training steps only, never in evaluation, and a checkpoint holds them.
+    """
+
+    measures = "traces"
+
+    def __init__(
+        self,
+        every: int = 100,
+        momentum: float = 0.0,
+        normalization: str = "mean",
+        points: Mapping[str, int] | None = None,
+        groups: Sequence[Sequence[str]] = (),
+    ):
+        check_update(every, momentum)
+        if normalization not in ("mean", "sum"):
+            raise ValueError(f"normalization={normalization!r}: use 'mean' or 'sum'")
+        self.every, self.momentum, self.normalization = every, momentum, normalization
+        self.points = None if points is None else dict(points)
+        self.groups = tuple(tuple(group) for group in groups)
+        self._told: set[tuple[str, ...]] = set()  # whose kernel is zero; each is warned of once
+
+    def start(self, problem: Problem) -> dict[str, float]:
+        """Placeholder ones; the first update, before the first step, replaces them."""
+        grouped = [name for group in self.groups for name in group]
+        for name in grouped:
+            if name not in problem.names or grouped.count(name) > 1:
+                raise ValueError(f"groups: {name!r} must be one of {problem.names}, in one group only")
+        return dict.fromkeys(problem.names, 1.0)
+
+    def rule(self, traces: Mapping[str, float], counts: Mapping[str, int]) -> dict[str, float]:
+        """Weights from traces Tr K_ii and numbers of points n_i, without momentum."""
+        grouped = {name: group for group in self.groups for name in group}
+        groups = dict.fromkeys(grouped.get(name, (name,)) for name in traces)
+        size = {}
+        for group in groups:
+            n = sum(counts[name] for name in group) if self.normalization == "mean" else 1
+            size[group] = sum(traces[name] for name in group) / n
+        weights = balanced(
+            size, self._told, "does not depend on the parameters (its kernel is zero), as under a hard constraint"
+        )
+        return {name: weights[grouped.get(name, (name,))] for name in traces}
+
+    def update(
+        self, weights: Mapping[str, float] | None, traces: Mapping[str, float], counts: Mapping[str, int]
+    ) -> dict[str, float]:
+        """The next weights; `weights` None before the first update."""
+        return averaged(weights, self.rule(traces, counts), self.momentum)
+
+    def describe(self) -> dict:
+        return {
+            "name": "ntk",
+            "every": self.every,
+            "momentum": self.momentum,
+            "normalization": self.normalization,
+            "points": self.points,
+            "groups": [list(group) for group in self.groups],
+        }

@@ -1,0 +1,99 @@
+import pytest
+import torch
+
+import pinntk
+from pinntk.problem import _registry as registry
+
+OWN = '''"""Heat: u_t = a u_xx."""
+from torch import sin
+from pinntk import Box, Problem, boundary, initial, residual
+
+
+def problem(a: float = {a}) -> Problem:
+    domain = Box(t=(0, 1), x=(0, 1))
+
+    @residual(domain)
+    def heat(u_t, u_xx):
+        return u_t - a * u_xx
+
+    @initial(domain.at(t=0))
+    def start(u, x):
+        return u - sin(3.14159 * x)
+
+    @boundary(domain.ends("x"))
+    def walls(u):
+        return u
+
+    return Problem(domain, [heat, start, walls])
+'''
+
+
+def test_load_sets_name_parameters_and_source():
+    problem = pinntk.load("poisson1d", k=2)
+    assert (problem.name, problem.parameters, problem.source) == ("poisson1d", {"k": 2}, "poisson1d")
+    assert pinntk.load("poisson1d").parameters == {"k": 4}
+
+
+def test_every_load_is_fresh():
+    first, second = pinntk.load("heat_inverse"), pinntk.load("heat_inverse")
+    with torch.no_grad():
+        first.coefficients["kappa"].fill_(9.0)
+    assert second.coefficients["kappa"].item() == 1.0
+
+
+def test_a_file_of_ones_own_never_meets_the_builtin_of_that_name(tmp_path):
+    path = tmp_path / "burgers.py"
+    path.write_text(OWN.format(a=1.0))
+    own = pinntk.load(path, a=2.0)
+    assert own.names == ("heat", "start", "walls")
+    assert own.source == str(path)
+    assert pinntk.load("burgers").names == ("burgers", "start", "walls")
+
+
+def test_an_edited_file_is_read_again(tmp_path):
+    import os
+
+    path = tmp_path / "mine.py"
+    path.write_text(OWN.format(a=1.0))
+    assert pinntk.load(path).parameters == {"a": 1.0}
+    path.write_text(OWN.format(a=5.0))
+    os.utime(path, ns=(1, 1))
+    assert pinntk.load(path).parameters == {"a": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "message"),
+    [
+        ("poison1d", {}, "problem 'poison1d' is unknown. Did you mean 'poisson1d'"),
+        ("poisson1d", {"kk": 1}, "poisson1d has no parameter 'kk'; it has k = 4; did you mean 'k'"),
+        ("nowhere/mine.py", {}, "no such file"),
+    ],
+)
+def test_unknown_names(arguments, settings, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message.replace("?", r"\?")):
+        pinntk.load(arguments, **settings)
+
+
+def test_files_that_are_no_problem(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("x = 1\n")
+    with pytest.raises(ValueError, match=r"mine.py defines no function problem\(\)"):
+        pinntk.load(path)
+    path.write_text("def problem():\n    return 3  # longer\n")
+    with pytest.raises(ValueError, match="returned int"):
+        pinntk.load(path)
+
+
+def test_settings_from_text():
+    assert registry.parsed("poisson1d", {"k": "2"}) == {"k": 2}
+    value = registry.parsed("wave1d", {"c": "3"})["c"]
+    assert value == 3.0
+    assert isinstance(value, float)
+    with pytest.raises(ValueError, match="--set k=four: expected a number"):
+        registry.parsed("poisson1d", {"k": "four"})
+
+
+def test_descriptions_have_a_title():
+    for name in pinntk.available():
+        title, _ = registry.describe(name)
+        assert 10 < len(title) < 128, name

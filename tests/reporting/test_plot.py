@@ -1,0 +1,68 @@
+"""Figures hold what they should; what they look like was looked at."""
+
+import numpy as np
+import pytest
+import torch
+
+import pinntk
+from pinntk.reporting import plot
+
+
+def trained(name, **settings):
+    problem = pinntk.load(name, **settings)
+    network = pinntk.nn.MLP(problem, width=5, depth=1)
+    points = {"residual": 5, "boundary": 5}
+    return pinntk.train(problem, network, steps=4, points=points, progress=False, snapshot_every=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "panels"), [("poisson1d", 2), ("helmholtz2d", 3), ("kovasznay", 9), ("poisson_nd", 2), ("heat_inverse", 3)]
+)
+def test_a_panel_for_each_field_and_quantity(name, panels):
+    run = trained(name)
+    drawn = plot.solution(run.problem, run.network)
+    assert len([ax for ax in drawn.axes if ax.get_label() != "<colorbar>"]) == panels
+    error = f"{run.problem.error(run.network):.2e}"
+    assert error in drawn.get_suptitle()
+
+
+def test_curves_hold_the_numbers_of_the_run():
+    run = trained("poisson1d")
+    losses = plot.losses(run).axes
+    lines = {line.get_label(): line.get_ydata() for line in losses[0].lines}
+    assert np.array_equal(lines["ends"], run.column("loss/ends")[1])
+    spectra = plot.spectra(run).axes
+    drawn = spectra[0].lines[0].get_ydata()
+    expected = run.snapshots[0].eigvalsh().numpy()[::-1]
+    assert np.allclose(drawn[:3], expected[:3])
+    assert [ax.get_title() for ax in spectra] == [f"eigenvalues of {name}" for name in ("K", "K_uu", "K_rr")]
+    assert np.array_equal(plot.drift(run).axes[0].lines[0].get_ydata(), run.kernel_drift()[1])
+
+
+def test_a_problem_without_solution_shows_the_network_alone():
+    domain = pinntk.Box(x=(0, 1), y=(0, 1))
+
+    @pinntk.residual(domain)
+    def flat(lap_u):
+        return lap_u
+
+    problem = pinntk.Problem(domain, [flat])
+    drawn = plot.solution(problem, pinntk.nn.MLP(problem, width=3, depth=1))
+    assert [ax.get_title() for ax in drawn.axes if ax.get_title()] == ["network u"]
+
+
+def test_saving_without_a_folder_says_so(tmp_path):
+    run = trained("poisson1d")
+    with pytest.raises(ValueError, match="has no folder"):
+        plot.save(run)
+    paths = plot.save(run, tmp_path)
+    assert sorted(path.name for path in paths) == sorted(path.name for path in tmp_path.iterdir())
+
+
+def test_figures_leave_torch_and_matplotlib_settings_alone():
+    import matplotlib
+
+    before, dtype = dict(matplotlib.rcParams), torch.get_default_dtype()
+    plot.figures(trained("poisson1d"))
+    assert dict(matplotlib.rcParams) == before
+    assert torch.get_default_dtype() == dtype

@@ -1,0 +1,160 @@
+"""Derivatives that are none: straight-through estimators, wrong backward passes, rules that disagree with autograd."""
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+import pinntk
+from pinntk import Box, Problem, residual
+from pinntk.residuals import check_network
+from pinntk.taylor._jet import RULES
+from tests.support import reference
+from tests.support.networks import build
+
+BOX = Box(t=(0, 1), x=(-1, 1))
+POINTS = {"equation": torch.tensor([[0.3, 0.2], [0.7, -0.4], [0.1, 0.9]], dtype=torch.float64)}
+
+
+def problem_of(operator):
+    operator.__name__ = "equation"
+    return Problem(BOX, [residual(BOX)(operator)])
+
+
+SECOND = problem_of(lambda u, u_xx: u + u_xx)
+
+
+def told(network, problem=SECOND):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        check_network(network, problem, POINTS)
+    return [str(warning.message) for warning in caught]
+
+
+class StraightThrough(torch.autograd.Function):
+    """round(2 x) / 2, with the gradient of x."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return (2 * x).round() / 2
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+
+class Twice(torch.autograd.Function):
+    """sin(x), with twice its gradient."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.sin()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return 2 * gradient * x.cos()
+
+
+class Right(Twice):
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return gradient * x.cos()
+
+
+class With(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.first, self.last, self.function = build("plain", 2, 6), build("plain", 6), function
+
+    def forward(self, x):
+        return self.last(self.function(self.first(x)))
+
+
+class Quantized(nn.Module):
+    """Weights rounded in the forward pass, their gradient passed on as if they were not."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = build("plain", 2, 6), nn.Parameter(torch.linspace(-1, 1, 6, dtype=torch.float64)[None])
+
+    def forward(self, x):
+        coarse = self.last + ((2 * self.last).round() / 2 - self.last).detach()
+        return nn.functional.linear(self.first(x), coarse)
+
+
+WRONG = "the gradient that autograd gives is not the derivative of the network's values"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        (lambda: With(StraightThrough.apply), ["coordinates", "parameters"]),
+        (lambda: With(Twice.apply), ["coordinates", "parameters"]),
+        (lambda: With(Right.apply), []),
+        (Quantized, ["parameters"]),
+        (lambda: With(lambda h: h.sin().detach() + h), ["coordinates", "parameters"]),
+        (lambda: With(lambda h: h.cumsum(1)), []),
+    ],
+)
+def test_gradients_are_compared_with_finite_differences(network, expected, dtype):
+    network = network().to(dtype)
+    texts = [text for text in told(network, problem_of(lambda u, u_x: u + u_x)) if WRONG in text]
+    assert [f"direction of the {what}" in text for what, text in zip(expected, texts, strict=True)] == [True] * len(expected)
+    assert not any(WRONG in text for text in told(network))  # said once, whatever the problem
+
+
+def test_a_wrong_taylor_rule_is_named_and_not_used(monkeypatch):
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = build("plain", 2, 6), build("plain", 6)
+
+        def forward(self, x):
+            return self.last(torch.erf(self.first(x)))
+
+    right = RULES[torch.erf]
+    network = Own()
+    assert told(network) == []
+    monkeypatch.setitem(RULES, torch.erf, lambda jet: right(jet) + 1e-6 * right(jet) * right(jet))
+    network = Own()
+    (text,) = told(network)
+    assert text.startswith("condition 'equation': u by the Taylor engine and by nested autograd differ by")
+    assert "nested reverse-mode autograd" in text
+    found = pinntk.kernel(network, SECOND, POINTS).matrix()
+    assert reference.relative(found, reference.kernel(network, SECOND, POINTS)) < 1e-12
+
+
+class OnceOnly(torch.autograd.Function):
+    """sin(x), whose gradient cannot be differentiated rightly: its own gradient is that of a constant."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.sin()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return gradient * x.cos().detach()
+
+
+def test_a_wrong_second_backward_pass_leaves_the_taylor_engine_in_use():
+    class Both(With):
+        def forward(self, x):
+            h = self.first(x)
+            return self.last(OnceOnly.apply(h) if isinstance(h, torch.Tensor) else torch.sin(h))
+
+    network = Both(None)
+    (text,) = told(network)
+    assert "u_xx by the Taylor engine and by nested autograd differ" in text
+    assert "finite differences of the network's values confirm the Taylor engine" in text
+    plain = With(torch.sin)
+    plain.load_state_dict(network.state_dict())
+    found, expected = (pinntk.errors(net, SECOND, POINTS)["equation"] for net in (network, plain))
+    assert torch.allclose(found, expected, rtol=1e-12)

@@ -1,0 +1,277 @@
+"""A run that went wrong, trained again as prescribed, and compared."""
+
+import json
+import os
+import signal
+
+import pytest
+import torch
+
+import pinntk
+from pinntk.cli import main
+from pinntk.diagnostics import Finding, Prescription
+from pinntk.training._rescue import prescriptions
+
+POINTS = {"ends": 2, "poisson": 20}
+FASTER = Prescription("train faster", {"training.lr": 1e-2})
+SHORTER = Prescription("train by fewer steps of a solver", {"training.optimizer": "gauss-newton", "training.steps": 3})
+WORSE = Prescription("train hardly at all", {"training.lr": 1e-9})
+DIVERGING = Prescription("blow up", {"training.optimizer": "gradient-descent", "training.lr": 1e6})
+WIDER = Prescription("use a wider network", {"network.arguments.width": 12})
+LONGER = Prescription("train longer", {"training.steps": 500})
+BY_HAND = Prescription("check the signs of 'poisson'")
+
+
+def finding(code, *cures, severity="critical"):
+    return Finding(code, severity, f"It suffers from {code}.", prescriptions=cures)
+
+
+def says(monkeypatch, *findings):
+    """`diagnose` says these lists, one a call, the last one again and again. Returns the runs that it was asked of."""
+    asked = []
+
+    def diagnose(run):
+        asked.append(run)
+        return list(findings[min(len(asked), len(findings)) - 1])
+
+    monkeypatch.setattr("pinntk.training._rescue.diagnose", diagnose)
+    return asked
+
+
+def sick(out=None, name="poisson1d", **settings):
+    problem = pinntk.load(name, **({"k": 1} if name == "poisson1d" else {}))
+    network = pinntk.nn.MLP(problem, width=8, depth=1)
+    settings = {"points": POINTS, "lr": 1e-5, "steps": 60, "weighting": "ntk", **settings}
+    return pinntk.train(problem, network, out=out, progress=False, **settings)
+
+
+def rescue(run, **settings):
+    return pinntk.rescue(run, progress=False, **settings)
+
+
+def contents(folder):
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_first_prescription_is_followed_with_as_many_steps(monkeypatch, tmp_path):
+    asked = says(monkeypatch, [finding("step-too-small", BY_HAND, FASTER)], [])
+    run = sick(tmp_path / "run")
+    before, parameters = contents(tmp_path / "run"), [p.detach().clone() for p in run.network.parameters()]
+    found = rescue(run, out=tmp_path / "better")
+    assert contents(tmp_path / "run") == before
+    assert all(torch.equal(p, q) for p, q in zip(run.network.parameters(), parameters, strict=True))
+    assert found.before is run and found.after is found.rounds[0].run and asked == [run, found.after]
+    assert found.applied == (FASTER,) and found.rounds[0].findings == ()
+    assert (found.after.step, found.after.config["training"]["lr"]) == (60, 1e-2)
+    assert found.yardstick == "relative L2 error"
+    assert (found.score_before, found.score_after) == (run.error, found.after.error)
+    assert found.improvement == run.error / found.after.error > 1
+    expected = sick(lr=1e-2)
+    for p, q in zip(found.after.network.parameters(), expected.network.parameters(), strict=True):
+        assert torch.equal(p, q)
+    assert pinntk.Run.load(tmp_path / "better").error == found.after.error
+
+
+def test_a_real_rescue():
+    """The paper's poisson1d(k=4): unweighted it stays at an error of one half."""
+    problem = pinntk.load("poisson1d", k=4)
+    network = pinntk.nn.MLP(problem, width=60, depth=1, initialization="normal")
+    settings = {"points": {"poisson": 60, "ends": 2}, "lr": 3e-3, "progress": False, "snapshot_every": 0}
+    found = rescue(pinntk.train(problem, network, steps=1000, **settings))
+    assert found.findings[0].code == "imbalance"
+    assert found.after.config["weighting"]["name"] == "ntk"
+    assert found.improvement > 3
+
+
+def test_rounds_build_on_what_helped_and_drop_what_did_not(monkeypatch, tmp_path):
+    said = [[finding("a", LONGER, WORSE, FASTER)], [finding("b")], [finding("c", FASTER, WIDER)], []]
+    says(monkeypatch, *said)
+    found = rescue(sick(tmp_path / "run"), rounds=5, out=tmp_path / "better")
+    assert [this.prescription for this in found.rounds] == [WORSE, FASTER, WIDER]  # LONGER would not be the same budget
+    assert [this.run.config["training"]["lr"] for this in found.rounds] == [1e-9, 1e-2, 1e-2]  # not built on WORSE
+    assert [this.run.network.config["width"] for this in found.rounds] == [8, 8, 12]
+    assert [this.run.folder.name for this in found.rounds] == ["better", "better-2", "better-3"]
+    scores = [found.score_before, *(this.score for this in found.rounds)]
+    assert scores[2] < scores[0] < scores[1]
+    assert found.score_after == min(scores)
+    assert found.applied == ((FASTER, WIDER) if scores[3] < scores[2] else (FASTER,))
+    assert found.ended == (
+        "nothing is found any more" if scores[3] < scores[2] else "everything that is prescribed has been tried"
+    )
+
+
+def test_fewer_steps_of_a_solver_are_within_the_budget(monkeypatch):
+    says(monkeypatch, [finding("a", LONGER, SHORTER)], [])
+    found = rescue(sick())
+    assert found.applied == (SHORTER,) and found.after.step == 3
+
+
+def test_what_makes_it_worse_or_breaks_off_is_not_kept(monkeypatch):
+    says(monkeypatch, [finding("a", DIVERGING, WORSE)])
+    run = sick()
+    found = rescue(run, rounds=3)
+    assert found.after is run and found.applied == () and found.improvement == 1
+    assert found.score_after == found.score_before
+    assert found.rounds[0].run is None and "is not finite" in found.rounds[0].failure
+    assert found.ended == "everything that is prescribed has been tried"
+    text = str(found)
+    assert "broke off: step" in text
+    assert "nothing helped: the run stays as it was" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_one_prescription_is_chosen(monkeypatch):
+    found = [finding("a", BY_HAND, WORSE), finding("b", FASTER)]
+    assert prescriptions(found) == [WORSE, FASTER]
+    monkeypatch.setattr("pinntk.training._rescue.diagnose", lambda run: [])
+    run = sick()
+    assert rescue(run, findings=found, prescription=2).applied == (FASTER,)
+    assert rescue(run, findings=[], prescription=WIDER).rounds[0].prescription is WIDER
+    with pytest.raises(ValueError, match=r"prescription 3: there are 2 .*\n  1  train hardly at all\n  2  train faster"):
+        rescue(run, findings=found, prescription=3)
+
+
+@pytest.mark.parametrize(
+    ("findings", "message"),
+    [
+        ([], "nothing is found: there is nothing to rescue"),
+        ([finding("wrong-problem", BY_HAND)], "what was found needs a person. check the signs of 'poisson'"),
+        ([finding("odd")], "what was found needs a person. It suffers from odd."),
+        (
+            [finding("a", Prescription("stay as you are", {"training.lr": 1e-5}))],
+            "everything that is prescribed has been tried",
+        ),
+    ],
+)
+def test_nothing_to_prescribe_is_said(monkeypatch, findings, message):
+    says(monkeypatch, findings)
+    run = sick(steps=2)
+    found = rescue(run)
+    assert found.rounds == () and found.after is run
+    assert message in found.ended
+    assert message[:30] in str(found).replace("\n  ", " ")
+
+
+def test_without_a_known_solution_losses_are_compared_on_fresh_points(monkeypatch):
+    says(monkeypatch, [finding("a", FASTER)])
+    loaded = pinntk.load("poisson1d", k=1)
+    problem = pinntk.Problem(loaded.domain, loaded.conditions, name="mine")  # in no file
+    points = problem.sample(**POINTS)
+    settings = {"steps": 60, "lr": 1e-5, "progress": False}
+    run = pinntk.train(problem, pinntk.nn.MLP(problem, width=8, depth=1), points=points, **settings)
+    found = rescue(run)
+    assert found.yardstick == "loss on fresh points" and found.improvement > 1
+    assert all(torch.equal(found.after.points[name], rows) for name, rows in points.items())
+    fresh = problem.sample(seed=7_654_321, dtype=torch.float64)
+    K = pinntk.kernel(run.network.double(), problem, fresh)
+    for trained, score in ((run, found.score_before), (found.after, found.score_after)):
+        with torch.no_grad():
+            e = pinntk.errors(trained.network.double(), problem, fresh)
+        size = {name: K.trace(name) / len(fresh[name]) for name in K.names}
+        assert score == pytest.approx(sum(float(e[name].square().mean()) / size[name] for name in K.names), rel=1e-9)
+
+
+def test_what_cannot_be_built_again_gets_the_change_to_make_by_hand(monkeypatch):
+    says(monkeypatch, [finding("a", FASTER)])
+    problem = pinntk.load("poisson1d")
+    own = torch.nn.Sequential(torch.nn.Linear(1, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+    run = pinntk.train(problem, own, points=POINTS, steps=2, progress=False)
+    with pytest.raises(ValueError, match=r"which pinntk cannot build.*By hand: train faster \(training.lr = 0.01\)"):
+        rescue(run)
+    with pytest.raises(ValueError, match=r"change 'training\.learning_rate': a configuration has no such place"):
+        rescue(run, prescription=Prescription("as it may be", {"training.learning_rate": 1.0}))
+
+
+def test_wrong_arguments(monkeypatch, tmp_path):
+    run = sick(tmp_path / "run", steps=2)
+    with pytest.raises(ValueError, match="is the folder of the run itself"):
+        rescue(run, out=tmp_path / "run")
+    with pytest.raises(ValueError, match="is the folder of the run itself"):
+        rescue(run, out=tmp_path / "run" / "within")
+    with pytest.raises(ValueError, match="rounds=0"):
+        rescue(run, rounds=0)
+    with pytest.raises(TypeError, match=r"rescue\(str\): give a run"):
+        rescue("runs/x")
+    says(monkeypatch, [finding("a", FASTER)])
+    before = contents(tmp_path / "run")
+    sick(tmp_path / "other", steps=2, lr=0.5)
+    with pytest.raises(ValueError, match=r"cannot resume .*other: it was trained with lr=0.5, now lr=0.01"):
+        rescue(run, out=tmp_path / "other")
+    assert contents(tmp_path / "run") == before
+
+
+def test_an_interrupted_rescue_is_continued_by_the_same_call(monkeypatch, tmp_path):
+    says(monkeypatch, [finding("a", FASTER)], [])
+    run = sick(tmp_path / "run")
+    expected = rescue(run)
+    update = pinntk.weighting.NTK.update
+
+    def interrupting(self, weights, traces, counts):
+        os.kill(os.getpid(), signal.SIGINT)
+        return update(self, weights, traces, counts)
+
+    says(monkeypatch, [finding("a", FASTER)], [])
+    before = contents(tmp_path / "run")
+    with monkeypatch.context() as patched, pytest.raises(pinntk.Interrupted, match="go on with the rescue by the same command"):
+        patched.setattr(pinntk.weighting.NTK, "update", interrupting)
+        rescue(run, out=tmp_path / "better")
+    assert contents(tmp_path / "run") == before
+    assert pinntk.Run.load(tmp_path / "better").step == 1
+    for _ in range(2):  # go on; then nothing is left to train
+        says(monkeypatch, [finding("a", FASTER)], [])
+        found = rescue(pinntk.Run.load(tmp_path / "run"), out=tmp_path / "better")
+        assert found.score_after == expected.score_after and found.after.step == 60
+
+
+def test_the_command_line_prints_both_side_by_side(monkeypatch, tmp_path, capsys):
+    says(monkeypatch, [finding("step-too-small", FASTER)], [finding("network-too-small", WIDER)], [])
+    sick(tmp_path / "run")
+    before = contents(tmp_path / "run")
+    assert main(["rescue", f"{tmp_path}/run/", "--rounds", "2", "--quiet"]) == 0
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert max(map(len, lines[:-1])) <= 80 + len(str(tmp_path))
+    table = lines[lines.index("") + 1 :]
+    assert table[0].split() == ["before", "round", "1", "round", "2"]
+    rows = {line[:22].strip(): line[22:].split() for line in table[1:] if line}
+    assert rows["first finding"] == ["step-too-smal", "network-too-s", "none"]
+    assert rows["steps"] == ["60", "60", "60"]
+    errors = [float(value) for value in rows["relative L2 error"]]
+    assert errors[1] < errors[0]
+    config = json.loads((tmp_path / "run-rescued" / "config.json").read_text())
+    assert config["training"]["lr"] == 1e-2
+    assert (tmp_path / "run-rescued-2" / "figures" / "losses.png").exists()
+    assert f"pinntk diagnose {tmp_path}/run {tmp_path}/run-rescued" in out
+    assert contents(tmp_path / "run") == before
+
+
+def test_many_rounds_fit_80_columns(monkeypatch):
+    cures = [Prescription(f"learn at {lr}", {"training.lr": lr}) for lr in (1e-2, 1e-3, 1e-4, 1e-6, 1e-7)]
+    says(monkeypatch, [finding("a", *cures)])
+    found = rescue(sick(steps=5, snapshot_every=0), rounds=5)
+    table = str(found).split("\n\n")[1].splitlines()
+    assert table[0].split() == ["before", "round", "1", "round", "4", "round", "5"]
+    assert max(map(len, str(found).splitlines())) <= 80
+
+
+def test_mistakes_on_the_command_line(tmp_path, capsys, monkeypatch):
+    says(monkeypatch, [finding("a", FASTER)])
+    sick(tmp_path / "run", steps=2)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("")
+    for arguments, message in (
+        (["nowhere"], "nowhere holds no run"),
+        ([tmp_path / "run", "-o", tmp_path / "mine"], "holds something else than a run"),
+        ([tmp_path / "run", "--prescription", "2"], "prescription 2: there are 1"),
+        ([tmp_path / "run", "-o", tmp_path / "run"], "is the folder of the run itself"),
+    ):
+        assert main(["rescue", *map(str, arguments)]) == 2
+        assert message in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "run"]
+
+
+def test_help_fits_80_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main(["rescue", "--help"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80

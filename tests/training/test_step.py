@@ -1,0 +1,149 @@
+"""The compiled step against the eager one, and the eager one against one plain backward pass."""
+
+import shutil
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+import pinntk
+from pinntk.training import _step as module
+from pinntk.training._step import Step
+from tests.support.examples import EXAMPLES
+from tests.support.networks import NETWORKS, build
+
+COMPILER = pytest.mark.skipif(not (shutil.which("c++") or shutil.which("g++")), reason="torch.compile needs a C++ compiler")
+
+
+def setting(example="burgers", network="plain"):
+    problem, points = EXAMPLES[example].load()
+    network = build(network, problem.domain.dimension, len(problem.fields))
+    counts = {name: len(rows) for name, rows in points.items()}
+    weights = {name: 1.0 + 0.5 * i for i, name in enumerate(points)}
+    return network, problem, points, counts, weights
+
+
+def gradient(network, problem):
+    trained = [*network.parameters(), *problem.coefficients.parameters()]
+    return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in trained])
+
+
+def plain_backward(network, problem, points, weights):
+    for p in (*network.parameters(), *problem.coefficients.parameters()):
+        p.grad = None
+    losses = {name: e.square().mean() for name, e in pinntk.errors(network, problem, points).items()}
+    sum(weights[name] * loss for name, loss in losses.items()).backward()
+    return losses, gradient(network, problem)
+
+
+@pytest.fixture
+def interpreted(monkeypatch):
+    """The traced graph, run operation by operation: what the compiler is given, without waiting for it."""
+    monkeypatch.setattr(module.torch, "compile", lambda graph, **_: graph)
+
+
+CASES = [(example, "gated") for example in EXAMPLES] + [("burgers", network) for network in NETWORKS]
+
+
+@pytest.mark.parametrize(("example", "network"), CASES)
+@pytest.mark.filterwarnings("ignore:.*nested reverse-mode autograd")
+def test_the_traced_step_equals_a_plain_backward_pass(interpreted, example, network):
+    network, problem, points, counts, weights = setting(example, network)
+    losses, expected = plain_backward(network, problem, points, weights)
+    step = Step(network, problem, compiled=True)
+    step(points, counts, weights)
+    assert step.compiled
+    with torch.no_grad():  # the graph must read the parameters, the points and the weights of the day
+        for p in (*network.parameters(), *problem.coefficients.parameters()):
+            p.mul_(1.1)
+    moved = {id(rows): rows.clone() for rows in points.values()}
+    for rows in moved.values():
+        rows[: len(rows) // 2] = rows[len(rows) // 2 : 2 * (len(rows) // 2)].clone()
+    points = {name: moved[id(rows)] for name, rows in points.items()}
+    weights = {name: 2 * weight + 1 for name, weight in weights.items()}
+    losses, expected = plain_backward(network, problem, points, weights)
+    found = step(points, counts, weights)
+    assert len(step._graphs) == 1
+    for name, loss in losses.items():
+        assert found[name].item() == pytest.approx(loss.item(), rel=1e-12)
+    torch.testing.assert_close(gradient(network, problem), expected, rtol=1e-10, atol=1e-12 * float(expected.abs().max()))
+
+
+def test_passes_over_parts_add_up(monkeypatch):
+    network, problem, points, counts, weights = setting()
+    monkeypatch.setattr(module, "_PASS_BYTES", 400)
+    step = Step(network, problem)
+    assert len(list(module._passes(network, problem, points))) > 2
+    found = step(points, counts, weights)
+    ours = gradient(network, problem)
+    losses, expected = plain_backward(network, problem, points, weights)
+    torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-14)
+    assert list(found) == list(points)
+    for name, loss in losses.items():
+        assert found[name].item() == pytest.approx(loss.item(), rel=1e-12)
+
+
+@COMPILER
+def test_compiled_training_equals_eager_training():
+    runs = {}
+    for compiled in (False, True):
+        problem = pinntk.load("poisson1d")
+        network = pinntk.nn.MLP(problem, width=8, depth=1, dtype=torch.float64)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            runs[compiled] = pinntk.train(
+                problem, network, steps=20, points={"residual": 12}, weighting="ntk", compile=compiled, progress=False
+            )
+    for a, b in zip(runs[False].network.parameters(), runs[True].network.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+
+
+class Branching(nn.Module):
+    """Looks at the values: no one graph computes it."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(1, 1, dtype=torch.float64)
+
+    def forward(self, x):
+        return self.layer(x) if bool((x < 5).all()) else -self.layer(x)
+
+
+def test_what_cannot_be_compiled_runs_eagerly_and_says_why(interpreted):
+    problem = pinntk.load("poisson1d")
+    points = problem.sample(residual=12, dtype=torch.float64)
+    with pytest.warns(UserWarning, match=r"runs eagerly.*torch.compile failed"):
+        run = pinntk.train(problem, Branching(), steps=3, points=points, compile=True, progress=False)
+    assert run.step == 3
+
+
+def test_a_compiled_step_that_computes_something_else_is_not_used(monkeypatch):
+    def wrong(graph, **_):
+        def call(*arguments):
+            losses, gradient = graph(*arguments)
+            return losses, [1.01 * part for part in gradient]
+
+        return call
+
+    monkeypatch.setattr(module.torch, "compile", wrong)
+    network, problem, points, counts, weights = setting()
+    step = Step(network, problem, compiled=True)
+    with pytest.warns(UserWarning, match="gradient is 1.0e-02 off"):
+        step(points, counts, weights)
+    torch.testing.assert_close(gradient(network, problem), plain_backward(network, problem, points, weights)[1])
+
+
+class Quadratic(nn.Module):
+    """No parameter of its own: only the problem's coefficient trains."""
+
+    def forward(self, x):
+        return (x**2).sum(1, keepdim=True)
+
+
+def test_a_network_without_parameters_leaves_the_coefficients_to_train():
+    problem = pinntk.load("heat_inverse")
+    points = problem.sample(residual=5, dtype=torch.float64)
+    counts = {name: len(rows) for name, rows in points.items()}
+    Step(Quadratic(), problem)(points, counts, dict.fromkeys(points, 1.0))
+    assert all(p.grad is not None for p in problem.coefficients.parameters())
