@@ -117,7 +117,8 @@ def test_a_test_mentions_what_it_covers():
     for name, part in public().items():
         for test in covered().get(id(part), []):
             word = name.rpartition(".")[2]
-            assert re.search(rf"\b{word}\b", sources[test.partition("::")[0].rpartition(".")[2]]), f"{test} says that it covers {word}"
+            file = test.partition("::")[0].rpartition(".")[2]
+            assert re.search(rf"\b{word}\b", sources[file]), f"{test} says that it covers {word}"
 
 
 def test_this_process_has_no_such_device():

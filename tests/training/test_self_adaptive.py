@@ -215,7 +215,7 @@ def test_the_monitor_predicts_nothing(monkeypatch):
 def test_a_run_is_drawn_and_every_cure_can_be_followed():
     run = train(weighting=SelfAdaptive(lr=0.1), steps=20)
     assert "self-adaptive point weight m(λ)" in [panel.title for panel in plot.loss_panels(run)]
-    assert all(figure.axes for figure in plot.training.figures(run).values())
+    assert all(figure.axes for figure in plot.figures(run).values())
     cures = [cure.changes for finding in pinntk.diagnose(run) for cure in finding.prescriptions if cure.changes]
     assert cures
     for changes in cures:
