@@ -98,10 +98,6 @@ class KernelBlocks:
     points: Mapping[str, Tensor] = field(default_factory=dict)
     origins: Mapping[str, Origin] = field(default_factory=dict)
 
-    def matrix(self) -> Tensor:
-        """All of K, (n, n)."""
-        return self.values
-
     def __getitem__(self, key: str | tuple[str, str]) -> Tensor:
         """The block of two conditions, (n_i, n_j); of one with itself for a single name."""
         row, column = (key, key) if isinstance(key, str) else key
@@ -117,23 +113,23 @@ class KernelBlocks:
     def _of_kind(self, residual: bool) -> list[str]:
         return [name for name, kind in zip(self.names, self.kinds, strict=True) if (kind == "residual") == residual]
 
-    def _gathered(self, row: bool, column: bool) -> Tensor:
+    def _gather(self, row: bool, column: bool) -> Tensor:
         return self.values[self._indices(row)][:, self._indices(column)]
 
     @property
     def uu(self) -> Tensor:
         """Conditions that are no residual, (n_u, n_u)."""
-        return self._gathered(False, False)
+        return self._gather(False, False)
 
     @property
     def ur(self) -> Tensor:
         """(n_u, n_r)."""
-        return self._gathered(False, True)
+        return self._gather(False, True)
 
     @property
     def rr(self) -> Tensor:
         """Residuals, (n_r, n_r)."""
-        return self._gathered(True, True)
+        return self._gather(True, True)
 
     def diagonal(self, name: str | None = None) -> Tensor:
         """The diagonal of a condition's block, (n_i,), or of K, (n,)."""
@@ -146,15 +142,17 @@ class KernelBlocks:
     def traces(self) -> dict[str, float]:
         return {name: self.trace(name) for name in self.names}
 
-    def scaled(self, weights: Weights) -> Tensor:
-        """D^1/2 K D^1/2 with D = blockdiag(2 lambda_i / n_i): the symmetric form of the matrix K D that drives gradient
-        flow on L = sum of lambda_i mean(e_i^2), with the same real, non-negative spectrum. (n, n).
+    def matrix(self, weights: Weights | None = None) -> Tensor:
+        """All of K, (n, n). With weights D^1/2 K D^1/2, D = blockdiag(2 lambda_i / n_i): the symmetric form of the matrix K D
+        that drives gradient flow on L = sum of lambda_i mean(e_i^2), with the same real, non-negative spectrum.
 
         weights: lambda_i by condition; or point weights g (n_i,), as in `Run.point_weights`, for L_i = mean(g e_i^2)
 
         With point weights this is the kernel K Gamma of self-adaptive weights (McClenny & Braga-Neto 2023), and by Ostrowski's
         theorem its k-th eigenvalue lies between min(g) and max(g) times that with weights of 1.
         """
+        if weights is None:
+            return self.values
         self._require(1)
         root = rates(weights, self.names, self.sizes).sqrt().to(self.values)
         return self.values * (root[:, None] * root)
@@ -163,13 +161,13 @@ class KernelBlocks:
     def eigvalsh(self, weights: Weights | None = None) -> Tensor:
         """Eigenvalues of K, or of D^1/2 K D^1/2 if weights are given, ascending, (n,), float64. See `floor`."""
         self._require(2)  # a copy with weights or in float64, and that of the decomposition
-        return torch.linalg.eigvalsh((self.values if weights is None else self.scaled(weights)).double())
+        return torch.linalg.eigvalsh(self.matrix(weights).double())
 
     @suited_to(lambda self: of_factorization(self.values))
     def eigh(self, weights: Weights | None = None) -> tuple[Tensor, Tensor]:
         """Eigenvalues as from `eigvalsh`, and orthonormal eigenvectors in columns, (n, n)."""
         self._require(4)  # as for `eigvalsh`, the vectors, and twice as much workspace
-        return torch.linalg.eigh((self.values if weights is None else self.scaled(weights)).double())
+        return torch.linalg.eigh(self.matrix(weights).double())
 
     def floor(self, weights: Weights | None = None) -> float:
         """Eigenvalues below this are rounding: n eps lambda_max, eps that of K's dtype."""

@@ -12,14 +12,14 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from pinntk._util.precision import held_weakly, without_autocast
+from pinntk._util.precision import Told, held_weakly, without_autocast
 from pinntk._util.randomness import forked
 from pinntk._util.threads import of_step, suited_to
 from pinntk._util.warn import warn_user
-from pinntk.ntk._certificate import Certificate, certificate, far
+from pinntk.ntk._certificate import Certificate, certificate, gross_deviation
 from pinntk.ntk._factored import Factors, Origin
 from pinntk.ntk._taylor_factors import taylor_factors
-from pinntk.ntk.graph import FEW, OWNERS, Unstructured, certified_rows, read_by, size_of
+from pinntk.ntk.graph import FEW, OWNERS, UnstructuredError, certified_rows, read_by, size_of
 from pinntk.problem import Points, Problem
 from pinntk.residuals import check_network
 from pinntk.residuals._evaluate import (
@@ -37,8 +37,7 @@ _ROWS_CHUNK = 16  # points whose rows come from one graph, in reverse mode: its 
 
 # How a network's conditions passed their certificates, by `_key`.
 _certified: WeakKeyDictionary[nn.Module, dict[tuple, str]] = WeakKeyDictionary()
-# Why a network's rows come one by one, told once.
-_told: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
+_said = Told()  # why a network's rows come one by one
 
 
 def coefficient_key(name: str) -> str:
@@ -68,10 +67,10 @@ def factors(network: nn.Module, problem: Problem, points: Points) -> dict[str, F
     """
     points = problem.check(points)
     check_network(network, problem, points)
-    return checked_factors(network, problem, points)
+    return compute_factors(network, problem, points)
 
 
-def checked_factors(network: nn.Module, problem: Problem, points: Points) -> dict[str, Factors]:
+def compute_factors(network: nn.Module, problem: Problem, points: Points) -> dict[str, Factors]:
     """`factors` for points and a network that were checked before."""
     points = to_network(network, points)
     parameters = trained_parameters(network, problem)
@@ -149,30 +148,30 @@ def _by_graph(network: nn.Module, problem: Problem, points: Points, parameters: 
                 yield Factors(name, len(e), sizes, {}, {}, e.device, Origin("graph", 0.0, 0.0, "nothing trained reaches it"))
                 continue
             part = _read_again(network, _key(problem, name, rows, parameters), e, parameters, name)
-            if isinstance(part, Unstructured):
+            if isinstance(part, UnstructuredError):
                 part = _row_by_row(network, problem, name, rows, parameters, e, str(part))
             yield part
 
 
 def _read_again(
     network: nn.Module, key: tuple, e: Tensor, parameters: Mapping[str, Tensor], name: str
-) -> Factors | Unstructured:
+) -> Factors | UnstructuredError:
     """The factors of e, first in the way that passed the certificate for such a graph before; else the first one that does."""
     passed = _certified.setdefault(network, {})
     known = passed.get(key)
     if known == "rows":
-        return Unstructured("its graph could not be read")
+        return UnstructuredError("its graph could not be read")
     reasons = []
     for owners in sorted(OWNERS, key=lambda owners: owners != known):
         try:
             part = read_by(owners, e, parameters, name=name)
-        except Unstructured as error:
+        except UnstructuredError as error:
             reasons.append(str(error))
         else:
             passed[key] = owners
             return part
     passed[key] = "rows"
-    return Unstructured("; ".join(dict.fromkeys(reasons)))
+    return UnstructuredError("; ".join(dict.fromkeys(reasons)))
 
 
 def _row_by_row(
@@ -194,20 +193,14 @@ def _row_by_row(
         parts.append(certified_rows(e, parameters, name))
     joined = {key: torch.cat([part.rows[key] for part in parts]) for key in parameters}
     found = Factors(name, len(rows), parts[0].sizes, {}, joined, whole.device)
-    worst, limit = certificate(found, whole, parameters).deviation, far(whole.dtype)
+    worst, limit = certificate(found, whole, parameters).deviation, gross_deviation(whole.dtype)
     off = float((torch.cat(values) - whole.detach()).norm() / whole.detach().norm().clamp_min(torch.finfo(whole.dtype).tiny))
     if max(worst, off) > limit:
         raise DependentPoints(
             f"condition {name!r}: errors depend on which other points are in the batch ({reason}). The network or the operator "
             "mixes points (a mean over the batch, say); write it point by point"
         )
-    if len(rows) > FEW:
-        _tell(network, f"{reason}; rows of J for condition {name!r} come one by one, exact, but {len(rows)} backward passes")
-    return replace(found, origin=Origin("rows", worst, perf_counter() - started, reason))
-
-
-def _tell(network: nn.Module, message: str) -> None:
-    told = _told.setdefault(network, set())
-    if message not in told:
-        told.add(message)
+    message = f"{reason}; rows of J for condition {name!r} come one by one, exact, but {len(rows)} backward passes"
+    if len(rows) > FEW and _said.first(network, message):
         warn_user(message)
+    return replace(found, origin=Origin("rows", worst, perf_counter() - started, reason))

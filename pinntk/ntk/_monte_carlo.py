@@ -1,4 +1,4 @@
-"""Kernels averaged over initialisations."""
+"""Kernels averaged over initializations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pinntk.problem import Points, Problem
 
 @dataclass(frozen=True, eq=False)
 class MeanKernel:
-    """Kernels averaged over initialisations, from `mean_kernel`.
+    """Kernels averaged over initializations, from `mean_kernel`.
 
     mean: of all s kernels
     std: (n, n) standard deviation of a single kernel, entry by entry
@@ -52,7 +52,7 @@ def mean_kernel(
     *,
     expected: Tensor | None = None,
 ) -> MeanKernel:
-    """The mean over initialisations of the kernel K of a problem's errors, with its spread.
+    """The mean over initializations of the kernel K of a problem's errors, with its spread.
 
     draw: the network of a seed, such as `lambda seed: pinntk.nn.MLP(problem, width=500, parametrization="ntk", seed=seed)`
     seeds: at least two

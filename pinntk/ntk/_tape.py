@@ -48,7 +48,7 @@ class Tape:
 
     def linear(self, data: Tensor, weight: Tensor, bias: Tensor | None = None, transposed: bool = False) -> Tensor:
         """[S, n, ..., in] -> [S, n, ..., out]."""
-        output = data @ weight.detach() if transposed else fused.linear(data, weight.detach(), _detached(bias))
+        output = data @ weight.detach() if transposed else fused.linear(data, weight.detach(), _detach(bias))
         trained = [t if t is not None and t.requires_grad else None for t in (weight, bias)]
         if any(t is not None for t in trained):
             if not output.requires_grad:
@@ -87,5 +87,5 @@ class Tape:
         return list(grads[: len(outputs)])
 
 
-def _detached(tensor: Tensor | None) -> Tensor | None:
+def _detach(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.detach()

@@ -17,8 +17,8 @@ from pinntk.problem import EVEN, Points, Problem
 from pinntk.residuals import check_network
 from pinntk.residuals._evaluate import to_network
 from pinntk.residuals._values import check_real_parameters
-from pinntk.solvers._damped import FORMS, DampedLeastSquares
-from pinntk.solvers._jacobian import ScaledJacobian, by_condition, check_start, loss_weights, scaled_errors
+from pinntk.solvers._damped import DampedLeastSquares, check_form
+from pinntk.solvers._jacobian import ScaledJacobian, check_start, loss_weights, losses_by_condition, scaled_errors
 from pinntk.solvers._matrix_free import ConjugateGradients, OperatorJacobian
 from pinntk.solvers._report import StepReport
 from pinntk.solvers._vector import assign, flatten
@@ -42,16 +42,16 @@ class GaussNewton:
     along d, costs one evaluation and turns the straight step into a parabola. The damping is found by trying: the boldest
     one whose true decrease of the loss is above `target` times the one that the linear model promises.
 
-    Momentum, in SPRING's form (Goldshlager, Abrahamsen & Lin 2024, arXiv 2401.10190): d minimises |A d + r|^2 +
+    Momentum, in SPRING's form (Goldshlager, Abrahamsen & Lin 2024, arXiv 2401.10190): d minimizes |A d + r|^2 +
     mu |d - momentum d_previous|^2, so that the last step goes on in the directions that these points and this damping say
     little of. A step that it spoils is tried again without.
 
-    weights: loss weights by condition; None takes the NTK weights of the first step's points, normalised to sum 1
+    weights: loss weights by condition; None takes the NTK weights of the first step's points, normalized to sum 1
     target: least ratio of true to promised decrease of a step that is taken
     acceleration: whether to add a
     momentum: in [0, 1)
-    form: "kernel" (n x n), "parameter" (p x p), or "auto", the smaller; see `DampedLeastSquares`
-    max_memory: of the dense factorisations; of the factors kept, if matrix_free
+    form: "kernel" (n x n), "parameters" (p x p), or "auto", the smaller; see `DampedLeastSquares`
+    max_memory: of the dense factorizations; of the factors kept, if matrix_free
     matrix_free: steps by preconditioned conjugate gradients on products with A, for n and p beyond memory
 
     The network's parameters and the problem's coefficients are solved for together. Use float64, and fresh points in every
@@ -76,8 +76,7 @@ class GaussNewton:
             raise ValueError(f"target={target!r}: a ratio between 0 and 1")
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum={momentum!r}: at least 0 and below 1")
-        if form not in FORMS:
-            raise ValueError(f"form={form!r} is unknown; use one of {', '.join(FORMS)}")
+        check_form(form)
         self.network, self.problem = network, problem
         self.weights = None if weights is None else dict(weights)
         self.target, self.acceleration, self.form, self.max_memory = target, acceleration, form, max_memory
@@ -109,9 +108,9 @@ class GaussNewton:
         check_start(self.network, self.problem, points, r)
         A, system = self._system(points, weights, r)
         before, start = float(r @ r), flatten(self._parameters, self._parameters[0].device)
-        losses = by_condition(r, points, self.weights)
+        losses = losses_by_condition(r, points, self.weights)
         try:
-            taken = self._boldest(system, A, r, current_errors, start)
+            taken = self._search(system, A, r, current_errors, start)
         except BaseException:  # Ctrl-C included: no trial stays behind
             assign(self._parameters, start)
             raise
@@ -133,7 +132,7 @@ class GaussNewton:
         A = ScaledJacobian(self.network, self.problem, points, weights)
         return A, DampedLeastSquares(A, r, self.form, self.max_memory)
 
-    def _boldest(
+    def _search(
         self, system: System, A: Jacobian, r: Tensor, errors: Callable[[], Tensor], start: Tensor
     ) -> tuple[float, float, Tensor] | None:
         """(damping, loss, step) of the boldest step that keeps its promise; None if none does."""

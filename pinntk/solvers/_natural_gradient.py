@@ -17,7 +17,7 @@ from pinntk.ntk._blocks import require_kernel
 from pinntk.problem import EVEN, Points, Problem
 from pinntk.residuals import check_network
 from pinntk.residuals._values import check_real_parameters
-from pinntk.solvers._jacobian import ScaledJacobian, by_condition, check_start, loss_weights, scaled_errors
+from pinntk.solvers._jacobian import ScaledJacobian, check_start, loss_weights, losses_by_condition, scaled_errors
 from pinntk.solvers._report import StepReport
 from pinntk.solvers._vector import assign, flatten
 
@@ -88,7 +88,7 @@ class NaturalGradient:
         r = scaled_errors(self.network, self.problem, points, weights)
         check_start(self.network, self.problem, points, r)
         require_kernel(len(r), len(r), device=r.device, copies=_COPIES)
-        losses = by_condition(r, points, self.weights)
+        losses = losses_by_condition(r, points, self.weights)
         loss = float(r @ r)
         phi, mu = self._direction(ScaledJacobian(self.network, self.problem, points, weights), r)
         parameters = list(self._parameters.values())

@@ -19,7 +19,7 @@ from pinntk._util import distributed, randomness
 from pinntk._util.threads import of_step, suited
 from pinntk.diagnostics._sampling import at_most
 from pinntk.ntk import KernelBlocks, kernel, trained_parameters
-from pinntk.ntk._assemble import checked_traces
+from pinntk.ntk._assemble import compute_traces
 from pinntk.problem import EVEN, Points, Problem
 from pinntk.residuals import NonFiniteError
 from pinntk.residuals._evaluate import to_network
@@ -282,7 +282,7 @@ class Training:
         whole = to_network(self.network, self._traced_points())
         points = {name: rows for name, rows in distributed.shard(whole).items() if len(rows)}
         weights = self._weights_elsewhere(whole, points) if weighted else EVEN
-        found = checked_traces(self.network, self.problem, points, weights) if points else {}
+        found = compute_traces(self.network, self.problem, points, weights) if points else {}
         names = list(whole)
         sums = distributed.all_sum_numbers([found.get(name, 0.0) for name in names], self.like["device"])
         return dict(zip(names, sums, strict=True))

@@ -104,7 +104,7 @@ def _squares(root: Node) -> dict[Node, Tensor]:
         if node in seen:
             continue
         seen.add(node)
-        errors = _squared(node)
+        errors = _square_operand(node)
         if errors is not None:
             found[node] = errors
         else:
@@ -112,7 +112,7 @@ def _squares(root: Node) -> dict[Node, Tensor]:
     return dict(reversed(found.items()))
 
 
-def _squared(node: Node) -> Tensor | None:
+def _square_operand(node: Node) -> Tensor | None:
     """e, if the node is e^2, a (mean) square error or a squared norm, before any sum over it; else None."""
     kind, inputs = node.name(), [m for m, _ in node.next_functions]
     if kind == "PowBackward0" and float(node._saved_exponent) == 2:

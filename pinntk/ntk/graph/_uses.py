@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from pinntk.ntk._factored import Collector, Outer
-from pinntk.ntk.graph._points import Captured, SpreadOf, names_behind
-from pinntk.ntk.graph._reverse import CHUNK, flat_rows, joined, pulled_back, quiet
-from pinntk.ntk.graph._walk import Entry, Graph, Node, Unstructured, operation, saved, source
+from pinntk.ntk.graph._points import Captured, SpreadOf, parameters_behind
+from pinntk.ntk.graph._reverse import CHUNK, flat_rows, pull_back, stack_gradients, without_batching_warnings
+from pinntk.ntk.graph._walk import Entry, Graph, Node, UnstructuredError, operation, saved_value, source
 
 # {operation: (names of its saved operands, their positions among its inputs)}
 _PRODUCTS = {
@@ -53,7 +53,7 @@ class Uses:
             for product in products.values():
                 self._collector.add_outer(name, product.outer)
         for entry, rows in self._computed.values():
-            for name, part in pulled_back(entry.edge, names_behind(self._graph, entry.target), rows).items():
+            for name, part in pull_back(entry.edge, parameters_behind(self._graph, entry.target), rows).items():
                 self._collector.add_rows(name, part)
         return self._collector.result()
 
@@ -64,7 +64,7 @@ class Uses:
         if entry.position not in positions:
             return False
         trained_right = entry.position == positions[1]
-        other = saved(entry.node, names[0] if trained_right else names[1])
+        other = saved_value(entry.node, names[0] if trained_right else names[1])
         if other is None or other.is_complex():
             return False
         if g.ndim == 3:  # a batch of one matrix product
@@ -73,13 +73,13 @@ class Uses:
             g, other = g.squeeze(0), other.squeeze(0)
         spread = self._spread_of(entry.node, g)
         if spread.axis != (0 if trained_right else 1):
-            raise Unstructured(f"a trained matrix in '{operation(entry.node)}' meets points where features belong")
-        scale = saved(entry.node, "alpha") if entry.node.name() == "AddmmBackward0" else 1
+            raise UnstructuredError(f"a trained matrix in '{operation(entry.node)}' meets points where features belong")
+        scale = saved_value(entry.node, "alpha") if entry.node.name() == "AddmmBackward0" else 1
         known, sensitivity = spread.rows(other), spread.rows(g if scale == 1 else scale * g)  # (n, k, features)
         left, right = (known, sensitivity) if trained_right else (sensitivity, known)
-        name, places = self._source(entry) or ("", left.new_empty(0))
-        for swapped in (False, True) if places.ndim == 2 else ():
-            if _is_outer(places.T if swapped else places, left.shape[2], right.shape[2]):
+        name, arrangement = self._source(entry) or ("", left.new_empty(0))
+        for swapped in (False, True) if arrangement.ndim == 2 else ():
+            if _is_outer(arrangement.T if swapped else arrangement, left.shape[2], right.shape[2]):
                 self._add_use(name, other, known, sensitivity, known_first=trained_right != swapped)
                 return True
         self._add_rows(entry, torch.einsum("nka,nkb->nab", left, right).reshape(len(left), *entry.shape))
@@ -145,8 +145,8 @@ class Uses:
         """rows: (n, *shape of the target)."""
         found = self._source(entry)
         if found is not None:
-            name, places = found
-            self._collector.add_rows(name, flat_rows(rows.reshape(len(rows), -1)[:, places.flatten()]))
+            name, arrangement = found
+            self._collector.add_rows(name, flat_rows(rows.reshape(len(rows), -1)[:, arrangement.flatten()]))
             return
         key = (entry.target, entry.index)
         self._computed[key] = (entry, self._computed[key][1] + rows if key in self._computed else rows)
@@ -167,11 +167,11 @@ class _Product:
         return Outer(sensitivity, known) if self.known_first else Outer(known, sensitivity)
 
 
-def _is_outer(places: Tensor, first: int, second: int) -> bool:
+def _is_outer(arrangement: Tensor, first: int, second: int) -> bool:
     """Whether a parameter is a (first, second) matrix whose entries are those of an operand in reading order."""
-    if places.shape != (first, second):
+    if arrangement.shape != (first, second):
         return False
-    return torch.equal(places.reshape(-1), torch.arange(places.numel(), device=places.device))
+    return torch.equal(arrangement.reshape(-1), torch.arange(arrangement.numel(), device=arrangement.device))
 
 
 def _backward(entry: Entry) -> Callable[..., Tensor | None]:
@@ -198,14 +198,14 @@ def _each(one: Callable, masked: list[Tensor], like: Tensor, shape: tuple[int, .
     """one(*seeds) for every seed along the first axis, (c, *shape)."""
     count = len(masked[0])
     try:
-        with quiet():
+        with without_batching_warnings():
             found = torch.vmap(one)(*masked)
         if found.shape == (count, *shape):
             return found
     except (RuntimeError, NotImplementedError, TypeError, ValueError):  # it cannot be batched, or returns None
         pass
     try:
-        found = joined([one(*seeds) for seeds in zip(*masked, strict=True)])
+        found = stack_gradients([one(*seeds) for seeds in zip(*masked, strict=True)])
     except Exception as error:  # whatever the user's own backward raises
-        raise Unstructured(f"one backward pass alone raised {type(error).__name__}: {error}") from error
+        raise UnstructuredError(f"one backward pass alone raised {type(error).__name__}: {error}") from error
     return like.new_zeros(count, *shape) if found is None else found

@@ -40,9 +40,9 @@ def dual_table(activation: Activation, q11: Tensor, q12: Tensor, q22: Tensor, in
     if activation == "relu":
         return _relu(q11, q12, q22, indices)
     if isinstance(activation, Polynomial):
-        return _closed(_polynomial(activation), q11, q12, q22, indices)
+        return _closed_form(_polynomial(activation), q11, q12, q22, indices)
     if isinstance(activation, str) and activation in CLOSED:
-        return _closed(CLOSED[activation], q11, q12, q22, indices)
+        return _closed_form(CLOSED[activation], q11, q12, q22, indices)
     return _hermite(activation, q11, q12, q22, indices)
 
 
@@ -104,7 +104,7 @@ CLOSED: dict[str, Callable] = {
 }
 
 
-def _closed(dual: Callable, q11: Tensor, q12: Tensor, q22: Tensor, indices: list[Index]) -> Table:
+def _closed_form(dual: Callable, q11: Tensor, q12: Tensor, q22: Tensor, indices: list[Index]) -> Table:
     basis = Basis.spanning(indices, 3)
     q = Jet.seed(basis, torch.stack([q11, q12, q22], 1))
     data = dual(q[:, 0], q[:, 1], q[:, 2]).components
@@ -165,7 +165,7 @@ def _series(activation: Activation) -> series.Series:
 
 
 def _hermite(activation: Activation, q11: Tensor, q12: Tensor, q22: Tensor, indices: list[Index]) -> Table:
-    r"""E[f(u) g(v)] = sum_k f_k g_k rho^k (Mehler), f_k = E[f(sqrt(q) z) h_k(z)] with normalised Hermite polynomials h_k.
+    r"""E[f(u) g(v)] = sum_k f_k g_k rho^k (Mehler), f_k = E[f(sqrt(q) z) h_k(z)] with normalized Hermite polynomials h_k.
 
     f and g are derivatives of s; rho is the correlation. Nothing is divided by 1 - rho^2, so that repeated points are like
     any others. What is cut off is at most the root of the product of the tails of sum_k f_k^2 = E[f^2] and of that of g: they
@@ -227,7 +227,7 @@ def _resolution(activation: Activation, largest: float, order: int) -> tuple[int
             return int((tails > _TOLERANCE).any(0).sum()) + 1, h
     raise ValueError(
         f"activation={activation}: its Hermite series at variance {largest**2:.3g} is only good to {lost:.0e}. It needs "
-        f"{order} smooth derivatives; a kink (relu-like functions) or a very large variance spoils it: normalise the inputs, "
+        f"{order} smooth derivatives; a kink (relu-like functions) or a very large variance spoils it: normalize the inputs, "
         "or use a smooth activation"
     )
 

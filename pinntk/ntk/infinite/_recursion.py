@@ -31,7 +31,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class Kernels:
-    """nngp: covariance of the outputs at initialisation; ntk: the tangent kernel. Both Doubles."""
+    """nngp: covariance of the outputs at initialization; ntk: the tangent kernel. Both Doubles."""
 
     nngp: Double
     ntk: Double
@@ -51,7 +51,7 @@ def hidden_layer(below: Kernels, q11: Double, q22: Double, left: Basis, right: B
     V = dual.dual_table(stack.activation, q11[0, 0], below.nngp[0, 0], q22[0, 0], _indices(left, right, slope=True))
     slope = {(a, b - 1, c): b * value for (a, b, c), value in V.items() if b > 0}  # of V: E[s'(u) s'(v)]
     wanted = _indices(left, right, slope=False)
-    value, slope = (_composed({index: part[index] for index in wanted}, powers, q11, q22, left, right) for part in (V, slope))
+    value, slope = (_compose({index: part[index] for index in wanted}, powers, q11, q22, left, right) for part in (V, slope))
     return _affine(value, multiply(below.ntk, slope, left, right), stack)
 
 
@@ -123,7 +123,7 @@ def _powers(kernel: Double, left: Basis, right: Basis) -> list[Double]:
     return powers
 
 
-def _composed(V: dual.Table, powers: list[Double], q11: Double, q22: Double, left: Basis, right: Basis) -> Double:
+def _compose(V: dual.Table, powers: list[Double], q11: Double, q22: Double, left: Basis, right: Basis) -> Double:
     """V(q11 + dq11, q12 + dq12, q22 + dq22)."""
     left_change = {key: part for key, part in q11.items() if key != (0, 0)}
     right_change = {(0, s): part for (s, _), part in q22.items() if s != 0}
