@@ -99,6 +99,15 @@ def train(
 
     Raises ValueError for arguments, points or a network that do not fit; NonFiniteLoss, naming the step, the condition and
     the last good checkpoint; Interrupted on Ctrl-C, after a checkpoint.
+
+    >>> import pinntk
+    >>> problem = pinntk.load("poisson1d")
+    >>> network = pinntk.nn.MLP(problem, width=8, depth=1)
+    >>> points = problem.sample(residual=5, boundary=2, seed=0)
+    >>> run = pinntk.train(problem, network, steps=20, points=points, progress=False)
+    >>> steps, losses = run.column("loss")
+    >>> run.step, bool(losses[-1] < losses[0])
+    (20, True)
     """
     if not isinstance(problem, Problem) or not isinstance(network, nn.Module):
         raise TypeError(f"train({type(problem).__name__}, {type(network).__name__}): the order is train(problem, network)")
