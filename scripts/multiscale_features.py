@@ -25,7 +25,7 @@ from scipy.fft import dct
 
 import pinntk
 from pinntk.diagnostics import spectrum
-from pinntk.gaussian._posterior import field_problem
+from pinntk.problem import field_problem
 
 SIGMAS = (1.0, 5.0, 10.0, 20.0, 50.0)
 MODES = 8

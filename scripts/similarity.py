@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import pinntk
-from pinntk.gaussian._posterior import field_problem
+from pinntk.problem import field_problem
 
 SHARES = (1e-2, 1e-3, 1e-4, 1e-5)  # of the step 1 / (2 K_jj), which would bring e_j to 0 if nothing else changed
 VALUE, WHEN = "value of u", ("before training", "after training")

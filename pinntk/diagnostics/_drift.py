@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pinntk.diagnostics._dynamics import Losses, dynamics
 from pinntk.ntk import KernelBlocks, kernel
+from pinntk.ntk._finite import check_finite_kernel
 from pinntk.problem import Points, Problem
 from pinntk.residuals import errors
 
@@ -71,8 +72,7 @@ def drift(first: KernelBlocks, now: KernelBlocks, rank: int | None = None) -> Dr
     """
     _check_same_points(first, now)
     for name, K in (("first", first), ("now", now)):
-        if not bool(torch.isfinite(K.values).all()):
-            raise ValueError(f"{name} holds NaN or infinity; give the kernel of a network that has not diverged")
+        check_finite_kernel(K, name)
     K_0, K = first.numpy().astype(float), now.numpy().astype(float)
     norm_0, norm = np.linalg.norm(K_0), np.linalg.norm(K)
     if norm_0 == 0:

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from pinntk.gaussian._posterior import field_problem
 from pinntk.ntk import KernelBlocks, cross_kernel
 from pinntk.ntk._blocks import rows_of
-from pinntk.problem import Points, Problem
+from pinntk.ntk._finite import check_finite_kernel
+from pinntk.problem import Points, Problem, field_problem, with_field_values
 
 _MOST_STEPS = 2**62  # that `steps_to` looks ahead
 
@@ -232,8 +232,7 @@ def dynamics(kernel: KernelBlocks, errors: Mapping[str, Tensor], weights: Mappin
             raise ValueError(f"errors[{name!r}] has shape {parts[name].shape}; expected ({n},), on the kernel's points")
         if not np.isfinite(parts[name]).all():
             raise ValueError(f"errors[{name!r}] holds NaN or infinity; give those of a network that has not diverged")
-    if not bool(torch.isfinite(kernel.values).all()):
-        raise ValueError("kernel holds NaN or infinity; give that of a network that has not diverged")
+    check_finite_kernel(kernel)
     rates, modes = (_array(part) for part in kernel.eigh(weights))
     n = len(rates)
     floor = n * torch.finfo(kernel.values.dtype).eps * float(rates[-1])
@@ -255,8 +254,7 @@ def field_kernel(
     Raises ValueError for points that do not fit the problem.
     """
     values = field_problem(problem)
-    both = Problem(problem.domain, (*problem.conditions, *values.conditions), problem.fields, coefficients=problem.coefficients)
-    cross = cross_kernel(network, both, dict.fromkeys(values.names, test), points, **options)
+    cross = cross_kernel(network, with_field_values(problem), dict.fromkeys(values.names, test), points, **options)
     fields = dict(zip(values.names, problem.fields, strict=True))
     return {(fields[value], name): block for (value, name), block in cross.items()}
 

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from pinntk._util.precision import without_autocast
 from pinntk.diagnostics._sampling import at_most, checked
-from pinntk.gaussian._posterior import value_condition
 from pinntk.ntk import kernel, trained_parameters
-from pinntk.problem import Condition, Faces, Measurements, PeriodicPair, Points, Problem
+from pinntk.problem import Condition, Faces, Measurements, PeriodicPair, Points, Problem, field_problem, with_field_values
 from pinntk.problem._sampling import generator
 from pinntk.residuals import errors
 
@@ -82,12 +81,10 @@ def estimate(
     network = deepcopy(network).double()
     counts = {name: residuals if problem[name].kind == "residual" else others for name in asked}
     fresh = {name: _fresh(problem[name], rows, counts[name], len(asked)) for name, rows in asked.items()}
-    fields = [value_condition(problem, field) for field in problem.fields]
-    both = Problem(problem.domain, [*problem.conditions, *fields], problem.fields, coefficients=problem.coefficients)
     where = torch.as_tensor(problem.domain.sample(samples, "sobol", generator(0, "estimate"))).to(
         next(iter(asked.values())).device
     )
-    K = kernel(network, both, fresh | {field.name: where for field in fields})
+    K = kernel(network, with_field_values(problem), fresh | dict.fromkeys(field_problem(problem).names, where))
     with torch.no_grad():
         found = {name: e.double() for name, e in errors(network, problem, fresh).items()}
         u = network(where.clone()).double()
@@ -103,7 +100,7 @@ def estimate(
     # Columns: all errors, then those of each condition with the others zero.
     columns = torch.stack([e, *(_only(e, span) for span in spans.values())], 1)
     solved = _solve(K_ee, columns, ridge)
-    changes = -(K_ue @ solved).reshape(len(fields), samples, -1)
+    changes = -(K_ue @ solved).reshape(len(problem.fields), samples, -1)
     size = float((u.T + changes[..., 0]).norm())
     prior = float(K.values.diagonal()[n:].mean().sqrt())
     gain = {name: _over(float(K.diagonal(name).mean().clamp_min(0).sqrt()), prior) for name in fresh}

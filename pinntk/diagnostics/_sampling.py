@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pinntk._util.precision import without_autocast
 from pinntk.ntk import KernelBlocks
+from pinntk.ntk._finite import check_finite_kernel
 from pinntk.ntk._store import FactorStore
 from pinntk.problem import Faces, Measurements, PeriodicPair, Points, Problem, Region
 from pinntk.problem._domain import TIME
@@ -94,8 +95,7 @@ def redundancy(kernel: KernelBlocks, *, floor: float | None = None) -> dict[str,
         raise TypeError(f"kernel is a {type(kernel).__name__}; give what pinntk.kernel returns")
     if floor is not None and not 0 <= floor < 1:
         raise ValueError(f"floor={floor!r}: a share of the largest eigenvalue, at least 0 and below 1, such as 1e-12")
-    if not kernel.values.isfinite().all():
-        raise ValueError("kernel holds NaN or infinity; the network has blown up, so measure an earlier state of it")
+    check_finite_kernel(kernel)
     blocks = {name: kernel[name] for name in kernel.names} | {WHOLE: kernel.matrix()}
     return {name: _redundancy(block, floor) for name, block in blocks.items()}
 

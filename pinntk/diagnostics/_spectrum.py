@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pinntk.ntk import KernelBlocks
 from pinntk.ntk._blocks import Weights, rates, rows_of
+from pinntk.ntk._finite import check_finite_kernel
 
 _HEAD = 100  # the decay is fitted from mode rank / _HEAD on: the first few modes are the domain's, not the activation's
 
@@ -115,8 +116,7 @@ def spectrum(kernel: KernelBlocks, weights: Weights | None = None) -> Spectrum:
     if not isinstance(kernel, KernelBlocks):
         raise TypeError(f"kernel is a {type(kernel).__name__}; expected KernelBlocks, as from pinntk.kernel")
     weights = dict.fromkeys(kernel.names, 1.0) if weights is None else dict(weights)
-    if not kernel.values.isfinite().all():
-        raise ValueError("kernel holds NaN or infinity: the network has diverged; use a checkpoint from before")
+    check_finite_kernel(kernel)
     values, vectors = kernel.eigh(weights)
     values, vectors = values.flip(0), vectors.flip(1)
     floor = len(values) * torch.finfo(kernel.values.dtype).eps * max(0.0, float(values[0]))

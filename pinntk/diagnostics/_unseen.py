@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from pinntk._util.precision import without_autocast
 from pinntk.diagnostics._sampling import at_most, checked, domain_points, whole_number
-from pinntk.gaussian._posterior import value_condition
 from pinntk.ntk import kernel
-from pinntk.problem import Points, Problem
+from pinntk.problem import Points, Problem, field_problem, with_field_values
 
 _FINER = 1e-2  # of the tolerance, at which `unseen` looks again
 
@@ -70,10 +69,8 @@ def unseen(
         raise ValueError(f"tolerance={tolerance!r}: from 1e-4 (below, rounding of K is all there is) to 0.1")
     points = checked(network, problem, points)
     points = _thinned(points, at_most(most, len(points)), seed)
-    values = [value_condition(problem, field) for field in problem.fields]
-    both = Problem(problem.domain, [*problem.conditions, *values], problem.fields, coefficients=problem.coefficients)
     where = domain_points(network, problem, samples, seed)
-    K = kernel(network, both, points | {value.name: where for value in values})
+    K = kernel(network, with_field_values(problem), points | dict.fromkeys(field_problem(problem).names, where))
     scale = torch.cat([K.diagonal(name).mean().sqrt().expand(len(points[name])) for name in points])
     n, seen = len(scale), (scale > 0).nonzero()[:, 0]  # a condition met by construction has K_ii = 0, and says nothing
     root = 1 / scale[seen]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from inspect import Parameter, Signature
 from math import inf
 from statistics import NormalDist
 
@@ -18,7 +17,7 @@ from pinntk._util.threads import of_factorization, of_step, suited, suited_to
 from pinntk.ntk import factors, trained_parameters
 from pinntk.ntk._factors import checked_factors
 from pinntk.ntk._finite import check_rows
-from pinntk.problem import Condition, Points, Problem, residual
+from pinntk.problem import Points, Problem, field_problem
 from pinntk.residuals import check_network, errors
 from pinntk.residuals._values import check_finite, check_real_parameters
 
@@ -239,17 +238,3 @@ def _priors(prior: float | Mapping[str, float], problem: Problem) -> tuple[float
         if not 0 < deviation < inf:
             raise ValueError(f"prior {name}={deviation!r}: a standard deviation, finite and above 0")
     return given.get(NETWORK, 1.0), {name: given.get(name, inf) for name in problem.coefficients}
-
-
-def field_problem(problem: Problem) -> Problem:
-    """A problem whose conditions are the fields' values anywhere in the domain, one a field and of its name."""
-    return Problem(problem.domain, [value_condition(problem, field) for field in problem.fields], problem.fields)
-
-
-def value_condition(problem: Problem, field: str) -> Condition:
-    def value(**values: Tensor) -> Tensor:
-        return values[field]
-
-    value.__name__ = f"value of {field}"
-    value.__signature__ = Signature([Parameter(field, Parameter.KEYWORD_ONLY)])  # by which a condition asks for what it needs
-    return residual(problem.domain)(value)

@@ -14,18 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pinntk._util.threads import of_factorization, suited_to
-from pinntk._util.warn import warn_user
-from pinntk.gaussian._posterior import field_problem
+from pinntk._util.factorization import cholesky
 from pinntk.nn import MLP
 from pinntk.ntk import InfiniteMLP, KernelBlocks, infinite_cross_kernel, infinite_kernel
 from pinntk.ntk._blocks import check_weights, require_kernel
 from pinntk.ntk.infinite._functional import NotLinear
-from pinntk.problem import Points, Problem
+from pinntk.problem import Points, Problem, field_problem, with_field_values
 from pinntk.residuals import errors
 from pinntk.residuals._fields import Zero
-
-_JITTERS = (0.0, *(10.0**k for k in range(-15, -7)))
 
 
 class _Field(nn.Module):
@@ -37,23 +33,6 @@ class _Field(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.solution.mean(x)
-
-
-@suited_to(lambda K: of_factorization(K))
-def cholesky(K: Tensor, what: str = "K") -> Tensor:
-    """Lower Cholesky factor of a symmetric positive semi-definite K (n, n); where rounding has made it indefinite, the smallest
-    jitter of 1e-15 to 1e-8 of its diagonal that helps is added, with a warning.
-
-    Raises torch.linalg.LinAlgError where none helps.
-    """
-    diagonal = K.diagonal()
-    for jitter in _JITTERS:
-        L, failed = torch.linalg.cholesky_ex(K + torch.diag(jitter * diagonal))
-        if not failed:
-            if jitter:
-                warn_user(f"{what} is singular to rounding: {jitter:.0e} of its diagonal was added")
-            return L
-    raise torch.linalg.LinAlgError(f"{what} is not positive definite, even with {jitter:.0e} of its diagonal added")
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +106,7 @@ def collocate(
     variance = torch.cat([K.values.new_full((n,), noise[name] ** 2) for name, n in zip(K.names, K.sizes, strict=True)])
     noisy = K.values + torch.diag(variance)
     scale = noisy.diagonal().clamp_min(1e-300).rsqrt()
-    factor = cholesky(noisy * scale[:, None] * scale, "the kernel of the errors")
+    factor, _ = cholesky(noisy * scale[:, None] * scale, "the kernel of the errors")
     coefficients = -scale * torch.cholesky_solve((scale * start)[:, None], factor)[:, 0]
     return Collocation(K, dict(noise), network, problem, kind, factor, scale, coefficients)
 
@@ -256,9 +235,8 @@ def _start(network: MLP | InfiniteMLP, problem: Problem, points: Points, kind: s
 
 def _cross(network: MLP | InfiniteMLP, problem: Problem, x: Tensor | np.ndarray, points: Points, kind: str) -> Tensor:
     values = field_problem(problem)
-    both = Problem(problem.domain, (*problem.conditions, *values.conditions), problem.fields)
     rows = _rows(x)
-    blocks = infinite_cross_kernel(network, both, dict.fromkeys(values.names, rows), points, kind=kind)
+    blocks = infinite_cross_kernel(network, with_field_values(problem), dict.fromkeys(values.names, rows), points, kind=kind)
     return torch.cat([torch.cat([blocks[value, name] for name in points], 1) for value in values.names])
 
 

@@ -1,4 +1,4 @@
-"""Refusal of Jacobians that hold NaN or infinity."""
+"""Refusal of Jacobians and kernels that hold NaN or infinity."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from pinntk.ntk._factors import Factors
+from pinntk.ntk._blocks import KernelBlocks
+from pinntk.ntk._factored import Factors
 from pinntk.problem import Points, Problem
 from pinntk.residuals._values import ROW, check_finite
+
+
+def check_finite_kernel(kernel: KernelBlocks, name: str = "kernel") -> None:
+    """Raises ValueError, naming the argument, for a kernel that holds NaN or infinity."""
+    if not bool(kernel.values.isfinite().all()):
+        raise ValueError(f"{name} holds NaN or infinity: the network has diverged; give the kernel of an earlier state of it")
 
 
 def check_rows(network: nn.Module, problem: Problem, points: Points, found: Mapping[str, Factors], start: int = 0) -> None:

@@ -48,7 +48,7 @@ class FactorStore:
         first_rows: Mapping[str, int] | None = None,
     ):
         self._network, self._problem, self._points = network, problem, to_network(network, points)
-        self._left, self._size = budget, chunk
+        self._left = budget
         self._kept: dict[tuple[str, int], Factors] = {}
         self._together = {name: group for group in groups(problem, self._points) for name in group}
         self.origins: dict[str, Origin] = {}  # of what was computed so far

@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lbfgs import _strong_wolfe
 
 from pinntk._util.memory import require
 from pinntk._util.warn import warn_user
 from pinntk.residuals import NonFiniteError
 from pinntk.residuals._values import check_real_parameters
+from pinntk.solvers._line_search import Number, Trial, strong_wolfe
+from pinntk.solvers._vector import assign, flatten
 
 VARIANTS = ("ssbroyden", "ssbfgs", "bfgs")
 
 _MOST_PARAMETERS = 20_000  # H takes 3.2 GB there
-_MOST_TRIALS = 25  # of a line search
 _STRIP = 128  # rows of H updated and mirrored at a time
 
 
@@ -128,19 +128,18 @@ class SelfScaledBroyden(Optimizer):
         x = self._position()
         while True:
             d = -(memory["H"] @ g)
-            slope = g.dot(d)
-            if slope < 0:
-                trial = 2.02 * (f - memory["previous_loss"]) / float(slope)
-                first = min(1.0, trial) if trial > 0 else 1.0
-                f_new, g_new, alpha = self._search(closure, x, d, f, g, slope, first)
-                if f_new < f:
+            start = Trial(0.0, f, g, g.dot(d))
+            if start.slope < 0:
+                guess = 2.02 * (f - memory["previous_loss"]) / float(start.slope)
+                found = self._search(closure, x, d, start, min(1.0, guess) if guess > 0 else 1.0)
+                if found.loss < f:
                     break
             if memory["is_identity"]:
                 return self._stall(x, f, g)
             memory["H"].zero_().fill_diagonal_(memory["scale"])
             memory["is_identity"] = True
-        self._move(x + alpha * d)
-        s, y = self._position() - x, g_new - g
+        assign(self._parameters, x + found.length * d)
+        s, y, alpha = self._position() - x, found.gradient - g, float(found.length)
         sy, yy, sBs = float(s.dot(y)), float(y.dot(y)), -alpha * float(s.dot(g))  # B s = -alpha g, as s = -alpha H g
         limits = torch.finfo(torch.float64)
         if min(sBs, yy) > limits.tiny and sy > max(limits.eps * float(s.norm() * y.norm()), limits.tiny):
@@ -148,27 +147,22 @@ class SelfScaledBroyden(Optimizer):
             update(memory["H"], s, y, sBs / sy, self.param_groups[0]["variant"])
             memory["is_identity"] = False
         memory["previous_loss"], memory["stalled_at"] = f, None
-        return f_new, g_new
+        return found.loss, found.gradient
 
-    def _search(
-        self, closure: Callable[[], Tensor], x: Tensor, d: Tensor, f: float, g: Tensor, slope: Tensor, first: float
-    ) -> tuple[float, Tensor, float]:
-        def evaluate(x: Tensor, t: Any, d: Tensor) -> tuple[float, Tensor]:
-            self._move(x + t * d)
+    def _search(self, closure: Callable[[], Tensor], x: Tensor, d: Tensor, start: Trial, first: float) -> Trial:
+        def evaluate(t: Number) -> tuple[float, Tensor]:
+            assign(self._parameters, x + t * d)
             loss, gradient = float(closure()), self._gradient()
             if isfinite(loss) and bool(torch.isfinite(gradient).all()):
                 return loss, gradient
             # A parabola from here whose minimum is at t / 4, where the search looks next.
-            return f - float(t * slope), d * (-3 * slope / d.dot(d))
+            return start.loss - float(t * start.slope), d * (-3 * start.slope / d.dot(d))
 
         nothing = torch.finfo(self._parameters[0].dtype).eps * float(x.abs().max())
-        f_new, g_new, alpha, _ = _strong_wolfe(
-            evaluate, x, first, d, f, g, slope, tolerance_change=nothing, max_ls=_MOST_TRIALS
-        )
-        return f_new, g_new, float(alpha)
+        return strong_wolfe(evaluate, d, start, first, smallest=nothing)
 
     def _stall(self, x: Tensor, f: float, g: Tensor) -> tuple[float, Tensor]:
-        self._move(x)
+        assign(self._parameters, x)
         if not self.stalled and g.any():
             warn_user(
                 f"SelfScaledBroyden: no step lowers the loss of {f:.3e}, not even along the gradient; it is at rounding, or "
@@ -187,19 +181,12 @@ class SelfScaledBroyden(Optimizer):
     def _memory(self) -> dict[str, Any]:
         return self.state[self._parameters[0]]
 
-    def _flat(self, tensors: Iterable[Tensor]) -> Tensor:
-        device = self._parameters[0].device
-        return torch.cat([tensor.detach().to(device, torch.float64).flatten() for tensor in tensors])
-
     def _position(self) -> Tensor:
-        return self._flat(self._parameters)
+        return flatten(self._parameters, self._parameters[0].device)
 
     def _gradient(self) -> Tensor:
-        return self._flat(torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters)
-
-    def _move(self, x: Tensor) -> None:
-        for p, part in zip(self._parameters, x.split([p.numel() for p in self._parameters]), strict=True):
-            p.copy_(part.view_as(p))
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters]
+        return flatten(gradients, self._parameters[0].device)
 
 
 def update(H: Tensor, s: Tensor, y: Tensor, b: float, variant: str) -> None:

@@ -7,7 +7,6 @@ from functools import partial
 from math import isfinite
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from pinntk._util.precision import without_autocast
@@ -22,6 +21,7 @@ from pinntk.solvers._damped import FORMS, DampedLeastSquares
 from pinntk.solvers._jacobian import ScaledJacobian, by_condition, check_start, loss_weights, scaled_errors
 from pinntk.solvers._matrix_free import ConjugateGradients, OperatorJacobian
 from pinntk.solvers._report import StepReport
+from pinntk.solvers._vector import assign, flatten
 
 Jacobian = ScaledJacobian | OperatorJacobian
 System = DampedLeastSquares | ConjugateGradients
@@ -108,22 +108,22 @@ class GaussNewton:
         r = current_errors()
         check_start(self.network, self.problem, points, r)
         A, system = self._system(points, weights, r)
-        before, start = float(r @ r), self._flat()
+        before, start = float(r @ r), flatten(self._parameters, self._parameters[0].device)
         losses = by_condition(r, points, self.weights)
         try:
             taken = self._boldest(system, A, r, current_errors, start)
         except BaseException:  # Ctrl-C included: no trial stays behind
-            self._assign(start)
+            assign(self._parameters, start)
             raise
         self._previous = None if taken is None else taken[2]
         if taken is None:
-            self._assign(start)
+            assign(self._parameters, start)
             tried = self.damping, self.damping * _SAFER ** (_TRIES - 1)
             self.damping *= 100
             note = f"no damping from {tried[0]:.1e} to {tried[1]:.1e} lowers the loss"
             return StepReport(before, before, losses, 0.0, self.damping, False, note)
         self.damping, loss, d = taken
-        self._assign(start + d)
+        assign(self._parameters, start + d)
         return StepReport(before, loss, losses, float(d.norm()), self.damping, True)
 
     def _system(self, points: Points, weights: Weights, r: Tensor) -> tuple[Jacobian, System]:
@@ -167,28 +167,19 @@ class GaussNewton:
     ) -> tuple[float, Tensor, float]:
         """(true loss, step, true decrease over the promised one) for one damping."""
         solved = system.solve(mu)
-        d = solved.step if carried is None else solved.step + carried + solved.again(A.product(carried))
+        d = solved.step if carried is None else solved.step + carried + solved.again(A.matvec(carried))
         promised = system.decrease(d)
         if self.acceleration:
-            self._assign(start + _PROBE * d)
-            curvature = 2 / _PROBE * ((errors() - r) / _PROBE - A.product(d))
+            assign(self._parameters, start + _PROBE * d)
+            curvature = 2 / _PROBE * ((errors() - r) / _PROBE - A.matvec(d))
             a = 0.5 * solved.again(curvature)
             if 2 * a.norm() < _CURVED * d.norm():
                 d = d + a
-        self._assign(start + d)
+        assign(self._parameters, start + d)
         after = errors()
         loss = float(after @ after)
         ratio = (float(r @ r) - loss) / promised if promised > 0 else -1.0
         return loss, d, ratio if isfinite(ratio) else -1.0
-
-    def _flat(self) -> Tensor:
-        device = self._parameters[0].device  # a coefficient may live on the CPU
-        return torch.cat([p.detach().to(device, torch.float64).flatten() for p in self._parameters])
-
-    def _assign(self, flat: Tensor) -> None:
-        with torch.no_grad():
-            for p, part in zip(self._parameters, flat.split([p.numel() for p in self._parameters]), strict=True):
-                p.copy_(part.view_as(p))
 
     def state_dict(self) -> dict[str, Any]:
         return {"damping": self.damping, "weights": self.weights, "previous": self._previous}

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pinntk._util.factorization import cholesky
 from pinntk._util.precision import without_autocast
-from pinntk._util.threads import of_factorization, of_step, suited, suited_to
-from pinntk._util.warn import warn_user
+from pinntk._util.threads import of_step, suited_to
 from pinntk.ntk import trained_parameters
 from pinntk.ntk._blocks import require_kernel
 from pinntk.problem import EVEN, Points, Problem
@@ -19,10 +19,11 @@ from pinntk.residuals import check_network
 from pinntk.residuals._values import check_real_parameters
 from pinntk.solvers._jacobian import ScaledJacobian, by_condition, check_start, loss_weights, scaled_errors
 from pinntk.solvers._report import StepReport
+from pinntk.solvers._vector import assign, flatten
 
 _STEPS = tuple(2.0**-k for k in range(16))
 _SHORT, _LONG = 2.0**-8, 0.25  # steps below and from which the damping rises and falls
-_JITTERS = (0.0, *(10.0**k for k in range(-15, -3)))  # of the mean diagonal
+_LARGEST_JITTER = -4  # decimal exponent, of the mean diagonal
 _COPIES = 4  # of A A^T at once: rows of blocks, the whole, with mu on the diagonal, its factor
 
 
@@ -90,14 +91,15 @@ class NaturalGradient:
         losses = by_condition(r, points, self.weights)
         loss = float(r @ r)
         phi, mu = self._direction(ScaledJacobian(self.network, self.problem, points, weights), r)
-        start = [p.detach().clone() for p in self._parameters.values()]
+        parameters = list(self._parameters.values())
+        start = flatten(parameters, r.device)
         best, eta = loss, 0.0
         for trial in _STEPS:
-            self._move(start, -trial * phi)
+            assign(parameters, start - trial * phi)
             found = float(scaled_errors(self.network, self.problem, points, weights).square().sum())
             if found < best:
                 best, eta = found, trial
-        self._move(start, -eta * phi)
+        assign(parameters, start - eta * phi)
         self._adapt(eta)
         if eta:
             self._phi = phi
@@ -128,30 +130,11 @@ class NaturalGradient:
         carried = None
         if self.momentum and self._phi is not None:
             carried = self.momentum * self._phi
-            r = r - A.product(carried)
-        factor, mu = _cholesky(A.kernel(), self.damping * self._raised)
-        phi = A.transposed(torch.cholesky_solve(r.unsqueeze(1), factor).squeeze(1))
-        return (phi if carried is None else phi + carried), mu
-
-    @torch.no_grad()
-    def _move(self, start: list[Tensor], change: Tensor) -> None:
-        parts = change.split([p.numel() for p in start])
-        for p, p0, part in zip(self._parameters.values(), start, parts, strict=True):
-            p.copy_(p0 + part.view_as(p0))
-
-
-def _cholesky(K: Tensor, damping: float) -> tuple[Tensor, float]:
-    """The Cholesky factor of K + mu I, and mu; warns with the amount where rounding asks for more than `damping`."""
-    size = float(K.diagonal().mean())
-    for jitter in _JITTERS:
-        mu = (damping + jitter) * size
-        with suited(of_factorization(K)):
-            factor, info = torch.linalg.cholesky_ex(K + mu * torch.eye(len(K), dtype=K.dtype, device=K.device))
-        if not info:
-            if jitter:
-                warn_user(
-                    f"A A^T + mu I is not positive definite at damping={damping:g}: {jitter:.0e} of the mean diagonal of A A^T "
-                    "was added to its diagonal; raise the damping"
-                )
-            return factor, mu
-    raise torch.linalg.LinAlgError(f"A A^T + mu I is not positive definite even with {jitter:.0e} of its mean diagonal added")
+            r = r - A.matvec(carried)
+        K, damping = A.kernel(), self.damping * self._raised
+        size = K.diagonal().mean()
+        factor, jitter = cholesky(
+            K, "A A^T + mu I", unit=size, damping=damping, largest=_LARGEST_JITTER, advice="raise the damping"
+        )
+        phi = A.rmatvec(torch.cholesky_solve(r.unsqueeze(1), factor).squeeze(1))
+        return (phi if carried is None else phi + carried), (damping + jitter) * float(size)

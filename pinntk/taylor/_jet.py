@@ -188,7 +188,7 @@ class Jet:
         return self
 
     @property
-    def mT(self) -> Jet:
+    def mT(self) -> Jet:  # noqa: N802 torch's name
         if self.ndim < 3:
             raise UnsupportedOperation("Tensor.mT", "moves the points away from dimension 0")
         return _call(torch.transpose, self, -2, -1)

@@ -261,7 +261,7 @@ def test_the_scaled_problem():
         same(found, r)
     B = pinntk.solvers.ScaledJacobian(away, problem, there(points), moved)
     d = torch.linspace(-1, 1, A.p, **F64)
-    products = [(C.kernel(), C.product(d.to(r)), C.transposed(r)) for C, d, r in ((B, d.to(NAME), found), (A, d, r))]
+    products = [(C.kernel(), C.matvec(d.to(r)), C.rmatvec(r)) for C, d, r in ((B, d.to(NAME), found), (A, d, r))]
     assert on_device(products[0])
     same(*products)
     same([B.matrix, B.squared_norm], [A.matrix, A.squared_norm])

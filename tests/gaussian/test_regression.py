@@ -8,7 +8,6 @@ from scipy.linalg import expm
 
 import pinntk
 from pinntk import Box, InfiniteMLP, Problem, boundary, collocate, data, infinite_ensemble, residual
-from pinntk.gaussian._regression import cholesky
 from tests.support.reference import relative
 
 F64 = torch.float64
@@ -190,16 +189,6 @@ def test_wide_networks_follow_the_law():
     assert ((outputs.mean(0) - ensemble.mean_after(X, steps, lr)[:, 0]) / (std / 40**0.5)).abs().max() < 3.5
     assert ((outputs.std(0) / std).log().abs()).max() < 0.4  # 3.5 standard errors
     assert ((std / ensemble.std(X, 0.0)[:, 0]) < 0.95).all()  # it has moved
-
-
-def test_cholesky_announces_its_jitter():
-    K = torch.ones(3, 3, dtype=F64)
-    with pytest.warns(UserWarning, match="matrix is singular to rounding: 1e-1[0-9] of its diagonal was added"):
-        L = cholesky(K, "matrix")
-    assert relative(L @ L.T, K) < 1e-8
-    with pytest.raises(torch.linalg.LinAlgError, match="not positive definite, even with"):
-        cholesky(-K)
-    assert relative(cholesky(2 * torch.eye(2, dtype=F64)), 2**0.5 * torch.eye(2, dtype=F64)) == 0
 
 
 def test_bad_input():

@@ -170,7 +170,7 @@ def test_jitter_is_announced():
     problem, network, _ = small()
     points = {"ends": torch.tensor([[0.0], [1.0]], dtype=torch.float64).repeat(10, 1)}
     with pytest.warns(
-        UserWarning, match=r"not positive definite at damping=1e-30: 1e-\d\d of the mean diagonal of A A\^T was added"
+        UserWarning, match=r"A A\^T \+ mu I is singular to rounding: 1e-\d\d of its diagonal was added; raise the damping"
     ):
         report = NaturalGradient(network, problem, damping=1e-30).step(points)
     assert report.accepted

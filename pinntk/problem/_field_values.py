@@ -1,0 +1,37 @@
+"""The values of fields as conditions, so that what works on errors works on fields: kernels, posteriors."""
+
+from __future__ import annotations
+
+from inspect import Parameter, Signature
+
+from torch import Tensor
+
+from pinntk.problem._conditions import Condition, residual
+from pinntk.problem._problem import Problem
+
+
+def field_problem(problem: Problem) -> Problem:
+    """The problem whose conditions are the fields' values anywhere in the domain, one for each field, in the fields' order."""
+    return Problem(problem.domain, _field_conditions(problem), problem.fields)
+
+
+def with_field_values(problem: Problem) -> Problem:
+    """The problem's own conditions, and after them those of `field_problem`."""
+    conditions = [*problem.conditions, *_field_conditions(problem)]
+    return Problem(problem.domain, conditions, problem.fields, coefficients=problem.coefficients)
+
+
+def _field_conditions(problem: Problem) -> list[Condition]:
+    return [residual(problem.domain)(_Value(field)) for field in problem.fields]
+
+
+class _Value:
+    """An operator that returns one field's value. Its signature is what a condition reads."""
+
+    def __init__(self, field: str):
+        self.__name__ = f"value of {field}"
+        self.__signature__ = Signature([Parameter(field, Parameter.KEYWORD_ONLY)])
+
+    def __call__(self, **values: Tensor) -> Tensor:
+        (value,) = values.values()
+        return value
