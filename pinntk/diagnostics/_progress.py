@@ -116,6 +116,6 @@ def natural_step(network: nn.Module, problem: Problem, points: Points, weights: 
     with torch.no_grad():
         e = torch.cat([part.double() for part in errors(network, problem, points).values()])
     D = torch.cat([e.new_full((len(rows),), 2 * weights[name] / len(rows)) for name, rows in points.items()])
-    g = K.jacobian_transposed((D * e)[:, None])
-    curvature = float((D * K.jacobian(g.sign())[:, 0].square()).sum())
+    g = K.jacobian.rmatvec(D * e)
+    curvature = float((D * K.jacobian.matvec(g.sign()).square()).sum())
     return float(g.abs().sum()) / curvature if curvature else inf

@@ -6,6 +6,7 @@ from pinntk.ntk._factored import Factors, Origin, Outer
 from pinntk.ntk._factors import factors, trained_parameters
 from pinntk.ntk._function import function_kernel
 from pinntk.ntk._gram import gram
+from pinntk.ntk._jacobian import JacobianOperator
 from pinntk.ntk._monte_carlo import MeanKernel, mean_kernel
 from pinntk.ntk._operator import KernelOperator
 from pinntk.ntk._sharded import RowBlock, sharded_kernel
@@ -15,6 +16,7 @@ from pinntk.ntk.infinite import InfiniteMLP, infinite_cross_kernel, infinite_ker
 __all__ = [
     "Factors",
     "InfiniteMLP",
+    "JacobianOperator",
     "KernelBlocks",
     "KernelOperator",
     "LossError",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 _CPU = torch.device("cpu")
+_PRODUCT_ENTRIES = 8_388_608  # of the temporaries of a product, [S, n, out, k]
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,45 @@ class Factors:
         )
         return torch.cat(list(columns), 1)
 
+    def matmat(self, W: Tensor) -> Tensor:
+        """J W, (p, k) -> (n, k), in W's dtype."""
+        k = W.shape[1]
+        result = W.new_zeros(self.n, k)
+        for name, block in zip(self.sizes, W.split(list(self.sizes.values())), strict=True):
+            if name in self.rows:
+                result.addmm_(self.rows[name].to(W.dtype), block)
+            elif name in self.outers:
+                outer = self.outers[name]
+                width_in, width_out = outer.A.shape[2], outer.B.shape[2]
+                if outer.transposed:
+                    weights = block.view(width_in, width_out, k).transpose(1, 2)
+                else:
+                    weights = block.view(width_out, width_in, k).permute(1, 2, 0)
+                weights = weights.reshape(width_in, k * width_out)
+                for A, B, rows in _pieces(outer.A, outer.B, k):
+                    moved = (A.to(W.dtype).flatten(0, 1) @ weights).view(*A.shape[:2], k, width_out)
+                    result[rows] += torch.einsum("snko,sno->nk", moved, B.to(W.dtype))
+        return result
+
+    def rmatmat(self, V: Tensor) -> Tensor:
+        """J^T V, (n, k) -> (p, k), in V's dtype."""
+        k = V.shape[1]
+        columns = []
+        for name, size in self.sizes.items():
+            if name in self.rows:
+                columns.append(self.rows[name].to(V.dtype).T @ V)
+            elif name in self.outers:
+                outer = self.outers[name]
+                total = torch.zeros(k * outer.B.shape[2], outer.A.shape[2], dtype=V.dtype, device=V.device)
+                for A, B, rows in _pieces(outer.A, outer.B, k):
+                    weighted = (B.to(V.dtype).unsqueeze(2) * V[rows].unsqueeze(-1)).flatten(2).flatten(0, 1)  # [S n, k out]
+                    total.addmm_(weighted.T, A.to(V.dtype).flatten(0, 1))
+                total = total.view(k, outer.B.shape[2], outer.A.shape[2])
+                columns.append((total.transpose(1, 2) if outer.transposed else total).reshape(k, size).T)
+            else:
+                columns.append(V.new_zeros(size, k))
+        return torch.cat(columns)
+
     @cached_property
     def diagonal(self) -> Tensor:
         """Squared norms of the rows of J, (n,), in float64: the diagonal of K without K.
@@ -127,6 +167,14 @@ def _component_gram(A: Tensor) -> Tensor:
     """[S, n, f] -> (n, S, S) inner products of a point's components, accumulated in float64."""
     by_point = A.transpose(0, 1).double()
     return by_point @ by_point.transpose(1, 2)
+
+
+def _pieces(A: Tensor, B: Tensor, k: int) -> Iterator[tuple[Tensor, Tensor, slice]]:
+    """Points in pieces whose temporaries [S, n, k, out] stay bounded."""
+    step = max(1, _PRODUCT_ENTRIES // (k * len(B) * B.shape[2]))
+    for start in range(0, A.shape[1], step):
+        rows = slice(start, start + step)
+        yield A[:, rows], B[:, rows], rows
 
 
 class Collector:

@@ -78,7 +78,7 @@ class DampedLeastSquares:
 
     def decrease(self, d: Tensor) -> float:
         """|r|^2 - |A d + r|^2, what the linear model promises."""
-        change = self._A.product(d)
+        change = self._A.matvec(d)
         return float(-(change @ (2 * self._r + change)))
 
     @cached_property
@@ -110,12 +110,12 @@ class DampedLeastSquares:
             """The solution in the form's own space, n or p numbers, and its correction."""
             if self.form == "kernel":
                 y = solved(v)
-                return y, solved(v - A.product(A.transposed(y)) - mu * y)
-            d = -solved(A.transposed(v))
-            return d, -solved(A.transposed(v + A.product(d)) + mu * d)
+                return y, solved(v - A.matvec(A.rmatvec(y)) - mu * y)
+            d = -solved(A.rmatvec(v))
+            return d, -solved(A.rmatvec(v + A.matvec(d)) + mu * d)
 
         def placed(x: Tensor) -> Tensor:
-            return -A.transposed(x) if self.form == "kernel" else x
+            return -A.rmatvec(x) if self.form == "kernel" else x
 
         x, correction = both(self._r)
         if self._explicit and not correction.norm() <= _CONTRACTION * x.norm():
@@ -147,7 +147,7 @@ class DampedLeastSquares:
             return y.squeeze(1) if Q is None else (Q @ y).squeeze(1)
 
         def again(v: Tensor) -> Tensor:
-            gradient = self._A.transposed(v).unsqueeze(1)
+            gradient = self._A.rmatvec(v).unsqueeze(1)
             right = gradient if Q is None else Q.T @ gradient
             y = torch.linalg.solve_triangular(T.T, right, upper=False)
             return -placed(torch.linalg.solve_triangular(T, y, upper=True))

@@ -175,11 +175,11 @@ class GaussNewton:
     ) -> tuple[float, Tensor, float]:
         """(true loss, step, true decrease over the promised one) for one damping."""
         solved = system.solve(mu)
-        d = solved.step if carried is None else solved.step + carried + solved.again(A.product(carried))
+        d = solved.step if carried is None else solved.step + carried + solved.again(A.matvec(carried))
         promised = system.decrease(d)
         if self.acceleration:
             assign(self._parameters, start + _PROBE * d)
-            curvature = 2 / _PROBE * ((errors() - r) / _PROBE - A.product(d))
+            curvature = 2 / _PROBE * ((errors() - r) / _PROBE - A.matvec(d))
             a = 0.5 * solved.again(curvature)
             if 2 * a.norm() < _CURVED * d.norm():
                 d = d + a

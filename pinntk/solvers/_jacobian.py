@@ -14,7 +14,6 @@ from pinntk.ntk._assemble import checked_traces
 from pinntk.ntk._blocks import Weights, check_point_weights, check_weights
 from pinntk.ntk._factors import checked_factors
 from pinntk.ntk._finite import check_rows
-from pinntk.ntk._operator import jvp, vjp
 from pinntk.problem import EVEN, Points, Problem
 from pinntk.residuals import errors
 from pinntk.residuals._values import SQUARE, check_finite
@@ -113,16 +112,18 @@ class ScaledJacobian:
         """Sum of the squares of all entries, which bounds the largest eigenvalue of A A^T."""
         return sum(float((scale.squeeze(1) ** 2 * part.diagonal).sum()) for scale, part in self._parts)
 
-    def product(self, d: Tensor) -> Tensor:
+    def matvec(self, d: Tensor) -> Tensor:
         """A d, (p,) -> (n,)."""
         if "matrix" in self.__dict__:
             return self.matrix @ d
-        return torch.cat([scale * jvp(part, d.unsqueeze(1)) for scale, part in self._parts]).squeeze(1)
+        return torch.cat([scale * part.matmat(d.unsqueeze(1)) for scale, part in self._parts]).squeeze(1)
 
-    def transposed(self, v: Tensor) -> Tensor:
+    def rmatvec(self, v: Tensor) -> Tensor:
         """A^T v, (n,) -> (p,)."""
         if "matrix" in self.__dict__:
             return self.matrix.T @ v
         pieces = v.split([part.n for _, part in self._parts])
-        parts = zip(self._parts, pieces, strict=True)
-        return sum(vjp(part, scale * piece.unsqueeze(1)) for (scale, part), piece in parts).squeeze(1)
+        total = v.new_zeros(self.p, 1)
+        for (scale, part), piece in zip(self._parts, pieces, strict=True):
+            total += part.rmatmat(scale * piece.unsqueeze(1))
+        return total.squeeze(1)

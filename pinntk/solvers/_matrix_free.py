@@ -26,11 +26,13 @@ class OperatorJacobian:
     def squared_norm(self) -> float:
         return self.operator.trace() / 2
 
-    def product(self, d: Tensor) -> Tensor:
-        return self.operator.jacobian(d.unsqueeze(1)).squeeze(1) / sqrt(2)
+    def matvec(self, d: Tensor) -> Tensor:
+        """A d, (p,) -> (n,)."""
+        return self.operator.jacobian.matvec(d) / sqrt(2)
 
-    def transposed(self, v: Tensor) -> Tensor:
-        return self.operator.jacobian_transposed(v.unsqueeze(1)).squeeze(1) / sqrt(2)
+    def rmatvec(self, v: Tensor) -> Tensor:
+        """A^T v, (n,) -> (p,)."""
+        return self.operator.jacobian.rmatvec(v) / sqrt(2)
 
 
 class ConjugateGradients:
@@ -60,10 +62,10 @@ class ConjugateGradients:
                     tolerance=self._tolerance,
                     iterations=self._iterations,
                 )
-            return -self._A.transposed(found.x.squeeze(1))
+            return -self._A.rmatvec(found.x.squeeze(1))
 
         return Damped(mu, again(self._r), again)
 
     def decrease(self, d: Tensor) -> float:
-        change = self._A.product(d)
+        change = self._A.matvec(d)
         return float(-(change @ (2 * self._r + change)))

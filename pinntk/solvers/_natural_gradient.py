@@ -130,11 +130,11 @@ class NaturalGradient:
         carried = None
         if self.momentum and self._phi is not None:
             carried = self.momentum * self._phi
-            r = r - A.product(carried)
+            r = r - A.matvec(carried)
         K, damping = A.kernel(), self.damping * self._raised
         size = K.diagonal().mean()
         factor, jitter = cholesky(
             K, "A A^T + mu I", unit=size, damping=damping, largest=_LARGEST_JITTER, advice="raise the damping"
         )
-        phi = A.transposed(torch.cholesky_solve(r.unsqueeze(1), factor).squeeze(1))
+        phi = A.rmatvec(torch.cholesky_solve(r.unsqueeze(1), factor).squeeze(1))
         return (phi if carried is None else phi + carried), (damping + jitter) * float(size)

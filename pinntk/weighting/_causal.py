@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,10 +73,10 @@ class Causal:
         before[0] = 0
         return torch.exp(-self.ladder[rung] * before)
 
-    def climbed(self, weights: Tensor, rung: int) -> int:
+    def next_rung(self, weights: Tensor, rung: int) -> int:
         """The rung for the next step, from this one's w."""
         return min(rung + int(bool(weights.min() > self.threshold)), len(self.ladder) - 1)
 
-    def describe(self) -> dict:
+    def describe(self) -> dict[str, Any]:
         epsilon = self.ladder[0] if len(self.ladder) == 1 else list(self.ladder)
         return {"epsilon": epsilon, "slices": self.slices, "threshold": self.threshold}

@@ -192,8 +192,8 @@ def test_the_operator():
     v, W = torch.linspace(-1, 1, expected.n, **F64), torch.linspace(-1, 1, 2 * expected.p, **F64).reshape(-1, 2)
     for call in (
         lambda K, v: K.matvec(v),
-        lambda K, v: K.jacobian_transposed(v.unsqueeze(1)),
-        lambda K, v: K.jacobian(W.to(v.device)),
+        lambda K, v: K.jacobian.rmatvec(v),
+        lambda K, v: K.jacobian.matmat(W.to(v.device)),
         lambda K, v: K.solve(v, 10.0, rank=3).x,
         lambda K, v: K.select("sensors").matvec(v[:3]),
     ):

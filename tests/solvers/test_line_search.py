@@ -58,7 +58,7 @@ def of_lbfgs(function, x, lr, steps):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_its_trials_are_those_of_lbfgs(name, lr):
     function, compared = FUNCTIONS[name], 0
-    for seed in range(5):
+    for seed in range(2):
         start = torch.randn(6, dtype=F64, generator=torch.Generator().manual_seed(seed))
         for x, d, first, expected in of_lbfgs(function, start, lr, 30):
             record = Recorded(function)

@@ -37,8 +37,8 @@ def test_the_scaled_jacobian_is_the_derivative_of_the_loss(example):
     generator = torch.Generator().manual_seed(0)
     v, d = (torch.randn(size, dtype=torch.float64, generator=generator) for size in (ours.n, ours.p))
     for explicit in (False, True):
-        torch.testing.assert_close(ours.product(d), A @ d, rtol=1e-11, atol=1e-11 * float(A.norm()))
-        torch.testing.assert_close(ours.transposed(v), A.T @ v, rtol=1e-11, atol=1e-11 * float(A.norm()))
+        torch.testing.assert_close(ours.matvec(d), A @ d, rtol=1e-11, atol=1e-11 * float(A.norm()))
+        torch.testing.assert_close(ours.rmatvec(v), A.T @ v, rtol=1e-11, atol=1e-11 * float(A.norm()))
         if not explicit:
             torch.testing.assert_close(ours.matrix, A, rtol=1e-14, atol=0)
     torch.testing.assert_close(ours.kernel(), A @ A.T, rtol=1e-11, atol=1e-12 * float(A.norm()) ** 2)
@@ -90,10 +90,10 @@ def test_orthogonal_factors_keep_the_digits_that_the_normal_matrix_loses(monkeyp
             self.matrix, (self.n, self.p) = matrix, matrix.shape
             self.squared_norm = float(matrix.square().sum())
 
-        def product(self, d):
+        def matvec(self, d):
             return self.matrix @ d
 
-        def transposed(self, v):
+        def rmatvec(self, v):
             return self.matrix.T @ v
 
         def kernel(self):
