@@ -43,7 +43,18 @@ from pinntk.problem import (
 from pinntk.residuals import NonFiniteError, errors
 from pinntk.run import Run, Watched
 from pinntk.taylor import DependentPoints, Jet, UnsupportedOperation
-from pinntk.training import RAD, Interrupted, Monitor, NonFiniteLoss, Rescue, TrainingWarning, rescue, train, train_as
+from pinntk.training import (
+    RAD,
+    Interrupted,
+    Monitor,
+    NonFiniteLoss,
+    Rescue,
+    TrainConfig,
+    TrainingWarning,
+    rescue,
+    train,
+    train_as,
+)
 
 __all__ = [
     "RAD",
@@ -73,6 +84,7 @@ __all__ = [
     "Problem",
     "Rescue",
     "Run",
+    "TrainConfig",
     "TrainingWarning",
     "UnidentifiedError",
     "UnsupportedOperation",

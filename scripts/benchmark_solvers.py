@@ -32,7 +32,7 @@ import torch
 
 import pinntk
 from pinntk._util.files import replacing
-from pinntk.training._train import solver_counts
+from pinntk.training._counts import solver_counts
 
 PROBLEMS = {  # name -> parameters, network settings
     "poisson1d": ({}, {}),

@@ -33,7 +33,7 @@ import pinntk
 from pinntk import Box, Problem, residual
 from pinntk._util.files import replacing
 from pinntk.ntk._assemble import compute_traces
-from pinntk.training._step import Step
+from pinntk.training import Batch, Step
 
 
 def set_up(n: int, width: int = 128) -> tuple[nn.Module, Problem, dict[str, Tensor]]:
@@ -114,7 +114,7 @@ def compare(n: int, repeats: int, compiled: bool = True) -> dict:
     steps = {"eager": Step(network, problem)}
     if compiled:
         steps["compiled"] = Step(network, problem, compiled=True)
-    calls = {name: lambda step=step: step(points, {"equation": n}, {"equation": 1.0}) for name, step in steps.items()}
+    calls = {name: lambda step=step: step(Batch(points, {"equation": n}, {"equation": 1.0})) for name, step in steps.items()}
 
     def backward(loss) -> None:
         network.zero_grad()
@@ -149,7 +149,7 @@ def price_of_weights(name: str, width: int, depth: int, repeats: int, **counts: 
     optimizer, gradients = torch.optim.Adam(network.parameters()), Step(network, problem)
 
     def step() -> None:
-        gradients(points, sizes, dict.fromkeys(points, 1.0))
+        gradients(Batch(points, sizes, dict.fromkeys(points, 1.0)))
         optimizer.step()
 
     step()

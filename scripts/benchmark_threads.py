@@ -29,8 +29,8 @@ from benchmark_step import set_up
 import pinntk
 from pinntk._util import threads
 from pinntk._util.files import replacing
-from pinntk.training._step import Step
-from pinntk.training._train import solver_counts
+from pinntk.training import Batch, Step
+from pinntk.training._counts import solver_counts
 
 NEIGHBOUR = """
 import sys, time, torch
@@ -58,7 +58,7 @@ def training(n: int, width: int) -> Callable[[], object]:
 
     def step() -> None:
         with threads.suited(threads.of_step(network, problem, points)):
-            gradient(points, {"equation": n}, {"equation": 1.0})
+            gradient(Batch(points, {"equation": n}, {"equation": 1.0}))
             optimizer.step()
 
     return step
@@ -119,10 +119,10 @@ def gain(n: int, width: int, repeats: int) -> tuple[float, float]:
         for _ in range(repeats):
             for count in times:
                 torch.set_num_threads(count)
-                gradient(points, {"equation": n}, {"equation": 1.0})
+                gradient(Batch(points, {"equation": n}, {"equation": 1.0}))
                 start = perf_counter()
                 for _ in range(5):
-                    gradient(points, {"equation": n}, {"equation": 1.0})
+                    gradient(Batch(points, {"equation": n}, {"equation": 1.0}))
                 times[count].append(perf_counter() - start)
     finally:
         torch.set_num_threads(every)

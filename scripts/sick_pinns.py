@@ -27,7 +27,7 @@ from training_case import Case
 
 import pinntk
 from pinntk._util.files import replacing
-from pinntk.training._config import changed
+from pinntk.training import changed
 
 CASES = MappingProxyType({case.name: case for case in (*SICK, *HEALTHY, *FRESH)})
 SCHEMES = {"fixed": pinntk.weighting.Fixed, "ntk": pinntk.weighting.NTK}

@@ -75,6 +75,11 @@ def all_sum_numbers(numbers: Iterable[float], device: torch.device) -> list[floa
     return all_sum(torch.tensor(list(numbers), dtype=torch.float64, device=device)).tolist()
 
 
+def any_rank(flag: bool, device: torch.device) -> bool:
+    """Whether it is so in any process."""
+    return flag if world() == 1 else all_sum_numbers([flag], device)[0] > 0
+
+
 def all_sum_gradients(parameters: Iterable[Tensor]) -> None:
     """Replaces every gradient by its sum over ranks, in one message a dtype and device."""
     if world() == 1:

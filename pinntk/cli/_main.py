@@ -19,14 +19,12 @@ from pinntk.cli._options import (
     add_rescue,
     add_solve,
     add_train,
-    causal,
-    loaded,
-    monitor,
-    pairs,
-    scheme,
+    counts,
+    load_problem,
+    make_network,
     usable_device,
 )
-from pinntk.cli._options import network as built
+from pinntk.cli._trainings import refuse_all_but, start_solving, start_training
 from pinntk.diagnostics import diagnose, examine
 from pinntk.ntk import KernelBlocks, KernelOperator, Origin, infinite_kernel, kernel, sharded_kernel
 from pinntk.ntk._blocks import require_kernel
@@ -37,8 +35,8 @@ from pinntk.reporting import _terminal as verdict
 from pinntk.reporting import plot, write_comparison, write_diagnosis, write_report
 from pinntk.reporting._html import Diagnosed, distinct
 from pinntk.run import Run, Watched
-from pinntk.run._run import CHECKPOINT, COMPARISON, CONFIG, DIAGNOSIS, REPORT, read_config
-from pinntk.training import Interrupted, NonFiniteLoss, rescue, train, train_as
+from pinntk.run._run import COMPARISON, CONFIG, DIAGNOSIS, REPORT
+from pinntk.training import Interrupted, NonFiniteLoss, rescue
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -103,14 +101,14 @@ def _problems(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    return _finished(_resumed(arguments) if arguments.resume else _fresh(arguments), arguments)
+    return _finish(start_training(arguments), arguments)
 
 
 def _solve(arguments: argparse.Namespace) -> int:
-    return _finished(_resumed(arguments) if arguments.resume else _solved(arguments), arguments)
+    return _finish(start_solving(arguments), arguments)
 
 
-def _finished(run: Run, arguments: argparse.Namespace) -> int:
+def _finish(run: Run, arguments: argparse.Namespace) -> int:
     """Figures and report of a run."""
     if distributed.rank():
         return 0
@@ -120,97 +118,6 @@ def _finished(run: Run, arguments: argparse.Namespace) -> int:
         print(f"figures in {paths[0].parent}")
         print(f"next: pinntk diagnose {shlex.quote(str(run.folder))}")
     return 0
-
-
-def _fresh(arguments: argparse.Namespace) -> Run:
-    problem = loaded(arguments)
-    out = _folder(arguments, problem)
-    weighting = scheme(arguments)
-    network = built(arguments, problem)
-    points = problem.counts(**pairs(arguments.points, "--points", int))
-    return train(
-        problem,
-        network,
-        steps=10_000 if arguments.steps is None else arguments.steps,
-        optimizer=arguments.optimizer,
-        lr=arguments.lr,
-        schedule=arguments.schedule,
-        decay=arguments.decay,
-        decay_every=arguments.decay_every,
-        weighting=weighting,
-        causal=causal(arguments),
-        points={name: n for name, n in points.items() if n is not None},
-        sampling=arguments.sampling,
-        resample=arguments.resample,
-        adaptive=arguments.adaptive or None,
-        seed=arguments.seed,
-        out=out,
-        overwrite=arguments.overwrite,
-        log_every=arguments.log_every,
-        eval_every=arguments.eval_every,
-        checkpoint_every=arguments.checkpoint_every,
-        snapshot_every=arguments.snapshot_every,
-        compile=arguments.compile,
-        monitor=monitor(arguments),
-        progress=not arguments.quiet,
-    )
-
-
-def _solved(arguments: argparse.Namespace) -> Run:
-    problem = loaded(arguments)
-    points = pairs(arguments.points, "--points", int)
-    problem.counts(**points)
-    steps = 2000 if arguments.steps is None else arguments.steps
-    return train(
-        problem,
-        built(arguments, problem),
-        steps=steps,
-        seconds=300.0 if arguments.seconds is None else arguments.seconds,
-        optimizer="gauss-newton",
-        optimizer_options={"target": arguments.target},
-        points=points,
-        sampling=arguments.sampling,
-        grow=arguments.grow,
-        seed=arguments.seed,
-        out=_folder(arguments, problem),
-        overwrite=arguments.overwrite,
-        log_every=1,
-        eval_every=10,
-        checkpoint_every=20,
-        snapshot_every=0,
-        progress=not arguments.quiet,
-    )
-
-
-def _folder(arguments: argparse.Namespace, problem: Problem) -> Path:
-    """Where the run goes; checked before the work begins."""
-    out = Path(arguments.out or f"runs/{problem.name}")
-    if not arguments.overwrite and (out / CHECKPOINT).exists():
-        raise FileExistsError(
-            f"{out} already holds a run; continue it with --resume {out}, replace it with --overwrite, or use another -o"
-        )
-    return out
-
-
-def _resumed(arguments: argparse.Namespace) -> Run:
-    """Continues a run with the settings in its config.json; --steps and --device may differ."""
-    if arguments.problem is not None:
-        raise ValueError("--resume takes problem and settings from the run; leave the problem out")
-    _only(arguments, "--resume", ("resume", "steps", "seconds", "device", "quiet"))
-    folder = Path(arguments.resume)
-    config = read_config(folder)
-    if config["training"]["points"] == "given":
-        raise ValueError(f"{folder} was trained on points of your own; resume it from Python: pinntk.train(..., resume=True)")
-    settings = {name: value for name in ("steps", "seconds") if (value := getattr(arguments, name, None)) is not None}
-    device = usable_device(arguments.device)
-    return train_as(config, out=folder, resume=True, device=device, progress=not arguments.quiet, **settings)
-
-
-def _only(arguments: argparse.Namespace, option: str, allowed: tuple[str, ...]) -> None:
-    """Refuses options that would be ignored beside `option`, which takes its settings from a run."""
-    for name, value in vars(arguments).items():
-        if name not in (*allowed, "command", "parser") and value != arguments.parser.get_default(name):
-            raise ValueError(f"{option} takes its settings from the run; leave --{name.replace('_', '-')} out")
 
 
 def _report(run: Run) -> None:
@@ -317,19 +224,19 @@ def _kernel(arguments: argparse.Namespace) -> int:
     if arguments.run:
         if arguments.problem is not None:
             raise ValueError("--run takes the problem from the run; leave the problem out")
-        _only(arguments, "--run", ("run", "points", "sampling", "seed", "out", "device", "verbose"))
+        refuse_all_but(arguments, "--run", ("run", "points", "sampling", "seed", "out", "device", "verbose"))
         run = Run.load(arguments.run)
         problem, network = run.problem, run.network.to(usable_device(arguments.device))
     else:
-        problem = loaded(arguments)
+        problem = load_problem(arguments)
         if arguments.infinite:
             arguments.parametrization, arguments.width = "ntk", 1  # the limit has no width
-        network = built(arguments, problem)
-    counts = pairs(arguments.points, "--points", int)
+        network = make_network(arguments, problem)
+    wanted = counts(arguments)
     if distributed.world() == 1:
-        n = sum(count or 0 for count in problem.counts(**counts).values())
+        n = sum(count or 0 for count in problem.counts(**wanted).values())
         require_kernel(n, n, copies=3)  # K, and what its eigenvalues take
-    points = problem.sample(seed=arguments.seed, method=arguments.sampling, **counts)
+    points = problem.sample(seed=arguments.seed, method=arguments.sampling or "uniform", **wanted)
     if arguments.infinite:
         blocks = infinite_kernel(network, problem, points, at="exact" if problem.exact else None)
     elif distributed.world() > 1:

@@ -16,8 +16,8 @@ from pinntk.problem import Problem
 from pinntk.problem import _registry as registry
 from pinntk.problem._sampling import METHODS
 from pinntk.training import Monitor
-from pinntk.training._optimizers import SCHEDULES
-from pinntk.weighting import SCHEMES, Causal
+from pinntk.training._config import SETTINGS
+from pinntk.weighting import SCHEMES, Causal, Fixed, Weighting
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -37,6 +37,12 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_run_options(command)
+    command.add_argument(
+        "--config",
+        metavar="FILE",
+        help="take problem, network and settings from a config.json, or from parts of one; options of training, weights and "
+        "logging beside it are in the place of what it says",
+    )
     _add_problem_options(command)
     _add_training_options(command)
     _add_weight_options(command)
@@ -61,10 +67,10 @@ def add_solve(commands: Any) -> argparse.ArgumentParser:
     group = command.add_argument_group("solving")
     group.add_argument("--steps", type=int, help="at most so many steps (default: 2000)")
     group.add_argument("--seconds", type=float, help="at most so much time (default: 300)")
-    group.add_argument("--grow", type=float, default=4.0, help="the points may grow up to this factor (default: 4)")
-    group.add_argument("--target", type=float, default=0.1, help="least ratio of true to promised decrease (default: 0.1)")
+    group.add_argument("--grow", type=float, help="the number of points may grow up to this factor (default: 4)")
+    group.add_argument("--target", type=float, default=0.1, help="least ratio of true to predicted decrease (default: 0.1)")
     group.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
-    command.set_defaults(width=20, depth=4, dtype="float64", sampling="sobol")
+    command.set_defaults(width=20, depth=4, dtype="float64")
     return command
 
 
@@ -138,33 +144,31 @@ def add_rescue(commands: Any) -> argparse.ArgumentParser:
     return command
 
 
-def monitor(arguments: argparse.Namespace) -> Monitor | None:
-    return None if arguments.monitor is None else Monitor(budget=arguments.monitor)
+def _add_settings(command: argparse.ArgumentParser, title: str, *names: str) -> argparse._ArgumentGroup:
+    """Options of the settings of `TrainConfig` of these names; what is not given is None."""
+    group = command.add_argument_group(title)
+    for name in names:
+        setting = SETTINGS[name].metadata
+        group.add_argument(f"--{name.replace('_', '-')}", help=setting["help"], **setting["option"])
+    return group
 
 
 def _add_training_options(command: argparse.ArgumentParser) -> None:
-    group = command.add_argument_group("training")
-    group.add_argument("--steps", type=int, help="optimizer steps (default: 10000)")
+    names = ("steps", "optimizer", "lr", "schedule", "decay", "decay_every", "resample", "adaptive", "compile")
+    _add_settings(command, "training", *names)
+
+
+def _add_logging_options(command: argparse.ArgumentParser) -> None:
+    group = _add_settings(command, "logging", "log_every", "eval_every", "checkpoint_every", "snapshot_every")
     group.add_argument(
-        "--optimizer",
-        default="adam",
-        help="adam, lbfgs, gradient-descent, any other of torch.optim, ssbroyden, natural-gradient or gauss-newton, for "
-        "which `pinntk solve` has "
-        "fitting defaults (default: adam)",
+        "--monitor",
+        nargs="?",
+        type=_number,
+        const=0.05,
+        metavar="SHARE",
+        help="measure the kernel and diagnose while training, within this share of the time (default: not; alone: 0.05)",
     )
-    group.add_argument("--lr", type=float, help="learning rate (default: torch's for the optimizer)")
-    group.add_argument("--schedule", choices=SCHEDULES, help="of the learning rate (default: cosine; for lbfgs constant)")
-    group.add_argument("--decay", type=float, default=0.9, help="factor of the exponential schedule (default: 0.9)")
-    group.add_argument(
-        "--decay-every", type=int, default=1000, metavar="STEPS", help="steps in which it acts once (default: 1000)"
-    )
-    group.add_argument("--resample", type=int, metavar="STEPS", help="draw fresh points every so many steps (default: never)")
-    group.add_argument(
-        "--adaptive", action="store_true", help="with --resample: fresh residual points where the errors are large (RAD)"
-    )
-    group.add_argument(
-        "--compile", action="store_true", help="the steps as one compiled graph: slow to start, then 1.5 to 3 times faster"
-    )
+    group.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
 
 
 def _add_weight_options(command: argparse.ArgumentParser) -> None:
@@ -192,32 +196,13 @@ def _add_weight_options(command: argparse.ArgumentParser) -> None:
     group.add_argument("--slices", type=int, help="causal: time slices (default: 16)")
 
 
-def _add_logging_options(command: argparse.ArgumentParser) -> None:
-    group = command.add_argument_group("logging")
-    group.add_argument("--log-every", type=int, metavar="STEPS", help="losses and weights (default: 400 times a run)")
-    group.add_argument("--eval-every", type=int, metavar="STEPS", help="error, traces, drift (default: 100 times a run)")
-    group.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="(default: 20 times a run)")
-    group.add_argument("--snapshot-every", type=int, metavar="STEPS", help="kernel blocks (default: 10 times a run)")
-    group.add_argument(
-        "--monitor",
-        nargs="?",
-        type=_number,
-        const=0.05,
-        metavar="SHARE",
-        help="measure the kernel and diagnose while training, within this share of the time (default: not; alone: 0.05)",
-    )
-    group.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
-
-
 def _add_problem_options(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("problem and points")
     group.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the problem, as in k=4")
     group.add_argument(
         "--points", default="", metavar="NAME=N,...", help="points by condition or kind, as in boundary=100,residual=400"
     )
-    group.add_argument(
-        "--sampling", choices=METHODS, default="uniform", metavar="METHOD", help=f"{_either(METHODS)} (default: %(default)s)"
-    )
+    group.add_argument("--sampling", choices=METHODS, metavar="METHOD", help=f"{_either(METHODS)} (default: uniform)")
     group.add_argument("--seed", type=int, default=0, help="of points and network (default: 0)")
     _add_network_options(command)
 
@@ -298,7 +283,19 @@ def _numbers(text: str) -> tuple[float, ...]:
     return tuple(float(_number(part)) for part in text.split(","))
 
 
-def scheme(arguments: argparse.Namespace) -> Any:
+def settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The settings of `TrainConfig` that were asked for; what was not is left out."""
+    found = {name: value for name in SETTINGS if (value := getattr(arguments, name, None)) is not None}
+    found |= {"weighting": _weighting(arguments), "causal": _causal(arguments), "points": counts(arguments)}
+    found["monitor"] = None if arguments.monitor is None else Monitor(budget=arguments.monitor)
+    return {name: value for name, value in found.items() if value not in (None, {})}
+
+
+def counts(arguments: argparse.Namespace) -> dict[str, int]:
+    return pairs(arguments.points, "--points", int)
+
+
+def _weighting(arguments: argparse.Namespace) -> Weighting | None:
     """The weighting that --weighting and the options beside it ask for."""
     name = arguments.weighting or "fixed"
     if arguments.weights and name != "fixed":
@@ -316,11 +313,11 @@ def scheme(arguments: argparse.Namespace) -> Any:
     if refused := [option for option in options if option not in takes[name]]:
         raise ValueError(f"--{refused[0].replace('_', '-')} has no meaning for --weighting {name}; leave it out")
     if name == "fixed":
-        return SCHEMES[name](**pairs(arguments.weights, "--weights", float))
+        return Fixed(**pairs(arguments.weights, "--weights", float))
     return SCHEMES[name](**{takes[name][option]: value for option, value in options.items()})
 
 
-def causal(arguments: argparse.Namespace) -> Causal | None:
+def _causal(arguments: argparse.Namespace) -> Causal | None:
     if arguments.causal is None:
         if arguments.slices is not None:
             raise ValueError(f"--slices {arguments.slices} are those of --causal; add --causal EPS, or leave it out")
@@ -342,22 +339,24 @@ def pairs(text: str, option: str, kind: type, example: str = "boundary=100") -> 
     return found
 
 
-def loaded(arguments: argparse.Namespace) -> Problem:
+def load_problem(arguments: argparse.Namespace) -> Problem:
     if arguments.problem is None:
         raise ValueError("name a problem, as in `pinntk train poisson1d`; `pinntk problems` lists them")
-    settings = {}
+    parameters = {}
     for entry in arguments.set:
         name, equals, value = entry.partition("=")
         if not equals:
             raise ValueError(f"--set {entry!r}: write NAME=VALUE, as in --set k=4")
-        settings[name.strip()] = value.strip()
-    return registry.load(arguments.problem, **registry.parsed(arguments.problem, settings))
+        parameters[name.strip()] = value.strip()
+    return registry.load(arguments.problem, **registry.parsed(arguments.problem, parameters))
 
 
+NETWORK_OPTIONS = ("network", "width", "depth", "activation", "parametrization", "initialization", "raw_inputs", "dtype")
 _OWN = {"beta": "mlp", "periodic": "mlp", "fourier": "mlp", "sigmas": "multiscale-fourier", "scales": "mscale-dnn"}
+NETWORK_OPTIONS += tuple(_OWN)
 
 
-def network(arguments: argparse.Namespace, problem: Problem) -> nn.Module:
+def make_network(arguments: argparse.Namespace, problem: Problem) -> nn.Module:
     """The network that --network and the options beside it ask for."""
     own = {name: value for name in _OWN if (value := getattr(arguments, name)) not in (None, "")}
     if refused := [name for name in own if _OWN[name] != arguments.network]:

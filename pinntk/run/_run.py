@@ -23,7 +23,7 @@ from pinntk.problem import Points, Problem, load
 
 CONFIG, METRICS, CHECKPOINT, SNAPSHOTS, FIGURES = "config.json", "metrics.csv", "checkpoint.pt", "kernel", "figures"
 REPORT, COMPARISON, DIAGNOSIS = "report.html", "comparison.html", "diagnosis.json"  # what `pinntk diagnose` adds
-_FORMAT = 3
+_FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,19 @@ class Run:
     points: the training points at the end, {condition: (n, d)}
     point_weights: the g of the loss's mean(g e^2), {condition: (n,)}, under causal and self-adaptive weights
     step: steps done
+    seconds: that they took
     folder: the run folder, or None
     stopped: why training ended before its last step; "" if it did not
     monitor: what a `pinntk.Monitor` has to say, or None
+
+    >>> import pinntk
+    >>> problem = pinntk.load("poisson1d")
+    >>> network = pinntk.nn.MLP(problem, width=8, depth=1)
+    >>> points = problem.sample(residual=5, boundary=2, seed=0)
+    >>> run = pinntk.train(problem, network, steps=2, points=points, log_every=1, progress=False)
+    >>> steps, losses = run.column("loss")
+    >>> steps.tolist()
+    [0, 1, 2]
     """
 
     problem: Problem
@@ -74,6 +84,7 @@ class Run:
     points: Points = field(default_factory=dict)
     point_weights: Points = field(default_factory=dict)
     step: int = 0
+    seconds: float = 0.0
     folder: Path | None = None
     stopped: str = ""
     monitor: Watched | None = None
@@ -117,11 +128,21 @@ class Run:
         network = rebuilt(config, problem) if network is None else network
         load_state(state, network, problem, folder)
         snapshots = {int(path.stem): KernelBlocks.load(path) for path in sorted((folder / SNAPSHOTS).glob("*.npz"))}
-        history, weights, points = state["history"], state["weights"], state["points"]
-        watched = {**state["monitor"]["report"]} if state.get("monitor") else None
-        monitor = watched and Watched(**{**watched, "warned": tuple(watched["warned"])})
-        given = {"point_weights": state.get("point_weights", {}), "folder": folder, "monitor": monitor}
-        return cls(problem, network, config, history, snapshots, weights, points, step=state["step"], **given)
+        saved = state["parts"].get("monitor")
+        return cls(
+            problem,
+            network,
+            config,
+            history=state["history"],
+            snapshots=snapshots,
+            weights=state["weights"],
+            points=state["points"],
+            point_weights=state["point_weights"],
+            step=state["step"],
+            seconds=state["seconds"],
+            folder=folder,
+            monitor=saved and Watched(**{**saved["report"], "warned": tuple(saved["report"]["warned"])}),
+        )
 
 
 def identity(problem: Problem) -> dict[str, Any]:

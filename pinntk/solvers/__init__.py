@@ -1,5 +1,7 @@
 """Solvers on the kernel, from 1e-3 to rounding, and the strongest quasi-Newton method to compare them with."""
 
+from typing import Any
+
 from pinntk.solvers._broyden import SelfScaledBroyden
 from pinntk.solvers._damped import DampedLeastSquares
 from pinntk.solvers._gauss_newton import GaussNewton
@@ -9,6 +11,12 @@ from pinntk.solvers._report import StepReport
 
 SOLVERS = {"gauss-newton": GaussNewton, "natural-gradient": NaturalGradient}  # train(optimizer=...) beside torch's
 
+
+def is_solver(optimizer: Any) -> bool:
+    """Whether what `train(optimizer=...)` was given names a solver on the kernel; else it is torch's kind."""
+    return isinstance(optimizer, str) and optimizer.lower() in SOLVERS
+
+
 __all__ = [
     "SOLVERS",
     "DampedLeastSquares",
@@ -17,5 +25,6 @@ __all__ = [
     "ScaledJacobian",
     "SelfScaledBroyden",
     "StepReport",
+    "is_solver",
     "scaled_errors",
 ]

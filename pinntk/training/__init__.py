@@ -1,23 +1,29 @@
 """`pinntk.train` and what it is made of; the monitor; `pinntk.rescue`."""
 
-from pinntk.training._config import changed
+from pinntk.training._batch import Batch
+from pinntk.training._changes import changed
+from pinntk.training._config import TrainConfig
 from pinntk.training._loop import Interrupted, NonFiniteLoss
+from pinntk.training._losses import losses
 from pinntk.training._monitor import Monitor, TrainingWarning
 from pinntk.training._optimizers import make_schedule
-from pinntk.training._point_weights import Ascent, Causality
+from pinntk.training._point_weights import CausalWeights, SelfAdaptiveWeights
 from pinntk.training._resampling import RAD
 from pinntk.training._rescue import Rescue, rescue
-from pinntk.training._step import losses
+from pinntk.training._step import Step
 from pinntk.training._train import train, train_as
 
 __all__ = [
     "RAD",
-    "Ascent",
-    "Causality",
+    "Batch",
+    "CausalWeights",
     "Interrupted",
     "Monitor",
     "NonFiniteLoss",
     "Rescue",
+    "SelfAdaptiveWeights",
+    "Step",
+    "TrainConfig",
     "TrainingWarning",
     "changed",
     "losses",

@@ -21,7 +21,6 @@ from pinntk.problem import Points
 from pinntk.residuals import NonFiniteError, errors
 from pinntk.residuals._values import check_finite
 from pinntk.run import Run, Watched
-from pinntk.solvers import SOLVERS
 
 _TOLERANCE = 0.1  # of the observed loss, within which a prediction holds
 _FAR = 100.0  # deviation at which the first kernel is not followed any further
@@ -89,14 +88,12 @@ class Monitor:
 class Watch:
     """`Monitor` at work on a run, whose step, weights and points are kept up to date by the trainer."""
 
-    def __init__(self, monitor: Monitor, run: Run, points: Points):
-        training = run.config["training"]
-        self.monitor, self.run = monitor, run
-        self.every = monitor.every or max(1, training["steps"] // _TIMES)
+    def __init__(self, monitor: Monitor, run: Run, points: Points, *, steps: int, plain_descent: bool, predicts: bool):
+        """plain_descent: whether steps are those of gradient descent; predicts: whether losses can be predicted at all."""
+        self.monitor, self.run, self._steps = monitor, run, steps
+        self.every = monitor.every or max(1, steps // _TIMES)
         self._few = thinned(points, monitor.points)
-        self._descent = training["optimizer"].lower() in ("gradient-descent", "sgd") and not training["optimizer_options"]
-        pointwise = training["causal"] or run.config["weighting"].get("name") == "self-adaptive"
-        self._predicts = training["optimizer"].lower() not in SOLVERS and not pointwise
+        self._descent, self._predicts = plain_descent, predicts
         self._costs = dict.fromkeys(_SHARES, 0.0)  # seconds so far
         self._counts = dict.fromkeys(self._costs, 0)
         self._last_costs: dict[str, float] = {}
@@ -117,25 +114,23 @@ class Watch:
             for name, weight in weights.items():
                 self._passed[name] = self._passed.get(name, 0.0) + lr * weight
 
-    def look(self, seconds: float) -> dict[str, float]:
-        """What is measured at this step, in columns of the log, and warnings; nothing where it would cost too much.
-
-        seconds: that the training has taken so far
-        """
+    def look(self) -> dict[str, float]:
+        """What is measured at this step, in columns of the log, and warnings; nothing where it would cost too much."""
+        seconds = self.run.seconds
         with forked(next(iter(self._few.values())).device):
             row = {}
             if self._first is None or self._affordable("measurements", seconds):
                 row = self._timed("measurements", self._measured)
             else:
                 self._skipped += 1
-            begun = self.run.step >= _BEGUN * self.run.config["training"]["steps"] and self.run.step
+            begun = self.run.step >= _BEGUN * self._steps and self.run.step
             if begun and self._affordable("diagnoses", seconds):
                 for finding in self._timed("diagnoses", lambda: diagnose(self.run)):
                     self._warn(finding)
-        return {**row, "monitor/share": self.report(seconds).share} if row else {}
+        return {**row, "monitor/share": self.report().share} if row else {}
 
-    def report(self, seconds: float) -> Watched:
-        spent = sum(self._costs.values())
+    def report(self) -> Watched:
+        spent, seconds = sum(self._costs.values()), self.run.seconds
         share = spent / max(seconds, spent) if spent else 0.0
         counts = {**self._counts, "skipped": self._skipped}
         return Watched(spent, share, **counts, horizon=self._horizon, broken=self._broken, warned=tuple(self._warned))
@@ -235,7 +230,7 @@ class Watch:
     # Findings.
 
     def _warn(self, finding: Any) -> None:
-        at_the_end_only = finding.code in _AT_THE_END and self.run.step < self.run.config["training"]["steps"]
+        at_the_end_only = finding.code in _AT_THE_END and self.run.step < self._steps
         if finding.severity == "note" or finding.code in self._warned or at_the_end_only:
             return
         self._warned.append(finding.code)
@@ -244,9 +239,9 @@ class Watch:
 
     # Between sessions.
 
-    def state_dict(self, seconds: float) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         return {
-            "report": {**asdict(self.report(seconds)), "warned": list(self._warned)},
+            "report": {**asdict(self.report()), "warned": list(self._warned)},
             "costs": dict(self._costs),
             "last_costs": dict(self._last_costs),
             "few": dict(self._few),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from math import cos, pi
 from typing import Any
@@ -14,9 +14,13 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from pinntk.solvers import SelfScaledBroyden
 
-_NAMED = {name.lower(): cls for name, cls in vars(torch.optim).items() if isinstance(cls, type) and issubclass(cls, Optimizer)}
+_NAMED: dict[str, Callable[..., Optimizer]] = {
+    name.lower(): cls
+    for name, cls in vars(torch.optim).items()
+    if isinstance(cls, type) and issubclass(cls, Optimizer) and cls is not Optimizer
+}
 _NAMED |= {"gradient-descent": torch.optim.SGD, "ssbroyden": SelfScaledBroyden}
-_OPTIONS = {"lbfgs": {"line_search_fn": "strong_wolfe", "history_size": 50}}
+_OPTIONS: dict[str, dict[str, Any]] = {"lbfgs": {"line_search_fn": "strong_wolfe", "history_size": 50}}
 SCHEDULES = ("constant", "exponential", "cosine")
 
 
@@ -28,31 +32,38 @@ def default_schedule(optimizer: str | Callable) -> str:
 
 def optimizers() -> list[str]:
     """Names that `train(optimizer=...)` takes."""
-    return sorted(name for name in _NAMED if name != "optimizer")
+    return sorted(_NAMED)
 
 
-def make_optimizer(
-    optimizer: str | Callable[[Iterable[Tensor]], Optimizer],
-    parameters: list[Tensor],
-    lr: float | None,
-    options: Mapping[str, Any],
-) -> Optimizer:
-    """From a name of `optimizers()` ("gradient-descent" is SGD without momentum) or from a factory taking parameters.
+def optimizer_class(optimizer: str | Callable[..., Optimizer]) -> Callable[..., Optimizer]:
+    """What a name of `optimizers()` stands for ("gradient-descent" is SGD without momentum); a factory is itself.
 
-    lr: None leaves torch's default for that optimizer. Raises ValueError for an unknown name or option.
+    Raises ValueError, with the nearest name, for an unknown one; TypeError for an optimizer that was built already.
     """
     if isinstance(optimizer, Optimizer):
         raise TypeError("optimizer is an optimizer already; give its name, or a factory: lambda parameters: Adam(parameters)")
     if not isinstance(optimizer, str):
-        return optimizer(parameters)
-    cls = _NAMED.get(optimizer.lower())
-    if cls is None or cls is Optimizer:
+        return optimizer
+    if optimizer.lower() not in _NAMED:
         close = get_close_matches(optimizer.lower(), optimizers(), 1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise ValueError(f"optimizer {optimizer!r} is unknown; {hint}Known: {', '.join(optimizers())}")
+    return _NAMED[optimizer.lower()]
+
+
+def make_optimizer(
+    optimizer: str | Callable[..., Optimizer], parameters: list[Tensor], lr: float | None, options: Mapping[str, Any]
+) -> Optimizer:
+    """From a name or from a factory taking parameters.
+
+    lr: None leaves torch's default for that optimizer. Raises ValueError for an unknown name or option.
+    """
+    made = optimizer_class(optimizer)
+    if not isinstance(optimizer, str):
+        return made(parameters)
     keywords = {**_OPTIONS.get(optimizer.lower(), {}), **({} if lr is None else {"lr": lr}), **options}
     try:
-        return cls(parameters, **keywords)
+        return made(parameters, **keywords)
     except (TypeError, ValueError) as error:
         raise ValueError(f"optimizer {optimizer!r} with {keywords}: {error}") from error
 

@@ -1,4 +1,4 @@
-"""The point weights of a training in progress: causal ones and where their ladder of epsilon stands, or self-adaptive ones."""
+"""Point weights g of a training in progress: causal ones and where their ladder of epsilon stands, or self-adaptive ones."""
 
 from __future__ import annotations
 
@@ -11,27 +11,29 @@ from torch import Tensor, nn
 
 from pinntk._util import distributed
 from pinntk.problem import Points, Problem
-from pinntk.training._step import error_values
+from pinntk.training._losses import error_values
 from pinntk.weighting import Causal, SelfAdaptive
 
 
-class Pointwise(Protocol):
-    plain: dict[str, Tensor]  # mean(e_i^2) of the conditions that it weighs, as last measured
+class PointWeights(Protocol):
+    """Weights g_p of points that a step computes anew from its errors."""
 
-    def follow(self, points: Points, share: Points) -> None:
+    plain_losses: dict[str, Tensor]  # mean(e_i^2) of the conditions that it weighs, as last measured
+
+    def set_points(self, points: Points, share: Points) -> None:
         """Takes other training points: all of them, and those of this process. Raises ValueError if they do not fit."""
 
-    def weigh(self, like: Tensor) -> dict[str, Tensor]:
-        """The point weights g of this process's points, of the parameters as they are, in the dtype of `like`."""
+    def compute(self, dtype: torch.dtype) -> dict[str, Tensor]:
+        """g of this process's points, for the parameters as they are."""
 
     def advance(self) -> None:
-        """Once a step, after `weigh`."""
+        """Once per step, after `compute`."""
 
-    def elsewhere(self, points: Points, share: Points) -> dict[str, Tensor]:
-        """The point weights, as last measured, on the points of a kernel, in float64."""
+    def at(self, points: Points, share: Points) -> dict[str, Tensor]:
+        """g, as last computed, at the points of a kernel, in float64."""
 
-    def described(self) -> dict[str, float]:
-        """What the log says."""
+    def columns(self) -> dict[str, float]:
+        """For the log."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -39,7 +41,7 @@ class Pointwise(Protocol):
 
 
 @dataclass(frozen=True)
-class Slices:
+class _Slices:
     """Where points lie in time.
 
     of: {condition: (n,)}, the slice of each of this process's points
@@ -50,27 +52,29 @@ class Slices:
     sizes: dict[str, Tensor]
 
 
-class Causality:
-    """`Causal` at work on a network and a problem. Raises ValueError for a problem without time."""
+class CausalWeights:
+    """`Causal` for a network and a problem. Raises ValueError for a problem without time."""
 
-    def __init__(self, causal: Causal, network: nn.Module, problem: Problem):
+    def __init__(self, causal: Causal, network: nn.Module, problem: Problem, points: Points, share: Points):
         self.causal, self.network, self.problem = causal, network, problem
         self.names = causal.names(problem)
         self.rung = 0
-        self.plain: dict[str, Tensor] = {}  # mean(e_i^2) of the conditions that it weighs
-        self._weights: Tensor | None = None  # w (M,), in float64
-        self._described: dict[str, float] = {}
+        self.plain_losses: dict[str, Tensor] = {}
+        self._columns: dict[str, float] = {}
+        self.set_points(points, share)
+        device = next(iter(points.values())).device
+        self._weights = torch.ones(causal.slices, dtype=torch.float64, device=device)  # w (M,)
 
-    def _sliced(self, points: Points, share: Points) -> Slices:
+    def _slices_of(self, points: Points, share: Points) -> _Slices:
         of = {name: self.causal.slice_of(self.problem, share[name]) for name in self.names if name in share}
         sizes = {}
         for name in self.names:
             if name in points:
                 places = self.causal.slice_of(self.problem, points[name])
                 sizes[name] = torch.bincount(places, minlength=self.causal.slices).double()
-        return Slices(of, sizes)
+        return _Slices(of, sizes)
 
-    def follow(self, points: Points, share: Points) -> None:
+    def set_points(self, points: Points, share: Points) -> None:
         """Raises ValueError for a condition with fewer points than slices."""
         for name in self.names:
             if name in points and len(points[name]) < self.causal.slices:
@@ -78,9 +82,9 @@ class Causality:
                     f"{name!r} has {len(points[name])} points for {self.causal.slices} causal time slices; "
                     f"give more points, or Causal(slices={max(2, len(points[name]) // 10)})"
                 )
-        self._share, self._slices = share, self._sliced(points, share)
+        self._share, self._slices = share, self._slices_of(points, share)
 
-    def weigh(self, like: Tensor) -> dict[str, Tensor]:
+    def compute(self, dtype: torch.dtype) -> dict[str, Tensor]:
         """g_p = w_k n / (M n_k), by a forward pass without gradient."""
         slices = self._slices
         errors = error_values(self.network, self.problem, {name: self._share[name] for name in slices.of})
@@ -90,29 +94,29 @@ class Causality:
             if name in errors:
                 sums.index_add_(0, slices.of[name], errors[name].double().square())
             sums = distributed.all_sum(sums)
-            self.plain[name] = sums.sum() / sizes.sum()
+            self.plain_losses[name] = sums.sum() / sizes.sum()
             weights.append(self.causal.rule(sums / sizes.clamp(min=1), self.rung))
         self._weights = torch.stack(weights).amin(0)
-        self._described = {"causal": float(self._weights.min()), "epsilon": self.causal.ladder[self.rung]}
-        return self._on(slices, like)
+        self._columns = {"causal": float(self._weights.min()), "epsilon": self.causal.ladder[self.rung]}
+        return self._at_slices(slices, dtype)
 
     def advance(self) -> None:
         """Climbs the ladder."""
-        self.rung = self.causal.climbed(self._weights, self.rung)
+        self.rung = self.causal.next_rung(self._weights, self.rung)
 
-    def elsewhere(self, points: Points, share: Points) -> dict[str, Tensor]:
-        return self._on(self._sliced(points, share), torch.empty(0, dtype=torch.float64))
+    def at(self, points: Points, share: Points) -> dict[str, Tensor]:
+        return self._at_slices(self._slices_of(points, share), torch.float64)
 
-    def _on(self, slices: Slices, like: Tensor) -> dict[str, Tensor]:
+    def _at_slices(self, slices: _Slices, dtype: torch.dtype) -> dict[str, Tensor]:
         by_slice = {
             name: self._weights * sizes.sum() / (self.causal.slices * sizes.clamp(min=1))
             for name, sizes in slices.sizes.items()
         }
-        return {name: by_slice[name][of].to(like.dtype) for name, of in slices.of.items()}
+        return {name: by_slice[name][of].to(dtype) for name, of in slices.of.items()}
 
-    def described(self) -> dict[str, float]:
+    def columns(self) -> dict[str, float]:
         """The smallest w_k, and epsilon."""
-        return dict(self._described)
+        return dict(self._columns)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rung": self.rung}
@@ -121,34 +125,33 @@ class Causality:
         self.rung = state["rung"]
 
 
-class Ascent:
-    """`SelfAdaptive` at work on a network and a problem, in one process."""
+class SelfAdaptiveWeights:
+    """`SelfAdaptive` for a network and a problem, in one process."""
 
-    def __init__(self, scheme: SelfAdaptive, network: nn.Module, problem: Problem, seed: int):
-        self.scheme, self.network, self.problem, self.seed = scheme, network, problem, seed
-        self.plain: dict[str, Tensor] = {}
-        self._lambda: dict[str, Tensor] = {}
+    def __init__(self, scheme: SelfAdaptive, network: nn.Module, problem: Problem, points: Points, seed: int):
+        self.scheme, self.network, self.problem = scheme, network, problem
+        self.plain_losses: dict[str, Tensor] = {}
         self._squares: dict[str, Tensor] = {}  # e^2 as last measured, in float64
-        self._described: dict[str, float] = {}
+        self._columns: dict[str, float] = {}
+        self._begin(scheme.first(problem, points, seed))
+        self.set_points(points, points)
 
-    def follow(self, points: Points, share: Points) -> None:
-        if not self._lambda:
-            self._take(self.scheme.first(self.problem, points, self.seed))
-        self._points = {name: points[name] for name in self._lambda}
-
-    def _take(self, weights: Mapping[str, Tensor]) -> None:
+    def _begin(self, weights: Mapping[str, Tensor]) -> None:
         self._lambda = {name: values.requires_grad_() for name, values in weights.items()}
         self._optimizer = self.scheme.ascent(list(self._lambda.values()))
 
-    def weigh(self, like: Tensor) -> dict[str, Tensor]:
+    def set_points(self, points: Points, share: Points) -> None:
+        self._points = {name: points[name] for name in self._lambda}
+
+    def compute(self, dtype: torch.dtype) -> dict[str, Tensor]:
         """m(lambda), and e^2 for the ascent, by a forward pass without gradient."""
         found = error_values(self.network, self.problem, self._points)
         self._squares = {name: e.double().square() for name, e in found.items()}
-        self.plain = {name: squares.mean() for name, squares in self._squares.items()}
+        self.plain_losses = {name: squares.mean() for name, squares in self._squares.items()}
         weights = self._masked()
-        self._described = {f"mean_point_weight/{name}": float(g.mean()) for name, g in weights.items()}
-        self._described |= {f"max_point_weight/{name}": float(g.max()) for name, g in weights.items()}
-        return {name: g.to(like.dtype) for name, g in weights.items()}
+        self._columns = {f"mean_point_weight/{name}": float(g.mean()) for name, g in weights.items()}
+        self._columns |= {f"max_point_weight/{name}": float(g.max()) for name, g in weights.items()}
+        return {name: g.to(dtype) for name, g in weights.items()}
 
     def advance(self) -> None:
         """A step up in lambda, from the same parameters as the step down in theta."""
@@ -156,20 +159,20 @@ class Ascent:
         sum((self.scheme.masked(values) * self._squares[name]).mean() for name, values in self._lambda.items()).backward()
         self._optimizer.step()
 
-    def elsewhere(self, points: Points, share: Points) -> dict[str, Tensor]:
-        return self._masked()  # a kernel's points are the training points: no loss weights have points of their own here
+    def at(self, points: Points, share: Points) -> dict[str, Tensor]:
+        return self._masked()  # the kernel's points are the training points: no loss weights have points of their own here
 
     def _masked(self) -> dict[str, Tensor]:
         return {name: self.scheme.masked(values.detach()) for name, values in self._lambda.items()}
 
-    def described(self) -> dict[str, float]:
+    def columns(self) -> dict[str, float]:
         """Mean and largest m(lambda) by condition."""
-        return dict(self._described)
+        return dict(self._columns)
 
     def state_dict(self) -> dict[str, Any]:
         weights = {name: values.detach().clone() for name, values in self._lambda.items()}
         return {"lambda": weights, "optimizer": self._optimizer.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._take({name: values.to(self._lambda[name].device) for name, values in state["lambda"].items()})
+        self._begin({name: values.to(self._lambda[name].device) for name, values in state["lambda"].items()})
         self._optimizer.load_state_dict(state["optimizer"])

@@ -13,8 +13,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pinntk._util import distributed
-from pinntk.problem import EVEN, Points, Problem
-from pinntk.solvers import GaussNewton, NaturalGradient, SelfScaledBroyden
+from pinntk.problem import Problem
+from pinntk.solvers import SOLVERS, GaussNewton, NaturalGradient, SelfScaledBroyden
+from pinntk.training._batch import Batch
+from pinntk.training._config import TrainConfig
+from pinntk.training._optimizers import make_optimizer, make_schedule
 from pinntk.training._step import Step
 
 Losses = dict[str, Tensor]  # {condition: mean(g e^2)}, with point weights g
@@ -25,81 +28,72 @@ _NOISY = 3.0  # loss on fresh points over the loss that a step left on its own, 
 _GROWTH = 1.5
 
 
-class Method(Protocol):
+class Update(Protocol):
     growth: float  # of the number of points
     adapting: bool  # whether fresh points fall where the errors are large
     work: float  # multiply-adds of the largest operation beside those on the points, and a solver's own
 
-    def take(
-        self,
-        points: Points,
-        counts: Mapping[str, int],
-        weights: Mapping[str, float],
-        check: Callable,
-        point_weights: Points = EVEN,
-    ) -> Losses:
+    def step(self, batch: Batch, check: Callable[[Losses], None]) -> Losses:
         """One step; returns the losses before it over all processes. `check` raises where they are not finite."""
+        ...
 
-    def described(self) -> dict[str, float]:
-        """What the log says of the step about to be taken."""
+    def columns(self) -> dict[str, float]:
+        """For the log, of the step about to be taken."""
+        ...
 
-    def finished(self) -> str:
+    def stop_reason(self) -> str:
         """Why no further step helps; "" while it may."""
+        ...
 
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
-class Gradient:
+def make_update(config: TrainConfig, network: nn.Module, problem: Problem, parameters: list[Tensor]) -> Update:
+    """What `config.optimizer` asks for. Raises ValueError for options that it does not have."""
+    if config.solver:
+        solver = SOLVERS[config.optimizer_name](network, problem, **config.optimizer_options)
+        adapting = None if config.adaptive is None else bool(config.adaptive)
+        return SolverUpdate(solver, config.grow, fresh=bool(config.resample), adapting=adapting)
+    optimizer = make_optimizer(config.optimizer, parameters, config.lr, config.optimizer_options)
+    schedule = make_schedule(config.schedule or "constant", optimizer, config.steps, config.decay, config.decay_every)
+    return GradientUpdate(Step(network, problem, config.compile), optimizer, schedule, adapting=config.rad is not None)
+
+
+class GradientUpdate:
     """A torch optimizer with its learning-rate schedule."""
 
     growth = 1.0
 
-    def __init__(
-        self,
-        network: nn.Module,
-        problem: Problem,
-        optimizer: Optimizer,
-        schedule: LRScheduler,
-        compiled: bool,
-        adapting: bool = False,
-    ):
+    def __init__(self, gradient: Step, optimizer: Optimizer, schedule: LRScheduler, adapting: bool = False):
         self.adapting = adapting
-        self._optimizer, self._schedule = optimizer, schedule
-        self._gradient = Step(network, problem, compiled)
+        self._gradient, self._optimizer, self._schedule = gradient, optimizer, schedule
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         p = sum(parameter.numel() for parameter in self._parameters)
         self.work = p**2 if isinstance(optimizer, SelfScaledBroyden) else p
 
-    def take(
-        self,
-        points: Points,
-        counts: Mapping[str, int],
-        weights: Mapping[str, float],
-        check: Callable,
-        point_weights: Points = EVEN,
-    ) -> Losses:
+    def step(self, batch: Batch, check: Callable[[Losses], None]) -> Losses:
         before: Losses = {}
 
         def closure() -> Tensor:
             self._optimizer.zero_grad()
-            shares = self._gradient(points, counts, weights, point_weights) if points else {}
-            found = over_all(shares, counts, self._parameters[0])
+            shares = self._gradient(batch) if batch.points else {}
+            found = over_all(shares, batch.counts, self._parameters[0])
             if not before:
                 check(found)
                 before.update(found)
             distributed.all_sum_gradients(self._parameters)
-            return sum(weights[name] * loss for name, loss in found.items())
+            return sum(batch.weights[name] * loss for name, loss in found.items())
 
         self._optimizer.step(closure)
         self._schedule.step()
         return before
 
-    def described(self) -> dict[str, float]:
+    def columns(self) -> dict[str, float]:
         return {"learning_rate": float(self._optimizer.param_groups[0]["lr"])}
 
-    def finished(self) -> str:
+    def stop_reason(self) -> str:
         return ""
 
     def state_dict(self) -> dict[str, Any]:
@@ -110,10 +104,10 @@ class Gradient:
         self._schedule.load_state_dict(state["schedule"])
 
 
-class Solving:
+class SolverUpdate:
     """A solver on the kernel. Where fresh points show a loss much larger than the one that the last step left on its own,
     the step fits the points and not the equation: then they fall where the errors are large, and if that does not do their
-    number grows, up to `most` times. Point weights, given to `take`, make up for where the points fall.
+    number grows, up to `most` times. Point weights make up for where the points fall.
 
     adapting: whether points fall where the errors are large: from the start, never, or (None) once they prove too few
     """
@@ -133,44 +127,39 @@ class Solving:
         self.growth = 1.0
         self.adapting, self._may_adapt = bool(adapting), adapting is None
         self._damping = float("nan")
-        self._left: float | None = None  # the loss that the last step left
+        self._remaining: float | None = None  # the loss that the last step left
         self._noise: deque[float] = deque(maxlen=5)
         self._losses: deque[float] = deque(maxlen=2 * _STALE)  # on fresh points they scatter tenfold
         self._refused = 0
 
-    def take(
-        self,
-        points: Points,
-        counts: Mapping[str, int],
-        weights: Mapping[str, float],
-        check: Callable,
-        point_weights: Points = EVEN,
-    ) -> Losses:
-        total = sum(weights.values())
-        fresh = {name: weight / total for name, weight in weights.items()}
+    def step(self, batch: Batch, check: Callable[[Losses], None]) -> Losses:
+        total = sum(batch.weights.values())
+        fresh = {name: weight / total for name, weight in batch.weights.items()}
         before, self._solver.weights = self._solver.weights, fresh
-        report = self._solver.step(points, point_weights)
+        report = self._solver.step(batch.points, batch.point_weights or {})
         self._damping = report.damping
         if before is not None and before != fresh and report.loss_before:  # what is remembered was measured by other weights
-            factor = report.loss_before / sum(before[name] * loss for name, loss in report.losses.items())
-            self._losses = deque((factor * loss for loss in self._losses), self._losses.maxlen)
-            self._left = None if self._left is None else self._left * factor
-        like = next(iter(points.values()))
-        losses = {name: like.new_tensor(loss) for name, loss in report.losses.items()}
+            self._rescale(report.loss_before / sum(before[name] * loss for name, loss in report.losses.items()))
+        losses = {name: batch.like.new_tensor(loss) for name, loss in report.losses.items()}
         check(losses)
         self._refused = 0 if report.accepted else self._refused + 1
         self._losses.append(report.loss_before)
-        if self._fresh and self._left:
-            self._noise.append(report.loss_before / self._left)
-        self._left = report.loss
+        if self._fresh and self._remaining:
+            self._noise.append(report.loss_before / self._remaining)
+        self._remaining = report.loss
         if len(self._noise) == self._noise.maxlen and median(self._noise) > _NOISY:
             self._improve_points()
         return losses
 
+    def _rescale(self, factor: float) -> None:
+        """What is remembered of the losses, in the loss weights of now."""
+        self._losses = deque((factor * loss for loss in self._losses), self._losses.maxlen)
+        self._remaining = None if self._remaining is None else self._remaining * factor
+
     def _improve_points(self) -> None:
         if self._may_adapt and not self.adapting:
             self.adapting = True
-            self._left = None  # such points see losses that even ones missed
+            self._remaining = None  # such points see losses that even ones missed
         elif self.growth < self._most:
             self.growth = min(_GROWTH * self.growth, self._most)
         else:
@@ -179,10 +168,10 @@ class Solving:
         self._losses.clear()
         self._refused = 0
 
-    def described(self) -> dict[str, float]:
+    def columns(self) -> dict[str, float]:
         return {"damping": self._damping, "growth": self.growth, "adapting": float(self.adapting)}
 
-    def finished(self) -> str:
+    def stop_reason(self) -> str:
         if self._refused >= _REFUSED:
             return f"no damping lowers the loss in {_REFUSED} steps: a minimum of these points, or the rounding of the dtype"
         if self._stale():
@@ -197,13 +186,13 @@ class Solving:
 
     def state_dict(self) -> dict[str, Any]:
         own = {"damping": self._damping, "growth": self.growth, "adapting": self.adapting}
-        own |= {"left": self._left, "noise": list(self._noise)}
+        own |= {"remaining": self._remaining, "noise": list(self._noise)}
         return {"solver": self._solver.state_dict(), **own, "losses": list(self._losses), "refused": self._refused}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._solver.load_state_dict(state["solver"])
         self._damping, self.growth, self.adapting = state["damping"], state["growth"], state["adapting"]
-        self._left = state["left"]
+        self._remaining = state["remaining"]
         self._noise.extend(state["noise"])
         self._losses.extend(state["losses"])
         self._refused = state["refused"]
@@ -211,7 +200,7 @@ class Solving:
 
 def over_all(shares: Mapping[str, Tensor], counts: Mapping[str, int], like: Tensor) -> Losses:
     """The losses mean(e_i^2) over all processes, from this one's shares of them."""
-    zero = torch.zeros((), dtype=like.dtype, device=like.device)
+    zero = torch.zeros((), dtype=like.dtype.to_real(), device=like.device)
     sums = distributed.all_sum(torch.stack([shares.get(name, zero).detach() for name in counts]))
     return dict(zip(counts, sums, strict=True))
 

@@ -17,18 +17,18 @@ def check_update(every: int, momentum: float) -> None:
         raise ValueError(f"momentum={momentum!r}: at least 0 and below 1")
 
 
-def balanced(sizes: Mapping[Hashable, float], told: set, complaint: str, rounding: float = ROUNDING) -> dict[Hashable, float]:
-    """sum_j s_j / s_i, and 1 where s_i is zero to rounding: of that a warning, `complaint`, tells once a key in `told`."""
+def balance(sizes: Mapping[Hashable, float], warned: set, complaint: str, rounding: float = ROUNDING) -> dict[Hashable, float]:
+    """sum_j s_j / s_i, and 1 where s_i is zero to rounding: of that a warning, `complaint`, once per key, kept in `warned`."""
     total = sum(sizes.values())
     for key, size in sizes.items():
-        if size <= rounding * total and key not in told:
-            told.add(key)
+        if size <= rounding * total and key not in warned:
+            warned.add(key)
             name = key if isinstance(key, str) else " + ".join(key)
             warn_user(f"condition {name} {complaint}; its weight stays 1")
     return {key: total / size if size > rounding * total else 1.0 for key, size in sizes.items()}
 
 
-def averaged(old: Mapping[str, float] | None, fresh: Mapping[str, float], momentum: float) -> dict[str, float]:
+def moving_average(old: Mapping[str, float] | None, fresh: Mapping[str, float], momentum: float) -> dict[str, float]:
     """The moving average; `old` None before the first update."""
     if old is None:
         return dict(fresh)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,6 +35,9 @@ class Causal:
     Under `NTK` the kernel traced is that of the loss that is minimised, of the errors sqrt(g_p) e_p: exactly sum_p g_p K_pp;
     lambda_r grows while slices are shut, as in the authors' code. The log's loss/NAME stays the plain mean(e_i^2); its "loss"
     is what is minimised, "causal" the smallest w_k and "epsilon" the rung.
+
+    >>> Causal(epsilon=2.0, slices=4).rule(torch.tensor([0.0, 0.5, 1.0, 0.0]))
+    tensor([1.0000, 1.0000, 0.3679, 0.0498])
     """
 
     def __init__(self, epsilon: float | Sequence[float] = 1.0, slices: int = 16, threshold: float = 0.99):
@@ -69,10 +73,10 @@ class Causal:
         before[0] = 0
         return torch.exp(-self.ladder[rung] * before)
 
-    def climbed(self, weights: Tensor, rung: int) -> int:
+    def next_rung(self, weights: Tensor, rung: int) -> int:
         """The rung for the next step, from this one's w."""
         return min(rung + int(bool(weights.min() > self.threshold)), len(self.ladder) - 1)
 
-    def describe(self) -> dict:
+    def describe(self) -> dict[str, Any]:
         epsilon = self.ladder[0] if len(self.ladder) == 1 else list(self.ladder)
         return {"epsilon": epsilon, "slices": self.slices, "threshold": self.threshold}

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pinntk.problem import KINDS, Problem
+from pinntk.weighting._weighting import Weighting
 
 
-class Fixed:
+class Fixed(Weighting):
     """Constant weights lambda_i, by condition name or by kind, name first; 1 where none is given.
 
     >>> Fixed(boundary=100).weights
     {'boundary': 100.0}
     """
-
-    every = 0  # never updated
 
     def __init__(self, **weights: float):
         for name, weight in weights.items():
@@ -27,8 +29,11 @@ class Fixed:
                 raise ValueError(f"weight for {name!r}: {problem.name} has conditions {problem.names} and kinds {KINDS}")
         return {c.name: self.weights.get(c.name, self.weights.get(c.kind, 1.0)) for c in problem.conditions}
 
-    def update(self, weights: dict[str, float], traces: dict[str, float], counts: dict[str, int]) -> dict[str, float]:
-        return weights
+    def update(
+        self, weights: Mapping[str, float] | None, measured: Mapping[str, float], counts: Mapping[str, int]
+    ) -> dict[str, float]:
+        """They stay as they are."""
+        return dict(weights or {})
 
-    def describe(self) -> dict:
+    def describe(self) -> dict[str, Any]:
         return {"name": "fixed", **self.weights}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from pinntk.problem import Problem
-from pinntk.weighting._balance import averaged, balanced, check_update
+from pinntk.weighting._balance import balance, check_update, moving_average
+from pinntk.weighting._weighting import Weighting
 
 _ROUNDING = 1e-6  # norms, not their squares
 
 
-class GradientNorm:
+class GradientNorm(Weighting):
     """Weights that give every condition's term of the loss the same gradient norm:
 
         lambda_i = sum_j norm(grad L_j) / norm(grad L_i),    averaged: momentum lambda_old + (1 - momentum) lambda_i
@@ -31,7 +33,7 @@ class GradientNorm:
     def __init__(self, every: int = 100, momentum: float = 0.9):
         check_update(every, momentum)
         self.every, self.momentum = every, momentum
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def start(self, problem: Problem) -> dict[str, float]:
         """Placeholder ones; the first update, before the first step, replaces them."""
@@ -39,13 +41,13 @@ class GradientNorm:
 
     def rule(self, norms: Mapping[str, float]) -> dict[str, float]:
         """Weights from norm(grad L_i), without momentum."""
-        return balanced(norms, self._told, "has no gradient (its error is zero, as under a hard constraint)", _ROUNDING)
+        return balance(norms, self._warned, "has no gradient (its error is zero, as under a hard constraint)", _ROUNDING)
 
     def update(
         self, weights: Mapping[str, float] | None, norms: Mapping[str, float], counts: Mapping[str, int]
     ) -> dict[str, float]:
         """The next weights; `weights` None before the first update."""
-        return averaged(weights, self.rule(norms), self.momentum)
+        return moving_average(weights, self.rule(norms), self.momentum)
 
-    def describe(self) -> dict:
+    def describe(self) -> dict[str, Any]:
         return {"name": "gradient-norm", "every": self.every, "momentum": self.momentum}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pinntk.problem import Problem
-from pinntk.weighting._balance import averaged, balanced, check_update
+from pinntk.weighting._balance import balance, check_update, moving_average
+from pinntk.weighting._weighting import Weighting
 
 
-class NTK:
+class NTK(Weighting):
     """Weights that give every condition the same sum of convergence rates (for equal n_i: the same mean rate, which is the
     paper's aim), from the traces of its kernel block.
 
@@ -22,9 +24,10 @@ class NTK:
     groups: names of conditions that share one weight, as in [("start", "walls")]: their traces and points are summed
 
     Weights change in training steps only, never in evaluation, and a checkpoint holds them.
-    """
 
-    measures = "traces"
+    >>> NTK().rule({"ends": 20.0, "poisson": 3000.0}, counts={"ends": 2, "poisson": 10})
+    {'ends': 31.0, 'poisson': 1.0333333333333334}
+    """
 
     def __init__(
         self,
@@ -40,7 +43,7 @@ class NTK:
         self.every, self.momentum, self.normalization = every, momentum, normalization
         self.points = None if points is None else dict(points)
         self.groups = tuple(tuple(group) for group in groups)
-        self._told: set[tuple[str, ...]] = set()  # whose kernel is zero; each is warned of once
+        self._warned: set[tuple[str, ...]] = set()  # whose kernel is zero; each is warned of once
 
     def start(self, problem: Problem) -> dict[str, float]:
         """Placeholder ones; the first update, before the first step, replaces them."""
@@ -58,8 +61,8 @@ class NTK:
         for group in groups:
             n = sum(counts[name] for name in group) if self.normalization == "mean" else 1
             size[group] = sum(traces[name] for name in group) / n
-        weights = balanced(
-            size, self._told, "does not depend on the parameters (its kernel is zero), as under a hard constraint"
+        weights = balance(
+            size, self._warned, "does not depend on the parameters (its kernel is zero), as under a hard constraint"
         )
         return {name: weights[grouped.get(name, (name,))] for name in traces}
 
@@ -67,9 +70,9 @@ class NTK:
         self, weights: Mapping[str, float] | None, traces: Mapping[str, float], counts: Mapping[str, int]
     ) -> dict[str, float]:
         """The next weights; `weights` None before the first update."""
-        return averaged(weights, self.rule(traces, counts), self.momentum)
+        return moving_average(weights, self.rule(traces, counts), self.momentum)
 
-    def describe(self) -> dict:
+    def describe(self) -> dict[str, Any]:
         return {
             "name": "ntk",
             "every": self.every,

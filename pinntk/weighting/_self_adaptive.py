@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from pinntk.problem import KINDS, Points, Problem
+from pinntk.weighting._weighting import Weighting
 
 _ASCENTS = {"adam": torch.optim.Adam, "gradient-ascent": torch.optim.SGD}
 _SEED = 7919  # apart from the points' seeds
 
 
-class SelfAdaptive:
+class SelfAdaptive(Weighting):
     """A weight lambda_ip for every training point p of condition i (McClenny & Braga-Neto 2023, JCP 474:111722):
 
         L = sum_i 1/n_i sum_p m(lambda_ip) e_ip^2,    descended in theta and ascended in lambda, at once
@@ -40,8 +41,6 @@ class SelfAdaptive:
     >>> SelfAdaptive(mask=2).masked(torch.tensor([0.5, 3.0]))
     tensor([0.2500, 9.0000])
     """
-
-    every = 0  # the loss weights are never updated
 
     def __init__(
         self,
@@ -121,10 +120,13 @@ class SelfAdaptive:
         self.names(problem)
         return dict.fromkeys(problem.names, 1.0)
 
-    def update(self, weights: dict[str, float], measured: Mapping[str, float], counts: Mapping[str, int]) -> dict[str, float]:
-        return weights
+    def update(
+        self, weights: Mapping[str, float] | None, measured: Mapping[str, float], counts: Mapping[str, int]
+    ) -> dict[str, float]:
+        """They stay as they are."""
+        return dict(weights or {})
 
-    def describe(self) -> dict:
+    def describe(self) -> dict[str, Any]:
         def told(value: Any) -> Any:
             return "given" if isinstance(value, Tensor) else list(value) if isinstance(value, Sequence) else value
 

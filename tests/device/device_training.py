@@ -18,9 +18,8 @@ import pinntk
 from pinntk.residuals import _checks as checks
 from pinntk.run._run import write_checkpoint
 from pinntk.solvers._damped import FORMS
-from pinntk.training import _loop as training
+from pinntk.training import _checkpoint as checkpoint
 from pinntk.training import _monitor as monitor
-from pinntk.training._config import arguments
 from pinntk.training._optimizers import SCHEDULES, optimizers
 from pinntk.weighting import NTK, Causal, Fixed, GradientNorm, SelfAdaptive
 from tests.device.on_device import F64, NAME, TOLERANCE, covers, on_device, same, there, twins
@@ -178,7 +177,7 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch, settings):
         monkeypatch.setattr(checks, part, lambda *_: None)
     whole = go(NAME, tmp_path / "whole")
     with monkeypatch.context() as patched, pytest.raises(InterruptedError):
-        patched.setattr(training, "write_checkpoint", killed)
+        patched.setattr(checkpoint, "write_checkpoint", killed)
         go(NAME, tmp_path / "parts")
     shutil.copytree(tmp_path / "parts", tmp_path / "moved")
     state = torch.get_rng_state()
@@ -198,12 +197,14 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch, settings):
     same(dict(loaded.points), dict(whole.points))
 
 
+@covers(pinntk.TrainConfig)
 def test_training_as_a_configuration_says():
     run = trained("cpu", pinntk.load("poisson1d", k=1))
     again = pinntk.train_as(run.config, device=NAME, progress=False)
     assert on_device(again.network.state_dict())
     same(numbers(again), numbers(run))
-    assert arguments(again.config)["points"] == arguments(run.config)["points"]
+    settings = [pinntk.TrainConfig.from_json(found.config) for found in (again, run)]
+    assert settings[0].points == settings[1].points
 
 
 @covers(pinntk.Monitor, pinntk.Watched)

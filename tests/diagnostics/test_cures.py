@@ -10,10 +10,11 @@ import torch
 import pinntk
 from pinntk import RAD, Box, Problem, residual
 from pinntk.cli import main
+from pinntk.training import Batch, Step
+from pinntk.training import _losses as losses_module
 from pinntk.training import _resampling as adaptive
 from pinntk.training import _step as step_module
 from pinntk.training._optimizers import default_schedule
-from pinntk.training._step import Step
 from pinntk.weighting import NTK, Causal, Fixed, GradientNorm
 
 POINTS = {"residual": 40, "initial": 6, "boundary": 6}
@@ -64,7 +65,7 @@ def test_gradient_norm_weights_are_those_of_the_losses(monkeypatch):
     expected = {name: sum(norms.values()) / norms[name] for name in NAMES}
     run = train(steps=1, weighting=GradientNorm())
     assert {name: run.history[0][f"weight/{name}"] for name in NAMES} == pytest.approx(expected, rel=1e-10)
-    monkeypatch.setattr(step_module, "_PASS_BYTES", 400)  # in many passes
+    monkeypatch.setattr(losses_module, "_PASS_BYTES", 400)  # in many passes
     assert train(steps=1, weighting="gradient-norm").weights == pytest.approx(expected, rel=1e-10)
 
 
@@ -73,7 +74,7 @@ def test_the_gradient_is_that_of_the_kernel():
     problem, network, points = start_of()
     K = pinntk.kernel(network, problem, points)
     counts = {name: len(rows) for name, rows in points.items()}
-    norms = step_module.gradient_norms(network, problem, list(network.parameters()), points, counts)
+    norms = losses_module.gradient_norms(network, problem, list(network.parameters()), Batch(points, counts, {}))
     for name, e in pinntk.errors(network, problem, points).items():
         expected = math.sqrt(float(4 * e.detach() @ K[name, name] @ e.detach())) / len(e)
         assert norms[name] == pytest.approx(expected, rel=1e-10)
@@ -85,7 +86,7 @@ def test_the_gradient_is_that_of_the_kernel():
 @pytest.mark.parametrize("passes", [False, True])
 def test_the_causal_step_is_that_of_the_formula(monkeypatch, passes):
     if passes:
-        monkeypatch.setattr(step_module, "_PASS_BYTES", 400)
+        monkeypatch.setattr(losses_module, "_PASS_BYTES", 400)
     problem, network, points = start_of()
     causal = Causal(epsilon=0.5, slices=4)
     start = [p.detach().clone() for p in network.parameters()]
@@ -169,9 +170,9 @@ def test_the_traced_step_takes_point_weights(monkeypatch):
     compiled, eager = Step(network, problem, compiled=True), Step(network, problem)
     for factor in (1.0, 3.0):
         g = {"burgers": factor * torch.linspace(0, 1, 40, dtype=torch.float64)}
-        expected = eager(points, counts, weights, g)
+        expected = eager(Batch(points, counts, weights, g))
         gradient = torch.cat([p.grad.flatten().clone() for p in network.parameters()])
-        found = compiled(points, counts, weights, g)
+        found = compiled(Batch(points, counts, weights, g))
         assert compiled.compiled
         assert found["burgers"].item() == pytest.approx(expected["burgers"].item(), rel=1e-12)
         assert torch.allclose(torch.cat([p.grad.flatten() for p in network.parameters()]), gradient, rtol=1e-10)

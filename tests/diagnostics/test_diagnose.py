@@ -14,7 +14,7 @@ from pinntk.diagnostics import RULES, THRESHOLDS, Finding
 from pinntk.diagnostics._findings import ordered
 from pinntk.diagnostics._rules_training import gauss_newton
 from pinntk.diagnostics._thresholds import above, below, clearly
-from pinntk.training._config import changed
+from pinntk.training import changed
 from tests.support.diagnosed import Causal, codes, healthy_run, poisson, trained
 
 pytestmark = pytest.mark.xdist_group("diagnose")  # one worker, for what they share

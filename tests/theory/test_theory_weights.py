@@ -12,8 +12,7 @@ import pinntk
 from pinntk.diagnostics import balance, weights_by_name
 from pinntk.ntk._gram import is_structured
 from pinntk.solvers import DampedLeastSquares, GaussNewton, NaturalGradient, ScaledJacobian, scaled_errors
-from pinntk.training._point_weights import Ascent, Causality
-from pinntk.training._step import losses
+from pinntk.training import CausalWeights, SelfAdaptiveWeights, losses
 from pinntk.weighting import NTK, Causal, GradientNorm, SelfAdaptive
 from tests.support import reference
 from tests.support.examples import EXAMPLES
@@ -95,9 +94,7 @@ def test_causal_weights():
     places = (4 * rows["equation"][:, 0]).long()
     L = torch.stack([e[places == k].square().mean() for k in range(4)])
     single = pinntk.Problem(problem.domain, [problem["equation"]])
-    at_work = Causality(causal, network, single)
-    at_work.follow(rows, rows)
-    g = at_work.weigh(e)["equation"]
+    g = CausalWeights(causal, network, single, rows, rows).compute(torch.float64)["equation"]
     assert float((g * e**2).mean()) == pytest.approx(float((causal.rule(L) * L).mean()), rel=1e-10)
 
 
@@ -127,11 +124,11 @@ def test_self_adaptive_weights():
     network, problem, points, e, _, _ = poisson()
     weights = torch.tensor([1.0, 0.2, 3.0, 0.5, 2.0], dtype=torch.float64)
     scheme = SelfAdaptive(lr=0.1, initial={"equation": weights}, optimizer="gradient-ascent")
-    at_work = Ascent(scheme, network, problem, seed=0)
-    at_work.follow(points, points)
-    assert torch.allclose(at_work.weigh(e)["equation"], weights**2, rtol=1e-12, atol=0)
-    at_work.advance()
-    assert torch.allclose(at_work.weigh(e)["equation"], (weights + 0.1 * 2 * weights * e[:5] ** 2 / 5) ** 2, rtol=1e-10, atol=0)
+    found = SelfAdaptiveWeights(scheme, network, problem, points, seed=0)
+    assert torch.allclose(found.compute(torch.float64)["equation"], weights**2, rtol=1e-12, atol=0)
+    found.advance()
+    raised = weights + 0.1 * 2 * weights * e[:5] ** 2 / 5
+    assert torch.allclose(found.compute(torch.float64)["equation"], raised**2, rtol=1e-10, atol=0)
 
 
 # 6. Gauss-Newton.

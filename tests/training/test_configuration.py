@@ -7,7 +7,7 @@ import torch
 
 import pinntk
 from pinntk.run._run import describe_network
-from pinntk.training._config import changed
+from pinntk.training import changed
 from pinntk.weighting import NTK, Causal, Fixed, GradientNorm
 
 pytestmark = pytest.mark.xdist_group("configuration")  # one worker, for what they share

@@ -10,8 +10,8 @@ from pinntk.cli import main
 from pinntk.diagnostics import spectrum
 from pinntk.diagnostics._rules_conditions import too_few_points
 from pinntk.reporting import plot
-from pinntk.training import _step as step_module
-from pinntk.training._config import changed
+from pinntk.training import _losses as losses_module
+from pinntk.training import changed
 from pinntk.weighting import Causal, SelfAdaptive
 
 pytestmark = pytest.mark.xdist_group("self_adaptive")  # one worker, for what they share
@@ -73,7 +73,7 @@ def by_hand(scheme, mask, ascent, steps, kind):
 )
 def test_training_is_the_loop_written_by_hand(monkeypatch, settings, mask, ascent, optimizer, passes):
     if passes:
-        monkeypatch.setattr(step_module, "_PASS_BYTES", 400)
+        monkeypatch.setattr(losses_module, "_PASS_BYTES", 400)
     scheme = SelfAdaptive(**settings)
     kind = {"gradient-descent": torch.optim.SGD, "adam": torch.optim.Adam}[optimizer]
     network, weights, losses = by_hand(scheme, mask, ascent, 4, kind)

@@ -5,7 +5,8 @@ import torch
 
 import pinntk
 from pinntk.solvers import StepReport
-from pinntk.training._updates import Solving
+from pinntk.training import Batch
+from pinntk.training._updates import SolverUpdate
 
 
 def trained(out=None, steps=12, **settings):
@@ -83,14 +84,14 @@ class Scripted:
     ],
 )
 def test_a_solver_stops_where_the_loss_stands_and_not_where_it_scatters(losses, stop):
-    method = Solving(Scripted(losses))
+    update = SolverUpdate(Scripted(losses))
     points = {"poisson": torch.zeros(3, 1, dtype=torch.float64)}
     for k in range(1, 1001):
         weight = 1.0 + (k > 150)  # what is remembered follows the weights
-        method.take(points, {"poisson": 3}, {"poisson": weight}, lambda losses: None)
-        if method.finished():
+        update.step(Batch(points, {"poisson": 3}, {"poisson": weight}), lambda losses: None)
+        if update.stop_reason():
             break
-    assert (k if method.finished() else None) == stop
+    assert (k if update.stop_reason() else None) == stop
 
 
 def test_time_ends_a_training():

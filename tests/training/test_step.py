@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 import pinntk
+from pinntk.training import Batch, Step
+from pinntk.training import _losses as losses_module
 from pinntk.training import _step as module
-from pinntk.training._step import Step
 from tests.support.examples import EXAMPLES
 from tests.support.networks import NETWORKS, build
 
@@ -52,7 +53,7 @@ def test_the_traced_step_equals_a_plain_backward_pass(interpreted, example, netw
     network, problem, points, counts, weights = setting(example, network)
     losses, expected = plain_backward(network, problem, points, weights)
     step = Step(network, problem, compiled=True)
-    step(points, counts, weights)
+    step(Batch(points, counts, weights))
     assert step.compiled
     with torch.no_grad():  # the graph must read the parameters, the points and the weights of the day
         for p in (*network.parameters(), *problem.coefficients.parameters()):
@@ -63,7 +64,7 @@ def test_the_traced_step_equals_a_plain_backward_pass(interpreted, example, netw
     points = {name: moved[id(rows)] for name, rows in points.items()}
     weights = {name: 2 * weight + 1 for name, weight in weights.items()}
     losses, expected = plain_backward(network, problem, points, weights)
-    found = step(points, counts, weights)
+    found = step(Batch(points, counts, weights))
     assert len(step._graphs) == 1
     for name, loss in losses.items():
         assert found[name].item() == pytest.approx(loss.item(), rel=1e-12)
@@ -72,10 +73,10 @@ def test_the_traced_step_equals_a_plain_backward_pass(interpreted, example, netw
 
 def test_passes_over_parts_add_up(monkeypatch):
     network, problem, points, counts, weights = setting()
-    monkeypatch.setattr(module, "_PASS_BYTES", 400)
+    monkeypatch.setattr(losses_module, "_PASS_BYTES", 400)
     step = Step(network, problem)
-    assert len(list(module._passes(network, problem, points))) > 2
-    found = step(points, counts, weights)
+    assert len(list(losses_module.passes(network, problem, Batch(points, counts, weights)))) > 2
+    found = step(Batch(points, counts, weights))
     ours = gradient(network, problem)
     losses, expected = plain_backward(network, problem, points, weights)
     torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-14)
@@ -130,7 +131,7 @@ def test_a_compiled_step_that_computes_something_else_is_not_used(monkeypatch):
     network, problem, points, counts, weights = setting()
     step = Step(network, problem, compiled=True)
     with pytest.warns(UserWarning, match="gradient is 1.0e-02 off"):
-        step(points, counts, weights)
+        step(Batch(points, counts, weights))
     torch.testing.assert_close(gradient(network, problem), plain_backward(network, problem, points, weights)[1])
 
 
@@ -145,5 +146,5 @@ def test_a_network_without_parameters_leaves_the_coefficients_to_train():
     problem = pinntk.load("heat_inverse")
     points = problem.sample(residual=5, dtype=torch.float64)
     counts = {name: len(rows) for name, rows in points.items()}
-    Step(Quadratic(), problem)(points, counts, dict.fromkeys(points, 1.0))
+    Step(Quadratic(), problem)(Batch(points, counts, dict.fromkeys(points, 1.0)))
     assert all(p.grad is not None for p in problem.coefficients.parameters())

@@ -203,7 +203,7 @@ def test_only_the_conditions_with_points_are_trained():
         ({"optimizer": "adamm"}, ValueError, "optimizer 'adamm' is unknown; did you mean 'adam'"),
         ({"lr": -1.0}, ValueError, "Invalid learning rate"),
         ({"schedule": "linear"}, ValueError, "schedule 'linear' is unknown"),
-        ({"sampling": "halton"}, ValueError, "sampling method 'halton' is unknown"),
+        ({"sampling": "halton"}, ValueError, "sampling='halton': one of uniform, grid"),
         ({"points": {"boundary": 0}}, ValueError, "boundary=0: the number of points"),
         ({"points": {"bondary": 5}}, ValueError, "no condition 'bondary'"),
         ({"weighting": Fixed(wall=2)}, ValueError, "weight for 'wall'"),

@@ -113,7 +113,7 @@ def test_causal_weights_by_hand():
     assert torch.allclose(causal.rule(losses), expected, rtol=1e-15)
     assert torch.allclose(causal.rule(losses, 1), expected**4, rtol=1e-14)
     small, large = torch.tensor([1.0, 0.995]), torch.tensor([1.0, 0.98])
-    assert [causal.climbed(small, 0), causal.climbed(large, 0), causal.climbed(small, 1)] == [1, 0, 1]
+    assert [causal.next_rung(small, 0), causal.next_rung(large, 0), causal.next_rung(small, 1)] == [1, 0, 1]
     problem = pinntk.load("burgers")
     rows = torch.tensor([[0.0, 0.5], [0.2499, 0.0], [0.25, -1.0], [1.0, 1.0]])
     assert causal.slice_of(problem, rows).tolist() == [0, 0, 1, 3]

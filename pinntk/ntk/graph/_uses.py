@@ -1,4 +1,4 @@
-"""Rows of J from the places where parameters enter a graph: linear maps, elementwise operations, and anything else by
+"""Rows of J from the arrangement where parameters enter a graph: linear maps, elementwise operations, and anything else by
 vector-Jacobian products of that one operation."""
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class Graph:
             self._only[node] = node in self.leaves or (bool(inputs) and all(m is not None and self._only[m] for m in inputs))
 
     def entries(self, sizes: set[int] | None = None) -> list[Entry]:
-        """All places where parameters enter, seen from e.
+        """All arrangement where parameters enter, seen from e.
 
         sizes: how many rows a batch of points may have; None: a multiple of n, points first
 

@@ -1,0 +1,126 @@
+"""`pinntk train` and `pinntk solve`: from options to a run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pinntk.cli._options import NETWORK_OPTIONS, counts, load_problem, make_network, settings, usable_device
+from pinntk.problem import Problem
+from pinntk.run import Run
+from pinntk.run._run import CHECKPOINT, read_config
+from pinntk.training import train, train_as
+from pinntk.training._train import network_of, problem_of
+
+_SECTIONS = ("problem", "network", "training", "weighting")
+
+
+def start_training(arguments: argparse.Namespace) -> Run:
+    """`pinntk train`: fresh, by a configuration file, or on from a checkpoint."""
+    if arguments.resume:
+        return _resume(arguments)
+    if arguments.config is not None:
+        return _train_by_file(arguments)
+    problem = load_problem(arguments)
+    given = settings(arguments)
+    problem.counts(**counts(arguments))
+    out, network = _folder(arguments, problem), make_network(arguments, problem)
+    return train(problem, network, **given, out=out, overwrite=arguments.overwrite, progress=not arguments.quiet)
+
+
+def _train_by_file(arguments: argparse.Namespace) -> Run:
+    """Trains by a config.json; what parts of one leave out is taken from the command line."""
+    config = _read_file(Path(arguments.config))
+    if "problem" in config and arguments.problem is not None:
+        raise ValueError(f"{arguments.config} names the problem; leave {arguments.problem!r} out, or that section of the file")
+    if "network" in config:
+        _refuse(arguments, "--config", NETWORK_OPTIONS)
+    problem = problem_of(config) if "problem" in config else load_problem(arguments)
+    network = network_of(config, problem) if "network" in config else make_network(arguments, problem)
+    given = settings(arguments)
+    if arguments.seed == arguments.parser.get_default("seed"):
+        given.pop("seed", None)
+    out = _folder(arguments, problem)
+    device = usable_device(arguments.device)
+    options = {"out": out, "overwrite": arguments.overwrite, "device": device, "progress": not arguments.quiet}
+    return train_as(config, problem=problem, network=network, **options, **given)
+
+
+def start_solving(arguments: argparse.Namespace) -> Run:
+    """`pinntk solve`: fresh, or on from a checkpoint."""
+    if arguments.resume:
+        return _resume(arguments)
+    problem = load_problem(arguments)
+    names = ("steps", "seconds", "grow", "sampling")
+    asked = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    problem.counts(**counts(arguments))
+    return train(
+        problem,
+        make_network(arguments, problem),
+        **{"steps": 2000, "seconds": 300.0, **asked},
+        optimizer="gauss-newton",
+        optimizer_options={"target": arguments.target},
+        points=counts(arguments),
+        seed=arguments.seed,
+        log_every=1,
+        eval_every=10,
+        checkpoint_every=20,
+        snapshot_every=0,
+        out=_folder(arguments, problem),
+        overwrite=arguments.overwrite,
+        progress=not arguments.quiet,
+    )
+
+
+def _folder(arguments: argparse.Namespace, problem: Problem) -> Path:
+    """Where the run goes; checked before the work begins."""
+    out = Path(arguments.out or f"runs/{problem.name}")
+    if not arguments.overwrite and (out / CHECKPOINT).exists():
+        raise FileExistsError(
+            f"{out} already holds a run; continue it with --resume {out}, replace it with --overwrite, or use another -o"
+        )
+    return out
+
+
+def _resume(arguments: argparse.Namespace) -> Run:
+    """Continues a run with the settings in its config.json; --steps and --device may differ."""
+    if arguments.problem is not None:
+        raise ValueError("--resume takes problem and settings from the run; leave the problem out")
+    refuse_all_but(arguments, "--resume", ("resume", "steps", "seconds", "device", "quiet"))
+    folder = Path(arguments.resume)
+    config = read_config(folder)
+    if config["training"]["points"] == "given":
+        raise ValueError(f"{folder} was trained on points of your own; resume it from Python: pinntk.train(..., resume=True)")
+    given = {name: value for name in ("steps", "seconds") if (value := getattr(arguments, name, None)) is not None}
+    device = usable_device(arguments.device)
+    return train_as(config, out=folder, resume=True, device=device, progress=not arguments.quiet, **given)
+
+
+def refuse_all_but(arguments: argparse.Namespace, option: str, allowed: tuple[str, ...]) -> None:
+    """Refuses options that would be ignored beside `option`, which takes its settings from a run."""
+    _refuse(arguments, option, [name for name in vars(arguments) if name not in (*allowed, "command", "parser")])
+
+
+def _refuse(arguments: argparse.Namespace, option: str, names: Iterable[str]) -> None:
+    for name in names:
+        if getattr(arguments, name) != arguments.parser.get_default(name):
+            source = "the run" if option != "--config" else "the file"
+            raise ValueError(f"{option} takes its settings from {source}; leave --{name.replace('_', '-')} out")
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    """A configuration: one or more sections of a config.json."""
+    try:
+        config = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"--config {path}: no such file; give the config.json of a run, or parts of one") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"--config {path}: not JSON ({error})") from error
+    if not isinstance(config, dict) or not set(config) & set(_SECTIONS):
+        raise ValueError(
+            f"--config {path}: needs one or more of the sections {', '.join(_SECTIONS)}, as a run's config.json has them"
+        )
+    return config

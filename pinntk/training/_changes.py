@@ -1,0 +1,73 @@
+"""Changes of a config.json by place, as findings prescribe them: `{"training.lr": 1e-3}`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from copy import deepcopy
+from difflib import get_close_matches
+from typing import Any
+
+from pinntk.run._run import network_class
+from pinntk.training._config import GIVEN, SETTINGS, defaults_of_another
+from pinntk.weighting import SCHEMES
+
+
+def changed(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of config.json with new values in some places, `Prescription.changes`, dots between levels.
+
+    Another `training.optimizer` takes its own defaults for what belongs to an optimizer (a solver, or the end of one, also for
+    resample, sampling, adaptive and compile), where the changes do not name them.
+
+    Raises ValueError, naming the place and the nearest known one, for a place that a configuration does not have.
+
+    >>> changed({"training": {}, "weighting": {"name": "ntk"}}, {"weighting.every": 50})["weighting"]
+    {'name': 'ntk', 'every': 50}
+    """
+    new = deepcopy(dict(config))
+    if "training.optimizer" in changes:
+        new["training"] |= defaults_of_another(config["training"]["optimizer"], changes["training.optimizer"])
+    for place in sorted(changes, key=lambda place: place.count(".")):  # a whole section before what is in it
+        _check_place(place, new)
+        at = new
+        *levels, last = place.split(".")
+        for level in levels:
+            if at[level] is None:
+                at[level] = {}
+            at = at[level]
+        value = changes[place]
+        at[last] = {"name": value} if place == "weighting" and isinstance(value, str) else deepcopy(value)
+    return new
+
+
+def _check_place(place: str, config: Mapping[str, Any]) -> None:
+    parent, _, _ = place.rpartition(".")
+    if parent == "training.optimizer_options" or (parent == "weighting" and config["weighting"].get("name") == "fixed"):
+        return  # whatever the optimizer takes; the names of conditions
+    network = config.get("network", {})
+    if place.startswith("network.arguments") and network.get("arguments") is None:
+        raise ValueError(f"change {place!r}: the network is {network.get('class')}, whose arguments pinntk does not know")
+    if parent == "training.points" and config["training"]["points"] == GIVEN:
+        raise ValueError(f"change {place!r}: the points were given as tensors; change 'training.points' as a whole")
+    known = _places(config)
+    if place not in known:
+        last = place.rpartition(".")[2]
+        close = [entry for entry in known if entry.rpartition(".")[2] == last] or get_close_matches(place, known, 1, cutoff=0)
+        raise ValueError(f"change {place!r}: a configuration has no such place; the nearest is {close[0]!r}")
+
+
+def _places(config: Mapping[str, Any]) -> list[str]:
+    """All places that a change may name, in this configuration."""
+    kind = network_class(config) if "network" in config else None
+    own = () if kind is None else inspect.signature(kind).parameters
+    network = [name for name in own if name not in ("problem", "inputs", "outputs", "dtype", "device")]
+    nested = {name: value for name, value in config["training"].items() if isinstance(value, Mapping)}
+    scheme = SCHEMES.get(config["weighting"].get("name"))
+    options = () if scheme is None else inspect.signature(scheme).parameters.values()
+    return [
+        *("network.dtype", "network.arguments", "weighting"),
+        *(f"network.arguments.{name}" for name in network),
+        *(f"training.{name}" for name in SETTINGS if name != "weighting"),
+        *(f"training.{name}.{key}" for name, value in nested.items() for key in value),
+        *(f"weighting.{p.name}" for p in options if p.kind != p.VAR_KEYWORD),
+    ]

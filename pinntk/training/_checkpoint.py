@@ -1,0 +1,138 @@
+"""The checkpoint of a training: everything that a resumed run needs to be the run that was never stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from pinntk._util import distributed, randomness
+from pinntk.ntk import KernelBlocks
+from pinntk.run import Run
+from pinntk.run._run import (
+    CHECKPOINT,
+    CONFIG,
+    SNAPSHOTS,
+    all_finite,
+    check_identity,
+    foreign,
+    identity,
+    load_state,
+    read_checkpoint,
+    read_config,
+    remove,
+    write_checkpoint,
+    write_config,
+    write_metrics,
+)
+from pinntk.training._config import SETTINGS
+from pinntk.training._measurements import Measurements
+
+
+class Stateful(Protocol):
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+class Checkpoint:
+    """Of a run in its folder; without a folder it keeps nothing.
+
+    parts: what has a state of its own, by name, in the order in which states are put back
+    """
+
+    def __init__(self, run: Run, measurements: Measurements, parts: Mapping[str, Stateful], device: torch.device):
+        self.run, self.measurements, self.parts, self.device = run, measurements, dict(parts), device
+        self._rng: Mapping[str, torch.Tensor] | None = None
+
+    @property
+    def path(self) -> Path | None:
+        """Of the last good checkpoint; None where none was written."""
+        path = None if self.run.folder is None else self.run.folder / CHECKPOINT
+        return path if path is not None and path.exists() else None
+
+    def open(self, resume: bool, overwrite: bool) -> None:
+        """Prepares the folder, and goes on from the checkpoint in it if `resume`."""
+        folder = self.run.folder
+        if folder is None:
+            if resume:
+                raise ValueError("resume=True needs out=, the folder of the run to continue")
+            return
+        if resume:
+            self._restore(folder)
+        elif distributed.any_rank(self.path is not None, self.device):
+            if not overwrite:
+                raise FileExistsError(f"{folder} already holds a run; resume it, overwrite it, or name another folder")
+            if distributed.rank() == 0:
+                remove(folder)
+        elif distributed.any_rank(foreign(folder), self.device):
+            raise FileExistsError(f"{folder / CONFIG} is not of a run of pinntk; name another folder")
+        if distributed.rank() == 0:
+            write_config(folder, self.run.config)
+
+    def save(self) -> None:
+        """Writes metrics and checkpoint, unless a parameter is not finite: the last good ones stay."""
+        run = self.run
+        if run.folder is None or distributed.rank() or not all_finite(list(run.network.parameters())):
+            return
+        write_metrics(run.folder, run.history)
+        state = {
+            "identity": identity(run.problem),
+            "step": run.step,
+            "seconds": run.seconds,
+            "network": run.network.state_dict(),
+            "coefficients": run.problem.coefficients.state_dict(),
+            "initial": self.measurements.initial,
+            "weights": run.weights,
+            "points": run.points,
+            "point_weights": run.point_weights,
+            "parts": {name: part.state_dict() for name, part in self.parts.items()},
+            "rng": randomness.states(self.device),
+            "history": run.history,
+        }
+        write_checkpoint(run.folder, state)
+
+    def seed_generators(self, seed: int) -> None:
+        """Random states of a new run, or those of the checkpoint."""
+        randomness.seed(seed, self.device)
+        if self._rng is not None:
+            randomness.restore(self._rng, self.device)
+
+    def _restore(self, folder: Path) -> None:
+        config, state, run = read_config(folder), read_checkpoint(folder), self.run
+        check_identity(state, run.problem, folder)
+        _check_same_settings(folder, config, run.config)
+        load_state(state, run.network, run.problem, folder)
+        steps = run.config["training"]["steps"]
+        if state["step"] > steps:
+            raise ValueError(f"cannot resume {folder} to step {steps}: it is at step {state['step']} already")
+        initial = zip(state["initial"], self.measurements.initial, strict=True)
+        self.measurements.initial = [start.to(p) for start, p in initial]
+        for name, part in self.parts.items():
+            if name in state["parts"]:  # a monitor may have joined
+                try:
+                    part.load_state_dict(state["parts"][name])
+                except ValueError as error:
+                    raise ValueError(f"cannot resume {folder}: {error}") from error
+        self._rng = state["rng"]
+        run.step = state["step"]
+        run.history = [row for row in state["history"] if row["step"] < state["step"]]
+        run.seconds = state["seconds"]
+        for path in sorted((folder / SNAPSHOTS).glob("*.npz")):
+            run.snapshots[int(path.stem)] = KernelBlocks.load(path)
+
+
+def _check_same_settings(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raises ValueError for a setting that a resumed run may not change."""
+    for section in ("network", "training", "weighting"):
+        then, new = before[section], json.loads(json.dumps(now[section], default=str))
+        for key in new:
+            free = section == "training" and SETTINGS[key].metadata["free"]
+            if not free and then.get(key) != new[key]:
+                raise ValueError(
+                    f"cannot resume {folder}: it was trained with {key}={then.get(key)!r}, now {key}={new[key]!r}; "
+                    "give the same settings, or name another folder"
+                )

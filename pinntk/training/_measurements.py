@@ -1,0 +1,93 @@
+"""What is measured while a training goes on: kernel traces, gradient norms, the error, the drift of the parameters."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pinntk._util import distributed
+from pinntk.diagnostics._sampling import at_most
+from pinntk.ntk import KernelBlocks, kernel
+from pinntk.ntk._assemble import compute_traces
+from pinntk.problem import Points, Problem
+from pinntk.residuals._evaluate import to_network
+from pinntk.training._batch import Batch
+from pinntk.training._config import TrainConfig
+from pinntk.training._losses import gradient_norms
+from pinntk.training._point_weights import PointWeights
+from pinntk.training._points import TrainingPoints
+
+_SNAPSHOT_POINTS = 100  # per condition in the kernel snapshots, at most
+
+
+class Measurements:
+    """Of a network in training. None of them changes it, its points or its weights.
+
+    initial: the network's parameters before the first step, from which it drifts
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        network: nn.Module,
+        problem: Problem,
+        parameters: list[Tensor],
+        points: TrainingPoints,
+        point_weights: PointWeights | None,
+    ):
+        self.network, self.problem, self.parameters = network, problem, parameters
+        self.points, self.point_weights = points, point_weights
+        self.initial = [p.detach().clone() for p in network.parameters()]
+        self._snapshot_points = _few_points(config, problem)
+        own = config.weighting.points
+        self._kernel_points = None if own is None else problem.sample(seed=config.seed, dtype=torch.float64, **own)
+
+    @property
+    def kernel_points(self) -> Points:
+        """On which traces are taken: a scheme's own, or the training points."""
+        return self.points.all if self._kernel_points is None else self._kernel_points
+
+    def for_weights(self, measures: str, batch: Batch) -> dict[str, float]:
+        """What loss weights are made from, of the loss that is minimised: "traces" or "gradient norms"."""
+        if measures == "traces":
+            return self.traces(batch)
+        return gradient_norms(self.network, self.problem, self.parameters, batch)
+
+    def traces(self, batch: Batch | None = None) -> dict[str, float]:
+        """Tr K_ii; with a batch sum_p g_p K_pp, of the loss that is minimised."""
+        whole = to_network(self.network, self.kernel_points)
+        points = {name: rows for name, rows in distributed.shard(whole).items() if len(rows)}
+        weights = None if batch is None else self._weights_at(whole, points, batch)
+        found = compute_traces(self.network, self.problem, points, weights or {}) if points else {}
+        names = list(whole)
+        device = next(iter(whole.values())).device
+        sums = distributed.all_sum_numbers([found.get(name, 0.0) for name in names], device)
+        return dict(zip(names, sums, strict=True))
+
+    def _weights_at(self, points: Points, share: Points, batch: Batch) -> Points | None:
+        if self.point_weights is not None:
+            return self.point_weights.at(points, share)
+        return batch.point_weights if self._kernel_points is None else None
+
+    def columns(self) -> dict[str, float]:
+        """For the log: the error, traces, coefficients and drift of the parameters, norm(theta - theta_0) / norm(theta_0)."""
+        row = {f"trace/{name}": value for name, value in self.traces().items()}
+        row |= {f"coefficient/{name}": value.item() for name, value in self.problem.coefficients.items()}
+        if self.problem.has_solution:
+            row["error"] = self.problem.error(self.network)
+        with torch.no_grad():
+            moved = [(p - start).norm() for p, start in zip(self.network.parameters(), self.initial, strict=True)]
+            row["drift"] = float(torch.stack(moved).norm() / torch.stack([start.norm() for start in self.initial]).norm())
+        return row
+
+    def snapshot(self) -> KernelBlocks:
+        """The kernel on a few points."""
+        return kernel(self.network, self.problem, self._snapshot_points)
+
+
+def _few_points(config: TrainConfig, problem: Problem) -> dict[str, Tensor]:
+    counts = problem.default_counts() if config.fixed_points else problem.counts(**config.counts(problem))
+    measured = {c.name: len(c.region.rows) for c in problem.conditions if c.kind == "data"}
+    most = at_most(_SNAPSHOT_POINTS, len(counts))
+    few = {name: min(measured[name] if n is None else n, most) for name, n in counts.items()}
+    return problem.sample(seed=config.seed, dtype=torch.float64, **few)

@@ -1,0 +1,92 @@
+"""The points of a training: the user's own, or drawn by counts, afresh every so many steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pinntk._util import distributed
+from pinntk.problem import Points, Problem
+from pinntk.problem._coordinates import check_coordinates
+from pinntk.residuals._evaluate import to_network
+from pinntk.training._config import TrainConfig
+from pinntk.training._resampling import adapted_points
+
+_DRAW = 1_000_003  # between the seeds of one draw and the next
+
+
+class TrainingPoints:
+    """Where the losses are measured now; of several processes each evaluates its share.
+
+    all: {condition: (n, d)} in the network's dtype; share: this process's part of them, conditions without rows left out
+    counts: {condition: n}
+    importance: weights g (n,) of points drawn with unequal probabilities by a solver's training; None for 1 everywhere
+
+    Raises ValueError for points that do not fit the problem.
+    """
+
+    def __init__(self, config: TrainConfig, network: nn.Module, problem: Problem):
+        self.config, self.network, self.problem = config, network, problem
+        self._counts = {} if config.fixed_points else config.counts(problem)
+        drawn = problem.check(config.points) if config.fixed_points else self._draw(0, 1.0)
+        self._set(drawn)
+        for name, rows in drawn.items():
+            check_coordinates(problem.domain, name, rows, self.all[name].dtype)
+
+    def _set(self, points: Points, importance: Points | None = None) -> None:
+        self.all = to_network(self.network, points)
+        self.counts = {name: len(rows) for name, rows in self.all.items()}
+        self.share = {name: rows for name, rows in distributed.shard(self.all).items() if len(rows)}
+        like = next(iter(self.all.values()))
+        self.importance = None if importance is None else {name: g.to(like) for name, g in importance.items()}
+
+    def redraw(self, step: int, growth: float, adapting: bool) -> bool:
+        """Draws fresh points where they are due before this step; returns whether they were.
+
+        growth: of their number since the first draw
+        adapting: whether points of residuals fall where the errors are large
+        """
+        every = self.config.resample
+        if not step or not every or step % every:
+            return False
+        draw, rad = step // every, self.config.rad
+        if not adapting or rad is None:
+            self._set(self._draw(draw, growth))
+            return True
+        wanted = {name: n for name, n in self.problem.counts(**self._grown(growth)).items() if n is not None}
+        points, importance = adapted_points(rad, self.network, self.problem, wanted, **self._settings(draw))
+        self._set(points, importance if self.config.solver else None)
+        return True
+
+    def _draw(self, draw: int, growth: float) -> dict[str, Tensor]:
+        return self.problem.sample(**self._settings(draw), **self._grown(growth))
+
+    def _settings(self, draw: int) -> dict[str, Any]:
+        return {"seed": self.config.seed + _DRAW * draw, "method": self.config.sampling, "dtype": torch.float64}
+
+    def _grown(self, growth: float) -> dict[str, int]:
+        """More points for every condition that has more than the two ends of an interval."""
+        if growth == 1:
+            return dict(self._counts)
+        return {
+            c.name: int(growth * n) if c.kind == "residual" or self.problem.domain.dimension > 1 else n
+            for c in self.problem.conditions
+            if (n := self._counts.get(c.name)) is not None
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """What conditions share stays shared: `torch.save` keeps that."""
+        return {"points": dict(self.all), "importance": self.importance}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raises ValueError if the user's own points are others than those saved."""
+        if self.config.fixed_points and not _same(state["points"], self.all):
+            raise ValueError("it was trained on other points; give the same")
+        self._set(state["points"], state["importance"])
+
+
+def _same(a: Points, b: Points) -> bool:
+    return set(a) == set(b) and all(torch.equal(a[name], b[name].to(a[name])) for name in a)
