@@ -11,18 +11,9 @@ from torch import Tensor, nn
 
 from pinntk._util import distributed
 from pinntk._util.threads import of_step, suited
-<<<<<<< HEAD
-from pinntk.diagnostics._sampling import at_most
-from pinntk.ntk import KernelBlocks, kernel, trained_parameters
-from pinntk.ntk._assemble import compute_traces
-from pinntk.problem import EVEN, Points, Problem
-from pinntk.residuals import NonFiniteError
-from pinntk.residuals._evaluate import to_network
-=======
 from pinntk.ntk._factors import trained_parameters
 from pinntk.problem import Problem
 from pinntk.residuals import NonFiniteError, check_network
->>>>>>> main
 from pinntk.run import Run
 from pinntk.run._run import SNAPSHOTS
 from pinntk.training._batch import Batch
@@ -106,88 +97,7 @@ class Training:
                 self._finish()
             bar.set_postfix_str(self.log.summary())
 
-<<<<<<< HEAD
-    def _one_step(self) -> tuple[dict[str, Tensor], dict[str, float], dict[str, float]]:
-        """The losses before it, what the log says of it, and what was measured before it."""
-        self._update_points_and_weights()
-        watched = self._watched() if self.watch and _due(self.step, self.watch.every) else {}
-        measured = {**(self._measure() if _due(self.step, self.settings.eval_every) else {}), **watched}
-        described = self._described()
-        if self.watch:
-            self.watch.step(described.get("learning_rate"), self.weights)
-        losses = self.method.take(self.share, self.counts, self.weights, self._check_finite, self.point_weights)
-        return losses, described, measured
-
-    def _reason_to_stop(self) -> str:
-        """Why to stop before the last step; "" to go on."""
-        limit = self.settings.seconds
-        if limit is not None and self._any(self.seconds >= limit):
-            return f"the time is up ({limit:.0f} s)"
-        return self.method.finished()
-
-    def _any(self, flag: bool) -> bool:
-        """Whether any process says so: all must stop at the same step."""
-        return flag if distributed.world() == 1 else distributed.all_sum_numbers([flag], self.like["device"])[0] > 0
-
-    def _update_points_and_weights(self) -> None:
-        if self.step and _due(self.step, self.settings.resample):
-            self.set_points(*self.sample(self.step // self.settings.resample, self.method.growth))
-        if self.pointwise:
-            self._weigh_points()
-            self.pointwise.advance()
-        if _due(self.step, self.settings.snapshot_every):
-            self._snapshot()
-        if _due(self.step, self.weighting.every):
-            counts = {name: len(rows) for name, rows in self._traced_points().items()}
-            self.weights = self.weighting.update(self.weights if self.updates else None, self._measured_for_weights(), counts)
-            self.updates += 1
-
-    def _measured_for_weights(self) -> dict[str, float]:
-        """What the weighting is made from, of the loss that is minimised."""
-        measures = {"traces": partial(self._traces, weighted=True), "gradient norms": self._gradient_norms}
-        return measures[getattr(self.weighting, "measures", "traces")]()
-
-    def _weigh_points(self) -> None:
-        self.point_weights = self.pointwise.weigh(torch.empty(0, **self.like))
-
-    def _traces(self, weighted: bool = False) -> dict[str, float]:
-        """Tr K_ii; weighted: sum_p g_p K_pp, of the loss that is minimised."""
-        whole = to_network(self.network, self._traced_points())
-        points = {name: rows for name, rows in distributed.shard(whole).items() if len(rows)}
-        weights = self._weights_elsewhere(whole, points) if weighted else EVEN
-        found = compute_traces(self.network, self.problem, points, weights) if points else {}
-        names = list(whole)
-        sums = distributed.all_sum_numbers([found.get(name, 0.0) for name in names], self.like["device"])
-        return dict(zip(names, sums, strict=True))
-
-    def _weights_elsewhere(self, points: Points, share: Points) -> Points:
-        """Point weights on the points of the kernel."""
-        if self.pointwise:
-            return self.pointwise.elsewhere(points, share)
-        return self.point_weights if self.kernel_points is None else EVEN
-
-    def _gradient_norms(self) -> dict[str, float]:
-        parameters = list(self.parameters.values())
-        return gradient_norms(self.network, self.problem, parameters, self.share, self.counts, self.point_weights)
-
-    def _traced_points(self) -> Points:
-        return self.points if self.kernel_points is None else self.kernel_points
-
-    def _total(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Losses as the log has them, the weighted sum as "loss"."""
-        total = sum(self.weights[name] * loss for name, loss in losses.items())
-        return {"loss": total, **{f"loss/{name}": loss for name, loss in losses.items()}}
-
-    def _check_finite(self, losses: Mapping[str, Tensor]) -> None:
-        if bool(torch.isfinite(self._total(losses)["loss"])):
-            return
-        bad = [name for name, loss in losses.items() if not bool(torch.isfinite(loss))]
-        raise self.blown_up(f"the loss of {' and of '.join(map(repr, bad)) or 'the weighted sum'} is not finite")
-
-    def blown_up(self, what: str) -> NonFiniteLoss:
-=======
     def non_finite(self, what: str) -> NonFiniteLoss:
->>>>>>> main
         """What is raised where a number stops being finite."""
         path = self.checkpoint.path
         kept = "no checkpoint was written" if path is None else f"the last good checkpoint is {path}"
