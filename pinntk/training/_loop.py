@@ -19,9 +19,9 @@ from pinntk.run._run import SNAPSHOTS
 from pinntk.training._batch import Batch
 from pinntk.training._checkpoint import Checkpoint, Stateful
 from pinntk.training._config import TrainConfig
-from pinntk.training._log import Log, weighted_sum
+from pinntk.training._log import Log
 from pinntk.training._loss_weights import LossWeights
-from pinntk.training._losses import losses
+from pinntk.training._losses import losses, weighted_sum
 from pinntk.training._measurements import Measurements
 from pinntk.training._monitor import Watch
 from pinntk.training._point_weights import CausalWeights, PointWeights, SelfAdaptiveWeights

@@ -15,7 +15,7 @@ from pinntk._util.warn import warn_user
 from pinntk.problem import Points, Problem
 from pinntk.taylor._fused import plain
 from pinntk.training._batch import Batch
-from pinntk.training._losses import losses, passes
+from pinntk.training._losses import losses, passes, weighted_sum
 
 
 class Step:
@@ -53,8 +53,7 @@ class Step:
         total: dict[str, Tensor] = {}
         for part in passes(self.model["network"], self.problem, batch):
             found = losses(self.model["network"], self.problem, part.points, batch.counts, part.point_weights)
-            weighted = [batch.weights[name] * loss for name, loss in found.items()]
-            sum(weighted, weighted[0].new_zeros(())).backward()
+            weighted_sum(found, batch.weights).backward()
             for name, loss in found.items():
                 total[name] = total[name] + loss.detach() if name in total else loss.detach()
         return {name: total[name] for name in batch.points}
