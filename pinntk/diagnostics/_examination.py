@@ -181,6 +181,14 @@ def examine(
     trained with, all ones if None. Nothing is measured until it is asked for.
 
     Raises TypeError and ValueError for arguments that do not fit.
+
+    >>> import pinntk
+    >>> problem = pinntk.load("poisson1d")
+    >>> network = pinntk.nn.MLP(problem, width=8, depth=1)
+    >>> points = problem.sample(residual=5, boundary=2, seed=0)
+    >>> measured = pinntk.examine(network, problem, points)
+    >>> sorted(measured.balance.rate)
+    ['ends', 'poisson']
     """
     if isinstance(network, Run):
         if problem is not None or points is not None or weights is not None:

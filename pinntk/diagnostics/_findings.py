@@ -56,6 +56,14 @@ def diagnose(
     Of a run, `diagnose(run)`; of a network, trained or not, `diagnose(network, problem, points, weights)`; or of an
     `Examination`, whose measurements are made once. Raises NonFiniteError, naming condition and points, where the network's
     errors are NaN or infinite.
+
+    >>> import pinntk
+    >>> problem = pinntk.load("poisson1d")
+    >>> network = pinntk.nn.MLP(problem, width=8, depth=1)
+    >>> points = problem.sample(residual=5, boundary=2, seed=0)
+    >>> findings = pinntk.diagnose(network, problem, points)
+    >>> all(finding.evidence and 0 < finding.confidence <= 1 for finding in findings)
+    True
     """
     if isinstance(network, Examination):
         if problem is not None or points is not None or weights is not None:

@@ -124,6 +124,16 @@ def posterior(
     beforehand where J does not fit;
     Unidentified where the data say nothing of a coefficient with a flat prior.
     Sources: MacKay 1992 (Neural Computation 4:448); Immer, Korzepa & Bauer 2021 (AISTATS, arXiv 2008.08400).
+
+    >>> import pinntk
+    >>> problem = pinntk.load("heat_inverse")
+    >>> network = pinntk.nn.MLP(problem, width=4, depth=1)
+    >>> points = problem.sample(residual=10, boundary=4, initial=4, seed=0)
+    >>> fitted = pinntk.posterior(network, problem, points, dict.fromkeys(points, 0.1))
+    >>> mean, deviation = fitted.coefficients["kappa"]
+    >>> low, high = fitted.interval("kappa", 0.95)
+    >>> low < mean < high
+    True
     """
     points = problem.check(points)
     check_network(network, problem, points)

@@ -50,6 +50,11 @@ class MLP(nn.Module):
     seed: draws the weights, and the features before them, from a generator of their own
 
     Raises ValueError for an unknown name, a size below 1 or a gain that is not above 0.
+
+    >>> import pinntk
+    >>> network = MLP(pinntk.load("burgers"), width=8, depth=2, periodic="x")
+    >>> network(torch.rand(5, 2)).shape
+    torch.Size([5, 1])
     """
 
     def __init__(

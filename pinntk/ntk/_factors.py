@@ -65,6 +65,14 @@ def factors(network: nn.Module, problem: Problem, points: Points) -> dict[str, F
     parameter in a way that does not factor, J is read from the autograd graph of the errors, with a warning; and where that
     cannot be, it comes row by row, with another. `Factors.origin` says how each was obtained, and what its certificate was.
     Raises as `pinntk.kernel` does.
+
+    >>> import pinntk
+    >>> problem = pinntk.load("poisson1d")
+    >>> network = pinntk.nn.MLP(problem, width=8, depth=1)
+    >>> points = problem.sample(residual=5, boundary=2, seed=0)
+    >>> J = pinntk.factors(network, problem, points)["poisson"]
+    >>> J.matrix().shape, sum(p.numel() for p in network.parameters())
+    (torch.Size([5, 25]), 25)
     """
     points = problem.check(points)
     check_network(network, problem, points)

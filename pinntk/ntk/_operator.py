@@ -44,6 +44,15 @@ class KernelOperator:
     the points, vectors are the same on all ranks, and products are summed over ranks. The network must not change while the
     operator is in use. Rows are ordered by condition, as in `names` and `sizes`.
     Raises as `pinntk.kernel` does: NonFiniteError for rows of J that are not finite when a product first meets them.
+
+    >>> import pinntk
+    >>> problem = pinntk.load("poisson1d")
+    >>> network = pinntk.nn.MLP(problem, width=8, depth=1)
+    >>> points = problem.sample(residual=5, boundary=2, seed=0)
+    >>> operator = pinntk.KernelOperator(network, problem, points)
+    >>> v = torch.ones(7, dtype=torch.float64)
+    >>> torch.allclose(operator @ v, pinntk.kernel(network, problem, points).matrix() @ v)
+    True
     """
 
     @without_autocast

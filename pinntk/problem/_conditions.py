@@ -47,7 +47,16 @@ def _condition(kind: str, region: Any, allowed: tuple[type, ...], hint: str) -> 
 
 def residual(domain: Box) -> Callable[[Callable], Condition]:
     """A differential equation's residual inside `domain` (or on a slice of it):
-    `@residual(domain) def heat(u_t, u_xx): return u_t - u_xx`."""
+    `@residual(domain) def heat(u_t, u_xx): return u_t - u_xx`.
+
+    >>> from pinntk import Box, residual
+    >>> domain = Box(t=(0, 1), x=(0, 1))
+    >>> @residual(domain)
+    ... def heat(u_t, u_xx):
+    ...     return u_t - u_xx
+    >>> heat.name, heat.kind
+    ('heat', 'residual')
+    """
     return _condition("residual", domain, (Box, Faces), "a domain, such as Box(x=(0, 1))")
 
 

@@ -52,6 +52,18 @@ class Problem:
     name, parameters, source: set by `pinntk.load`; source is what to load it by
 
     Raises ValueError when an operator's argument names something unknown.
+
+    >>> from pinntk import Box, Problem, boundary, residual
+    >>> domain = Box(x=(0, 1))
+    >>> @residual(domain)
+    ... def poisson(u_xx):
+    ...     return u_xx + 2
+    >>> @boundary(domain.ends("x"))
+    ... def ends(u):
+    ...     return u
+    >>> problem = Problem(domain, [poisson, ends], exact=lambda x: x * (1 - x))
+    >>> {name: tuple(rows.shape) for name, rows in problem.sample(residual=8, boundary=2).items()}
+    {'poisson': (8, 1), 'ends': (2, 1)}
     """
 
     domain: Box

@@ -45,6 +45,10 @@ def load(name_or_path: str | os.PathLike, **parameters: Any) -> Problem:
 
     Raises ValueError for an unknown name or parameter, a file without `problem`, or one whose `problem` returns
     something else; FileNotFoundError for a path that does not exist.
+
+    >>> problem = load("convection", beta=10)
+    >>> problem.names, problem.parameters
+    (('convection', 'start', 'wrap'), {'beta': 10})
     """
     factory, path = _factory(name_or_path)
     name = path.stem

@@ -40,6 +40,13 @@ def errors(network: nn.Module, problem: Problem, points: Points, method: str = "
 
     Raises ValueError for a wrong shape of the network's or an operator's result, TypeError for points that are no numbers,
     DependentPoints for a network that mixes points.
+
+    >>> import pinntk
+    >>> problem = pinntk.load("poisson1d")
+    >>> network = pinntk.nn.MLP(problem, width=8, depth=1)
+    >>> points = problem.sample(residual=5, boundary=2, seed=0)
+    >>> {name: tuple(e.shape) for name, e in pinntk.errors(network, problem, points).items()}
+    {'poisson': (5,), 'ends': (2,)}
     """
     if method not in ("auto", "taylor", "autograd"):
         raise ValueError(f"method={method!r}; use 'auto', 'taylor' or 'autograd'")

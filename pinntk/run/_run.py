@@ -64,6 +64,15 @@ class Run:
     folder: the run folder, or None
     stopped: why training ended before its last step; "" if it did not
     monitor: what a `pinntk.Monitor` has to say, or None
+
+    >>> import pinntk
+    >>> problem = pinntk.load("poisson1d")
+    >>> network = pinntk.nn.MLP(problem, width=8, depth=1)
+    >>> points = problem.sample(residual=5, boundary=2, seed=0)
+    >>> run = pinntk.train(problem, network, steps=2, points=points, log_every=1, progress=False)
+    >>> steps, losses = run.column("loss")
+    >>> steps.tolist()
+    [0, 1, 2]
     """
 
     problem: Problem

@@ -57,6 +57,14 @@ class GaussNewton:
     The network's parameters and the problem's coefficients are solved for together. Use float64, and fresh points in every
     step: on a fixed grid the loss falls to rounding and the error stays at the grid's.
     Raises ValueError for arguments that do not fit, and as `pinntk.kernel` does for a network that does not.
+
+    >>> import torch
+    >>> import pinntk
+    >>> problem = pinntk.load("poisson1d")
+    >>> network = pinntk.nn.MLP(problem, width=8, depth=1, dtype=torch.float64)
+    >>> report = GaussNewton(network, problem).step(problem.sample(residual=20, boundary=2, seed=0))
+    >>> report.loss < report.loss_before
+    True
     """
 
     def __init__(

@@ -104,6 +104,14 @@ def rescue(
 
     Raises ValueError for a number that no prescription has, and, with the change to make by hand, for a run that cannot be
     built again from its configuration, such as that of a network of your own.
+
+    >>> import pinntk
+    >>> problem = pinntk.load("poisson1d")
+    >>> run = pinntk.train(problem, pinntk.nn.MLP(problem, width=4, depth=1), steps=2, points={"residual": 5}, progress=False)
+    >>> own = pinntk.Prescription("a larger step", {"training.lr": 0.01})
+    >>> rescued = pinntk.rescue(run, prescription=own, findings=[], progress=False)
+    >>> rescued.before is run and rescued.score_after <= rescued.score_before
+    True
     """
     if not isinstance(run, Run):
         raise TypeError(f"rescue({type(run).__name__}): give a run, from pinntk.train or pinntk.Run.load(folder)")

@@ -50,6 +50,7 @@ def train(
     Raises ValueError for settings, points or a network that do not fit; NonFiniteLoss, naming the step, the condition and
     the last good checkpoint; Interrupted on Ctrl-C, after a checkpoint.
 
+    >>> import pinntk
     >>> problem = pinntk.load("poisson1d")
     >>> train(problem, pinntk.nn.MLP(problem, width=8, depth=1), steps=5, weighting="ntk", progress=False).step
     5

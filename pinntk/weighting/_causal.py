@@ -35,6 +35,9 @@ class Causal:
     Under `NTK` the kernel traced is that of the loss that is minimised, of the errors sqrt(g_p) e_p: exactly sum_p g_p K_pp;
     lambda_r grows while slices are shut, as in the authors' code. The log's loss/NAME stays the plain mean(e_i^2); its "loss"
     is what is minimised, "causal" the smallest w_k and "epsilon" the rung.
+
+    >>> Causal(epsilon=2.0, slices=4).rule(torch.tensor([0.0, 0.5, 1.0, 0.0]))
+    tensor([1.0000, 1.0000, 0.3679, 0.0498])
     """
 
     def __init__(self, epsilon: float | Sequence[float] = 1.0, slices: int = 16, threshold: float = 0.99):

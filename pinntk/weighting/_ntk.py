@@ -24,6 +24,9 @@ class NTK(Weighting):
     groups: names of conditions that share one weight, as in [("start", "walls")]: their traces and points are summed
 
     Weights change in training steps only, never in evaluation, and a checkpoint holds them.
+
+    >>> NTK().rule({"ends": 20.0, "poisson": 3000.0}, counts={"ends": 2, "poisson": 10})
+    {'ends': 31.0, 'poisson': 1.0333333333333334}
     """
 
     def __init__(
