@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,8 @@ class Step:
 
     def __init__(self, network: nn.Module, problem: Problem, compiled: bool = False):
         self.problem = problem
-        self.model = nn.ModuleDict({"network": network, "coefficients": problem.coefficients})
+        coefficients: Any = problem.coefficients
+        self.model = nn.ModuleDict({"network": network, "coefficients": coefficients})
         self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         self.compiled = compiled
         self._graphs: dict[tuple, Callable] = {}

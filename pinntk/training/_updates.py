@@ -17,8 +17,8 @@ from pinntk.problem import Problem
 from pinntk.solvers import SOLVERS, GaussNewton, NaturalGradient, SelfScaledBroyden
 from pinntk.training._batch import Batch
 from pinntk.training._config import TrainConfig
-from pinntk.training._optimizers import make_optimizer, make_schedule
 from pinntk.training._losses import weighted_sum
+from pinntk.training._optimizers import make_optimizer, make_schedule
 from pinntk.training._step import Step
 
 Losses = dict[str, Tensor]  # {condition: mean(g e^2)}, with point weights g
