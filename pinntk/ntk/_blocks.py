@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -45,7 +46,7 @@ def require_kernel(
 Weights = Mapping[str, float | Tensor]  # a number a condition, or a tensor (n_i,), one a point
 
 
-def check_weights(weights: Mapping[str, float], names: Sequence[str]) -> None:
+def check_weights(weights: Weights, names: Sequence[str]) -> None:
     """Raises ValueError unless every condition, and no other name, has a finite weight of at least 0."""
     if missing := set(names) - set(weights):
         raise ValueError(f"weights for {sorted(missing)} are missing; give one for each of {tuple(names)}")
@@ -176,7 +177,8 @@ class KernelBlocks:
         return n * torch.finfo(self.values.dtype).eps * largest
 
     def _require(self, copies: int) -> None:
-        require_kernel(*self.values.shape, device=self.values.device, copies=copies)
+        n, m = self.values.shape
+        require_kernel(n, m, device=self.values.device, copies=copies)
 
     def numpy(self) -> np.ndarray:
         """All of K as a numpy array, (n, n)."""
@@ -184,7 +186,7 @@ class KernelBlocks:
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes K, names, kinds, sizes, points and origins to an .npz file (whole or not at all)."""
-        arrays = {f"points/{name}": rows.detach().cpu().numpy() for name, rows in self.points.items()}
+        arrays: dict[str, Any] = {f"points/{name}": rows.detach().cpu().numpy() for name, rows in self.points.items()}
         arrays["origins"] = np.array(json.dumps({name: asdict(origin) for name, origin in self.origins.items()}))
         with replacing(Path(path)) as temporary, open(temporary, "wb") as file:
             np.savez(
@@ -196,7 +198,7 @@ class KernelBlocks:
         """Reads what `save` wrote. Raises ValueError for a file that is none, FileNotFoundError for none at all."""
         try:
             archive = np.load(path, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
+            if not isinstance(archive, np.lib.npyio.NpzFile) or archive.zip is None:
                 raise ValueError("it is a single array")
             with archive:
                 n = int(archive["sizes"].sum())
@@ -220,18 +222,21 @@ class KernelBlocks:
     @classmethod
     def join(cls, paths: Sequence[str | os.PathLike]) -> KernelBlocks:
         """All of K from the row blocks that the ranks of a torchrun wrote. Raises ValueError if rows are missing."""
-        K, place = None, None
+        K, filled = np.empty((0, 0)), np.zeros(0, bool)
+        names: tuple[str, ...] = ()
+        kinds: tuple[str, ...] = ()
+        sizes: tuple[int, ...] = ()
         for path in paths:
             with np.load(path, allow_pickle=False) as archive:
-                if K is None:
+                if not len(filled):
                     n = int(archive["sizes"].sum())
                     require_kernel(n, n)
-                    K, place = np.empty((n, n), archive["block"].dtype), np.zeros(n, bool)
+                    K, filled = np.empty((n, n), archive["block"].dtype), np.zeros(n, bool)
                     names, kinds = (tuple(map(str, archive[key])) for key in ("names", "kinds"))
                     sizes = tuple(map(int, archive["sizes"]))
-                K[archive["rows"]], place[archive["rows"]] = archive["block"], True
-        if K is None or not place.all():
-            raise ValueError(f"{0 if place is None else int((~place).sum())} rows are missing; give the files of all ranks")
+                K[archive["rows"]], filled[archive["rows"]] = archive["block"], True
+        if not len(filled) or not filled.all():
+            raise ValueError(f"{int((~filled).sum())} rows are missing; give the files of all ranks")
         return cls(torch.from_numpy(K), names, kinds, sizes)
 
     def __repr__(self) -> str:

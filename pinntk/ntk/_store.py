@@ -72,6 +72,7 @@ class FactorStore:
         found = compute_factors(self._network, self._problem, points)
         check_rows(self._network, self._problem, points, found, chunk.start)
         for name, part in found.items():
+            assert part.origin is not None
             self.origins[name] = self.origins[name].and_then(part.origin) if name in self.origins else part.origin
             if part.nbytes <= self._left and (name, chunk.start) not in self._kept:
                 self._left -= part.nbytes

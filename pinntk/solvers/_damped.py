@@ -125,7 +125,12 @@ class DampedLeastSquares:
         x, correction = both(self._r)
         if self._explicit and not correction.norm() <= _CONTRACTION * x.norm():
             return None
-        return Damped(mu, lift(x + correction), lambda v: lift(sum(both(v))))
+
+        def again(v: Tensor) -> Tensor:
+            x, correction = both(v)
+            return lift(x + correction)
+
+        return Damped(mu, lift(x + correction), again)
 
     @cached_property
     def _square(self) -> tuple[Tensor, Tensor, Tensor | None]:

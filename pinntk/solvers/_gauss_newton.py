@@ -117,36 +117,36 @@ class GaussNewton:
         A, system = self._system(points, weights, r)
         before, start = float(r @ r), flatten(self._parameters, self._parameters[0].device)
         losses = losses_by_condition(r, points, self.weights)
+        mu = 1e-3 * A.squared_norm if self.damping is None else self.damping
+        self.damping = mu = max(mu, 1e-30 * A.squared_norm)
         try:
-            taken = self._search(system, A, r, current_errors, start)
+            best = self._search(mu, system, A, r, current_errors, start)
         except BaseException:  # Ctrl-C included: no trial stays behind
             assign(self._parameters, start)
             raise
-        self._previous = None if taken is None else taken[2]
-        if taken is None:
+        if best is None:
             assign(self._parameters, start)
-            tried = self.damping, self.damping * _SAFER ** (_TRIES - 1)
-            self.damping *= 100
-            note = f"no damping from {tried[0]:.1e} to {tried[1]:.1e} lowers the loss"
+            self.damping, self._previous = 100 * mu, None
+            note = f"no damping from {mu:.1e} to {mu * _SAFER ** (_TRIES - 1):.1e} lowers the loss"
             return StepReport(before, before, losses, 0.0, self.damping, False, note)
-        self.damping, loss, d = taken
+        self.damping, loss, d = best
+        self._previous = d
         assign(self._parameters, start + d)
         return StepReport(before, loss, losses, float(d.norm()), self.damping, True)
 
     def _system(self, points: Points, weights: Weights, r: Tensor) -> tuple[Jacobian, System]:
         if self.matrix_free:
-            A = OperatorJacobian(self.network, self.problem, points, weights, self.max_memory)
-            return A, ConjugateGradients(A, r)
+            products = OperatorJacobian(self.network, self.problem, points, weights, self.max_memory)
+            return products, ConjugateGradients(products, r)
         A = ScaledJacobian(self.network, self.problem, points, weights)
         return A, DampedLeastSquares(A, r, self.form, self.max_memory)
 
     def _search(
-        self, system: System, A: Jacobian, r: Tensor, errors: Callable[[], Tensor], start: Tensor
+        self, mu: float, system: System, A: Jacobian, r: Tensor, errors: Callable[[], Tensor], start: Tensor
     ) -> tuple[float, float, Tensor] | None:
-        """(damping, loss, step) of the boldest step that keeps its promise; None if none does."""
-        mu = 1e-3 * A.squared_norm if self.damping is None else self.damping
-        self.damping = mu = max(mu, 1e-30 * A.squared_norm)
-        best, kept = None, 0
+        """(damping, loss, step) of the boldest step, with a damping from mu on, that keeps its promise; None if none does."""
+        best: tuple[float, float, Tensor] | None = None
+        kept = 0
         carried = None if self._previous is None or not self.momentum else self.momentum * self._previous
         for _ in range(_TRIES):
             loss, d, ratio = self._try(mu, carried, system, A, r, errors, start)

@@ -160,7 +160,7 @@ def _coefficients(loss: Tensor, squares: Mapping[Node, Tensor]) -> dict[Node, Te
             outputs = found.setdefault(below, [None] * len(below._input_metadata))
             g = g.detach().sum_to_size(shape_of(below, index))
             outputs[index] = g if outputs[index] is None else outputs[index] + g
-    return {node: found[node][0] for node in squares}
+    return {node: coefficient for node in squares if (coefficient := found[node][0]) is not None}
 
 
 def _term(node: Node, errors: Tensor, coefficient: Tensor) -> LossTerm | None:

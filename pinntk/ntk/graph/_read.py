@@ -88,6 +88,7 @@ def leaf_parameters(parameters: nn.Module | Mapping[str, Tensor] | Iterable[Tens
     """{name: trained leaf tensor}. Raises ValueError for one that is none, or if there are none."""
     if isinstance(parameters, Tensor):
         parameters = [parameters]
+    found: dict[str, Tensor]
     if isinstance(parameters, nn.Module):
         found = {name: p for name, p in parameters.named_parameters() if p.requires_grad}
     elif isinstance(parameters, Mapping):
@@ -146,6 +147,7 @@ def read(e: Tensor, parameters: Mapping[str, Tensor], rows: Tensor | None = None
             reasons.append(str(error))
     reason = "; ".join(dict.fromkeys(reasons))
     found = certified_rows(e, parameters, name)
+    assert found.origin is not None and found.origin.certificate is not None
     if found.origin.certificate > gross_deviation(e.dtype):
         warn_user(
             f"{name}: a backward pass in its graph is not linear in its seed, so a Jacobian by reverse mode depends on the seed"
@@ -171,12 +173,13 @@ def read_by(owners: str | Tensor, e: Tensor, parameters: Mapping[str, Tensor], *
             f"'{graph.batch_statistics}' uses the statistics of the batch, so every error depends on all points; call "
             "network.eval()"
         )
-    given = isinstance(owners, Tensor)
-    entries = graph.entries({graph.n, len(owners)} if given else None if owners == OWNERS[0] else graph.batch_sizes)
+    in_order = not isinstance(owners, Tensor) and owners == OWNERS[0]
+    sizes = {graph.n, len(owners)} if isinstance(owners, Tensor) else None if in_order else graph.batch_sizes
+    entries = graph.entries(sizes)
     captured = captured_gradients(graph, entries, torch.ones_like(e))
-    if given:
+    if isinstance(owners, Tensor):
         spread = spread_by_owners(graph, owners)
-    elif owners == OWNERS[0]:
+    elif in_order:
         spread = spread_in_order(graph)
     else:
         spread = spread_by_passes(graph, entries, captured)
@@ -188,9 +191,8 @@ def read_by(owners: str | Tensor, e: Tensor, parameters: Mapping[str, Tensor], *
     found = Factors(name, graph.n, columns, outers, _move(by_rows, e.device), e.device)
     deviation, passes = certificate(found, e, parameters)
     if not passes:
-        raise UnstructuredError(
-            f"what is read from the graph, rows {owners if not given else 'as given'}, fails its certificate ({deviation:.1e})"
-        )
+        order = owners if isinstance(owners, str) else "as given"
+        raise UnstructuredError(f"what is read from the graph, rows {order}, fails its certificate ({deviation:.1e})")
     reason = f"'{uses.one_by_one[0]}' by one product for each point" if uses.one_by_one else ""
     return replace(found, origin=Origin("graph", deviation, perf_counter() - started, reason))
 
