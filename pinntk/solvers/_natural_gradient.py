@@ -14,7 +14,7 @@ from pinntk._util.precision import without_autocast
 from pinntk._util.threads import of_step, suited_to
 from pinntk.ntk import trained_parameters
 from pinntk.ntk._blocks import require_kernel
-from pinntk.problem import EVEN, Points, Problem
+from pinntk.problem import Points, Problem
 from pinntk.residuals import check_network
 from pinntk.residuals._values import check_real_parameters
 from pinntk.solvers._jacobian import ScaledJacobian, check_start, loss_weights, losses_by_condition, scaled_errors
@@ -72,7 +72,7 @@ class NaturalGradient:
 
     @without_autocast
     @suited_to(lambda self, points: of_step(self.network, self.problem, points))
-    def step(self, points: Points, point_weights: Points = EVEN) -> StepReport:
+    def step(self, points: Points, point_weights: Points | None = None) -> StepReport:
         """One step on these points, {condition: (n, d)}, which may be others at every call.
 
         point_weights: g (n,) of some conditions, for the loss lambda_i mean(g e_i^2); 1 for the others
