@@ -3,7 +3,7 @@
 from pinntk import nn, solvers, weighting
 from pinntk._util.files import cached
 from pinntk.diagnostics import Finding, Prescription, diagnose, examine
-from pinntk.gaussian import Collocation, InfiniteEnsemble, Posterior, Unidentified, collocate, infinite_ensemble, posterior
+from pinntk.gaussian import Collocation, InfiniteEnsemble, Posterior, UnidentifiedError, collocate, infinite_ensemble, posterior
 from pinntk.ntk import (
     Factors,
     InfiniteMLP,
@@ -86,7 +86,7 @@ __all__ = [
     "Run",
     "TrainConfig",
     "TrainingWarning",
-    "Unidentified",
+    "UnidentifiedError",
     "UnsupportedOperation",
     "Watched",
     "available",

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 import pinntk
 from pinntk import Box, Problem, residual
 from pinntk._util.files import replacing
-from pinntk.ntk._assemble import checked_traces
+from pinntk.ntk._assemble import compute_traces
 from pinntk.training import Batch, Step
 
 
@@ -154,7 +154,7 @@ def price_of_weights(name: str, width: int, depth: int, repeats: int, **counts: 
 
     step()
     one_step = median_time(step, repeats)
-    one_trace = median_time(lambda: checked_traces(network, problem, points), repeats)
+    one_trace = median_time(lambda: compute_traces(network, problem, points), repeats)
     return {
         "problem": name,
         "network": [width] * depth,

@@ -351,9 +351,11 @@ def load_problem(arguments: argparse.Namespace) -> Problem:
     return registry.load(arguments.problem, **registry.parsed(arguments.problem, parameters))
 
 
-NETWORK_OPTIONS = ("network", "width", "depth", "activation", "parametrization", "initialization", "raw_inputs", "dtype")
 _OWN = {"beta": "mlp", "periodic": "mlp", "fourier": "mlp", "sigmas": "multiscale-fourier", "scales": "mscale-dnn"}
-NETWORK_OPTIONS += tuple(_OWN)
+NETWORK_OPTIONS = (
+    *("network", "width", "depth", "activation", "parametrization", "initialization", "raw_inputs", "dtype"),
+    *_OWN,
+)
 
 
 def make_network(arguments: argparse.Namespace, problem: Problem) -> nn.Module:

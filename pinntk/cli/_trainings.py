@@ -120,7 +120,8 @@ def _read_file(path: Path) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise ValueError(f"--config {path}: not JSON ({error})") from error
     if not isinstance(config, dict) or not set(config) & set(_SECTIONS):
-        raise ValueError(
-            f"--config {path}: needs one or more of the sections {', '.join(_SECTIONS)}, as a run's config.json has them"
-        )
+        raise ValueError(f"--config {path}: needs sections of a run's config.json, one or more of {', '.join(_SECTIONS)}")
+    for section, keys in (("problem", ("source",)), ("network", ("class", "arguments"))):
+        if missing := [key for key in keys if section in config and key not in config[section]]:
+            raise ValueError(f"--config {path}: section {section!r} needs {missing[0]!r}, as in a run's config.json")
     return config

@@ -1,4 +1,4 @@
-"""What noisy data leave unknown of an inverse problem: the linearised Laplace posterior of coefficients and fields."""
+"""What noisy data leave unknown of an inverse problem: the linearized Laplace posterior of coefficients and fields."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from pinntk._util.memory import require
 from pinntk._util.precision import without_autocast
 from pinntk._util.threads import of_factorization, of_step, suited, suited_to
 from pinntk.ntk import factors, trained_parameters
-from pinntk.ntk._factors import checked_factors
+from pinntk.ntk._factors import compute_factors
 from pinntk.ntk._finite import check_rows
 from pinntk.problem import Points, Problem, field_problem
 from pinntk.residuals import check_network, errors
 from pinntk.residuals._values import check_finite, check_real_parameters
+from pinntk.solvers._damped import check_form
 
 NETWORK = "network"  # in `prior`: the network's parameters, all alike
-FORMS = ("kernel", "parameters")
 
 
-class Unidentified(ValueError):
+class UnidentifiedError(ValueError):
     """The errors do not change with a coefficient, or with a combination of them, and no prior holds it."""
 
 
@@ -96,9 +96,9 @@ def posterior(
     noise: Mapping[str, float],
     *,
     prior: float | Mapping[str, float] = 1.0,
-    form: str | None = None,
+    form: str = "auto",
 ) -> Posterior:
-    r"""The linearised Laplace posterior of a fitted network's parameters and of the problem's coefficients.
+    r"""The linearized Laplace posterior of a fitted network's parameters and of the problem's coefficients.
 
     Precision = sum_i J_i^T J_i / s_i^2 + Lambda, with J_i = d e_i / d theta at the fit and Lambda the prior's precision.
 
@@ -109,7 +109,7 @@ def posterior(
         constraint, and their uncertainty is that of the data alone
     prior: standard deviation of the network's parameters around the fit; or {"network": 1.0, "kappa": 0.5}, with those of
         single coefficients too. A coefficient without one has a flat prior, whatever its unit
-    form: "kernel" works on (n, n) arrays (n points in all), "parameters" on (p, p); the smaller unless given. Both use
+    form: "kernel" works on (n, n) arrays (n points in all), "parameters" on (p, p), "auto" on the smaller ones. Both use
         J itself, (n, p), and are the same to rounding
 
     The intervals mean what they say if the network is at the minimum of sum_i |e_i|^2 / s_i^2, which is the loss with
@@ -117,12 +117,12 @@ def posterior(
     in the parameters across it.
 
     Neither form squares the condition number: with J~ = S^-1 J Lambda^-1/2, "parameters" takes R^T R = I + J~^T J~ from the
-    QR factorisation of [J~; I]; "kernel" takes J~^T = Q T, and with it the covariance I - Q Q^T + Q (I + T T^T)^-1 Q^T of
+    QR factorization of [J~; I]; "kernel" takes J~^T = Q T, and with it the covariance I - Q Q^T + Q (I + T T^T)^-1 Q^T of
     the identity of Woodbury, in which nothing cancels.
 
     Raises ValueError for missing, unknown or non-positive standard deviations, and as `pinntk.kernel` does, MemoryError
     beforehand where J does not fit;
-    Unidentified where the data say nothing of a coefficient with a flat prior.
+    UnidentifiedError where the data say nothing of a coefficient with a flat prior.
     Sources: MacKay 1992 (Neural Computation 4:448); Immer, Korzepa & Bauer 2021 (AISTATS, arXiv 2008.08400).
 
     >>> import pinntk
@@ -135,24 +135,23 @@ def posterior(
     >>> low < mean < high
     True
     """
+    check_form(form)
     points = problem.check(points)
     check_network(network, problem, points)
     _check_noise(noise, tuple(points))
     width, deviations = _priors(prior, problem)
     _check_errors_and_memory(network, problem, points, form)
-    found = checked_factors(network, problem, points)
+    found = compute_factors(network, problem, points)
     check_rows(network, problem, points, found)
     J = torch.cat([part.matrix() / noise[name] for name, part in found.items()])
     names = tuple(name for name, value in problem.coefficients.items() if value.requires_grad)
     p = J.shape[1] - len(names)  # the coefficients' columns are the last ones (`trained_parameters`)
-    if form is None:
+    if form == "auto":
         form = "kernel" if len(J) < p else "parameters"
-    if form not in FORMS:
-        raise ValueError(f"form={form!r}; use one of {FORMS}, or None for the smaller")
     with suited(of_factorization(J)):
         C, spread = J[:, p:], _Spread.of(J[:, :p] * width, J[:, p:], width, form)
     held = torch.tensor([1 / deviations[name] for name in names], dtype=J.dtype, device=J.device)
-    covariance = _inverse_gram(torch.cat([spread.seen, held.diag()]), C.norm(dim=0), names)
+    covariance = _inverse_gram(torch.cat([spread.precision_root, held.diag()]), C.norm(dim=0), names)
     values = torch.tensor([float(problem.coefficients[name].detach()) for name in names], dtype=J.dtype, device=J.device)
     return Posterior(names, values, covariance, form, spread, deepcopy(network), problem)
 
@@ -165,15 +164,15 @@ class _Spread:
 
     Q: (p, k) orthonormal, or None for the identity
     R: (k, k) upper triangle, R^T R = I + T T^T
-    seen: (n + k, q), seen^T seen = C^T Sigma^-1 C: the precision that the errors give the coefficients
-    moved: (k, q), T Sigma^-1 C: as the coefficients change by c, the network's parameters follow by -width Q moved c
+    precision_root: (n + k, q) P with P^T P = C^T Sigma^-1 C, the precision that the errors give the coefficients
+    response: (k, q), T Sigma^-1 C: as the coefficients change by c, the network's parameters follow by -width Q response c
     width: the prior's standard deviation, by which J~ was scaled
     """
 
     Q: Tensor | None
     R: Tensor
-    seen: Tensor
-    moved: Tensor
+    precision_root: Tensor
+    response: Tensor
     width: float
 
     @classmethod
@@ -183,10 +182,10 @@ class _Spread:
         # [C - T^T X; -X] with X = T Sigma^-1 C is what the least squares of [T^T; I] X = [C; 0] leave over; its squared norm
         # is C^T Sigma^-1 C without a difference of large numbers.
         basis, R = torch.linalg.qr(torch.cat([T.T, torch.eye(k).to(T)]))
-        seen = torch.cat([C, C.new_zeros(k, C.shape[1])])
+        precision_root = torch.cat([C, C.new_zeros(k, C.shape[1])])
         for _ in range(2):  # the second time removes the rounding of the first
-            seen = seen - basis @ (basis.T @ seen)
-        return cls(Q, R, seen, -seen[n:], width)
+            precision_root = precision_root - basis @ (basis.T @ precision_root)
+        return cls(Q, R, precision_root, -precision_root[n:], width)
 
     def variance(self, rows: Tensor, covariance: Tensor) -> Tensor:
         """Variance (m,) of quantities whose gradients are `rows` (m, p) in the network's parameters and zero in the
@@ -196,16 +195,16 @@ class _Spread:
         total = torch.linalg.solve_triangular(self.R.T, inside, upper=False).square().sum(0)
         if self.Q is not None:  # no error says anything of the rest: the prior holds it
             total = total + (A - self.Q @ inside).square().sum(0)
-        slopes = self.moved.T @ inside  # (q, m)
+        slopes = self.response.T @ inside  # (q, m)
         return total + (slopes * (covariance @ slopes)).sum(0)
 
 
 def _inverse_gram(X: Tensor, scale: Tensor, names: tuple[str, ...]) -> Tensor:
-    """(X^T X)^-1, (q, q). scale: (q,) below whose rounding a column of X is zero. Raises Unidentified."""
+    """(X^T X)^-1, (q, q). scale: (q,) below whose rounding a column of X is zero. Raises UnidentifiedError."""
     R = torch.linalg.qr(X, mode="r").R
     for name, pivot, size in zip(names, R.diagonal().abs().tolist(), scale.tolist(), strict=True):
         if pivot <= len(X) * torch.finfo(X.dtype).eps * size:
-            raise Unidentified(
+            raise UnidentifiedError(
                 f"the errors say nothing of coefficient {name!r}, or only of a combination of it with those before it: "
                 f"add data, or give it a prior, as in prior={{{name!r}: 1.0}}"
             )
@@ -213,7 +212,7 @@ def _inverse_gram(X: Tensor, scale: Tensor, names: tuple[str, ...]) -> Tensor:
     return inverse @ inverse.T
 
 
-def _check_errors_and_memory(network: nn.Module, problem: Problem, points: Points, form: str | None) -> None:
+def _check_errors_and_memory(network: nn.Module, problem: Problem, points: Points, form: str) -> None:
     """Raises ValueError for complex parameters, NonFiniteError for errors with NaN, MemoryError where J does not fit."""
     trained = trained_parameters(network, problem)
     check_real_parameters(trained, "posterior")

@@ -18,7 +18,7 @@ from pinntk._util.factorization import cholesky
 from pinntk.nn import MLP
 from pinntk.ntk import InfiniteMLP, KernelBlocks, infinite_cross_kernel, infinite_kernel
 from pinntk.ntk._blocks import check_weights, require_kernel
-from pinntk.ntk.infinite._functional import NotLinear
+from pinntk.ntk.infinite._functional import NotLinearError
 from pinntk.problem import Points, Problem, field_problem, with_field_values
 from pinntk.residuals import errors
 from pinntk.residuals._fields import Zero
@@ -90,7 +90,7 @@ def collocate(
 
     With the NTK and no noise the mean is what an infinitely wide network, started from zero, trains to.
 
-    network: an `InfiniteMLP`, or an MLP in the NTK parametrisation
+    network: an `InfiniteMLP`, or an MLP in the NTK parametrization
     noise: standard deviation of the errors, one for all conditions or {condition: number}
     kind: "ntk" or "nngp"
 
@@ -102,7 +102,8 @@ def collocate(
     noise = noise if isinstance(noise, Mapping) else dict.fromkeys(K.names, float(noise))
     if set(noise) != set(K.names) or not all(0 <= value < inf for value in noise.values()):
         raise ValueError(f"noise={noise!r}: finite standard deviations of at least 0, for each of {K.names}")
-    require_kernel(*K.values.shape, device=K.values.device, copies=5)  # with noise, scaled, with a jitter, factored
+    n = len(K.values)
+    require_kernel(n, n, device=K.values.device, copies=5)  # with noise, scaled, with a jitter, factored
     variance = torch.cat([K.values.new_full((n,), noise[name] ** 2) for name, n in zip(K.names, K.sizes, strict=True)])
     noisy = K.values + torch.diag(variance)
     scale = noisy.diagonal().clamp_min(1e-300).rsqrt()
@@ -113,7 +114,7 @@ def collocate(
 
 @dataclass(frozen=True, eq=False)
 class InfiniteEnsemble:
-    """Infinitely wide networks, all initialisations of them, trained by gradient flow; from `infinite_ensemble`.
+    """Infinitely wide networks, all initializations of them, trained by gradient flow; from `infinite_ensemble`.
 
     ntk, nngp: kernels of the errors on the training points
     weights: lambda_i by condition
@@ -126,25 +127,25 @@ class InfiniteEnsemble:
     rates: Tensor
     _modes: Tensor
     _root: Tensor  # (n,) of D^1/2
-    _start: Tensor  # (n,) errors of u = 0, the mean of the errors at initialisation
+    _start: Tensor  # (n,) errors of u = 0, the mean of the errors at initialization
     _network: MLP | InfiniteMLP
     _problem: Problem
 
     def mean(self, x: Tensor | np.ndarray, t: float) -> Tensor:
         """E[u(x, t)], (m, fields), t from 0 to inf."""
-        return -(self._moved(x, self._sums(t)) @ self._start).view(len(self._problem.fields), -1).T
+        return -(self._propagator(x, self._sums(t)) @ self._start).view(len(self._problem.fields), -1).T
 
     def covariance(self, x: Tensor | np.ndarray, t: float) -> Tensor:
-        """Cov[u(x, t), u(x', t)] over initialisations, (m fields, m fields), field by field."""
+        """Cov[u(x, t), u(x', t)] over initializations, (m fields, m fields), field by field."""
         return self._covariance(x, self._sums(t))
 
     def std(self, x: Tensor | np.ndarray, t: float) -> Tensor:
-        """Standard deviation of u(x, t) over initialisations, (m, fields)."""
+        """Standard deviation of u(x, t) over initializations, (m, fields)."""
         return _std(self.covariance(x, t), self._problem)
 
     def mean_after(self, x: Tensor | np.ndarray, steps: int, lr: float) -> Tensor:
         """As `mean`, after steps of gradient descent."""
-        return -(self._moved(x, self._descent(steps, lr)) @ self._start).view(len(self._problem.fields), -1).T
+        return -(self._propagator(x, self._descent(steps, lr)) @ self._start).view(len(self._problem.fields), -1).T
 
     def covariance_after(self, x: Tensor | np.ndarray, steps: int, lr: float) -> Tensor:
         """As `covariance`, after steps of gradient descent."""
@@ -155,7 +156,7 @@ class InfiniteEnsemble:
         return _std(self.covariance_after(x, steps, lr), self._problem)
 
     def _covariance(self, x: Tensor | np.ndarray, sums: Tensor) -> Tensor:
-        A = self._moved(x, sums)
+        A = self._propagator(x, sums)
         N_ue = _cross(self._network, self._problem, x, self.ntk.points, "nngp")
         values = field_problem(self._problem)
         rows = _rows(x)
@@ -163,7 +164,7 @@ class InfiniteEnsemble:
         half = A @ N_ue.T
         return N_uu - half - half.T + A @ self.nngp.values @ A.T
 
-    def _moved(self, x: Tensor | np.ndarray, sums: Tensor) -> Tensor:
+    def _propagator(self, x: Tensor | np.ndarray, sums: Tensor) -> Tensor:
         """A (m fields, n) with u(x, t) = u(x, 0) - A e(0)."""
         cross = _cross(self._network, self._problem, x, self.ntk.points, "ntk")
         return ((cross * self._root) @ (self._modes * sums)) @ self._modes.T * self._root
@@ -224,7 +225,7 @@ def _start(network: MLP | InfiniteMLP, problem: Problem, points: Points, kind: s
         )
     try:
         K = infinite_kernel(network, problem, points, kind=kind)
-    except NotLinear as error:
+    except NotLinearError as error:
         raise ValueError(
             f"{problem.name} is not linear (condition {error.condition!r}), and what infinitely wide networks train to is "
             "known for linear problems only; train a network, or use pinntk.solvers.GaussNewton"

@@ -11,7 +11,7 @@ from pinntk._util.memory import parse_bytes
 from pinntk._util.precision import without_autocast
 from pinntk._util.threads import of_cross_kernel, of_kernel, of_step, suited_to
 from pinntk.ntk._blocks import KernelBlocks, require_kernel
-from pinntk.ntk._factors import checked_factors
+from pinntk.ntk._factors import compute_factors
 from pinntk.ntk._finite import check_rows
 from pinntk.ntk._gram import gram
 from pinntk.ntk._store import CHUNK, FactorStore
@@ -56,10 +56,10 @@ def kernel(
     >>> bool(K.eigvalsh().min() > -1e-9 * K.eigvalsh().max())
     True
     """
-    network, points = _prepared(network, problem, points, dtype, device)
+    network, points = _prepare(network, problem, points, dtype, device)
     store = FactorStore(network, problem, points, parse_bytes(max_memory))
     n = sum(map(len, points.values()))
-    K = _empty(n, n, dtype, network)
+    K = _allocate(n, n, dtype, network)
     for position, chunk in enumerate(store.chunks):
         left = store[chunk]
         for other in store.chunks[: position + 1]:
@@ -99,11 +99,12 @@ def cross_kernel(
     >>> {block: tuple(K.shape) for block, K in pinntk.cross_kernel(network, problem, points, other).items()}
     {('poisson', 'poisson'): (5, 3), ('poisson', 'ends'): (5, 2), ('ends', 'poisson'): (2, 3), ('ends', 'ends'): (2, 2)}
     """
-    network, rows = _prepared(network, problem, rows, dtype, device)
+    network, rows = _prepare(network, problem, rows, dtype, device)
     columns = problem.check(columns)
-    require_kernel(*(sum(map(len, points.values())) for points in (rows, columns)), dtype, device_of(network))
+    n, m = (sum(map(len, points.values())) for points in (rows, columns))
+    require_kernel(n, m, dtype, device_of(network))
     narrow = FactorStore(network, problem, columns, parse_bytes(max_memory))
-    blocks = {(i, j): _empty(len(rows[i]), len(columns[j]), dtype, network) for i in rows for j in columns}
+    blocks = {(i, j): _allocate(len(rows[i]), len(columns[j]), dtype, network) for i in rows for j in columns}
     for chunk, left in FactorStore(network, problem, rows, 0):  # each is needed once
         for other, right in narrow:
             block = blocks[chunk.name, other.name]
@@ -129,11 +130,11 @@ def traces(
     >>> {name: round(trace / K.trace(name), 9) for name, trace in traces.items()}
     {'poisson': 1.0, 'ends': 1.0}
     """
-    network, points = _prepared(network, problem, points, torch.float64, device)
-    return checked_traces(network, problem, points)
+    network, points = _prepare(network, problem, points, torch.float64, device)
+    return compute_traces(network, problem, points)
 
 
-def checked_traces(
+def compute_traces(
     network: nn.Module, problem: Problem, points: Points, point_weights: Points | None = None
 ) -> dict[str, float]:
     """`traces` for points and a network that were checked before, as in every step of a training. Raises NonFiniteError.
@@ -146,7 +147,7 @@ def checked_traces(
         return float((diagonal * given[name][rows] if name in given else diagonal).sum())
 
     if max(map(len, points.values())) <= CHUNK:  # one pass for all conditions on the same points
-        factored = checked_factors(network, problem, points)
+        factored = compute_factors(network, problem, points)
         check_rows(network, problem, points, factored)
         return {name: trace(name, part.diagonal, slice(None)) for name, part in factored.items()}
     for chunk, part in FactorStore(network, problem, points, 0):
@@ -154,19 +155,19 @@ def checked_traces(
     return found
 
 
-def _prepared(
+def _prepare(
     network: nn.Module, problem: Problem, points: Points, dtype: torch.dtype, device: torch.device | str | None
 ) -> tuple[nn.Module, dict[str, Tensor]]:
     if not isinstance(problem, Problem):
         raise TypeError(f"problem is a {type(problem).__name__}; the order is (network, problem, points)")
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise ValueError(f"dtype={dtype}: a kernel needs a floating-point dtype, such as torch.float64")
-    network, points = _on(network, device), problem.check(points)
+    network, points = _move_to(network, device), problem.check(points)
     check_network(network, problem, points)
     return network, points
 
 
-def _empty(n: int, m: int, dtype: torch.dtype, network: nn.Module) -> Tensor:
+def _allocate(n: int, m: int, dtype: torch.dtype, network: nn.Module) -> Tensor:
     require_kernel(n, m, dtype, device_of(network))
     try:
         return torch.empty(n, m, dtype=dtype, device=device_of(network))
@@ -179,7 +180,7 @@ def device_of(network: nn.Module) -> torch.device:
     return next(network.parameters(), torch.empty(0)).device
 
 
-def _on(network: nn.Module, device: torch.device | str | None) -> nn.Module:
+def _move_to(network: nn.Module, device: torch.device | str | None) -> nn.Module:
     parameter = next(network.parameters(), None) if isinstance(network, nn.Module) else None
     if device is None or parameter is None or parameter.device == torch.device(device):
         return network

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -45,7 +46,7 @@ def require_kernel(
 Weights = Mapping[str, float | Tensor]  # a number a condition, or a tensor (n_i,), one a point
 
 
-def check_weights(weights: Mapping[str, float], names: Sequence[str]) -> None:
+def check_weights(weights: Weights, names: Sequence[str]) -> None:
     """Raises ValueError unless every condition, and no other name, has a finite weight of at least 0."""
     if missing := set(names) - set(weights):
         raise ValueError(f"weights for {sorted(missing)} are missing; give one for each of {tuple(names)}")
@@ -98,10 +99,6 @@ class KernelBlocks:
     points: Mapping[str, Tensor] = field(default_factory=dict)
     origins: Mapping[str, Origin] = field(default_factory=dict)
 
-    def matrix(self) -> Tensor:
-        """All of K, (n, n)."""
-        return self.values
-
     def __getitem__(self, key: str | tuple[str, str]) -> Tensor:
         """The block of two conditions, (n_i, n_j); of one with itself for a single name."""
         row, column = (key, key) if isinstance(key, str) else key
@@ -117,23 +114,23 @@ class KernelBlocks:
     def _of_kind(self, residual: bool) -> list[str]:
         return [name for name, kind in zip(self.names, self.kinds, strict=True) if (kind == "residual") == residual]
 
-    def _gathered(self, row: bool, column: bool) -> Tensor:
+    def _gather(self, row: bool, column: bool) -> Tensor:
         return self.values[self._indices(row)][:, self._indices(column)]
 
     @property
     def uu(self) -> Tensor:
         """Conditions that are no residual, (n_u, n_u)."""
-        return self._gathered(False, False)
+        return self._gather(False, False)
 
     @property
     def ur(self) -> Tensor:
         """(n_u, n_r)."""
-        return self._gathered(False, True)
+        return self._gather(False, True)
 
     @property
     def rr(self) -> Tensor:
         """Residuals, (n_r, n_r)."""
-        return self._gathered(True, True)
+        return self._gather(True, True)
 
     def diagonal(self, name: str | None = None) -> Tensor:
         """The diagonal of a condition's block, (n_i,), or of K, (n,)."""
@@ -146,15 +143,17 @@ class KernelBlocks:
     def traces(self) -> dict[str, float]:
         return {name: self.trace(name) for name in self.names}
 
-    def scaled(self, weights: Weights) -> Tensor:
-        """D^1/2 K D^1/2 with D = blockdiag(2 lambda_i / n_i): the symmetric form of the matrix K D that drives gradient
-        flow on L = sum of lambda_i mean(e_i^2), with the same real, non-negative spectrum. (n, n).
+    def matrix(self, weights: Weights | None = None) -> Tensor:
+        """All of K, (n, n). With weights D^1/2 K D^1/2, D = blockdiag(2 lambda_i / n_i): the symmetric form of the matrix K D
+        that drives gradient flow on L = sum of lambda_i mean(e_i^2), with the same real, non-negative spectrum.
 
         weights: lambda_i by condition; or point weights g (n_i,), as in `Run.point_weights`, for L_i = mean(g e_i^2)
 
         With point weights this is the kernel K Gamma of self-adaptive weights (McClenny & Braga-Neto 2023), and by Ostrowski's
         theorem its k-th eigenvalue lies between min(g) and max(g) times that with weights of 1.
         """
+        if weights is None:
+            return self.values
         self._require(1)
         root = rates(weights, self.names, self.sizes).sqrt().to(self.values)
         return self.values * (root[:, None] * root)
@@ -163,13 +162,13 @@ class KernelBlocks:
     def eigvalsh(self, weights: Weights | None = None) -> Tensor:
         """Eigenvalues of K, or of D^1/2 K D^1/2 if weights are given, ascending, (n,), float64. See `floor`."""
         self._require(2)  # a copy with weights or in float64, and that of the decomposition
-        return torch.linalg.eigvalsh((self.values if weights is None else self.scaled(weights)).double())
+        return torch.linalg.eigvalsh(self.matrix(weights).double())
 
     @suited_to(lambda self: of_factorization(self.values))
     def eigh(self, weights: Weights | None = None) -> tuple[Tensor, Tensor]:
         """Eigenvalues as from `eigvalsh`, and orthonormal eigenvectors in columns, (n, n)."""
         self._require(4)  # as for `eigvalsh`, the vectors, and twice as much workspace
-        return torch.linalg.eigh((self.values if weights is None else self.scaled(weights)).double())
+        return torch.linalg.eigh(self.matrix(weights).double())
 
     def floor(self, weights: Weights | None = None) -> float:
         """Eigenvalues below this are rounding: n eps lambda_max, eps that of K's dtype."""
@@ -178,7 +177,8 @@ class KernelBlocks:
         return n * torch.finfo(self.values.dtype).eps * largest
 
     def _require(self, copies: int) -> None:
-        require_kernel(*self.values.shape, device=self.values.device, copies=copies)
+        n, m = self.values.shape
+        require_kernel(n, m, device=self.values.device, copies=copies)
 
     def numpy(self) -> np.ndarray:
         """All of K as a numpy array, (n, n)."""
@@ -186,7 +186,7 @@ class KernelBlocks:
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes K, names, kinds, sizes, points and origins to an .npz file (whole or not at all)."""
-        arrays = {f"points/{name}": rows.detach().cpu().numpy() for name, rows in self.points.items()}
+        arrays: dict[str, Any] = {f"points/{name}": rows.detach().cpu().numpy() for name, rows in self.points.items()}
         arrays["origins"] = np.array(json.dumps({name: asdict(origin) for name, origin in self.origins.items()}))
         with replacing(Path(path)) as temporary, open(temporary, "wb") as file:
             np.savez(
@@ -198,7 +198,7 @@ class KernelBlocks:
         """Reads what `save` wrote. Raises ValueError for a file that is none, FileNotFoundError for none at all."""
         try:
             archive = np.load(path, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
+            if not isinstance(archive, np.lib.npyio.NpzFile) or archive.zip is None:
                 raise ValueError("it is a single array")
             with archive:
                 n = int(archive["sizes"].sum())
@@ -222,18 +222,21 @@ class KernelBlocks:
     @classmethod
     def join(cls, paths: Sequence[str | os.PathLike]) -> KernelBlocks:
         """All of K from the row blocks that the ranks of a torchrun wrote. Raises ValueError if rows are missing."""
-        K, place = None, None
+        K, filled = np.empty((0, 0)), np.zeros(0, bool)
+        names: tuple[str, ...] = ()
+        kinds: tuple[str, ...] = ()
+        sizes: tuple[int, ...] = ()
         for path in paths:
             with np.load(path, allow_pickle=False) as archive:
-                if K is None:
+                if not len(filled):
                     n = int(archive["sizes"].sum())
                     require_kernel(n, n)
-                    K, place = np.empty((n, n), archive["block"].dtype), np.zeros(n, bool)
+                    K, filled = np.empty((n, n), archive["block"].dtype), np.zeros(n, bool)
                     names, kinds = (tuple(map(str, archive[key])) for key in ("names", "kinds"))
                     sizes = tuple(map(int, archive["sizes"]))
-                K[archive["rows"]], place[archive["rows"]] = archive["block"], True
-        if K is None or not place.all():
-            raise ValueError(f"{0 if place is None else int((~place).sum())} rows are missing; give the files of all ranks")
+                K[archive["rows"]], filled[archive["rows"]] = archive["block"], True
+        if not len(filled) or not filled.all():
+            raise ValueError(f"{int((~filled).sum())} rows are missing; give the files of all ranks")
         return cls(torch.from_numpy(K), names, kinds, sizes)
 
     def __repr__(self) -> str:

@@ -21,7 +21,7 @@ def tolerance(*dtypes: torch.dtype) -> float:
     return 1e3 * max(torch.finfo(dtype).eps for dtype in dtypes)
 
 
-def far(dtype: torch.dtype) -> float:
+def gross_deviation(dtype: torch.dtype) -> float:
     """A deviation that no order of summation explains, however much cancels."""
     return min(1e4 * tolerance(dtype), 1e-2)
 
@@ -61,7 +61,7 @@ def _deviation(
 ) -> Certificate:
     pairs = []
     for name, p in parameters.items():
-        ours, theirs = _transposed(factors, name, z), direct[name]
+        ours, theirs = _rmatvec(factors, name, z), direct[name]
         if ours is None and theirs is None:
             continue
         theirs = torch.zeros_like(p) if theirs is None else theirs
@@ -77,7 +77,7 @@ def _deviation(
     return Certificate(max((off for off, _ in found), default=0.0), all(off <= limit for off, limit in found))
 
 
-def _transposed(factors: Factors, name: str, z: Tensor) -> Tensor | None:
+def _rmatvec(factors: Factors, name: str, z: Tensor) -> Tensor | None:
     if name in factors.rows:
         rows = factors.rows[name]
         return z.to(rows.dtype) @ rows

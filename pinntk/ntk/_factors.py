@@ -3,7 +3,7 @@ graph of the error vector, or reverse mode row by row."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from math import isfinite
 from time import perf_counter
@@ -12,14 +12,14 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from pinntk._util.precision import held_weakly, without_autocast
+from pinntk._util.precision import Told, held_weakly, without_autocast
 from pinntk._util.randomness import forked
 from pinntk._util.threads import of_step, suited_to
 from pinntk._util.warn import warn_user
-from pinntk.ntk._certificate import Certificate, certificate, far
+from pinntk.ntk._certificate import Certificate, certificate, gross_deviation
 from pinntk.ntk._factored import Factors, Origin
 from pinntk.ntk._taylor_factors import taylor_factors
-from pinntk.ntk.graph import FEW, OWNERS, Unstructured, certified_rows, read_by, size_of
+from pinntk.ntk.graph import FEW, OWNERS, UnstructuredError, certified_rows, read_by, size_of
 from pinntk.problem import Points, Problem
 from pinntk.residuals import check_network
 from pinntk.residuals._evaluate import (
@@ -36,9 +36,8 @@ from pinntk.taylor import DependentPoints, UnsupportedOperation
 _ROWS_CHUNK = 16  # points whose rows come from one graph, in reverse mode: its size counts twice
 
 # How a network's conditions passed their certificates, by `_key`.
-_certified: WeakKeyDictionary[nn.Module, dict[tuple, str]] = WeakKeyDictionary()
-# Why a network's rows come one by one, told once.
-_told: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
+_certified: WeakKeyDictionary[nn.Module, dict[Hashable, str]] = WeakKeyDictionary()
+_said = Told()  # why a network's rows come one by one
 
 
 def coefficient_key(name: str) -> str:
@@ -49,7 +48,7 @@ def coefficient_key(name: str) -> str:
 def trained_parameters(network: nn.Module, problem: Problem) -> dict[str, Tensor]:
     """What K differentiates with respect to: the network's parameters that require gradients, then the problem's
     coefficients. Raises ValueError if there are none."""
-    named = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    named: dict[str, Tensor] = {name: p for name, p in network.named_parameters() if p.requires_grad}
     named |= {coefficient_key(name): p for name, p in problem.coefficients.items() if p.requires_grad}
     if not named:
         raise ValueError("the network has no parameter with requires_grad=True, so its kernel is zero")
@@ -76,10 +75,10 @@ def factors(network: nn.Module, problem: Problem, points: Points) -> dict[str, F
     """
     points = problem.check(points)
     check_network(network, problem, points)
-    return checked_factors(network, problem, points)
+    return compute_factors(network, problem, points)
 
 
-def checked_factors(network: nn.Module, problem: Problem, points: Points) -> dict[str, Factors]:
+def compute_factors(network: nn.Module, problem: Problem, points: Points) -> dict[str, Factors]:
     """`factors` for points and a network that were checked before."""
     points = to_network(network, points)
     parameters = trained_parameters(network, problem)
@@ -118,11 +117,11 @@ def _by_taylor(network: nn.Module, problem: Problem, points: Points, parameters:
                 passed[keys[part.name]] = "taylor"
         seconds = (perf_counter() - started) / len(found)
         for part in found:
-            deviation = certificates[part.name].deviation if part.name in certificates else None
-            yield replace(part, origin=Origin("taylor", deviation, seconds))
+            known = certificates.get(part.name)
+            yield replace(part, origin=Origin("taylor", None if known is None else known.deviation, seconds))
 
 
-def _key(problem: Problem, name: str, rows: Tensor, parameters: Mapping[str, Tensor]) -> tuple:
+def _key(problem: Problem, name: str, rows: Tensor, parameters: Mapping[str, Tensor]) -> Hashable:
     """Under which a certificate is remembered."""
     hooks = tuple(len(p._backward_hooks or ()) for p in parameters.values())  # which only autograd runs
     return held_weakly((name, problem[name].operator, len(rows), rows.dtype, tuple(parameters), hooks))
@@ -157,30 +156,30 @@ def _by_graph(network: nn.Module, problem: Problem, points: Points, parameters: 
                 yield Factors(name, len(e), sizes, {}, {}, e.device, Origin("graph", 0.0, 0.0, "nothing trained reaches it"))
                 continue
             part = _read_again(network, _key(problem, name, rows, parameters), e, parameters, name)
-            if isinstance(part, Unstructured):
+            if isinstance(part, UnstructuredError):
                 part = _row_by_row(network, problem, name, rows, parameters, e, str(part))
             yield part
 
 
 def _read_again(
-    network: nn.Module, key: tuple, e: Tensor, parameters: Mapping[str, Tensor], name: str
-) -> Factors | Unstructured:
+    network: nn.Module, key: Hashable, e: Tensor, parameters: Mapping[str, Tensor], name: str
+) -> Factors | UnstructuredError:
     """The factors of e, first in the way that passed the certificate for such a graph before; else the first one that does."""
     passed = _certified.setdefault(network, {})
     known = passed.get(key)
     if known == "rows":
-        return Unstructured("its graph could not be read")
+        return UnstructuredError("its graph could not be read")
     reasons = []
     for owners in sorted(OWNERS, key=lambda owners: owners != known):
         try:
             part = read_by(owners, e, parameters, name=name)
-        except Unstructured as error:
+        except UnstructuredError as error:
             reasons.append(str(error))
         else:
             passed[key] = owners
             return part
     passed[key] = "rows"
-    return Unstructured("; ".join(dict.fromkeys(reasons)))
+    return UnstructuredError("; ".join(dict.fromkeys(reasons)))
 
 
 def _row_by_row(
@@ -202,20 +201,14 @@ def _row_by_row(
         parts.append(certified_rows(e, parameters, name))
     joined = {key: torch.cat([part.rows[key] for part in parts]) for key in parameters}
     found = Factors(name, len(rows), parts[0].sizes, {}, joined, whole.device)
-    worst, limit = certificate(found, whole, parameters).deviation, far(whole.dtype)
+    worst, limit = certificate(found, whole, parameters).deviation, gross_deviation(whole.dtype)
     off = float((torch.cat(values) - whole.detach()).norm() / whole.detach().norm().clamp_min(torch.finfo(whole.dtype).tiny))
     if max(worst, off) > limit:
         raise DependentPoints(
             f"condition {name!r}: errors depend on which other points are in the batch ({reason}). The network or the operator "
             "mixes points (a mean over the batch, say); write it point by point"
         )
-    if len(rows) > FEW:
-        _tell(network, f"{reason}; rows of J for condition {name!r} come one by one, exact, but {len(rows)} backward passes")
-    return replace(found, origin=Origin("rows", worst, perf_counter() - started, reason))
-
-
-def _tell(network: nn.Module, message: str) -> None:
-    told = _told.setdefault(network, set())
-    if message not in told:
-        told.add(message)
+    message = f"{reason}; rows of J for condition {name!r} come one by one, exact, but {len(rows)} backward passes"
+    if len(rows) > FEW and _said.first(network, message):
         warn_user(message)
+    return replace(found, origin=Origin("rows", worst, perf_counter() - started, reason))

@@ -14,7 +14,7 @@ Product = Callable[[Tensor], Tensor]  # (n, k) -> (n, k)
 Report = Callable[[int, float], None]  # iteration, worst relative residual so far
 
 
-class NotConverged(UserWarning):
+class ConvergenceWarning(UserWarning):
     """An iteration ended at its limit; what it returned carries its residual."""
 
 
@@ -40,22 +40,22 @@ def leading_eigenpairs(
     seed: int = 0,
     report: Report | None = None,
 ) -> Eigenpairs:
-    """The k largest eigenvalues by block Lanczos with full reorthogonalisation, Rayleigh-Ritz and thick restarts.
+    """The k largest eigenvalues by block Lanczos with full reorthogonalization, Rayleigh-Ritz and thick restarts.
 
     like: (n,) tensor that gives size, dtype and device
     tolerance: on the residual norms, relative to the largest eigenvalue
     block: vectors a product, k + 4 but at most 32 unless given
 
-    The projected matrix is Q^T K Q itself, not the three-term recurrence's, every new block is orthogonalised twice against
+    The projected matrix is Q^T K Q itself, not the three-term recurrence's, every new block is orthogonalized twice against
     all others, and each residual is that of the pair returned: a spectrum that decays below rounding gives no ghosts.
-    Warns NotConverged at the limit.
+    Warns ConvergenceWarning at the limit.
     """
     n = like.shape[0]
     k = min(k, n)
     block = min(n, block or min(k + 4, 32))
     most = min(n, max(k + 6 * block, 2 * k + 3 * block))
     generator = torch.Generator().manual_seed(seed)
-    Q = orthonormal(torch.randn(n, block, generator=generator, dtype=torch.float64).to(like))
+    Q = orthonormal_basis(torch.randn(n, block, generator=generator, dtype=torch.float64).to(like))
     KQ = product(Q)
     products = Q.shape[1]
     for iteration in range(iterations):
@@ -77,18 +77,18 @@ def leading_eigenpairs(
         turn[k:] = 1
         if most < n and Q.shape[1] + block > most:
             Q, KQ = QY[:, : most - 3 * block], KQY[:, : most - 3 * block]
-        fresh = orthonormal(R[:, turn.argsort(stable=True)[:block]], against=Q)
+        fresh = orthonormal_basis(R[:, turn.argsort(stable=True)[:block]], against=Q)
         if not fresh.shape[1]:
             break
         Q, KQ = torch.cat([Q, fresh], 1), torch.cat([KQ, product(fresh)], 1)
         products += fresh.shape[1]
     else:
         message = f"leading_eigenpairs: worst residual {worst:.1e} lambda_max after {iterations} iterations"
-        warn_user(message, NotConverged)
+        warn_user(message, ConvergenceWarning)
     return Eigenpairs(values[:k], QY[:, :k], norms[:k], products)
 
 
-def orthonormal(V: Tensor, against: Tensor | None = None) -> Tensor:
+def orthonormal_basis(V: Tensor, against: Tensor | None = None) -> Tensor:
     """An orthonormal basis of what the columns of V (n, k) add to the orthonormal `against`; dependent ones are dropped."""
     eps = torch.finfo(V.dtype).eps
     for _ in range(2):  # once is not enough in floating point, twice is (Giraud, Langou & Rozloznik 2005)
@@ -107,7 +107,7 @@ def orthonormal(V: Tensor, against: Tensor | None = None) -> Tensor:
 class Nystrom:
     """K restricted to the range of r random combinations of its columns: U diag(values) U^T, below K in the Loewner order.
 
-    Frangella, Tropp & Udell 2023 (SIAM J. Matrix Anal. Appl. 44:718), algorithm 2.1, with their stabilising shift.
+    Frangella, Tropp & Udell 2023 (SIAM J. Matrix Anal. Appl. 44:718), algorithm 2.1, with their stabilizing shift.
     """
 
     U: Tensor
@@ -117,7 +117,7 @@ class Nystrom:
     def of(cls, product: Product, like: Tensor, rank: int, seed: int = 0) -> Nystrom:
         n = like.shape[0]
         generator = torch.Generator().manual_seed(seed)
-        omega = orthonormal(torch.randn(n, min(rank, n), generator=generator, dtype=torch.float64).to(like))
+        omega = orthonormal_basis(torch.randn(n, min(rank, n), generator=generator, dtype=torch.float64).to(like))
         Y = product(omega)
         shift = n**0.5 * torch.finfo(like.dtype).eps * Y.norm()
         Y = Y + shift * omega
@@ -154,7 +154,7 @@ def conjugate_gradients(
     iterations: int = 500,
     report: Report | None = None,
 ) -> Solution:
-    """Solves (K + damping I) x = rhs, (n, k), all columns at once, each with its own step lengths. Warns NotConverged."""
+    """Solves (K + damping I) x = rhs, (n, k), all columns at once, each with its own step lengths. Warns ConvergenceWarning."""
     P = preconditioner or (lambda V: V)
     x, r = torch.zeros_like(rhs), rhs.clone()
     z = P(r)
@@ -176,7 +176,7 @@ def conjugate_gradients(
         direction = z + torch.where(before > 0, rz / before, 0) * direction
     else:
         message = f"solve: relative residual {worst:.1e} after {iterations} iterations; raise damping, rank or iterations"
-        warn_user(message, NotConverged)
+        warn_user(message, ConvergenceWarning)
     true = rhs - product(x) - damping * x
     return Solution(x, float((true.norm(dim=0) / scale).max()), iteration)
 
@@ -187,7 +187,7 @@ def spectral_density(
     """Quadrature nodes and weights of the spectral density by stochastic Lanczos quadrature (Lin, Saad & Yang 2016).
 
     sum(weights f(nodes)) estimates Tr f(K) / n. Returns (nodes, weights), each (probes * steps,); all probes advance in
-    one product a step, each fully reorthogonalised against its own past.
+    one product a step, each fully reorthogonalized against its own past.
     """
     n = like.shape[0]
     steps = min(steps, n)

@@ -32,7 +32,7 @@ class KernelOperator:
     """K = J J^T, or D^1/2 K D^1/2 if weights are given, as a linear operator on (n,) or (n, k) tensors.
 
     network, problem, points: as for `pinntk.kernel`
-    weights: loss weights lambda_i by condition, or point weights (n_i,) as for `KernelBlocks.scaled`;
+    weights: loss weights lambda_i by condition, or point weights (n_i,) as for `KernelBlocks.matrix`;
         D = blockdiag(2 lambda_i / n_i), and J becomes D^1/2 J
     dtype: of the products, float64 unless given; the network is evaluated in its own dtype
     max_memory: for factors kept between products ("2GiB" or bytes); chunks of points that do not fit are
@@ -146,8 +146,8 @@ class KernelOperator:
     def eigh(self, k: int = 10, *, tolerance: float = 1e-8, iterations: int = 100, seed: int = 0) -> Eigenpairs:
         """The k largest eigenvalues of K, descending, their eigenvectors (n, k) and residual norms.
 
-        Block Lanczos with full reorthogonalisation (`krylov.leading_eigenpairs`), on J^T J where p < n: it has the same
-        non-zero eigenvalues w, with eigenvectors J w / sqrt(w). Warns `krylov.NotConverged` at the limit of iterations.
+        Block Lanczos with full reorthogonalization (`krylov.leading_eigenpairs`), on J^T J where p < n: it has the same
+        non-zero eigenvalues w, with eigenvectors J w / sqrt(w). Warns `krylov.ConvergenceWarning` at the limit of iterations.
         """
         if k < 1 or iterations < 1:
             raise ValueError(f"k={k}, iterations={iterations}: whole numbers of at least 1")

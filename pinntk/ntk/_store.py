@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from pinntk.ntk._factored import Factors, Origin
-from pinntk.ntk._factors import checked_factors
+from pinntk.ntk._factors import compute_factors
 from pinntk.ntk._finite import check_rows
 from pinntk.problem import Points, Problem
 from pinntk.residuals._evaluate import groups, to_network
@@ -62,16 +62,17 @@ class FactorStore:
 
     def __getitem__(self, chunk: Chunk) -> Factors:
         key = (chunk.name, chunk.start)
-        return self._kept[key] if key in self._kept else self._computed(chunk)[chunk.name]
+        return self._kept[key] if key in self._kept else self._compute(chunk)[chunk.name]
 
-    def _computed(self, chunk: Chunk) -> dict[str, Factors]:
+    def _compute(self, chunk: Chunk) -> dict[str, Factors]:
         """Factors of all conditions on the chunk's points, which cost one pass of the network together."""
         group = self._together[chunk.name]
         rows = self._points[chunk.name][chunk.start : chunk.stop]
         points = dict.fromkeys(group, rows)
-        found = checked_factors(self._network, self._problem, points)
+        found = compute_factors(self._network, self._problem, points)
         check_rows(self._network, self._problem, points, found, chunk.start)
         for name, part in found.items():
+            assert part.origin is not None
             self.origins[name] = self.origins[name].and_then(part.origin) if name in self.origins else part.origin
             if part.nbytes <= self._left and (name, chunk.start) not in self._kept:
                 self._left -= part.nbytes
@@ -88,5 +89,5 @@ class FactorStore:
             found: dict[str, Factors] = {}
             for name in group:
                 if (name, chunk.start) not in self._kept and name not in found:
-                    found = self._computed(chunk)
+                    found = self._compute(chunk)
                 yield at[name, chunk.start], found.get(name) or self._kept[name, chunk.start]

@@ -48,12 +48,13 @@ class Tape:
 
     def linear(self, data: Tensor, weight: Tensor, bias: Tensor | None = None, transposed: bool = False) -> Tensor:
         """[S, n, ..., in] -> [S, n, ..., out]."""
-        output = data @ weight.detach() if transposed else fused.linear(data, weight.detach(), _detached(bias))
-        trained = [t if t is not None and t.requires_grad else None for t in (weight, bias)]
-        if any(t is not None for t in trained):
+        output = data @ weight.detach() if transposed else fused.linear(data, weight.detach(), _detach(bias))
+        trained_weight = weight if weight.requires_grad else None
+        trained_bias = bias if bias is not None and bias.requires_grad else None
+        if trained_weight is not None or trained_bias is not None:
             if not output.requires_grad:
                 output.requires_grad_()
-            self.uses.append(LinearUse(*trained, data.detach(), output, transposed))
+            self.uses.append(LinearUse(trained_weight, trained_bias, data.detach(), output, transposed))
         return output
 
     def per_point(self, tensor: Tensor, n: int, ndim: int, like: Tensor | None = None) -> Tensor:
@@ -87,5 +88,5 @@ class Tape:
         return list(grads[: len(outputs)])
 
 
-def _detached(tensor: Tensor | None) -> Tensor | None:
+def _detach(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.detach()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pinntk.ntk._factored import Collector, Factors, Outer
 from pinntk.ntk._tape import LinearUse, PointwiseUse, Tape
-from pinntk.ntk.graph import pulled_back, size_of
+from pinntk.ntk.graph import pull_back, size_of
 from pinntk.problem import Problem
 from pinntk.residuals._evaluate import taylor_group
 from pinntk.taylor import UnsupportedOperation
@@ -31,14 +31,14 @@ def taylor_factors(
         # e depends on the components of its own basis only; those that other conditions brought in are zero.
         own = basis.components_of(problem.basis([name]))
         sensitivities = tape.sensitivities(error, list(parameters.values()))
-        collected = _OfTape(parameters)
+        collected = _TapeUses(parameters)
         for use, B in zip(tape.uses, sensitivities, strict=True):
             if B is not None:
                 collected.add(use, B, own)
         yield Factors(name, len(error), sizes, *collected.result(), error.device)
 
 
-class _OfTape:
+class _TapeUses:
     """Gathers recorded uses of every parameter by one condition."""
 
     def __init__(self, parameters: Mapping[str, Tensor]):
@@ -68,7 +68,7 @@ class _OfTape:
             self._collector.add_rows(self._names[id(tensor)], rows)
             return
         seeds = rows.reshape(len(rows), *tensor.shape).to(tensor.device, tensor.dtype)
-        for name, part in pulled_back(tensor, self._parameters, seeds).items():
+        for name, part in pull_back(tensor, self._parameters, seeds).items():
             self._collector.add_rows(name, part)
 
 

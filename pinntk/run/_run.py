@@ -181,7 +181,7 @@ def rebuilt(config: Mapping[str, Any], problem: Problem) -> nn.Module:
         raise ValueError(
             f"the run's network is {described['class']}, which pinntk cannot build; give it to Run.load(folder, network)"
         )
-    return kind(problem, dtype=getattr(torch, described["dtype"]), **described["arguments"])
+    return kind(problem, dtype=getattr(torch, described.get("dtype", "float32")), **described["arguments"])
 
 
 def read_config(folder: Path) -> dict[str, Any]:

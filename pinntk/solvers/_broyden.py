@@ -86,7 +86,7 @@ class SelfScaledBroyden(Optimizer):
         return self._memory.get("H")
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor]) -> Tensor:
+    def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]  # there is no step without a closure
         """Returns the loss before the step."""
         closure = torch.enable_grad()(closure)
         before = closure()

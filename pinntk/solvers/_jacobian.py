@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from pinntk._util.threads import of_kernel, suited
 from pinntk.ntk import Factors, gram
-from pinntk.ntk._assemble import checked_traces
+from pinntk.ntk._assemble import compute_traces
 from pinntk.ntk._blocks import Weights, check_point_weights, check_weights
-from pinntk.ntk._factors import checked_factors
+from pinntk.ntk._factors import compute_factors
 from pinntk.ntk._finite import check_rows
-from pinntk.problem import EVEN, Points, Problem
+from pinntk.problem import Points, Problem
 from pinntk.residuals import errors
 from pinntk.residuals._values import SQUARE, check_finite
 from pinntk.weighting import NTK
@@ -42,7 +42,7 @@ def check_start(network: nn.Module, problem: Problem, points: Points, r: Tensor)
     check_finite(network, problem, points, {name: e.square() for name, e in zip(points, pieces, strict=True)}, SQUARE)
 
 
-def by_condition(r: Tensor, points: Points, weights: Mapping[str, float]) -> dict[str, float]:
+def losses_by_condition(r: Tensor, points: Points, weights: Mapping[str, float]) -> dict[str, float]:
     """mean(g e_i^2) of every condition, from r; 0 where the weight lambda_i is 0, which r does not know."""
     pieces = r.split([len(rows) for rows in points.values()])
     return {
@@ -50,19 +50,20 @@ def by_condition(r: Tensor, points: Points, weights: Mapping[str, float]) -> dic
     }
 
 
-def ntk_weights(network: nn.Module, problem: Problem, points: Points, point_weights: Points = EVEN) -> dict[str, float]:
+def ntk_weights(network: nn.Module, problem: Problem, points: Points, point_weights: Points | None = None) -> dict[str, float]:
     """NTK weights from exact traces on checked points, with sum 1."""
     counts = {name: len(rows) for name, rows in points.items()}
-    found = NTK().rule(checked_traces(network, problem, points, point_weights), counts)
+    found = NTK().rule(compute_traces(network, problem, points, point_weights), counts)
     total = sum(found.values())
     return {name: weight / total for name, weight in found.items()}
 
 
 def loss_weights(
-    weights: Mapping[str, float] | None, network: nn.Module, problem: Problem, points: Points, point_weights: Points
+    weights: Mapping[str, float] | None, network: nn.Module, problem: Problem, points: Points, point_weights: Points | None
 ) -> tuple[dict[str, float], Weights]:
     """lambda_i, NTK weights if `weights` is None; and lambda_i, or lambda_i g (n_i,) where a condition has point weights g.
     Raises ValueError for weights that do not fit."""
+    point_weights = point_weights or {}
     if unknown := set(point_weights) - set(points):
         raise ValueError(f"point weights for {sorted(unknown)}: there are no such conditions here, only {tuple(points)}")
     for name, g in point_weights.items():
@@ -83,7 +84,7 @@ class ScaledJacobian:
     """
 
     def __init__(self, network: nn.Module, problem: Problem, points: Points, weights: Weights):
-        found = checked_factors(network, problem, points)
+        found = compute_factors(network, problem, points)
         check_rows(network, problem, points, found)
         self._parts: list[tuple[Tensor, Factors]] = [
             (scale(weights[name], part.n, part.device).unsqueeze(1), part) for name, part in found.items()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pinntk.ntk import KernelOperator
 from pinntk.ntk._blocks import Weights
-from pinntk.ntk._krylov import NotConverged, Nystrom, conjugate_gradients
+from pinntk.ntk._krylov import ConvergenceWarning, Nystrom, conjugate_gradients
 from pinntk.problem import Points, Problem
 from pinntk.solvers._damped import Damped
 
@@ -53,7 +53,7 @@ class ConjugateGradients:
 
         def again(v: Tensor) -> Tensor:
             with warnings.catch_warnings():  # a step cut short is still judged by the true loss
-                warnings.simplefilter("ignore", NotConverged)
+                warnings.simplefilter("ignore", ConvergenceWarning)
                 found = conjugate_gradients(
                     self._A.operator.matmat,
                     2 * v.unsqueeze(1),

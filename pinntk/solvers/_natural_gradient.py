@@ -14,10 +14,10 @@ from pinntk._util.precision import without_autocast
 from pinntk._util.threads import of_step, suited_to
 from pinntk.ntk import trained_parameters
 from pinntk.ntk._blocks import require_kernel
-from pinntk.problem import EVEN, Points, Problem
+from pinntk.problem import Points, Problem
 from pinntk.residuals import check_network
 from pinntk.residuals._values import check_real_parameters
-from pinntk.solvers._jacobian import ScaledJacobian, by_condition, check_start, loss_weights, scaled_errors
+from pinntk.solvers._jacobian import ScaledJacobian, check_start, loss_weights, losses_by_condition, scaled_errors
 from pinntk.solvers._report import StepReport
 from pinntk.solvers._vector import assign, flatten
 
@@ -72,7 +72,7 @@ class NaturalGradient:
 
     @without_autocast
     @suited_to(lambda self, points: of_step(self.network, self.problem, points))
-    def step(self, points: Points, point_weights: Points = EVEN) -> StepReport:
+    def step(self, points: Points, point_weights: Points | None = None) -> StepReport:
         """One step on these points, {condition: (n, d)}, which may be others at every call.
 
         point_weights: g (n,) of some conditions, for the loss lambda_i mean(g e_i^2); 1 for the others
@@ -88,7 +88,7 @@ class NaturalGradient:
         r = scaled_errors(self.network, self.problem, points, weights)
         check_start(self.network, self.problem, points, r)
         require_kernel(len(r), len(r), device=r.device, copies=_COPIES)
-        losses = by_condition(r, points, self.weights)
+        losses = losses_by_condition(r, points, self.weights)
         loss = float(r @ r)
         phi, mu = self._direction(ScaledJacobian(self.network, self.problem, points, weights), r)
         parameters = list(self._parameters.values())

@@ -29,7 +29,7 @@ from pinntk.run._run import (
     write_metrics,
 )
 from pinntk.training._config import SETTINGS
-from pinntk.training._measurements import Measurements
+from pinntk.training._probe import Probe
 
 
 class Stateful(Protocol):
@@ -44,8 +44,8 @@ class Checkpoint:
     parts: what has a state of its own, by name, in the order in which states are put back
     """
 
-    def __init__(self, run: Run, measurements: Measurements, parts: Mapping[str, Stateful], device: torch.device):
-        self.run, self.measurements, self.parts, self.device = run, measurements, dict(parts), device
+    def __init__(self, run: Run, probe: Probe, parts: Mapping[str, Stateful], device: torch.device):
+        self.run, self.probe, self.parts, self.device = run, probe, dict(parts), device
         self._rng: Mapping[str, torch.Tensor] | None = None
 
     @property
@@ -85,7 +85,7 @@ class Checkpoint:
             "seconds": run.seconds,
             "network": run.network.state_dict(),
             "coefficients": run.problem.coefficients.state_dict(),
-            "initial": self.measurements.initial,
+            "initial": self.probe.initial,
             "weights": run.weights,
             "points": run.points,
             "point_weights": run.point_weights,
@@ -109,8 +109,8 @@ class Checkpoint:
         steps = run.config["training"]["steps"]
         if state["step"] > steps:
             raise ValueError(f"cannot resume {folder} to step {steps}: it is at step {state['step']} already")
-        initial = zip(state["initial"], self.measurements.initial, strict=True)
-        self.measurements.initial = [start.to(p) for start, p in initial]
+        initial = zip(state["initial"], self.probe.initial, strict=True)
+        self.probe.initial = [start.to(p) for start, p in initial]
         for name, part in self.parts.items():
             if name in state["parts"]:  # a monitor may have joined
                 try:

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from pinntk._util import distributed
 from pinntk.run import Run
 from pinntk.training._batch import Batch
+from pinntk.training._losses import weighted_sum
 from pinntk.training._point_weights import PointWeights
 
 
@@ -52,8 +53,3 @@ class Log:
         weights = " ".join(f"{last[f'weight/{name}']:.3g}" for name in self.names)
         error = "" if self.run.error is None else f"error {self.run.error:.1e}, "
         return f"{error}losses {losses}, weights {weights}"
-
-
-def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-    first, *others = (weights[name] * loss for name, loss in losses.items())
-    return sum(others, first)

@@ -19,13 +19,13 @@ from pinntk.run._run import SNAPSHOTS
 from pinntk.training._batch import Batch
 from pinntk.training._checkpoint import Checkpoint, Stateful
 from pinntk.training._config import TrainConfig
-from pinntk.training._log import Log, weighted_sum
+from pinntk.training._log import Log
 from pinntk.training._loss_weights import LossWeights
-from pinntk.training._losses import losses
-from pinntk.training._measurements import Measurements
+from pinntk.training._losses import losses, weighted_sum
 from pinntk.training._monitor import Watch
 from pinntk.training._point_weights import CausalWeights, PointWeights, SelfAdaptiveWeights
 from pinntk.training._points import TrainingPoints
+from pinntk.training._probe import Probe
 from pinntk.training._updates import Losses, make_update, over_all
 from pinntk.weighting import SelfAdaptive
 
@@ -54,7 +54,7 @@ class Training:
         self.update = make_update(config, network, problem, parameters)
         self.loss_weights = LossWeights(config.weighting, problem)
         self.point_weights = _point_weights(config, network, problem, self.points)
-        self.measurements = Measurements(config, network, problem, parameters, self.points, self.point_weights)
+        self.probe = Probe(config, network, problem, parameters, self.points, self.point_weights)
         self.monitor = _monitor(config, run, self.points)
         self.log = Log(run, self.point_weights, list(self.points.all))
         parts: dict[str, Stateful | None] = {
@@ -65,7 +65,7 @@ class Training:
             "monitor": self.monitor,
         }
         device = self.like.device
-        self.checkpoint = Checkpoint(run, self.measurements, {k: v for k, v in parts.items() if v is not None}, device)
+        self.checkpoint = Checkpoint(run, self.probe, {k: v for k, v in parts.items() if v is not None}, device)
         self._batch = self._batched()
         self._work = of_step(network, problem, self.points.share)
         self._clock = perf_counter()
@@ -111,7 +111,7 @@ class Training:
         self._prepare()
         columns = self._columns()
         monitored = self._monitored() if self.monitor and _due(self.step, self.monitor.every) else {}
-        measured = {**(self.measurements.columns() if _due(self.step, self.config.eval_every) else {}), **monitored}
+        measured = {**(self.probe.columns() if _due(self.step, self.config.eval_every) else {}), **monitored}
         if self.monitor:
             self.monitor.step(columns.get("learning_rate"), self._batch.weights)
         losses = self.update.step(self._batch, self._check_finite)
@@ -131,9 +131,9 @@ class Training:
             self.point_weights.advance()
         if _due(self.step, self.config.snapshot_every):
             self._snapshot()
-        counts = {name: len(rows) for name, rows in self.measurements.kernel_points.items()}
+        counts = {name: len(rows) for name, rows in self.probe.kernel_points.items()}
         batch = self._batch
-        self.loss_weights.update(self.step, lambda measures: self.measurements.for_weights(measures, batch), counts)
+        self.loss_weights.update(self.step, lambda measures: self.probe.for_weights(measures, batch), counts)
         self._batch = Batch(batch.points, batch.counts, self.loss_weights.values, batch.point_weights)
 
     def _follow_points(self) -> None:
@@ -170,7 +170,7 @@ class Training:
     def _snapshot(self) -> None:
         if distributed.rank():
             return
-        blocks = self.measurements.snapshot()
+        blocks = self.probe.snapshot()
         self.run.snapshots[self.step] = blocks
         if self.run.folder is not None:
             blocks.save(self.run.folder / SNAPSHOTS / f"{self.step:08d}.npz")
@@ -204,7 +204,7 @@ class Training:
         if self.config.snapshot_every:
             self._snapshot()
         monitored = self._monitored() if self.monitor else {}
-        self.log.add(self._time(self._columns()), found, batch, {**self.measurements.columns(), **monitored})
+        self.log.add(self._time(self._columns()), found, batch, {**self.probe.columns(), **monitored})
         self._save()
 
     def _save(self) -> None:

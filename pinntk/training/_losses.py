@@ -35,6 +35,12 @@ def losses(
     return {name: square.sum() / counts[name] for name, square in squares.items()}
 
 
+def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """sum_i lambda_i L_i."""
+    first, *others = (weights[name] * loss for name, loss in losses.items())
+    return sum(others, first)
+
+
 def error_values(network: nn.Module, problem: Problem, points: Points) -> dict[str, Tensor]:
     """The error vectors e_i as numbers, without a gradient, in passes."""
     parts: dict[str, list[Tensor]] = {name: [] for name in points}

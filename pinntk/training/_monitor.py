@@ -105,7 +105,8 @@ class Watch:
         self._frozen: dict[str, Tensor] = {}  # errors as K_0 predicts them at the last measurement
         self._horizon: int | None = None
         self._broken: int | None = None
-        self._time, self._passed = 0.0, {}  # since the last measurement: sum of eta, of eta lambda_i
+        self._time = 0.0  # since the last measurement: the sum of eta
+        self._passed: dict[str, float] = {}  # and of eta lambda_i
 
     def step(self, lr: float | None, weights: Mapping[str, float]) -> None:
         """Told of every step about to be taken."""
@@ -179,16 +180,18 @@ class Watch:
             **{f"monitor/loss/{name}": loss for name, loss in observed.items()},
         }
         if self._predicts and self._last is not None and step > self._last["step"] and self._time:
-            row |= self._predictions(K_0, _like(K, self._last["kernel"]), step, observed)
+            row |= self._predictions(K_0, _like(K, self._last["kernel"]), self._last, observed)
         self._last = {"step": step, "kernel": K.values, "errors": e}
         self._time, self._passed = 0.0, {}
         return row
 
-    def _predictions(self, K_0: KernelBlocks, K: KernelBlocks, step: int, observed: Mapping[str, float]) -> dict[str, float]:
+    def _predictions(
+        self, K_0: KernelBlocks, K: KernelBlocks, last: Mapping[str, Any], observed: Mapping[str, float]
+    ) -> dict[str, float]:
         weights = self._weights({name: passed / self._time for name, passed in self._passed.items()})
-        steps = step - self._last["step"]
+        steps = self.run.step - last["step"]
         lr = self._time / steps
-        recent = dynamics(K, self._last["errors"], weights)
+        recent = dynamics(K, last["errors"], weights)
         row = {"monitor/time": self._time}
         if self._descent:
             predicted = recent.losses_after(steps, lr).conditions
@@ -216,7 +219,8 @@ class Watch:
             self._broken = self.run.step
         if not deviation < _FAR:
             self._frozen = {}
-        return {**{f"monitor/frozen/{name}": loss for name, loss in frozen.items()}, "monitor/horizon": self._horizon}
+        horizon = {} if self._horizon is None else {"monitor/horizon": self._horizon}
+        return {**{f"monitor/frozen/{name}": loss for name, loss in frozen.items()}, **horizon}
 
     def _deviation(self, predicted: Mapping[str, Any], observed: Mapping[str, float]) -> float:
         return max(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pinntk._util import distributed
 from pinntk.problem import Points, Problem
-from pinntk.training._losses import error_values
+from pinntk.training._losses import error_values, weighted_sum
 from pinntk.weighting import Causal, SelfAdaptive
 
 
@@ -156,7 +156,8 @@ class SelfAdaptiveWeights:
     def advance(self) -> None:
         """A step up in lambda, from the same parameters as the step down in theta."""
         self._optimizer.zero_grad()
-        sum((self.scheme.masked(values) * self._squares[name]).mean() for name, values in self._lambda.items()).backward()
+        means = {name: (self.scheme.masked(values) * self._squares[name]).mean() for name, values in self._lambda.items()}
+        weighted_sum(means, dict.fromkeys(means, 1.0)).backward()
         self._optimizer.step()
 
     def at(self, points: Points, share: Points) -> dict[str, Tensor]:

@@ -70,7 +70,7 @@ def adapted_points(
     counts: {condition: n}. Depends on the seed and on the network only.
     """
     residual = [c.name for c in problem.conditions if c.kind == "residual"]
-    many = {name: rad.candidates * n if name in residual else n for name, n in counts.items()}
+    many: dict[str, Any] = {name: rad.candidates * n if name in residual else n for name, n in counts.items()}
     points = problem.sample(seed=seed, **many, **settings)
     errors = _errors(network, problem, {name: points[name] for name in residual})
     chosen: dict[int, torch.Tensor] = {}
@@ -105,9 +105,10 @@ def _errors(network: nn.Module, problem: Problem, points: Points) -> dict[str, n
     share = {name: rows for name, rows in distributed.shard(points).items() if len(rows)}
     found = error_values(network, problem, to_network(network, share)) if share else {}
     like = empty_like(network)
+    device = None if like is None else like.device
     whole = {}
     for name, rows in points.items():
-        own = found.get(name, like.new_zeros(0)).double()
+        own = found[name].double() if name in found else torch.empty(0, dtype=torch.float64, device=device)
         counts = [distributed.span_of(len(rows), rank) for rank in range(distributed.world())]
         whole[name] = distributed.gather_rows(own, [span.stop - span.start for span in counts]).cpu().numpy()
     return whole

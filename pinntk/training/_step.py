@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from pinntk._util.warn import warn_user
 from pinntk.problem import Points, Problem
 from pinntk.taylor._fused import plain
 from pinntk.training._batch import Batch
-from pinntk.training._losses import losses, passes
+from pinntk.training._losses import losses, passes, weighted_sum
 
 
 class Step:
@@ -29,7 +30,8 @@ class Step:
 
     def __init__(self, network: nn.Module, problem: Problem, compiled: bool = False):
         self.problem = problem
-        self.model = nn.ModuleDict({"network": network, "coefficients": problem.coefficients})
+        coefficients: Any = problem.coefficients
+        self.model = nn.ModuleDict({"network": network, "coefficients": coefficients})
         self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         self.compiled = compiled
         self._graphs: dict[tuple, Callable] = {}
@@ -53,8 +55,7 @@ class Step:
         total: dict[str, Tensor] = {}
         for part in passes(self.model["network"], self.problem, batch):
             found = losses(self.model["network"], self.problem, part.points, batch.counts, part.point_weights)
-            weighted = [batch.weights[name] * loss for name, loss in found.items()]
-            sum(weighted, weighted[0].new_zeros(())).backward()
+            weighted_sum(found, batch.weights).backward()
             for name, loss in found.items():
                 total[name] = total[name] + loss.detach() if name in total else loss.detach()
         return {name: total[name] for name in batch.points}

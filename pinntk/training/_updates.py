@@ -17,6 +17,7 @@ from pinntk.problem import Problem
 from pinntk.solvers import SOLVERS, GaussNewton, NaturalGradient, SelfScaledBroyden
 from pinntk.training._batch import Batch
 from pinntk.training._config import TrainConfig
+from pinntk.training._losses import weighted_sum
 from pinntk.training._optimizers import make_optimizer, make_schedule
 from pinntk.training._step import Step
 
@@ -84,9 +85,9 @@ class GradientUpdate:
                 check(found)
                 before.update(found)
             distributed.all_sum_gradients(self._parameters)
-            return sum(batch.weights[name] * loss for name, loss in found.items())
+            return weighted_sum(found, batch.weights)
 
-        self._optimizer.step(closure)
+        self._optimizer.step(closure)  # type: ignore[arg-type]  # torch adds tensors to floats
         self._schedule.step()
         return before
 
@@ -100,7 +101,7 @@ class GradientUpdate:
         return {"optimizer": self._optimizer.state_dict(), "schedule": self._schedule.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        load_optimizer(self._optimizer, state["optimizer"])
+        load_optimizer(self._optimizer, dict(state["optimizer"]))
         self._schedule.load_state_dict(state["schedule"])
 
 
@@ -185,7 +186,7 @@ class SolverUpdate:
         return min(later) > 0.9 * min(earlier) and median(later) > 0.9 * median(earlier)
 
     def state_dict(self) -> dict[str, Any]:
-        own = {"damping": self._damping, "growth": self.growth, "adapting": self.adapting}
+        own: dict[str, Any] = {"damping": self._damping, "growth": self.growth, "adapting": self.adapting}
         own |= {"remaining": self._remaining, "noise": list(self._noise)}
         return {"solver": self._solver.state_dict(), **own, "losses": list(self._losses), "refused": self._refused}
 
@@ -205,7 +206,7 @@ def over_all(shares: Mapping[str, Tensor], counts: Mapping[str, int], like: Tens
     return dict(zip(counts, sums, strict=True))
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """As `load_state_dict`, which would cast what an optimizer remembers to the dtype of the parameter."""
     optimizer.load_state_dict(state)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
+from typing import TypeVar
 
 from pinntk._util.warn import warn_user
+
+Key = TypeVar("Key", str, tuple[str, ...])  # a condition, or several that share one weight
 
 ROUNDING = 1e-12  # of the sum of sizes: float32 rounding squared and more, as sin(2 pi x) has it where it should vanish
 
@@ -17,7 +20,7 @@ def check_update(every: int, momentum: float) -> None:
         raise ValueError(f"momentum={momentum!r}: at least 0 and below 1")
 
 
-def balance(sizes: Mapping[Hashable, float], warned: set, complaint: str, rounding: float = ROUNDING) -> dict[Hashable, float]:
+def balance(sizes: Mapping[Key, float], warned: set[Key], complaint: str, rounding: float = ROUNDING) -> dict[Key, float]:
     """sum_j s_j / s_i, and 1 where s_i is zero to rounding: of that a warning, `complaint`, once per key, kept in `warned`."""
     total = sum(sizes.values())
     for key, size in sizes.items():

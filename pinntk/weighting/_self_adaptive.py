@@ -109,7 +109,7 @@ class SelfAdaptive(Weighting):
 
     def masked(self, weights: Tensor) -> Tensor:
         """m(lambda)."""
-        return torch.sigmoid(weights) if self.mask == "sigmoid" else weights**self.mask
+        return torch.sigmoid(weights) if isinstance(self.mask, str) else weights**self.mask
 
     def ascent(self, weights: list[Tensor]) -> torch.optim.Optimizer:
         """The optimizer that raises the loss in lambda."""
@@ -127,15 +127,15 @@ class SelfAdaptive(Weighting):
         return dict(weights or {})
 
     def describe(self) -> dict[str, Any]:
-        def told(value: Any) -> Any:
-            return "given" if isinstance(value, Tensor) else list(value) if isinstance(value, Sequence) else value
-
-        several = isinstance(self.initial, dict)
-        initial = {name: told(value) for name, value in self.initial.items()} if several else told(self.initial)
+        initial = self.initial
         return {
             "name": "self-adaptive",
             "lr": self.lr,
-            "initial": initial,
+            "initial": {k: _as_json(v) for k, v in initial.items()} if isinstance(initial, dict) else _as_json(initial),
             "mask": self.mask,
             "optimizer": self.optimizer,
         }
+
+
+def _as_json(value: Any) -> Any:
+    return "given" if isinstance(value, Tensor) else list(value) if isinstance(value, Sequence) else value

@@ -239,7 +239,7 @@ def test_what_mixes_points_is_refused_there_too():
         pinntk.kernel(Mixing(2, 1, device=NAME, **F64), problem, problem.sample(residual=4))
 
 
-@covers(pinntk.Unidentified)
+@covers(pinntk.UnidentifiedError)
 def test_what_data_do_not_say_is_refused_there_too():
     @pinntk.residual(BOX)
     def heat(u_t, kappa):
@@ -247,7 +247,7 @@ def test_what_data_do_not_say_is_refused_there_too():
 
     problem = pinntk.Problem(BOX, [heat], coefficients={"kappa": 1.0})
     network = pinntk.nn.MLP(problem, width=4, depth=1, device=NAME, **F64)
-    with pytest.raises(pinntk.Unidentified, match="kappa"):
+    with pytest.raises(pinntk.UnidentifiedError, match="kappa"):
         pinntk.posterior(network, problem, problem.sample(residual=4), {"heat": 1.0})
 
 

@@ -164,8 +164,8 @@ def test_what_is_read_off_a_kernel(tmp_path):
     pointwise = {**weights, "start": torch.linspace(0, 1, 3, **F64)}
     for read in (
         lambda K: [K.matrix(), K["equation"], K["equation", "start"], K.uu, K.ur, K.rr, K.diagonal(), K.diagonal("start")],
-        lambda K: K.scaled(weights),
-        lambda K: K.scaled({**pointwise, "start": pointwise["start"].to(K.values.device)}),
+        lambda K: K.matrix(weights),
+        lambda K: K.matrix({**pointwise, "start": pointwise["start"].to(K.values.device)}),
     ):
         assert on_device(read(blocks))
         same(read(blocks), read(expected))

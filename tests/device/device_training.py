@@ -278,7 +278,7 @@ def test_the_scaled_problem():
     ("solver", "settings"),
     [
         (pinntk.solvers.GaussNewton, {"form": "kernel"}),
-        (pinntk.solvers.GaussNewton, {"form": "parameter"}),
+        (pinntk.solvers.GaussNewton, {"form": "parameters"}),
         (pinntk.solvers.GaussNewton, {"matrix_free": True}),
         (pinntk.solvers.NaturalGradient, {"momentum": 0.5, "damping": 1e-6}),
     ],

@@ -123,7 +123,7 @@ def test_trace_identity(case):
     network, problem, points, weights = case
     K = kernel(network, problem, points)
     found = balance(network, problem, points, weights, kernel=K)
-    assert sum(found.rate.values()) == pytest.approx(float(K.scaled(weights).trace()), rel=1e-12)
+    assert sum(found.rate.values()) == pytest.approx(float(K.matrix(weights).trace()), rel=1e-12)
 
 
 def test_a_given_kernel_is_used():

@@ -1,4 +1,4 @@
-"""The linearised Laplace posterior against the dense formula, exact regression, the Cramer-Rao bound and repeated noise."""
+"""The linearized Laplace posterior against the dense formula, exact regression, the Cramer-Rao bound and repeated noise."""
 
 from copy import deepcopy
 from math import exp, pi, sin
@@ -9,19 +9,19 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 import pinntk
-from pinntk.gaussian import Posterior, Unidentified, posterior
-from pinntk.gaussian._posterior import FORMS
+from pinntk.gaussian import Posterior, UnidentifiedError, posterior
 from tests.support import reference
 from tests.support.examples import EXAMPLES
 from tests.support.reference import relative
 
 DOMAIN = pinntk.Box(x=(0, 1))
+FORMS = ("kernel", "parameters")
 X = torch.linspace(0.05, 0.95, 12, dtype=torch.float64)
 SEEN = torch.cos(3 * X) + 0.3 * X
 
 
 class Cubic(nn.Module):
-    """u = a_0 + a_1 x + a_2 x^2 + a_3 x^3: linear in its parameters, so the linearised posterior is exact."""
+    """u = a_0 + a_1 x + a_2 x^2 + a_3 x^3: linear in its parameters, so the linearized posterior is exact."""
 
     def __init__(self):
         super().__init__()
@@ -162,7 +162,7 @@ def test_without_coefficients_the_field_alone_is_uncertain():
         ({"noise": {"equation": float("nan"), "readings": 0.1}}, "noise equation=nan"),
         ({"prior": -1.0}, "prior network=-1.0: a standard deviation"),
         ({"prior": {"sauce": 1.0}}, "prior for 'sauce': use 'network' or a coefficient of"),
-        ({"form": "dense"}, "form='dense'; use one of"),
+        ({"form": "dense"}, "form='dense' is unknown; use one of"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message):
@@ -197,11 +197,11 @@ def test_a_coefficient_that_no_error_depends_on_is_unidentified(form):
 
     problem = pinntk.Problem(DOMAIN, [equation, readings], coefficients={"first": 0.0, "second": 0.0})
     points, noise = problem.sample(residual=7, dtype=torch.float64), {"equation": 0.1, "readings": 0.1}
-    with pytest.raises(Unidentified, match="coefficient 'second', or only of a combination"):
+    with pytest.raises(UnidentifiedError, match="coefficient 'second', or only of a combination"):
         posterior(Cubic(), problem, points, noise, form=form)
     found = posterior(Cubic(), problem, points, noise, prior={"second": 0.5}, form=form)
     assert found.coefficients["second"][1] == pytest.approx(0.5, rel=1e-9)
-    with pytest.raises(Unidentified, match="coefficient 'first'"):
+    with pytest.raises(UnidentifiedError, match="coefficient 'first'"):
         posterior(Cubic(), problem, {"readings": points["readings"]}, {"readings": 0.1}, form=form)
 
 

@@ -55,16 +55,16 @@ def test_scaled_has_the_spectrum_of_k_d(K):
     spectrum = K.eigvalsh(WEIGHTS).numpy()
     assert spectrum == pytest.approx(np.sort(expected.real), rel=1e-9)
     assert spectrum[0] >= -K.floor(WEIGHTS)
-    assert torch.equal(K.scaled(WEIGHTS), K.scaled(WEIGHTS).T)
+    assert torch.equal(K.matrix(WEIGHTS), K.matrix(WEIGHTS).T)
     assert spectrum != pytest.approx(K.eigvalsh().numpy(), rel=1e-2)
     with pytest.raises(ValueError, match=r"weights for \['walls'\] are missing"):
-        K.scaled({name: 1.0 for name in NAMES if name != "walls"})
+        K.matrix({name: 1.0 for name in NAMES if name != "walls"})
 
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
 def test_eigenvectors(K, weights):
     values, vectors = K.eigh(weights)
-    M = K.matrix() if weights is None else K.scaled(weights)
+    M = K.matrix(weights)
     assert torch.allclose(values, K.eigvalsh(weights), rtol=1e-12)
     assert torch.allclose(vectors * values @ vectors.T, M, rtol=0, atol=1e-12 * float(values[-1]))
     assert torch.allclose(vectors.T @ vectors, torch.eye(10, dtype=torch.float64), rtol=0, atol=1e-13)

@@ -54,7 +54,7 @@ def test_the_papers_kernel():
 
 @pytest.mark.parametrize(("normalize", "expected"), [(False, (2.039, 3.963)), (True, (2.649, 399.96))])
 def test_average_rates(normalize, expected):
-    """c = Tr K / n of the paper; normalised, x is divided by 0.2916, the deviation of its 100 points."""
+    """c = Tr K / n of the paper; normalized, x is divided by 0.2916, the deviation of its 100 points."""
     problem = line()
     x = torch.linspace(0, 1, 100, dtype=F64)[:, None]
     mean, deviation = float(x.mean()), float(x.std(correction=0))
@@ -182,7 +182,7 @@ def test_the_collapsed_laplacian_is_the_sum_of_second_derivatives():
     assert relative(K["collapsed", "spelled"], K["spelled"]) < 1e-11
 
 
-def test_a_nonlinear_operator_is_linearised_where_one_says():
+def test_a_nonlinear_operator_is_linearized_where_one_says():
     domain = Box(x=(0, 1))
 
     @residual(domain)

@@ -141,7 +141,7 @@ def test_shared_points_and_copies_of_them_give_the_same_kernel():
         assert relative(kernel(network, problem, points).matrix(), kernel(network, problem, copies).matrix()) <= TOLERANCE
 
 
-@pytest.mark.parametrize("name", ["plain", "scaled", "factorised", "tied", "cumsum"])
+@pytest.mark.parametrize("name", ["plain", "scaled", "factorized", "tied", "cumsum"])
 @pytest.mark.filterwarnings("ignore:.*nested reverse-mode")
 def test_frozen_parameters_are_left_out(name):
     network, problem, points = case(name, "poisson")
@@ -227,8 +227,8 @@ def test_other_ways_to_use_a_parameter(use, shape):
 def test_a_trained_layer_norm():
     # torch 2.13's own nested derivatives of native_layer_norm are wrong, hence a layer norm by hand for the oracle.
     def by_hand(h, W):
-        centred = h - h.mean(-1, keepdim=True)
-        return (W * centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()).prod(1, keepdim=True)
+        centered = h - h.mean(-1, keepdim=True)
+        return (W * centered / (centered.square().mean(-1, keepdim=True) + 1e-5).sqrt()).prod(1, keepdim=True)
 
     _, problem, points = case("plain", "burgers")
     network = Opaque(lambda h, W: F.layer_norm(h, (4,), W).prod(1, keepdim=True), (4,))

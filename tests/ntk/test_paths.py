@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 import pinntk
 from pinntk import DependentPoints, graph_factors
 from pinntk.ntk import _taylor_factors as taylor_factors
-from pinntk.ntk._factors import checked_factors
+from pinntk.ntk._factors import compute_factors
 from tests.support import network_types, reference
 from tests.support.reference import relative
 from tests.support.reference import rows as rows_of
@@ -110,16 +110,18 @@ def test_points_that_mix_beyond_a_check_are_found_by_the_certificate(operator, l
     network = nn.Sequential(mlp(), last)
     problem, where = circle(operator)
     with pytest.raises(DependentPoints, match=f"condition '{operator.__name__}': errors depend on which other points"):
-        checked_factors(network, problem, where)
+        compute_factors(network, problem, where)
 
 
 def test_a_tape_that_misses_a_use_fails_its_certificate(monkeypatch):
     network, problem = mlp(), problem_of(2)
     drawn = problem.sample(residual=6, seed=0, dtype=torch.float64)
     expected = reference.kernel(network, problem, drawn)
-    add = taylor_factors._OfTape.add
+    add = taylor_factors._TapeUses.add
     monkeypatch.setattr(
-        taylor_factors._OfTape, "add", lambda self, use, B, own: None if len(use.output) == 16 else add(self, use, 0.5 * B, own)
+        taylor_factors._TapeUses,
+        "add",
+        lambda self, use, B, own: None if len(use.output) == 16 else add(self, use, 0.5 * B, own),
     )
     with pytest.warns(UserWarning, match=r"condition 'equation' fails its certificate in the Taylor engine"):
         found = pinntk.kernel(network, problem, drawn)

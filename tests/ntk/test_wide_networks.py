@@ -145,7 +145,7 @@ def test_principal_components_find_wrong_eigenvalues_out(large, small, verdict):
     assert principal_components.checks(0.13, singles, alls)[0].verdict == DIFFERS
 
 
-def test_a_linearisation_with_a_wrong_kernel_is_found_out(tmp_path, monkeypatch):
+def test_a_linearization_with_a_wrong_kernel_is_found_out(tmp_path, monkeypatch):
     assert verdicts(linearised_network, tmp_path)[0] == AGREES
     right = pinntk.cross_kernel
     monkeypatch.setattr(pinntk, "cross_kernel", lambda *given: {key: 2 * block for key, block in right(*given).items()})

@@ -27,7 +27,7 @@ def closure_of(optimizer, function, x):
     return closure
 
 
-def minimise(function, start, steps, **settings):
+def minimize(function, start, steps, **settings):
     """(x, losses before each step, optimizer), stopping where the optimizer stalls."""
     x = start.clone().requires_grad_()
     optimizer = SelfScaledBroyden([x], **settings)
@@ -119,7 +119,7 @@ def test_scaling_stays_finite_at_its_limits(variant, b, h):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_rosenbrock(variant):
     start = torch.tensor([-1.2, 1.0], dtype=torch.float64)
-    x, losses, _ = minimise(rosenbrock, start, 60, variant=variant)
+    x, losses, _ = minimize(rosenbrock, start, 60, variant=variant)
     assert (x - 1).abs().max() < 1e-10
     found = scipy.optimize.minimize(scipy.optimize.rosen, start.numpy(), jac=scipy.optimize.rosen_der, method="BFGS")
     assert len(losses) <= 1.5 * found.nit
@@ -146,7 +146,7 @@ def test_every_step_keeps_h_symmetric_positive_definite_and_secant(variant):
 
 def test_self_scaling_beats_bfgs_where_scales_differ():
     start = torch.randn(30, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    last = {variant: minimise(ill_scaled, start, 150, variant=variant)[1][-1] for variant in VARIANTS}
+    last = {variant: minimize(ill_scaled, start, 150, variant=variant)[1][-1] for variant in VARIANTS}
     assert last["ssbroyden"] < 1e-6 * last["bfgs"]
     assert last["ssbfgs"] < 1e-2 * last["bfgs"]
 
@@ -173,10 +173,10 @@ def test_a_loss_that_is_not_finite_is_a_step_too_long():
         return seen[-1]
 
     start = torch.tensor([0.6, 0.1], dtype=torch.float64)
-    first, _, _ = minimise(barrier, start, 1)
+    first, _, _ = minimize(barrier, start, 1)
     assert barrier(first) < 0.2 * barrier(start)
     assert len(seen) == 5  # the start, NaN, a quarter of that step; and the two above
-    x, losses, _ = minimise(barrier, start, 50)
+    x, losses, _ = minimize(barrier, start, 50)
     assert any(torch.isnan(loss) for loss in seen)
     assert all(b < a for a, b in pairwise(losses))
     assert (x - 1).abs().max() < 1e-7

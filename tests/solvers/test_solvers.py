@@ -52,7 +52,7 @@ def test_the_scaled_jacobian_is_the_derivative_of_the_loss(example):
 
 
 @pytest.mark.parametrize("normal", [True, False], ids=["Cholesky", "QR"])
-@pytest.mark.parametrize("form", ["kernel", "parameter"])
+@pytest.mark.parametrize("form", ["kernel", "parameters"])
 def test_damped_steps_equal_the_formula_in_every_form(monkeypatch, form, normal):
     monkeypatch.setattr(damped_module, "NORMAL", 0.0 if normal else float("inf"))
     network, problem, points, weights = setting()
@@ -73,13 +73,13 @@ def test_damped_steps_equal_the_formula_in_every_form(monkeypatch, form, normal)
 @pytest.mark.parametrize("counts", [{"residual": 20, "boundary": 2}, {"residual": 120, "boundary": 2}])
 def test_kernel_and_parameter_form_take_the_same_step(counts):
     steps = {}
-    for form in ("kernel", "parameter"):
+    for form in ("kernel", "parameters"):
         problem = pinntk.load("poisson1d")
         network = pinntk.nn.MLP(problem, width=6, depth=2, dtype=torch.float64)
         before = torch.nn.utils.parameters_to_vector(network.parameters()).detach().clone()
         GaussNewton(network, problem, form=form).step(problem.sample(dtype=torch.float64, **counts))
         steps[form] = torch.nn.utils.parameters_to_vector(network.parameters()).detach() - before
-    assert (steps["kernel"] - steps["parameter"]).norm() < 1e-8 * steps["kernel"].norm()
+    assert (steps["kernel"] - steps["parameters"]).norm() < 1e-8 * steps["kernel"].norm()
 
 
 def test_orthogonal_factors_keep_the_digits_that_the_normal_matrix_loses(monkeypatch):
@@ -106,7 +106,7 @@ def test_orthogonal_factors_keep_the_digits_that_the_normal_matrix_loses(monkeyp
     expected = V[:, -1]
     errors = {}
     monkeypatch.setattr(damped_module, "_CONTRACTION", float("inf"))
-    for form, A in (("parameter", (U * s) @ V.T), ("kernel", ((U * s) @ V.T)[:20])):
+    for form, A in (("parameters", (U * s) @ V.T), ("kernel", ((U * s) @ V.T)[:20])):
         r = -A @ expected
         truth = torch.linalg.lstsq(
             torch.cat([A, 1e-8 * torch.eye(30, dtype=A.dtype)]), torch.cat([-r, r.new_zeros(30)])
@@ -117,8 +117,8 @@ def test_orthogonal_factors_keep_the_digits_that_the_normal_matrix_loses(monkeyp
             monkeypatch.setattr(damped_module, "NORMAL", threshold)
             steps[name] = DampedLeastSquares(Given(A), r, form).solve(1e-16).step
         errors[form] = {name: float((step - truth).norm() / truth.norm()) for name, step in steps.items()}
-    assert errors["parameter"]["QR"] < 1e-7 < 1e-5 < errors["parameter"]["squared"]
-    assert errors["parameter"]["refined"] < 0.01 * errors["parameter"]["squared"]
+    assert errors["parameters"]["QR"] < 1e-7 < 1e-5 < errors["parameters"]["squared"]
+    assert errors["parameters"]["refined"] < 0.01 * errors["parameters"]["squared"]
     assert errors["kernel"]["QR"] < 1e-6
     assert errors["kernel"]["refined"] < 1e-6
 
@@ -185,7 +185,7 @@ def test_acceleration_pays():
 
 
 def test_momentum_carries_the_last_step_on_where_damping_leaves_it():
-    """d minimises |A d + r|^2 + mu |d - 0.6 d_previous|^2, or without d_previous where that spoils the step."""
+    """d minimizes |A d + r|^2 + mu |d - 0.6 d_previous|^2, or without d_previous where that spoils the step."""
     problem = pinntk.load("poisson1d")
     network = pinntk.nn.MLP(problem, width=6, depth=2, dtype=torch.float64)
     solver = GaussNewton(network, problem, acceleration=False, momentum=0.6)

@@ -69,7 +69,7 @@ def test_errors_follow_the_kernel():
 def test_the_loss_falls_by_the_squared_gradient():
     network, problem, points, e, J, D = poisson()
     scaled = D.sqrt() * e
-    fall = float(scaled @ pinntk.kernel(network, problem, points).scaled(WEIGHTS) @ scaled)
+    fall = float(scaled @ pinntk.kernel(network, problem, points).matrix(WEIGHTS) @ scaled)
     gradient, h = J.T @ (D * e), 1e-6
     assert fall == pytest.approx(float(gradient @ gradient), rel=1e-12)
     ahead, behind = (joined(reference.errors(moved(network, s * gradient), problem, points)) for s in (-h, h))
@@ -170,7 +170,7 @@ def test_the_spectrum_is_real_and_not_negative():
     assert np.allclose(np.sort(values.real), K.eigvalsh(WEIGHTS), rtol=0, atol=1e-10 * values.real.max())
     assert float(K.eigvalsh(WEIGHTS)[0]) > -K.floor(WEIGHTS)
     rates, V = K.eigh(WEIGHTS)
-    assert relative(V @ torch.diag(rates) @ V.T, K.scaled(WEIGHTS)) < 1e-12
+    assert relative(V @ torch.diag(rates) @ V.T, K.matrix(WEIGHTS)) < 1e-12
 
 
 def test_modes_decay_alone():

@@ -139,10 +139,10 @@ def test_scaled_errors():
     assert relative(scaled_errors(network, problem, points, WEIGHTS), r) < 1e-12
     found = ScaledJacobian(network, problem, points, WEIGHTS)
     assert relative(found.kernel(), A @ A.T) < 1e-12
-    assert relative(pinntk.kernel(network, problem, points).scaled(WEIGHTS), 2 * A @ A.T) < 1e-12
+    assert relative(pinntk.kernel(network, problem, points).matrix(WEIGHTS), 2 * A @ A.T) < 1e-12
 
 
-@pytest.mark.parametrize("form", ["kernel", "parameter"])
+@pytest.mark.parametrize("form", ["kernel", "parameters"])
 def test_damped_step(form):
     network, problem, points, A, r = scaled()
     mu = 1e-3

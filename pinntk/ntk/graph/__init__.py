@@ -2,19 +2,19 @@
 
 from pinntk.ntk.graph._losses import LossError, LossTerm, errors_of_loss
 from pinntk.ntk.graph._read import FEW, OWNERS, certified_rows, graph_factors, read_by
-from pinntk.ntk.graph._reverse import pulled_back, size_of
-from pinntk.ntk.graph._walk import Unstructured
+from pinntk.ntk.graph._reverse import pull_back, size_of
+from pinntk.ntk.graph._walk import UnstructuredError
 
 __all__ = [
     "FEW",
     "OWNERS",
     "LossError",
     "LossTerm",
-    "Unstructured",
+    "UnstructuredError",
     "certified_rows",
     "errors_of_loss",
     "graph_factors",
-    "pulled_back",
+    "pull_back",
     "read_by",
     "size_of",
 ]

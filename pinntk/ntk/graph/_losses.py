@@ -104,7 +104,7 @@ def _squares(root: Node) -> dict[Node, Tensor]:
         if node in seen:
             continue
         seen.add(node)
-        errors = _squared(node)
+        errors = _square_operand(node)
         if errors is not None:
             found[node] = errors
         else:
@@ -112,7 +112,7 @@ def _squares(root: Node) -> dict[Node, Tensor]:
     return dict(reversed(found.items()))
 
 
-def _squared(node: Node) -> Tensor | None:
+def _square_operand(node: Node) -> Tensor | None:
     """e, if the node is e^2, a (mean) square error or a squared norm, before any sum over it; else None."""
     kind, inputs = node.name(), [m for m, _ in node.next_functions]
     if kind == "PowBackward0" and float(node._saved_exponent) == 2:
@@ -160,7 +160,7 @@ def _coefficients(loss: Tensor, squares: Mapping[Node, Tensor]) -> dict[Node, Te
             outputs = found.setdefault(below, [None] * len(below._input_metadata))
             g = g.detach().sum_to_size(shape_of(below, index))
             outputs[index] = g if outputs[index] is None else outputs[index] + g
-    return {node: found[node][0] for node in squares}
+    return {node: coefficient for node in squares if (coefficient := found[node][0]) is not None}
 
 
 def _term(node: Node, errors: Tensor, coefficient: Tensor) -> LossTerm | None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from pinntk.ntk.graph._walk import Entry, Graph, Node, Unstructured, operation, points_axis
+from pinntk.ntk.graph._walk import Entry, Graph, Node, UnstructuredError, operation, points_axis
 
 Captured = dict[Node, tuple[Tensor | None, ...]]  # gradients of a node's outputs
 
@@ -68,36 +68,36 @@ def _plain(gradient: Tensor | None) -> Tensor | None:
     return None if gradient is None else gradient.detach().as_subclass(Tensor)
 
 
-def in_order(graph: Graph) -> SpreadOf:
+def spread_in_order(graph: Graph) -> SpreadOf:
     """Rows of the batch are the errors, in order (each several times perhaps, one after the other)."""
 
     def spread(node: Node, gradient: Tensor) -> Spread:
         axis = points_axis(tuple(gradient.shape), graph.n, None)
         if axis is None:
-            raise Unstructured(f"'{operation(node)}' does not keep points apart")
+            raise UnstructuredError(f"'{operation(node)}' does not keep points apart")
         return Spread(graph.n, axis)
 
     return spread
 
 
-def given_owners(graph: Graph, rows: Tensor) -> SpreadOf:
+def spread_by_owners(graph: Graph, rows: Tensor) -> SpreadOf:
     """rows: (m,) the error that each row of a batch of m belongs to, -1 for none."""
     indices = {graph.n: torch.arange(graph.n, device=rows.device).unsqueeze(1), len(rows): _index(rows, graph.n)}
 
     def spread(node: Node, gradient: Tensor) -> Spread:
         axis = points_axis(tuple(gradient.shape), graph.n, set(indices))
         if axis is None:
-            raise Unstructured(f"'{operation(node)}' has no batch of {len(rows)} rows")
+            raise UnstructuredError(f"'{operation(node)}' has no batch of {len(rows)} rows")
         return Spread(graph.n, axis, indices[gradient.shape[axis]])
 
     return spread
 
 
-def found_owners(graph: Graph, entries: list[Entry], captured: Captured) -> SpreadOf:
+def spread_by_passes(graph: Graph, entries: list[Entry], captured: Captured) -> SpreadOf:
     """Owners found by more backward passes, seeded with the errors' numbers, digit by digit: where a row belongs to one error
     only, the ratio of its gradient to that of the sum of errors is the number.
 
-    Raises Unstructured for a row that belongs to several errors.
+    Raises UnstructuredError for a row that belongs to several errors.
     """
     base = 2**20 if graph.e.dtype == torch.float64 else 32  # so that gradients' rounding cannot be taken for a digit
     numbers = torch.arange(graph.n, device=graph.e.device)
@@ -115,7 +115,7 @@ def found_owners(graph: Graph, entries: list[Entry], captured: Captured) -> Spre
     def spread(node: Node, gradient: Tensor) -> Spread:
         axis = points_axis(tuple(gradient.shape), graph.n, graph.batch_sizes)
         if axis is None or gradient.shape[axis] != len(owner[node]):
-            raise Unstructured(f"'{operation(node)}' has batches of several sizes")
+            raise UnstructuredError(f"'{operation(node)}' has batches of several sizes")
         return Spread(graph.n, axis, indices[node])
 
     return spread
@@ -126,13 +126,13 @@ def _digit(node: Node, ones: tuple, seeded: tuple, graph: Graph) -> Tensor:
     g1, g2 = next((a, b) for a, b in zip(ones, seeded, strict=True) if a is not None)
     axis = points_axis(tuple(g1.shape), graph.n, graph.batch_sizes)
     if axis is None:
-        raise Unstructured(f"'{operation(node)}' does not keep points apart")
+        raise UnstructuredError(f"'{operation(node)}' does not keep points apart")
     a, b = (g.movedim(axis, 0).reshape(g.shape[axis], -1).double() for g in (g1, g2))
     scale = a.square().sum(1)
     label = torch.where(scale > 0, (a * b).sum(1) / scale, 0.0)
     rest = (b - label.unsqueeze(1) * a).norm(dim=1)
     if (label - label.round()).abs().max() > 0.1 or (rest > 0.1 * label * scale.sqrt()).any():
-        raise Unstructured(f"a row of the batch at '{operation(node)}' belongs to several errors")
+        raise UnstructuredError(f"a row of the batch at '{operation(node)}' belongs to several errors")
     return label.round().long()
 
 
@@ -148,7 +148,7 @@ def _index(owner: Tensor, n: int) -> Tensor:
     return index
 
 
-def names_behind(graph: Graph, node: Node) -> Mapping[str, Tensor]:
+def parameters_behind(graph: Graph, node: Node) -> Mapping[str, Tensor]:
     """Parameters that a node leads to."""
     seen, stack, found = set(), [node], {}
     while stack:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from pinntk._util.warn import warn_user
-from pinntk.ntk._certificate import certificate, far
+from pinntk.ntk._certificate import certificate, gross_deviation
 from pinntk.ntk._factored import Factors, Origin
-from pinntk.ntk.graph._points import captured_gradients, found_owners, given_owners, in_order
+from pinntk.ntk.graph._points import captured_gradients, spread_by_owners, spread_by_passes, spread_in_order
 from pinntk.ntk.graph._reverse import reverse_rows, size_of
 from pinntk.ntk.graph._uses import Uses
-from pinntk.ntk.graph._walk import Graph, Unstructured
+from pinntk.ntk.graph._walk import Graph, UnstructuredError
 from pinntk.taylor import DependentPoints
 
 OWNERS = ("in order", "found")  # rows of the batch are the errors, in order; or whose they are is found out
@@ -58,19 +58,19 @@ def graph_factors(
     """
     if torch.is_inference_mode_enabled():
         raise ValueError(f"{name} has no graph under torch.inference_mode(); leave it, or use torch.no_grad() there")
-    theta = named(parameters)
+    theta = leaf_parameters(parameters)
     with torch.enable_grad():
         try:
-            e = _checked(e, name)
-            found = read(e, theta, None if rows is None else _checked_rows(rows, e), name=name)
+            e = _check_errors(e, name)
+            found = read(e, theta, None if rows is None else _check_owners(rows, e), name=name)
         except RuntimeError as error:
-            raise _explained(error, name) from error
+            raise _explain(error, name) from error
     if not found.outers and not found.rows:
         warn_user(f"{name} depends on none of these parameters, so J is zero; look for a detach() or numpy between them")
     return found
 
 
-def _explained(error: RuntimeError, name: str) -> Exception:
+def _explain(error: RuntimeError, name: str) -> Exception:
     """What the user did, where torch says what it met."""
     if "graph a second time" in str(error):
         return ValueError(
@@ -84,10 +84,11 @@ def _explained(error: RuntimeError, name: str) -> Exception:
     return error
 
 
-def named(parameters: nn.Module | Mapping[str, Tensor] | Iterable[Tensor]) -> dict[str, Tensor]:
+def leaf_parameters(parameters: nn.Module | Mapping[str, Tensor] | Iterable[Tensor]) -> dict[str, Tensor]:
     """{name: trained leaf tensor}. Raises ValueError for one that is none, or if there are none."""
     if isinstance(parameters, Tensor):
         parameters = [parameters]
+    found: dict[str, Tensor]
     if isinstance(parameters, nn.Module):
         found = {name: p for name, p in parameters.named_parameters() if p.requires_grad}
     elif isinstance(parameters, Mapping):
@@ -109,7 +110,7 @@ def named(parameters: nn.Module | Mapping[str, Tensor] | Iterable[Tensor]) -> di
     return found
 
 
-def _checked(e: Tensor, name: str) -> Tensor:
+def _check_errors(e: Tensor, name: str) -> Tensor:
     if not isinstance(e, Tensor):
         raise ValueError(f"{name} is a {type(e).__name__}; give a tensor of shape (n,), one error a row")
     if e.ndim == 2 and e.shape[1] == 1:
@@ -124,7 +125,7 @@ def _checked(e: Tensor, name: str) -> Tensor:
     return e.as_subclass(Tensor)
 
 
-def _checked_rows(rows: Tensor, e: Tensor) -> Tensor:
+def _check_owners(rows: Tensor, e: Tensor) -> Tensor:
     try:
         rows = torch.as_tensor(rows, device=e.device)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -142,11 +143,12 @@ def read(e: Tensor, parameters: Mapping[str, Tensor], rows: Tensor | None = None
     for owners in OWNERS if rows is None else (rows,):
         try:
             return read_by(owners, e, parameters, name=name)
-        except Unstructured as error:
+        except UnstructuredError as error:
             reasons.append(str(error))
     reason = "; ".join(dict.fromkeys(reasons))
     found = certified_rows(e, parameters, name)
-    if found.origin.certificate > far(e.dtype):
+    assert found.origin is not None and found.origin.certificate is not None
+    if found.origin.certificate > gross_deviation(e.dtype):
         warn_user(
             f"{name}: a backward pass in its graph is not linear in its seed, so a Jacobian by reverse mode depends on the seed"
         )
@@ -158,44 +160,44 @@ def read(e: Tensor, parameters: Mapping[str, Tensor], rows: Tensor | None = None
 def read_by(owners: str | Tensor, e: Tensor, parameters: Mapping[str, Tensor], *, name: str = "e") -> Factors:
     """The factors of e by one belief of which errors the rows of the batch belong to: one of OWNERS, or given (m,).
 
-    Raises Unstructured where the graph cannot be read so, or the factors fail their certificate.
+    Raises UnstructuredError where the graph cannot be read so, or the factors fail their certificate.
     """
     started = perf_counter()
     if len(e) <= FEW:
-        raise Unstructured(f"{len(e)} errors")
+        raise UnstructuredError(f"{len(e)} errors")
     if coarse := [str(t.dtype) for t in (e, *parameters.values()) if torch.finfo(t.dtype).bits < 32]:
-        raise Unstructured(f"{coarse[0]} is too coarse to certify what is read from a graph")
+        raise UnstructuredError(f"{coarse[0]} is too coarse to certify what is read from a graph")
     graph = Graph(e, parameters)
     if graph.batch_statistics:
         raise DependentPoints(
             f"'{graph.batch_statistics}' uses the statistics of the batch, so every error depends on all points; call "
             "network.eval()"
         )
-    given = isinstance(owners, Tensor)
-    entries = graph.entries({graph.n, len(owners)} if given else None if owners == OWNERS[0] else graph.batch_sizes)
+    in_order = not isinstance(owners, Tensor) and owners == OWNERS[0]
+    sizes = {graph.n, len(owners)} if isinstance(owners, Tensor) else None if in_order else graph.batch_sizes
+    entries = graph.entries(sizes)
     captured = captured_gradients(graph, entries, torch.ones_like(e))
-    if given:
-        spread = given_owners(graph, owners)
-    elif owners == OWNERS[0]:
-        spread = in_order(graph)
+    if isinstance(owners, Tensor):
+        spread = spread_by_owners(graph, owners)
+    elif in_order:
+        spread = spread_in_order(graph)
     else:
-        spread = found_owners(graph, entries, captured)
+        spread = spread_by_passes(graph, entries, captured)
     uses = Uses(graph, captured, spread)
     for entry in entries:
         uses.add(entry)
     columns = {key: size_of(p) for key, p in parameters.items()}
     outers, by_rows = uses.result()
-    found = Factors(name, graph.n, columns, outers, _moved(by_rows, e.device), e.device)
+    found = Factors(name, graph.n, columns, outers, _move(by_rows, e.device), e.device)
     deviation, passes = certificate(found, e, parameters)
     if not passes:
-        raise Unstructured(
-            f"what is read from the graph, rows {owners if not given else 'as given'}, fails its certificate ({deviation:.1e})"
-        )
+        order = owners if isinstance(owners, str) else "as given"
+        raise UnstructuredError(f"what is read from the graph, rows {order}, fails its certificate ({deviation:.1e})")
     reason = f"'{uses.one_by_one[0]}' by one product for each point" if uses.one_by_one else ""
     return replace(found, origin=Origin("graph", deviation, perf_counter() - started, reason))
 
 
-def _moved(rows: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+def _move(rows: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
     """A parameter may live elsewhere, as a problem's coefficients do."""
     return {key: part.to(device) for key, part in rows.items()}
 
@@ -205,7 +207,7 @@ def certified_rows(e: Tensor, parameters: Mapping[str, Tensor], name: str = "e")
     started = perf_counter()
     columns = {key: size_of(p) for key, p in parameters.items()}
     for batched in (True, False):
-        found = Factors(name, len(e), columns, {}, _moved(reverse_rows(e, parameters, batched), e.device), e.device)
+        found = Factors(name, len(e), columns, {}, _move(reverse_rows(e, parameters, batched), e.device), e.device)
         deviation, passes = certificate(found, e, parameters)
         if passes:
             break

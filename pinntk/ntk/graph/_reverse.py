@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import GradientEdge
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 CHUNK = 16  # rows in one batched backward pass; 8 to 64 took the same time within a third, 16 the least
 
 
-def pulled_back(target: GradientEdge | Tensor, parameters: Mapping[str, Tensor], seeds: Tensor) -> dict[str, Tensor]:
+def pull_back(target: GradientEdge | Tensor, parameters: Mapping[str, Tensor], seeds: Tensor) -> dict[str, Tensor]:
     """{name: (k, size)} for every parameter behind `target`: a vector-Jacobian product for each seed, (k, *shape)."""
     found: dict[str, list[Tensor]] = {}
     for part in seeds.split(CHUNK):
@@ -38,25 +38,26 @@ def reverse_rows(e: Tensor, parameters: Mapping[str, Tensor], batched: bool = Tr
 
 
 def _products(target: GradientEdge | Tensor, tensors: list[Tensor], seeds: Tensor) -> list[Tensor | None]:
+    edge = get_gradient_edge(target) if isinstance(target, Tensor) else target
     settings = {"retain_graph": True, "allow_unused": True}
     if len(seeds) > 1:
         try:
-            with quiet():
-                return list(torch.autograd.grad([target], tensors, [seeds], is_grads_batched=True, **settings))
+            with without_batching_warnings():
+                return list(torch.autograd.grad([edge], tensors, [seeds], is_grads_batched=True, **settings))
         except (RuntimeError, NotImplementedError):  # an operation whose backward pass torch.func cannot batch
             pass
-    single = [torch.autograd.grad([target], tensors, [seed], **settings) for seed in seeds]
-    return [joined(of_one) for of_one in zip(*single, strict=True)]
+    single = [torch.autograd.grad([edge], tensors, [seed], **settings) for seed in seeds]
+    return [stack_gradients(of_one) for of_one in zip(*single, strict=True)]
 
 
-def joined(gradients: Sequence[Tensor | None]) -> Tensor | None:
+def stack_gradients(gradients: Sequence[Tensor | None]) -> Tensor | None:
     """Stacked, None standing for zero; None if there is nothing else."""
     like = next((g for g in gradients if g is not None), None)
     return None if like is None else torch.stack([torch.zeros_like(like) if g is None else g for g in gradients])
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def without_batching_warnings() -> Iterator[None]:
     """Without torch's remarks on operations that it batches one by one."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*performance drop because we have not yet implemented the batching rule")

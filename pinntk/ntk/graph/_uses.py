@@ -1,4 +1,4 @@
-"""Rows of J from the places where parameters enter a graph: linear maps, elementwise operations, and anything else by
+"""Rows of J from the arrangement where parameters enter a graph: linear maps, elementwise operations, and anything else by
 vector-Jacobian products of that one operation."""
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from pinntk.ntk._factored import Collector, Outer
-from pinntk.ntk.graph._points import Captured, SpreadOf, names_behind
-from pinntk.ntk.graph._reverse import CHUNK, flat_rows, joined, pulled_back, quiet
-from pinntk.ntk.graph._walk import Entry, Graph, Node, Unstructured, operation, saved, source
+from pinntk.ntk.graph._points import Captured, SpreadOf, parameters_behind
+from pinntk.ntk.graph._reverse import CHUNK, flat_rows, pull_back, stack_gradients, without_batching_warnings
+from pinntk.ntk.graph._walk import Entry, Graph, Node, UnstructuredError, operation, saved_value, source
 
 # {operation: (names of its saved operands, their positions among its inputs)}
 _PRODUCTS = {
@@ -40,8 +40,10 @@ class Uses:
             return  # e does not depend on it
         kind = entry.node.name()
         real = not any(g is not None and g.is_complex() for g in gradients)
-        if real and kind in _PRODUCTS and self._add_product(entry, gradients[0], *_PRODUCTS[kind]):
-            return
+        if real and kind in _PRODUCTS and gradients[0] is not None:
+            names, positions = _PRODUCTS[kind]
+            if self._add_product(entry, gradients[0], names, positions):
+                return
         direct = self._elementwise(entry, gradients)
         if direct is None:
             self.one_by_one.append(operation(entry.node))
@@ -53,7 +55,7 @@ class Uses:
             for product in products.values():
                 self._collector.add_outer(name, product.outer)
         for entry, rows in self._computed.values():
-            for name, part in pulled_back(entry.edge, names_behind(self._graph, entry.target), rows).items():
+            for name, part in pull_back(entry.edge, parameters_behind(self._graph, entry.target), rows).items():
                 self._collector.add_rows(name, part)
         return self._collector.result()
 
@@ -64,7 +66,7 @@ class Uses:
         if entry.position not in positions:
             return False
         trained_right = entry.position == positions[1]
-        other = saved(entry.node, names[0] if trained_right else names[1])
+        other = saved_value(entry.node, names[0] if trained_right else names[1])
         if other is None or other.is_complex():
             return False
         if g.ndim == 3:  # a batch of one matrix product
@@ -73,13 +75,13 @@ class Uses:
             g, other = g.squeeze(0), other.squeeze(0)
         spread = self._spread_of(entry.node, g)
         if spread.axis != (0 if trained_right else 1):
-            raise Unstructured(f"a trained matrix in '{operation(entry.node)}' meets points where features belong")
-        scale = saved(entry.node, "alpha") if entry.node.name() == "AddmmBackward0" else 1
+            raise UnstructuredError(f"a trained matrix in '{operation(entry.node)}' meets points where features belong")
+        scale = saved_value(entry.node, "alpha") if entry.node.name() == "AddmmBackward0" else 1
         known, sensitivity = spread.rows(other), spread.rows(g if scale == 1 else scale * g)  # (n, k, features)
         left, right = (known, sensitivity) if trained_right else (sensitivity, known)
-        name, places = self._source(entry) or ("", left.new_empty(0))
-        for swapped in (False, True) if places.ndim == 2 else ():
-            if _is_outer(places.T if swapped else places, left.shape[2], right.shape[2]):
+        name, arrangement = self._source(entry) or ("", left.new_empty(0))
+        for swapped in (False, True) if arrangement.ndim == 2 else ():
+            if _is_outer(arrangement.T if swapped else arrangement, left.shape[2], right.shape[2]):
                 self._add_use(name, other, known, sensitivity, known_first=trained_right != swapped)
                 return True
         self._add_rows(entry, torch.einsum("nka,nkb->nab", left, right).reshape(len(left), *entry.shape))
@@ -99,12 +101,13 @@ class Uses:
     def _elementwise(self, entry: Entry, gradients: tuple[Tensor | None, ...]) -> Tensor | None:
         """An operation's own backward pass leaves it to the engine to sum over what broadcasting repeated; here points are
         kept apart instead."""
-        if len(gradients) != 1:
+        gradient = gradients[0]
+        if len(gradients) != 1 or gradient is None:
             return None
-        full = gradients[0] if entry.node.name() == "ExpandBackward0" else _backward(entry)(*gradients)
-        if full is None or full.shape != gradients[0].shape:
+        full = gradient if entry.node.name() == "ExpandBackward0" else _backward(entry)(gradient)
+        if full is None or full.shape != gradient.shape:
             return None
-        spread = self._spread_of(entry.node, gradients[0])
+        spread = self._spread_of(entry.node, gradient)
         shape = (1,) * (full.ndim - len(entry.shape)) + entry.shape  # as it met the points
         if len(shape) != full.ndim or shape[spread.axis] != 1 or full.shape[spread.axis] == 1:
             return None  # an entry for each point
@@ -118,18 +121,18 @@ class Uses:
 
     def _by_products(self, entry: Entry, gradients: tuple[Tensor | None, ...]) -> Tensor:
         """The backward pass of one operation for one point at a time: (n, *shape of the target)."""
-        spreads = [None if g is None else self._spread_of(entry.node, g) for g in gradients]
+        given = [(self._spread_of(entry.node, g), g) for g in gradients if g is not None]
         apply = _backward(entry)
 
         def one(*masked: Tensor) -> Tensor | None:
-            given = iter(masked)
-            found = apply(*(None if g is None else next(given) for g in gradients))
+            rest = iter(masked)
+            found = apply(*(None if g is None else next(rest) for g in gradients))
             return found if found is None or found.shape == entry.shape else found.sum_to_size(entry.shape)
 
         n, device, parts = self._graph.n, self._graph.e.device, []
         for start in range(0, n, CHUNK):
             points = torch.arange(start, min(n, start + CHUNK), device=device)
-            masked = [s.masks(points, g) * g for s, g in zip(spreads, gradients, strict=True) if g is not None]
+            masked = [spread.masks(points, g) * g for spread, g in given]
             parts.append(_each(one, masked, self._graph.e, entry.shape))
         return torch.cat(parts)
 
@@ -145,8 +148,8 @@ class Uses:
         """rows: (n, *shape of the target)."""
         found = self._source(entry)
         if found is not None:
-            name, places = found
-            self._collector.add_rows(name, flat_rows(rows.reshape(len(rows), -1)[:, places.flatten()]))
+            name, arrangement = found
+            self._collector.add_rows(name, flat_rows(rows.reshape(len(rows), -1)[:, arrangement.flatten()]))
             return
         key = (entry.target, entry.index)
         self._computed[key] = (entry, self._computed[key][1] + rows if key in self._computed else rows)
@@ -167,11 +170,11 @@ class _Product:
         return Outer(sensitivity, known) if self.known_first else Outer(known, sensitivity)
 
 
-def _is_outer(places: Tensor, first: int, second: int) -> bool:
+def _is_outer(arrangement: Tensor, first: int, second: int) -> bool:
     """Whether a parameter is a (first, second) matrix whose entries are those of an operand in reading order."""
-    if places.shape != (first, second):
+    if arrangement.shape != (first, second):
         return False
-    return torch.equal(places.reshape(-1), torch.arange(places.numel(), device=places.device))
+    return torch.equal(arrangement.reshape(-1), torch.arange(arrangement.numel(), device=arrangement.device))
 
 
 def _backward(entry: Entry) -> Callable[..., Tensor | None]:
@@ -182,7 +185,7 @@ def _backward(entry: Entry) -> Callable[..., Tensor | None]:
     def backward(*gradients: Tensor | None) -> Tensor | None:
         if custom:  # which torch gives zeros for outputs without gradient
             shapes = entry.node._input_metadata
-            gradients = [g if g is not None else _zeros(m) for g, m in zip(gradients, shapes, strict=True)]
+            gradients = tuple(g if g is not None else _zeros(m) for g, m in zip(gradients, shapes, strict=True))
         with torch.no_grad():
             found = apply(*gradients)
         return found[entry.position] if isinstance(found, tuple) else found
@@ -198,14 +201,14 @@ def _each(one: Callable, masked: list[Tensor], like: Tensor, shape: tuple[int, .
     """one(*seeds) for every seed along the first axis, (c, *shape)."""
     count = len(masked[0])
     try:
-        with quiet():
+        with without_batching_warnings():
             found = torch.vmap(one)(*masked)
         if found.shape == (count, *shape):
             return found
     except (RuntimeError, NotImplementedError, TypeError, ValueError):  # it cannot be batched, or returns None
         pass
     try:
-        found = joined([one(*seeds) for seeds in zip(*masked, strict=True)])
+        found = stack_gradients([one(*seeds) for seeds in zip(*masked, strict=True)])
     except Exception as error:  # whatever the user's own backward raises
-        raise Unstructured(f"one backward pass alone raised {type(error).__name__}: {error}") from error
+        raise UnstructuredError(f"one backward pass alone raised {type(error).__name__}: {error}") from error
     return like.new_zeros(count, *shape) if found is None else found

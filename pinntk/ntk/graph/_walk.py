@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-Node = Any  # torch.autograd.graph.Node
+Node = Any  # torch.autograd.graph.Node, whose stubs know nothing of what operations save
 
 # They pass their input's entries on, each once.
 _VIEWS = {
@@ -33,7 +33,7 @@ _BATCH_NORMS = {"NativeBatchNormBackward0", "CudnnBatchNormBackward0", "MiopenBa
 _REPEATING = {"ExpandBackward0", "RepeatBackward0", "IndexBackward0", "IndexSelectBackward0", "EmbeddingBackward0"}
 
 
-class Unstructured(Exception):
+class UnstructuredError(Exception):
     """The graph cannot be read as one row a point; the reason names the operation."""
 
 
@@ -65,7 +65,8 @@ class Graph:
     def __init__(self, e: Tensor, parameters: Mapping[str, Tensor]):
         self.e, self.parameters, self.n = e, parameters, len(e)
         self.leaves: dict[Node, str] = {get_gradient_edge(p).node: name for name, p in parameters.items()}
-        self._order = post_order(e.grad_fn)
+        self._root: Node = e.grad_fn
+        self._order = post_order(self._root)
         if any(node.name() == "CheckpointFunctionBackward" for node in self._order):
             raise ValueError(
                 "torch.utils.checkpoint with use_reentrant=True hides parameters from autograd.grad; use use_reentrant=False"
@@ -78,13 +79,13 @@ class Graph:
             self._only[node] = node in self.leaves or (bool(inputs) and all(m is not None and self._only[m] for m in inputs))
 
     def entries(self, sizes: set[int] | None = None) -> list[Entry]:
-        """All places where parameters enter, seen from e.
+        """All arrangement where parameters enter, seen from e.
 
         sizes: how many rows a batch of points may have; None: a multiple of n, points first
 
-        Raises Unstructured if what is computed from parameters at one place depends on points too.
+        Raises UnstructuredError if what is computed from parameters at one place depends on points too.
         """
-        found, stack, seen = [], [self.e.grad_fn], {self.e.grad_fn}
+        found, stack, seen = [], [self._root], {self._root}
         while stack:
             node = stack.pop()
             for position, (target, index) in enumerate(node.next_functions):
@@ -98,7 +99,7 @@ class Graph:
         if sizes is None and self.batch_sizes != {self.n}:
             lost = next((entry for entry in found if not self._only[entry.target]), None)
             if lost is not None:
-                raise Unstructured(f"'{operation(lost.node)}' takes errors out of a batch of {lost.shape}")
+                raise UnstructuredError(f"'{operation(lost.node)}' takes errors out of a batch of {lost.shape}")
         self._refuse_points_below({entry.target for entry in found}, seen)
         return found
 
@@ -119,7 +120,7 @@ class Graph:
             if node in below:
                 continue
             if node in visited:
-                raise Unstructured(f"'{operation(node)}' is reached by a way that does not keep points apart")
+                raise UnstructuredError(f"'{operation(node)}' is reached by a way that does not keep points apart")
             below.add(node)
             stack += [m for m, _ in node.next_functions if m is not None and self.leads[m]]
 
@@ -128,8 +129,8 @@ class Graph:
         """Numbers of rows that went through matrix products, and n."""
         sizes = set()
         for node in self._order:
-            left = saved(node, "mat1") if node.name() == "AddmmBackward0" else None
-            left = saved(node, "self") if node.name() in ("MmBackward0", "MvBackward0") else left
+            left = saved_value(node, "mat1") if node.name() == "AddmmBackward0" else None
+            left = saved_value(node, "self") if node.name() in ("MmBackward0", "MvBackward0") else left
             if left is not None and left.ndim:
                 sizes.add(left.shape[0])
         return sizes - {p.shape[0] for p in self.parameters.values() if p.ndim} | {self.n}
@@ -138,7 +139,8 @@ class Graph:
     def batch_statistics(self) -> str:
         """The name of a batch normalization in training mode, or nothing."""
         training = (n for n in self._order if n.name() in _BATCH_NORMS and getattr(n, "_saved_training", False))
-        return next((operation(n) for n in training if saved(n, "input").shape[0] > 1), "")  # 1: an instance normalization
+        several = (n for n in training if saved_value(n, "input").shape[0] > 1)  # 1: an instance normalization
+        return next(map(operation, several), "")
 
 
 def points_axis(shape: tuple[int, ...], n: int, sizes: set[int] | None) -> int | None:
@@ -161,10 +163,10 @@ def shape_of(node: Node, index: int) -> tuple[int, ...]:
     return tuple(node._input_metadata[index].shape)
 
 
-def saved(node: Node, name: str) -> Any:
+def saved_value(node: Node, name: str) -> Any:
     """What the operation kept for its backward pass, without its own graph; None where it kept nothing.
 
-    Raises Unstructured where the tensor changed since; RuntimeError where the graph was freed.
+    Raises UnstructuredError where the tensor changed since; RuntimeError where the graph was freed.
     """
     try:
         value = getattr(node, f"_saved_{name}", None)
@@ -172,7 +174,7 @@ def saved(node: Node, name: str) -> Any:
         if "graph a second time" in str(error):
             raise
         reason = str(error).strip().splitlines()[0]
-        raise Unstructured(f"'{operation(node)}' lost what it had saved: {reason}") from error
+        raise UnstructuredError(f"'{operation(node)}' lost what it had saved: {reason}") from error
     return value.detach().as_subclass(Tensor) if isinstance(value, Tensor) else value
 
 
@@ -185,24 +187,25 @@ def operation(node: Node) -> str:
 def source(entry: Entry, graph: Graph) -> tuple[str, Tensor] | None:
     """The parameter whose entries the target of an entry holds, in any arrangement, and that arrangement: for each entry of
     the parameter its place in the target, counted in reading order. None for what is computed in any other way."""
-    node, transposed = entry.target, False  # None: in another way
+    node = entry.target
+    transposed: bool | None = False  # None: in another way
     while node.name() in _VIEWS and len(node.next_functions) == 1:
         transposed = not transposed if _is_transpose(node) and transposed is not None else None
         node = node.next_functions[0][0]
     if node not in graph.leaves:
         return None
     parameter = graph.parameters[graph.leaves[node]]
-    places = torch.arange(parameter.numel(), device=parameter.device)
+    arrangement = torch.arange(parameter.numel(), device=parameter.device)
     if transposed is not None:
-        return graph.leaves[node], places.view(entry.shape).T if transposed else places.view(entry.shape)
-    found, digit = torch.zeros_like(places).view(parameter.shape), 1
+        return graph.leaves[node], arrangement.view(entry.shape).T if transposed else arrangement.view(entry.shape)
+    found, digit = torch.zeros_like(arrangement).view(parameter.shape), 1
     while digit < parameter.numel():  # in digits that every dtype of a parameter holds exactly
-        seed = (places // digit % 256).to(parameter.dtype).view(entry.shape)
+        seed = (arrangement // digit % 256).to(parameter.dtype).view(entry.shape)
         (moved,) = torch.autograd.grad([entry.edge], [parameter], [seed], retain_graph=True)
         found += moved.real.round().long() * digit
         digit *= 256
-    if not torch.equal(found.flatten().sort().values, places):
-        raise Unstructured(f"a hook changes the gradient of parameter {graph.leaves[node]!r}")
+    if not torch.equal(found.flatten().sort().values, arrangement):
+        raise UnstructuredError(f"a hook changes the gradient of parameter {graph.leaves[node]!r}")
     return graph.leaves[node], found
 
 

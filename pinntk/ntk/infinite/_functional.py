@@ -16,13 +16,13 @@ from pinntk.taylor import Basis, Jet, UnsupportedOperation
 _PROBE = 0.7  # any other field than zero tells whether an operator is linear
 
 
-class NotLinear(ValueError):
-    """A condition's operator is not linear in the fields, and no function was given at which to linearise it."""
+class NotLinearError(ValueError):
+    """A condition's operator is not linear in the fields, and no function was given at which to linearize it."""
 
     def __init__(self, condition: str):
         super().__init__(
             f"condition {condition!r} is not linear in the fields, so its kernel depends on the function at which it is "
-            "linearised; give at=, a network or 'exact' for the problem's exact solution"
+            "linearized; give at=, a network or 'exact' for the problem's exact solution"
         )
         self.condition = condition
 
@@ -34,7 +34,7 @@ class Functional:
     basis: which coefficients
     terms: (points (n, d), weights [S, n, fields]), two of them for a periodic pair of faces
     coefficients: (n, q) derivatives by the problem's coefficients
-    start: (n,) the errors at the function at which it is linearised
+    start: (n,) the errors at the function at which it is linearized
     """
 
     basis: Basis
@@ -72,9 +72,9 @@ class Exact(nn.Module):
 def functionals(problem: Problem, points: Points, at: nn.Module | None = None) -> dict[str, Functional]:
     """{condition: Functional} at checked float64 points.
 
-    at: the function at which a nonlinear operator is linearised; None for u = 0, which only linear operators allow
+    at: the function at which a nonlinear operator is linearized; None for u = 0, which only linear operators allow
 
-    Raises NotLinear for a nonlinear operator without `at`.
+    Raises NotLinearError for a nonlinear operator without `at`.
     """
     if at is not None and next(at.parameters(), None) is not None:
         at = deepcopy(at).double()
@@ -83,16 +83,16 @@ def functionals(problem: Problem, points: Points, at: nn.Module | None = None) -
 
 def _functional(problem: Problem, name: str, rows: Tensor, at: nn.Module | None) -> Functional:
     basis = problem.basis([name])
-    start, terms, coefficients = _linearised(problem, name, rows, basis, at, 0.0)
+    start, terms, coefficients = _linearize(problem, name, rows, basis, at, 0.0)
     if at is None:
-        _, probed, _ = _linearised(problem, name, rows, basis, None, _PROBE)
+        _, probed, _ = _linearize(problem, name, rows, basis, None, _PROBE)
         for (_, here), (_, there) in zip(terms, probed, strict=True):
             if (here - there).abs().max() > 1e-12 * here.abs().max():
-                raise NotLinear(name)
+                raise NotLinearError(name)
     return Functional(basis, terms, coefficients, start)
 
 
-def _linearised(
+def _linearize(
     problem: Problem, name: str, rows: Tensor, basis: Basis, at: nn.Module | None, constant: float
 ) -> tuple[Tensor, tuple[tuple[Tensor, Tensor], ...], Tensor]:
     leaves: list[tuple[Tensor, Tensor]] = []
@@ -115,8 +115,8 @@ def _linearised(
     with torch.enable_grad():
         e = group_errors(problem, [name], rows, fields, coefficient)[name]
         inputs = [leaf for _, leaf in leaves] + list(unknown.values())
-        slopes = torch.autograd.grad(e.sum(), inputs, allow_unused=True) if e.requires_grad else [None] * len(inputs)
-    slopes = [torch.zeros_like(leaf) if slope is None else slope for leaf, slope in zip(inputs, slopes, strict=True)]
+        found = torch.autograd.grad(e.sum(), inputs, allow_unused=True) if e.requires_grad else [None] * len(inputs)
+    slopes = [torch.zeros_like(leaf) if slope is None else slope for leaf, slope in zip(inputs, found, strict=True)]
     terms = tuple((points, slope) for (points, _), slope in zip(leaves, slopes, strict=False))
     by_coefficient = dict(zip(unknown, slopes[len(leaves) :], strict=True))
     columns = [by_coefficient.get(key, torch.zeros(len(rows)).to(rows)) for key in problem.coefficients]

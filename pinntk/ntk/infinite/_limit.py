@@ -30,19 +30,19 @@ def _identity(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class InfiniteMLP:
-    r"""A fully connected network in the NTK parametrisation, in the limit of infinite width.
+    r"""A fully connected network in the NTK parametrization, in the limit of infinite width.
 
     Each layer is weight_scale W x / sqrt(fan-in) + beta b with W ~ N(0, gain^2), b ~ N(0, 1); hidden layers are followed by
     the activation s. With q^(1) = <x, x'> / fan-in for the first layer and E[s s'] of the layer below for the others,
 
-        Sigma = gain^2 weight_scale^2 q + beta^2                     (NNGP: covariance of the outputs at initialisation)
+        Sigma = gain^2 weight_scale^2 q + beta^2                     (NNGP: covariance of the outputs at initialization)
         Theta = weight_scale^2 q + beta^2 + gain^2 weight_scale^2 Theta_below E[s'(u) s'(v)]                        (NTK)
 
     depth: hidden layers, 0 for a linear model
     activation: "relu", "erf", "sin", "cos", "exp", "gaussian" (exp(-x^2 / 2)), "identity" or a numpy Polynomial in closed form;
         "tanh", "sigmoid", "silu", "gelu", "softplus" or any smooth function that maps tensors and jets by quadrature to 1e-12
     weight_scale, beta, gain: as above
-    inputs: what the first layer receives, a function of (n, d) tensors and jets: normalised inputs, Fourier features
+    inputs: what the first layer receives, a function of (n, d) tensors and jets: normalized inputs, Fourier features
 
     Source: Jacot, Gabriel & Hongler 2018; Lee et al. 2018 (NNGP); for errors of PDEs Wang, Yu & Perdikaris 2022, theorem 4.3.
     Raises ValueError for a depth below 0, a scale that is no number, an unknown activation.
@@ -55,7 +55,7 @@ class InfiniteMLP:
     gain: float = 1.0
     inputs: Callable = _identity
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.depth, int) or self.depth < 0:
             raise ValueError(f"depth={self.depth!r}: a whole number of hidden layers, at least 0")
         for name in ("weight_scale", "gain"):
@@ -67,14 +67,14 @@ class InfiniteMLP:
 
     @classmethod
     def of(cls, network: MLP) -> InfiniteMLP:
-        """The limit of an MLP in the NTK parametrisation as its width grows; random Fourier features stay as they are.
+        """The limit of an MLP in the NTK parametrization as its width grows; random Fourier features stay as they are.
 
-        Raises TypeError for another network, ValueError for the standard parametrisation, whose kernel grows with the width."""
+        Raises TypeError for another network, ValueError for the standard parametrization, whose kernel grows with the width."""
         if not isinstance(network, MLP):
             raise TypeError(f"{type(network).__name__} has no known limit; give a pinntk.nn.MLP, or an InfiniteMLP")
         if network.parametrization != "ntk":
             raise ValueError(
-                "the kernel of an MLP in the standard parametrisation grows with its width and has no limit; use "
+                "the kernel of an MLP in the standard parametrization grows with its width and has no limit; use "
                 'MLP(..., parametrization="ntk")'
             )
         inputs = deepcopy(network).double().features
@@ -92,18 +92,18 @@ def infinite_kernel(
 ) -> KernelBlocks:
     r"""The kernel of a problem's errors in the limit of infinite width, K*_ij = L_i L_j' k(x_i, x_j'), exact, in float64.
 
-    L_i is the operator of condition i, linearised at `at` where it is not linear; fields are independent outputs. Unknown
+    L_i is the operator of condition i, linearized at `at` where it is not linear; fields are independent outputs. Unknown
     coefficients count as parameters in the NTK, held at their values.
 
-    network: an `InfiniteMLP`, or an MLP in the NTK parametrisation, whose width then says nothing
+    network: an `InfiniteMLP`, or an MLP in the NTK parametrization, whose width then says nothing
     points: {condition name: (n, d)}; computed where the MLP is, or where they are for an `InfiniteMLP`
-    kind: "ntk", what training follows, or "nngp", the covariance of the errors at initialisation
+    kind: "ntk", what training follows, or "nngp", the covariance of the errors at initialization
     at: a network or any module that maps (n, d) to (n, fields), or "exact"; not needed for linear operators
 
     Raises ValueError for points that do not fit, an operator that is not linear without `at`, an activation without the
     derivatives that the operators need.
     """
-    stack, points, sides = _prepared(network, problem, points, kind, at)
+    stack, points, sides = _prepare(network, problem, points, kind, at)
     names, sizes = tuple(points), tuple(map(len, points.values()))
     require_kernel(sum(sizes), sum(sizes), device=next(iter(points.values())).device, copies=_COPIES)
     parts = dict(zip(names, torch.arange(sum(sizes)).split(sizes), strict=True))
@@ -130,8 +130,8 @@ def infinite_cross_kernel(
     at: nn.Module | str | None = None,
 ) -> dict[tuple[str, str], Tensor]:
     """The same between two sets of points: {(row condition, column condition): (n_i, m_j)}. See `infinite_kernel`."""
-    stack, _, left = _prepared(network, problem, rows, kind, at)
-    _, columns, right = _prepared(network, problem, columns, kind, at)
+    stack, _, left = _prepare(network, problem, rows, kind, at)
+    _, columns, right = _prepare(network, problem, columns, kind, at)
     n, m = (sum(map(len, points.values())) for points in (rows, columns))
     require_kernel(n, m, device=next(iter(columns.values())).device, copies=_COPIES)
     return {(i, j): _block(left[i], right[j], stack, kind) for i in left for j in right}
@@ -158,7 +158,7 @@ class _Side:
     coefficients: Tensor
 
 
-def _prepared(
+def _prepare(
     network: MLP | InfiniteMLP, problem: Problem, points: Points, kind: str, at: nn.Module | str | None
 ) -> tuple[Stack, dict[str, Tensor], dict[str, _Side]]:
     limit = network if isinstance(network, InfiniteMLP) else InfiniteMLP.of(network)
@@ -168,7 +168,7 @@ def _prepared(
         if at != "exact" or problem.exact is None:
             raise ValueError(f"at={at!r}: a network, or 'exact' for a problem whose exact solution is a formula")
         at = Exact(problem)
-    device = network.mean.device if isinstance(network, MLP) else None
+    device = next(network.parameters()).device if isinstance(network, MLP) else None
     points = {name: rows.to(device, torch.float64) for name, rows in problem.check(points).items()}
     found = functionals(problem, points, at)
     return limit.stack, points, {name: _side(part, limit) for name, part in found.items()}
@@ -197,20 +197,22 @@ def _variances(features: Tensor, basis: Basis, stack: Stack) -> tuple[Double, ..
 
 def _block(left: _Side, right: _Side, stack: Stack, kind: str) -> Tensor:
     """(n, m) of two conditions."""
-    total = sum(_evaluated(first, second, stack, kind) for first in left.terms for second in right.terms)
+    blocks = [_pair_block(first, second, stack, kind) for first in left.terms for second in right.terms]
+    total = sum(blocks[1:], blocks[0])
     return total + left.coefficients @ right.coefficients.T if kind == "ntk" else total
 
 
-def _evaluated(left: _Term, right: _Term, stack: Stack, kind: str) -> Tensor:
+def _pair_block(left: _Term, right: _Term, stack: Stack, kind: str) -> Tensor:
     """(n, m) of two evaluations; of one with itself from one triangle."""
     n, m = left.features.shape[1], right.features.shape[1]
     all_pairs = torch.tril_indices(n, n) if left is right else torch.cartesian_prod(torch.arange(n), torch.arange(m)).T
     block = left.features.new_empty(n, m)
     for pairs in all_pairs.to(block.device).split(_PAIRS, 1):
-        values = _entries(left, right, *pairs, stack, kind)
-        block[pairs[0], pairs[1]] = values
+        i, j = pairs
+        values = _entries(left, right, i, j, stack, kind)
+        block[i, j] = values
         if left is right:
-            block[pairs[1], pairs[0]] = values
+            block[j, i] = values
     return block
 
 
@@ -226,4 +228,5 @@ def _entries(left: _Term, right: _Term, i: Tensor, j: Tensor, stack: Stack, kind
         at_i, at_j = ({key: value[at] for key, value in q.items()} for q, at in ((q11, i), (q22, j)))
         kernels = hidden_layer(kernels, at_i, at_j, left.basis, right.basis, stack)
     kernel: Double = getattr(kernels, kind)
-    return sum((left.weights[s, i] * right.weights[t, j]).sum(1) * values for (s, t), values in kernel.items())
+    parts = [(left.weights[s, i] * right.weights[t, j]).sum(1) * values for (s, t), values in kernel.items()]
+    return sum(parts[1:], parts[0])

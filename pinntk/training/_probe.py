@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from pinntk._util import distributed
 from pinntk.diagnostics._sampling import at_most
 from pinntk.ntk import KernelBlocks, kernel
-from pinntk.ntk._assemble import checked_traces
-from pinntk.problem import Points, Problem
+from pinntk.ntk._assemble import compute_traces
+from pinntk.problem import Measurements, Points, Problem
 from pinntk.residuals._evaluate import to_network
 from pinntk.training._batch import Batch
 from pinntk.training._config import TrainConfig
@@ -20,8 +23,8 @@ from pinntk.training._points import TrainingPoints
 _SNAPSHOT_POINTS = 100  # per condition in the kernel snapshots, at most
 
 
-class Measurements:
-    """Of a network in training. None of them changes it, its points or its weights.
+class Probe:
+    """Measures a network in training, and changes neither it, nor its points, nor its weights.
 
     initial: the network's parameters before the first step, from which it drifts
     """
@@ -40,7 +43,7 @@ class Measurements:
         self.initial = [p.detach().clone() for p in network.parameters()]
         self._snapshot_points = _few_points(config, problem)
         own = config.weighting.points
-        self._kernel_points = None if own is None else problem.sample(seed=config.seed, dtype=torch.float64, **own)
+        self._kernel_points = None if own is None else _drawn(config, problem, own)
 
     @property
     def kernel_points(self) -> Points:
@@ -58,7 +61,7 @@ class Measurements:
         whole = to_network(self.network, self.kernel_points)
         points = {name: rows for name, rows in distributed.shard(whole).items() if len(rows)}
         weights = None if batch is None else self._weights_at(whole, points, batch)
-        found = checked_traces(self.network, self.problem, points, weights or {}) if points else {}
+        found = compute_traces(self.network, self.problem, points, weights or {}) if points else {}
         names = list(whole)
         device = next(iter(whole.values())).device
         sums = distributed.all_sum_numbers([found.get(name, 0.0) for name in names], device)
@@ -87,7 +90,12 @@ class Measurements:
 
 def _few_points(config: TrainConfig, problem: Problem) -> dict[str, Tensor]:
     counts = problem.default_counts() if config.fixed_points else problem.counts(**config.counts(problem))
-    measured = {c.name: len(c.region.rows) for c in problem.conditions if c.kind == "data"}
+    measured = {c.name: len(c.region.rows) for c in problem.conditions if isinstance(c.region, Measurements)}
     most = at_most(_SNAPSHOT_POINTS, len(counts))
     few = {name: min(measured[name] if n is None else n, most) for name, n in counts.items()}
-    return problem.sample(seed=config.seed, dtype=torch.float64, **few)
+    return _drawn(config, problem, few)
+
+
+def _drawn(config: TrainConfig, problem: Problem, counts: Mapping[str, int]) -> dict[str, Tensor]:
+    settings: dict[str, Any] = {"seed": config.seed, "dtype": torch.float64, **counts}
+    return problem.sample(**settings)
