@@ -65,7 +65,7 @@ class Collocation:
         variance = torch.cat(prior) - solved.square().sum(0)
         return variance.clamp_min(0).sqrt().view(len(self._problem.fields), -1).T
 
-    def error(self) -> float:
+    def relative_error(self) -> float:
         """Relative L2 error of the mean against the known solution, on all its points."""
         return self._problem.error(_Field(self))
 

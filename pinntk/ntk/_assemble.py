@@ -43,7 +43,7 @@ def kernel(
 
     Raises ValueError for points or a network that do not fit the problem, DependentPoints for a network that mixes
     points, NonFiniteError, naming condition and points, for a K with NaN or infinity, MemoryError beforehand where K does not
-    fit. `KernelBlocks.origins` says by which path J came, with its certificate: Taylor jets, or, with a warning, the autograd
+    fit. `KernelBlocks.origins` holds the path of each J, with its certificate: Taylor jets, or, with a warning, the autograd
     graph of the errors or reverse mode row by row.
 
     >>> import pinntk

@@ -43,7 +43,7 @@ def require_kernel(
     )
 
 
-Weights = Mapping[str, float | Tensor]  # a number a condition, or a tensor (n_i,), one a point
+Weights = Mapping[str, float | Tensor]  # one number per condition, or a tensor (n_i,), one per point
 
 
 def check_weights(weights: Weights, names: Sequence[str]) -> None:
@@ -89,7 +89,7 @@ class KernelBlocks:
     origins: how each condition's J was obtained (path, certificate, seconds), {name: Origin}; may be empty
 
     `K["ends", "poisson"]` is the block of two conditions, `K["poisson"]` a diagonal block; `K.uu`, `K.ur`, `K.rr` gather
-    all conditions that are no residual as u and all residuals as r (Wang, Yu & Perdikaris 2022, lemma 3.1).
+    all conditions other than residuals as u and all residuals as r (Wang, Yu & Perdikaris 2022, lemma 3.1).
     """
 
     values: Tensor
@@ -119,7 +119,7 @@ class KernelBlocks:
 
     @property
     def uu(self) -> Tensor:
-        """Conditions that are no residual, (n_u, n_u)."""
+        """Conditions other than residuals, (n_u, n_u)."""
         return self._gather(False, False)
 
     @property
@@ -195,7 +195,7 @@ class KernelBlocks:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> KernelBlocks:
-        """Reads what `save` wrote. Raises ValueError for a file that is none, FileNotFoundError for none at all."""
+        """Reads what `save` wrote. Raises ValueError for a file of another kind, FileNotFoundError for a missing one."""
         try:
             archive = np.load(path, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile) or archive.zip is None:

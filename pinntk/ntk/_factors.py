@@ -62,7 +62,7 @@ def factors(network: nn.Module, problem: Problem, points: Points) -> dict[str, F
 
     One Taylor pass and one backward pass for each condition. Where the network uses an operation without a Taylor rule, or a
     parameter in a way that does not factor, J is read from the autograd graph of the errors, with a warning; and where that
-    cannot be, it comes row by row, with another. `Factors.origin` says how each was obtained, and what its certificate was.
+    cannot be, it comes row by row, with another. `Factors.origin` has how each was obtained, and its certificate.
     Raises as `pinntk.kernel` does.
 
     >>> import pinntk

@@ -63,7 +63,7 @@ class Tape:
         if len(shape) == ndim and shape[0] == 1:
             shape = shape[1:]
         if len(shape) >= ndim:
-            raise UnsupportedOperation("an elementwise use of a trained tensor with one entry a point")
+            raise UnsupportedOperation("an elementwise use of a trained tensor with one entry per point")
         value = tensor.detach() if like is None else tensor.detach().to(like)
         copies = value.reshape((1,) * (ndim - len(shape)) + tuple(shape)).expand(n, *(1,) * (ndim - 1 - len(shape)), *shape)
         copies = copies.clone().requires_grad_()

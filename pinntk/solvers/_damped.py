@@ -19,7 +19,7 @@ FORMS = ("auto", "kernel", "parameters")
 # A A^T and A^T A square the condition number: below this share of their trace, mu drowns in their rounding, and steps come
 # from orthogonal factors of A itself. Above, refinement with A gives back the digits that Cholesky loses.
 NORMAL = 1e-14
-_CONTRACTION = 0.1  # of the refinement's correction against the step: beyond it Cholesky factors are no good
+_CONTRACTION = 0.1  # of the refinement's correction against the step: beyond it Cholesky factors are not accurate enough
 
 
 def check_form(form: str) -> None:
@@ -82,7 +82,7 @@ class DampedLeastSquares:
         return found
 
     def decrease(self, d: Tensor) -> float:
-        """|r|^2 - |A d + r|^2, what the linear model promises."""
+        """|r|^2 - |A d + r|^2, the decrease that the linear model predicts."""
         change = self._A.matvec(d)
         return float(-(change @ (2 * self._r + change)))
 

@@ -40,14 +40,14 @@ class GaussNewton:
 
     a is the geodesic acceleration (Transtrum & Sethna 2012, arXiv 1201.5885): r''(d), the second derivative of the errors
     along d, costs one evaluation and turns the straight step into a parabola. The damping is found by trying: the boldest
-    one whose true decrease of the loss is above `target` times the one that the linear model promises.
+    one whose true decrease of the loss is above `target` times the one that the linear model predicts.
 
     Momentum, in SPRING's form (Goldshlager, Abrahamsen & Lin 2024, arXiv 2401.10190): d minimizes |A d + r|^2 +
     mu |d - momentum d_previous|^2, so that the last step goes on in the directions that these points and this damping say
     little of. A step that it spoils is tried again without.
 
     weights: loss weights by condition; None takes the NTK weights of the first step's points, normalized to sum 1
-    target: least ratio of true to promised decrease of a step that is taken
+    target: least ratio of true to predicted decrease of an accepted step
     acceleration: whether to add a
     momentum: in [0, 1)
     form: "kernel" (n x n), "parameters" (p x p), or "auto", the smaller; see `DampedLeastSquares`
@@ -144,7 +144,7 @@ class GaussNewton:
     def _search(
         self, mu: float, system: System, A: Jacobian, r: Tensor, errors: Callable[[], Tensor], start: Tensor
     ) -> tuple[float, float, Tensor] | None:
-        """(damping, loss, step) of the boldest step, with a damping from mu on, that keeps its promise; None if none does."""
+        """(damping, loss, step) of the boldest step, from damping mu on, whose decrease is as predicted; None if none is."""
         best: tuple[float, float, Tensor] | None = None
         kept = 0
         carried = None if self._previous is None or not self.momentum else self.momentum * self._previous
@@ -172,10 +172,10 @@ class GaussNewton:
         errors: Callable[[], Tensor],
         start: Tensor,
     ) -> tuple[float, Tensor, float]:
-        """(true loss, step, true decrease over the promised one) for one damping."""
+        """(true loss, step, true decrease over the predicted one) for one damping."""
         solved = system.solve(mu)
         d = solved.step if carried is None else solved.step + carried + solved.again(A.matvec(carried))
-        promised = system.decrease(d)
+        predicted = system.decrease(d)
         if self.acceleration:
             assign(self._parameters, start + _PROBE * d)
             curvature = 2 / _PROBE * ((errors() - r) / _PROBE - A.matvec(d))
@@ -185,7 +185,7 @@ class GaussNewton:
         assign(self._parameters, start + d)
         after = errors()
         loss = float(after @ after)
-        ratio = (float(r @ r) - loss) / promised if promised > 0 else -1.0
+        ratio = (float(r @ r) - loss) / predicted if predicted > 0 else -1.0
         return loss, d, ratio if isfinite(ratio) else -1.0
 
     def state_dict(self) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class NaturalGradient:
     A is the scaled Jacobian, with rows sqrt(lambda_i / n_i) J_i, and r the errors scaled alike, so that the loss
     L = sum_i lambda_i mean(e_i^2) is |r|^2. A A^T, (n, n), comes from the kernel engine and A is never formed. Of the steps
     eta = 1, 1/2, ..., 2^-15 the one with the least true loss on the points is taken; where none lowers the loss the
-    parameters stay, phi is forgotten, and the report says so. mu rises tenfold after a step below 2^-8 or refused, and falls
+    parameters stay, phi is forgotten, and the report has a note. mu rises tenfold after a step below 2^-8 or refused, and falls
     again after one of at least 1/4: with one mu for all steps a network just drawn may never take the first.
 
     network, problem: changed in place, the network's parameters and the problem's coefficients
@@ -109,7 +109,7 @@ class NaturalGradient:
         return StepReport(loss, loss, losses, 0.0, mu, False, note)
 
     def _adapt(self, eta: float) -> None:
-        """A short step says that the linear model was trusted too far."""
+        """A short step means that the linear model does not hold that far."""
         if eta < _SHORT:
             self._raised *= 10
         elif eta >= _LONG:

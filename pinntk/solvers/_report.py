@@ -1,4 +1,4 @@
-"""What a solver says about one step."""
+"""What a solver reports of one step."""
 
 from __future__ import annotations
 

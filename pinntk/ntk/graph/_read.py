@@ -48,7 +48,7 @@ def graph_factors(
     J is that of the computation as torch differentiates it: the third derivatives of torch 2.13's layer_norm and
     instance_norm are wrong, and so is then a J that holds them. `pinntk.kernel` uses their formulas.
 
-    Raises ValueError for an e of another shape, complex or without a graph, or for parameters that are no leaves;
+    Raises ValueError for an e of another shape, complex or without a graph, or for parameters that are not leaves;
     DependentPoints for batch normalization with batch statistics.
 
     >>> layer = nn.Linear(1, 1)
@@ -85,7 +85,7 @@ def _explain(error: RuntimeError, name: str) -> Exception:
 
 
 def leaf_parameters(parameters: nn.Module | Mapping[str, Tensor] | Iterable[Tensor]) -> dict[str, Tensor]:
-    """{name: trained leaf tensor}. Raises ValueError for one that is none, or if there are none."""
+    """{name: trained leaf tensor}. Raises ValueError for what is not a trained leaf, or if there are none."""
     if isinstance(parameters, Tensor):
         parameters = [parameters]
     found: dict[str, Tensor]
@@ -112,11 +112,13 @@ def leaf_parameters(parameters: nn.Module | Mapping[str, Tensor] | Iterable[Tens
 
 def _check_errors(e: Tensor, name: str) -> Tensor:
     if not isinstance(e, Tensor):
-        raise ValueError(f"{name} is a {type(e).__name__}; give a tensor of shape (n,), one error a row")
+        raise ValueError(f"{name} is a {type(e).__name__}; give a tensor of shape (n,), one error per row")
     if e.ndim == 2 and e.shape[1] == 1:
         e = e.squeeze(1)
     if e.ndim != 1 or not len(e):
-        raise ValueError(f"{name} has shape {tuple(e.shape)}; give (n,) with n > 0, one error a row, and each column by itself")
+        raise ValueError(
+            f"{name} has shape {tuple(e.shape)}; give (n,) with n > 0, one error per row, and each column by itself"
+        )
     if not e.is_floating_point():
         raise ValueError(f"{name} is {e.dtype}; errors are real: give real and imaginary part by themselves")
     e = e.clone() if e.is_leaf and e.requires_grad else e
@@ -129,9 +131,11 @@ def _check_owners(rows: Tensor, e: Tensor) -> Tensor:
     try:
         rows = torch.as_tensor(rows, device=e.device)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"rows is a {type(rows).__name__}; give (m,) whole numbers, one a batch row") from error
+        raise ValueError(f"rows is a {type(rows).__name__}; give (m,) whole numbers, one per row of the batch") from error
     if rows.ndim != 1 or rows.dtype == torch.bool or rows.is_floating_point() or rows.is_complex() or not len(rows):
-        raise ValueError(f"rows has shape {tuple(rows.shape)} and dtype {rows.dtype}; give (m,) whole numbers, one a batch row")
+        raise ValueError(
+            f"rows has shape {tuple(rows.shape)} and dtype {rows.dtype}; give (m,) whole numbers, one per row of the batch"
+        )
     if rows.max() >= len(e) or rows.min() < -1:
         raise ValueError(f"rows holds {int(rows.min())} to {int(rows.max())}; the errors are 0 to {len(e) - 1}, -1 is none")
     return rows.long()

@@ -24,7 +24,7 @@ def pull_back(target: GradientEdge | Tensor, parameters: Mapping[str, Tensor], s
 
 
 def reverse_rows(e: Tensor, parameters: Mapping[str, Tensor], batched: bool = True) -> dict[str, Tensor]:
-    """{name: (n, size)}: J of e (n,), a row a vector-Jacobian product of the whole graph; one by one if not batched."""
+    """{name: (n, size)}: J of e (n,), each row by a vector-Jacobian product of the whole graph; one by one if not batched."""
     chunk = CHUNK if batched else 1
     found: dict[str, list[Tensor]] = {name: [] for name in parameters}
     for start in range(0, len(e), chunk):

@@ -62,7 +62,7 @@ class Uses:
     # Linear maps.
 
     def _add_product(self, entry: Entry, g: Tensor, names: tuple[str, str], positions: tuple[int, int]) -> bool:
-        """left @ right with one of them trained. False where it is no linear map of one matrix, or a matrix is missing."""
+        """left @ right with one of them trained. False where it is not a linear map of one matrix, or a matrix is missing."""
         if entry.position not in positions:
             return False
         trained_right = entry.position == positions[1]

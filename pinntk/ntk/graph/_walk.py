@@ -34,7 +34,7 @@ _REPEATING = {"ExpandBackward0", "RepeatBackward0", "IndexBackward0", "IndexSele
 
 
 class UnstructuredError(Exception):
-    """The graph cannot be read as one row a point; the reason names the operation."""
+    """The graph cannot be read as one row per point; the reason names the operation."""
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ _CHUNK = 2**18  # coefficients gathered at once
 
 
 def check(activation: Activation) -> None:
-    """Raises ValueError for an unknown name, TypeError for what is no function."""
+    """Raises ValueError for an unknown name, TypeError for what is not a function."""
     if isinstance(activation, str):
         if activation not in NAMES:
             raise ValueError(

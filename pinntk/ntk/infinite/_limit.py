@@ -45,7 +45,7 @@ class InfiniteMLP:
     inputs: what the first layer receives, a function of (n, d) tensors and jets: normalized inputs, Fourier features
 
     Source: Jacot, Gabriel & Hongler 2018; Lee et al. 2018 (NNGP); for errors of PDEs Wang, Yu & Perdikaris 2022, theorem 4.3.
-    Raises ValueError for a depth below 0, a scale that is no number, an unknown activation.
+    Raises ValueError for a depth below 0, a scale that is not a positive number, an unknown activation.
     """
 
     depth: int = 1
@@ -95,7 +95,7 @@ def infinite_kernel(
     L_i is the operator of condition i, linearized at `at` where it is not linear; fields are independent outputs. Unknown
     coefficients count as parameters in the NTK, held at their values.
 
-    network: an `InfiniteMLP`, or an MLP in the NTK parametrization, whose width then says nothing
+    network: an `InfiniteMLP`, or an MLP in the NTK parametrization, whose width then does not matter
     points: {condition name: (n, d)}; computed where the MLP is, or where they are for an `InfiniteMLP`
     kind: "ntk", what training follows, or "nngp", the covariance of the errors at initialization
     at: a network or any module that maps (n, d) to (n, fields), or "exact"; not needed for linear operators
