@@ -4,8 +4,8 @@ import importlib
 import json
 from pathlib import Path
 
+import _reproduction as reproduction
 import pytest
-import reproduction
 
 
 def test_all_reproductions_are_listed():

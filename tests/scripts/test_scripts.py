@@ -3,6 +3,7 @@
 import json
 import sys
 
+import _rivals as rivals
 import benchmark_graph
 import benchmark_kernel
 import benchmark_solvers
@@ -10,7 +11,6 @@ import benchmark_step
 import benchmark_threads
 import poisson_weights
 import pytest
-import rivals
 import torch
 
 import pinntk
