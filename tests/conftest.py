@@ -2,5 +2,7 @@
 start. A count in the environment stays."""
 
 import os
+import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("PINNTK_STATE", tempfile.mkdtemp(prefix="pinntk-state-"))  # not the user's
