@@ -63,7 +63,7 @@ def check_point_weights(name: str, g: Tensor, n: int) -> None:
         raise ValueError(f"point weights of {name!r} have shape {tuple(g.shape)}; expected ({n},), finite and at least 0")
 
 
-def rates(weights: Weights, names: Sequence[str], sizes: Sequence[int]) -> Tensor:
+def loss_scales(weights: Weights, names: Sequence[str], sizes: Sequence[int]) -> Tensor:
     """The diagonal of D, 2 lambda_i / n_i or, with point weights g, 2 g_p / n_i: (n,), float64. Raises ValueError as
     `check_weights`, also for point weights of another number of points."""
     points = {name: weight for name, weight in weights.items() if isinstance(weight, Tensor) and weight.ndim}
@@ -155,7 +155,7 @@ class KernelBlocks:
         if weights is None:
             return self.values
         self._require(1)
-        root = rates(weights, self.names, self.sizes).sqrt().to(self.values)
+        root = loss_scales(weights, self.names, self.sizes).sqrt().to(self.values)
         return self.values * (root[:, None] * root)
 
     @suited_to(lambda self: of_factorization(self.values))

@@ -20,7 +20,7 @@ from pinntk.residuals._values import check_real_parameters
 from pinntk.solvers._damped import DampedLeastSquares, check_form
 from pinntk.solvers._jacobian import ScaledJacobian, check_start, loss_weights, losses_by_condition, scaled_errors
 from pinntk.solvers._matrix_free import ConjugateGradients, OperatorJacobian
-from pinntk.solvers._report import StepReport
+from pinntk.solvers._solver import StepReport
 from pinntk.solvers._vector import assign, flatten
 
 Jacobian = ScaledJacobian | OperatorJacobian
@@ -86,7 +86,7 @@ class GaussNewton:
             raise ValueError(f"momentum={momentum!r}: at least 0 and below 1")
         check_form(form)
         self.network, self.problem = network, problem
-        self.weights = None if weights is None else dict(weights)
+        self.weights: Mapping[str, float] | None = None if weights is None else dict(weights)
         self.target, self.acceleration, self.form, self.max_memory = target, acceleration, form, max_memory
         self.matrix_free, self.momentum = matrix_free, momentum
         self.damping: float | None = None
@@ -174,12 +174,12 @@ class GaussNewton:
     ) -> tuple[float, Tensor, float]:
         """(true loss, step, true decrease over the predicted one) for one damping."""
         solved = system.solve(mu)
-        d = solved.step if carried is None else solved.step + carried + solved.again(A.matvec(carried))
+        d = solved.step if carried is None else solved.step + carried + solved.apply(A.matvec(carried))
         predicted = system.decrease(d)
         if self.acceleration:
             assign(self._parameters, start + _PROBE * d)
             curvature = 2 / _PROBE * ((errors() - r) / _PROBE - A.matvec(d))
-            a = 0.5 * solved.again(curvature)
+            a = 0.5 * solved.apply(curvature)
             if 2 * a.norm() < _CURVED * d.norm():
                 d = d + a
         assign(self._parameters, start + d)

@@ -18,7 +18,7 @@ from pinntk.problem import Points, Problem
 from pinntk.residuals import check_network
 from pinntk.residuals._values import check_real_parameters
 from pinntk.solvers._jacobian import ScaledJacobian, check_start, loss_weights, losses_by_condition, scaled_errors
-from pinntk.solvers._report import StepReport
+from pinntk.solvers._solver import StepReport
 from pinntk.solvers._vector import assign, flatten
 
 _STEPS = tuple(2.0**-k for k in range(16))
@@ -63,7 +63,7 @@ class NaturalGradient:
             raise ValueError(f"momentum={momentum!r}: at least 0 and below 1")
         self.network, self.problem = network, problem
         self.damping, self.momentum = damping, momentum
-        self.weights = None if weights is None else dict(weights)
+        self.weights: Mapping[str, float] | None = None if weights is None else dict(weights)
         self._parameters = trained_parameters(network, problem)
         check_real_parameters(self._parameters, "NaturalGradient")
         self._phi: Tensor | None = None
