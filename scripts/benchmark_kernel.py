@@ -6,7 +6,7 @@
     python scripts/benchmark_kernel.py --jax PYTHON    also JAX, run by the Python of an environment that has it
     python scripts/benchmark_kernel.py --device cuda   also K of [2, 512 x 4, 1] with 10,000 and 30,000 points there
 
-torch.func  what a careful user writes: vmap(grad(e)) over points in chunks, and one product at the end. `rivals.py` has
+torch.func  what a careful user writes: vmap(grad(e)) over points in chunks, and one product at the end. `_rivals.py` has
             six forms of e; each is tuned over chunk sizes by short runs, the two fastest are timed whole (others: ~)
 by layer    the same factors as pinntk's, but the explicit Jacobian of one layer after the other
 curvlinops  J (J^T I) by its linear operators, where installed: 8 columns of I, their time scaled up to all
@@ -32,8 +32,8 @@ from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
+import _rivals as rivals
 import numpy as np
-import rivals
 import torch
 from torch import Tensor, nn
 

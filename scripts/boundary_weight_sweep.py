@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import _reproduction as reproduction
 import numpy as np
-import reproduction
 import torch
+from _reproduction import AGREES, BLUE, DIFFERS, GREY, IN_KIND, RED, Check, tidy
+from _shallow import Shallow
 from matplotlib.figure import Figure
-from reproduction import AGREES, BLUE, DIFFERS, GREY, IN_KIND, RED, Check, tidy
-from shallow import Shallow
 from tqdm import tqdm
 
 import pinntk

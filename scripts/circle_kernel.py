@@ -16,12 +16,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
 
+import _reproduction as reproduction
 import circle_regression
 import numpy as np
-import reproduction
 import torch
+from _reproduction import AGREES, BLUE, DIFFERS, IN_KIND, RED, Check, tidy
 from matplotlib.figure import Figure
-from reproduction import AGREES, BLUE, DIFFERS, IN_KIND, RED, Check, tidy
 from tqdm import tqdm
 
 import pinntk

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import inf, pi, sqrt
 
+import _reproduction as reproduction
 import numpy as np
-import reproduction
 import torch
 from matplotlib import colormaps
 from matplotlib.colors import to_hex

@@ -16,11 +16,11 @@ fourth powers of a normal weight, comes from rare units, and a small network mos
 
 from __future__ import annotations
 
+import _reproduction as reproduction
 import numpy as np
-import reproduction
 import torch
+from _reproduction import AGREES, BLUE, DIFFERS, GREY, RED, Check, tidy
 from matplotlib.figure import Figure
-from reproduction import AGREES, BLUE, DIFFERS, GREY, RED, Check, tidy
 from torch import Tensor
 
 import pinntk

@@ -23,13 +23,13 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
+import _reproduction as reproduction
 import numpy as np
-import reproduction
 import torch
+from _reproduction import AGREES, BLUE, DIFFERS, GREEN, IN_KIND, RED, VIOLET, Check, tidy
+from _shallow import Shallow
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from reproduction import AGREES, BLUE, DIFFERS, GREEN, IN_KIND, RED, VIOLET, Check, tidy
-from shallow import Shallow
 from tqdm import tqdm
 
 import pinntk

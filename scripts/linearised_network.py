@@ -17,13 +17,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
+import _reproduction as reproduction
 import circle_regression
 import numpy as np
-import reproduction
 import torch
+from _reproduction import AGREES, BLUE, DIFFERS, GREEN, GREY, RED, VIOLET, Check, tidy
 from circle_regression import WEIGHTS
 from matplotlib.figure import Figure
-from reproduction import AGREES, BLUE, DIFFERS, GREEN, GREY, RED, VIOLET, Check, tidy
 from torch import Tensor
 from tqdm import tqdm
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import pi
 
+import _reproduction as reproduction
 import numpy as np
-import reproduction
 import torch
 from matplotlib import colormaps
 from matplotlib.figure import Figure

@@ -17,8 +17,8 @@ from __future__ import annotations
 from itertools import pairwise
 from math import pi
 
+import _reproduction as reproduction
 import numpy as np
-import reproduction
 import torch
 from matplotlib.figure import Figure
 from scipy.fft import dctn

@@ -16,8 +16,8 @@ from __future__ import annotations
 from copy import deepcopy
 from dataclasses import dataclass
 
+import _reproduction as reproduction
 import numpy as np
-import reproduction
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import _reproduction as reproduction
 import numpy as np
-import reproduction
 import torch
+from _reproduction import AGREES, BLUE, DIFFERS, GREEN, GREY, IN_KIND, RED, Check, tidy
 from matplotlib.figure import Figure
-from reproduction import AGREES, BLUE, DIFFERS, GREEN, GREY, IN_KIND, RED, Check, tidy
 
 import pinntk
 from pinntk.diagnostics import Dynamics, dynamics

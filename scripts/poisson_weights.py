@@ -11,11 +11,11 @@ lambda_b = 100. As printed (NTK parametrisation, raw inputs) the set-up does not
 
 from __future__ import annotations
 
+import _reproduction as reproduction
 import numpy as np
-import reproduction
 import torch
+from _reproduction import AGREES, BLUE, DIFFERS, GREY, IN_KIND, RED, Check, tidy
 from matplotlib.figure import Figure
-from reproduction import AGREES, BLUE, DIFFERS, GREY, IN_KIND, RED, Check, tidy
 
 import pinntk
 

@@ -14,12 +14,12 @@ from __future__ import annotations
 import copy
 from math import pi, sqrt
 
+import _reproduction as reproduction
 import circle_regression
 import numpy as np
-import reproduction
 import torch
+from _reproduction import AGREES, BLUE, DIFFERS, GREEN, GREY, RED, Check, tidy
 from matplotlib.figure import Figure
-from reproduction import AGREES, BLUE, DIFFERS, GREEN, GREY, RED, Check, tidy
 from torch import Tensor, nn
 
 import pinntk

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import _reproduction as reproduction
 import numpy as np
-import reproduction
 import torch
+from _reproduction import AGREES, BLUE, DIFFERS, GREEN, GREY, IN_KIND, RED, Check, tidy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from reproduction import AGREES, BLUE, DIFFERS, GREEN, GREY, IN_KIND, RED, Check, tidy
 
 import pinntk
 

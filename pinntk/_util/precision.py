@@ -77,5 +77,7 @@ def without_autocast(function: Function) -> Function:
 
 @lru_cache
 def _device_types() -> tuple[str, ...]:
+    if not torch.accelerator.is_available():  # torch 2.6 raises below where there is none
+        return ("cpu",)
     accelerator = torch.accelerator.current_accelerator()
     return ("cpu",) if accelerator is None else ("cpu", accelerator.type)

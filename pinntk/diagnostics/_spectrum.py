@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pinntk.ntk import KernelBlocks
-from pinntk.ntk._blocks import Weights, rates, rows_of
+from pinntk.ntk._blocks import Weights, loss_scales, rows_of
 from pinntk.ntk._finite import check_finite_kernel
 
 _HEAD = 100  # the decay is fitted from mode rank / _HEAD on: the first few modes are the domain's, not the activation's
@@ -84,7 +84,7 @@ class Spectrum:
     def project(self, errors: Mapping[str, Tensor]) -> Tensor:
         """Coefficients V^T D^1/2 e of the scaled error in the eigenvectors, (n,). Half of their squares' sum is the loss."""
         e = stacked_errors(errors, self.names, self.sizes).to(self.vectors.device)
-        return self.vectors.T @ (e * rates(self.weights, self.names, self.sizes).sqrt().to(e))
+        return self.vectors.T @ (e * loss_scales(self.weights, self.names, self.sizes).sqrt().to(e))
 
     def share(self, errors: Mapping[str, Tensor]) -> Tensor:
         """The share of the loss in each mode, (n,): squares of `project`, with sum 1. Zeros where there is no error."""

@@ -112,7 +112,7 @@ def posterior(
     form: "kernel" works on (n, n) arrays (n points in all), "parameters" on (p, p), "auto" on the smaller ones. Both use
         J itself, (n, p), and are the same to rounding
 
-    The intervals mean what they say if the network is at the minimum of sum_i |e_i|^2 / s_i^2, which is the loss with
+    The intervals hold their level if the network is at the minimum of sum_i |e_i|^2 / s_i^2, which is the loss with
     weights lambda_i proportional to n_i / s_i^2, if the noise is independent and normal, and if the errors are about linear
     in the parameters across it.
 
@@ -122,7 +122,7 @@ def posterior(
 
     Raises ValueError for missing, unknown or non-positive standard deviations, and as `pinntk.kernel` does, MemoryError
     beforehand where J does not fit;
-    UnidentifiedError where the data say nothing of a coefficient with a flat prior.
+    UnidentifiedError where the data do not determine a coefficient with a flat prior.
     Sources: MacKay 1992 (Neural Computation 4:448); Immer, Korzepa & Bauer 2021 (AISTATS, arXiv 2008.08400).
 
     >>> import pinntk
@@ -193,7 +193,7 @@ class _Spread:
         A = self.width * rows.T
         inside = A if self.Q is None else self.Q.T @ A  # (k, m)
         total = torch.linalg.solve_triangular(self.R.T, inside, upper=False).square().sum(0)
-        if self.Q is not None:  # no error says anything of the rest: the prior holds it
+        if self.Q is not None:  # no error depends on the rest: its variance is the prior's
             total = total + (A - self.Q @ inside).square().sum(0)
         slopes = self.response.T @ inside  # (q, m)
         return total + (slopes * (covariance @ slopes)).sum(0)
@@ -205,7 +205,7 @@ def _inverse_gram(X: Tensor, scale: Tensor, names: tuple[str, ...]) -> Tensor:
     for name, pivot, size in zip(names, R.diagonal().abs().tolist(), scale.tolist(), strict=True):
         if pivot <= len(X) * torch.finfo(X.dtype).eps * size:
             raise UnidentifiedError(
-                f"the errors say nothing of coefficient {name!r}, or only of a combination of it with those before it: "
+                f"the errors do not determine coefficient {name!r}, or only a combination of it with those before it: "
                 f"add data, or give it a prior, as in prior={{{name!r}: 1.0}}"
             )
     inverse = torch.linalg.solve_triangular(R, torch.eye(len(R)).to(R), upper=True)

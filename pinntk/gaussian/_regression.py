@@ -65,7 +65,7 @@ class Collocation:
         variance = torch.cat(prior) - solved.square().sum(0)
         return variance.clamp_min(0).sqrt().view(len(self._problem.fields), -1).T
 
-    def error(self) -> float:
+    def relative_error(self) -> float:
         """Relative L2 error of the mean against the known solution, on all its points."""
         return self._problem.error(_Field(self))
 
@@ -102,7 +102,8 @@ def collocate(
     noise = noise if isinstance(noise, Mapping) else dict.fromkeys(K.names, float(noise))
     if set(noise) != set(K.names) or not all(0 <= value < inf for value in noise.values()):
         raise ValueError(f"noise={noise!r}: finite standard deviations of at least 0, for each of {K.names}")
-    require_kernel(*K.values.shape, device=K.values.device, copies=5)  # with noise, scaled, with a jitter, factored
+    n = len(K.values)
+    require_kernel(n, n, device=K.values.device, copies=5)  # with noise, scaled, with a jitter, factored
     variance = torch.cat([K.values.new_full((n,), noise[name] ** 2) for name, n in zip(K.names, K.sizes, strict=True)])
     noisy = K.values + torch.diag(variance)
     scale = noisy.diagonal().clamp_min(1e-300).rsqrt()

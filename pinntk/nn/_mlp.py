@@ -88,7 +88,7 @@ class MLP(nn.Module):
         normalize, mean, deviation = scale(problem, inputs, normalize)
         harmonics = harmonics_of(periodic, problem)
         fourier = checked_fourier(fourier)
-        self.config = {
+        self.config: dict[str, Any] = {
             "width": width,
             "depth": depth,
             "activation": activation,

@@ -43,7 +43,7 @@ def kernel(
 
     Raises ValueError for points or a network that do not fit the problem, DependentPoints for a network that mixes
     points, NonFiniteError, naming condition and points, for a K with NaN or infinity, MemoryError beforehand where K does not
-    fit. `KernelBlocks.origins` says by which path J came, with its certificate: Taylor jets, or, with a warning, the autograd
+    fit. `KernelBlocks.origins` holds the path of each J, with its certificate: Taylor jets, or, with a warning, the autograd
     graph of the errors or reverse mode row by row.
 
     >>> import pinntk
@@ -101,7 +101,8 @@ def cross_kernel(
     """
     network, rows = _prepare(network, problem, rows, dtype, device)
     columns = problem.check(columns)
-    require_kernel(*(sum(map(len, points.values())) for points in (rows, columns)), dtype, device_of(network))
+    n, m = (sum(map(len, points.values())) for points in (rows, columns))
+    require_kernel(n, m, dtype, device_of(network))
     narrow = FactorStore(network, problem, columns, parse_bytes(max_memory))
     blocks = {(i, j): _allocate(len(rows[i]), len(columns[j]), dtype, network) for i in rows for j in columns}
     for chunk, left in FactorStore(network, problem, rows, 0):  # each is needed once

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -42,10 +43,10 @@ def require_kernel(
     )
 
 
-Weights = Mapping[str, float | Tensor]  # a number a condition, or a tensor (n_i,), one a point
+Weights = Mapping[str, float | Tensor]  # one number per condition, or a tensor (n_i,), one per point
 
 
-def check_weights(weights: Mapping[str, float], names: Sequence[str]) -> None:
+def check_weights(weights: Weights, names: Sequence[str]) -> None:
     """Raises ValueError unless every condition, and no other name, has a finite weight of at least 0."""
     if missing := set(names) - set(weights):
         raise ValueError(f"weights for {sorted(missing)} are missing; give one for each of {tuple(names)}")
@@ -62,7 +63,7 @@ def check_point_weights(name: str, g: Tensor, n: int) -> None:
         raise ValueError(f"point weights of {name!r} have shape {tuple(g.shape)}; expected ({n},), finite and at least 0")
 
 
-def rates(weights: Weights, names: Sequence[str], sizes: Sequence[int]) -> Tensor:
+def loss_scales(weights: Weights, names: Sequence[str], sizes: Sequence[int]) -> Tensor:
     """The diagonal of D, 2 lambda_i / n_i or, with point weights g, 2 g_p / n_i: (n,), float64. Raises ValueError as
     `check_weights`, also for point weights of another number of points."""
     points = {name: weight for name, weight in weights.items() if isinstance(weight, Tensor) and weight.ndim}
@@ -88,7 +89,7 @@ class KernelBlocks:
     origins: how each condition's J was obtained (path, certificate, seconds), {name: Origin}; may be empty
 
     `K["ends", "poisson"]` is the block of two conditions, `K["poisson"]` a diagonal block; `K.uu`, `K.ur`, `K.rr` gather
-    all conditions that are no residual as u and all residuals as r (Wang, Yu & Perdikaris 2022, lemma 3.1).
+    all conditions other than residuals as u and all residuals as r (Wang, Yu & Perdikaris 2022, lemma 3.1).
     """
 
     values: Tensor
@@ -118,7 +119,7 @@ class KernelBlocks:
 
     @property
     def uu(self) -> Tensor:
-        """Conditions that are no residual, (n_u, n_u)."""
+        """Conditions other than residuals, (n_u, n_u)."""
         return self._gather(False, False)
 
     @property
@@ -154,7 +155,7 @@ class KernelBlocks:
         if weights is None:
             return self.values
         self._require(1)
-        root = rates(weights, self.names, self.sizes).sqrt().to(self.values)
+        root = loss_scales(weights, self.names, self.sizes).sqrt().to(self.values)
         return self.values * (root[:, None] * root)
 
     @suited_to(lambda self: of_factorization(self.values))
@@ -176,7 +177,8 @@ class KernelBlocks:
         return n * torch.finfo(self.values.dtype).eps * largest
 
     def _require(self, copies: int) -> None:
-        require_kernel(*self.values.shape, device=self.values.device, copies=copies)
+        n, m = self.values.shape
+        require_kernel(n, m, device=self.values.device, copies=copies)
 
     def numpy(self) -> np.ndarray:
         """All of K as a numpy array, (n, n)."""
@@ -184,7 +186,7 @@ class KernelBlocks:
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes K, names, kinds, sizes, points and origins to an .npz file (whole or not at all)."""
-        arrays = {f"points/{name}": rows.detach().cpu().numpy() for name, rows in self.points.items()}
+        arrays: dict[str, Any] = {f"points/{name}": rows.detach().cpu().numpy() for name, rows in self.points.items()}
         arrays["origins"] = np.array(json.dumps({name: asdict(origin) for name, origin in self.origins.items()}))
         with replacing(Path(path)) as temporary, open(temporary, "wb") as file:
             np.savez(
@@ -193,10 +195,10 @@ class KernelBlocks:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> KernelBlocks:
-        """Reads what `save` wrote. Raises ValueError for a file that is none, FileNotFoundError for none at all."""
+        """Reads what `save` wrote. Raises ValueError for a file of another kind, FileNotFoundError for a missing one."""
         try:
             archive = np.load(path, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
+            if not isinstance(archive, np.lib.npyio.NpzFile) or archive.zip is None:
                 raise ValueError("it is a single array")
             with archive:
                 n = int(archive["sizes"].sum())
@@ -220,18 +222,21 @@ class KernelBlocks:
     @classmethod
     def join(cls, paths: Sequence[str | os.PathLike]) -> KernelBlocks:
         """All of K from the row blocks that the ranks of a torchrun wrote. Raises ValueError if rows are missing."""
-        K, place = None, None
+        K, filled = np.empty((0, 0)), np.zeros(0, bool)
+        names: tuple[str, ...] = ()
+        kinds: tuple[str, ...] = ()
+        sizes: tuple[int, ...] = ()
         for path in paths:
             with np.load(path, allow_pickle=False) as archive:
-                if K is None:
+                if not len(filled):
                     n = int(archive["sizes"].sum())
                     require_kernel(n, n)
-                    K, place = np.empty((n, n), archive["block"].dtype), np.zeros(n, bool)
+                    K, filled = np.empty((n, n), archive["block"].dtype), np.zeros(n, bool)
                     names, kinds = (tuple(map(str, archive[key])) for key in ("names", "kinds"))
                     sizes = tuple(map(int, archive["sizes"]))
-                K[archive["rows"]], place[archive["rows"]] = archive["block"], True
-        if K is None or not place.all():
-            raise ValueError(f"{0 if place is None else int((~place).sum())} rows are missing; give the files of all ranks")
+                K[archive["rows"]], filled[archive["rows"]] = archive["block"], True
+        if not len(filled) or not filled.all():
+            raise ValueError(f"{int((~filled).sum())} rows are missing; give the files of all ranks")
         return cls(torch.from_numpy(K), names, kinds, sizes)
 
     def __repr__(self) -> str:

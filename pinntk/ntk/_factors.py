@@ -3,7 +3,7 @@ graph of the error vector, or reverse mode row by row."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from math import isfinite
 from time import perf_counter
@@ -36,7 +36,7 @@ from pinntk.taylor import DependentPoints, UnsupportedOperation
 _ROWS_CHUNK = 16  # points whose rows come from one graph, in reverse mode: its size counts twice
 
 # How a network's conditions passed their certificates, by `_key`.
-_certified: WeakKeyDictionary[nn.Module, dict[tuple, str]] = WeakKeyDictionary()
+_certified: WeakKeyDictionary[nn.Module, dict[Hashable, str]] = WeakKeyDictionary()
 _said = Told()  # why a network's rows come one by one
 
 
@@ -48,7 +48,7 @@ def coefficient_key(name: str) -> str:
 def trained_parameters(network: nn.Module, problem: Problem) -> dict[str, Tensor]:
     """What K differentiates with respect to: the network's parameters that require gradients, then the problem's
     coefficients. Raises ValueError if there are none."""
-    named = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    named: dict[str, Tensor] = {name: p for name, p in network.named_parameters() if p.requires_grad}
     named |= {coefficient_key(name): p for name, p in problem.coefficients.items() if p.requires_grad}
     if not named:
         raise ValueError("the network has no parameter with requires_grad=True, so its kernel is zero")
@@ -62,7 +62,7 @@ def factors(network: nn.Module, problem: Problem, points: Points) -> dict[str, F
 
     One Taylor pass and one backward pass for each condition. Where the network uses an operation without a Taylor rule, or a
     parameter in a way that does not factor, J is read from the autograd graph of the errors, with a warning; and where that
-    cannot be, it comes row by row, with another. `Factors.origin` says how each was obtained, and what its certificate was.
+    cannot be, it comes row by row, with another. `Factors.origin` has how each was obtained, and its certificate.
     Raises as `pinntk.kernel` does.
 
     >>> import pinntk
@@ -117,11 +117,11 @@ def _by_taylor(network: nn.Module, problem: Problem, points: Points, parameters:
                 passed[keys[part.name]] = "taylor"
         seconds = (perf_counter() - started) / len(found)
         for part in found:
-            deviation = certificates[part.name].deviation if part.name in certificates else None
-            yield replace(part, origin=Origin("taylor", deviation, seconds))
+            known = certificates.get(part.name)
+            yield replace(part, origin=Origin("taylor", None if known is None else known.deviation, seconds))
 
 
-def _key(problem: Problem, name: str, rows: Tensor, parameters: Mapping[str, Tensor]) -> tuple:
+def _key(problem: Problem, name: str, rows: Tensor, parameters: Mapping[str, Tensor]) -> Hashable:
     """Under which a certificate is remembered."""
     hooks = tuple(len(p._backward_hooks or ()) for p in parameters.values())  # which only autograd runs
     return held_weakly((name, problem[name].operator, len(rows), rows.dtype, tuple(parameters), hooks))
@@ -162,7 +162,7 @@ def _by_graph(network: nn.Module, problem: Problem, points: Points, parameters: 
 
 
 def _read_again(
-    network: nn.Module, key: tuple, e: Tensor, parameters: Mapping[str, Tensor], name: str
+    network: nn.Module, key: Hashable, e: Tensor, parameters: Mapping[str, Tensor], name: str
 ) -> Factors | UnstructuredError:
     """The factors of e, first in the way that passed the certificate for such a graph before; else the first one that does."""
     passed = _certified.setdefault(network, {})

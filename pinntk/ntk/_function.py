@@ -115,4 +115,5 @@ def _rows(start: int, part: dict[str, Tensor], m: int) -> slice:
 
 def _product(rows: dict[str, Tensor], columns: dict[str, Tensor]) -> Tensor:
     """(n m, n' m), the sum over parameters of (n, m, size) times (n', m, size)."""
-    return sum(rows[name].flatten(0, 1).double() @ columns[name].flatten(0, 1).double().T for name in rows)
+    first, *others = (rows[name].flatten(0, 1).double() @ columns[name].flatten(0, 1).double().T for name in rows)
+    return sum(others, first)

@@ -22,7 +22,7 @@ def gram(left: Factors, right: Factors, dtype: torch.dtype = torch.float64) -> T
     """The block K_ij = J_i J_j^T, (n_i, n_j), accumulated in `dtype`.
 
     For each weight matrix, whichever is cheaper: the structured form, the sum over components s, s' of
-    (A_i^s . A_j^s') (B_i^s . B_j^s'), at S S' (in + out) operations an entry; or the explicit columns of J, at in x out.
+    (A_i^s . A_j^s') (B_i^s . B_j^s'), at S S' (in + out) operations per entry; or the explicit columns of J, at in x out.
     Where left is right only one triangle is computed and then mirrored: the block is symmetric to the last bit.
     """
     symmetric = left is right

@@ -12,7 +12,7 @@ from pinntk._util import distributed
 from pinntk._util.memory import parse_bytes
 from pinntk._util.precision import without_autocast
 from pinntk._util.threads import of_step, suited_to
-from pinntk.ntk._blocks import Weights, rates
+from pinntk.ntk._blocks import Weights, loss_scales
 from pinntk.ntk._factored import Factors, Origin
 from pinntk.ntk._factors import trained_parameters
 from pinntk.ntk._store import CHUNK, FactorStore
@@ -55,7 +55,7 @@ class JacobianOperator:
         firsts = {name: offsets[name] + distributed.span(len(rows)).start for name, rows in points.items()}
         self._store = FactorStore(network, problem, distributed.shard(points), parse_bytes(max_memory), chunk, firsts)
         self.device = next(iter(trained.values())).device
-        D = torch.ones(self.shape[0]) if weights is None else rates(weights, self.names, self.sizes)
+        D = torch.ones(self.shape[0]) if weights is None else loss_scales(weights, self.names, self.sizes)
         self._root = D.sqrt().unsqueeze(1).to(self.device, dtype)
 
     @property

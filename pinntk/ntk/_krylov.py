@@ -44,7 +44,7 @@ def leading_eigenpairs(
 
     like: (n,) tensor that gives size, dtype and device
     tolerance: on the residual norms, relative to the largest eigenvalue
-    block: vectors a product, k + 4 but at most 32 unless given
+    block: vectors per product, k + 4 but at most 32 unless given
 
     The projected matrix is Q^T K Q itself, not the three-term recurrence's, every new block is orthogonalized twice against
     all others, and each residual is that of the pair returned: a spectrum that decays below rounding gives no ghosts.
@@ -187,7 +187,7 @@ def spectral_density(
     """Quadrature nodes and weights of the spectral density by stochastic Lanczos quadrature (Lin, Saad & Yang 2016).
 
     sum(weights f(nodes)) estimates Tr f(K) / n. Returns (nodes, weights), each (probes * steps,); all probes advance in
-    one product a step, each fully reorthogonalized against its own past.
+    one product per step, each fully reorthogonalized against its own past.
     """
     n = like.shape[0]
     steps = min(steps, n)

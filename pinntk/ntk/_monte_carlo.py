@@ -60,22 +60,26 @@ def mean_kernel(
 
     Only sums are kept (Welford's recurrence). Raises ValueError for fewer than two seeds, and as `pinntk.kernel` does.
     """
-    count, mean, squares, running, distances = 0, None, None, [], []
+    first: KernelBlocks | None = None
+    mean = squares = torch.empty(0)
+    running: list[Tensor] = []
+    distances: list[Tensor] = []
     for seed in seeds:
         K = kernel(draw(seed), problem, points)
-        if mean is None:
-            require_kernel(*K.values.shape, device=K.values.device, copies=4)  # beside K: two sums, and what moves them
-            mean, squares, last = torch.zeros_like(K.values), torch.zeros_like(K.values), K
-        count += 1
+        if first is None:
+            n = len(K.values)
+            require_kernel(n, n, device=K.values.device, copies=4)  # beside K: two sums, and what moves them
+            mean, squares, first = torch.zeros_like(K.values), torch.zeros_like(K.values), K
         difference = K.values - mean
-        mean += difference / count
+        mean += difference / (len(running) + 1)
         squares += difference * (K.values - mean)
         running.append(mean.diagonal().clone())
         if expected is not None:
             expected = expected.to(K.values)
             distances.append((K.values - expected).norm() / expected.norm())
-    if count < 2:
+    count = len(running)
+    if first is None or count < 2:
         raise ValueError(f"seeds: {count} of them; a spread needs at least 2")
-    blocks = KernelBlocks(mean, last.names, last.kinds, last.sizes, last.points)
+    blocks = KernelBlocks(mean, first.names, first.kinds, first.sizes, first.points)
     found = torch.stack(distances) if distances else mean.new_empty(0)
     return MeanKernel(blocks, (squares / (count - 1)).clamp_min(0).sqrt(), torch.stack(running), found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +38,8 @@ class RowBlock:
         """Writes PATH.rankIofR.npz; `KernelBlocks.join` puts the files of all ranks together. Returns the path."""
         path = Path(path)
         path = path.with_name(f"{path.name.removesuffix('.npz')}.rank{distributed.rank()}of{distributed.world()}.npz")
-        arrays = {"rows": self.rows, "names": list(self.names), "kinds": list(self.kinds), "sizes": list(self.sizes)}
+        names, kinds, sizes = map(list, (self.names, self.kinds, self.sizes))
+        arrays: dict[str, Any] = {"rows": self.rows, "names": names, "kinds": kinds, "sizes": sizes}
         with replacing(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, block=self.values.cpu().numpy(), **arrays)
         return path

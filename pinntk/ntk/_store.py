@@ -48,7 +48,7 @@ class FactorStore:
         first_rows: Mapping[str, int] | None = None,
     ):
         self._network, self._problem, self._points = network, problem, to_network(network, points)
-        self._left = budget
+        self._remaining = budget
         self._kept: dict[tuple[str, int], Factors] = {}
         self._together = {name: group for group in groups(problem, self._points) for name in group}
         self.origins: dict[str, Origin] = {}  # of what was computed so far
@@ -72,9 +72,10 @@ class FactorStore:
         found = compute_factors(self._network, self._problem, points)
         check_rows(self._network, self._problem, points, found, chunk.start)
         for name, part in found.items():
+            assert part.origin is not None
             self.origins[name] = self.origins[name].and_then(part.origin) if name in self.origins else part.origin
-            if part.nbytes <= self._left and (name, chunk.start) not in self._kept:
-                self._left -= part.nbytes
+            if part.nbytes <= self._remaining and (name, chunk.start) not in self._kept:
+                self._remaining -= part.nbytes
                 self._kept[name, chunk.start] = part
         return found
 

@@ -49,11 +49,12 @@ class Tape:
     def linear(self, data: Tensor, weight: Tensor, bias: Tensor | None = None, transposed: bool = False) -> Tensor:
         """[S, n, ..., in] -> [S, n, ..., out]."""
         output = data @ weight.detach() if transposed else fused.linear(data, weight.detach(), _detach(bias))
-        trained = [t if t is not None and t.requires_grad else None for t in (weight, bias)]
-        if any(t is not None for t in trained):
+        trained_weight = weight if weight.requires_grad else None
+        trained_bias = bias if bias is not None and bias.requires_grad else None
+        if trained_weight is not None or trained_bias is not None:
             if not output.requires_grad:
                 output.requires_grad_()
-            self.uses.append(LinearUse(*trained, data.detach(), output, transposed))
+            self.uses.append(LinearUse(trained_weight, trained_bias, data.detach(), output, transposed))
         return output
 
     def per_point(self, tensor: Tensor, n: int, ndim: int, like: Tensor | None = None) -> Tensor:
@@ -62,7 +63,7 @@ class Tape:
         if len(shape) == ndim and shape[0] == 1:
             shape = shape[1:]
         if len(shape) >= ndim:
-            raise UnsupportedOperation("an elementwise use of a trained tensor with one entry a point")
+            raise UnsupportedOperation("an elementwise use of a trained tensor with one entry per point")
         value = tensor.detach() if like is None else tensor.detach().to(like)
         copies = value.reshape((1,) * (ndim - len(shape)) + tuple(shape)).expand(n, *(1,) * (ndim - 1 - len(shape)), *shape)
         copies = copies.clone().requires_grad_()

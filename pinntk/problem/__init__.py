@@ -3,11 +3,10 @@
 from pinntk.problem._conditions import KINDS, Condition, boundary, data, initial, periodic, residual
 from pinntk.problem._domain import Box, Faces, Measurements, PeriodicPair, Region
 from pinntk.problem._field_values import field_problem, with_field_values
-from pinntk.problem._problem import EVEN, GridSolution, Points, Problem
+from pinntk.problem._problem import GridSolution, Points, Problem
 from pinntk.problem._registry import available, load
 
 __all__ = [
-    "EVEN",
     "KINDS",
     "Box",
     "Condition",

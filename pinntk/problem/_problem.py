@@ -23,7 +23,6 @@ from pinntk.problem._domain import Box, Faces, Measurements, as_array, as_rows, 
 from pinntk.taylor import Basis
 
 Points = Mapping[str, Tensor]  # condition name -> (n, d) coordinates; a data condition's measured columns follow them
-EVEN: Points = MappingProxyType({})  # no point weights: every point counts the same
 
 _RESERVED = (*KINDS, "seed", "method", "dtype", "device")
 _GRID_COUNTS = {1: (1000,), 2: (200, 200), 3: (40, 40, 40)}

@@ -1,18 +1,21 @@
 """Solvers on the kernel, from 1e-3 to rounding, and the strongest quasi-Newton method to compare them with."""
 
-from typing import Any
+from collections.abc import Callable
 
 from pinntk.solvers._broyden import SelfScaledBroyden
 from pinntk.solvers._damped import DampedLeastSquares
 from pinntk.solvers._gauss_newton import GaussNewton
 from pinntk.solvers._jacobian import ScaledJacobian, scaled_errors
 from pinntk.solvers._natural_gradient import NaturalGradient
-from pinntk.solvers._report import StepReport
+from pinntk.solvers._solver import Solver, StepReport
 
-SOLVERS = {"gauss-newton": GaussNewton, "natural-gradient": NaturalGradient}  # train(optimizer=...) beside torch's
+SOLVERS: dict[str, Callable[..., Solver]] = {  # train(optimizer=...) beside torch's
+    "gauss-newton": GaussNewton,
+    "natural-gradient": NaturalGradient,
+}
 
 
-def is_solver(optimizer: Any) -> bool:
+def is_solver(optimizer: object) -> bool:
     """Whether what `train(optimizer=...)` was given names a solver on the kernel; else it is torch's kind."""
     return isinstance(optimizer, str) and optimizer.lower() in SOLVERS
 
@@ -24,6 +27,7 @@ __all__ = [
     "NaturalGradient",
     "ScaledJacobian",
     "SelfScaledBroyden",
+    "Solver",
     "StepReport",
     "is_solver",
     "scaled_errors",

@@ -29,7 +29,7 @@ class SelfScaledBroyden(Optimizer):
     params: one group, at most 20,000 parameters in all: H is (p, p) in float64, on the device of the first
     variant: "ssbroyden" (of the three, the most accurate for PINNs), "ssbfgs" (Al-Baali's scaling of BFGS) or "bfgs";
         see `update`
-    iterations: quasi-Newton iterations a call of `step`. Each call evaluates the closure once more, where it starts
+    iterations: quasi-Newton iterations in one call of `step`. Each call evaluates the closure once more, where it starts
 
     The closure evaluates the loss and leaves its gradient, as for `torch.optim.LBFGS`. The line search sets the length of
     every step, so there is no learning rate, and a schedule changes nothing. It is that of torch's L-BFGS, its first trial
@@ -37,7 +37,7 @@ class SelfScaledBroyden(Optimizer):
     raises NonFiniteError, naming the parameter.
 
     Where no step along -H g lowers the loss, H becomes a multiple of the identity; where -g does not help either, the
-    parameters stay, `stalled` says so and a warning is given. Steps go on once the loss is another (fresh points, say).
+    parameters stay, `stalled` is True and a warning is given. Steps go on once the loss is another (fresh points, for example).
 
     Raises ValueError for several groups, too many or complex parameters, or an unknown variant; MemoryError where H does not
     fit.
@@ -65,7 +65,9 @@ class SelfScaledBroyden(Optimizer):
         # Schedules and the trainer's log want an "lr".
         super().__init__(params, {"lr": 1.0, "variant": variant, "iterations": iterations})
         if len(self.param_groups) != 1:
-            raise ValueError(f"{len(self.param_groups)} parameter groups; SelfScaledBroyden takes one, its H couples them all")
+            raise ValueError(
+                f"{len(self.param_groups)} parameter groups; SelfScaledBroyden needs exactly one, for its H couples them all"
+            )
         check_real_parameters({str(i): p for i, p in enumerate(self._parameters)}, "SelfScaledBroyden")
         p = sum(parameter.numel() for parameter in self._parameters)
         if p > _MOST_PARAMETERS:
@@ -86,7 +88,7 @@ class SelfScaledBroyden(Optimizer):
         return self._memory.get("H")
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor]) -> Tensor:
+    def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]  # there is no step without a closure
         """Returns the loss before the step."""
         closure = torch.enable_grad()(closure)
         before = closure()

@@ -19,7 +19,7 @@ FORMS = ("auto", "kernel", "parameters")
 # A A^T and A^T A square the condition number: below this share of their trace, mu drowns in their rounding, and steps come
 # from orthogonal factors of A itself. Above, refinement with A gives back the digits that Cholesky loses.
 NORMAL = 1e-14
-_CONTRACTION = 0.1  # of the refinement's correction against the step: beyond it Cholesky factors are no good
+_CONTRACTION = 0.1  # of the refinement's correction against the step: beyond it Cholesky factors are not accurate enough
 
 
 def check_form(form: str) -> None:
@@ -29,12 +29,12 @@ def check_form(form: str) -> None:
 
 
 @dataclass(frozen=True)
-class Damped:
-    """The solution `step` for one mu, and `again`: v -> -(A^T A + mu I)^-1 A^T v from the same factors."""
+class DampedSolution:
+    """The solution `step` for one mu, and `apply`: v -> -(A^T A + mu I)^-1 A^T v from the same factors."""
 
     mu: float
     step: Tensor
-    again: Callable[[Tensor], Tensor]
+    apply: Callable[[Tensor], Tensor]
 
 
 class DampedLeastSquares:
@@ -66,7 +66,7 @@ class DampedLeastSquares:
         self._A, self._r = A, r
         self.form = form if form != "auto" else "kernel" if A.n < A.p or not self._explicit else "parameters"
 
-    def solve(self, mu: float) -> Damped:
+    def solve(self, mu: float) -> DampedSolution:
         if mu <= 0:
             raise ValueError(f"mu={mu}: a damping above 0")
         lowest = NORMAL * self._A.squared_norm
@@ -82,7 +82,7 @@ class DampedLeastSquares:
         return found
 
     def decrease(self, d: Tensor) -> float:
-        """|r|^2 - |A d + r|^2, what the linear model promises."""
+        """|r|^2 - |A d + r|^2, the decrease that the linear model predicts."""
         change = self._A.matvec(d)
         return float(-(change @ (2 * self._r + change)))
 
@@ -100,7 +100,7 @@ class DampedLeastSquares:
     def _identity(self) -> Tensor:
         return torch.eye(len(self._normal), dtype=self._r.dtype, device=self._r.device)
 
-    def _solve_by_cholesky(self, mu: float) -> Damped | None:
+    def _solve_by_cholesky(self, mu: float) -> DampedSolution | None:
         """By Cholesky factors and refinement; None where A^T A has too few digits for it."""
         with suited(of_factorization(self._normal)):
             L, info = torch.linalg.cholesky_ex(self._normal + mu * self._identity)
@@ -125,7 +125,12 @@ class DampedLeastSquares:
         x, correction = both(self._r)
         if self._explicit and not correction.norm() <= _CONTRACTION * x.norm():
             return None
-        return Damped(mu, lift(x + correction), lambda v: lift(sum(both(v))))
+
+        def apply(v: Tensor) -> Tensor:
+            x, correction = both(v)
+            return lift(x + correction)
+
+        return DampedSolution(mu, lift(x + correction), apply)
 
     @cached_property
     def _square(self) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -138,7 +143,7 @@ class DampedLeastSquares:
             R = torch.linalg.qr(torch.cat([A, r.unsqueeze(1)], 1), mode="r").R
         return R[: A.shape[1], : A.shape[1]], R[: A.shape[1], A.shape[1]], None
 
-    def _solve_by_qr(self, mu: float) -> Damped:
+    def _solve_by_qr(self, mu: float) -> DampedSolution:
         M, c, Q = self._square
         k = M.shape[1]
         stacked = M.new_zeros(len(M) + k, k + 1)
@@ -151,10 +156,10 @@ class DampedLeastSquares:
         def lift(y: Tensor) -> Tensor:
             return y.squeeze(1) if Q is None else (Q @ y).squeeze(1)
 
-        def again(v: Tensor) -> Tensor:
+        def apply(v: Tensor) -> Tensor:
             gradient = self._A.rmatvec(v).unsqueeze(1)
             right = gradient if Q is None else Q.T @ gradient
             y = torch.linalg.solve_triangular(T.T, right, upper=False)
             return -lift(torch.linalg.solve_triangular(T, y, upper=True))
 
-        return Damped(mu, -lift(torch.linalg.solve_triangular(T, z, upper=True)), again)
+        return DampedSolution(mu, -lift(torch.linalg.solve_triangular(T, z, upper=True)), apply)

@@ -13,14 +13,14 @@ from pinntk._util.precision import without_autocast
 from pinntk._util.threads import of_step, suited_to
 from pinntk.ntk import trained_parameters
 from pinntk.ntk._blocks import Weights
-from pinntk.problem import EVEN, Points, Problem
+from pinntk.problem import Points, Problem
 from pinntk.residuals import check_network
 from pinntk.residuals._evaluate import to_network
 from pinntk.residuals._values import check_real_parameters
 from pinntk.solvers._damped import DampedLeastSquares, check_form
 from pinntk.solvers._jacobian import ScaledJacobian, check_start, loss_weights, losses_by_condition, scaled_errors
 from pinntk.solvers._matrix_free import ConjugateGradients, OperatorJacobian
-from pinntk.solvers._report import StepReport
+from pinntk.solvers._solver import StepReport
 from pinntk.solvers._vector import assign, flatten
 
 Jacobian = ScaledJacobian | OperatorJacobian
@@ -40,14 +40,14 @@ class GaussNewton:
 
     a is the geodesic acceleration (Transtrum & Sethna 2012, arXiv 1201.5885): r''(d), the second derivative of the errors
     along d, costs one evaluation and turns the straight step into a parabola. The damping is found by trying: the boldest
-    one whose true decrease of the loss is above `target` times the one that the linear model promises.
+    one whose true decrease of the loss is above `target` times the one that the linear model predicts.
 
     Momentum, in SPRING's form (Goldshlager, Abrahamsen & Lin 2024, arXiv 2401.10190): d minimizes |A d + r|^2 +
     mu |d - momentum d_previous|^2, so that the last step goes on in the directions that these points and this damping say
     little of. A step that it spoils is tried again without.
 
     weights: loss weights by condition; None takes the NTK weights of the first step's points, normalized to sum 1
-    target: least ratio of true to promised decrease of a step that is taken
+    target: least ratio of true to predicted decrease of an accepted step
     acceleration: whether to add a
     momentum: in [0, 1)
     form: "kernel" (n x n), "parameters" (p x p), or "auto", the smaller; see `DampedLeastSquares`
@@ -86,7 +86,7 @@ class GaussNewton:
             raise ValueError(f"momentum={momentum!r}: at least 0 and below 1")
         check_form(form)
         self.network, self.problem = network, problem
-        self.weights = None if weights is None else dict(weights)
+        self.weights: Mapping[str, float] | None = None if weights is None else dict(weights)
         self.target, self.acceleration, self.form, self.max_memory = target, acceleration, form, max_memory
         self.matrix_free, self.momentum = matrix_free, momentum
         self.damping: float | None = None
@@ -98,7 +98,7 @@ class GaussNewton:
 
     @without_autocast
     @suited_to(lambda self, points: of_step(self.network, self.problem, points))
-    def step(self, points: Points, point_weights: Points = EVEN) -> StepReport:
+    def step(self, points: Points, point_weights: Points | None = None) -> StepReport:
         """One step on `points`, {condition: (n, d)}. The parameters change only if the loss on them falls.
 
         point_weights: g (n,) of some conditions, for the loss lambda_i mean(g e_i^2); 1 for the others
@@ -117,36 +117,36 @@ class GaussNewton:
         A, system = self._system(points, weights, r)
         before, start = float(r @ r), flatten(self._parameters, self._parameters[0].device)
         losses = losses_by_condition(r, points, self.weights)
+        mu = 1e-3 * A.squared_norm if self.damping is None else self.damping
+        self.damping = mu = max(mu, 1e-30 * A.squared_norm)
         try:
-            taken = self._search(system, A, r, current_errors, start)
+            best = self._search(mu, system, A, r, current_errors, start)
         except BaseException:  # Ctrl-C included: no trial stays behind
             assign(self._parameters, start)
             raise
-        self._previous = None if taken is None else taken[2]
-        if taken is None:
+        if best is None:
             assign(self._parameters, start)
-            tried = self.damping, self.damping * _SAFER ** (_TRIES - 1)
-            self.damping *= 100
-            note = f"no damping from {tried[0]:.1e} to {tried[1]:.1e} lowers the loss"
+            self.damping, self._previous = 100 * mu, None
+            note = f"no damping from {mu:.1e} to {mu * _SAFER ** (_TRIES - 1):.1e} lowers the loss"
             return StepReport(before, before, losses, 0.0, self.damping, False, note)
-        self.damping, loss, d = taken
+        self.damping, loss, d = best
+        self._previous = d
         assign(self._parameters, start + d)
         return StepReport(before, loss, losses, float(d.norm()), self.damping, True)
 
     def _system(self, points: Points, weights: Weights, r: Tensor) -> tuple[Jacobian, System]:
         if self.matrix_free:
-            A = OperatorJacobian(self.network, self.problem, points, weights, self.max_memory)
-            return A, ConjugateGradients(A, r)
+            products = OperatorJacobian(self.network, self.problem, points, weights, self.max_memory)
+            return products, ConjugateGradients(products, r)
         A = ScaledJacobian(self.network, self.problem, points, weights)
         return A, DampedLeastSquares(A, r, self.form, self.max_memory)
 
     def _search(
-        self, system: System, A: Jacobian, r: Tensor, errors: Callable[[], Tensor], start: Tensor
+        self, mu: float, system: System, A: Jacobian, r: Tensor, errors: Callable[[], Tensor], start: Tensor
     ) -> tuple[float, float, Tensor] | None:
-        """(damping, loss, step) of the boldest step that keeps its promise; None if none does."""
-        mu = 1e-3 * A.squared_norm if self.damping is None else self.damping
-        self.damping = mu = max(mu, 1e-30 * A.squared_norm)
-        best, kept = None, 0
+        """(damping, loss, step) of the boldest step, from damping mu on, whose decrease is as predicted; None if none is."""
+        best: tuple[float, float, Tensor] | None = None
+        kept = 0
         carried = None if self._previous is None or not self.momentum else self.momentum * self._previous
         for _ in range(_TRIES):
             loss, d, ratio = self._try(mu, carried, system, A, r, errors, start)
@@ -172,20 +172,20 @@ class GaussNewton:
         errors: Callable[[], Tensor],
         start: Tensor,
     ) -> tuple[float, Tensor, float]:
-        """(true loss, step, true decrease over the promised one) for one damping."""
+        """(true loss, step, true decrease over the predicted one) for one damping."""
         solved = system.solve(mu)
-        d = solved.step if carried is None else solved.step + carried + solved.again(A.matvec(carried))
-        promised = system.decrease(d)
+        d = solved.step if carried is None else solved.step + carried + solved.apply(A.matvec(carried))
+        predicted = system.decrease(d)
         if self.acceleration:
             assign(self._parameters, start + _PROBE * d)
             curvature = 2 / _PROBE * ((errors() - r) / _PROBE - A.matvec(d))
-            a = 0.5 * solved.again(curvature)
+            a = 0.5 * solved.apply(curvature)
             if 2 * a.norm() < _CURVED * d.norm():
                 d = d + a
         assign(self._parameters, start + d)
         after = errors()
         loss = float(after @ after)
-        ratio = (float(r @ r) - loss) / promised if promised > 0 else -1.0
+        ratio = (float(r @ r) - loss) / predicted if predicted > 0 else -1.0
         return loss, d, ratio if isfinite(ratio) else -1.0
 
     def state_dict(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pinntk.ntk._assemble import compute_traces
 from pinntk.ntk._blocks import Weights, check_point_weights, check_weights
 from pinntk.ntk._factors import compute_factors
 from pinntk.ntk._finite import check_rows
-from pinntk.problem import EVEN, Points, Problem
+from pinntk.problem import Points, Problem
 from pinntk.residuals import errors
 from pinntk.residuals._values import SQUARE, check_finite
 from pinntk.weighting import NTK
@@ -50,7 +50,7 @@ def losses_by_condition(r: Tensor, points: Points, weights: Mapping[str, float])
     }
 
 
-def ntk_weights(network: nn.Module, problem: Problem, points: Points, point_weights: Points = EVEN) -> dict[str, float]:
+def ntk_weights(network: nn.Module, problem: Problem, points: Points, point_weights: Points | None = None) -> dict[str, float]:
     """NTK weights from exact traces on checked points, with sum 1."""
     counts = {name: len(rows) for name, rows in points.items()}
     found = NTK().rule(compute_traces(network, problem, points, point_weights), counts)
@@ -59,10 +59,11 @@ def ntk_weights(network: nn.Module, problem: Problem, points: Points, point_weig
 
 
 def loss_weights(
-    weights: Mapping[str, float] | None, network: nn.Module, problem: Problem, points: Points, point_weights: Points
+    weights: Mapping[str, float] | None, network: nn.Module, problem: Problem, points: Points, point_weights: Points | None
 ) -> tuple[dict[str, float], Weights]:
     """lambda_i, NTK weights if `weights` is None; and lambda_i, or lambda_i g (n_i,) where a condition has point weights g.
     Raises ValueError for weights that do not fit."""
+    point_weights = point_weights or {}
     if unknown := set(point_weights) - set(points):
         raise ValueError(f"point weights for {sorted(unknown)}: there are no such conditions here, only {tuple(points)}")
     for name, g in point_weights.items():

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-_DECREASE = 1e-4  # of the loss, as a share of what the slope promises (Armijo)
+_DECREASE = 1e-4  # of the loss, as a share of what the slope predicts (Armijo)
 _CURVATURE = 0.9  # of the slope that may remain
 _MOST_TRIALS = 25
 

@@ -12,7 +12,7 @@ from pinntk.ntk import KernelOperator
 from pinntk.ntk._blocks import Weights
 from pinntk.ntk._krylov import ConvergenceWarning, Nystrom, conjugate_gradients
 from pinntk.problem import Points, Problem
-from pinntk.solvers._damped import Damped
+from pinntk.solvers._damped import DampedSolution
 
 
 class OperatorJacobian:
@@ -48,10 +48,10 @@ class ConjugateGradients:
         self._tolerance, self._iterations = tolerance, iterations
         self._sketch = Nystrom.of(A.operator.matmat, r.new_zeros(A.n), min(rank, A.n), seed=0)
 
-    def solve(self, mu: float) -> Damped:
+    def solve(self, mu: float) -> DampedSolution:
         preconditioner = self._sketch.preconditioner(2 * mu)
 
-        def again(v: Tensor) -> Tensor:
+        def apply(v: Tensor) -> Tensor:
             with warnings.catch_warnings():  # a step cut short is still judged by the true loss
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 found = conjugate_gradients(
@@ -64,7 +64,7 @@ class ConjugateGradients:
                 )
             return -self._A.rmatvec(found.x.squeeze(1))
 
-        return Damped(mu, again(self._r), again)
+        return DampedSolution(mu, apply(self._r), apply)
 
     def decrease(self, d: Tensor) -> float:
         change = self._A.matvec(d)

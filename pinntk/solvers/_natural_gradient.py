@@ -14,11 +14,11 @@ from pinntk._util.precision import without_autocast
 from pinntk._util.threads import of_step, suited_to
 from pinntk.ntk import trained_parameters
 from pinntk.ntk._blocks import require_kernel
-from pinntk.problem import EVEN, Points, Problem
+from pinntk.problem import Points, Problem
 from pinntk.residuals import check_network
 from pinntk.residuals._values import check_real_parameters
 from pinntk.solvers._jacobian import ScaledJacobian, check_start, loss_weights, losses_by_condition, scaled_errors
-from pinntk.solvers._report import StepReport
+from pinntk.solvers._solver import StepReport
 from pinntk.solvers._vector import assign, flatten
 
 _STEPS = tuple(2.0**-k for k in range(16))
@@ -33,7 +33,7 @@ class NaturalGradient:
     A is the scaled Jacobian, with rows sqrt(lambda_i / n_i) J_i, and r the errors scaled alike, so that the loss
     L = sum_i lambda_i mean(e_i^2) is |r|^2. A A^T, (n, n), comes from the kernel engine and A is never formed. Of the steps
     eta = 1, 1/2, ..., 2^-15 the one with the least true loss on the points is taken; where none lowers the loss the
-    parameters stay, phi is forgotten, and the report says so. mu rises tenfold after a step below 2^-8 or refused, and falls
+    parameters stay, phi is forgotten, and the report has a note. mu rises tenfold after a step below 2^-8 or refused, and falls
     again after one of at least 1/4: with one mu for all steps a network just drawn may never take the first.
 
     network, problem: changed in place, the network's parameters and the problem's coefficients
@@ -63,7 +63,7 @@ class NaturalGradient:
             raise ValueError(f"momentum={momentum!r}: at least 0 and below 1")
         self.network, self.problem = network, problem
         self.damping, self.momentum = damping, momentum
-        self.weights = None if weights is None else dict(weights)
+        self.weights: Mapping[str, float] | None = None if weights is None else dict(weights)
         self._parameters = trained_parameters(network, problem)
         check_real_parameters(self._parameters, "NaturalGradient")
         self._phi: Tensor | None = None
@@ -72,7 +72,7 @@ class NaturalGradient:
 
     @without_autocast
     @suited_to(lambda self, points: of_step(self.network, self.problem, points))
-    def step(self, points: Points, point_weights: Points = EVEN) -> StepReport:
+    def step(self, points: Points, point_weights: Points | None = None) -> StepReport:
         """One step on these points, {condition: (n, d)}, which may be others at every call.
 
         point_weights: g (n,) of some conditions, for the loss lambda_i mean(g e_i^2); 1 for the others
@@ -109,7 +109,7 @@ class NaturalGradient:
         return StepReport(loss, loss, losses, 0.0, mu, False, note)
 
     def _adapt(self, eta: float) -> None:
-        """A short step says that the linear model was trusted too far."""
+        """A short step means that the linear model does not hold that far."""
         if eta < _SHORT:
             self._raised *= 10
         elif eta >= _LONG:

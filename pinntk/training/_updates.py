@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from pinntk._util import distributed
 from pinntk.problem import Problem
-from pinntk.solvers import SOLVERS, GaussNewton, NaturalGradient, SelfScaledBroyden
+from pinntk.solvers import SOLVERS, SelfScaledBroyden, Solver
 from pinntk.training._batch import Batch
 from pinntk.training._config import TrainConfig
 from pinntk.training._losses import weighted_sum
@@ -117,7 +117,7 @@ class SolverUpdate:
 
     def __init__(
         self,
-        solver: GaussNewton | NaturalGradient,
+        solver: Solver,
         most: float = 1.0,
         fresh: bool = True,
         adapting: bool | None = None,
@@ -137,7 +137,7 @@ class SolverUpdate:
         total = sum(batch.weights.values())
         fresh = {name: weight / total for name, weight in batch.weights.items()}
         before, self._solver.weights = self._solver.weights, fresh
-        report = self._solver.step(batch.points, batch.point_weights or {})
+        report = self._solver.step(batch.points, batch.point_weights)
         self._damping = report.damping
         if before is not None and before != fresh and report.loss_before:  # what is remembered was measured by other weights
             self._rescale(report.loss_before / sum(before[name] * loss for name, loss in report.losses.items()))

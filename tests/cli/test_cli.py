@@ -29,6 +29,7 @@ def test_problems_lists_one_line_each_within_80_columns(capsys):
     assert max(map(len, lines)) <= 80
 
 
+@pytest.mark.pixels
 def test_train_then_plot_then_resume(capsys, tmp_path):
     folder = tmp_path / "run"
     status, _, _ = run(capsys, "train", "poisson1d", "--set", "k=1", "--weighting", "ntk", "--steps", 12, "-o", folder, *SMALL)

@@ -8,12 +8,10 @@ from __future__ import annotations
 import json
 import types
 from functools import cache, cached_property
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 
 import pinntk
 from pinntk import diagnostics
@@ -27,12 +25,6 @@ from tests.device.on_device import F64, NAME, covers, on_device, same
 
 LOOSE = 1e-7  # of what is divided by numbers near rounding, such as K's smallest eigenvalues
 MEASURED = [name for name, part in vars(Examination).items() if isinstance(part, cached_property)]
-
-
-@pytest.fixture(autouse=True)
-def without_pixels(monkeypatch):
-    """Figures are drawn, from the device's tensors, but not rendered, which costs seconds and knows no device."""
-    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **_: Path(file).touch() if isinstance(file, Path) else None)
 
 
 @cache

@@ -197,7 +197,7 @@ def test_a_coefficient_that_no_error_depends_on_is_unidentified(form):
 
     problem = pinntk.Problem(DOMAIN, [equation, readings], coefficients={"first": 0.0, "second": 0.0})
     points, noise = problem.sample(residual=7, dtype=torch.float64), {"equation": 0.1, "readings": 0.1}
-    with pytest.raises(UnidentifiedError, match="coefficient 'second', or only of a combination"):
+    with pytest.raises(UnidentifiedError, match="coefficient 'second', or only a combination"):
         posterior(Cubic(), problem, points, noise, form=form)
     found = posterior(Cubic(), problem, points, noise, prior={"second": 0.5}, form=form)
     assert found.coefficients["second"][1] == pytest.approx(0.5, rel=1e-9)

@@ -68,11 +68,11 @@ def test_collocation_solves_problems():
     points = problem.sample(residual=30, boundary=2, method="grid", dtype=F64)
     with pytest.warns(UserWarning, match="singular to rounding"):
         found = collocate(InfiniteMLP(2, "sin"), problem, points)
-    assert found.error() < 1e-5
+    assert found.relative_error() < 1e-5
     ends = torch.tensor([[0.0], [1.0]], dtype=F64)
     assert found.mean(ends).abs().max() < 1e-6
     assert found.std(ends).max() < 1e-5  # nothing is left open
-    assert collocate(InfiniteMLP(2, "sin"), problem, points, noise=1.0).error() > 1e-3
+    assert collocate(InfiniteMLP(2, "sin"), problem, points, noise=1.0).relative_error() > 1e-3
 
 
 def test_regression_is_a_problem_of_data():
@@ -109,7 +109,7 @@ def test_two_fields_come_apart():
     points = {name: torch.linspace(0, 1, 8, dtype=F64)[:, None] for name in problem.names}
     found = collocate(InfiniteMLP(1, "sin"), problem, points)
     assert found.mean(X).shape == found.std(X).shape == (3, 2)
-    assert found.error() < 1e-3
+    assert found.relative_error() < 1e-3
     ensemble = infinite_ensemble(InfiniteMLP(1, "sin"), problem, points)
     assert ensemble.mean(X, 1.0).shape == ensemble.std(X, 1.0).shape == (3, 2)
     assert ensemble.covariance(X, 0.0).shape == (6, 6)

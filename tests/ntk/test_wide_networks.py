@@ -11,7 +11,7 @@ import pytest
 import random_functions
 import torch
 import trained_ensemble
-from reproduction import AGREES, DIFFERS, IN_KIND
+from _reproduction import AGREES, DIFFERS, IN_KIND
 
 import pinntk
 

@@ -7,6 +7,8 @@ import torch
 import pinntk
 from pinntk.reporting import plot
 
+pytestmark = pytest.mark.pixels
+
 
 def trained(name, **settings):
     problem = pinntk.load(name, **settings)

@@ -95,6 +95,7 @@ def self_contained(page):
     assert not {"script", "link", "iframe", "object", "base"} & set(page.tags)
 
 
+@pytest.mark.pixels
 @pytest.mark.parametrize(("name", "solution", "residuals"), [("poisson1d", 2, 1), ("burgers", 3, 1), ("kovasznay", 9, 3)])
 def test_a_report_is_one_well_formed_file_with_all_its_figures(tmp_path, name, solution, residuals):
     run = trained(name)
@@ -195,6 +196,7 @@ def test_what_cannot_be_measured_is_named(tmp_path):
 # Figures of findings.
 
 
+@pytest.mark.pixels
 def test_findings_of_every_kind_have_their_figures():
     problem = pinntk.load("burgers")
     grid = np.random.default_rng(0).random((1200, 2))
@@ -307,6 +309,7 @@ def test_diagnose_for_machines_prints_json_alone(capsys, run, tmp_path):
     assert (tmp_path / "mine.html").exists()
 
 
+@pytest.mark.pixels
 def test_two_runs_are_compared(capsys, run, tmp_path):
     other = trained("burgers", tmp_path / "other")
     status, out, _ = command(capsys, "diagnose", run.folder, other.folder, "-o", tmp_path)
@@ -332,6 +335,7 @@ def test_an_overwritten_run_takes_its_old_report_along(capsys, tmp_path):
     assert not (run.folder / "diagnosis.json").exists()
 
 
+@pytest.mark.pixels
 def test_figures_leave_settings_alone(tmp_path, run):
     import matplotlib
 

@@ -10,7 +10,7 @@ import poisson_spectra
 import pytest
 import torch
 import wave_weights
-from reproduction import AGREES, DIFFERS, IN_KIND
+from _reproduction import AGREES, DIFFERS, IN_KIND
 
 import pinntk
 

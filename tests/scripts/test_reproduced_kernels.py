@@ -3,15 +3,15 @@
 from dataclasses import replace
 from math import inf, pi
 
+import _reproduction as rep
 import fourier_features
+import kernel_similarity as similarity
 import multiscale_features
 import multiscale_networks
 import nonlinear_operator
 import numpy as np
 import pointwise_weights
 import pytest
-import reproduction as rep
-import similarity
 import torch
 from torch.func import functional_call, hessian
 

@@ -4,8 +4,8 @@ import importlib
 import json
 from pathlib import Path
 
+import _reproduction as reproduction
 import pytest
-import reproduction
 
 
 def test_all_reproductions_are_listed():
@@ -19,6 +19,7 @@ def test_all_reproductions_are_documented():
     assert [name for name in reproduction.SCRIPTS if f"{name}.py" not in page] == []
 
 
+@pytest.mark.pixels
 @pytest.mark.parametrize("name", reproduction.SCRIPTS)
 def test_a_reproduction_runs(name, tmp_path, capsys):
     result = importlib.import_module(name).main(["--quick", "-o", str(tmp_path)])

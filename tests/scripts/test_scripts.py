@@ -3,6 +3,7 @@
 import json
 import sys
 
+import _rivals as rivals
 import benchmark_graph
 import benchmark_kernel
 import benchmark_solvers
@@ -10,12 +11,12 @@ import benchmark_step
 import benchmark_threads
 import poisson_weights
 import pytest
-import rivals
 import torch
 
 import pinntk
 
 
+@pytest.mark.pixels
 def test_poisson_weights_quick(tmp_path, capsys):
     result = poisson_weights.main(["--quick", "-o", str(tmp_path)])
     assert json.loads((tmp_path / "result.json").read_text())["ratio_of_medians"] == result["ratio_of_medians"]
@@ -146,6 +147,7 @@ def test_thread_benchmark_runs_every_task_in_both_states(tmp_path, capsys, monke
     assert work == 10 * 5 * 16 and ratio > 0
 
 
+@pytest.mark.pixels
 def test_solver_benchmark_runs_every_method(tmp_path, capsys):
     found = benchmark_solvers.main(["--problems", "poisson1d", "--seconds", "0.5", "--seeds", "1", "-o", str(tmp_path)])
     assert set(found["poisson1d"]) == set(benchmark_solvers.METHODS)

@@ -2,10 +2,10 @@
 
 from copy import deepcopy
 
+import _shallow as shallow
 import pytest
-import shallow
 import torch
-from shallow import Shallow
+from _shallow import Shallow
 
 import pinntk
 

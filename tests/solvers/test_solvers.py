@@ -65,9 +65,9 @@ def test_damped_steps_equal_the_formula_in_every_form(monkeypatch, form, normal)
     assert (solved.step - expected).norm() < 1e-8 * expected.norm()
     v = torch.randn(len(r), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     again = -torch.linalg.solve(H, A.T @ v)
-    assert (solved.again(v) - again).norm() < 1e-8 * again.norm()
-    promised = float(r @ r) - float((A @ expected + r).square().sum())
-    assert system.decrease(expected) == pytest.approx(promised, rel=1e-9)
+    assert (solved.apply(v) - again).norm() < 1e-8 * again.norm()
+    predicted = float(r @ r) - float((A @ expected + r).square().sum())
+    assert system.decrease(expected) == pytest.approx(predicted, rel=1e-9)
 
 
 @pytest.mark.parametrize("counts", [{"residual": 20, "boundary": 2}, {"residual": 120, "boundary": 2}])

@@ -185,7 +185,7 @@ def test_geodesic_acceleration():
     solved = DampedLeastSquares(ScaledJacobian(network, problem, points, WEIGHTS), r).solve(1e-12)
     d = solved.step
     second = curvature(network, problem, points, d)
-    a = 0.5 * solved.again(second)
+    a = 0.5 * solved.apply(second)
     assert relative(a, -0.5 * torch.linalg.pinv(A) @ second) < 1e-5
     wrong = {}
     for h in (1e-2, 5e-3):

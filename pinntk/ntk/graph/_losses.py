@@ -52,7 +52,7 @@ class LossTerm(NamedTuple):
 
 
 class LossError(ValueError):
-    """A loss is no sum of mean squares."""
+    """A loss is not a sum of mean squares."""
 
 
 def errors_of_loss(loss: Tensor) -> list[LossTerm]:
@@ -141,8 +141,10 @@ def _linear_inputs(node: Node) -> list[Node]:
     if kind == "DivBackward0" and inputs[0] is not None and len(given) == 1:
         return given
     if kind == "MulBackward0":
-        raise LossError("loss is no sum of mean squares: it multiplies two trained values, such as a trained weight and a loss")
-    raise LossError(f"loss is no sum of mean squares: it holds '{operation(node)}' outside of a square")
+        raise LossError(
+            "loss is not a sum of mean squares: it multiplies two trained values, such as a trained weight and a loss"
+        )
+    raise LossError(f"loss is not a sum of mean squares: it holds '{operation(node)}' outside of a square")
 
 
 def _coefficients(loss: Tensor, squares: Mapping[Node, Tensor]) -> dict[Node, Tensor]:
@@ -160,7 +162,7 @@ def _coefficients(loss: Tensor, squares: Mapping[Node, Tensor]) -> dict[Node, Te
             outputs = found.setdefault(below, [None] * len(below._input_metadata))
             g = g.detach().sum_to_size(shape_of(below, index))
             outputs[index] = g if outputs[index] is None else outputs[index] + g
-    return {node: found[node][0] for node in squares}
+    return {node: coefficient for node in squares if (coefficient := found[node][0]) is not None}
 
 
 def _term(node: Node, errors: Tensor, coefficient: Tensor) -> LossTerm | None:
@@ -169,7 +171,7 @@ def _term(node: Node, errors: Tensor, coefficient: Tensor) -> LossTerm | None:
         coefficient = coefficient / errors.numel()
     each = coefficient.double().expand(errors.shape).reshape(-1)
     if (each < 0).any():
-        raise LossError("loss is no sum of mean squares: a square is subtracted")
+        raise LossError("loss is not a sum of mean squares: a square is subtracted")
     errors, kept = errors.reshape(-1), each > 0
     if not kept.any():
         return None

@@ -48,7 +48,7 @@ def graph_factors(
     J is that of the computation as torch differentiates it: the third derivatives of torch 2.13's layer_norm and
     instance_norm are wrong, and so is then a J that holds them. `pinntk.kernel` uses their formulas.
 
-    Raises ValueError for an e of another shape, complex or without a graph, or for parameters that are no leaves;
+    Raises ValueError for an e of another shape, complex or without a graph, or for parameters that are not leaves;
     DependentPoints for batch normalization with batch statistics.
 
     >>> layer = nn.Linear(1, 1)
@@ -85,9 +85,10 @@ def _explain(error: RuntimeError, name: str) -> Exception:
 
 
 def leaf_parameters(parameters: nn.Module | Mapping[str, Tensor] | Iterable[Tensor]) -> dict[str, Tensor]:
-    """{name: trained leaf tensor}. Raises ValueError for one that is none, or if there are none."""
+    """{name: trained leaf tensor}. Raises ValueError for what is not a trained leaf, or if there are none."""
     if isinstance(parameters, Tensor):
         parameters = [parameters]
+    found: dict[str, Tensor]
     if isinstance(parameters, nn.Module):
         found = {name: p for name, p in parameters.named_parameters() if p.requires_grad}
     elif isinstance(parameters, Mapping):
@@ -111,11 +112,13 @@ def leaf_parameters(parameters: nn.Module | Mapping[str, Tensor] | Iterable[Tens
 
 def _check_errors(e: Tensor, name: str) -> Tensor:
     if not isinstance(e, Tensor):
-        raise ValueError(f"{name} is a {type(e).__name__}; give a tensor of shape (n,), one error a row")
+        raise ValueError(f"{name} is a {type(e).__name__}; give a tensor of shape (n,), one error per row")
     if e.ndim == 2 and e.shape[1] == 1:
         e = e.squeeze(1)
     if e.ndim != 1 or not len(e):
-        raise ValueError(f"{name} has shape {tuple(e.shape)}; give (n,) with n > 0, one error a row, and each column by itself")
+        raise ValueError(
+            f"{name} has shape {tuple(e.shape)}; give (n,) with n > 0, one error per row, and each column by itself"
+        )
     if not e.is_floating_point():
         raise ValueError(f"{name} is {e.dtype}; errors are real: give real and imaginary part by themselves")
     e = e.clone() if e.is_leaf and e.requires_grad else e
@@ -128,9 +131,11 @@ def _check_owners(rows: Tensor, e: Tensor) -> Tensor:
     try:
         rows = torch.as_tensor(rows, device=e.device)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"rows is a {type(rows).__name__}; give (m,) whole numbers, one a batch row") from error
+        raise ValueError(f"rows is a {type(rows).__name__}; give (m,) whole numbers, one per row of the batch") from error
     if rows.ndim != 1 or rows.dtype == torch.bool or rows.is_floating_point() or rows.is_complex() or not len(rows):
-        raise ValueError(f"rows has shape {tuple(rows.shape)} and dtype {rows.dtype}; give (m,) whole numbers, one a batch row")
+        raise ValueError(
+            f"rows has shape {tuple(rows.shape)} and dtype {rows.dtype}; give (m,) whole numbers, one per row of the batch"
+        )
     if rows.max() >= len(e) or rows.min() < -1:
         raise ValueError(f"rows holds {int(rows.min())} to {int(rows.max())}; the errors are 0 to {len(e) - 1}, -1 is none")
     return rows.long()
@@ -146,6 +151,7 @@ def read(e: Tensor, parameters: Mapping[str, Tensor], rows: Tensor | None = None
             reasons.append(str(error))
     reason = "; ".join(dict.fromkeys(reasons))
     found = certified_rows(e, parameters, name)
+    assert found.origin is not None and found.origin.certificate is not None
     if found.origin.certificate > gross_deviation(e.dtype):
         warn_user(
             f"{name}: a backward pass in its graph is not linear in its seed, so a Jacobian by reverse mode depends on the seed"
@@ -171,12 +177,13 @@ def read_by(owners: str | Tensor, e: Tensor, parameters: Mapping[str, Tensor], *
             f"'{graph.batch_statistics}' uses the statistics of the batch, so every error depends on all points; call "
             "network.eval()"
         )
-    given = isinstance(owners, Tensor)
-    entries = graph.entries({graph.n, len(owners)} if given else None if owners == OWNERS[0] else graph.batch_sizes)
+    in_order = not isinstance(owners, Tensor) and owners == OWNERS[0]
+    sizes = {graph.n, len(owners)} if isinstance(owners, Tensor) else None if in_order else graph.batch_sizes
+    entries = graph.entries(sizes)
     captured = captured_gradients(graph, entries, torch.ones_like(e))
-    if given:
+    if isinstance(owners, Tensor):
         spread = spread_by_owners(graph, owners)
-    elif owners == OWNERS[0]:
+    elif in_order:
         spread = spread_in_order(graph)
     else:
         spread = spread_by_passes(graph, entries, captured)
@@ -188,9 +195,8 @@ def read_by(owners: str | Tensor, e: Tensor, parameters: Mapping[str, Tensor], *
     found = Factors(name, graph.n, columns, outers, _move(by_rows, e.device), e.device)
     deviation, passes = certificate(found, e, parameters)
     if not passes:
-        raise UnstructuredError(
-            f"what is read from the graph, rows {owners if not given else 'as given'}, fails its certificate ({deviation:.1e})"
-        )
+        order = owners if isinstance(owners, str) else "as given"
+        raise UnstructuredError(f"what is read from the graph, rows {order}, fails its certificate ({deviation:.1e})")
     reason = f"'{uses.one_by_one[0]}' by one product for each point" if uses.one_by_one else ""
     return replace(found, origin=Origin("graph", deviation, perf_counter() - started, reason))
 

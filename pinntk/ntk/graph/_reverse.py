@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import GradientEdge
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 CHUNK = 16  # rows in one batched backward pass; 8 to 64 took the same time within a third, 16 the least
 
@@ -24,7 +24,7 @@ def pull_back(target: GradientEdge | Tensor, parameters: Mapping[str, Tensor], s
 
 
 def reverse_rows(e: Tensor, parameters: Mapping[str, Tensor], batched: bool = True) -> dict[str, Tensor]:
-    """{name: (n, size)}: J of e (n,), a row a vector-Jacobian product of the whole graph; one by one if not batched."""
+    """{name: (n, size)}: J of e (n,), each row by a vector-Jacobian product of the whole graph; one by one if not batched."""
     chunk = CHUNK if batched else 1
     found: dict[str, list[Tensor]] = {name: [] for name in parameters}
     for start in range(0, len(e), chunk):
@@ -38,14 +38,15 @@ def reverse_rows(e: Tensor, parameters: Mapping[str, Tensor], batched: bool = Tr
 
 
 def _products(target: GradientEdge | Tensor, tensors: list[Tensor], seeds: Tensor) -> list[Tensor | None]:
+    edge = get_gradient_edge(target) if isinstance(target, Tensor) else target
     settings = {"retain_graph": True, "allow_unused": True}
     if len(seeds) > 1:
         try:
             with without_batching_warnings():
-                return list(torch.autograd.grad([target], tensors, [seeds], is_grads_batched=True, **settings))
+                return list(torch.autograd.grad([edge], tensors, [seeds], is_grads_batched=True, **settings))
         except (RuntimeError, NotImplementedError):  # an operation whose backward pass torch.func cannot batch
             pass
-    single = [torch.autograd.grad([target], tensors, [seed], **settings) for seed in seeds]
+    single = [torch.autograd.grad([edge], tensors, [seed], **settings) for seed in seeds]
     return [stack_gradients(of_one) for of_one in zip(*single, strict=True)]
 
 

@@ -40,8 +40,10 @@ class Uses:
             return  # e does not depend on it
         kind = entry.node.name()
         real = not any(g is not None and g.is_complex() for g in gradients)
-        if real and kind in _PRODUCTS and self._add_product(entry, gradients[0], *_PRODUCTS[kind]):
-            return
+        if real and kind in _PRODUCTS and gradients[0] is not None:
+            names, positions = _PRODUCTS[kind]
+            if self._add_product(entry, gradients[0], names, positions):
+                return
         direct = self._elementwise(entry, gradients)
         if direct is None:
             self.one_by_one.append(operation(entry.node))
@@ -60,7 +62,7 @@ class Uses:
     # Linear maps.
 
     def _add_product(self, entry: Entry, g: Tensor, names: tuple[str, str], positions: tuple[int, int]) -> bool:
-        """left @ right with one of them trained. False where it is no linear map of one matrix, or a matrix is missing."""
+        """left @ right with one of them trained. False where it is not a linear map of one matrix, or a matrix is missing."""
         if entry.position not in positions:
             return False
         trained_right = entry.position == positions[1]
@@ -99,12 +101,13 @@ class Uses:
     def _elementwise(self, entry: Entry, gradients: tuple[Tensor | None, ...]) -> Tensor | None:
         """An operation's own backward pass leaves it to the engine to sum over what broadcasting repeated; here points are
         kept apart instead."""
-        if len(gradients) != 1:
+        gradient = gradients[0]
+        if len(gradients) != 1 or gradient is None:
             return None
-        full = gradients[0] if entry.node.name() == "ExpandBackward0" else _backward(entry)(*gradients)
-        if full is None or full.shape != gradients[0].shape:
+        full = gradient if entry.node.name() == "ExpandBackward0" else _backward(entry)(gradient)
+        if full is None or full.shape != gradient.shape:
             return None
-        spread = self._spread_of(entry.node, gradients[0])
+        spread = self._spread_of(entry.node, gradient)
         shape = (1,) * (full.ndim - len(entry.shape)) + entry.shape  # as it met the points
         if len(shape) != full.ndim or shape[spread.axis] != 1 or full.shape[spread.axis] == 1:
             return None  # an entry for each point
@@ -118,18 +121,18 @@ class Uses:
 
     def _by_products(self, entry: Entry, gradients: tuple[Tensor | None, ...]) -> Tensor:
         """The backward pass of one operation for one point at a time: (n, *shape of the target)."""
-        spreads = [None if g is None else self._spread_of(entry.node, g) for g in gradients]
+        given = [(self._spread_of(entry.node, g), g) for g in gradients if g is not None]
         apply = _backward(entry)
 
         def one(*masked: Tensor) -> Tensor | None:
-            given = iter(masked)
-            found = apply(*(None if g is None else next(given) for g in gradients))
+            rest = iter(masked)
+            found = apply(*(None if g is None else next(rest) for g in gradients))
             return found if found is None or found.shape == entry.shape else found.sum_to_size(entry.shape)
 
         n, device, parts = self._graph.n, self._graph.e.device, []
         for start in range(0, n, CHUNK):
             points = torch.arange(start, min(n, start + CHUNK), device=device)
-            masked = [s.masks(points, g) * g for s, g in zip(spreads, gradients, strict=True) if g is not None]
+            masked = [spread.masks(points, g) * g for spread, g in given]
             parts.append(_each(one, masked, self._graph.e, entry.shape))
         return torch.cat(parts)
 
@@ -182,7 +185,7 @@ def _backward(entry: Entry) -> Callable[..., Tensor | None]:
     def backward(*gradients: Tensor | None) -> Tensor | None:
         if custom:  # which torch gives zeros for outputs without gradient
             shapes = entry.node._input_metadata
-            gradients = [g if g is not None else _zeros(m) for g, m in zip(gradients, shapes, strict=True)]
+            gradients = tuple(g if g is not None else _zeros(m) for g, m in zip(gradients, shapes, strict=True))
         with torch.no_grad():
             found = apply(*gradients)
         return found[entry.position] if isinstance(found, tuple) else found

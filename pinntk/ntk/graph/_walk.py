@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-Node = Any  # torch.autograd.graph.Node
+Node = Any  # torch.autograd.graph.Node, whose stubs know nothing of what operations save
 
 # They pass their input's entries on, each once.
 _VIEWS = {
@@ -34,7 +34,7 @@ _REPEATING = {"ExpandBackward0", "RepeatBackward0", "IndexBackward0", "IndexSele
 
 
 class UnstructuredError(Exception):
-    """The graph cannot be read as one row a point; the reason names the operation."""
+    """The graph cannot be read as one row per point; the reason names the operation."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class Graph:
     def __init__(self, e: Tensor, parameters: Mapping[str, Tensor]):
         self.e, self.parameters, self.n = e, parameters, len(e)
         self.leaves: dict[Node, str] = {get_gradient_edge(p).node: name for name, p in parameters.items()}
-        self._order = post_order(e.grad_fn)
+        self._root: Node = e.grad_fn
+        self._order = post_order(self._root)
         if any(node.name() == "CheckpointFunctionBackward" for node in self._order):
             raise ValueError(
                 "torch.utils.checkpoint with use_reentrant=True hides parameters from autograd.grad; use use_reentrant=False"
@@ -84,7 +85,7 @@ class Graph:
 
         Raises UnstructuredError if what is computed from parameters at one place depends on points too.
         """
-        found, stack, seen = [], [self.e.grad_fn], {self.e.grad_fn}
+        found, stack, seen = [], [self._root], {self._root}
         while stack:
             node = stack.pop()
             for position, (target, index) in enumerate(node.next_functions):
@@ -186,7 +187,8 @@ def operation(node: Node) -> str:
 def source(entry: Entry, graph: Graph) -> tuple[str, Tensor] | None:
     """The parameter whose entries the target of an entry holds, in any arrangement, and that arrangement: for each entry of
     the parameter its place in the target, counted in reading order. None for what is computed in any other way."""
-    node, transposed = entry.target, False  # None: in another way
+    node = entry.target
+    transposed: bool | None = False  # None: in another way
     while node.name() in _VIEWS and len(node.next_functions) == 1:
         transposed = not transposed if _is_transpose(node) and transposed is not None else None
         node = node.next_functions[0][0]

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from itertools import product
 from math import comb, factorial, pi, sqrt
+from typing import Any
 
 import torch
 from numpy.polynomial import Polynomial
@@ -24,7 +25,10 @@ from pinntk.taylor import Basis, Jet
 from pinntk.taylor import _series as series
 
 Index = tuple[int, int, int]
-Activation = str | Polynomial | Callable[[Tensor], Tensor]
+Value = Any  # a tensor or a jet: torch's functions and arithmetic take both
+Dual = Callable[[Value, Value, Value], Value]
+Smooth = str | Callable[[Value], Value]
+Activation = Smooth | Polynomial
 Table = dict[Index, Tensor]
 
 
@@ -49,52 +53,52 @@ def dual_table(activation: Activation, q11: Tensor, q12: Tensor, q22: Tensor, in
 # Closed forms, as functions that tensors and jets flow through alike.
 
 
-def _erf(q11, q12, q22):
+def _erf(q11: Value, q12: Value, q22: Value) -> Value:
     return 2 / pi * torch.atan(2 * q12 * torch.rsqrt((1 + 2 * q11) * (1 + 2 * q22) - 4 * q12 * q12))  # arcsin, safe at 1
 
 
-def _sin(q11, q12, q22):
+def _sin(q11: Value, q12: Value, q22: Value) -> Value:
     mean = 0.5 * (q11 + q22)  # not sinh(q12) exp(-mean): it overflows
     return 0.5 * (torch.exp(q12 - mean) - torch.exp(-q12 - mean))
 
 
-def _cos(q11, q12, q22):
+def _cos(q11: Value, q12: Value, q22: Value) -> Value:
     mean = 0.5 * (q11 + q22)
     return 0.5 * (torch.exp(q12 - mean) + torch.exp(-q12 - mean))
 
 
-def _exp(q11, q12, q22):
+def _exp(q11: Value, q12: Value, q22: Value) -> Value:
     return torch.exp(0.5 * (q11 + q22) + q12)
 
 
-def _gaussian(q11, q12, q22):
+def _gaussian(q11: Value, q12: Value, q22: Value) -> Value:
     return torch.rsqrt((1 + q11) * (1 + q22) - q12 * q12)
 
 
-def _identity(q11, q12, q22):
+def _identity(q11: Value, q12: Value, q22: Value) -> Value:
     return q12 + 0 * q11
 
 
-def _polynomial(activation: Polynomial) -> Callable:
+def _polynomial(activation: Polynomial) -> Dual:
     """sum_ij c_i c_j E[u^i v^j], by Isserlis' theorem: k pairs across, the others within u and within v."""
-    coefficients = activation.convert(domain=[-1, 1], window=[-1, 1]).coef
+    coefficients = activation.convert(domain=[-1, 1], window=[-1, 1]).coef.tolist()
 
     def within(n: int) -> int:
         return math.prod(range(n - 1, 0, -2))
 
-    def dual(q11, q12, q22):
+    def dual(q11: Value, q12: Value, q22: Value) -> Value:
         total = 0 * q12
         for (i, ci), (j, cj) in product(enumerate(coefficients), repeat=2):
             for k in range(i % 2, min(i, j) + 1, 2):
                 if (j - k) % 2 == 0:
                     ways = factorial(k) * comb(i, k) * comb(j, k) * within(i - k) * within(j - k)
-                    total = total + float(ci * cj * ways) * q12**k * q11 ** ((i - k) // 2) * q22 ** ((j - k) // 2)
+                    total = total + ci * cj * ways * q12**k * q11 ** ((i - k) // 2) * q22 ** ((j - k) // 2)
         return total
 
     return dual
 
 
-CLOSED: dict[str, Callable] = {
+CLOSED: dict[str, Dual] = {
     "erf": _erf,
     "sin": _sin,
     "cos": _cos,
@@ -104,7 +108,7 @@ CLOSED: dict[str, Callable] = {
 }
 
 
-def _closed_form(dual: Callable, q11: Tensor, q12: Tensor, q22: Tensor, indices: list[Index]) -> Table:
+def _closed_form(dual: Dual, q11: Tensor, q12: Tensor, q22: Tensor, indices: list[Index]) -> Table:
     basis = Basis.spanning(indices, 3)
     q = Jet.seed(basis, torch.stack([q11, q12, q22], 1))
     data = dual(q[:, 0], q[:, 1], q[:, 2]).components
@@ -142,7 +146,7 @@ _CHUNK = 2**18  # coefficients gathered at once
 
 
 def check(activation: Activation) -> None:
-    """Raises ValueError for an unknown name, TypeError for what is no function."""
+    """Raises ValueError for an unknown name, TypeError for what is not a function."""
     if isinstance(activation, str):
         if activation not in NAMES:
             raise ValueError(
@@ -153,7 +157,7 @@ def check(activation: Activation) -> None:
         raise TypeError(f"activation is a {type(activation).__name__}; give a name, a numpy Polynomial or a function")
 
 
-def _series(activation: Activation) -> series.Series:
+def _series(activation: Smooth) -> series.Series:
     if isinstance(activation, str):
         return SMOOTH[activation]
 
@@ -164,7 +168,7 @@ def _series(activation: Activation) -> series.Series:
     return coefficients
 
 
-def _hermite(activation: Activation, q11: Tensor, q12: Tensor, q22: Tensor, indices: list[Index]) -> Table:
+def _hermite(activation: Smooth, q11: Tensor, q12: Tensor, q22: Tensor, indices: list[Index]) -> Table:
     r"""E[f(u) g(v)] = sum_k f_k g_k rho^k (Mehler), f_k = E[f(sqrt(q) z) h_k(z)] with normalized Hermite polynomials h_k.
 
     f and g are derivatives of s; rho is the correlation. Nothing is divided by 1 - rho^2, so that repeated points are like
@@ -172,12 +176,12 @@ def _hermite(activation: Activation, q11: Tensor, q12: Tensor, q22: Tensor, indi
     are made smaller than 1e-12 of the sum at the largest variance, where they are longest.
     """
     function = _series(activation)
-    variances, place = torch.unique(torch.cat([q11, q22]), return_inverse=True)
+    variances, positions = torch.unique(torch.cat([q11, q22]), return_inverse=True)
     order = max(2 * max(a, c) + b for a, b, c in indices)
     roots = variances.clamp_min(0).sqrt()
     terms, h = _resolution(activation, 1.1 ** math.ceil(math.log(max(float(roots[-1]), 1e-3), 1.1)), order)
     f = _coefficients(function, roots, order, terms, h)  # [variances, order + 1, terms]
-    left, right = place.split(len(q11))
+    left, right = positions.split(len(q11))
     size = roots[left] * roots[right]
     rho = torch.where(size > 0, q12 / size, torch.zeros_like(size)).clamp(-1, 1)
     pairs = max(1, _CHUNK // (terms * (order + 1)))
@@ -212,7 +216,7 @@ def _coefficients(function: series.Series, roots: Tensor, order: int, terms: int
 
 
 @lru_cache(maxsize=256)
-def _resolution(activation: Activation, largest: float, order: int) -> tuple[int, float]:
+def _resolution(activation: Smooth, largest: float, order: int) -> tuple[int, float]:
     """How many terms, and which step, make the Hermite series of s and its derivatives exact to `_TOLERANCE`."""
     function, root, lost = _series(activation), torch.tensor([largest], dtype=torch.float64), float("inf")
     for terms in _TERMS:

@@ -115,8 +115,8 @@ def _linearize(
     with torch.enable_grad():
         e = group_errors(problem, [name], rows, fields, coefficient)[name]
         inputs = [leaf for _, leaf in leaves] + list(unknown.values())
-        slopes = torch.autograd.grad(e.sum(), inputs, allow_unused=True) if e.requires_grad else [None] * len(inputs)
-    slopes = [torch.zeros_like(leaf) if slope is None else slope for leaf, slope in zip(inputs, slopes, strict=True)]
+        found = torch.autograd.grad(e.sum(), inputs, allow_unused=True) if e.requires_grad else [None] * len(inputs)
+    slopes = [torch.zeros_like(leaf) if slope is None else slope for leaf, slope in zip(inputs, found, strict=True)]
     terms = tuple((points, slope) for (points, _), slope in zip(leaves, slopes, strict=False))
     by_coefficient = dict(zip(unknown, slopes[len(leaves) :], strict=True))
     columns = [by_coefficient.get(key, torch.zeros(len(rows)).to(rows)) for key in problem.coefficients]

@@ -45,7 +45,7 @@ class InfiniteMLP:
     inputs: what the first layer receives, a function of (n, d) tensors and jets: normalized inputs, Fourier features
 
     Source: Jacot, Gabriel & Hongler 2018; Lee et al. 2018 (NNGP); for errors of PDEs Wang, Yu & Perdikaris 2022, theorem 4.3.
-    Raises ValueError for a depth below 0, a scale that is no number, an unknown activation.
+    Raises ValueError for a depth below 0, a scale that is not a positive number, an unknown activation.
     """
 
     depth: int = 1
@@ -55,7 +55,7 @@ class InfiniteMLP:
     gain: float = 1.0
     inputs: Callable = _identity
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.depth, int) or self.depth < 0:
             raise ValueError(f"depth={self.depth!r}: a whole number of hidden layers, at least 0")
         for name in ("weight_scale", "gain"):
@@ -95,7 +95,7 @@ def infinite_kernel(
     L_i is the operator of condition i, linearized at `at` where it is not linear; fields are independent outputs. Unknown
     coefficients count as parameters in the NTK, held at their values.
 
-    network: an `InfiniteMLP`, or an MLP in the NTK parametrization, whose width then says nothing
+    network: an `InfiniteMLP`, or an MLP in the NTK parametrization, whose width then does not matter
     points: {condition name: (n, d)}; computed where the MLP is, or where they are for an `InfiniteMLP`
     kind: "ntk", what training follows, or "nngp", the covariance of the errors at initialization
     at: a network or any module that maps (n, d) to (n, fields), or "exact"; not needed for linear operators
@@ -168,7 +168,7 @@ def _prepare(
         if at != "exact" or problem.exact is None:
             raise ValueError(f"at={at!r}: a network, or 'exact' for a problem whose exact solution is a formula")
         at = Exact(problem)
-    device = network.mean.device if isinstance(network, MLP) else None
+    device = next(network.parameters()).device if isinstance(network, MLP) else None
     points = {name: rows.to(device, torch.float64) for name, rows in problem.check(points).items()}
     found = functionals(problem, points, at)
     return limit.stack, points, {name: _side(part, limit) for name, part in found.items()}
@@ -197,7 +197,8 @@ def _variances(features: Tensor, basis: Basis, stack: Stack) -> tuple[Double, ..
 
 def _block(left: _Side, right: _Side, stack: Stack, kind: str) -> Tensor:
     """(n, m) of two conditions."""
-    total = sum(_pair_block(first, second, stack, kind) for first in left.terms for second in right.terms)
+    blocks = [_pair_block(first, second, stack, kind) for first in left.terms for second in right.terms]
+    total = sum(blocks[1:], blocks[0])
     return total + left.coefficients @ right.coefficients.T if kind == "ntk" else total
 
 
@@ -207,10 +208,11 @@ def _pair_block(left: _Term, right: _Term, stack: Stack, kind: str) -> Tensor:
     all_pairs = torch.tril_indices(n, n) if left is right else torch.cartesian_prod(torch.arange(n), torch.arange(m)).T
     block = left.features.new_empty(n, m)
     for pairs in all_pairs.to(block.device).split(_PAIRS, 1):
-        values = _entries(left, right, *pairs, stack, kind)
-        block[pairs[0], pairs[1]] = values
+        i, j = pairs
+        values = _entries(left, right, i, j, stack, kind)
+        block[i, j] = values
         if left is right:
-            block[pairs[1], pairs[0]] = values
+            block[j, i] = values
     return block
 
 
@@ -226,4 +228,5 @@ def _entries(left: _Term, right: _Term, i: Tensor, j: Tensor, stack: Stack, kind
         at_i, at_j = ({key: value[at] for key, value in q.items()} for q, at in ((q11, i), (q22, j)))
         kernels = hidden_layer(kernels, at_i, at_j, left.basis, right.basis, stack)
     kernel: Double = getattr(kernels, kind)
-    return sum((left.weights[s, i] * right.weights[t, j]).sum(1) * values for (s, t), values in kernel.items())
+    parts = [(left.weights[s, i] * right.weights[t, j]).sum(1) * values for (s, t), values in kernel.items()]
+    return sum(parts[1:], parts[0])

@@ -49,9 +49,9 @@ def hidden_layer(below: Kernels, q11: Double, q22: Double, left: Basis, right: B
     """
     powers = _powers(below.nngp, left, right)
     V = dual.dual_table(stack.activation, q11[0, 0], below.nngp[0, 0], q22[0, 0], _indices(left, right, slope=True))
-    slope = {(a, b - 1, c): b * value for (a, b, c), value in V.items() if b > 0}  # of V: E[s'(u) s'(v)]
+    slopes = {(a, b - 1, c): b * value for (a, b, c), value in V.items() if b > 0}  # of V: E[s'(u) s'(v)]
     wanted = _indices(left, right, slope=False)
-    value, slope = (_compose({index: part[index] for index in wanted}, powers, q11, q22, left, right) for part in (V, slope))
+    value, slope = (_compose({index: part[index] for index in wanted}, powers, q11, q22, left, right) for part in (V, slopes))
     return _affine(value, multiply(below.ntk, slope, left, right), stack)
 
 
@@ -62,7 +62,7 @@ def _affine(value: Double, through: Double, stack: Stack) -> Kernels:
     nngp = {key: variance * part for key, part in value.items()}
     ntk = {key: weights * part for key, part in value.items()}
     for key, part in through.items():
-        ntk[key] = variance * part + ntk.get(key, 0)
+        ntk[key] = variance * part + ntk[key] if key in ntk else variance * part
     for kernel in (nngp, ntk):
         kernel[0, 0] = kernel[0, 0] + biases
     return Kernels(nngp, ntk)
@@ -74,7 +74,7 @@ def diagonal(kernel: Double, basis: Basis) -> Double:
     for s, terms in enumerate(basis.product_terms):
         parts = [c * kernel[a, b] for a, b, c in terms if (a, b) in kernel]
         if parts:
-            found[s, 0] = sum(parts)
+            found[s, 0] = sum(parts[1:], parts[0])
     return found
 
 

@@ -30,7 +30,7 @@ SCRIPTS: tuple[str, ...] = (  # all of them, which the tests run with --quick
     "poisson_weights",
     "boundary_weight_sweep",
     "wave_weights",
-    "similarity",
+    "kernel_similarity",
     "nonlinear_operator",
     "pointwise_weights",
     "fourier_features",

@@ -6,8 +6,8 @@ Felardos & Tarabalka 2019, NeurIPS). During training the kernel turns towards wh
 ICANN; Baratin et al. 2021, AISTATS). They show it for plain regression; here for the values u and the residuals r of
 poisson1d and helmholtz2d: rows of C_uu, C_ur and C_rr at chosen points, before and after training.
 
-    python scripts/similarity.py            2 minutes on 2 cores
-    python scripts/similarity.py --quick    seconds, for a look
+    python scripts/kernel_similarity.py            2 minutes on 2 cores
+    python scripts/kernel_similarity.py --quick    seconds, for a look
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from __future__ import annotations
 from copy import deepcopy
 from dataclasses import dataclass
 
+import _reproduction as reproduction
 import numpy as np
-import reproduction
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
