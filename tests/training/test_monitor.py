@@ -13,7 +13,7 @@ import pinntk
 from pinntk.cli import main
 from pinntk.diagnostics import Finding, Prescription, drift, dynamics, spectrum
 from pinntk.training import Monitor, TrainingWarning
-from pinntk.training._monitor import Watch, _fitted_time
+from pinntk.training._monitor import MonitorState, _fitted_time
 from pinntk.weighting import NTK, Fixed
 
 NAMES = ("poisson", "ends")
@@ -308,7 +308,7 @@ def test_a_monitor_is_a_monitor():
 
 def test_the_command_line_tells(capsys, tmp_path, monkeypatch):
     says(monkeypatch, [ILL])
-    monkeypatch.setattr(Watch, "_affordable", lambda *_: True)
+    monkeypatch.setattr(MonitorState, "_affordable", lambda *_: True)
     options = [
         "--steps",
         "60",
