@@ -326,7 +326,7 @@ def test_the_command_line_tells(capsys, tmp_path, monkeypatch):
     out, err = capsys.readouterr()
     assert "pinntk: warning: step 3, imbalance: 'ends' is hardly learned. Remedy: use NTK weights." in err
     assert "monitor: 61 measurements, 58 diagnoses" in out
-    assert "first kernel: foretold all losses within 10 % until step" in out
+    assert "first kernel: predicted all losses within 10 % until step" in out
     assert "found while training: imbalance; see pinntk diagnose" in out
     assert max(len(line) for line in out.splitlines() if str(tmp_path) not in line) <= 80
     assert pinntk.Run.load(tmp_path / "run").config["training"]["monitor"]["budget"] == 0.2
