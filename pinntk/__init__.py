@@ -2,6 +2,7 @@
 
 from pinntk import nn, solvers, weighting
 from pinntk._util.files import cached
+from pinntk._util.version import __version__
 from pinntk.diagnostics import Finding, Prescription, diagnose, examine
 from pinntk.gaussian import Collocation, InfiniteEnsemble, Posterior, UnidentifiedError, collocate, infinite_ensemble, posterior
 from pinntk.ntk import (
@@ -41,7 +42,7 @@ from pinntk.problem import (
     residual,
 )
 from pinntk.residuals import NonFiniteError, errors
-from pinntk.run import Run, Watched
+from pinntk.run import BusyFolderError, MonitorReport, Run, UntrustedFileError
 from pinntk.taylor import DependentPoints, Jet, UnsupportedOperation
 from pinntk.training import (
     RAD,
@@ -59,6 +60,7 @@ from pinntk.training import (
 __all__ = [
     "RAD",
     "Box",
+    "BusyFolderError",
     "Collocation",
     "Condition",
     "DependentPoints",
@@ -75,6 +77,7 @@ __all__ = [
     "LossTerm",
     "MeanKernel",
     "Monitor",
+    "MonitorReport",
     "NonFiniteError",
     "NonFiniteLoss",
     "Origin",
@@ -88,7 +91,8 @@ __all__ = [
     "TrainingWarning",
     "UnidentifiedError",
     "UnsupportedOperation",
-    "Watched",
+    "UntrustedFileError",
+    "__version__",
     "available",
     "boundary",
     "cached",

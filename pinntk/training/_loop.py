@@ -15,14 +15,14 @@ from pinntk.ntk._factors import trained_parameters
 from pinntk.problem import Problem
 from pinntk.residuals import NonFiniteError, check_network
 from pinntk.run import Run
-from pinntk.run._run import SNAPSHOTS
+from pinntk.run._snapshots import write_snapshot
 from pinntk.training._batch import Batch
 from pinntk.training._checkpoint import Checkpoint, Stateful
 from pinntk.training._config import TrainConfig
 from pinntk.training._log import Log
 from pinntk.training._loss_weights import LossWeights
 from pinntk.training._losses import losses, weighted_sum
-from pinntk.training._monitor import Watch
+from pinntk.training._monitor import MonitorState
 from pinntk.training._point_weights import CausalWeights, PointWeights, SelfAdaptiveWeights
 from pinntk.training._points import TrainingPoints
 from pinntk.training._probe import Probe
@@ -173,7 +173,7 @@ class Training:
         blocks = self.probe.snapshot()
         self.run.snapshots[self.step] = blocks
         if self.run.folder is not None:
-            blocks.save(self.run.folder / SNAPSHOTS / f"{self.step:08d}.npz")
+            write_snapshot(self.run.folder, self.step, blocks)
 
     # The end.
 
@@ -226,13 +226,13 @@ def _point_weights(config: TrainConfig, network: nn.Module, problem: Problem, po
     return None
 
 
-def _monitor(config: TrainConfig, run: Run, points: TrainingPoints) -> Watch | None:
+def _monitor(config: TrainConfig, run: Run, points: TrainingPoints) -> MonitorState | None:
     if config.monitor is None:
         return None
     pointwise = config.causal is not None or config.self_adaptive
     plain = config.optimizer_name in ("gradient-descent", "sgd") and not config.optimizer_options
     predicts = not config.solver and not pointwise
-    return Watch(config.monitor, run, points.all, steps=config.steps, plain_descent=plain, predicts=predicts)
+    return MonitorState(config.monitor, run, points.all, steps=config.steps, plain_descent=plain, predicts=predicts)
 
 
 def _due(step: int, every: int) -> bool:

@@ -16,7 +16,7 @@ from torch import nn
 
 import pinntk
 from pinntk.residuals import _checks as checks
-from pinntk.run._run import write_checkpoint
+from pinntk.run._checkpoint import write_checkpoint
 from pinntk.solvers._damped import FORMS
 from pinntk.training import _checkpoint as checkpoint
 from pinntk.training import _monitor as monitor
@@ -207,7 +207,7 @@ def test_training_as_a_configuration_says():
     assert settings[0].points == settings[1].points
 
 
-@covers(pinntk.Monitor, pinntk.Watched)
+@covers(pinntk.Monitor, pinntk.MonitorReport)
 @pytest.mark.parametrize("optimizer", ["adam", "gradient-descent"])
 @pytest.mark.filterwarnings("ignore::pinntk.TrainingWarning")
 def test_a_watched_training(tmp_path, monkeypatch, optimizer):
@@ -216,7 +216,7 @@ def test_a_watched_training(tmp_path, monkeypatch, optimizer):
     settings = {"optimizer": optimizer, "points": FEW, "schedule": "constant"}
     settings |= {"monitor": pinntk.Monitor(every=1, budget=None, points=6)}
     found, expected = (trained(device, out=tmp_path / device, **settings) for device in (NAME, "cpu"))
-    assert isinstance(found.monitor, pinntk.Watched)
+    assert isinstance(found.monitor, pinntk.MonitorReport)
     same(numbers(found), numbers(expected), 1e-7)  # shares of errors near 0
     assert found.monitor.warned == expected.monitor.warned
     monkeypatch.setattr(monitor, "diagnose", lambda run: [])
