@@ -89,6 +89,12 @@ WITHOUT_DEVICE = {
     pinntk.Condition: "what decorators make; test_a_problem_takes_measurements_from_the_device",
     pinntk.UnsupportedOperation: "an exception, warned of and caught; test_kernels_of_every_network",
     pinntk.TrainingWarning: "a warning's class; test_a_watched_training",
+    pinntk.BusyFolderError: "of files",
+    pinntk.UntrustedFileError: "of files",
+    pinntk.__version__: "a text",
+    pinntk.solvers.Solver: "a protocol, of GaussNewton and NaturalGradient",
+    pinntk.solvers.is_solver: "reads a name",
+    pinntk.weighting.Weighting: "a protocol, of the schemes",
 }
 TABLES = (pinntk.nn.NETWORKS, pinntk.weighting.SCHEMES, pinntk.solvers.SOLVERS)  # of classes that are public themselves
 
