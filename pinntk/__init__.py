@@ -42,12 +42,12 @@ from pinntk.problem import (
 )
 from pinntk.residuals import NonFiniteError, errors
 from pinntk.run import Run, Watched
-from pinntk.taylor import DependentPoints, Jet, UnsupportedOperation
+from pinntk.taylor import DependentPointsError, Jet, UnsupportedOperationError
 from pinntk.training import (
     RAD,
     Interrupted,
     Monitor,
-    NonFiniteLoss,
+    NonFiniteLossError,
     Rescue,
     TrainConfig,
     TrainingWarning,
@@ -61,7 +61,7 @@ __all__ = [
     "Box",
     "Collocation",
     "Condition",
-    "DependentPoints",
+    "DependentPointsError",
     "Factors",
     "Finding",
     "GridSolution",
@@ -76,7 +76,7 @@ __all__ = [
     "MeanKernel",
     "Monitor",
     "NonFiniteError",
-    "NonFiniteLoss",
+    "NonFiniteLossError",
     "Origin",
     "Points",
     "Posterior",
@@ -87,7 +87,7 @@ __all__ = [
     "TrainConfig",
     "TrainingWarning",
     "UnidentifiedError",
-    "UnsupportedOperation",
+    "UnsupportedOperationError",
     "Watched",
     "available",
     "boundary",

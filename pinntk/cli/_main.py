@@ -36,7 +36,7 @@ from pinntk.reporting import plot, write_comparison, write_diagnosis, write_repo
 from pinntk.reporting._html import Diagnosed, distinct
 from pinntk.run import Run, Watched
 from pinntk.run._run import COMPARISON, CONFIG, DIAGNOSIS, REPORT
-from pinntk.training import Interrupted, NonFiniteLoss, rescue
+from pinntk.training import Interrupted, NonFiniteLossError, rescue
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
             return 141
         except (ValueError, TypeError, OSError, KeyError, ArithmeticError, MemoryError) as error:
             text = error.args[0] if isinstance(error, KeyError) and error.args else error
-            return _complain(f"{'' if isinstance(error, NonFiniteLoss) else 'error: '}{text}", 2)
+            return _complain(f"{'' if isinstance(error, NonFiniteLossError) else 'error: '}{text}", 2)
 
 
 def _complain(message: str, status: int) -> int:
@@ -132,8 +132,8 @@ def _report(run: Run) -> None:
         print(f"{name:<16} {n:>7} {loss:>10.2e} {weight:>10.3g} {trace / n:>11.3g}")
     for name in run.problem.coefficients:
         print(f"coefficient {name} = {last[f'coefficient/{name}']:.6g}")
-    if run.error is not None:
-        print(f"relative L2 error {run.error:.3e} after {run.step} steps, {last['seconds']:.0f} s")
+    if run.relative_error is not None:
+        print(f"relative L2 error {run.relative_error:.3e} after {run.step} steps, {last['seconds']:.0f} s")
     if run.stopped:
         print(f"stopped: {run.stopped}")
     if run.monitor is not None:
