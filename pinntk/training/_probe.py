@@ -73,7 +73,7 @@ class Probe:
         return batch.point_weights if self._kernel_points is None else None
 
     def columns(self) -> dict[str, float]:
-        """For the log: relative error, traces, coefficients and drift of the parameters, norm(theta - theta_0) / norm(theta_0)."""
+        """For the log: relative error, traces, coefficients and the drift norm(theta - theta_0) / norm(theta_0)."""
         row = {f"trace/{name}": value for name, value in self.traces().items()}
         row |= {f"coefficient/{name}": value.item() for name, value in self.problem.coefficients.items()}
         if self.problem.has_solution:
