@@ -3,10 +3,12 @@ start. A count in the environment stays."""
 
 import os
 import sys
+import tempfile
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("PINNTK_STATE", tempfile.mkdtemp(prefix="pinntk-state-"))  # not the user's
 
 
 @pytest.fixture(autouse=True)

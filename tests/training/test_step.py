@@ -40,11 +40,13 @@ def plain_backward(network, problem, points, weights):
 
 @pytest.fixture
 def interpreted(monkeypatch):
-    """The traced graph, run operation by operation: what the compiler is given, without waiting for it."""
+    """The traced graph, run operation by operation: what the compiler is given, without waiting for it, and without what the
+    trace notes of each value for the compiler alone, which is most of its time."""
     monkeypatch.setattr(module.torch, "compile", lambda graph, **_: graph)
+    monkeypatch.setattr("torch.fx.experimental.proxy_tensor.set_meta", lambda proxy, value: proxy, raising=False)
 
 
-CASES = [(example, "gated") for example in EXAMPLES] + [("burgers", network) for network in NETWORKS]
+CASES = [(example, "gated") for example in EXAMPLES] + [("burgers", network) for network in NETWORKS if network != "gated"]
 
 
 @pytest.mark.parametrize(("example", "network"), CASES)
