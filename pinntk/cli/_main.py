@@ -152,8 +152,8 @@ def _report(run: Run) -> None:
         print(f"coefficient {name} = {last[f'coefficient/{name}']:.6g}")
     if run.error is not None:
         print(f"relative L2 error {run.error:.3e} after {run.step} steps, {last['seconds']:.0f} s")
-    if run.stopped:
-        print(f"stopped: {run.stopped}")
+    if run.stop_reason:
+        print(f"stopped: {run.stop_reason}")
     if run.monitor is not None:
         _report_monitor(run.monitor)
 

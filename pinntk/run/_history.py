@@ -57,7 +57,7 @@ class Run:
     step: steps done
     seconds: that they took
     folder: the run folder, or None
-    stopped: why training ended before its last step; "" if it did not
+    stop_reason: why training ended before its last step; "" if it did not
     monitor: what a `pinntk.Monitor` has to say, or None
 
     >>> import pinntk
@@ -81,7 +81,7 @@ class Run:
     step: int = 0
     seconds: float = 0.0
     folder: Path | None = None
-    stopped: str = ""
+    stop_reason: str = ""
     monitor: MonitorReport | None = None
 
     def __repr__(self) -> str:

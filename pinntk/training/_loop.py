@@ -88,8 +88,8 @@ class Training:
                 bar.update()
                 if self._any(interrupted.is_set()):
                     self._interrupt()
-                self.run.stopped = self._reason_to_stop()
-                if self.run.stopped:
+                self.run.stop_reason = self._reason_to_stop()
+                if self.run.stop_reason:
                     break
                 if _due(self.step, config.checkpoint_every) and self.step < config.steps:
                     self._save()
