@@ -3,10 +3,40 @@ start. A count in the environment stays."""
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+HERE = Path(__file__).parent
+# By folder: what `-m fast` runs, beside the examples in docstrings. Every room, within a minute on two cores.
+FAST = {
+    "": ("test_architecture",),
+    "cli": ("test_cli",),
+    "diagnostics": ("test_balance", "test_drift", "test_estimate", "test_layers", "test_sanity", "test_spectrum"),
+    "docs": ("test_packaging",),
+    "gaussian": ("test_posterior",),
+    "nn": ("test_nn",),
+    "ntk": ("test_blocks", "test_dual", "test_gram", "test_losses"),
+    "problem": ("test_domain", "test_problem", "test_registry"),
+    "reporting": ("test_plot",),
+    "residuals": ("test_evaluate", "test_values"),
+    "run": ("test_run",),
+    "solvers": ("test_line_search", "test_natural_gradient"),
+    "taylor": ("test_fused", "test_normalizations", "test_taylor", "test_taylor_refusals"),
+    "training": ("test_configuration", "test_train_config"),
+    "util": ("test_factorization", "test_files", "test_memory", "test_warn"),
+    "weighting": ("test_weighting",),
+}
+FILES = {HERE / folder / f"{name}.py" for folder, names in FAST.items() for name in names}
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path in FILES or HERE not in item.path.parents:
+            item.add_marker(pytest.mark.fast)
 
 
 @pytest.fixture(autouse=True)
