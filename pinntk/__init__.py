@@ -2,6 +2,7 @@
 
 from pinntk import nn, solvers, weighting
 from pinntk._util.files import cached
+from pinntk._util.version import __version__
 from pinntk.diagnostics import Finding, Prescription, diagnose, examine
 from pinntk.gaussian import Collocation, InfiniteEnsemble, Posterior, UnidentifiedError, collocate, infinite_ensemble, posterior
 from pinntk.ntk import (
@@ -41,7 +42,7 @@ from pinntk.problem import (
     residual,
 )
 from pinntk.residuals import NonFiniteError, errors
-from pinntk.run import Run, Watched
+from pinntk.run import BusyFolderError, Run, UntrustedFileError, Watched
 from pinntk.taylor import DependentPoints, Jet, UnsupportedOperation
 from pinntk.training import (
     RAD,
@@ -59,6 +60,7 @@ from pinntk.training import (
 __all__ = [
     "RAD",
     "Box",
+    "BusyFolderError",
     "Collocation",
     "Condition",
     "DependentPoints",
@@ -88,7 +90,9 @@ __all__ = [
     "TrainingWarning",
     "UnidentifiedError",
     "UnsupportedOperation",
+    "UntrustedFileError",
     "Watched",
+    "__version__",
     "available",
     "boundary",
     "cached",

@@ -126,7 +126,8 @@ def circles(modules: Modules) -> Iterator[tuple[str, str]]:
 
 def late_imports(modules: Modules) -> Iterator[tuple[str, str]]:
     for module in modules.values():
-        at_the_top = {id(node) for node in module.tree.body}
+        branches = [node for node in module.tree.body if isinstance(node, ast.If)]  # of operating systems, of type checkers
+        at_the_top = {id(node) for part in (module.tree, *branches) for node in (*part.body, *getattr(part, "orelse", ()))}
         for node in ast.walk(module.tree):
             if isinstance(node, ast.Import | ast.ImportFrom) and id(node) not in at_the_top:
                 yield module.name, f"imports in line {node.lineno}, not at its top"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -32,6 +34,10 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(f"cannot write {path}: {error.strerror}; free some space, and begin or resume again") from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -63,7 +69,7 @@ def cached(name: str, compute: Callable[[], Mapping[str, np.ndarray]]) -> dict[s
         with np.load(path, allow_pickle=False) as archive:
             return dict(archive)
     except (OSError, ValueError, BadZipFile, EOFError, KeyError):
-        arrays = dict(compute())
+        arrays: dict[str, Any] = dict(compute())
     try:
         with replacing(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, **arrays)

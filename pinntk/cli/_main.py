@@ -7,24 +7,19 @@ import json
 import os
 import shlex
 import sys
+import traceback
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from pinntk._util import distributed
-from pinntk.cli._options import (
-    add_diagnose,
-    add_kernel,
-    add_rescue,
-    add_solve,
-    add_train,
-    counts,
-    load_problem,
-    make_network,
-    usable_device,
-)
-from pinntk.cli._trainings import refuse_all_but, start_solving, start_training
+from pinntk._util.version import __version__
+from pinntk.cli._meaning import counts, load_problem, make_network, usable_device
+from pinntk.cli._options import add_diagnose, add_kernel, add_plot, add_rescue, add_solve, add_train
+from pinntk.cli._trainings import load_run, refuse_all_but, start_solving, start_training
 from pinntk.diagnostics import diagnose, examine
 from pinntk.ntk import KernelBlocks, KernelOperator, Origin, infinite_kernel, kernel, sharded_kernel
 from pinntk.ntk._blocks import require_kernel
@@ -35,12 +30,21 @@ from pinntk.reporting import _terminal as verdict
 from pinntk.reporting import plot, write_comparison, write_diagnosis, write_report
 from pinntk.reporting._html import Diagnosed, distinct
 from pinntk.run import Run, Watched
-from pinntk.run._run import COMPARISON, CONFIG, DIAGNOSIS, REPORT
+from pinntk.run._folder import COMPARISON, CONFIG, DIAGNOSIS, REPORT
 from pinntk.training import Interrupted, NonFiniteLoss, rescue
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_REPORT = (
+    "this is a fault in pinntk, not in what you typed: please report it, with the lines above, your command, and what "
+    "`pinntk --version` prints"
+)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs a command; returns the exit status: 0, 2 for bad input, 130 after Ctrl-C, 141 where nobody reads on."""
+    """Runs a command; returns the exit status.
+
+    That is 0, 1 for a fault in pinntk, 2 for bad input, 130 after Ctrl-C, 141 where nobody reads on.
+    """
     arguments = _parser().parse_args(argv)
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
@@ -56,9 +60,21 @@ def main(argv: list[str] | None = None) -> int:
         except BrokenPipeError:  # the reader of standard output has left, as in `pinntk diagnose RUN | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still unwritten goes nowhere, in silence
             return 141
-        except (ValueError, TypeError, OSError, KeyError, ArithmeticError, MemoryError) as error:
+        except Exception as error:
+            if getattr(arguments, "traceback", False) or not is_expected(error):
+                traceback.print_exc()
+            if not is_expected(error):
+                return _complain(_REPORT, 1)
             text = error.args[0] if isinstance(error, KeyError) and error.args else error
             return _complain(f"{'' if isinstance(error, NonFiniteLoss) else 'error: '}{text}", 2)
+
+
+def is_expected(error: Exception) -> bool:
+    """Whether an exception is a message to the user: raised on purpose by pinntk, or by the system; all others are faults."""
+    if isinstance(error, (OSError, MemoryError)):
+        return True
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return frame.filename.startswith(str(_PACKAGE)) and (frame.line or "").startswith("raise")
 
 
 def _complain(message: str, status: int) -> int:
@@ -76,17 +92,19 @@ def _parser() -> argparse.ArgumentParser:
         description="Why a physics-informed neural network trains badly, and what to change.",
         epilog="Start with: pinntk train poisson1d --weighting ntk",
     )
+    parser.add_argument("--version", action="version", version=f"pinntk {__version__}, torch {torch.__version__}")
+    parser.add_argument("--traceback", action="store_true", help="show where in the code an error came from")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("problems", help="list the built-in problems, one line each")
     command.set_defaults(command=_problems)
     adders = (add_train, _train), (add_solve, _solve), (add_diagnose, _diagnose), (add_rescue, _rescue), (add_kernel, _kernel)
-    for add, action in adders:
+    for add, action in (*adders, (add_plot, _plot)):
         command = add(commands)
+        command.add_argument(
+            "--trust", action="store_true", help="run the problem file that a run folder names, although it came from elsewhere"
+        )
+        command.add_argument("--traceback", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         command.set_defaults(command=action, parser=command)
-    command = commands.add_parser("plot", help="draw the figures of a run folder", description="Draws a run's figures anew.")
-    command.add_argument("run", help="the run folder")
-    command.add_argument("-o", "--out", help="where to put the PNG files (default: RUN/figures)")
-    command.set_defaults(command=_plot)
     return parser
 
 
@@ -143,9 +161,9 @@ def _report(run: Run) -> None:
 def _report_monitor(watched: Watched) -> None:
     print(f"monitor: {watched.measurements} measurements, {watched.diagnoses} diagnoses, {watched.share:.1%} of the time")
     if watched.broken is not None:
-        print(f"first kernel: foretold all losses within 10 % until step {watched.horizon}, not at {watched.broken}")
+        print(f"first kernel: predicted all losses within 10 % until step {watched.horizon}, not at {watched.broken}")
     elif watched.horizon is not None:
-        print(f"first kernel: foretold all losses within 10 % until step {watched.horizon}")
+        print(f"first kernel: predicted all losses within 10 % until step {watched.horizon}")
     if watched.warned:
         print(f"found while training: {', '.join(watched.warned)}; see pinntk diagnose")
 
@@ -157,7 +175,7 @@ def _rescue(arguments: argparse.Namespace) -> int:
     if out.exists() and any(out.iterdir()) and not (out / CONFIG).exists():
         raise FileExistsError(f"{out} holds something else than a run; name another folder with -o")
     rescued = rescue(
-        Run.load(folder),
+        load_run(folder, arguments),
         prescription=arguments.prescription,
         rounds=arguments.rounds,
         out=out,
@@ -176,7 +194,7 @@ def _rescue(arguments: argparse.Namespace) -> int:
 def _diagnose(arguments: argparse.Namespace) -> int:
     if arguments.other is not None:
         return _compare(arguments)
-    diagnosed = _diagnosed(arguments.run)
+    diagnosed = _diagnose_run(arguments.run, arguments)
     found = verdict.diagnosis(*diagnosed)
     path = write_report(_report_path(arguments, Path(arguments.run), REPORT), *diagnosed)
     written = write_diagnosis(path.with_name(DIAGNOSIS), found)
@@ -187,7 +205,7 @@ def _diagnose(arguments: argparse.Namespace) -> int:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    both = [_diagnosed(folder) for folder in (arguments.run, arguments.other)]
+    both = [_diagnose_run(folder, arguments) for folder in (arguments.run, arguments.other)]
     found = [verdict.diagnosis(*diagnosed) for diagnosed in both]
     path = write_comparison(_report_path(arguments, Path(arguments.other), COMPARISON), *both)
     if arguments.json:
@@ -198,8 +216,8 @@ def _compare(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _diagnosed(folder: str) -> Diagnosed:
-    x = examine(Run.load(folder))
+def _diagnose_run(folder: str, arguments: argparse.Namespace) -> Diagnosed:
+    x = examine(load_run(folder, arguments))
     return x, diagnose(x)
 
 
@@ -224,19 +242,18 @@ def _kernel(arguments: argparse.Namespace) -> int:
     if arguments.run:
         if arguments.problem is not None:
             raise ValueError("--run takes the problem from the run; leave the problem out")
-        refuse_all_but(arguments, "--run", ("run", "points", "sampling", "seed", "out", "device", "verbose"))
-        run = Run.load(arguments.run)
+        refuse_all_but(arguments, "--run", ("run", "points", "sampling", "seed", "out", "device", "verbose", "trust"))
+        run = load_run(arguments.run, arguments)
         problem, network = run.problem, run.network.to(usable_device(arguments.device))
     else:
         problem = load_problem(arguments)
-        if arguments.infinite:
-            arguments.parametrization, arguments.width = "ntk", 1  # the limit has no width
-        network = make_network(arguments, problem)
+        infinite = {"parametrization": "ntk", "width": 1} if arguments.infinite else {}  # the limit has no width
+        network = make_network(argparse.Namespace(**{**vars(arguments), **infinite}), problem)
     wanted = counts(arguments)
     if distributed.world() == 1:
         n = sum(count or 0 for count in problem.counts(**wanted).values())
         require_kernel(n, n, copies=3)  # K, and what its eigenvalues take
-    points = problem.sample(seed=arguments.seed, method=arguments.sampling or "uniform", **wanted)
+    points = problem.sample(seed=arguments.seed or 0, method=arguments.sampling or "uniform", **wanted)
     if arguments.infinite:
         blocks = infinite_kernel(network, problem, points, at="exact" if problem.exact else None)
     elif distributed.world() > 1:
@@ -294,6 +311,6 @@ def _describe_kernel(blocks: KernelBlocks) -> None:
 
 
 def _plot(arguments: argparse.Namespace) -> int:
-    for path in plot.save(Run.load(arguments.run), arguments.out):
+    for path in plot.save(load_run(arguments.run, arguments), arguments.out):
         print(path)
     return 0

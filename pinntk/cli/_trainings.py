@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from pinntk.cli._options import NETWORK_OPTIONS, counts, load_problem, make_network, settings, usable_device
+from pinntk._util import distributed
+from pinntk.cli._meaning import NETWORK_OPTIONS, counts, load_problem, make_network, settings, usable_device
 from pinntk.problem import Problem
+from pinntk.problem._registry import source_path
 from pinntk.run import Run
-from pinntk.run._run import CHECKPOINT, read_config
+from pinntk.run._configuration import read_config
+from pinntk.run._folder import CHECKPOINT
 from pinntk.training import train, train_as
 from pinntk.training._train import network_of, problem_of
 
@@ -38,11 +43,13 @@ def _train_by_file(arguments: argparse.Namespace) -> Run:
         raise ValueError(f"{arguments.config} names the problem; leave {arguments.problem!r} out, or that section of the file")
     if "network" in config:
         _refuse(arguments, "--config", NETWORK_OPTIONS)
-    problem = problem_of(config) if "problem" in config else load_problem(arguments)
+    if "problem" in config:
+        announce(config)
+        problem = problem_of(config, arguments.config, arguments.trust)
+    else:
+        problem = load_problem(arguments)
     network = network_of(config, problem) if "network" in config else make_network(arguments, problem)
     given = settings(arguments)
-    if arguments.seed == arguments.parser.get_default("seed"):
-        given.pop("seed", None)
     out = _folder(arguments, problem)
     device = usable_device(arguments.device)
     options = {"out": out, "overwrite": arguments.overwrite, "device": device, "progress": not arguments.quiet}
@@ -64,7 +71,7 @@ def start_solving(arguments: argparse.Namespace) -> Run:
         optimizer="gauss-newton",
         optimizer_options={"target": arguments.target},
         points=counts(arguments),
-        seed=arguments.seed,
+        seed=arguments.seed or 0,
         log_every=1,
         eval_every=10,
         checkpoint_every=20,
@@ -89,19 +96,34 @@ def _resume(arguments: argparse.Namespace) -> Run:
     """Continues a run with the settings in its config.json; --steps and --device may differ."""
     if arguments.problem is not None:
         raise ValueError("--resume takes problem and settings from the run; leave the problem out")
-    refuse_all_but(arguments, "--resume", ("resume", "steps", "seconds", "device", "quiet"))
+    refuse_all_but(arguments, "--resume", ("resume", "steps", "seconds", "device", "quiet", "trust"))
     folder = Path(arguments.resume)
     config = read_config(folder)
     if config["training"]["points"] == "given":
         raise ValueError(f"{folder} was trained on points of your own; resume it from Python: pinntk.train(..., resume=True)")
     given = {name: value for name in ("steps", "seconds") if (value := getattr(arguments, name, None)) is not None}
+    announce(config)
+    problem = problem_of(config, str(folder), arguments.trust)
     device = usable_device(arguments.device)
-    return train_as(config, out=folder, resume=True, device=device, progress=not arguments.quiet, **given)
+    return train_as(config, problem=problem, out=folder, resume=True, device=device, progress=not arguments.quiet, **given)
+
+
+def load_run(folder: str | Path, arguments: argparse.Namespace) -> Run:
+    """The run in a folder; says which file of the user's is run for it."""
+    announce(read_config(Path(folder)))
+    return Run.load(folder, trust=arguments.trust)
+
+
+def announce(config: Mapping[str, Any]) -> None:
+    """Names the problem file that is about to be run, where it is not one of pinntk's own."""
+    path = source_path(config["problem"]["source"], builtin=False)
+    if path is not None and distributed.rank() == 0:
+        print(f"pinntk: the problem is {path}", file=sys.stderr)
 
 
 def refuse_all_but(arguments: argparse.Namespace, option: str, allowed: tuple[str, ...]) -> None:
     """Refuses options that would be ignored beside `option`, which takes its settings from a run."""
-    _refuse(arguments, option, [name for name in vars(arguments) if name not in (*allowed, "command", "parser")])
+    _refuse(arguments, option, [name for name in vars(arguments) if name not in (*allowed, "command", "parser", "traceback")])
 
 
 def _refuse(arguments: argparse.Namespace, option: str, names: Iterable[str]) -> None:
@@ -121,6 +143,10 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise ValueError(f"--config {path}: not JSON ({error})") from error
     if not isinstance(config, dict) or not set(config) & set(_SECTIONS):
         raise ValueError(f"--config {path}: needs sections of a run's config.json, one or more of {', '.join(_SECTIONS)}")
+    for section in config:
+        if section not in (*_SECTIONS, "format", "versions"):
+            close = get_close_matches(section, _SECTIONS, 1, cutoff=0)
+            raise ValueError(f"--config {path}: section {section!r} is unknown; did you mean {close[0]!r}?")
     for section, keys in (("problem", ("source",)), ("network", ("class", "arguments"))):
         if missing := [key for key in keys if section in config and key not in config[section]]:
             raise ValueError(f"--config {path}: section {section!r} needs {missing[0]!r}, as in a run's config.json")

@@ -38,7 +38,7 @@ from pinntk.problem._sampling import generator
 from pinntk.residuals import check_network, errors
 from pinntk.residuals._values import check_finite
 from pinntk.run import Run
-from pinntk.run._run import network_class, rebuilt
+from pinntk.run._network import build_network, network_class
 
 _KERNEL_POINTS = 300  # a condition's, at most: an eigenvalue problem of a second or less
 
@@ -148,7 +148,7 @@ class Examination:
         """The network as the training began; None without a run, or if pinntk did not build it."""
         if self.run is None or network_class(self.run.config) is None:
             return None
-        return rebuilt(self.run.config, self.problem).to(next(self.network.parameters()).device)
+        return build_network(self.run.config, self.problem).to(next(self.network.parameters()).device)
 
     @cached_property
     def progress(self) -> Progress | None:

@@ -70,6 +70,33 @@ def load(name_or_path: str | os.PathLike, **parameters: Any) -> Problem:
     return replace(found, name=name, parameters={**defaults, **parameters}, source=source)
 
 
+def source_path(source: str, *, builtin: bool = True) -> Path | None:
+    """The file that a problem's `source` names; None for a problem that was built in Python.
+
+    builtin: whether those of pinntk's own count
+
+    Raises FileNotFoundError for a file that is gone.
+    """
+    if source in available():
+        return _folder() / f"{source}.py" if builtin else None
+    if not source.endswith(".py"):
+        return None
+    path = Path(source).expanduser().resolve()
+    if not path.is_file():
+        raise FileNotFoundError(f"the problem's file {path} is gone; put it back, or give the problem in Python")
+    return path
+
+
+def is_loaded(path: Path) -> bool:
+    """Whether the file, as it is now, has been run in this process."""
+    module = sys.modules.get(_key(path))
+    return module is not None and module.__dict__.get("_pinntk_stamp") == path.stat().st_mtime_ns
+
+
+def _key(path: Path) -> str:
+    return f"pinntk_problem_{path.stem}_{sha256(str(path).encode()).hexdigest()[:12]}"
+
+
 def describe(name_or_path: str | os.PathLike) -> tuple[str, dict[str, Any]]:
     """The first line of a problem's docstring, and its parameters with their defaults."""
     factory, _ = _factory(name_or_path)
@@ -117,14 +144,15 @@ def _factory(name_or_path: str | os.PathLike) -> tuple[Callable[..., Problem], P
 
 def _module(path: Path) -> ModuleType:
     """The module at an absolute path; read again when the file has changed, and never confused with a namesake."""
-    key = f"pinntk_problem_{path.stem}_{sha256(str(path).encode()).hexdigest()[:12]}"
+    key = _key(path)
     stamp = path.stat().st_mtime_ns
     module = sys.modules.get(key)
     if module is not None and module.__dict__.get("_pinntk_stamp") == stamp:
         return module
     spec = importlib.util.spec_from_file_location(key, path)
+    assert spec is not None and spec.loader is not None  # a path that ends in .py has both
     module = importlib.util.module_from_spec(spec)
-    module._pinntk_stamp = stamp
+    vars(module)["_pinntk_stamp"] = stamp
     sys.modules[key] = module
     try:
         with _blaming(path):

@@ -8,7 +8,7 @@ from copy import deepcopy
 from difflib import get_close_matches
 from typing import Any
 
-from pinntk.run._run import network_class
+from pinntk.run._network import network_class
 from pinntk.training._config import GIVEN, SETTINGS, defaults_of_another
 from pinntk.weighting import SCHEMES
 

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
 from pinntk._util import distributed, randomness
-from pinntk.ntk import KernelBlocks
-from pinntk.run import Run
-from pinntk.run._run import (
-    CHECKPOINT,
-    CONFIG,
-    SNAPSHOTS,
-    all_finite,
-    check_identity,
-    foreign,
-    identity,
-    load_state,
-    read_checkpoint,
-    read_config,
-    remove,
-    write_checkpoint,
-    write_config,
-    write_metrics,
-)
+from pinntk.problem._registry import source_path
+from pinntk.run import BusyFolderError, Run
+from pinntk.run._checkpoint import all_finite, check_identity, identity, load_state, read_checkpoint, write_checkpoint
+from pinntk.run._configuration import read_config, write_config
+from pinntk.run._folder import CHECKPOINT, CONFIG, clear_folder, is_foreign, lock_folder, write_metrics
+from pinntk.run._snapshots import read_snapshots
+from pinntk.run._source import source_change
+from pinntk.run._trust import remember
 from pinntk.training._config import SETTINGS
 from pinntk.training._probe import Probe
 
@@ -54,24 +45,48 @@ class Checkpoint:
         path = None if self.run.folder is None else self.run.folder / CHECKPOINT
         return path if path is not None and path.exists() else None
 
-    def open(self, resume: bool, overwrite: bool) -> None:
-        """Prepares the folder, and goes on from the checkpoint in it if `resume`."""
+    @contextmanager
+    def open(self, resume: bool, overwrite: bool) -> Iterator[None]:
+        """Prepares the folder, goes on from the checkpoint in it if `resume`, and holds its lock meanwhile."""
         folder = self.run.folder
         if folder is None:
             if resume:
                 raise ValueError("resume=True needs out=, the folder of the run to continue")
+            yield
             return
         if resume:
-            self._restore(folder)
-        elif distributed.any_rank(self.path is not None, self.device):
+            read_config(folder)  # before a lock makes the folder
+        with ExitStack() as held:
+            self._lock(folder, held)
+            if resume:
+                self._restore(folder)
+            else:
+                self._check_free(folder, overwrite)
+            if distributed.rank() == 0:
+                if not resume and (folder / CONFIG).exists():
+                    clear_folder(folder)  # also what is left of a run that died before its first checkpoint
+                write_config(folder, self.run.config)
+                if (path := source_path(self.run.problem.source, builtin=False)) is not None:
+                    remember(path)
+            yield
+
+    def _lock(self, folder: Path, held: ExitStack) -> None:
+        """The first process holds the lock; all are refused where it has none."""
+        refused: BusyFolderError | None = None
+        if distributed.rank() == 0:
+            try:
+                held.enter_context(lock_folder(folder))
+            except BusyFolderError as error:
+                refused = error
+        if distributed.any_rank(refused is not None, self.device):
+            raise refused or BusyFolderError(f"{folder} is in use: another process trains in it")
+
+    def _check_free(self, folder: Path, overwrite: bool) -> None:
+        if distributed.any_rank(self.path is not None, self.device):
             if not overwrite:
                 raise FileExistsError(f"{folder} already holds a run; resume it, overwrite it, or name another folder")
-            if distributed.rank() == 0:
-                remove(folder)
-        elif distributed.any_rank(foreign(folder), self.device):
+        elif distributed.any_rank(is_foreign(folder), self.device):
             raise FileExistsError(f"{folder / CONFIG} is not of a run of pinntk; name another folder")
-        if distributed.rank() == 0:
-            write_config(folder, self.run.config)
 
     def save(self) -> None:
         """Writes metrics and checkpoint, unless a parameter is not finite: the last good ones stay."""
@@ -104,6 +119,10 @@ class Checkpoint:
     def _restore(self, folder: Path) -> None:
         config, state, run = read_config(folder), read_checkpoint(folder), self.run
         check_identity(state, run.problem, folder)
+        if change := source_change(config["problem"]):
+            raise ValueError(
+                f"cannot resume {folder}: {change}; put it back (config.json holds a copy), or train anew in another folder"
+            )
         _check_same_settings(folder, config, run.config)
         load_state(state, run.network, run.problem, folder)
         steps = run.config["training"]["steps"]
@@ -121,8 +140,7 @@ class Checkpoint:
         run.step = state["step"]
         run.history = [row for row in state["history"] if row["step"] < state["step"]]
         run.seconds = state["seconds"]
-        for path in sorted((folder / SNAPSHOTS).glob("*.npz")):
-            run.snapshots[int(path.stem)] = KernelBlocks.load(path)
+        run.snapshots.update(read_snapshots(folder, state["step"]))
 
 
 def _check_same_settings(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

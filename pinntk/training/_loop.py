@@ -15,7 +15,7 @@ from pinntk.ntk._factors import trained_parameters
 from pinntk.problem import Problem
 from pinntk.residuals import NonFiniteError, check_network
 from pinntk.run import Run
-from pinntk.run._run import SNAPSHOTS
+from pinntk.run._snapshots import write_snapshot
 from pinntk.training._batch import Batch
 from pinntk.training._checkpoint import Checkpoint, Stateful
 from pinntk.training._config import TrainConfig
@@ -173,7 +173,7 @@ class Training:
         blocks = self.probe.snapshot()
         self.run.snapshots[self.step] = blocks
         if self.run.folder is not None:
-            blocks.save(self.run.folder / SNAPSHOTS / f"{self.step:08d}.npz")
+            write_snapshot(self.run.folder, self.step, blocks)
 
     # The end.
 

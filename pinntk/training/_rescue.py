@@ -19,7 +19,7 @@ from pinntk.diagnostics import Finding, Prescription, diagnose
 from pinntk.ntk import traces
 from pinntk.residuals import errors
 from pinntk.run import Run
-from pinntk.run._run import CHECKPOINT
+from pinntk.run._folder import CHECKPOINT
 from pinntk.training._changes import changed
 from pinntk.training._loop import Interrupted, NonFiniteLoss
 from pinntk.training._train import train_as

@@ -14,11 +14,14 @@ from pinntk._util import distributed
 from pinntk._util.interrupt import deferred_interrupt
 from pinntk._util.precision import without_autocast
 from pinntk._util.randomness import forked
+from pinntk._util.version import __version__
 from pinntk.problem import Problem
 from pinntk.problem import _registry as registry
 from pinntk.residuals import NonFiniteError
-from pinntk.run import Run
-from pinntk.run._run import describe_network, network_class, rebuilt
+from pinntk.run import Run, check_trust
+from pinntk.run._configuration import FORMAT
+from pinntk.run._network import build_network, describe_network, network_class
+from pinntk.run._source import describe_problem
 from pinntk.training._config import TrainConfig, check_names
 from pinntk.training._loop import NonFiniteLoss, Training
 
@@ -68,8 +71,8 @@ def train(
     training = Training(config, problem, network, run)
     if problem.has_solution:
         problem.error(network)  # a wrong `exact` fails here, before anything is written
-    training.checkpoint.open(resume, overwrite)
-    with forked(training.like.device), deferred_interrupt() as interrupted:
+    opened = training.checkpoint.open(resume, overwrite)
+    with opened, forked(training.like.device), deferred_interrupt() as interrupted:
         training.checkpoint.seed_generators(config.seed)
         try:
             training.loop(interrupted, progress)
@@ -90,6 +93,7 @@ def train_as(
     overwrite: bool = False,
     device: torch.device | str | None = None,
     progress: bool = True,
+    trust: bool = False,
     **settings: Any,
 ) -> Run:
     """Trains as a config.json says: the same problem, network and settings, from the start, on CPU to the last bit (but for
@@ -98,11 +102,12 @@ def train_as(
     config: `Run.config`, or what `pinntk.training.changed` made of it
     problem, network, settings: in the place of what config says; settings are those of `pinntk.TrainConfig`
     out, resume, overwrite, device, progress: as in `train`
+    trust: run the problem file that config names although you have not run it on this machine before
 
     Raises ValueError, naming it, for what a text cannot hold and was not given: a network of one's own, points given as
     tensors, a problem without a file, an optimizer or a schedule given as a function.
     """
-    problem = problem_of(config) if problem is None else problem
+    problem = problem_of(config, trust=trust) if problem is None else problem
     network = network_of(config, problem) if network is None else network
     given = TrainConfig.from_json(config, **settings)
     return train(problem, network, given, out=out, resume=resume, overwrite=overwrite, device=device, progress=progress)
@@ -111,15 +116,17 @@ def train_as(
 def describe_run(config: TrainConfig, problem: Problem, network: nn.Module) -> dict[str, Any]:
     """config.json."""
     return {
-        "problem": {"name": problem.name, "source": problem.source or problem.name, "parameters": dict(problem.parameters)},
+        "format": FORMAT,
+        "problem": describe_problem(problem),
         "network": describe_network(network),
         **config.describe(problem),
-        "versions": {"torch": torch.__version__},
+        "versions": {"pinntk": __version__, "torch": torch.__version__},
     }
 
 
-def problem_of(config: Mapping[str, Any]) -> Problem:
-    """The problem that a config.json names, built afresh."""
+def problem_of(config: Mapping[str, Any], where: str = "the configuration", trust: bool = False) -> Problem:
+    """The problem that a config.json names, built afresh. Raises UntrustedFileError for a file of somebody else's."""
+    check_trust(config["problem"], where, trust)
     source = config["problem"]["source"]
     if source not in registry.available() and not str(source).endswith(".py"):
         raise ValueError(
@@ -135,7 +142,7 @@ def network_of(config: Mapping[str, Any], problem: Problem) -> nn.Module:
             f"the run's network is {config['network']['class']}, which pinntk cannot build; give a new one: "
             "train_as(config, network=...)"
         )
-    return rebuilt(config, problem)
+    return build_network(config, problem)
 
 
 def _check_processes(config: TrainConfig) -> None:

@@ -16,7 +16,7 @@ from torch import nn
 
 import pinntk
 from pinntk.residuals import _checks as checks
-from pinntk.run._run import write_checkpoint
+from pinntk.run._checkpoint import write_checkpoint
 from pinntk.solvers._damped import FORMS
 from pinntk.training import _checkpoint as checkpoint
 from pinntk.training import _monitor as monitor

@@ -23,7 +23,7 @@ import pinntk
 import pinntk.ntk
 import pinntk.reporting.plot
 from pinntk._util import distributed
-from pinntk.cli._options import usable_device
+from pinntk.cli._meaning import usable_device
 from pinntk.residuals import check_network
 from tests.device.on_device import COVERED
 

@@ -10,7 +10,7 @@ import pinntk
 from pinntk.nn import MLP, NETWORKS, MscaleDNN, MultiscaleFourier, linear_scales, octaves, power_law
 from pinntk.nn._layers import ACTIVATIONS
 from pinntk.run import Run
-from pinntk.run._run import describe_network, rebuilt
+from pinntk.run._network import build_network, describe_network
 from pinntk.taylor import Basis, Jet
 
 DOUBLE = {"dtype": torch.float64}
@@ -178,13 +178,13 @@ def test_a_seed_gives_one_network_whatever_the_dtype_and_leaves_the_global_gener
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_a_run_is_rebuilt_from_its_folder_and_trained_again_from_its_configuration(tmp_path, kind):
+def test_a_run_is_build_network_from_its_folder_and_trained_again_from_its_configuration(tmp_path, kind):
     problem = pinntk.load("poisson1d")
     settings = {"points": {"boundary": 4, "residual": 9}, "steps": 2, "snapshot_every": 0, "progress": False}
     run = pinntk.train(problem, small(kind, problem, seed=5), out=tmp_path, **settings)
     again = Run.load(tmp_path)
     assert type(again.network) is NETWORKS[kind]
-    fresh = rebuilt(json.loads(json.dumps({"network": describe_network(run.network)})), problem)
+    fresh = build_network(json.loads(json.dumps({"network": describe_network(run.network)})), problem)
     assert fresh.config == run.network.config
     trained = pinntk.train_as(again.config, progress=False)
     for p, q, r in zip(run.network.parameters(), again.network.parameters(), trained.network.parameters(), strict=True):

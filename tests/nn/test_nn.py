@@ -7,7 +7,7 @@ import torch
 
 import pinntk
 from pinntk.nn._layers import ACTIVATIONS
-from pinntk.run._run import describe_network, rebuilt
+from pinntk.run._network import build_network, describe_network
 from pinntk.taylor import Basis, Jet
 
 
@@ -173,10 +173,10 @@ def test_fourier_frequencies_have_the_stated_spread_and_come_from_the_seed():
     "settings",
     [{}, {"periodic": "x"}, {"periodic": ("x", "t")}, {"fourier": (4, 2.0)}, {"periodic": {"x": 2}, "fourier": (3, 1)}],
 )
-def test_a_network_is_rebuilt_from_its_config_as_json(settings):
+def test_a_network_is_build_network_from_its_config_as_json(settings):
     problem = pinntk.load("burgers")
     network = pinntk.nn.MLP(problem, width=5, depth=1, seed=7, **settings)
-    again = rebuilt(json.loads(json.dumps({"network": describe_network(network)})), problem)
+    again = build_network(json.loads(json.dumps({"network": describe_network(network)})), problem)
     assert again.config == network.config
     assert list(again.state_dict()) == list(network.state_dict())
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in network.state_dict().items())

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import pinntk
-from pinntk.run._run import describe_network
+from pinntk.run._network import describe_network
 from pinntk.training import changed
 from pinntk.weighting import NTK, Causal, Fixed, GradientNorm
 

@@ -9,7 +9,7 @@ import torch
 import pinntk
 from pinntk import RAD, Monitor, TrainConfig
 from pinntk.cli import main
-from pinntk.cli._options import NETWORK_OPTIONS
+from pinntk.cli._meaning import NETWORK_OPTIONS
 from pinntk.training._config import SETTINGS
 from pinntk.weighting import NTK, Causal, Fixed, SelfAdaptive
 

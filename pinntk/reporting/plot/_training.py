@@ -16,7 +16,7 @@ from pinntk.ntk import KernelBlocks
 from pinntk.problem import Problem
 from pinntk.reporting.plot._panel import BLUE, FAINT, GREY, ORANGE, Panel, arranged, dots, legend, span
 from pinntk.run import Run
-from pinntk.run._run import FIGURES
+from pinntk.run._folder import FIGURES
 
 _DPI = 130
 _CURVE = 500  # points of a curve

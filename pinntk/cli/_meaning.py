@@ -1,0 +1,132 @@
+"""What options mean: settings, a problem, a network, a device."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import torch
+from torch import nn
+
+from pinntk._util import distributed
+from pinntk.cli._options import DTYPES
+from pinntk.nn import NETWORKS
+from pinntk.problem import Problem
+from pinntk.problem import _registry as registry
+from pinntk.training import Monitor
+from pinntk.training._config import SETTINGS
+from pinntk.weighting import SCHEMES, Causal, Fixed, Weighting
+
+
+def settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The settings of `TrainConfig` that were asked for; what was not is left out."""
+    found = {name: value for name in SETTINGS if (value := getattr(arguments, name, None)) is not None}
+    found |= {"weighting": _weighting(arguments), "causal": _causal(arguments), "points": counts(arguments)}
+    found["monitor"] = None if arguments.monitor is None else Monitor(budget=arguments.monitor)
+    return {name: value for name, value in found.items() if value not in (None, {})}
+
+
+def counts(arguments: argparse.Namespace) -> dict[str, int]:
+    return pairs(arguments.points, "--points", int)
+
+
+def _weighting(arguments: argparse.Namespace) -> Weighting | None:
+    """The weighting that --weighting and the options beside it ask for."""
+    name = arguments.weighting or "fixed"
+    if arguments.weights and name != "fixed":
+        raise ValueError(f"--weights gives fixed weights, --weighting {name} computes them; use one or the other")
+    takes = {
+        "fixed": {},
+        "ntk": {"every": "every", "momentum": "momentum", "normalization": "normalization"},
+        "gradient-norm": {"every": "every", "momentum": "momentum"},
+        "self-adaptive": {"ascent_lr": "lr"},
+    }
+    known = dict.fromkeys(option for options in takes.values() for option in options)
+    options = {option: value for option in known if (value := getattr(arguments, option)) is not None}
+    if arguments.weighting is None and not arguments.weights and not options:
+        return None
+    if refused := [option for option in options if option not in takes[name]]:
+        raise ValueError(f"--{refused[0].replace('_', '-')} has no meaning for --weighting {name}; leave it out")
+    if name == "fixed":
+        return Fixed(**pairs(arguments.weights, "--weights", float))
+    return SCHEMES[name](**{takes[name][option]: value for option, value in options.items()})
+
+
+def _causal(arguments: argparse.Namespace) -> Causal | None:
+    if arguments.causal is None:
+        if arguments.slices is not None:
+            raise ValueError(f"--slices {arguments.slices} are those of --causal; add --causal EPS, or leave it out")
+        return None
+    return Causal(arguments.causal, **({} if arguments.slices is None else {"slices": arguments.slices}))
+
+
+def pairs(text: str, option: str, kind: type, example: str = "boundary=100") -> dict[str, Any]:
+    """{"a": 1, "b": 2} from "a=1,b=2"."""
+    found = {}
+    for part in filter(None, text.split(",")):
+        name, equals, value = part.partition("=")
+        try:
+            found[name.strip()] = kind(value)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise ValueError(f"{option} {text!r}: {part!r} is no NAME=NUMBER; write it as in {option} {example}")
+    return found
+
+
+def load_problem(arguments: argparse.Namespace) -> Problem:
+    if arguments.problem is None:
+        raise ValueError("name a problem, as in `pinntk train poisson1d`; `pinntk problems` lists them")
+    parameters = {}
+    for entry in arguments.set:
+        name, equals, value = entry.partition("=")
+        if not equals:
+            raise ValueError(f"--set {entry!r}: write NAME=VALUE, as in --set k=4")
+        parameters[name.strip()] = value.strip()
+    return registry.load(arguments.problem, **registry.parsed(arguments.problem, parameters))
+
+
+_OWN = {"beta": "mlp", "periodic": "mlp", "fourier": "mlp", "sigmas": "multiscale-fourier", "scales": "mscale-dnn"}
+NETWORK_OPTIONS = (
+    *("network", "width", "depth", "activation", "parametrization", "initialization", "raw_inputs", "dtype"),
+    *_OWN,
+)
+
+
+def make_network(arguments: argparse.Namespace, problem: Problem) -> nn.Module:
+    """The network that --network and the options beside it ask for."""
+    own = {name: value for name in _OWN if (value := getattr(arguments, name)) not in (None, "")}
+    if refused := [name for name in own if _OWN[name] != arguments.network]:
+        raise ValueError(f"--{refused[0]} has no meaning for --network {arguments.network}; leave it out")
+    if "periodic" in own:
+        harmonics = ",".join(part if "=" in part else f"{part}=1" for part in filter(None, own["periodic"].split(",")))
+        own["periodic"] = pairs(harmonics, "--periodic", int, "x=3")
+    if arguments.raw_inputs:
+        own["normalize"] = False
+    return NETWORKS[arguments.network](
+        problem,
+        width=arguments.width,
+        depth=arguments.depth,
+        activation=arguments.activation,
+        parametrization=arguments.parametrization,
+        initialization=arguments.initialization,
+        seed=arguments.seed or 0,
+        dtype=DTYPES[arguments.dtype],
+        device=usable_device(arguments.device),
+        **own,
+    )
+
+
+def usable_device(name: str) -> torch.device:
+    """The device of that name, or under torchrun this process's own. Raises ValueError where it cannot hold float64 numbers,
+    as MPS cannot, or where several processes would share a GPU."""
+    if distributed.world() > 1 and name.startswith("cuda"):
+        if name != "cuda":
+            raise ValueError(f"--device {name}: each process needs a GPU of its own; use --device cuda")
+        return distributed.local_device()
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device, dtype=torch.float64)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ValueError(f"--device {name}: not usable here ({str(error).splitlines()[0]}); use --device cpu") from error
+    return device

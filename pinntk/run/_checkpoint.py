@@ -1,0 +1,82 @@
+"""checkpoint.pt of a run folder: what `torch.save` writes, followed by a checksum."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pinntk._util.files import replacing
+from pinntk.problem import Problem
+from pinntk.run._folder import CHECKPOINT
+
+_FORMAT = 4
+_MARK = b"\npinntk sha256 "  # then 64 hexadecimal digits end the file; torch.load reads over them
+_TRAILER = len(_MARK) + 64
+
+
+def identity(problem: Problem) -> dict[str, Any]:
+    """What makes two problems the same to a checkpoint."""
+    return {
+        "name": problem.name,
+        "parameters": json.loads(json.dumps(dict(problem.parameters), default=str)),
+        "coordinates": list(problem.coordinates),
+        "fields": list(problem.fields),
+        "conditions": {c.name: c.kind for c in problem.conditions},
+    }
+
+
+def write_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
+    buffer = io.BytesIO()
+    torch.save({"format": _FORMAT, **state}, buffer)
+    content = buffer.getvalue()
+    with replacing(folder / CHECKPOINT) as temporary:
+        temporary.write_bytes(content + _MARK + sha256(content).hexdigest().encode())
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any]:
+    """Raises FileNotFoundError if there is none, ValueError, naming the file, if it is damaged."""
+    path = folder / CHECKPOINT
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} holds no checkpoint ({CHECKPOINT} is missing); nothing to resume")
+    whole = path.read_bytes()
+    content, trailer = whole[:-_TRAILER], whole[-_TRAILER:]
+    if not trailer.startswith(_MARK):
+        raise _unreadable(path, "its end is missing or damaged")
+    if trailer[len(_MARK) :] != sha256(content).hexdigest().encode():
+        raise _unreadable(path, "its checksum does not fit: some of its bytes have changed")
+    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    if state["format"] != _FORMAT:
+        raise _unreadable(path, f"written by another version of pinntk: format {state['format']}, this one reads {_FORMAT}")
+    return state
+
+
+def _unreadable(path: Path, reason: str) -> ValueError:
+    return ValueError(f"{path} is no readable checkpoint ({reason}); restore it from a copy or train anew")
+
+
+def check_identity(state: Mapping[str, Any], problem: Problem, folder: Path) -> None:
+    """Raises ValueError if a checkpoint belongs to another problem."""
+    theirs, ours = state["identity"], identity(problem)
+    if theirs != ours:
+        different = [key for key in ours if theirs.get(key) != ours[key]]
+        details = "; ".join(f"{key}: {theirs.get(key)} there, {ours[key]} here" for key in different)
+        raise ValueError(f"the checkpoint in {folder} is of another problem ({details}); name another folder")
+
+
+def load_state(state: Mapping[str, Any], network: nn.Module, problem: Problem, folder: Path) -> None:
+    try:
+        network.load_state_dict(state["network"])
+    except RuntimeError as error:
+        raise ValueError(f"the checkpoint in {folder} is of another network: {error}") from error
+    problem.coefficients.load_state_dict(state["coefficients"])
+
+
+def all_finite(tensors: list[Tensor]) -> bool:
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)

@@ -1,0 +1,146 @@
+"""What a training left behind."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from pinntk._util.warn import warn_user
+from pinntk.ntk import KernelBlocks
+from pinntk.problem import Points, Problem, load
+from pinntk.run._checkpoint import check_identity, load_state, read_checkpoint
+from pinntk.run._configuration import read_config
+from pinntk.run._network import build_network
+from pinntk.run._snapshots import read_snapshots
+from pinntk.run._source import source_change
+from pinntk.run._trust import check_trust
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What a `pinntk.Monitor` has to say of a run.
+
+    seconds, share: what it cost, and the share of the training's time
+    measurements, diagnoses, skipped: how many of them, and how many measurements were due that its budget had no room for
+    horizon: the last step measured until which the first kernel, frozen, foretold every condition's loss within 10 %
+    broken: the first step measured at which it did not; None while it does, and where it predicts nothing
+    warned: codes of the findings that it has warned of
+    """
+
+    seconds: float
+    share: float
+    measurements: int
+    diagnoses: int
+    skipped: int
+    horizon: int | None
+    broken: int | None
+    warned: tuple[str, ...]
+
+
+@dataclass(repr=False)
+class Run:
+    """What a training left behind.
+
+    history: one row a logged step: step, seconds, loss (what is minimised), learning_rate or damping, loss/NAME (without any
+        weight), weight/NAME, with causal weights causal (the smallest of them) and epsilon, with self-adaptive ones
+        mean_point_weight/NAME and max_point_weight/NAME, and where measured trace/NAME, coefficient/NAME, error (relative
+        L2), drift (of the parameters)
+    snapshots: kernels by step
+    weights: the loss weights at the end
+    points: the training points at the end, {condition: (n, d)}
+    point_weights: the g of the loss's mean(g e^2), {condition: (n,)}, under causal and self-adaptive weights
+    step: steps done
+    seconds: that they took
+    folder: the run folder, or None
+    stopped: why training ended before its last step; "" if it did not
+    monitor: what a `pinntk.Monitor` has to say, or None
+
+    >>> import pinntk
+    >>> problem = pinntk.load("poisson1d")
+    >>> network = pinntk.nn.MLP(problem, width=8, depth=1)
+    >>> points = problem.sample(residual=5, boundary=2, seed=0)
+    >>> run = pinntk.train(problem, network, steps=2, points=points, log_every=1, progress=False)
+    >>> steps, losses = run.column("loss")
+    >>> steps.tolist()
+    [0, 1, 2]
+    """
+
+    problem: Problem
+    network: nn.Module
+    config: dict[str, Any]
+    history: list[dict[str, float]] = field(default_factory=list)
+    snapshots: dict[int, KernelBlocks] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+    points: Points = field(default_factory=dict)
+    point_weights: Points = field(default_factory=dict)
+    step: int = 0
+    seconds: float = 0.0
+    folder: Path | None = None
+    stopped: str = ""
+    monitor: Watched | None = None
+
+    def __repr__(self) -> str:
+        error = "" if self.error is None else f", error {self.error:.2e}"
+        return f"Run({self.problem.name}, {self.step} steps{error}, folder={self.folder})"
+
+    def column(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Steps and values of one quantity, where it was measured."""
+        rows = [(row["step"], row[name]) for row in self.history if name in row]
+        steps, values = zip(*rows, strict=True) if rows else ((), ())
+        return np.array(steps), np.array(values)
+
+    @property
+    def error(self) -> float | None:
+        """The last relative L2 error, or None if the problem has no known solution."""
+        _, values = self.column("error")
+        return float(values[-1]) if len(values) else None
+
+    def kernel_drift(self) -> tuple[np.ndarray, np.ndarray]:
+        """Steps, and norm_F(K(t) - K(0)) / norm_F(K(0)) at the snapshots."""
+        steps = sorted(self.snapshots)
+        if not steps:
+            return np.array([]), np.array([])
+        start = self.snapshots[steps[0]].numpy()
+        drift = [np.linalg.norm(self.snapshots[step].numpy() - start) / np.linalg.norm(start) for step in steps]
+        return np.array(steps), np.array(drift)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike, network: nn.Module | None = None, *, trust: bool = False) -> Run:
+        """Reads a run folder. A `pinntk.nn` network is rebuilt; one of your own is passed in, and gets the weights.
+
+        trust: run the problem file that the folder names although you have not run it on this machine before, and remember
+            that; see `pinntk.run.check_trust`
+
+        Warns where the problem's file has changed since. Raises FileNotFoundError for a folder without a run, ValueError for
+        a damaged one, UntrustedFileError for a problem file of somebody else's.
+        """
+        folder = Path(folder)
+        config = read_config(folder)
+        state = read_checkpoint(folder)
+        check_trust(config["problem"], folder, trust)
+        problem = load(config["problem"]["source"], **config["problem"]["parameters"])
+        if change := source_change(config["problem"]):
+            warn_user(f"{folder}: {change} since the run was trained; what is examined now is not quite what was trained")
+        check_identity(state, problem, folder)
+        network = build_network(config, problem) if network is None else network
+        load_state(state, network, problem, folder)
+        saved = state["parts"].get("monitor")
+        return cls(
+            problem,
+            network,
+            config,
+            history=state["history"],
+            snapshots=read_snapshots(folder, state["step"]),
+            weights=state["weights"],
+            points=state["points"],
+            point_weights=state["point_weights"],
+            step=state["step"],
+            seconds=state["seconds"],
+            folder=folder,
+            monitor=saved and Watched(**{**saved["report"], "warned": tuple(saved["report"]["warned"])}),
+        )

@@ -1,0 +1,40 @@
+"""Networks as config.json describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from pinntk.nn import NETWORKS
+from pinntk.problem import Problem
+
+
+def describe_network(network: nn.Module) -> dict[str, Any]:
+    dtype = next((str(p.dtype).removeprefix("torch.") for p in network.parameters()), "float32")
+    arguments = dict(vars(network)["config"]) if type(network) in NETWORKS.values() else None
+    count = sum(p.numel() for p in network.parameters())
+    return {"class": _class_name(type(network)), "arguments": arguments, "dtype": dtype, "parameters": count}
+
+
+def _class_name(kind: type) -> str:
+    """By the door through which users get it."""
+    return f"{'pinntk.nn' if kind in NETWORKS.values() else kind.__module__}.{kind.__qualname__}"
+
+
+def network_class(config: Mapping[str, Any]) -> type[nn.Module] | None:
+    """The class of config.json's network, if pinntk can build it from its arguments."""
+    known = {_class_name(kind): kind for kind in NETWORKS.values()}
+    return None if config["network"]["arguments"] is None else known.get(config["network"]["class"])
+
+
+def build_network(config: Mapping[str, Any], problem: Problem) -> nn.Module:
+    """The network that config.json describes, with its initial weights."""
+    described, kind = config["network"], network_class(config)
+    if kind is None:
+        raise ValueError(
+            f"the run's network is {described['class']}, which pinntk cannot build; give it to Run.load(folder, network)"
+        )
+    return kind(problem, dtype=getattr(torch, described.get("dtype", "float32")), **described["arguments"])
