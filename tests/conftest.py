@@ -1,6 +1,6 @@
 """What all tests have: one thread per process, a state folder of their own, figures that are not rendered; and the fast set.
 
-One thread, since pytest-xdist starts a process per core: set before torch is imported, and for the processes that tests start. A
+One thread, since pytest-xdist starts a process per core: set before torch is imported, also for processes that tests start. A
 count in the environment stays.
 """
 
