@@ -42,7 +42,7 @@ from pinntk.problem import (
     residual,
 )
 from pinntk.residuals import NonFiniteError, errors
-from pinntk.run import BusyFolderError, Run, UntrustedFileError, Watched
+from pinntk.run import BusyFolderError, MonitorReport, Run, UntrustedFileError
 from pinntk.taylor import DependentPoints, Jet, UnsupportedOperation
 from pinntk.training import (
     RAD,
@@ -77,6 +77,7 @@ __all__ = [
     "LossTerm",
     "MeanKernel",
     "Monitor",
+    "MonitorReport",
     "NonFiniteError",
     "NonFiniteLoss",
     "Origin",
@@ -91,7 +92,6 @@ __all__ = [
     "UnidentifiedError",
     "UnsupportedOperation",
     "UntrustedFileError",
-    "Watched",
     "__version__",
     "available",
     "boundary",

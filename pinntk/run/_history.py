@@ -22,7 +22,7 @@ from pinntk.run._trust import check_trust
 
 
 @dataclass(frozen=True)
-class Watched:
+class MonitorReport:
     """What a `pinntk.Monitor` has to say of a run.
 
     seconds, share: what it cost, and the share of the training's time
@@ -82,7 +82,7 @@ class Run:
     seconds: float = 0.0
     folder: Path | None = None
     stopped: str = ""
-    monitor: Watched | None = None
+    monitor: MonitorReport | None = None
 
     def __repr__(self) -> str:
         error = "" if self.error is None else f", error {self.error:.2e}"
@@ -142,5 +142,5 @@ class Run:
             step=state["step"],
             seconds=state["seconds"],
             folder=folder,
-            monitor=saved and Watched(**{**saved["report"], "warned": tuple(saved["report"]["warned"])}),
+            monitor=saved and MonitorReport(**{**saved["report"], "warned": tuple(saved["report"]["warned"])}),
         )
