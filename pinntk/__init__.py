@@ -42,7 +42,7 @@ from pinntk.problem import (
     residual,
 )
 from pinntk.residuals import NonFiniteError, errors
-from pinntk.run import BusyFolderError, Run, UntrustedFileError, Watched
+from pinntk.run import BusyFolderError, MonitorReport, Run, UntrustedFileError
 from pinntk.taylor import DependentPointsError, Jet, UnsupportedOperationError
 from pinntk.training import (
     RAD,
@@ -77,6 +77,7 @@ __all__ = [
     "LossTerm",
     "MeanKernel",
     "Monitor",
+    "MonitorReport",
     "NonFiniteError",
     "NonFiniteLossError",
     "Origin",
@@ -91,7 +92,6 @@ __all__ = [
     "UnidentifiedError",
     "UnsupportedOperationError",
     "UntrustedFileError",
-    "Watched",
     "__version__",
     "available",
     "boundary",

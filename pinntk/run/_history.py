@@ -22,7 +22,7 @@ from pinntk.run._trust import check_trust
 
 
 @dataclass(frozen=True)
-class Watched:
+class MonitorReport:
     """What a `pinntk.Monitor` has to say of a run.
 
     seconds, share: what it cost, and the share of the training's time
@@ -57,7 +57,7 @@ class Run:
     step: steps done
     seconds: that they took
     folder: the run folder, or None
-    stopped: why training ended before its last step; "" if it did not
+    stop_reason: why training ended before its last step; "" if it did not
     monitor: what a `pinntk.Monitor` has to say, or None
 
     >>> import pinntk
@@ -81,8 +81,8 @@ class Run:
     step: int = 0
     seconds: float = 0.0
     folder: Path | None = None
-    stopped: str = ""
-    monitor: Watched | None = None
+    stop_reason: str = ""
+    monitor: MonitorReport | None = None
 
     def __repr__(self) -> str:
         relative = "" if self.relative_error is None else f", relative error {self.relative_error:.2e}"
@@ -142,5 +142,5 @@ class Run:
             step=state["step"],
             seconds=state["seconds"],
             folder=folder,
-            monitor=saved and Watched(**{**saved["report"], "warned": tuple(saved["report"]["warned"])}),
+            monitor=saved and MonitorReport(**{**saved["report"], "warned": tuple(saved["report"]["warned"])}),
         )

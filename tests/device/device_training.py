@@ -207,7 +207,7 @@ def test_training_as_a_configuration_says():
     assert settings[0].points == settings[1].points
 
 
-@covers(pinntk.Monitor, pinntk.Watched)
+@covers(pinntk.Monitor, pinntk.MonitorReport)
 @pytest.mark.parametrize("optimizer", ["adam", "gradient-descent"])
 @pytest.mark.filterwarnings("ignore::pinntk.TrainingWarning")
 def test_a_watched_training(tmp_path, monkeypatch, optimizer):
@@ -216,7 +216,7 @@ def test_a_watched_training(tmp_path, monkeypatch, optimizer):
     settings = {"optimizer": optimizer, "points": FEW, "schedule": "constant"}
     settings |= {"monitor": pinntk.Monitor(every=1, budget=None, points=6)}
     found, expected = (trained(device, out=tmp_path / device, **settings) for device in (NAME, "cpu"))
-    assert isinstance(found.monitor, pinntk.Watched)
+    assert isinstance(found.monitor, pinntk.MonitorReport)
     same(numbers(found), numbers(expected), 1e-7)  # shares of errors near 0
     assert found.monitor.warned == expected.monitor.warned
     monkeypatch.setattr(monitor, "diagnose", lambda run: [])
