@@ -42,13 +42,13 @@ from pinntk.problem import (
     residual,
 )
 from pinntk.residuals import NonFiniteError, errors
-from pinntk.run import BusyFolderError, Run, UntrustedFileError, Watched
-from pinntk.taylor import DependentPoints, Jet, UnsupportedOperation
+from pinntk.run import BusyFolderError, MonitorReport, Run, UntrustedFileError
+from pinntk.taylor import DependentPointsError, Jet, UnsupportedOperationError
 from pinntk.training import (
     RAD,
     Interrupted,
     Monitor,
-    NonFiniteLoss,
+    NonFiniteLossError,
     Rescue,
     TrainConfig,
     TrainingWarning,
@@ -63,7 +63,7 @@ __all__ = [
     "BusyFolderError",
     "Collocation",
     "Condition",
-    "DependentPoints",
+    "DependentPointsError",
     "Factors",
     "Finding",
     "GridSolution",
@@ -77,8 +77,9 @@ __all__ = [
     "LossTerm",
     "MeanKernel",
     "Monitor",
+    "MonitorReport",
     "NonFiniteError",
-    "NonFiniteLoss",
+    "NonFiniteLossError",
     "Origin",
     "Points",
     "Posterior",
@@ -89,9 +90,8 @@ __all__ = [
     "TrainConfig",
     "TrainingWarning",
     "UnidentifiedError",
-    "UnsupportedOperation",
+    "UnsupportedOperationError",
     "UntrustedFileError",
-    "Watched",
     "__version__",
     "available",
     "boundary",

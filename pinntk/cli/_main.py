@@ -29,9 +29,9 @@ from pinntk.problem._problem import shown
 from pinntk.reporting import _terminal as verdict
 from pinntk.reporting import plot, write_comparison, write_diagnosis, write_report
 from pinntk.reporting._html import Diagnosed, distinct
-from pinntk.run import Run, Watched
+from pinntk.run import MonitorReport, Run
 from pinntk.run._folder import COMPARISON, CONFIG, DIAGNOSIS, REPORT
-from pinntk.training import Interrupted, NonFiniteLoss, rescue
+from pinntk.training import Interrupted, NonFiniteLossError, rescue
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _REPORT = (
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
             if not is_expected(error):
                 return _complain(_REPORT, 1)
             text = error.args[0] if isinstance(error, KeyError) and error.args else error
-            return _complain(f"{'' if isinstance(error, NonFiniteLoss) else 'error: '}{text}", 2)
+            return _complain(f"{'' if isinstance(error, NonFiniteLossError) else 'error: '}{text}", 2)
 
 
 def is_expected(error: Exception) -> bool:
@@ -150,22 +150,22 @@ def _report(run: Run) -> None:
         print(f"{name:<16} {n:>7} {loss:>10.2e} {weight:>10.3g} {trace / n:>11.3g}")
     for name in run.problem.coefficients:
         print(f"coefficient {name} = {last[f'coefficient/{name}']:.6g}")
-    if run.error is not None:
-        print(f"relative L2 error {run.error:.3e} after {run.step} steps, {last['seconds']:.0f} s")
-    if run.stopped:
-        print(f"stopped: {run.stopped}")
+    if run.relative_error is not None:
+        print(f"relative L2 error {run.relative_error:.3e} after {run.step} steps, {last['seconds']:.0f} s")
+    if run.stop_reason:
+        print(f"stopped: {run.stop_reason}")
     if run.monitor is not None:
         _report_monitor(run.monitor)
 
 
-def _report_monitor(watched: Watched) -> None:
-    print(f"monitor: {watched.measurements} measurements, {watched.diagnoses} diagnoses, {watched.share:.1%} of the time")
-    if watched.broken is not None:
-        print(f"first kernel: predicted all losses within 10 % until step {watched.horizon}, not at {watched.broken}")
-    elif watched.horizon is not None:
-        print(f"first kernel: predicted all losses within 10 % until step {watched.horizon}")
-    if watched.warned:
-        print(f"found while training: {', '.join(watched.warned)}; see pinntk diagnose")
+def _report_monitor(report: MonitorReport) -> None:
+    print(f"monitor: {report.measurements} measurements, {report.diagnoses} diagnoses, {report.share:.1%} of the time")
+    if report.broken is not None:
+        print(f"first kernel: predicted all losses within 10 % until step {report.horizon}, not at {report.broken}")
+    elif report.horizon is not None:
+        print(f"first kernel: predicted all losses within 10 % until step {report.horizon}")
+    if report.warned:
+        print(f"found while training: {', '.join(report.warned)}; see pinntk diagnose")
 
 
 def _rescue(arguments: argparse.Namespace) -> int:

@@ -1,7 +1,7 @@
 """A run folder: configuration, checkpoint, history, kernel snapshots."""
 
 from pinntk.run._folder import BusyFolderError
-from pinntk.run._history import Run, Watched
+from pinntk.run._history import MonitorReport, Run
 from pinntk.run._trust import UntrustedFileError, check_trust
 
-__all__ = ["BusyFolderError", "Run", "UntrustedFileError", "Watched", "check_trust"]
+__all__ = ["BusyFolderError", "MonitorReport", "Run", "UntrustedFileError", "check_trust"]

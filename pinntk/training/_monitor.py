@@ -20,7 +20,7 @@ from pinntk.ntk import KernelBlocks, kernel
 from pinntk.problem import Points
 from pinntk.residuals import NonFiniteError, errors
 from pinntk.residuals._values import check_finite
-from pinntk.run import Run, Watched
+from pinntk.run import MonitorReport, Run
 
 _TOLERANCE = 0.1  # of the observed loss, within which a prediction holds
 _FAR = 100.0  # deviation at which the first kernel is not followed any further
@@ -85,7 +85,7 @@ class Monitor:
         return asdict(self)
 
 
-class Watch:
+class MonitorState:
     """`Monitor` at work on a run, whose step, weights and points are kept up to date by the trainer."""
 
     def __init__(self, monitor: Monitor, run: Run, points: Points, *, steps: int, plain_descent: bool, predicts: bool):
@@ -130,11 +130,11 @@ class Watch:
                     self._warn(finding)
         return {**row, "monitor/share": self.report().share} if row else {}
 
-    def report(self) -> Watched:
+    def report(self) -> MonitorReport:
         spent, seconds = sum(self._costs.values()), self.run.seconds
         share = spent / max(seconds, spent) if spent else 0.0
         counts = {**self._counts, "skipped": self._skipped}
-        return Watched(spent, share, **counts, horizon=self._horizon, broken=self._broken, warned=tuple(self._warned))
+        return MonitorReport(spent, share, **counts, horizon=self._horizon, broken=self._broken, warned=tuple(self._warned))
 
     # Cost.
 

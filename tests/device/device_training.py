@@ -207,7 +207,7 @@ def test_training_as_a_configuration_says():
     assert settings[0].points == settings[1].points
 
 
-@covers(pinntk.Monitor, pinntk.Watched)
+@covers(pinntk.Monitor, pinntk.MonitorReport)
 @pytest.mark.parametrize("optimizer", ["adam", "gradient-descent"])
 @pytest.mark.filterwarnings("ignore::pinntk.TrainingWarning")
 def test_a_watched_training(tmp_path, monkeypatch, optimizer):
@@ -216,7 +216,7 @@ def test_a_watched_training(tmp_path, monkeypatch, optimizer):
     settings = {"optimizer": optimizer, "points": FEW, "schedule": "constant"}
     settings |= {"monitor": pinntk.Monitor(every=1, budget=None, points=6)}
     found, expected = (trained(device, out=tmp_path / device, **settings) for device in (NAME, "cpu"))
-    assert isinstance(found.monitor, pinntk.Watched)
+    assert isinstance(found.monitor, pinntk.MonitorReport)
     same(numbers(found), numbers(expected), 1e-7)  # shares of errors near 0
     assert found.monitor.warned == expected.monitor.warned
     monkeypatch.setattr(monitor, "diagnose", lambda run: [])
@@ -224,13 +224,13 @@ def test_a_watched_training(tmp_path, monkeypatch, optimizer):
     assert again.history[-1]["monitor/drift"] > 0
 
 
-@covers(pinntk.NonFiniteLoss, pinntk.NonFiniteError, pinntk.Interrupted)
+@covers(pinntk.NonFiniteLossError, pinntk.NonFiniteError, pinntk.Interrupted)
 def test_what_stops_a_training(tmp_path):
     problem = diffusion()
     network = pinntk.nn.MLP(problem, width=5, depth=1, **F64)
     with torch.no_grad():
         network.weights[0].fill_(float("nan"))
-    with pytest.raises(pinntk.NonFiniteLoss, match="heat") as stopped:
+    with pytest.raises(pinntk.NonFiniteLossError, match="heat") as stopped:
         trained(NAME, problem, network)
     assert isinstance(stopped.value, pinntk.NonFiniteError)
     with pytest.raises(pinntk.Interrupted, match="stopped after step 1 of 2"):

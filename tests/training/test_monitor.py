@@ -13,7 +13,7 @@ import pinntk
 from pinntk.cli import main
 from pinntk.diagnostics import Finding, Prescription, drift, dynamics, spectrum
 from pinntk.training import Monitor, TrainingWarning
-from pinntk.training._monitor import Watch, _fitted_time
+from pinntk.training._monitor import MonitorState, _fitted_time
 from pinntk.weighting import NTK, Fixed
 
 NAMES = ("poisson", "ends")
@@ -280,7 +280,7 @@ def test_a_monitor_can_come_later(monkeypatch, tmp_path):
 
 def test_a_training_that_diverges_is_left_to_the_trainer(monkeypatch):
     says(monkeypatch, [])
-    with pytest.raises(pinntk.NonFiniteLoss), warnings.catch_warnings():
+    with pytest.raises(pinntk.NonFiniteLossError), warnings.catch_warnings():
         warnings.simplefilter("error")
         settings = {"weighting": Fixed(), "optimizer": "gradient-descent", "lr": 1e6, "schedule": "constant"}
         small(200, monitor=Monitor(every=1, budget=None), **settings)
@@ -308,7 +308,7 @@ def test_a_monitor_is_a_monitor():
 
 def test_the_command_line_tells(capsys, tmp_path, monkeypatch):
     says(monkeypatch, [ILL])
-    monkeypatch.setattr(Watch, "_affordable", lambda *_: True)
+    monkeypatch.setattr(MonitorState, "_affordable", lambda *_: True)
     options = [
         "--steps",
         "60",
@@ -326,7 +326,7 @@ def test_the_command_line_tells(capsys, tmp_path, monkeypatch):
     out, err = capsys.readouterr()
     assert "pinntk: warning: step 3, imbalance: 'ends' is hardly learned. Remedy: use NTK weights." in err
     assert "monitor: 61 measurements, 58 diagnoses" in out
-    assert "first kernel: foretold all losses within 10 % until step" in out
+    assert "first kernel: predicted all losses within 10 % until step" in out
     assert "found while training: imbalance; see pinntk diagnose" in out
     assert max(len(line) for line in out.splitlines() if str(tmp_path) not in line) <= 80
     assert pinntk.Run.load(tmp_path / "run").config["training"]["monitor"]["budget"] == 0.2
