@@ -48,8 +48,8 @@ class Run:
 
     history: one row a logged step: step, seconds, loss (what is minimised), learning_rate or damping, loss/NAME (without any
         weight), weight/NAME, with causal weights causal (the smallest of them) and epsilon, with self-adaptive ones
-        mean_point_weight/NAME and max_point_weight/NAME, and where measured trace/NAME, coefficient/NAME, error (relative
-        L2), drift (of the parameters)
+        mean_point_weight/NAME and max_point_weight/NAME, and where measured trace/NAME, coefficient/NAME, relative_error
+        (L2), drift (of the parameters)
     snapshots: kernels by step
     weights: the loss weights at the end
     points: the training points at the end, {condition: (n, d)}
@@ -85,8 +85,8 @@ class Run:
     monitor: MonitorReport | None = None
 
     def __repr__(self) -> str:
-        error = "" if self.error is None else f", error {self.error:.2e}"
-        return f"Run({self.problem.name}, {self.step} steps{error}, folder={self.folder})"
+        relative = "" if self.relative_error is None else f", relative error {self.relative_error:.2e}"
+        return f"Run({self.problem.name}, {self.step} steps{relative}, folder={self.folder})"
 
     def column(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps and values of one quantity, where it was measured."""
@@ -95,9 +95,9 @@ class Run:
         return np.array(steps), np.array(values)
 
     @property
-    def error(self) -> float | None:
+    def relative_error(self) -> float | None:
         """The last relative L2 error, or None if the problem has no known solution."""
-        _, values = self.column("error")
+        _, values = self.column("relative_error")
         return float(values[-1]) if len(values) else None
 
     def kernel_drift(self) -> tuple[np.ndarray, np.ndarray]:

@@ -336,7 +336,7 @@ def test_an_exact_solution_with_numbers_among_its_fields():
     assert on_device(found)
     same(found, problem.exact_values(x))
     here, away = twins(problem)
-    same(problem.error(away), problem.error(here))
+    same(problem.relative_error(away), problem.relative_error(here))
 
 
 @covers(pinntk.load, pinntk.available)
@@ -353,6 +353,6 @@ def test_every_registered_problem(name):
         exact = problem.exact_values(rows.to(NAME))
         assert on_device(exact)
         same(exact, problem.exact_values(rows))
-    same(problem.error(away), problem.error(here), 1e-11)
-    same(problem.errors_by_field(away), problem.errors_by_field(here), 1e-11)
+    same(problem.relative_error(away), problem.relative_error(here), 1e-11)
+    same(problem.relative_error_by_field(away), problem.relative_error_by_field(here), 1e-11)
     same(problem.predict(away, rows.numpy()), problem.predict(here, rows.numpy()))

@@ -87,7 +87,7 @@ WITHOUT_DEVICE = {
     pinntk.Points: "a type for annotations",
     pinntk.GridSolution: "numpy arrays; problems with one are in test_every_registered_problem",
     pinntk.Condition: "what decorators make; test_a_problem_takes_measurements_from_the_device",
-    pinntk.UnsupportedOperation: "an exception, warned of and caught; test_kernels_of_every_network",
+    pinntk.UnsupportedOperationError: "an exception, warned of and caught; test_kernels_of_every_network",
     pinntk.TrainingWarning: "a warning's class; test_a_watched_training",
 }
 TABLES = (pinntk.nn.NETWORKS, pinntk.weighting.SCHEMES, pinntk.solvers.SOLVERS)  # of classes that are public themselves
