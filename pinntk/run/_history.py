@@ -124,7 +124,7 @@ class Run:
         state = read_checkpoint(folder)
         check_trust(config["problem"], folder, trust)
         problem = load(config["problem"]["source"], **config["problem"]["parameters"])
-        if change := source_change(config["problem"]):
+        if change := source_change(config["problem"], problem):
             warn_user(f"{folder}: {change} since the run was trained; what is examined now is not quite what was trained")
         check_identity(state, problem, folder)
         network = build_network(config, problem) if network is None else network

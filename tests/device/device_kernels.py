@@ -183,7 +183,7 @@ def test_what_is_read_off_a_kernel(tmp_path):
     same(again, expected)
 
 
-@covers(pinntk.KernelOperator)
+@covers(pinntk.KernelOperator, pinntk.ntk.JacobianOperator)
 def test_the_operator():
     problem, here, away, points, moved = example("inverse", "plain")
     weights = {name: 1.0 + i for i, name in enumerate(points)} | {"sensors": torch.tensor([1.0, 0.5, 2.0], **F64)}
@@ -210,6 +210,7 @@ def test_the_operator():
         answer = call(found)
         assert on_device(answer)
         same(answer, call(expected), 1e-9)
+    assert isinstance(found.jacobian, pinntk.ntk.JacobianOperator)
     same(found.trace(), expected.trace())
     same(found.to_scipy() @ v.numpy(), expected.to_scipy() @ v.numpy())
     assert NAME in repr(found)
