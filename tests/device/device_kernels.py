@@ -194,6 +194,7 @@ def test_the_operator():
         lambda K, v: K.matvec(v),
         lambda K, v: K.jacobian.rmatvec(v),
         lambda K, v: K.jacobian.matmat(W.to(v.device)),
+        lambda K, v: K.jacobian.normal_matmat(W.to(v.device)),
         lambda K, v: K.solve(v, 10.0, rank=3).x,
         lambda K, v: K.select("sensors").matvec(v[:3]),
     ):
@@ -213,7 +214,8 @@ def test_the_operator():
     assert isinstance(found.jacobian, pinntk.ntk.JacobianOperator)
     same(found.trace(), expected.trace())
     same(found.to_scipy() @ v.numpy(), expected.to_scipy() @ v.numpy())
-    assert NAME in repr(found)
+    assert isinstance(found.jacobian, pinntk.ntk.JacobianOperator)
+    assert NAME in repr(found) and NAME in repr(found.jacobian)
 
 
 def test_a_condition_that_depends_on_no_parameter():
