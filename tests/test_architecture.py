@@ -338,5 +338,5 @@ def test_the_map_names_every_module_and_no_other(library: Modules):
     files = [file for file in re.findall(r"`((?:\w+/)+\w+\.py)`", text) if "NAME" not in file]
     assert files
     assert [file for file in files if not (ROOT / "pinntk" / file).is_file() and not (ROOT / file).is_file()] == []
-    private = {name for name in re.findall(r"`(_[a-z]\w*)`", text)} - set(ROOMS)
+    private = set(re.findall(r"`(_[a-z]\w*)`", text)) - set(ROOMS)
     assert sorted(private - modules - {path.stem for path in (ROOT / "scripts").glob("*.py")}) == []
