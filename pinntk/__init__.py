@@ -43,12 +43,12 @@ from pinntk.problem import (
 )
 from pinntk.residuals import NonFiniteError, errors
 from pinntk.run import BusyFolderError, MonitorReport, Run, UntrustedFileError
-from pinntk.taylor import DependentPoints, Jet, UnsupportedOperation
+from pinntk.taylor import DependentPointsError, Jet, UnsupportedOperationError
 from pinntk.training import (
     RAD,
     Interrupted,
     Monitor,
-    NonFiniteLoss,
+    NonFiniteLossError,
     Rescue,
     TrainConfig,
     TrainingWarning,
@@ -63,7 +63,7 @@ __all__ = [
     "BusyFolderError",
     "Collocation",
     "Condition",
-    "DependentPoints",
+    "DependentPointsError",
     "Factors",
     "Finding",
     "GridSolution",
@@ -79,7 +79,7 @@ __all__ = [
     "Monitor",
     "MonitorReport",
     "NonFiniteError",
-    "NonFiniteLoss",
+    "NonFiniteLossError",
     "Origin",
     "Points",
     "Posterior",
@@ -90,7 +90,7 @@ __all__ = [
     "TrainConfig",
     "TrainingWarning",
     "UnidentifiedError",
-    "UnsupportedOperation",
+    "UnsupportedOperationError",
     "UntrustedFileError",
     "__version__",
     "available",

@@ -38,14 +38,14 @@ def examine(case: Case, seed: int) -> dict[str, Any]:
     row = {
         "case": case.name,
         "seed": seed,
-        "before": run.error,
+        "before": run.relative_error,
         "findings": [finding.as_json() for finding in findings],
         "seconds": {"training": trained - start, "diagnosis": diagnosed - trained},
     }
     if not case.healthy:
         rescue = pinntk.rescue(run, findings=findings, progress=False)
-        errors = [step.run.error if step.run else None for step in rescue.attempts]
-        row["after"] = rescue.after.error
+        errors = [step.run.relative_error if step.run else None for step in rescue.attempts]
+        row["after"] = rescue.after.relative_error
         row["tried"] = [
             {"changes": dict(step.prescription.changes), "error": error, "failure": step.failure}
             for step, error in zip(rescue.attempts, errors, strict=True)

@@ -111,7 +111,7 @@ def curve(name: str, method: str, seconds: float, seed: int, progress: bool = Tr
             progress=progress,
             **settings,
         )
-        found += [(before + row["seconds"], row["error"]) for row in run.history if "error" in row]
+        found += [(before + row["seconds"], row["relative_error"]) for row in run.history if "relative_error" in row]
         before = found[-1][0]
     return found
 

@@ -65,7 +65,7 @@ def swept(name: str, seeds: int, steps: int) -> Sweep:
         rule.append(pinntk.weighting.NTK().rule(first.traces(), dict.fromkeys(first.names, 100))["ends"])
         together = Shallow(networks, problem, {**points, "ends": ends}, {"ends": WEIGHTS})
         together.descend(steps, LR)
-        found = np.array([problem.error(network) for network in together.update()])
+        found = np.array([problem.relative_error(network) for network in together.update()])
         errors.append(np.where(np.isfinite(found), found, np.inf))
         drifts.append(drift(first, pinntk.kernel(networks[WEIGHTS.index(100)], problem, points)).kernel)
     return Sweep(np.array(errors), np.array(rule), np.array(drifts))

@@ -79,7 +79,7 @@ def measure(case: Case, seeds: int) -> dict[str, Any]:
     for label, changes in {"before": {}, **({"rescued": case.prescription} if case.prescription else {})}.items():
         start = perf_counter()
         runs = [train(case, seed, changes) for seed in range(seeds)]
-        row[label] = [run.error for run in runs]
+        row[label] = [run.relative_error for run in runs]
         row[f"seconds {label}"] = (perf_counter() - start) / seeds
         row[f"losses {label}"] = {name: runs[0].history[-1][f"loss/{name}"] for name in runs[0].problem.names}
     return row

@@ -158,7 +158,7 @@ def trained(p: float | str, seed: int, steps: int, lr: float, width: int) -> Tra
         progress=False,
     )
     at, losses = run.column("loss")
-    _, errors = run.column("error")
+    _, errors = run.column("relative_error")
     fields = start + predicted.changes_after({("u", "samples"): cross["samples", "samples"]}, at, lr)["u"]
     last = pinntk.errors(net, problem, points)["samples"].detach().numpy()
     return Trained(

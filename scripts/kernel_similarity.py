@@ -119,7 +119,7 @@ class Found:
     axes: list[np.ndarray]
     at: dict[str, int]  # the grid point where u (at the wall) and r (inside) learn
     when: tuple[Similarity, Similarity]
-    error: float
+    relative_error: float
     remainders: dict[str, list[float]]  # of both times, over SHARES
     alignment: tuple[float, float]
 
@@ -151,7 +151,7 @@ def examined(case: Case, quick: bool) -> Found:
         axes=[np.linspace(*bounds, n) for bounds, n in zip(problem.domain.bounds, counts, strict=True)],
         at=at,
         when=(before, after),
-        error=run.error,
+        relative_error=run.relative_error,
         remainders={
             f"{kind}, {WHEN[i]}": [state.remainder(kind, j, share, size[kind]) for share in SHARES]
             for i, state in enumerate((before, after))
@@ -258,7 +258,7 @@ def main(argv: list[str] | None = None) -> dict:
         "problems": {
             part.case.name: {
                 **{key: vars(part.case)[key] for key in ("settings", "counts", "wall", "inside", "network", "training")},
-                "relative_l2_after_training": part.error,
+                "relative_l2_after_training": part.relative_error,
                 "remainders": part.remainders,
                 "mean_absolute_cosine": {pair: part.spread(pair) for pair in ("uu", "ur", "rr")},
                 "alignment": part.alignment,

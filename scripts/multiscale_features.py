@@ -135,7 +135,7 @@ def figure(found: dict[float, Modes], runs: dict[str, list[pinntk.Run]]) -> Figu
     )
     for name, several in runs.items():
         for i, run in enumerate(several):
-            curves.semilogy(*run.column("error"), color=COLORS[name], lw=1.3, label=None if i else name)
+            curves.semilogy(*run.column("relative_error"), color=COLORS[name], lw=1.3, label=None if i else name)
     curves.set(title="relative L2 error", xlabel="Adam step")
     first = runs["plain"][0]
     x = first.problem.solution_points[:, 0]
@@ -156,7 +156,7 @@ def main(argv: list[str] | None = None) -> dict:
     problem = pinntk.load("poisson_multiscale")
     found = {sigma: modes(problem, sigma, draws) for sigma in SIGMAS}
     runs = {name: [trained(problem, name, seed, steps) for seed in range(seeds)] for name in NETWORKS}
-    errors = {name: [run.error for run in several] for name, several in runs.items()}
+    errors = {name: [run.relative_error for run in several] for name, several in runs.items()}
     numbers = {
         "steps": steps,
         "weight_of_ends": ENDS,

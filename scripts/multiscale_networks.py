@@ -211,7 +211,7 @@ def figure(kernels: dict[str, dict], runs: dict[str, list[pinntk.Run]], fno: dic
     frequency.set(title="mean frequency of the kernel", xlabel="number of scales", ylabel="cycles over the domain")
     for label, several in runs.items():
         for i, run in enumerate(several):
-            curves.semilogy(*run.column("error"), color=COLORS[label], lw=1.3, label=None if i else label)
+            curves.semilogy(*run.column("relative_error"), color=COLORS[label], lw=1.3, label=None if i else label)
     curves.set(title="fit of sin 2πx + sin 46πx / 2", xlabel="Adam step", ylabel="relative L2 error")
     first = runs["plain"][0]
     x = first.problem.solution_points
@@ -240,7 +240,7 @@ def main(argv: list[str] | None = None) -> dict:
     for label, seed in tqdm([(label, seed) for label in COLORS for seed in range(fits)], disable=None, desc="fits"):
         runs[label].append(fitted(label, seed, steps))
     fno = operators(arguments.quick)
-    errors = {label: [run.error for run in several] for label, several in runs.items()}
+    errors = {label: [run.relative_error for run in several] for label, several in runs.items()}
     numbers = {
         "counts": COUNTS,
         "width": WIDTH,

@@ -90,7 +90,7 @@ def measured(operator: str, width: int, seeds: int, trained: int, steps: int) ->
             progress=False,
         )
         drifts.append(float((pinntk.kernel(network, of, points).values - K.values).norm() / K.values.norm()))
-        errors.append(run.error)
+        errors.append(run.relative_error)
     kernels = torch.stack(kernels)
     spread = kernels.var(0).sum().sqrt() / kernels.mean(0).norm()
     return {

@@ -217,7 +217,7 @@ def figure(spectra: list[Weighted], curves: dict, run: pinntk.Run, runs: dict[st
     )
     for (label, several), color in zip(runs.items(), (reproduction.GRAY, reproduction.BLUE), strict=True):
         for i, one in enumerate(several):
-            errors.semilogy(*one.column("error"), color=color, lw=1.2, label=None if i else label)
+            errors.semilogy(*one.column("relative_error"), color=color, lw=1.2, label=None if i else label)
     errors.axhline(PUBLISHED, color=reproduction.RED, ls=":", lw=1.2, label="published, far longer training")
     errors.set(title="burgers, Adam: relative L2 error", xlabel="step")
     t, x = run.points["burgers"].T
@@ -255,7 +255,7 @@ def main(argv: list[str] | None = None) -> dict:
         weighted("burgers trained, its weights", after, run.point_weights),
     ]
     curves = decay(descent)
-    errors = {label: [one.error for one in several] for label, several in runs.items()}
+    errors = {label: [one.relative_error for one in several] for label, several in runs.items()}
     numbers = {
         "steps": steps,
         "seeds": seeds,

@@ -53,7 +53,7 @@ def figure(plain: list[pinntk.Run], weighted: list[pinntk.Run]) -> Figure:
     for runs, color, label in ((plain, RED, "unweighted"), (weighted, BLUE, "NTK weights")):
         left.plot(x, runs[0].problem.predict(runs[0].network, x), color=color, lw=1.3, label=f"{label}, seed 0")
         for i, run in enumerate(runs):
-            middle.semilogy(*run.column("error"), color=color, lw=1.2, label=label if i == 0 else None)
+            middle.semilogy(*run.column("relative_error"), color=color, lw=1.2, label=label if i == 0 else None)
     for i, run in enumerate(weighted):
         right.semilogy(*run.column("weight/ends"), color=BLUE, lw=1.2, label="λ ends" if i == 0 else None)
         right.semilogy(*run.column("weight/poisson"), color=GRAY, lw=1.2, label="λ poisson" if i == 0 else None)
@@ -67,7 +67,7 @@ def figure(plain: list[pinntk.Run], weighted: list[pinntk.Run]) -> Figure:
 
 
 def checks(plain: list[pinntk.Run], weighted: list[pinntk.Run]) -> list[Check]:
-    unweighted, ntk = (float(np.median([run.error for run in runs])) for runs in (plain, weighted))
+    unweighted, ntk = (float(np.median([run.relative_error for run in runs])) for runs in (plain, weighted))
     ratio, gained = unweighted / ntk, PUBLISHED["unweighted"] / PUBLISHED["lambda_b = 100"]
     traces = float(np.median([trace_ratio(run) for run in plain]))
     return [
@@ -106,15 +106,15 @@ def main(argv: list[str] | None = None) -> dict:
     for seed in range(seeds):
         plain.append(trained(pinntk.weighting.Fixed(), seed, steps))
         weighted.append(trained(pinntk.weighting.NTK(every=100), seed, steps))
-        a, b = plain[-1].error, weighted[-1].error
+        a, b = plain[-1].relative_error, weighted[-1].relative_error
         last = weighted[-1].weights["ends"]
         print(f"{seed:>4} {trace_ratio(plain[-1]):>18.1f} {a:>11.3e} {b:>12.3e} {a / b:>7.1f} {last:>13.1f}", flush=True)
-    medians = [float(np.median([run.error for run in runs])) for runs in (plain, weighted)]
+    medians = [float(np.median([run.relative_error for run in runs])) for runs in (plain, weighted)]
     print(f"medians {medians[0]:.3e} and {medians[1]:.3e}: {medians[0] / medians[1]:.1f} times lower with NTK weights")
     numbers = {
         "steps": steps,
-        "unweighted": [run.error for run in plain],
-        "ntk": [run.error for run in weighted],
+        "unweighted": [run.relative_error for run in plain],
+        "ntk": [run.relative_error for run in weighted],
         "median_unweighted": medians[0],
         "median_ntk": medians[1],
         "ratio_of_medians": medians[0] / medians[1],

@@ -129,13 +129,14 @@ def checks(initial: np.ndarray, at_width: Followed, plain: Followed, weighted: F
         )
     )
     gained = PUBLISHED["unweighted"] / PUBLISHED["NTK weights"]
-    gain = plain.run.error / weighted.run.error
+    gain = plain.run.relative_error / weighted.run.relative_error
     width, steps = plain.run.config["network"]["arguments"]["width"], plain.run.step
     made.append(
         Check(
             "NTK weights make the network learn the wave where equal weights fail",
             f"relative L2 {PUBLISHED['unweighted']:.3g} to {PUBLISHED['NTK weights']:.3g} (width 500, 80,000 steps)",
-            f"{plain.run.error:.3g} to {weighted.run.error:.3g} (width {width}, {steps:,} steps): {gain:.1f} times smaller",
+            f"{plain.run.relative_error:.3g} to {weighted.run.relative_error:.3g} (width {width}, {steps:,} steps): "
+            f"{gain:.1f} times smaller",
             AGREES if gain >= SHARE * gained else IN_KIND if gain >= 2 else DIFFERS,
             f"agrees: at least {SHARE * gained:.0f} times smaller; in kind: at least 2 times",
         )
@@ -172,7 +173,7 @@ def figure(at_width: Followed, plain: Followed, weighted: Followed) -> Figure:
         ax.set_ylim(1e-9 * largest, 3 * largest)
     weights_over_time(axes[2], at_width)
     for found, color, label in ((plain, RED, "unweighted"), (weighted, BLUE, "NTK weights")):
-        axes[3].semilogy(*found.run.column("error"), color=color, lw=1.3, label=label)
+        axes[3].semilogy(*found.run.column("relative_error"), color=color, lw=1.3, label=label)
         axes[3].axhline(PUBLISHED[label], color=color, ls=":", lw=1, label=f"published, {label}")
     width = plain.run.config["network"]["arguments"]["width"]
     axes[3].set(title=f"relative L2 error, width {width}", xlabel="step")
@@ -209,7 +210,7 @@ def main(argv: list[str] | None = None) -> dict:
         "small": {"width": small, "steps": small_steps},
         "initial_weights": initial.tolist(),
         "weights": {step: at_width.weights(step) for step in LOGGED},
-        "errors": {"unweighted": plain.run.error, "NTK weights": weighted.run.error},
+        "errors": {"unweighted": plain.run.relative_error, "NTK weights": weighted.run.relative_error},
         "final_weights": [weighted.run.weights[names[0]] for names in GROUPS.values()],
         "largest_eigenvalues": [{name: float(values[0]) for name, values in part.items()} for part in at_width.spectra],
     }

@@ -1,14 +1,51 @@
-"""One thread for each test process: pytest-xdist starts one a core. Before torch is imported, and for the processes that tests
-start. A count in the environment stays."""
+"""What all tests have: one thread per process, a state folder of their own, figures that are not rendered; and the fast set.
 
+One thread, since pytest-xdist starts a process per core: set before torch is imported, also for processes that tests start. A
+count in the environment stays.
+"""
+
+import atexit
 import os
+import shutil
 import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("PINNTK_STATE", tempfile.mkdtemp(prefix="pinntk-state-"))  # not the user's
+if "PINNTK_STATE" not in os.environ:  # not the user's; workers have it from the process that started them
+    os.environ["PINNTK_STATE"] = tempfile.mkdtemp(prefix="pinntk-state-")
+    atexit.register(shutil.rmtree, os.environ["PINNTK_STATE"], ignore_errors=True)
+
+HERE = Path(__file__).parent
+# By folder: what `-m fast` runs, beside the examples in docstrings. Every room, within a minute on two cores.
+FAST = {
+    "": ("test_architecture",),
+    "cli": ("test_cli",),
+    "diagnostics": ("test_balance", "test_drift", "test_estimate", "test_layers", "test_sanity", "test_spectrum"),
+    "docs": ("test_packaging",),
+    "gaussian": ("test_posterior",),
+    "nn": ("test_nn",),
+    "ntk": ("test_blocks", "test_dual", "test_gram", "test_losses"),
+    "problem": ("test_domain", "test_problem", "test_registry"),
+    "reporting": ("test_plot",),
+    "residuals": ("test_evaluate", "test_values"),
+    "run": ("test_folder",),
+    "solvers": ("test_line_search", "test_natural_gradient"),
+    "taylor": ("test_fused", "test_normalizations", "test_taylor", "test_taylor_refusals"),
+    "training": ("test_configuration", "test_train_config"),
+    "util": ("test_factorization", "test_files", "test_memory", "test_warn"),
+    "weighting": ("test_weighting",),
+}
+FILES = {HERE / folder / f"{name}.py" for folder, names in FAST.items() for name in names}
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path in FILES or HERE not in item.path.parents:
+            item.add_marker(pytest.mark.fast)
 
 
 @pytest.fixture(autouse=True)

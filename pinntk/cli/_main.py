@@ -31,7 +31,7 @@ from pinntk.reporting import plot, write_comparison, write_diagnosis, write_repo
 from pinntk.reporting._html import Diagnosed, distinct
 from pinntk.run import MonitorReport, Run
 from pinntk.run._folder import COMPARISON, CONFIG, DIAGNOSIS, REPORT
-from pinntk.training import Interrupted, NonFiniteLoss, rescue
+from pinntk.training import Interrupted, NonFiniteLossError, rescue
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _REPORT = (
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
             if not is_expected(error):
                 return _complain(_REPORT, 1)
             text = error.args[0] if isinstance(error, KeyError) and error.args else error
-            return _complain(f"{'' if isinstance(error, NonFiniteLoss) else 'error: '}{text}", 2)
+            return _complain(f"{'' if isinstance(error, NonFiniteLossError) else 'error: '}{text}", 2)
 
 
 def is_expected(error: Exception) -> bool:
@@ -150,10 +150,10 @@ def _report(run: Run) -> None:
         print(f"{name:<16} {n:>7} {loss:>10.2e} {weight:>10.3g} {trace / n:>11.3g}")
     for name in run.problem.coefficients:
         print(f"coefficient {name} = {last[f'coefficient/{name}']:.6g}")
-    if run.error is not None:
-        print(f"relative L2 error {run.error:.3e} after {run.step} steps, {last['seconds']:.0f} s")
-    if run.stopped:
-        print(f"stopped: {run.stopped}")
+    if run.relative_error is not None:
+        print(f"relative L2 error {run.relative_error:.3e} after {run.step} steps, {last['seconds']:.0f} s")
+    if run.stop_reason:
+        print(f"stopped: {run.stop_reason}")
     if run.monitor is not None:
         _report_monitor(run.monitor)
 

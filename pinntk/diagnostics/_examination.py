@@ -165,9 +165,9 @@ class Examination:
         return [] if self.initial is None else layers(self.initial, self.problem, self.points)
 
     @cached_property
-    def error(self) -> float | None:
+    def relative_error(self) -> float | None:
         """Relative L2 error against the known solution, if there is one."""
-        return self.problem.error(self.network) if self.problem.has_solution else None
+        return self.problem.relative_error(self.network) if self.problem.has_solution else None
 
 
 @without_autocast

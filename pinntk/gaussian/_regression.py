@@ -67,7 +67,7 @@ class Collocation:
 
     def relative_error(self) -> float:
         """Relative L2 error of the mean against the known solution, on all its points."""
-        return self._problem.error(_Field(self))
+        return self._problem.relative_error(_Field(self))
 
     def _cross(self, x: Tensor | np.ndarray) -> Tensor:
         """K_ue (m fields, n), field by field."""

@@ -41,7 +41,7 @@ def kernel(
     max_memory: for factors, beside the (n, n) result: "2GiB" or bytes. Those that do not fit are computed again for each
         block that needs them
 
-    Raises ValueError for points or a network that do not fit the problem, DependentPoints for a network that mixes
+    Raises ValueError for points or a network that do not fit the problem, DependentPointsError for a network that mixes
     points, NonFiniteError, naming condition and points, for a K with NaN or infinity, MemoryError beforehand where K does not
     fit. `KernelBlocks.origins` holds the path of each J, with its certificate: Taylor jets, or, with a warning, the autograd
     graph of the errors or reverse mode row by row.

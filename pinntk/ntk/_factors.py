@@ -31,7 +31,7 @@ from pinntk.residuals._evaluate import (
     warn_no_factors,
     without_mixing,
 )
-from pinntk.taylor import DependentPoints, UnsupportedOperation
+from pinntk.taylor import DependentPointsError, UnsupportedOperationError
 
 _ROWS_CHUNK = 16  # points whose rows come from one graph, in reverse mode: its size counts twice
 
@@ -85,7 +85,7 @@ def compute_factors(network: nn.Module, problem: Problem, points: Points) -> dic
     if has_factors(network):
         try:
             return {part.name: part for part in _in_order(points, _by_taylor(network, problem, points, parameters))}
-        except UnsupportedOperation as error:
+        except UnsupportedOperationError as error:
             warn_no_factors(network, error)
     return {part.name: part for part in _in_order(points, _by_graph(network, problem, points, parameters))}
 
@@ -96,12 +96,12 @@ def _in_order(points: Points, found: Iterator[Factors]) -> list[Factors]:
 
 
 def _by_taylor(network: nn.Module, problem: Problem, points: Points, parameters: Mapping[str, Tensor]) -> Iterator[Factors]:
-    """Raises UnsupportedOperation where jets or the tape cannot follow, or a certificate fails."""
+    """Raises UnsupportedOperationError where jets or the tape cannot follow, or a certificate fails."""
     for names in groups(problem, points):
         started, rows = perf_counter(), points[names[0]]
         try:
             found = list(taylor_factors(network, problem, names, rows, parameters))
-        except DependentPoints as error:
+        except DependentPointsError as error:
             raise without_mixing(network, problem, names, rows, error) from error
         passed = _certified.setdefault(network, {})
         keys = {part.name: _key(problem, part.name, rows, parameters) for part in found}
@@ -110,7 +110,7 @@ def _by_taylor(network: nn.Module, problem: Problem, points: Points, parameters:
         for part in new:
             deviation, passes = certificates[part.name]
             if not passes and isfinite(deviation):
-                raise UnsupportedOperation(
+                raise UnsupportedOperationError(
                     f"condition {part.name!r}", f"fails its certificate in the Taylor engine ({deviation:.1e})"
                 )
             if passes:  # what is not finite is left to those who name it
@@ -204,7 +204,7 @@ def _row_by_row(
     worst, limit = certificate(found, whole, parameters).deviation, gross_deviation(whole.dtype)
     off = float((torch.cat(values) - whole.detach()).norm() / whole.detach().norm().clamp_min(torch.finfo(whole.dtype).tiny))
     if max(worst, off) > limit:
-        raise DependentPoints(
+        raise DependentPointsError(
             f"condition {name!r}: errors depend on which other points are in the batch ({reason}). The network or the operator "
             "mixes points (a mean over the batch, say); write it point by point"
         )

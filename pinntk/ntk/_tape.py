@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pinntk.taylor import UnsupportedOperation
+from pinntk.taylor import UnsupportedOperationError
 from pinntk.taylor import _fused as fused
 
 
@@ -63,7 +63,7 @@ class Tape:
         if len(shape) == ndim and shape[0] == 1:
             shape = shape[1:]
         if len(shape) >= ndim:
-            raise UnsupportedOperation("an elementwise use of a trained tensor with one entry per point")
+            raise UnsupportedOperationError("an elementwise use of a trained tensor with one entry per point")
         value = tensor.detach() if like is None else tensor.detach().to(like)
         copies = value.reshape((1,) * (ndim - len(shape)) + tuple(shape)).expand(n, *(1,) * (ndim - 1 - len(shape)), *shape)
         copies = copies.clone().requires_grad_()
@@ -74,7 +74,7 @@ class Tape:
         """d e_i / d output at every point, one tensor a use, shaped like its output; None where e does not depend on it.
 
         error: (n,); points are independent, so the gradient of its sum holds every point's own gradient.
-        Raises UnsupportedOperation if a parameter reached e by a way that the tape did not see.
+        Raises UnsupportedOperationError if a parameter reached e by a way that the tape did not see.
         """
         outputs = [use.output for use in self.uses]
         recorded = len(outputs)
@@ -84,7 +84,7 @@ class Tape:
         grads = torch.autograd.grad(error, [*outputs, *parameters], ones, retain_graph=True, allow_unused=True)
         del self.uses[recorded:]  # what a network under torch.utils.checkpoint records again in its backward pass
         if any(grad is not None for grad in grads[len(outputs) :]):
-            raise UnsupportedOperation("a parameter used neither linearly nor elementwise")
+            raise UnsupportedOperationError("a parameter used neither linearly nor elementwise")
         return list(grads[: len(outputs)])
 
 

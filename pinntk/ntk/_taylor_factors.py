@@ -12,16 +12,16 @@ from pinntk.ntk._tape import LinearUse, PointwiseUse, Tape
 from pinntk.ntk.graph import pull_back, size_of
 from pinntk.problem import Problem
 from pinntk.residuals._evaluate import taylor_group
-from pinntk.taylor import UnsupportedOperation
+from pinntk.taylor import UnsupportedOperationError
 
 
 def taylor_factors(
     network: nn.Module, problem: Problem, names: list[str], rows: Tensor, parameters: Mapping[str, Tensor]
 ) -> Iterator[Factors]:
-    """J of conditions that share their points. Raises UnsupportedOperation where the network uses an operation without a
+    """J of conditions that share their points. Raises UnsupportedOperationError where the network uses an operation without a
     Taylor rule, or a parameter in a way that does not factor."""
     if any(p.is_complex() for p in parameters.values()):
-        raise UnsupportedOperation("a complex parameter")
+        raise UnsupportedOperationError("a complex parameter")
     sizes = {name: size_of(p) for name, p in parameters.items()}
     tape = Tape()
     with torch.enable_grad():

@@ -308,12 +308,12 @@ class Problem:
                 check_output(values[-1], self, len(part))
         return torch.cat(values).double().cpu().numpy()
 
-    def error(self, network: nn.Module) -> float:
+    def relative_error(self, network: nn.Module) -> float:
         """Relative L2 error of the network against the exact or reference solution, all fields together."""
         difference, scale = self._deviation(network)
         return float(np.sqrt(difference.sum() / scale.sum()))
 
-    def errors_by_field(self, network: nn.Module) -> dict[str, float]:
+    def relative_error_by_field(self, network: nn.Module) -> dict[str, float]:
         """Relative L2 error of each field."""
         difference, scale = self._deviation(network)
         return dict(zip(self.fields, np.sqrt(difference / scale).tolist(), strict=True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import inspect
 import os
 import sys
@@ -71,7 +70,7 @@ def load(name_or_path: str | os.PathLike, **parameters: Any) -> Problem:
 
 
 def source_path(source: str, *, builtin: bool = True) -> Path | None:
-    """The file that a problem's `source` names; None for a problem that was built in Python.
+    """The file that a problem's `source` names, the only one that `load` would run; None for a problem built in Python.
 
     builtin: whether those of pinntk's own count
 
@@ -87,10 +86,10 @@ def source_path(source: str, *, builtin: bool = True) -> Path | None:
     return path
 
 
-def is_loaded(path: Path) -> bool:
-    """Whether the file, as it is now, has been run in this process."""
+def executed_source(path: Path) -> bytes | None:
+    """What the file said when this process last ran it; None where it has not."""
     module = sys.modules.get(_key(path))
-    return module is not None and module.__dict__.get("_pinntk_stamp") == path.stat().st_mtime_ns
+    return None if module is None else module.__dict__["_pinntk_source"]
 
 
 def _key(path: Path) -> str:
@@ -125,11 +124,15 @@ def parsed(name_or_path: str | os.PathLike, settings: Mapping[str, str]) -> dict
 
 def _factory(name_or_path: str | os.PathLike) -> tuple[Callable[..., Problem], Path]:
     text = os.fspath(name_or_path)
-    is_path = text.endswith(".py") or os.sep in text
-    path = Path(text).expanduser().resolve() if is_path else _folder() / f"{text}.py"
-    if not path.is_file():
-        if is_path:
+    if text in available():
+        path = _folder() / f"{text}.py"
+    elif text.endswith(".py"):
+        path = Path(text).expanduser().resolve()
+        if not path.is_file():
             raise FileNotFoundError(f"{text}: no such file; give the path of a .py file that defines problem()")
+    elif Path(text).name != text:
+        raise ValueError(f"{text} is not a .py file; give the path of one that defines problem()")
+    else:
         close = get_close_matches(text, available(), 1)
         hint = f"Did you mean {close[0]!r}? " if close else ""
         raise ValueError(
@@ -143,22 +146,25 @@ def _factory(name_or_path: str | os.PathLike) -> tuple[Callable[..., Problem], P
 
 
 def _module(path: Path) -> ModuleType:
-    """The module at an absolute path; read again when the file has changed, and never confused with a namesake."""
-    key = _key(path)
-    stamp = path.stat().st_mtime_ns
-    module = sys.modules.get(key)
-    if module is not None and module.__dict__.get("_pinntk_stamp") == stamp:
-        return module
-    spec = importlib.util.spec_from_file_location(key, path)
-    assert spec is not None and spec.loader is not None  # a path that ends in .py has both
-    module = importlib.util.module_from_spec(spec)
-    vars(module)["_pinntk_stamp"] = stamp
+    """The module at an absolute path; run again when the file has changed, and never confused with a namesake.
+
+    What the file says is compiled here: Python's import would take bytecode that lies beside it, whatever the file says.
+    """
+    key, source = _key(path), path.read_bytes()
+    if executed_source(path) == source:
+        return sys.modules[key]
+    module = ModuleType(key)
+    module.__file__ = str(path)
+    module.__dict__["_pinntk_source"] = source
+    before = sys.modules.get(key)
     sys.modules[key] = module
     try:
         with _blaming(path):
-            spec.loader.exec_module(module)
+            exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
     except BaseException:
         del sys.modules[key]
+        if before is not None:
+            sys.modules[key] = before
         raise
     return module
 

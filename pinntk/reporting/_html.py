@@ -152,8 +152,8 @@ def _settings(x: Examination) -> list[tuple[str, str]]:
         ("training", ", ".join(filter(None, taken))),
         ("loss weights", f"{scheme} ({told})" if told else scheme),
     ]
-    if x.run.stopped:
-        lines.append(("stopped", x.run.stopped))
+    if x.run.stop_reason:
+        lines.append(("stopped", x.run.stop_reason))
     return lines
 
 

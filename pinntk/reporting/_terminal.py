@@ -65,7 +65,7 @@ def _finite(value: Any) -> Any:
 
 def _numbers(x: Examination) -> dict[str, Any]:
     groups: dict[str, Callable[[], Any]] = {
-        "error": lambda: x.error,
+        "relative_error": lambda: x.relative_error,
         "estimated_error": lambda: x.estimate.relative,
         "conditions": lambda: _conditions(x),
         "imbalance": lambda: x.balance.imbalance,
@@ -159,8 +159,8 @@ def title(found: Mapping[str, Any]) -> str:
     parts = [found["problem"] + (f" ({settings})" if settings else "")]
     if found["steps"] is not None:
         parts.append(f"{found['steps']:,} steps")
-    if found["numbers"].get("error") is not None:
-        parts.append(f"relative L2 error {number(found['numbers']['error'])}")
+    if found["numbers"].get("relative_error") is not None:
+        parts.append(f"relative L2 error {number(found['numbers']['relative_error'])}")
     elif found["numbers"].get("estimated_error") is not None:
         parts.append(f"estimated relative L2 error {number(found['numbers']['estimated_error'])}")
     return ", ".join(parts)
@@ -174,8 +174,8 @@ def healthy_sentence(found: Mapping[str, Any]) -> str:
     """Why nothing was found, in numbers."""
     numbers = found["numbers"]
     parts = []
-    if numbers.get("error") is not None:
-        parts.append(f"the relative L2 error is {number(numbers['error'])}")
+    if numbers.get("relative_error") is not None:
+        parts.append(f"the relative L2 error is {number(numbers['relative_error'])}")
     if numbers.get("estimated_error") is not None:
         parts.append(f"the error estimated from the kernel is {number(numbers['estimated_error'])}")
     if numbers.get("imbalance") is not None:
@@ -204,7 +204,7 @@ def compared(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[
             rows.append((label, *map(number, values)))
 
     row("steps", "steps")
-    row("relative L2 error", "numbers", "error")
+    row("relative L2 error", "numbers", "relative_error")
     row("estimated error", "numbers", "estimated_error")
     names = dict.fromkeys([*(_at(first, ("numbers", "conditions")) or {}), *(_at(second, ("numbers", "conditions")) or {})])
     for label, key in (("loss", "loss"), ("weight", "weight"), ("rate", "rate")):

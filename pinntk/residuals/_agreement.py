@@ -17,7 +17,7 @@ from pinntk.problem import Box, Points, Problem
 from pinntk.problem._arguments import Need
 from pinntk.residuals._evaluate import groups, warn_fallback
 from pinntk.residuals._fields import AutogradFields, Fields, TaylorFields
-from pinntk.taylor import UnsupportedOperation
+from pinntk.taylor import UnsupportedOperationError
 
 Index = tuple[int, ...]
 
@@ -171,7 +171,7 @@ def _say(network: nn.Module, call: Callable, domain: Box, condition: str, off: _
                 "autograd, and with it a training of your own, is wrong for this network"
             )
             return False
-    warn_fallback(network, UnsupportedOperation(said, "on the same points"))
+    warn_fallback(network, UnsupportedOperationError(said, "on the same points"))
     return True
 
 

@@ -18,7 +18,7 @@ from pinntk.problem._coordinates import check_coordinates
 from pinntk.problem._problem import check_output
 from pinntk.residuals._agreement import check_derivatives
 from pinntk.residuals._evaluate import errors, to_network
-from pinntk.taylor import DependentPoints
+from pinntk.taylor import DependentPointsError
 
 _BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 _DROPOUTS = (nn.modules.dropout._DropoutNd,)
@@ -36,7 +36,7 @@ def check_network(network: nn.Module, problem: Problem, points: Points) -> None:
     """Raises an error that says what to change if the network does not fit the problem, mixes points, is random or changes.
 
     ValueError: wrong number of inputs or outputs, a network that changes at every forward, a device without float64;
-    DependentPoints: batch normalization or dropout in training mode, random numbers, a network or an operator that mixes
+    DependentPointsError: batch normalization or dropout in training mode, random numbers, a network or an operator that mixes
     points. The network, its buffers and the random state are left as they were.
 
     Warns, once for a network and its problem, of errors that depend on no parameter, of coordinates that the network's dtype
@@ -69,9 +69,11 @@ def check_network(network: nn.Module, problem: Problem, points: Points) -> None:
 def _check_modules(network: nn.Module) -> None:
     for path, module in network.named_modules():
         if isinstance(module, _DROPOUTS) and module.training and module.p > 0:
-            raise DependentPoints(f"module {path!r} is dropout in training mode, so errors are random; call network.eval()")
+            raise DependentPointsError(
+                f"module {path!r} is dropout in training mode, so errors are random; call network.eval()"
+            )
         if isinstance(module, _BATCH_NORMS) and (module.training or module.running_mean is None):
-            raise DependentPoints(
+            raise DependentPointsError(
                 f"module {path!r} is batch normalization with batch statistics, so the error at one point depends on the "
                 "others and the kernel is undefined; call network.eval() or remove it"
             )
@@ -175,7 +177,7 @@ def _check_repeatable(network: nn.Module, first: Tensor, buffers: dict[str, Tens
     apart = (outputs[0] - outputs[1]).abs().max()
     rounding = _FAR * torch.finfo(outputs[0].dtype).eps * outputs[0].abs().max()
     if random and apart > 0:
-        raise DependentPoints(
+        raise DependentPointsError(
             f"{_random_module(network, first)} draws random numbers in its forward, so errors are random; switch that off, by "
             "network.eval() where it heeds it"
         )
@@ -245,11 +247,11 @@ def _check_independence(network: nn.Module, problem: Problem, probe: Points, pai
 
 def _refuse_dependent(network: nn.Module, problem: Problem, probe: Points, name: str, before: Tensor) -> None:
     if not torch.equal(before, errors(network, problem, probe)[name]):
-        raise DependentPoints(
+        raise DependentPointsError(
             f"condition {name!r}: its error is another at every evaluation on the same points, so it is random; take the "
             "random numbers out of the operator"
         )
-    raise DependentPoints(
+    raise DependentPointsError(
         f"condition {name!r}: the error at a point changes when another point leaves the batch. The network or "
         "the operator mixes points (a mean over the batch, say); write it point by point"
     )

@@ -19,7 +19,7 @@ from pinntk.problem._coordinates import check_coordinates
 from pinntk.problem._domain import as_rows
 from pinntk.residuals._fields import AutogradFields, Fields, TaylorFields
 from pinntk.residuals._values import check_error
-from pinntk.taylor import DependentPoints, UnsupportedOperation
+from pinntk.taylor import DependentPointsError, UnsupportedOperationError
 
 # Networks known to need nested autograd for their derivatives, or for their kernels alone; each is warned of once.
 _without_rule: WeakSet[nn.Module] = WeakSet()
@@ -39,7 +39,7 @@ def errors(network: nn.Module, problem: Problem, points: Points, method: str = "
         a warning, once for each network, where an operation has no Taylor rule
 
     Raises ValueError for a wrong shape of the network's or an operator's result, TypeError for points that are no numbers,
-    DependentPoints for a network that mixes points.
+    DependentPointsError for a network that mixes points.
 
     >>> import pinntk
     >>> problem = pinntk.load("poisson1d")
@@ -61,7 +61,7 @@ def errors(network: nn.Module, problem: Problem, points: Points, method: str = "
             continue
         try:
             result |= taylor_group(network, problem, names, rows)
-        except (UnsupportedOperation, DependentPoints) as error:
+        except (UnsupportedOperationError, DependentPointsError) as error:
             if method == "taylor":
                 raise
             warn_fallback(network, without_mixing(network, problem, names, rows, error))
@@ -70,11 +70,15 @@ def errors(network: nn.Module, problem: Problem, points: Points, method: str = "
 
 
 def without_mixing(
-    network: nn.Module, problem: Problem, names: list[str], rows: Tensor, error: UnsupportedOperation | DependentPoints
-) -> UnsupportedOperation:
+    network: nn.Module,
+    problem: Problem,
+    names: list[str],
+    rows: Tensor,
+    error: UnsupportedOperationError | DependentPointsError,
+) -> UnsupportedOperationError:
     """What a network needs that jets cannot follow. Jets count points along dimension 0 and suspect what works along it: nested
     autograd of a few points together and by themselves decides whether points depend on each other; `error` is raised if so."""
-    if isinstance(error, UnsupportedOperation):
+    if isinstance(error, UnsupportedOperationError):
         return error
     few = rows[: min(5, len(rows))]
     together = autograd_group(network, problem, names, few)
@@ -83,7 +87,7 @@ def without_mixing(
             scale = together[name].detach().abs().max() + alone.detach().abs().max() + 1
             if not (together[name][i] - alone[0]).abs() <= torch.finfo(alone.dtype).eps ** 0.5 * scale:
                 raise error
-    return UnsupportedOperation("an operation along dimension 0", f"has no Taylor rule ({error}; but points stay apart)")
+    return UnsupportedOperationError("an operation along dimension 0", f"has no Taylor rule ({error}; but points stay apart)")
 
 
 def has_factors(network: nn.Module) -> bool:
@@ -91,7 +95,7 @@ def has_factors(network: nn.Module) -> bool:
     return network not in _without_factors and network not in _without_rule
 
 
-def warn_fallback(network: nn.Module, error: UnsupportedOperation) -> None:
+def warn_fallback(network: nn.Module, error: UnsupportedOperationError) -> None:
     """Remembers that the network needs nested autograd, and says so the first time."""
     _warn_once(
         network,
@@ -101,7 +105,7 @@ def warn_fallback(network: nn.Module, error: UnsupportedOperation) -> None:
     )
 
 
-def warn_no_factors(network: nn.Module, error: UnsupportedOperation) -> None:
+def warn_no_factors(network: nn.Module, error: UnsupportedOperationError) -> None:
     """Remembers that the network's kernels come from the autograd graph of its errors, and says so the first time."""
     _warn_once(
         network,

@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pinntk.problem import Problem
 from pinntk.problem._problem import check_output
-from pinntk.taylor import Basis, Jet, UnsupportedOperation, through
+from pinntk.taylor import Basis, Jet, UnsupportedOperationError, through
 from pinntk.taylor._normalizations import ExactNormalizations
 
 
@@ -32,7 +32,7 @@ class TaylorFields:
             output = through(network, Jet.seed(basis, points, tape))
         if not isinstance(output, Jet):
             check_output(output, problem, len(points))
-            raise UnsupportedOperation("a network whose output is independent of its input")
+            raise UnsupportedOperationError("a network whose output is independent of its input")
         check_output(output, problem, len(points))
         self._output = output
 

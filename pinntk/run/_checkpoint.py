@@ -14,11 +14,24 @@ from torch import Tensor, nn
 
 from pinntk._util.files import replacing
 from pinntk.problem import Problem
-from pinntk.run._folder import CHECKPOINT
+from pinntk.run._folder import CHECKPOINT, CHECKSUM_DIGITS, CHECKSUM_MARK
 
 _FORMAT = 4
-_MARK = b"\npinntk sha256 "  # then 64 hexadecimal digits end the file; torch.load reads over them
-_TRAILER = len(_MARK) + 64
+_TRAILER = len(CHECKSUM_MARK) + CHECKSUM_DIGITS
+_PARTS = {
+    "identity": dict,
+    "step": int,
+    "seconds": (int, float),
+    "network": dict,
+    "coefficients": dict,
+    "initial": list,
+    "weights": dict,
+    "points": dict,
+    "point_weights": dict,
+    "parts": dict,
+    "rng": dict,
+    "history": list,
+}
 
 
 def identity(problem: Problem) -> dict[str, Any]:
@@ -37,7 +50,7 @@ def write_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
     torch.save({"format": _FORMAT, **state}, buffer)
     content = buffer.getvalue()
     with replacing(folder / CHECKPOINT) as temporary:
-        temporary.write_bytes(content + _MARK + sha256(content).hexdigest().encode())
+        temporary.write_bytes(content + CHECKSUM_MARK + sha256(content).hexdigest().encode())
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:
@@ -47,13 +60,20 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{folder} holds no checkpoint ({CHECKPOINT} is missing); nothing to resume")
     whole = path.read_bytes()
     content, trailer = whole[:-_TRAILER], whole[-_TRAILER:]
-    if not trailer.startswith(_MARK):
+    if not trailer.startswith(CHECKSUM_MARK):
         raise _unreadable(path, "its end is missing or damaged")
-    if trailer[len(_MARK) :] != sha256(content).hexdigest().encode():
+    if trailer[len(CHECKSUM_MARK) :] != sha256(content).hexdigest().encode():
         raise _unreadable(path, "its checksum does not fit: some of its bytes have changed")
-    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    if state["format"] != _FORMAT:
-        raise _unreadable(path, f"written by another version of pinntk: format {state['format']}, this one reads {_FORMAT}")
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever torch raises for what `torch.save` did not write, or would not run
+        raise _unreadable(path, str(error).partition("\n")[0] or type(error).__name__) from error
+    if not isinstance(state, dict) or state.get("format") != _FORMAT:
+        found = state.get("format") if isinstance(state, dict) else None
+        raise _unreadable(path, f"written by another version of pinntk: format {found}, this one reads {_FORMAT}")
+    for name, kind in _PARTS.items():
+        if not isinstance(state.get(name), kind):
+            raise _unreadable(path, f"its part {name!r} is missing or of another kind")
     return state
 
 

@@ -11,7 +11,13 @@ from pinntk._util.files import replacing
 from pinntk.run._folder import CONFIG
 
 FORMAT = 1
-_SECTIONS = ("problem", "network", "training", "weighting")
+_Kinds = type | tuple[type, ...]
+_SECTIONS: dict[str, dict[str, _Kinds]] = {  # what every run writes, and its type
+    "problem": {"name": str, "source": str, "parameters": dict},
+    "network": {"class": str, "arguments": (dict, type(None)), "dtype": str},
+    "training": {"steps": int, "optimizer": str, "points": (dict, str)},
+    "weighting": {},
+}
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -21,17 +27,29 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{folder} holds no run ({CONFIG} is missing); give the folder that `pinntk train -o` wrote")
     try:
         config = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not JSON, or not text
         raise ValueError(f"{path} is damaged ({error}); restore it or train anew") from error
     missing = [name for name in _SECTIONS if not isinstance(config, dict) or not isinstance(config.get(name), dict)]
     if missing:
         raise ValueError(f"{path} is not of a run of pinntk: it has no section {missing[0]!r}; restore it or train anew")
     if config.get("format") != FORMAT:
+        versions = config.get("versions")
+        wrote = versions.get("pinntk", "unknown") if isinstance(versions, dict) else "unknown"
         raise ValueError(
             f"{path} has format {config.get('format')}, and this pinntk reads {FORMAT}; use the version that wrote it "
-            f"({config.get('versions', {}).get('pinntk', 'unknown')}), or train anew"
+            f"({wrote}), or train anew"
         )
+    _check_entries(path, config)
     return config
+
+
+def _check_entries(path: Path, config: Mapping[str, Any]) -> None:
+    for section, kinds in _SECTIONS.items():
+        for name, kind in kinds.items():
+            if name not in config[section]:
+                raise ValueError(f"{path} is damaged: {section}.{name} is missing; restore it or train anew")
+            if not isinstance(config[section][name], kind):
+                raise ValueError(f"{path} is damaged: {section}.{name} is {config[section][name]!r}; restore it or train anew")
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:

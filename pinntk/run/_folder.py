@@ -23,6 +23,7 @@ CONFIG, METRICS, CHECKPOINT, SNAPSHOTS, FIGURES = "config.json", "metrics.csv", 
 REPORT, COMPARISON, DIAGNOSIS = "report.html", "comparison.html", "diagnosis.json"  # what `pinntk diagnose` adds
 FIGURE_NAMES = ("solution", "losses", "spectra", "drift")
 LOCK = ".lock"
+CHECKSUM_MARK, CHECKSUM_DIGITS = b"\npinntk sha256 ", 64  # end a checkpoint; torch.load reads over them
 SNAPSHOT = re.compile(r"(\d{8,})\.npz")  # by step
 
 
@@ -31,22 +32,40 @@ class BusyFolderError(OSError):
 
 
 def is_foreign(folder: Path) -> bool:
-    """Whether the folder's config.json is somebody else's."""
-    try:
-        return not {"problem", "network", "training"} <= set(json.loads((folder / CONFIG).read_text()))
-    except (FileNotFoundError, NotADirectoryError):
+    """Whether the folder holds a config.json or a checkpoint.pt, and neither is one of pinntk's."""
+    config, checkpoint = folder / CONFIG, folder / CHECKPOINT
+    if not config.exists() and not checkpoint.exists():
         return False
-    except (OSError, ValueError, TypeError):
-        return True
+    return not _is_own_config(config) and not _is_own_checkpoint(checkpoint)
+
+
+def _is_own_config(path: Path) -> bool:
+    try:
+        return {"format", "problem", "network", "training", "weighting"} <= set(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return False
+
+
+def _is_own_checkpoint(path: Path) -> bool:
+    """By the mark before its checksum."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(-len(CHECKSUM_MARK) - CHECKSUM_DIGITS, os.SEEK_END)
+            return file.read(len(CHECKSUM_MARK)) == CHECKSUM_MARK
+    except OSError:  # none, or too short
+        return False
 
 
 def clear_folder(folder: Path) -> None:
-    """Removes what a run and its diagnosis wrote, and nothing else."""
-    own = [folder / name for name in (CONFIG, METRICS, CHECKPOINT, REPORT, COMPARISON, DIAGNOSIS)]
-    own += [folder / FIGURES / f"{name}.png" for name in FIGURE_NAMES]
-    own += [path for path in folder.glob(f"{SNAPSHOTS}/*.npz") if SNAPSHOT.fullmatch(path.name)]
-    for path in own:
-        path.unlink(missing_ok=True)
+    """Removes what a run and its diagnosis wrote, and nothing else; also what a killed process had begun to write."""
+    named = [folder / name for name in (CONFIG, METRICS, CHECKPOINT, REPORT, COMPARISON, DIAGNOSIS)]
+    named += [folder / FIGURES / f"{name}.png" for name in FIGURE_NAMES]
+    snapshots = [path for path in folder.glob(f"{SNAPSHOTS}/*.npz") if SNAPSHOT.fullmatch(path.name)]
+    begun = [path for final in named for path in final.parent.glob(f".{final.name}.????????")]
+    begun += [path for path in folder.glob(f"{SNAPSHOTS}/.*.npz.????????") if SNAPSHOT.fullmatch(path.stem[1:])]
+    for path in (*named, *snapshots, *begun):
+        if path.is_file() or path.is_symlink():
+            path.unlink()
 
 
 def write_metrics(folder: Path, history: list[dict[str, float]]) -> None:

@@ -48,8 +48,8 @@ class Run:
 
     history: one row a logged step: step, seconds, loss (what is minimised), learning_rate or damping, loss/NAME (without any
         weight), weight/NAME, with causal weights causal (the smallest of them) and epsilon, with self-adaptive ones
-        mean_point_weight/NAME and max_point_weight/NAME, and where measured trace/NAME, coefficient/NAME, error (relative
-        L2), drift (of the parameters)
+        mean_point_weight/NAME and max_point_weight/NAME, and where measured trace/NAME, coefficient/NAME, relative_error
+        (L2), drift (of the parameters)
     snapshots: kernels by step
     weights: the loss weights at the end
     points: the training points at the end, {condition: (n, d)}
@@ -57,7 +57,7 @@ class Run:
     step: steps done
     seconds: that they took
     folder: the run folder, or None
-    stopped: why training ended before its last step; "" if it did not
+    stop_reason: why training ended before its last step; "" if it did not
     monitor: what a `pinntk.Monitor` has to say, or None
 
     >>> import pinntk
@@ -81,12 +81,12 @@ class Run:
     step: int = 0
     seconds: float = 0.0
     folder: Path | None = None
-    stopped: str = ""
+    stop_reason: str = ""
     monitor: MonitorReport | None = None
 
     def __repr__(self) -> str:
-        error = "" if self.error is None else f", error {self.error:.2e}"
-        return f"Run({self.problem.name}, {self.step} steps{error}, folder={self.folder})"
+        relative = "" if self.relative_error is None else f", relative error {self.relative_error:.2e}"
+        return f"Run({self.problem.name}, {self.step} steps{relative}, folder={self.folder})"
 
     def column(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps and values of one quantity, where it was measured."""
@@ -95,9 +95,9 @@ class Run:
         return np.array(steps), np.array(values)
 
     @property
-    def error(self) -> float | None:
+    def relative_error(self) -> float | None:
         """The last relative L2 error, or None if the problem has no known solution."""
-        _, values = self.column("error")
+        _, values = self.column("relative_error")
         return float(values[-1]) if len(values) else None
 
     def kernel_drift(self) -> tuple[np.ndarray, np.ndarray]:
@@ -124,7 +124,7 @@ class Run:
         state = read_checkpoint(folder)
         check_trust(config["problem"], folder, trust)
         problem = load(config["problem"]["source"], **config["problem"]["parameters"])
-        if change := source_change(config["problem"]):
+        if change := source_change(config["problem"], problem):
             warn_user(f"{folder}: {change} since the run was trained; what is examined now is not quite what was trained")
         check_identity(state, problem, folder)
         network = build_network(config, problem) if network is None else network

@@ -37,4 +37,10 @@ def build_network(config: Mapping[str, Any], problem: Problem) -> nn.Module:
         raise ValueError(
             f"the run's network is {described['class']}, which pinntk cannot build; give it to Run.load(folder, network)"
         )
-    return kind(problem, dtype=getattr(torch, described.get("dtype", "float32")), **described["arguments"])
+    dtype = getattr(torch, described.get("dtype", "float32"), None)
+    if not isinstance(dtype, torch.dtype):
+        raise ValueError(f"the configuration's network.dtype is {described['dtype']!r}, not a dtype of torch, such as float32")
+    try:
+        return kind(problem, dtype=dtype, **described["arguments"])
+    except TypeError as error:
+        raise ValueError(f"the configuration's network.arguments do not fit {described['class']}: {error}") from error

@@ -5,45 +5,56 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from hashlib import sha256
+from importlib.util import decode_source
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 from pinntk.problem import Problem
-from pinntk.problem._registry import source_path
+from pinntk.problem._registry import executed_source, source_path
 
 
 def describe_problem(problem: Problem) -> dict[str, Any]:
-    """Section "problem" of config.json. A problem that was built in Python has no file, and no copy of it."""
+    """Section "problem" of config.json: the file's SHA-256, and a copy of it. A problem built in Python has no file."""
     described = {
         "name": problem.name,
         "source": problem.source or problem.name,
         "parameters": dict(problem.parameters),
     }
-    path = source_path(problem.source)
-    if path is None:
+    content = _content(problem)
+    if content is None:
         return described
-    text = path.read_text(encoding="utf-8")
-    return {**described, "sha256": sha256(text.encode()).hexdigest(), "text": text}
+    return {**described, "sha256": sha256(content).hexdigest(), "text": decode_source(content)}
 
 
-def source_change(described: Mapping[str, Any]) -> str:
-    """What has changed in a problem's file since config.json copied it; "" for comments and layout, or where it has none."""
-    path = source_path(described["source"])
-    if path is None or "text" not in described:
+def source_change(described: Mapping[str, Any], problem: Problem) -> str:
+    """How the file of `problem` differs from the one that config.json copied; "" for comments and layout, or without a file."""
+    content = _content(problem)
+    if content is None or "text" not in described or sha256(content).hexdigest() == described.get("sha256"):
         return ""
-    now = path.read_text(encoding="utf-8")
-    if _meaning(now) == _meaning(described["text"]):
+    then, now = described["text"], decode_source(content)
+    if _meaning(then) == _meaning(now):
         return ""
-    lines = zip_longest(described["text"].splitlines(), now.splitlines(), fillvalue="")
-    number, then, new = next((number, then, new) for number, (then, new) in enumerate(lines, 1) if then.strip() != new.strip())
-    return f"{path} has changed in line {number} ({then.strip()!r} then, {new.strip()!r} now)"
+    pairs = list(enumerate(zip_longest(then.splitlines(), now.splitlines(), fillvalue=""), 1))
+    differing = [(number, a, b) for number, (a, b) in pairs if a.rstrip() != b.rstrip()]
+    number, a, b = next((pair for pair in differing if pair[1].strip() != pair[2].strip()), differing[0])
+    return f"{source_path(problem.source)} has changed in line {number} ({a.strip()!r} then, {b.strip()!r} now)"
+
+
+def _content(problem: Problem) -> bytes | None:
+    """What was run to build the problem; None for one that was built in Python."""
+    try:
+        path = source_path(problem.source)
+    except FileNotFoundError:
+        path = Path(problem.source)
+    return None if path is None else executed_source(path)
 
 
 def _meaning(text: str) -> str:
     """The program without comments, layout and docstrings."""
     try:
         tree = ast.parse(text)
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return text
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None:

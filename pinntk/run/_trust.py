@@ -1,9 +1,11 @@
 """Whose code a run folder makes pinntk run.
 
 A run folder names the file of its problem, and whoever opens the folder runs that file. So a folder that came from somebody
-else could run anything. pinntk keeps a list of the problem files that this user has run: by path, and by the SHA-256 of what
-they said. It lies outside of run folders, where a folder that was sent cannot write ($PINNTK_STATE, else `pinntk` in the user's
-folder for program state). A file on the list, by either, is run; any other is refused until the user says `trust`.
+else could run anything. pinntk keeps a list of the problem files that this user has trained (by path: they may be edited) and
+of those that the user has trusted (by path and SHA-256: where something else lies there, it is asked for again). The list lies
+outside of run folders, where a folder that was sent cannot write ($PINNTK_STATE, else `pinntk` in the user's folder for program
+state). A file on the list is run; any other is refused until the user says `trust`. The same text in another place is another
+file: what it imports or reads beside it may not be the same.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ from typing import Any
 
 from pinntk._util.files import replacing
 from pinntk._util.warn import warn_user
-from pinntk.problem._registry import is_loaded, source_path
+from pinntk.problem._registry import executed_source, source_path
+
+_LIST = "trusted.json"
+_Known = dict[str, dict[str, str]]  # {"trained": {path: SHA-256}, "trusted": {path: SHA-256}}
 
 
 class UntrustedFileError(ValueError):
@@ -37,23 +42,33 @@ def check_trust(described: Mapping[str, Any], folder: Path | str, trust: bool = 
         return
     known = _read()
     if trust:
-        remember(path)
-    elif not (is_loaded(path) or str(path) in known["paths"] or _digest(path) in known["sha256"]):
+        _write({**known, "trusted": {**known["trusted"], str(path): _digest(path)}}, path)
+    elif not (
+        executed_source(path) == path.read_bytes()
+        or str(path) in known["trained"]
+        or known["trusted"].get(str(path)) == _digest(path)
+    ):
         raise UntrustedFileError(
             f"{folder} would run {path}, which you have not run on this machine before. Read that file first; then add "
             "--trust, or in Python trust=True"
         )
 
 
-def remember(path: Path) -> None:
-    """Puts a problem file on the list of those that this user has run."""
-    known, entry = _read(), {"paths": str(path), "sha256": _digest(path)}
-    if all(value in known[kind] for kind, value in entry.items()):
-        return
-    for kind, value in entry.items():
-        known[kind] = sorted({*known[kind], value})
+def remember_trained(source: str) -> None:
+    """Puts the file that a problem came from on the list of those that this user has trained, unless it is one of somebody
+    else's, trusted."""
     try:
-        with replacing(state_folder() / "trusted.json") as temporary:
+        path = source_path(source, builtin=False)
+    except FileNotFoundError:  # removed since it was run: nothing will run it
+        return
+    known = _read()
+    if path is not None and str(path) not in known["trained"] and str(path) not in known["trusted"]:
+        _write({**known, "trained": {**known["trained"], str(path): _digest(path)}}, path)
+
+
+def _write(known: _Known, path: Path) -> None:
+    try:
+        with replacing(state_folder() / _LIST) as temporary:
             temporary.write_text(json.dumps(known, indent=2) + "\n")
     except OSError as error:
         warn_user(f"{error} (or set PINNTK_STATE); runs of {path.name} will need --trust")
@@ -75,9 +90,9 @@ def _digest(path: Path) -> str:
     return sha256(path.read_bytes()).hexdigest()
 
 
-def _read() -> dict[str, list[str]]:
+def _read() -> _Known:
     try:
-        found = json.loads((state_folder() / "trusted.json").read_text())
-        return {kind: [str(value) for value in found[kind]] for kind in ("paths", "sha256")}
-    except (OSError, ValueError, KeyError, TypeError):  # none yet, or damaged: nothing is trusted
-        return {"paths": [], "sha256": []}
+        found = json.loads((state_folder() / _LIST).read_text())
+        return {kind: {str(path): str(digest) for path, digest in found[kind].items()} for kind in ("trained", "trusted")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none yet, or damaged: nothing is trusted
+        return {"trained": {}, "trusted": {}}

@@ -19,11 +19,11 @@ from pinntk.residuals._evaluate import to_network
 from pinntk.residuals._values import check_real_parameters
 from pinntk.solvers._damped import DampedLeastSquares, check_form
 from pinntk.solvers._jacobian import ScaledJacobian, check_start, loss_weights, losses_by_condition, scaled_errors
-from pinntk.solvers._matrix_free import ConjugateGradients, OperatorJacobian
+from pinntk.solvers._matrix_free import ConjugateGradients, MatrixFreeJacobian
 from pinntk.solvers._solver import StepReport
 from pinntk.solvers._vector import assign, flatten
 
-Jacobian = ScaledJacobian | OperatorJacobian
+Jacobian = ScaledJacobian | MatrixFreeJacobian
 System = DampedLeastSquares | ConjugateGradients
 
 _BOLDER, _SAFER = 4.0, 6.0  # factors of the damping from one try to the next
@@ -136,7 +136,7 @@ class GaussNewton:
 
     def _system(self, points: Points, weights: Weights, r: Tensor) -> tuple[Jacobian, System]:
         if self.matrix_free:
-            products = OperatorJacobian(self.network, self.problem, points, weights, self.max_memory)
+            products = MatrixFreeJacobian(self.network, self.problem, points, weights, self.max_memory)
             return products, ConjugateGradients(products, r)
         A = ScaledJacobian(self.network, self.problem, points, weights)
         return A, DampedLeastSquares(A, r, self.form, self.max_memory)

@@ -15,7 +15,7 @@ from pinntk.problem import Points, Problem
 from pinntk.solvers._damped import DampedSolution
 
 
-class OperatorJacobian:
+class MatrixFreeJacobian:
     """`ScaledJacobian` by its products: a `KernelOperator`, whose J carries a factor sqrt(2) more."""
 
     def __init__(self, network: nn.Module, problem: Problem, points: Points, weights: Weights, max_memory: int | str):
@@ -43,7 +43,7 @@ class ConjugateGradients:
     tolerance: of the residual, relative to the right-hand side
     """
 
-    def __init__(self, A: OperatorJacobian, r: Tensor, rank: int = 200, tolerance: float = 1e-8, iterations: int = 200):
+    def __init__(self, A: MatrixFreeJacobian, r: Tensor, rank: int = 200, tolerance: float = 1e-8, iterations: int = 200):
         self._A, self._r = A, r
         self._tolerance, self._iterations = tolerance, iterations
         self._sketch = Nystrom.of(A.operator.matmat, r.new_zeros(A.n), min(rank, A.n), seed=0)

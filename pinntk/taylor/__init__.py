@@ -9,6 +9,6 @@ from pinntk.taylor import (  # noqa: F401  (they register their rules)
     _shapes,
 )
 from pinntk.taylor._basis import Basis
-from pinntk.taylor._jet import DependentPoints, Jet, UnsupportedOperation, through
+from pinntk.taylor._jet import DependentPointsError, Jet, UnsupportedOperationError, through
 
-__all__ = ["Basis", "DependentPoints", "Jet", "UnsupportedOperation", "through"]
+__all__ = ["Basis", "DependentPointsError", "Jet", "UnsupportedOperationError", "through"]

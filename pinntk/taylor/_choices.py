@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pinntk.taylor import _kinks as kinks
 from pinntk.taylor import _series as series
-from pinntk.taylor._jet import RULES, Jet, UnsupportedOperation
+from pinntk.taylor._jet import RULES, Jet, UnsupportedOperationError
 from pinntk.taylor._rules import check_alignment, compose, compose_plain, constant, embedded, first_jet, mul, operand, rule
 
 
@@ -34,7 +34,7 @@ def masked_fill(input: Jet, mask: Tensor, value: Any) -> Jet:
 @rule("clamp", "clip")
 def clamp(input: Jet, min: Any = None, max: Any = None) -> Jet:
     if not isinstance(input, Jet):
-        raise UnsupportedOperation("torch.clamp of a constant by what depends on the input")
+        raise UnsupportedOperationError("torch.clamp of a constant by what depends on the input")
     if isinstance(min, Jet) or isinstance(max, Jet):
         y = input if min is None else where(input.value < _value(min), min, input)
         return y if max is None else where(y.value > _value(max), max, y)

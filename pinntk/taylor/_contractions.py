@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pinntk.taylor import _fused as fused
-from pinntk.taylor._jet import RULES, DependentPoints, Jet, UnsupportedOperation
+from pinntk.taylor._jet import RULES, DependentPointsError, Jet, UnsupportedOperationError
 from pinntk.taylor._reductions import total
 from pinntk.taylor._rules import add, check_alignment, convolve, first_jet, mul, rule
 
@@ -17,10 +17,10 @@ from pinntk.taylor._rules import add, check_alignment, convolve, first_jet, mul,
 @rule("linear")
 def linear(input: Jet, weight: Tensor, bias: Tensor | None = None) -> Jet:
     if not isinstance(input, Jet) or isinstance(weight, Jet):
-        raise UnsupportedOperation("torch.nn.functional.linear with a weight that depends on the input")
+        raise UnsupportedOperationError("torch.nn.functional.linear with a weight that depends on the input")
     x = input
     if x.ndim < 2:
-        raise DependentPoints("linear on values of shape (n,) takes the points for features; unsqueeze(-1) first")
+        raise DependentPointsError("linear on values of shape (n,) takes the points for features; unsqueeze(-1) first")
     if weight.ndim == 1:
         product = linear(x, weight.unsqueeze(0))
         product = product.like(product.components.squeeze(-1))
@@ -36,17 +36,17 @@ def linear(input: Jet, weight: Tensor, bias: Tensor | None = None) -> Jet:
 def matmul(input: Any, other: Any) -> Jet:
     if isinstance(input, Jet) and isinstance(other, Jet):
         if input.ndim < 3 or other.ndim < 3:
-            raise DependentPoints("a matrix product of two values of the network mixes points; use (n, a, b) operands")
+            raise DependentPointsError("a matrix product of two values of the network mixes points; use (n, a, b) operands")
         first_jet(input, other)
         return convolve(input, other, torch.matmul)
     x, matrix = (input, other) if isinstance(input, Jet) else (other, input)
     if not isinstance(matrix, Tensor):
         matrix = torch.as_tensor(matrix, dtype=x.dtype, device=x.device)
     if x.ndim < 2 or (x is other and x.ndim == 2):
-        raise DependentPoints("torch.matmul sums over the points; write x @ matrix, with x of shape (n, a)")
+        raise DependentPointsError("torch.matmul sums over the points; write x @ matrix, with x of shape (n, a)")
     if x is other:
         if matrix.ndim != 2:
-            raise UnsupportedOperation("torch.matmul(tensor, x)", "has a Taylor rule for matrices alone")
+            raise UnsupportedOperationError("torch.matmul(tensor, x)", "has a Taylor rule for matrices alone")
         product = linear(x.view_like(x.components.transpose(-1, -2)), matrix)
         return product.view_like(product.components.transpose(-1, -2))
     return _times_matrix(x, matrix)
@@ -63,7 +63,7 @@ def _times_matrix(x: Jet, matrix: Tensor) -> Jet:
         check_alignment(x, matrix.shape)
         return x.like(x.components @ matrix)
     if matrix.ndim != 2:
-        raise UnsupportedOperation("torch.matmul(x, tensor of 3 or more dimensions)")
+        raise UnsupportedOperationError("torch.matmul(x, tensor of 3 or more dimensions)")
     if x.tape is not None:
         return x.like(x.tape.linear(x.components, matrix, transposed=True))
     return x.like(x.components @ matrix)
@@ -84,7 +84,7 @@ def vecdot(x: Any, y: Any, *, dim: int = -1) -> Jet:
 @rule("bilinear")
 def bilinear(input1: Any, input2: Any, weight: Tensor, bias: Tensor | None = None) -> Jet:
     if isinstance(weight, Jet) or not (isinstance(input1, Jet) and isinstance(input2, Jet)):
-        raise UnsupportedOperation("torch.nn.functional.bilinear of a constant or with a weight that depends on the input")
+        raise UnsupportedOperationError("torch.nn.functional.bilinear of a constant or with a weight that depends on the input")
     products = (input1.unsqueeze(-1) * input2.unsqueeze(-2)).flatten(-2)
     return linear(products, weight.reshape(weight.shape[0], -1), bias)
 
@@ -98,17 +98,17 @@ def einsum(equation: str, *operands: Any) -> Jet:
     terms = inputs.split(",")
     jets = [i for i, operand in enumerate(operands) if isinstance(operand, Jet)]
     if not arrow or "." in equation or len(terms) != len(operands) or len(jets) > 2:
-        raise UnsupportedOperation(f"torch.einsum({equation!r})")
+        raise UnsupportedOperationError(f"torch.einsum({equation!r})")
     x, point = operands[jets[0]], terms[jets[0]][0]
     if point not in output or any(terms[i][:1] != point for i in jets):
-        raise DependentPoints(f"torch.einsum({equation!r}) sums over the points, or mixes those of two operands")
+        raise DependentPointsError(f"torch.einsum({equation!r}) sums over the points, or mixes those of two operands")
     if output[0] != point:
-        raise UnsupportedOperation(f"torch.einsum({equation!r})", "moves the points away from dimension 0")
+        raise UnsupportedOperationError(f"torch.einsum({equation!r})", "moves the points away from dimension 0")
     if x.tape is not None and any(isinstance(t, Tensor) and t.requires_grad for t in operands):
         return _trained_einsum(equation, operands, terms, output, jets)
     if len(jets) == 2:
         if len(operands) > 2:
-            raise UnsupportedOperation(f"torch.einsum({equation!r}) of more than two operands")
+            raise UnsupportedOperationError(f"torch.einsum({equation!r}) of more than two operands")
         component = _unused(equation)
         left, right = terms
         times = f"{component}{left},{component}{right}->{component}{output}" if x.basis.size == 1 else equation
@@ -134,4 +134,4 @@ def _trained_einsum(equation: str, operands: Any, terms: list[str], output: str,
                 return matmul(x, weight)
             if letters == output[-1] + summed:
                 return F.linear(x, weight)
-    raise UnsupportedOperation(f"torch.einsum({equation!r}) with a trained operand")
+    raise UnsupportedOperationError(f"torch.einsum({equation!r}) with a trained operand")

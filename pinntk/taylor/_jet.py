@@ -14,7 +14,7 @@ from pinntk.taylor import _fused as fused
 from pinntk.taylor._basis import Basis
 
 
-class UnsupportedOperation(TypeError):
+class UnsupportedOperationError(TypeError):
     """The Taylor engine has no rule for an operation; nested reverse-mode autograd may still know it."""
 
     def __init__(self, operation: str, reason: str = "has no Taylor rule"):
@@ -22,7 +22,7 @@ class UnsupportedOperation(TypeError):
         self.operation = operation
 
 
-class DependentPoints(ValueError):
+class DependentPointsError(ValueError):
     """An operation makes one point's output depend on other points, so per-point errors and kernels lose their meaning."""
 
 
@@ -37,7 +37,7 @@ class Jet:
     tape: records the parameters' linear uses (`pinntk.ntk._tape`), or None
 
     Implements `__torch_function__`: `nn.Linear`, `torch.tanh`, `torch.cat`, `+`, slicing and so on return jets. `shape`
-    and friends are those of the value. Raises UnsupportedOperation for an operation with no rule, DependentPoints for
+    and friends are those of the value. Raises UnsupportedOperationError for an operation with no rule, DependentPointsError for
     one that mixes points (dimension 0).
 
     >>> x = Jet.seed(Basis.spanning([(2,)], 1), torch.tensor([[0.0], [1.0]]))
@@ -64,7 +64,7 @@ class Jet:
 
     def like(self, components: Tensor) -> Jet:
         if torch.is_grad_enabled() != self.differentiated:  # autograd would cut the coordinates' derivatives too
-            raise UnsupportedOperation("torch.no_grad() inside the network")
+            raise UnsupportedOperationError("torch.no_grad() inside the network")
         if components.dtype != self.dtype:
             _check_dtype(components)
         return Jet(self.basis, components, self.tape)
@@ -99,11 +99,11 @@ class Jet:
         """numpy_array * jet, and the like."""
         func = _UFUNCS.get(ufunc)
         if func is None or method != "__call__" or kwargs:
-            raise UnsupportedOperation(f"numpy.{ufunc.__name__}", "leaves the autograd graph; use torch's function")
+            raise UnsupportedOperationError(f"numpy.{ufunc.__name__}", "leaves the autograd graph; use torch's function")
         return _call(func, *inputs)
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        raise UnsupportedOperation("a conversion to numpy", "leaves the autograd graph; use torch's functions")
+        raise UnsupportedOperationError("a conversion to numpy", "leaves the autograd graph; use torch's functions")
 
     # What a forward pass asks of its input.
 
@@ -174,30 +174,30 @@ class Jet:
         if name.startswith("__") or not hasattr(Tensor, name):
             raise AttributeError(f"'Jet' object has no attribute {name!r}")
         if name.endswith("_"):
-            raise UnsupportedOperation(f"Tensor.{name}", _IN_PLACE)
+            raise UnsupportedOperationError(f"Tensor.{name}", _IN_PLACE)
         if getattr(Tensor, name) not in RULES:
-            raise UnsupportedOperation(f"Tensor.{name}")
+            raise UnsupportedOperationError(f"Tensor.{name}")
         return partial(_call, getattr(Tensor, name), self)
 
     def changed(self, result: Jet, operation: str) -> Jet:
         """Takes over the result of an in-place operation, as every name of this jet will see. Refused once a view of
         these components exists, which torch would change too."""
         if self.viewed or result.shape != self.shape:
-            raise UnsupportedOperation(operation, _IN_PLACE)
+            raise UnsupportedOperationError(operation, _IN_PLACE)
         self.components = result.components.to(self.dtype)
         return self
 
     @property
     def mT(self) -> Jet:  # noqa: N802 torch's name
         if self.ndim < 3:
-            raise UnsupportedOperation("Tensor.mT", "moves the points away from dimension 0")
+            raise UnsupportedOperationError("Tensor.mT", "moves the points away from dimension 0")
         return _call(torch.transpose, self, -2, -1)
 
     def __getitem__(self, index: Any) -> Jet:
         return _call(Tensor.__getitem__, self, index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        raise UnsupportedOperation("x[...] = value", _IN_PLACE)
+        raise UnsupportedOperationError("x[...] = value", _IN_PLACE)
 
     def __iter__(self) -> Any:
         return iter(_call(torch.unbind, self, 0))
@@ -225,7 +225,7 @@ def _augmented(func: Callable, spelled: str) -> Callable:
 
 def _refused(spelled: str, reason: str = "has no Taylor rule") -> Callable:
     def method(self: Jet, *other: Any) -> Any:
-        raise UnsupportedOperation(spelled, reason)
+        raise UnsupportedOperationError(spelled, reason)
 
     return method
 
@@ -290,10 +290,10 @@ _IN_PLACE = "changes a tensor in place, which the Taylor engine cannot follow (w
 
 def _call(func: Callable, *args: Any, **kwargs: Any) -> Any:
     if kwargs.get("out") is not None:
-        raise UnsupportedOperation(f"{_name(func)}(out=...)", _IN_PLACE)
+        raise UnsupportedOperationError(f"{_name(func)}(out=...)", _IN_PLACE)
     handler = RULES.get(func)
     if handler is None:
-        raise UnsupportedOperation(_name(func))
+        raise UnsupportedOperationError(_name(func))
     return _apply(handler, func, *args, **kwargs)
 
 
@@ -313,13 +313,14 @@ def _apply(handler: Callable, func: Callable, *args: Any, **kwargs: Any) -> Any:
     except _ORDINARY as error:
         if fused.writes_plainly():  # the compiler's own refusal
             raise
-        raise UnsupportedOperation(_name(func), f"has no Taylor rule for these arguments ({_first_line(error)})") from error
+        failure = f"has no Taylor rule for these arguments ({_first_line(error)})"
+        raise UnsupportedOperationError(_name(func), failure) from error
     return args[0].changed(result, f"{_name(func)}(inplace=True)") if in_place else result
 
 
 # What is raised about an operation's arguments; not what torch.utils.checkpoint raises to end a forward pass early.
 _ORDINARY = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError)
-_HEARD = (UnsupportedOperation, DependentPoints, torch.OutOfMemoryError, MemoryError)
+_HEARD = (UnsupportedOperationError, DependentPointsError, torch.OutOfMemoryError, MemoryError)
 
 
 def through(network: Callable, jet: Jet) -> Any:
@@ -333,7 +334,7 @@ def through(network: Callable, jet: Jet) -> Any:
         if fused.writes_plainly():
             raise
         failure = f"raised {type(error).__name__} on the Taylor engine's input ({_first_line(error)})"
-        raise UnsupportedOperation(type(network).__name__, failure) from error
+        raise UnsupportedOperationError(type(network).__name__, failure) from error
 
 
 def _first_line(error: Exception) -> str:
@@ -342,9 +343,9 @@ def _first_line(error: Exception) -> str:
 
 def _check_dtype(components: Tensor) -> None:
     if not components.is_floating_point():
-        raise UnsupportedOperation(f"a value of dtype {components.dtype}")
+        raise UnsupportedOperationError(f"a value of dtype {components.dtype}")
     if torch.is_autocast_enabled(components.device.type):
-        raise UnsupportedOperation("torch.autocast inside the network")
+        raise UnsupportedOperationError("torch.autocast inside the network")
 
 
 def _name(func: Callable) -> str:

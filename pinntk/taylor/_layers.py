@@ -13,7 +13,7 @@ from pinntk.taylor import _kinks as kinks
 from pinntk.taylor import _normalizations as normalizations
 from pinntk.taylor import _series as series
 from pinntk.taylor._choices import clamp_min
-from pinntk.taylor._jet import RULES, DependentPoints, Jet, UnsupportedOperation
+from pinntk.taylor._jet import RULES, DependentPointsError, Jet, UnsupportedOperationError
 from pinntk.taylor._reductions import feature_dim, total, vector_norm
 from pinntk.taylor._rules import check_alignment, compose, first_jet, mul, rule
 
@@ -31,7 +31,7 @@ def gelu(input: Jet, *, approximate: str = "none") -> Jet:
     if approximate == "none":
         return compose(x, series.gelu)
     if approximate != "tanh":
-        raise UnsupportedOperation(f"torch.nn.functional.gelu(approximate={approximate!r})")
+        raise UnsupportedOperationError(f"torch.nn.functional.gelu(approximate={approximate!r})")
     return 0.5 * x * (1 + torch.tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))
 
 
@@ -78,7 +78,7 @@ def leaky_relu(input: Jet, negative_slope: float = 0.01) -> Jet:
 @rule("rrelu")
 def rrelu(input: Jet, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False) -> Jet:
     if training:
-        raise DependentPoints("rrelu in training mode makes the error random; call network.eval() or use leaky_relu")
+        raise DependentPointsError("rrelu in training mode makes the error random; call network.eval() or use leaky_relu")
     return compose(input, kinks.leaky_relu((lower + upper) / 2))
 
 
@@ -156,7 +156,7 @@ def instance_norm(
     eps: float = 1e-5,
 ) -> Jet:
     if use_input_stats and (running_mean is not None or input.ndim < 3):
-        raise UnsupportedOperation("instance_norm that gathers statistics, or of values of shape (C, L)")
+        raise UnsupportedOperationError("instance_norm that gathers statistics, or of values of shape (C, L)")
     return normalizations.instance_norm(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
 
 
@@ -187,7 +187,7 @@ def batch_norm(
     eps: float = 1e-5,
 ) -> Jet:
     if training or running_mean is None:
-        raise DependentPoints("batch normalization with batch statistics mixes points; call network.eval() or remove it")
+        raise DependentPointsError("batch normalization with batch statistics mixes points; call network.eval() or remove it")
     return normalizations.by_statistics(input, running_mean, running_var, weight, bias, eps)
 
 
@@ -209,7 +209,7 @@ def torch_batch_norm(
 @rule("local_response_norm")
 def local_response_norm(input: Jet, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Jet:
     if input.ndim < 3:
-        raise UnsupportedOperation("local_response_norm of values of fewer than 3 dimensions")
+        raise UnsupportedOperationError("local_response_norm of values of fewer than 3 dimensions")
     channel = torch.arange(input.shape[1], device=input.device)
     offset = channel - channel[:, None]  # channels from i - size // 2 to i + (size - 1) // 2
     window = ((offset >= -(size // 2)) & (offset <= (size - 1) // 2)).to(input.dtype) / size
@@ -257,7 +257,7 @@ def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepd
 @rule("dropout", spaces=(F,))
 def dropout(input: Jet, p: float = 0.5, training: bool = True) -> Jet:
     if training and p > 0:
-        raise DependentPoints("dropout makes the error random; call network.eval() or remove it")
+        raise DependentPointsError("dropout makes the error random; call network.eval() or remove it")
     return input
 
 

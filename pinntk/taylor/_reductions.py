@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pinntk.taylor._choices import maximum, minimum
-from pinntk.taylor._jet import RULES, DependentPoints, Jet, UnsupportedOperation
+from pinntk.taylor._jet import RULES, DependentPointsError, Jet, UnsupportedOperationError
 from pinntk.taylor._rules import mul, rule
 
 
@@ -17,17 +17,17 @@ def feature_dim(x: Jet, dim: int, operation: str, extra: int = 0) -> int:
     """Where dimension `dim` of the value sits in x.components; refuses the dimension of the points."""
     ndim = x.ndim + extra
     if isinstance(dim, bool) or not isinstance(dim, int):
-        raise UnsupportedOperation(f"{operation} with dim={dim!r}")
+        raise UnsupportedOperationError(f"{operation} with dim={dim!r}")
     if not -ndim <= dim < ndim:
         raise IndexError(f"{operation}: dimension {dim} is out of range for shape {tuple(x.shape)}")
     if dim % ndim == 0:
-        raise DependentPoints(f"{operation} over dimension 0 mixes points; dimension 0 of {tuple(x.shape)} is the points")
+        raise DependentPointsError(f"{operation} over dimension 0 mixes points; dimension 0 of {tuple(x.shape)} is the points")
     return dim % ndim + 1
 
 
 def feature_dims(x: Jet, dim: Any, operation: str) -> tuple[int, ...]:
     if dim is None or (isinstance(dim, (tuple, list)) and not dim):
-        raise DependentPoints(f"{operation} without a dimension mixes points; write dim=-1 to reduce features")
+        raise DependentPointsError(f"{operation} without a dimension mixes points; write dim=-1 to reduce features")
     return tuple(feature_dim(x, d, operation) for d in ((dim,) if isinstance(dim, int) else dim))
 
 
@@ -90,7 +90,7 @@ def vector_norm(x: Jet, ord: Any = 2, dim: Any = None, keepdim: bool = False, *,
     if ord == float("inf"):
         return amax(abs(x), dim, keepdim)
     if ord != 2:
-        raise UnsupportedOperation(f"norm(p={ord!r})")
+        raise UnsupportedOperationError(f"norm(p={ord!r})")
     return _root(total(mul(x, x), dim, keepdim))
 
 
@@ -99,7 +99,7 @@ def norm(
     input: Jet, p: Any = "fro", dim: Any = None, keepdim: bool = False, out: None = None, dtype: torch.dtype | None = None
 ) -> Jet:
     if isinstance(p, str) and p != "fro":
-        raise UnsupportedOperation(f"norm(p={p!r})")
+        raise UnsupportedOperationError(f"norm(p={p!r})")
     return vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype)
 
 
@@ -109,7 +109,7 @@ def linalg_norm(A: Jet, ord: Any = None, dim: Any = None, keepdim: bool = False,
     if ord is None or not (matrix or isinstance(ord, str)):
         return vector_norm(A, 2 if ord is None else ord, dim, keepdim, dtype=dtype)
     if not matrix:
-        raise UnsupportedOperation(f"torch.linalg.norm(ord={ord!r}, dim={dim!r})")
+        raise UnsupportedOperationError(f"torch.linalg.norm(ord={ord!r}, dim={dim!r})")
     return matrix_norm(A, ord, dim, keepdim, dtype=dtype)
 
 
@@ -118,7 +118,7 @@ def matrix_norm(
     A: Jet, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: torch.dtype | None = None
 ) -> Jet:
     if ord != "fro":
-        raise UnsupportedOperation(f"a matrix norm with ord={ord!r}")
+        raise UnsupportedOperationError(f"a matrix norm with ord={ord!r}")
     return vector_norm(A, 2, dim, keepdim, dtype=dtype)
 
 

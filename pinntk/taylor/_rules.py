@@ -1,7 +1,7 @@
 """The arithmetic of jets: sums, products, powers and compositions. Rules that choose between values are in `choices`, those
 that move, reduce or contract features in `shapes`, `reductions` and `contractions`, what networks are made of in `layers`.
 
-Every rule keeps dimension 0 (the points) intact; what would mix points raises DependentPoints.
+Every rule keeps dimension 0 (the points) intact; what would mix points raises DependentPointsError.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from pinntk.taylor import _fused as fused
 from pinntk.taylor import _kinks as kinks
 from pinntk.taylor import _series as series
-from pinntk.taylor._jet import RULES, DependentPoints, Jet, UnsupportedOperation
+from pinntk.taylor._jet import RULES, DependentPointsError, Jet, UnsupportedOperationError
 from pinntk.taylor._series import Series
 
 _NAMESPACES = (torch, Tensor, F, torch.special, torch.linalg)
@@ -113,10 +113,10 @@ def operand(x: Jet, t: Any) -> Any:
         return t
     if not isinstance(t, Tensor):
         if np.iscomplexobj(t) or not hasattr(t, "__array__"):
-            raise UnsupportedOperation(f"an operation with a {type(t).__name__}")
+            raise UnsupportedOperationError(f"an operation with a {type(t).__name__}")
         t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
     if t.is_complex():
-        raise UnsupportedOperation("an operation with a complex tensor")
+        raise UnsupportedOperationError("an operation with a complex tensor")
     check_alignment(x, t.shape)
     return t if torch.promote_types(t.dtype, x.dtype) == t.dtype else t.to(x.dtype)
 
@@ -131,17 +131,17 @@ def constant(x: Jet, t: Any) -> Any:
 
 
 def check_alignment(x: Jet, shape: torch.Size) -> None:
-    """Raises DependentPoints if (n, ...) values x and values of `shape` would broadcast across points."""
+    """Raises DependentPointsError if (n, ...) values x and values of `shape` would broadcast across points."""
     n = x.shape[0]
     if len(shape) > x.ndim or (len(shape) == x.ndim and shape[0] not in (1, n)):
-        raise DependentPoints(
+        raise DependentPointsError(
             f"shapes {tuple(x.shape)} and {tuple(shape)} would broadcast across the {n} points; "
             "give both the same number of dimensions, points first"
         )
 
 
 def first_jet(*operands: Any) -> Jet:
-    """The first jet among them. Raises DependentPoints if another has more or fewer dimensions."""
+    """The first jet among them. Raises DependentPointsError if another has more or fewer dimensions."""
     first = None
     for operand in operands:
         if isinstance(operand, Jet):
@@ -205,7 +205,7 @@ def convolve(x: Jet, y: Jet, times: Callable) -> Jet:
 @rule("div", "divide", "true_divide")
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Jet:
     if rounding_mode is not None:
-        raise UnsupportedOperation("torch.div(rounding_mode=...)")
+        raise UnsupportedOperationError("torch.div(rounding_mode=...)")
     if isinstance(other, Jet):
         return mul(compose(other, series.reciprocal), input)
     return input.like(input.components / constant(input, other))
@@ -229,7 +229,7 @@ def frac(input: Jet) -> Jet:
 def _wrapped(x: Any, y: Any, function: Callable) -> Jet:
     """x less a multiple of y that jumps: its slope is 1 everywhere, as in torch."""
     if not isinstance(x, Jet) or isinstance(y, Jet) or (isinstance(y, Tensor) and y.requires_grad):
-        raise UnsupportedOperation("a remainder by what is trained or depends on the input")
+        raise UnsupportedOperationError("a remainder by what is trained or depends on the input")
     y = constant(x, y)
     jumps = (function(x.value, y) - x.value).detach()
     return add(x, jumps) if jumps.shape == x.shape else add(mul(x, torch.ones_like(y)), jumps)
@@ -243,7 +243,7 @@ def power(input: Any, exponent: Any) -> Jet:
         exponent = exponent.item()
     if isinstance(input, Jet) and isinstance(exponent, Jet):
         if not fused.writes_plainly() and bool((input.value <= 0).any()):
-            raise UnsupportedOperation("x ** y with both from the network", "has no Taylor rule at x <= 0")
+            raise UnsupportedOperationError("x ** y with both from the network", "has no Taylor rule at x <= 0")
         return RULES[torch.exp](mul(RULES[torch.log](input), exponent))
     if not isinstance(input, Jet):
         base = constant(exponent, input)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pinntk.taylor._jet import RULES, DependentPoints, Jet, UnsupportedOperation
+from pinntk.taylor._jet import RULES, DependentPointsError, Jet, UnsupportedOperationError
 from pinntk.taylor._reductions import feature_dim, feature_dims
 from pinntk.taylor._rules import constant, embedded, first_jet, rule
 
@@ -19,7 +19,7 @@ _MOVED = "moves the points away from dimension 0 and has no Taylor rule"
 def _own_dim(x: Jet, dim: int, operation: str, extra: int = 0) -> int:
     """As `feature_dim`, for what would move the points and not mix them."""
     if dim in (0, -x.ndim - extra):
-        raise UnsupportedOperation(operation, _MOVED)
+        raise UnsupportedOperationError(operation, _MOVED)
     return feature_dim(x, dim, operation, extra)
 
 
@@ -27,7 +27,7 @@ def _reshaped(x: Jet, shape: tuple[int, ...], operation: str) -> Jet:
     n = x.shape[0]
     shape = tuple(torch.empty(x.shape, device="meta").reshape(shape).shape)  # resolves -1
     if shape[:1] != (n,):
-        raise UnsupportedOperation(f"{operation} to {shape}", _MOVED)
+        raise UnsupportedOperationError(f"{operation} to {shape}", _MOVED)
     return x.view_like(x.components.reshape(x.basis.size, *shape))
 
 
@@ -94,7 +94,7 @@ def movedim(input: Jet, source: Any, destination: Any) -> Jet:
 
 def _permuted(x: Jet, dims: tuple[int, ...]) -> Jet:
     if dims[0] not in (0, -x.ndim):
-        raise UnsupportedOperation("permute", _MOVED)
+        raise UnsupportedOperationError("permute", _MOVED)
     return x.view_like(x.components.permute(0, 1, *(_own_dim(x, dim, "permute") for dim in dims[1:])))
 
 
@@ -102,9 +102,9 @@ def _permuted(x: Jet, dims: tuple[int, ...]) -> Jet:
 def expand(input: Jet, *sizes: Any, size: Any = None) -> Jet:
     sizes = _sizes(sizes) or tuple(size)
     if len(sizes) != input.ndim:
-        raise UnsupportedOperation("expand to more dimensions", _MOVED)
+        raise UnsupportedOperationError("expand to more dimensions", _MOVED)
     if sizes[0] not in (-1, input.shape[0]):
-        raise DependentPoints("expand along dimension 0 would repeat the points")
+        raise DependentPointsError("expand along dimension 0 would repeat the points")
     return input.view_like(input.components.expand(input.basis.size, *sizes))
 
 
@@ -122,9 +122,9 @@ def expand_as(input: Jet, other: Any) -> Jet:
 def repeat(input: Jet, *sizes: Any) -> Jet:
     sizes = _sizes(sizes)
     if len(sizes) != input.ndim:
-        raise UnsupportedOperation("repeat to more dimensions", _MOVED)
+        raise UnsupportedOperationError("repeat to more dimensions", _MOVED)
     if sizes[0] != 1:
-        raise DependentPoints("repeat along dimension 0 would repeat the points")
+        raise DependentPointsError("repeat along dimension 0 would repeat the points")
     return input.like(input.components.repeat(1, *sizes))
 
 
@@ -181,7 +181,7 @@ def index_select(input: Jet, dim: int, index: Tensor) -> Jet:
 def gather(input: Jet, dim: int, index: Tensor) -> Jet:
     data_dim = feature_dim(input, dim, "gather")
     if index.shape[0] != input.shape[0]:
-        raise UnsupportedOperation("gather at some of the points")
+        raise UnsupportedOperationError("gather at some of the points")
     return input.like(input.components.gather(data_dim, index.expand(input.basis.size, *index.shape)))
 
 
@@ -204,7 +204,7 @@ def diff(input: Jet, n: int = 1, dim: int = -1) -> Jet:
 @rule("pad", spaces=(F,))
 def pad(input: Jet, pad: Any, mode: str = "constant", value: float | None = None) -> Jet:
     if mode != "constant" or len(pad) > 2 * (input.ndim - 1):
-        raise UnsupportedOperation(f"torch.nn.functional.pad(mode={mode!r}) of {len(pad) // 2} dimensions")
+        raise UnsupportedOperationError(f"torch.nn.functional.pad(mode={mode!r}) of {len(pad) // 2} dimensions")
     padded = F.pad(input.components, pad)
     if value:
         outside = F.pad(torch.ones_like(input.value), pad) == 0
@@ -218,14 +218,14 @@ def getitem(input: Jet, index: Any) -> Jet:
     index = tuple(np.asarray(entry) if isinstance(entry, (list, range)) else entry for entry in index)
     spelled = f"x[{', '.join(map(repr, index))}]"
     if not index or index[0] is None or any(isinstance(entry, (bool, np.bool_)) for entry in index):
-        raise UnsupportedOperation(spelled, _MOVED)
+        raise UnsupportedOperationError(spelled, _MOVED)
     advanced = [i for i, entry in enumerate(index) if isinstance(entry, (Tensor, np.ndarray)) and entry.ndim > 0]
     if advanced and advanced[-1] - advanced[0] >= len(advanced):  # torch then moves their dimension to the front
-        raise UnsupportedOperation(spelled, "has no Taylor rule (index once for each dimension)")
+        raise UnsupportedOperationError(spelled, "has no Taylor rule (index once for each dimension)")
     taken = sum(_taken(entry) for entry in index)
     keeps_points = _is_whole(index[0], input.shape[0]) or (index[0] is Ellipsis and taken < input.ndim)
     if not keeps_points or any(isinstance(entry, Jet) for entry in index):
-        raise DependentPoints(f"{spelled} selects points; keep them all: x[:, ...]")
+        raise DependentPointsError(f"{spelled} selects points; keep them all: x[:, ...]")
     return input.view_like(input.components[(slice(None), *index)])
 
 
@@ -250,7 +250,7 @@ def _joined(tensors: Any, operation: str, dim: int, extra: int) -> tuple[Jet, li
     parts = []
     for entry in tensors:
         if not isinstance(entry, Jet) and entry.ndim != first.ndim:
-            raise UnsupportedOperation(f"{operation} of values of different dimensions")
+            raise UnsupportedOperationError(f"{operation} of values of different dimensions")
         parts.append(entry.components if isinstance(entry, Jet) else embedded(first, constant(first, entry)))
     return first, parts, data_dim
 
@@ -269,7 +269,7 @@ def hstack(tensors: Any) -> Jet:
 @rule("dstack")
 def dstack(tensors: Any) -> Jet:
     if first_jet(*tensors).ndim == 1:
-        raise UnsupportedOperation("dstack", _MOVED)
+        raise UnsupportedOperationError("dstack", _MOVED)
     return cat([entry.unsqueeze(2) if entry.ndim == 2 else entry for entry in tensors], 2)
 
 

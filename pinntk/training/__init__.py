@@ -3,7 +3,7 @@
 from pinntk.training._batch import Batch
 from pinntk.training._changes import changed
 from pinntk.training._config import TrainConfig
-from pinntk.training._loop import Interrupted, NonFiniteLoss
+from pinntk.training._loop import Interrupted, NonFiniteLossError
 from pinntk.training._losses import losses
 from pinntk.training._monitor import Monitor, TrainingWarning
 from pinntk.training._optimizers import make_schedule
@@ -19,7 +19,7 @@ __all__ = [
     "CausalWeights",
     "Interrupted",
     "Monitor",
-    "NonFiniteLoss",
+    "NonFiniteLossError",
     "Rescue",
     "SelfAdaptiveWeights",
     "Step",

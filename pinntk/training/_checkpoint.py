@@ -11,14 +11,13 @@ from typing import Any, Protocol
 import torch
 
 from pinntk._util import distributed, randomness
-from pinntk.problem._registry import source_path
 from pinntk.run import BusyFolderError, Run
 from pinntk.run._checkpoint import all_finite, check_identity, identity, load_state, read_checkpoint, write_checkpoint
 from pinntk.run._configuration import read_config, write_config
 from pinntk.run._folder import CHECKPOINT, CONFIG, clear_folder, is_foreign, lock_folder, write_metrics
 from pinntk.run._snapshots import read_snapshots
 from pinntk.run._source import source_change
-from pinntk.run._trust import remember
+from pinntk.run._trust import remember_trained
 from pinntk.training._config import SETTINGS
 from pinntk.training._probe import Probe
 
@@ -63,11 +62,10 @@ class Checkpoint:
             else:
                 self._check_free(folder, overwrite)
             if distributed.rank() == 0:
-                if not resume and (folder / CONFIG).exists():
+                if not resume:
                     clear_folder(folder)  # also what is left of a run that died before its first checkpoint
                 write_config(folder, self.run.config)
-                if (path := source_path(self.run.problem.source, builtin=False)) is not None:
-                    remember(path)
+                remember_trained(self.run.problem.source)
             yield
 
     def _lock(self, folder: Path, held: ExitStack) -> None:
@@ -82,11 +80,10 @@ class Checkpoint:
             raise refused or BusyFolderError(f"{folder} is in use: another process trains in it")
 
     def _check_free(self, folder: Path, overwrite: bool) -> None:
-        if distributed.any_rank(self.path is not None, self.device):
-            if not overwrite:
-                raise FileExistsError(f"{folder} already holds a run; resume it, overwrite it, or name another folder")
-        elif distributed.any_rank(is_foreign(folder), self.device):
+        if distributed.any_rank(is_foreign(folder), self.device):
             raise FileExistsError(f"{folder / CONFIG} is not of a run of pinntk; name another folder")
+        if not overwrite and distributed.any_rank(self.path is not None, self.device):
+            raise FileExistsError(f"{folder} already holds a run; resume it, overwrite it, or name another folder")
 
     def save(self) -> None:
         """Writes metrics and checkpoint, unless a parameter is not finite: the last good ones stay."""
@@ -119,7 +116,7 @@ class Checkpoint:
     def _restore(self, folder: Path) -> None:
         config, state, run = read_config(folder), read_checkpoint(folder), self.run
         check_identity(state, run.problem, folder)
-        if change := source_change(config["problem"]):
+        if change := source_change(config["problem"], run.problem):
             raise ValueError(
                 f"cannot resume {folder}: {change}; put it back (config.json holds a copy), or train anew in another folder"
             )

@@ -45,11 +45,11 @@ class Log:
         self.run.history.append({**row, **measured})
 
     def summary(self) -> str:
-        """The last error measured, each condition's loss and weight in their order."""
+        """The last relative error measured, each condition's loss and weight in their order."""
         if not self.run.history:
             return ""
         last = self.run.history[-1]
         losses = " ".join(f"{last[f'loss/{name}']:.1e}" for name in self.names)
         weights = " ".join(f"{last[f'weight/{name}']:.3g}" for name in self.names)
-        error = "" if self.run.error is None else f"error {self.run.error:.1e}, "
-        return f"{error}losses {losses}, weights {weights}"
+        relative = "" if self.run.relative_error is None else f"relative error {self.run.relative_error:.1e}, "
+        return f"{relative}losses {losses}, weights {weights}"

@@ -30,7 +30,7 @@ from pinntk.training._updates import Losses, make_update, over_all
 from pinntk.weighting import SelfAdaptive
 
 
-class NonFiniteLoss(NonFiniteError):
+class NonFiniteLossError(NonFiniteError):
     """A loss, or the kernel measured beside it, became NaN or infinite."""
 
 
@@ -88,8 +88,8 @@ class Training:
                 bar.update()
                 if self._any(interrupted.is_set()):
                     self._interrupt()
-                self.run.stopped = self._reason_to_stop()
-                if self.run.stopped:
+                self.run.stop_reason = self._reason_to_stop()
+                if self.run.stop_reason:
                     break
                 if _due(self.step, config.checkpoint_every) and self.step < config.steps:
                     self._save()
@@ -97,11 +97,11 @@ class Training:
                 self._finish()
             bar.set_postfix_str(self.log.summary())
 
-    def non_finite(self, what: str) -> NonFiniteLoss:
+    def non_finite(self, what: str) -> NonFiniteLossError:
         """What is raised where a number stops being finite."""
         path = self.checkpoint.path
         kept = "no checkpoint was written" if path is None else f"the last good checkpoint is {path}"
-        return NonFiniteLoss(
+        return NonFiniteLossError(
             f"step {self.step}: {what}; {kept}. Lower the learning rate, or look for a logarithm, root or division in the "
             "operator"
         )

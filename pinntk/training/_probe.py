@@ -73,11 +73,11 @@ class Probe:
         return batch.point_weights if self._kernel_points is None else None
 
     def columns(self) -> dict[str, float]:
-        """For the log: the error, traces, coefficients and drift of the parameters, norm(theta - theta_0) / norm(theta_0)."""
+        """For the log: relative error, traces, coefficients and the drift norm(theta - theta_0) / norm(theta_0)."""
         row = {f"trace/{name}": value for name, value in self.traces().items()}
         row |= {f"coefficient/{name}": value.item() for name, value in self.problem.coefficients.items()}
         if self.problem.has_solution:
-            row["error"] = self.problem.error(self.network)
+            row["relative_error"] = self.problem.relative_error(self.network)
         with torch.no_grad():
             moved = [(p - start).norm() for p, start in zip(self.network.parameters(), self.initial, strict=True)]
             row["drift"] = float(torch.stack(moved).norm() / torch.stack([start.norm() for start in self.initial]).norm())

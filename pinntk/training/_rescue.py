@@ -21,7 +21,7 @@ from pinntk.residuals import errors
 from pinntk.run import Run
 from pinntk.run._folder import CHECKPOINT
 from pinntk.training._changes import changed
-from pinntk.training._loop import Interrupted, NonFiniteLoss
+from pinntk.training._loop import Interrupted, NonFiniteLossError
 from pinntk.training._train import train_as
 
 _FRESH = 7_654_321  # seed of the points that two runs are compared on: of no training
@@ -198,7 +198,7 @@ def _trained(
     resume = folder is not None and (folder / CHECKPOINT).exists()
     try:
         run = train_as(config, out=folder, resume=resume, **given, **options)
-    except NonFiniteLoss as error:
+    except NonFiniteLossError as error:
         return Attempt(prescribed, None, inf, failure=str(error))
     except Interrupted as error:
         raise Interrupted(f"{error}; or go on with the rescue by the same command") from None
@@ -214,7 +214,7 @@ def _trained(
 def _metric(before: Run) -> tuple[Callable[[Run], float], str]:
     """A number for a run, small for a good one, and its name."""
     if before.problem.has_solution:
-        return lambda run: _number(run.problem.error(run.network)), "relative L2 error"
+        return lambda run: _number(run.problem.relative_error(run.network)), "relative L2 error"
     counts = before.config["training"]["points"]
     counts = {} if counts == "given" else {name: n for name, n in counts.items() if n is not None}
     points = before.problem.sample(seed=_FRESH, dtype=torch.float64, **counts)

@@ -23,7 +23,7 @@ from pinntk.run._configuration import FORMAT
 from pinntk.run._network import build_network, describe_network, network_class
 from pinntk.run._source import describe_problem
 from pinntk.training._config import TrainConfig, check_names
-from pinntk.training._loop import NonFiniteLoss, Training
+from pinntk.training._loop import NonFiniteLossError, Training
 
 
 @without_autocast
@@ -50,7 +50,7 @@ def train(
     device, dtype: move the network there first; the problem's coefficients follow it to its device, and keep their dtype
     progress: show a bar when standard error is a terminal
 
-    Raises ValueError for settings, points or a network that do not fit; NonFiniteLoss, naming the step, the condition and
+    Raises ValueError for settings, points or a network that do not fit; NonFiniteLossError, naming the step, the condition and
     the last good checkpoint; Interrupted on Ctrl-C, after a checkpoint.
 
     >>> import pinntk
@@ -70,13 +70,13 @@ def train(
     run = Run(problem, network, described, folder=None if out is None else Path(out))
     training = Training(config, problem, network, run)
     if problem.has_solution:
-        problem.error(network)  # a wrong `exact` fails here, before anything is written
+        problem.relative_error(network)  # a wrong `exact` fails here, before anything is written
     opened = training.checkpoint.open(resume, overwrite)
     with opened, forked(training.like.device), deferred_interrupt() as interrupted:
         training.checkpoint.seed_generators(config.seed)
         try:
             training.loop(interrupted, progress)
-        except NonFiniteLoss:
+        except NonFiniteLossError:
             raise
         except NonFiniteError as error:
             raise training.non_finite(str(error)) from error

@@ -227,7 +227,7 @@ def test_the_command_line_from_training_to_rescue(capsys, tmp_path):
     said(capsys, "plot", folder)
 
 
-@covers(pinntk.DependentPoints)
+@covers(pinntk.DependentPointsError)
 def test_what_mixes_points_is_refused_there_too():
     problem = diffusion()
 
@@ -235,7 +235,7 @@ def test_what_mixes_points_is_refused_there_too():
         def forward(self, x):
             return super().forward(x - x.mean(0))
 
-    with pytest.raises(pinntk.DependentPoints):
+    with pytest.raises(pinntk.DependentPointsError):
         pinntk.kernel(Mixing(2, 1, device=NAME, **F64), problem, problem.sample(residual=4))
 
 

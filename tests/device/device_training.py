@@ -224,13 +224,13 @@ def test_a_watched_training(tmp_path, monkeypatch, optimizer):
     assert again.history[-1]["monitor/drift"] > 0
 
 
-@covers(pinntk.NonFiniteLoss, pinntk.NonFiniteError, pinntk.Interrupted)
+@covers(pinntk.NonFiniteLossError, pinntk.NonFiniteError, pinntk.Interrupted)
 def test_what_stops_a_training(tmp_path):
     problem = diffusion()
     network = pinntk.nn.MLP(problem, width=5, depth=1, **F64)
     with torch.no_grad():
         network.weights[0].fill_(float("nan"))
-    with pytest.raises(pinntk.NonFiniteLoss, match="heat") as stopped:
+    with pytest.raises(pinntk.NonFiniteLossError, match="heat") as stopped:
         trained(NAME, problem, network)
     assert isinstance(stopped.value, pinntk.NonFiniteError)
     with pytest.raises(pinntk.Interrupted, match="stopped after step 1 of 2"):

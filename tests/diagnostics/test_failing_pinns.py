@@ -124,8 +124,8 @@ def test_what_the_wrong_problems_ask_for_is_not_what_was_meant():
         points = problem.sample(residual=50, boundary=20, dtype=torch.float64)
         for errors in pinntk.errors(Solution(factor, extra), problem, points).values():
             assert errors.abs().max() < 1e-12
-        assert problem.error(Solution(factor, extra)) > 0.1
-        assert problem.error(Solution(1.0, 0.0)) < 1e-12
+        assert problem.relative_error(Solution(factor, extra)) > 0.1
+        assert problem.relative_error(Solution(1.0, 0.0)) < 1e-12
 
 
 @pytest.mark.parametrize("file", ["ripples", "rod", "calendar_years", "beam"])

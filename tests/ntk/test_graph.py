@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from pinntk import DependentPoints, graph_factors
+from pinntk import DependentPointsError, graph_factors
 from pinntk.ntk.graph import _read, certified_rows
 from tests.support import network_types
 from tests.support.reference import relative
@@ -112,7 +112,7 @@ def test_errors_that_depend_on_several_rows_come_row_by_row(mix):
 
 def test_batch_statistics_are_refused():
     net = nn.Sequential(nn.Linear(2, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 1)).double()
-    with pytest.raises(DependentPoints, match=r"'native_batch_norm' uses the statistics of the batch.*network\.eval\(\)"):
+    with pytest.raises(DependentPointsError, match=r"'native_batch_norm' uses the statistics of the batch.*network\.eval\(\)"):
         graph_factors(net(points(20)), net)
 
 

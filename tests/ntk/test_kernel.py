@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from pinntk.nn import MLP
 from pinntk.ntk import Factors, Outer, factors, gram, kernel, traces
 from pinntk.problem import Box, Problem, boundary, residual
-from pinntk.taylor import DependentPoints
+from pinntk.taylor import DependentPointsError
 from tests.support import reference
 from tests.support.examples import EXAMPLES, Example, burgers, laplace
 from tests.support.networks import NETWORKS, WITHOUT_RULE, build
@@ -308,7 +308,7 @@ def test_refusals():
         kernel(network, problem, {"ends": torch.zeros(0, 1)})
     with pytest.raises(ValueError, match="does not accept 1 inputs"):
         kernel(build("plain", 2), problem, points)
-    with pytest.raises(DependentPoints, match=r"call network\.eval"):
+    with pytest.raises(DependentPointsError, match=r"call network\.eval"):
         traces(nn.Sequential(network, nn.Dropout()), problem, points)
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import pinntk
-from pinntk import DependentPoints, graph_factors
+from pinntk import DependentPointsError, graph_factors
 from pinntk.ntk import _taylor_factors as taylor_factors
 from pinntk.ntk._factors import compute_factors
 from tests.support import network_types, reference
@@ -109,7 +109,7 @@ def differences(u):
 def test_points_that_mix_beyond_a_check_are_found_by_the_certificate(operator, last):
     network = nn.Sequential(mlp(), last)
     problem, where = circle(operator)
-    with pytest.raises(DependentPoints, match=f"condition '{operator.__name__}': errors depend on which other points"):
+    with pytest.raises(DependentPointsError, match=f"condition '{operator.__name__}': errors depend on which other points"):
         compute_factors(network, problem, where)
 
 

@@ -306,11 +306,11 @@ def test_error_against_an_exact_solution_and_against_a_grid():
         return t * x**2
 
     with_formula = problem_with(heat, exact=exact)
-    assert with_formula.error(Half()) == pytest.approx(0.5)
+    assert with_formula.relative_error(Half()) == pytest.approx(0.5)
     t, x = np.linspace(0, 1, 4), np.linspace(-1, 1, 5)
     on_grid = problem_with(heat, reference=lambda: GridSolution((t, x), t[:, None] * x**2))
-    assert on_grid.error(Half()) == pytest.approx(0.5)
-    assert on_grid.errors_by_field(Half()) == {"u": pytest.approx(0.5)}
+    assert on_grid.relative_error(Half()) == pytest.approx(0.5)
+    assert on_grid.relative_error_by_field(Half()) == {"u": pytest.approx(0.5)}
     assert with_formula.exact_values(torch.tensor([[0.5, 2.0]])).tolist() == [[2.0]]
     assert with_formula.has_solution
     with pytest.raises(ValueError, match="no exact or reference solution"):

@@ -24,7 +24,7 @@ def test_a_panel_for_each_field_and_quantity(name, panels):
     run = trained(name)
     drawn = plot.solution(run.problem, run.network)
     assert len([ax for ax in drawn.axes if ax.get_label() != "<colorbar>"]) == panels
-    error = f"{run.problem.error(run.network):.2e}"
+    error = f"{run.problem.relative_error(run.network):.2e}"
     assert error in drawn.get_suptitle()
 
 

@@ -264,7 +264,7 @@ def test_json_equals_the_findings_and_is_strict(run):
     x = examine(run)
     assert again["numbers"]["imbalance"] == pytest.approx(x.balance.imbalance)
     assert again["numbers"]["conditions"]["ends"]["rate"] == pytest.approx(x.balance.rate["ends"])
-    assert again["numbers"]["error"] == pytest.approx(run.error)
+    assert again["numbers"]["relative_error"] == pytest.approx(run.relative_error)
     assert set(again["numbers"]["weights_by_name"]["trace"]) == {"poisson", "ends"}
     assert again["numbers"]["not_measured"] == {}
 
@@ -317,7 +317,7 @@ def test_two_runs_are_compared(capsys, run, tmp_path):
     assert max(map(len, out.splitlines()[:-1])) <= 80
     rows = {line[:26].strip(): line[26:].split() for line in out.splitlines()}
     assert rows["problem"] == ["poisson1d", "burgers"]
-    assert rows["relative L2 error"] == [number(run.error), number(other.error)]
+    assert rows["relative L2 error"] == [number(run.relative_error), number(other.relative_error)]
     page = Page((tmp_path / "comparison.html").read_text())
     self_contained(page)
     assert "loss of burgers" in page.text

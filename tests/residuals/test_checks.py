@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import pinntk
-from pinntk import Box, DependentPoints, Problem, boundary, residual
+from pinntk import Box, DependentPointsError, Problem, boundary, residual
 from pinntk.residuals import check_network
 from tests.support.examples import EXAMPLES
 from tests.support.networks import NETWORKS, build
@@ -92,18 +92,18 @@ class Noise(nn.Module):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_random_networks_are_refused_by_the_module(layer, dtype):
     network = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), layer(), nn.Linear(8, 1)).to(dtype)
-    with pytest.raises(DependentPoints, match=rf"module '2' \({layer.__name__}\) draws random numbers.*random"):
+    with pytest.raises(DependentPointsError, match=rf"module '2' \({layer.__name__}\) draws random numbers.*random"):
         checked(network)
 
 
 def test_a_dropout_that_hits_seldom_is_refused():
     network = Around(lambda self, y: F.dropout(y, 0.05, training=True))
-    with pytest.raises(DependentPoints, match="the network draws random numbers"):
+    with pytest.raises(DependentPointsError, match="the network draws random numbers"):
         checked(network)
 
 
 def test_random_operators_are_refused():
-    with pytest.raises(DependentPoints, match=r"condition 'equation': its error is another at every evaluation.*random"):
+    with pytest.raises(DependentPointsError, match=r"condition 'equation': its error is another at every evaluation.*random"):
         checked(build("plain", 2), lambda u: u + torch.randn_like(u))
 
 
@@ -186,7 +186,7 @@ def test_lazy_layers_become_what_they_are():
 @pytest.mark.parametrize("closed", [True, False])
 def test_mixed_points_are_found_on_open_and_closed_curves(mix, closed):
     rows = torch.cat([ROWS, ROWS[:1]]) if closed else ROWS
-    with pytest.raises(DependentPoints, match="condition 'equation': the error at a point changes"):
+    with pytest.raises(DependentPointsError, match="condition 'equation': the error at a point changes"):
         checked(build("plain", 2), lambda u: mix(u[:, None])[:, 0], rows)
 
 

@@ -10,7 +10,7 @@ from pinntk.ntk import kernel
 from pinntk.problem import Box, Problem, boundary, periodic, residual
 from pinntk.residuals import check_network, errors
 from pinntk.residuals._evaluate import has_factors
-from pinntk.taylor import DependentPoints, UnsupportedOperation
+from pinntk.taylor import DependentPointsError, UnsupportedOperationError
 from tests.support import reference
 from tests.support.examples import EXAMPLES
 from tests.support.networks import NETWORKS, WITHOUT_RULE, build
@@ -57,7 +57,7 @@ def test_errors_are_differentiable_in_parameters_and_coefficients(method):
 def test_an_operation_without_a_rule_warns_once_and_gives_the_right_values(name):
     problem, points = EXAMPLES["everything"].load()
     network = build(name, 3, 2)
-    with pytest.raises(UnsupportedOperation, match=name):
+    with pytest.raises(UnsupportedOperationError, match=name):
         errors(network, problem, points, "taylor")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -199,11 +199,11 @@ def test_layers_that_mix_points_or_draw_at_random():
     for layer in (nn.BatchNorm1d(12), nn.Dropout(0.1)):
         network = build("plain", 2)
         network.layers.insert(2, layer.double())
-        with pytest.raises(DependentPoints, match=r"module 'layers\.2' is .*call network\.eval\(\)"):
+        with pytest.raises(DependentPointsError, match=r"module 'layers\.2' is .*call network\.eval\(\)"):
             check_network(network, SIMPLE, POINTS)
         assert check_network(network.eval(), SIMPLE, POINTS) is None
     network = nn.Sequential(build("plain", 2), nn.BatchNorm1d(1, track_running_stats=False).double()).eval()
-    with pytest.raises(DependentPoints, match="batch statistics"):
+    with pytest.raises(DependentPointsError, match="batch statistics"):
         check_network(network, SIMPLE, POINTS)
 
 
@@ -231,10 +231,10 @@ class Mixing(nn.Module):
 )
 def test_a_network_that_mixes_points(mix):
     for problem in (SIMPLE, problem_of(lambda u: u)):
-        with pytest.raises(DependentPoints):
+        with pytest.raises(DependentPointsError):
             check_network(Mixing(mix), problem, POINTS)
 
 
 def test_an_operator_that_mixes_points():
-    with pytest.raises(DependentPoints, match="condition 'equation': the error at a point changes"):
+    with pytest.raises(DependentPointsError, match="condition 'equation': the error at a point changes"):
         check_network(build("plain", 2), problem_of(lambda u: u - u.mean()), POINTS)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import pinntk
-from pinntk import Box, DependentPoints, KernelOperator, Problem, boundary, residual, weighting
+from pinntk import Box, DependentPointsError, KernelOperator, Problem, boundary, residual, weighting
 from tests.support import reference
 from tests.support.networks import build
 
@@ -87,7 +87,7 @@ class Doubling(torch.nn.Module):
 
 def test_a_network_that_works_in_place_harms_nobody():
     problem, network = pinntk.load("helmholtz2d"), Doubling()
-    assert problem.error(network) == problem.error(network)
+    assert problem.relative_error(network) == problem.relative_error(network)
     points = problem.sample(residual=4, boundary=3, dtype=torch.float64)
     before = points["walls"].clone()
     pinntk.kernel(network, problem, points)
@@ -120,7 +120,7 @@ def test_an_operator_that_mixes_boundary_points_is_found():
         return u - u.mean()
 
     problem = Problem(LINE, [ends])
-    with pytest.raises(DependentPoints, match="condition 'ends'"):
+    with pytest.raises(DependentPointsError, match="condition 'ends'"):
         pinntk.kernel(build("plain", 1), problem, problem.sample(boundary=6, dtype=torch.float64))
 
 
@@ -203,7 +203,7 @@ def test_an_error_is_not_computed_from_a_wrong_shape(outputs):
     if outputs == 1:
         network.forward = lambda x, forward=network.forward: forward(x)[:, 0]
     with pytest.raises(ValueError, match="the network returned shape"):
-        problem.error(network)
+        problem.relative_error(network)
 
 
 @pytest.mark.parametrize(

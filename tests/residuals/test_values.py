@@ -251,7 +251,7 @@ def test_quasi_newton_names_the_parameter_of_a_broken_gradient():
 @pytest.mark.parametrize("snapshot_every", [0, 1])
 def test_a_training_says_at_which_step(optimizer, snapshot_every):
     problem, points = logarithmic()
-    with pytest.raises(pinntk.NonFiniteLoss, match=r"step 0: .*'equation'.*no checkpoint was written"):
+    with pytest.raises(pinntk.NonFiniteLossError, match=r"step 0: .*'equation'.*no checkpoint was written"):
         settings = {"optimizer": optimizer, "points": points, "snapshot_every": snapshot_every}
         pinntk.train(problem, build("plain", 2), steps=2, progress=False, **settings)
 

@@ -172,7 +172,7 @@ def solve(steps, seed=0, **settings):
 
 def test_gauss_newton_reaches_what_adam_does_not():
     problem, network, _, reports = solve(60)
-    assert problem.error(network) < 1e-4
+    assert problem.relative_error(network) < 1e-4
     for report in reports:
         assert report.loss < report.loss_before or not report.accepted
         assert set(report.losses) == {"poisson", "ends"}
@@ -313,7 +313,7 @@ def test_coefficients_are_solved_for_with_the_network():
         progress=False,
     )
     assert problem.coefficients["kappa"].item() == pytest.approx(problem.parameters["kappa"], rel=1e-3)
-    assert run.error < 1e-3
+    assert run.relative_error < 1e-3
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ class Scaled(nn.Module):
         return self.amplitude * self.last(torch.tanh(self.second(h) * self.slope))
 
 
-class Factorised(nn.Module):
+class Factorized(nn.Module):
     """W = diag(exp(s)) V in every layer (Wang et al. 2022, random weight factorisation)."""
 
     def __init__(self, inputs: int, outputs: int):
@@ -210,7 +210,7 @@ NETWORKS = {
     "fourier": Fourier,
     "shared": Shared,
     "scaled": Scaled,
-    "factorised": Factorised,
+    "factorized": Factorized,
     "inputs first": InputsFirst,
     "tied": Tied,
     "embedded": embedded,

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import get_testing_overrides
 
-from pinntk.taylor import Basis, DependentPoints, Jet, UnsupportedOperation
+from pinntk.taylor import Basis, DependentPointsError, Jet, UnsupportedOperationError
 from pinntk.taylor._jet import RULES
 from pinntk.taylor._normalizations import ExactNormalizations
 from tests.support.rule_cases import START, Case, at, tensor
@@ -211,7 +211,7 @@ def roots():
 
 # Everything else is refused by name.
 
-REFUSALS = (UnsupportedOperation, DependentPoints)
+REFUSALS = (UnsupportedOperationError, DependentPointsError)
 OTHERS = {
     f"{getattr(function, '__module__', None)} {function.__qualname__}": (function, stand_in)
     for function, stand_in in get_testing_overrides().items()
@@ -241,7 +241,7 @@ def test_every_attribute_of_a_tensor_is_answered_or_refused():
     for name in (name for name in dir(Tensor) if not name.startswith("__")):
         try:
             found = getattr(jet, name)
-        except UnsupportedOperation as error:
+        except UnsupportedOperationError as error:
             assert name in str(error), name
             continue
         assert name in dir(Jet) or getattr(Tensor, name) in RULES, name

@@ -119,15 +119,15 @@ def test_a_nonlinear_operator_acts_by_its_derivative():
     def value(x):
         return network(x.reshape(1, 1))[0, 0]
 
-    def linearised(f, axis):
+    def linearized(f, axis):
         return lambda *z: grad(value)(z[axis]) * f(*z) + value(z[axis]) * grad(f, axis)(*z)
 
-    expected = linearised(linearised(k, 0), 1)(*points["advection"][:, 0])
+    expected = linearized(linearized(k, 0), 1)(*points["advection"][:, 0])
     found = pinntk.kernel(network, problem, points).matrix()[0, 1]
     assert float(found) == pytest.approx(float(expected.detach()), rel=1e-10)
 
 
-def test_more_points_leave_the_normalised_trace():
+def test_more_points_leave_the_normalized_trace():
     network, problem, points, *_ = poisson()
     twice = {name: torch.cat([rows, rows]) for name, rows in points.items()}
     once, again = pinntk.kernel(network, problem, points), pinntk.kernel(network, problem, twice)

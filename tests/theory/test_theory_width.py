@@ -56,7 +56,7 @@ def values_problem(points):
     return pinntk.Problem(domain, [value]), {"value": torch.tensor(points, dtype=torch.float64)[:, None]}
 
 
-def test_the_parametrisation():
+def test_the_parametrization():
     network = pinntk.nn.MLP(
         inputs=3, outputs=1, width=400, depth=1, parametrization="ntk", beta=0.5, gain=2.0, dtype=torch.float64
     )

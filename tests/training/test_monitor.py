@@ -282,7 +282,7 @@ def test_a_monitor_can_come_later(monkeypatch, tmp_path):
 
 def test_a_training_that_diverges_is_left_to_the_trainer(monkeypatch):
     says(monkeypatch, [])
-    with pytest.raises(pinntk.NonFiniteLoss), warnings.catch_warnings():
+    with pytest.raises(pinntk.NonFiniteLossError), warnings.catch_warnings():
         warnings.simplefilter("error")
         settings = {"weighting": Fixed(), "optimizer": "gradient-descent", "lr": 1e6, "schedule": "constant"}
         small(200, monitor=Monitor(every=1, budget=None), **settings)

@@ -64,12 +64,12 @@ def test_the_first_prescription_is_followed_with_as_many_steps(monkeypatch, tmp_
     assert found.applied == (FASTER,) and found.attempts[0].findings == ()
     assert (found.after.step, found.after.config["training"]["lr"]) == (60, 1e-2)
     assert found.metric == "relative L2 error"
-    assert (found.score_before, found.score_after) == (run.error, found.after.error)
-    assert found.improvement == run.error / found.after.error > 1
+    assert (found.score_before, found.score_after) == (run.relative_error, found.after.relative_error)
+    assert found.improvement == run.relative_error / found.after.relative_error > 1
     expected = failing(lr=1e-2)
     for p, q in zip(found.after.network.parameters(), expected.network.parameters(), strict=True):
         assert torch.equal(p, q)
-    assert pinntk.Run.load(tmp_path / "better").error == found.after.error
+    assert pinntk.Run.load(tmp_path / "better").relative_error == found.after.relative_error
 
 
 def test_a_real_rescue():

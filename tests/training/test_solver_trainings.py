@@ -27,7 +27,7 @@ def test_training_with_a_solver_resumes_to_the_last_bit(tmp_path):
 
 def test_points_grow_when_a_step_fits_them_and_not_the_equation():
     run = trained(steps=60, points={"residual": 5}, grow=8)
-    assert run.step == 60 or run.stopped
+    assert run.step == 60 or run.stop_reason
     few = run.config["training"]["points"]["poisson"]
     assert few == 5
     assert run.history[-1]["growth"] > 1
@@ -58,7 +58,7 @@ def test_a_solver_stops_when_it_cannot_improve_and_says_why():
     points = pinntk.load("poisson1d").sample(residual=3, boundary=2, dtype=torch.float64)
     run = trained(steps=400, points=points)
     assert run.step < 400
-    assert "no damping" in run.stopped or "not fallen" in run.stopped
+    assert "no damping" in run.stop_reason or "not fallen" in run.stop_reason
 
 
 class Scripted:
@@ -97,7 +97,7 @@ def test_a_solver_stops_where_the_loss_stands_and_not_where_it_scatters(losses, 
 def test_time_ends_a_training():
     run = trained(steps=10_000, seconds=1.0)
     assert run.step < 10_000
-    assert "time is up" in run.stopped
+    assert "time is up" in run.stop_reason
 
 
 @pytest.mark.parametrize(

@@ -37,11 +37,11 @@ def test_loss_falls_and_everything_is_logged():
     run = train(steps=300, lr=5e-3)
     first, last = run.history[0], run.history[-1]
     assert last["loss/poisson"] < 0.5 * first["loss/poisson"]
-    expected = {"step", "seconds", "learning_rate", "loss", "error", "drift"}
+    expected = {"step", "seconds", "learning_rate", "loss", "relative_error", "drift"}
     expected |= {f"{kind}/{name}" for kind in ("loss", "weight", "trace") for name in ("poisson", "ends")}
     assert expected == set(last)
     assert (first["step"], last["step"], run.step) == (0, 300, 300)
-    assert run.error == last["error"] == run.problem.error(run.network)
+    assert run.relative_error == last["relative_error"] == run.problem.relative_error(run.network)
     assert first["drift"] == 0 < last["drift"]
     total = sum(last[f"weight/{name}"] * last[f"loss/{name}"] for name in POINTS_NAMES)
     assert last["loss"] == pytest.approx(total)
@@ -86,7 +86,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_last_bit(tmp_path, set
     resumed = train(tmp_path / "parts", resume=True, **settings)
     assert same_parameters(whole, resumed)
     assert whole.weights == resumed.weights
-    a, b = ([{**row, "seconds": 0} for row in run.history if "error" in row and row["step"] >= 8] for run in (whole, resumed))
+    a, b = ([{**r, "seconds": 0} for r in run.history if "relative_error" in r and r["step"] >= 8] for run in (whole, resumed))
     assert a == b
 
 
@@ -132,12 +132,12 @@ def test_ctrl_c_finishes_the_step_and_leaves_a_checkpoint(tmp_path):
 def test_a_non_finite_loss_names_step_condition_and_checkpoint(tmp_path):
     settings = {"optimizer": "gradient-descent", "lr": 1e6, "schedule": "constant", "checkpoint_every": 1}
     with pytest.raises(
-        pinntk.NonFiniteLoss, match=r"step \d+: the loss of '(poisson|ends)'.*last good checkpoint is .*checkpoint.pt"
+        pinntk.NonFiniteLossError, match=r"step \d+: the loss of '(poisson|ends)'.*last good checkpoint is .*checkpoint.pt"
     ):
         train(tmp_path, steps=200, weighting=Fixed(), **settings)
     good = Run.load(tmp_path)
     assert all(torch.isfinite(p).all() for p in good.network.parameters())
-    with pytest.raises(pinntk.NonFiniteLoss, match="no checkpoint was written"):
+    with pytest.raises(pinntk.NonFiniteLossError, match="no checkpoint was written"):
         train(steps=200, weighting=Fixed(), **settings)
 
 
@@ -241,7 +241,7 @@ def test_resume_refuses_what_does_not_fit(tmp_path):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_training_on_cuda_equals_cpu():
     runs = [train(device=device) for device in ("cpu", "cuda")]
-    assert runs[0].error == pytest.approx(runs[1].error, rel=1e-6)
+    assert runs[0].relative_error == pytest.approx(runs[1].relative_error, rel=1e-6)
 
 
 def test_parameters_from_numpy_are_kept_as_numbers(tmp_path):
@@ -273,7 +273,7 @@ def test_overwriting_removes_the_run_and_nothing_else(tmp_path):
 
 
 def test_a_run_that_left_no_checkpoint_does_not_block_its_folder(tmp_path):
-    with pytest.raises(pinntk.NonFiniteLoss):
+    with pytest.raises(pinntk.NonFiniteLossError):
         train(tmp_path, steps=200, optimizer="gradient-descent", lr=1e9, schedule="constant", checkpoint_every=0)
     assert train(tmp_path, steps=2).step == 2
 

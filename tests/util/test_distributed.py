@@ -9,26 +9,27 @@ import pytest
 import torch
 
 import pinntk
+from pinntk.cli import main
+from tests.support import distributed_worker
 
 pytestmark = pytest.mark.xdist_group("distributed")  # one worker, for what they share
 
 ROOT = Path(__file__).parents[2]
-WORKER = ROOT / "tests" / "support" / "distributed_worker.py"
+WORKER = distributed_worker.__file__
 
 
-def launch(*arguments, processes=2):
+def launch(*arguments):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    launcher = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone"]
-    command = launcher if processes > 1 else [sys.executable]
-    return subprocess.run([*command, *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=120)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", *map(str, arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    for processes in (1, 2):
-        finished = launch(WORKER, folder / "found", processes=processes)
-        assert finished.returncode == 0, finished.stderr
+    distributed_worker.main(str(folder / "found"))
+    finished = launch(WORKER, folder / "found")
+    assert finished.returncode == 0, finished.stderr
     one = torch.load(folder / "found.0of1")
     return one, [torch.load(folder / f"found.{rank}of2") for rank in range(2)]
 
@@ -56,24 +57,14 @@ def test_row_blocks_are_the_rows_of_the_kernel(results):
 
 
 def test_the_command_line_under_torchrun(tmp_path):
-    arguments = [
-        "-m",
-        "pinntk",
-        "kernel",
-        "burgers",
-        "--width",
-        "6",
-        "--depth",
-        "1",
-        "--points",
-        "residual=9,initial=4,boundary=3",
-    ]
-    finished = launch(*arguments, "-o", tmp_path / "K.npz")
+    small = ["--width", "6", "--depth", "1", "--points", "residual=9,initial=4,boundary=3"]
+    arguments = ["kernel", "burgers", *small]
+    finished = launch("-m", "pinntk", *arguments, "-o", tmp_path / "K.npz")
     assert finished.returncode == 0, finished.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["K.rank0of2.npz", "K.rank1of2.npz"]
     joined = pinntk.KernelBlocks.join(sorted(tmp_path.iterdir()))
     assert finished.stdout.count("walls") == 1  # only rank 0 speaks
-    assert launch(*arguments, "-o", tmp_path / "whole.npz", processes=1).returncode == 0
+    assert main([*arguments, "-o", str(tmp_path / "whole.npz")]) == 0
     whole = pinntk.KernelBlocks.load(tmp_path / "whole.npz")
     assert joined.names == whole.names
     assert torch.allclose(joined.matrix(), whole.matrix(), rtol=1e-10)

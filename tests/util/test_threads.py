@@ -178,7 +178,7 @@ def test_every_entry_keeps_the_rule_and_restores_the_count(monkeypatch, counts, 
 
 def test_a_training_that_diverges_restores_the_count():
     network, problem, points = setting()
-    with pytest.raises(pinntk.NonFiniteLoss):
+    with pytest.raises(pinntk.NonFiniteLossError):
         pinntk.train(problem, network, points=points, optimizer="gradient-descent", lr=1e200, steps=5, progress=False)
     assert torch.get_num_threads() == 2
 

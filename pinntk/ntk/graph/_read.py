@@ -16,7 +16,7 @@ from pinntk.ntk.graph._points import captured_gradients, spread_by_owners, sprea
 from pinntk.ntk.graph._reverse import reverse_rows, size_of
 from pinntk.ntk.graph._uses import Uses
 from pinntk.ntk.graph._walk import Graph, UnstructuredError
-from pinntk.taylor import DependentPoints
+from pinntk.taylor import DependentPointsError
 
 OWNERS = ("in order", "found")  # rows of the batch are the errors, in order; or whose they are is found out
 FEW = 3  # errors whose rows are one backward pass each sooner than the graph is read
@@ -49,7 +49,7 @@ def graph_factors(
     instance_norm are wrong, and so is then a J that holds them. `pinntk.kernel` uses their formulas.
 
     Raises ValueError for an e of another shape, complex or without a graph, or for parameters that are not leaves;
-    DependentPoints for batch normalization with batch statistics.
+    DependentPointsError for batch normalization with batch statistics.
 
     >>> layer = nn.Linear(1, 1)
     >>> u = layer(torch.tensor([[1.0], [3.0]])).squeeze(1)
@@ -173,7 +173,7 @@ def read_by(owners: str | Tensor, e: Tensor, parameters: Mapping[str, Tensor], *
         raise UnstructuredError(f"{coarse[0]} is too coarse to certify what is read from a graph")
     graph = Graph(e, parameters)
     if graph.batch_statistics:
-        raise DependentPoints(
+        raise DependentPointsError(
             f"'{graph.batch_statistics}' uses the statistics of the batch, so every error depends on all points; call "
             "network.eval()"
         )

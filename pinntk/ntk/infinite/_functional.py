@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pinntk.problem import Points, Problem
 from pinntk.residuals import AutogradFields, Fields, TaylorFields
 from pinntk.residuals._evaluate import group_errors
-from pinntk.taylor import Basis, Jet, UnsupportedOperation
+from pinntk.taylor import Basis, Jet, UnsupportedOperationError
 
 _PROBE = 0.7  # any other field than zero tells whether an operator is linear
 
@@ -65,7 +65,7 @@ class Exact(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if isinstance(x, Jet):  # formulas may do what jets do not know
-            raise UnsupportedOperation("the exact solution")
+            raise UnsupportedOperationError("the exact solution")
         return self.problem.exact_values(x)
 
 
@@ -128,7 +128,7 @@ def _taylor_coefficients(function: nn.Module, problem: Problem, points: Tensor, 
     """[S, n, fields] of a network at points, detached."""
     try:
         fields: Fields = TaylorFields(function, problem, points, basis)
-    except UnsupportedOperation:
+    except UnsupportedOperationError:
         fields = AutogradFields(function, problem, points)
     columns = range(len(problem.fields))
     parts = []

@@ -149,7 +149,7 @@ def _maps(problem: Problem, network: nn.Module) -> list[list[Panel]]:
 
 def _title(problem: Problem, network: nn.Module) -> str:
     title = problem.name + (f" ({problem.settings()})" if problem.parameters else "")
-    return f"{title}: relative L2 error {problem.error(network):.2e}" if problem.has_solution else title
+    return f"{title}: relative L2 error {problem.relative_error(network):.2e}" if problem.has_solution else title
 
 
 # Training.
@@ -171,8 +171,8 @@ def loss_panels(run: Run) -> list[Panel]:
     if own := [name for name in names if len(run.column(f"max_point_weight/{name}")[0])]:
         columns = {f"{name}, {kind}": f"{kind}_point_weight/{name}" for name in own for kind in ("mean", "max")}
         panels.append(_history(run, "self-adaptive point weight m(λ)", columns, "log"))
-    if len(run.column("error")[0]):
-        panels.append(_history(run, "relative L2 error", {"": "error"}, "log"))
+    if len(run.column("relative_error")[0]):
+        panels.append(_history(run, "relative L2 error", {"": "relative_error"}, "log"))
     if coefficients := list(run.problem.coefficients):
         panels.append(_history(run, "unknown coefficient", {name: f"coefficient/{name}" for name in coefficients}, "linear"))
     return panels
