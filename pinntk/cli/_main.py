@@ -164,12 +164,12 @@ def _rescue(arguments: argparse.Namespace) -> int:
     rescued = rescue(
         load_run(folder, arguments),
         prescription=arguments.prescription,
-        rounds=arguments.rounds,
+        attempts=arguments.attempts,
         out=out,
         device=usable_device(arguments.device),
         progress=not arguments.quiet,
     )
-    for trained in rescued.rounds:
+    for trained in rescued.attempts:
         if trained.run is not None:
             plot.save(trained.run)
     print(rescued)

@@ -183,7 +183,7 @@ def test_what_is_read_off_a_kernel(tmp_path):
     same(again, expected)
 
 
-@covers(pinntk.KernelOperator)
+@covers(pinntk.KernelOperator, pinntk.ntk.JacobianOperator)
 def test_the_operator():
     problem, here, away, points, moved = example("inverse", "plain")
     weights = {name: 1.0 + i for i, name in enumerate(points)} | {"sensors": torch.tensor([1.0, 0.5, 2.0], **F64)}
@@ -194,6 +194,7 @@ def test_the_operator():
         lambda K, v: K.matvec(v),
         lambda K, v: K.jacobian.rmatvec(v),
         lambda K, v: K.jacobian.matmat(W.to(v.device)),
+        lambda K, v: K.jacobian.normal_matmat(W.to(v.device)),
         lambda K, v: K.solve(v, 10.0, rank=3).x,
         lambda K, v: K.select("sensors").matvec(v[:3]),
     ):
@@ -210,9 +211,11 @@ def test_the_operator():
         answer = call(found)
         assert on_device(answer)
         same(answer, call(expected), 1e-9)
+    assert isinstance(found.jacobian, pinntk.ntk.JacobianOperator)
     same(found.trace(), expected.trace())
     same(found.to_scipy() @ v.numpy(), expected.to_scipy() @ v.numpy())
-    assert NAME in repr(found)
+    assert isinstance(found.jacobian, pinntk.ntk.JacobianOperator)
+    assert NAME in repr(found) and NAME in repr(found.jacobian)
 
 
 def test_a_condition_that_depends_on_no_parameter():

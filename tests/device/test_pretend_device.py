@@ -89,13 +89,23 @@ WITHOUT_DEVICE = {
     pinntk.Condition: "what decorators make; test_a_problem_takes_measurements_from_the_device",
     pinntk.UnsupportedOperationError: "an exception, warned of and caught; test_kernels_of_every_network",
     pinntk.TrainingWarning: "a warning's class; test_a_watched_training",
+    pinntk.BusyFolderError: "an exception about files",
+    pinntk.UntrustedFileError: "an exception about files",
+    pinntk.solvers.is_solver: "looks at a name",
+    pinntk.solvers.Solver: "a type for annotations; those in SOLVERS are tested",
+    pinntk.weighting.Weighting: "a type for annotations; those in SCHEMES are tested",
 }
 TABLES = (pinntk.nn.NETWORKS, pinntk.weighting.SCHEMES, pinntk.solvers.SOLVERS)  # of classes that are public themselves
 
 
 def public() -> dict[str, object]:
-    """Every public name but those of modules."""
-    named = {f"{module.__name__}.{name}": getattr(module, name) for module in MODULES for name in module.__all__}
+    """Every public name but those of modules, and the version."""
+    named = {
+        f"{module.__name__}.{name}": getattr(module, name)
+        for module in MODULES
+        for name in module.__all__
+        if name != "__version__"
+    }
     return {name: part for name, part in named.items() if not isinstance(part, types.ModuleType)}
 
 
