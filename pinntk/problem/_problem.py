@@ -267,7 +267,7 @@ class Problem:
                 (1,),
                 (len(points),),
             ):
-                found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+                found = f"shape {shape}" if isinstance(value, (Tensor, np.ndarray)) else type(value).__name__
                 raise ValueError(f"exact for field {name!r} returned {found}; expected one value per point, ({len(points)},)")
         return torch.stack([torch.as_tensor(v).to(points).expand(len(points)) for v in values], 1)
 
