@@ -23,7 +23,7 @@ SCRIPTS: tuple[str, ...] = (  # all of them, which the tests run with --quick
     "trained_ensemble",
     "random_functions",
     "principal_components",
-    "linearised_network",
+    "linearized_network",
     "poisson_spectra",
     "infinite_width",
     "kernel_drift",
@@ -39,7 +39,7 @@ SCRIPTS: tuple[str, ...] = (  # all of them, which the tests run with --quick
 )
 
 AGREES, IN_KIND, DIFFERS = "agrees", "agrees in kind", "differs"
-BLUE, RED, GREEN, VIOLET, GREY = "#1a56c4", "#c2410c", "#0f766e", "#7c3aed", "#5f6368"
+BLUE, RED, GREEN, VIOLET, GRAY = "#1a56c4", "#c2410c", "#0f766e", "#7c3aed", "#5f6368"
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ _ENTRIES = 50_000  # of an array, beyond which it no longer stays in the cache
 
 class Shallow:
     """m networks u(x) = s a . tanh(W x~ + b) + c with x~ = (x - mean) / deviation; s = 1, or 1 / sqrt(width) in the NTK
-    parametrisation.
+    parametrization.
 
     networks: m MLPs of one hidden layer of tanh units, equal but for their weights
     points: {"poisson": (n, 1), "ends": (n_b, 1)}, the same for all

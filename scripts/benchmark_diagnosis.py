@@ -1,4 +1,4 @@
-"""The diagnosis tried on PINNs whose illness is known (sick_pinns.py), and the rescue that it prescribes.
+"""The diagnosis tried on PINNs whose fault is known (failing_pinns.py), and the rescue that it prescribes.
 
     python scripts/benchmark_diagnosis.py                              every case, 3 seeds: about an hour on one core
     python scripts/benchmark_diagnosis.py years two-scales --seeds 1   some cases, one seed
@@ -19,7 +19,7 @@ from statistics import median
 from time import process_time
 from typing import Any
 
-from sick_pinns import CASES, train
+from failing_pinns import CASES, train
 from training_case import Case
 
 import pinntk
@@ -44,11 +44,11 @@ def examine(case: Case, seed: int) -> dict[str, Any]:
     }
     if not case.healthy:
         rescue = pinntk.rescue(run, findings=findings, progress=False)
-        errors = [step.run.relative_error if step.run else None for step in rescue.rounds]
+        errors = [step.run.relative_error if step.run else None for step in rescue.attempts]
         row["after"] = rescue.after.relative_error
         row["tried"] = [
             {"changes": dict(step.prescription.changes), "error": error, "failure": step.failure}
-            for step, error in zip(rescue.rounds, errors, strict=True)
+            for step, error in zip(rescue.attempts, errors, strict=True)
         ]
     return row
 
@@ -99,14 +99,14 @@ def tables(rows: list[dict[str, Any]]) -> str:
         lines.append(line.rstrip())
     lines += ["", confusion(entries), ""]
     for chosen in ("tuning", "held-out", "fresh"):
-        sick = [entry for entry in entries if not entry["case"].healthy and entry["case"].set == chosen]
+        failing = [entry for entry in entries if not entry["case"].healthy and entry["case"].set == chosen]
         well = [entry for entry in entries if entry["case"].healthy and entry["case"].set == chosen]
-        right = sum(entry["first"] == entry["case"].cause for entry in sick)
+        right = sum(entry["first"] == entry["case"].cause for entry in failing)
         alarms = sum(entry["first"] != "nothing found" for entry in well)
-        rescued = sum(entry["times"] >= TENFOLD for entry in sick)
+        rescued = sum(entry["times"] >= TENFOLD for entry in failing)
         lines.append(
-            f"{chosen:<9} cause found first: {right} of {len(sick)}; false alarms: {alarms} of {len(well)}; "
-            f"rescued tenfold: {rescued} of {len(sick)}"
+            f"{chosen:<9} cause found first: {right} of {len(failing)}; false alarms: {alarms} of {len(well)}; "
+            f"rescued tenfold: {rescued} of {len(failing)}"
         )
     return "\n".join(lines)
 

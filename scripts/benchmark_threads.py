@@ -32,7 +32,7 @@ from pinntk._util.files import replacing
 from pinntk.training import Batch, Step
 from pinntk.training._counts import solver_counts
 
-NEIGHBOUR = """
+NEIGHBOR = """
 import sys, time, torch
 torch.set_num_threads(1)
 a, end = torch.randn(256, 256), time.monotonic() + float(sys.argv[1])
@@ -93,19 +93,19 @@ def speed(task: str, seconds: float) -> float:
 
 @contextmanager
 def busy(seconds: float) -> Iterator[None]:
-    neighbour = subprocess.Popen([sys.executable, "-c", NEIGHBOUR, str(seconds)])
+    neighbor = subprocess.Popen([sys.executable, "-c", NEIGHBOR, str(seconds)])
     try:
         yield
     finally:
-        neighbour.kill()
-        neighbour.wait()
+        neighbor.kill()
+        neighbor.wait()
 
 
 def measured(task: str, ruled: bool, seconds: float) -> float:
     """`speed` in a fresh process."""
     environment = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     command = [sys.executable, __file__, "--task", task, "--seconds", str(seconds), *(() if ruled else ("--without",))]
-    # A task that its neighbour slows a hundredfold still ends.
+    # A task that its neighbor slows a hundredfold still ends.
     found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=300 + 20 * seconds)
     return float(found.stdout)
 

@@ -2,11 +2,11 @@
 fixed lambda_b is best, and does the kernel know it before training?
 
 The set-up of poisson_weights.py, where every lambda_b is held for 40,000 steps of gradient descent: poisson1d with k = 4, one
-hidden layer of 100 tanh units, standard parametrisation (W ~ N(0, 1 / fan-in), b ~ N(0, 1)), normalised inputs, 100 points of
+hidden layer of 100 tanh units, standard parametrization (W ~ N(0, 1 / fan-in), b ~ N(0, 1)), normalized inputs, 100 points of
 each condition. The rule of algorithm 1 at the start is lambda_b = (Tr K_uu + Tr K_rr) / Tr K_uu, with lambda_r close to 1.
 Published: relative L2 2.40e-1 with lambda_b = 1 and 1.63e-3 with lambda_b = 100.
 
-The same sweep for the set-up as printed (NTK parametrisation, x in [0, 1]) shows that there the boundary is not what fails.
+The same sweep for the set-up as printed (NTK parametrization, x in [0, 1]) shows that there the boundary is not what fails.
 
     python scripts/boundary_weight_sweep.py            6 minutes on 2 cores
     python scripts/boundary_weight_sweep.py --quick    seconds, for a look
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import _reproduction as reproduction
 import numpy as np
 import torch
-from _reproduction import AGREES, BLUE, DIFFERS, GREY, IN_KIND, RED, Check, tidy
+from _reproduction import AGREES, BLUE, DIFFERS, GRAY, IN_KIND, RED, Check, tidy
 from _shallow import Shallow
 from matplotlib.figure import Figure
 from tqdm import tqdm
@@ -143,7 +143,7 @@ def figure(found: dict[str, Sweep], steps: int) -> Figure:
             ax.loglog(WEIGHTS, row, ".", color=BLUE, ms=5, alpha=0.6)
         ax.loglog(WEIGHTS, sweep.medians, color=BLUE, lw=1.4, label=f"median of {len(sweep.rule)} seeds, {steps:,} steps")
         ax.plot(list(PUBLISHED), list(PUBLISHED.values()), "D", color=RED, ms=6, mfc="none", label="published")
-        ax.axvspan(sweep.rule.min(), sweep.rule.max(), color=GREY, alpha=0.25, lw=2, label="NTK rule at the start")
+        ax.axvspan(sweep.rule.min(), sweep.rule.max(), color=GRAY, alpha=0.25, lw=2, label="NTK rule at the start")
         ax.set(title=f"poisson1d, k = 4, {name}", xlabel="λ_b")
     axes[0].set_ylabel("relative L2 error")
     tidy(axes)

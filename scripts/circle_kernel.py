@@ -1,8 +1,8 @@
 """The kernel on the unit circle, over widths and in training (Jacot, Gabriel & Hongler 2018, figure 1).
 
-ReLU networks of depth 4 as the paper counts (3 hidden layers), beta = 0.1, NTK parametrisation: Theta(x_0, x) with x_0 = (1, 0)
-and x on the circle, at t = 0 and after 200 steps of lr 1.0 towards x_1 x_2 on inputs drawn from N(0, 1), for 10
-initialisations. The paper takes widths 500 and 10,000; a width of 4,000 is what a few minutes hold (`--widths 500 10000` asks
+ReLU networks of depth 4 as the paper counts (3 hidden layers), beta = 0.1, NTK parametrization: Theta(x_0, x) with x_0 = (1, 0)
+and x on the circle, at t = 0 and after 200 steps of lr 1.0 toward x_1 x_2 on inputs drawn from N(0, 1), for 10
+initializations. The paper takes widths 500 and 10,000; a width of 4,000 is what a few minutes hold (`--widths 500 10000` asks
 for the paper's). It does not say how many inputs: here 16, the same for all networks. The kernel at t = 0 is drawn 50 times,
 so that its mean is known well enough to be compared with the kernel of infinite width.
 
@@ -129,7 +129,7 @@ def checks(found: Mapping[int, Kernels], expected: np.ndarray) -> list[Check]:
             "less apart than one standard deviation at the smaller width",
         ),
         Check(
-            "The kernel's spread over initialisations shrinks with the width.",
+            "The kernel's spread over initializations shrinks with the width.",
             "smaller and smoother for the wider network, without a number",
             f"standard deviation {spread:.2f} times smaller, {root:.2f} by the square root of the width",
             AGREES if abs(spread / root - 1) <= 0.25 else IN_KIND if spread > 1 else DIFFERS,

@@ -1,6 +1,6 @@
 """Regression in the setting of Jacot, Gabriel & Hongler 2018, for networks too wide or too many for `pinntk.train`.
 
-Networks are ReLU in the NTK parametrisation with beta = 0.1 and 3 hidden layers (L = 4 in the paper's count), the loss is
+Networks are ReLU in the NTK parametrization with beta = 0.1 and 3 hidden layers (L = 4 in the paper's count), the loss is
 1/2 mean (f - y)^2: in pinntk's convention the weight of the only condition is 1/2.
 """
 

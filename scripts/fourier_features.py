@@ -114,7 +114,7 @@ def kernel_of(p: float | str, width: int) -> Kernel:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """One network and what the infinite-width kernel foretold of it.
+    """One network and what the infinite-width kernel predicted of it.
 
     losses, errors: on the samples, mean square; on the test points, relative L2; over `steps`
     high: the share left of the samples' error in frequencies above `HIGH`
@@ -123,10 +123,10 @@ class Trained:
     steps: np.ndarray
     losses: np.ndarray
     errors: np.ndarray
-    foretold_losses: np.ndarray
-    foretold_errors: np.ndarray
+    predicted_losses: np.ndarray
+    predicted_errors: np.ndarray
     high: float
-    foretold_high: float
+    predicted_high: float
 
 
 def high_part(e: np.ndarray) -> float:
@@ -143,7 +143,7 @@ def trained(p: float | str, seed: int, steps: int, lr: float, width: int) -> Tra
     limit = network(problem, p, 1)
     K = pinntk.infinite_kernel(limit, problem, points)
     cross = pinntk.infinite_cross_kernel(limit, problem, {"samples": torch.cat([test, 0 * test], 1)}, points)
-    foretold = dynamics(K, {name: torch.from_numpy(e) for name, e in first.items()}, {"samples": 1.0})
+    predicted = dynamics(K, {name: torch.from_numpy(e) for name, e in first.items()}, {"samples": 1.0})
     run = pinntk.train(
         problem,
         net,
@@ -159,16 +159,16 @@ def trained(p: float | str, seed: int, steps: int, lr: float, width: int) -> Tra
     )
     at, losses = run.column("loss")
     _, errors = run.column("relative_error")
-    fields = start + foretold.changes_after({("u", "samples"): cross["samples", "samples"]}, at, lr)["u"]
+    fields = start + predicted.changes_after({("u", "samples"): cross["samples", "samples"]}, at, lr)["u"]
     last = pinntk.errors(net, problem, points)["samples"].detach().numpy()
     return Trained(
         steps=at,
         losses=losses,
         errors=errors,
-        foretold_losses=foretold.losses_after(at, lr).total,
-        foretold_errors=np.linalg.norm(fields - truth, axis=1) / np.linalg.norm(truth),
+        predicted_losses=predicted.losses_after(at, lr).total,
+        predicted_errors=np.linalg.norm(fields - truth, axis=1) / np.linalg.norm(truth),
         high=high_part(last) / high_part(first["samples"]),
-        foretold_high=high_part(foretold.errors_after(steps, lr)["samples"]) / high_part(first["samples"]),
+        predicted_high=high_part(predicted.errors_after(steps, lr)["samples"]) / high_part(first["samples"]),
     )
 
 
@@ -178,9 +178,9 @@ def checked(kernels: dict[float | str, Kernel], runs: dict[float, list[Trained]]
     off = max(kernel.off_diagonal for kernel in featured[:4])
     wide = [kernel.effective_frequencies for kernel in featured]
     high = [median(runs[p], "high") for p in POWERS]
-    errors, foretold = final_errors(runs)
-    best, best_foretold = (min(POWERS, key=found.__getitem__) for found in (errors, foretold))
-    gaps = [abs(np.log10(run.errors[-1] / run.foretold_errors[-1])) for p in POWERS for run in runs[p]]
+    errors, predicted = final_errors(runs)
+    best, best_predicted = (min(POWERS, key=found.__getitem__) for found in (errors, predicted))
+    gaps = [abs(np.log10(run.errors[-1] / run.predicted_errors[-1])) for p in POWERS for run in runs[p]]
     return [
         reproduction.Check(
             "The kernel of the plain network is not shift-invariant; with Fourier features of unit norm it is.",
@@ -213,10 +213,10 @@ def checked(kernels: dict[float | str, Kernel], runs: dict[float, list[Trained]]
         reproduction.Check(
             "For 1/f noise the test error is lowest near p = 1.",
             "p = 1",
-            f"networks p = {best:g}, infinite-width kernel p = {best_foretold:g}; networks, p = 0 .. inf: "
+            f"networks p = {best:g}, infinite-width kernel p = {best_predicted:g}; networks, p = 0 .. inf: "
             + ", ".join(f"{errors[p]:.3f}" for p in POWERS),
             reproduction.AGREES
-            if best == best_foretold == 1
+            if best == best_predicted == 1
             else reproduction.IN_KIND
             if 0.5 <= best <= 1.5
             else reproduction.DIFFERS,
@@ -226,7 +226,7 @@ def checked(kernels: dict[float | str, Kernel], runs: dict[float, list[Trained]]
             "The linear dynamics of the infinite-width kernel predict the trained networks.",
             "shown by a figure, width 1024",
             f"final test errors differ by a factor of {10 ** np.median(gaps):.2f} (median), {10 ** max(gaps):.2f} (largest); "
-            f"above frequency {HIGH} is left {high[-1]:.2g} for p = inf, foretold {median(runs[inf], 'foretold_high'):.2g}",
+            f"above frequency {HIGH} is left {high[-1]:.2g} for p = inf, predicted {median(runs[inf], 'predicted_high'):.2g}",
             reproduction.IN_KIND if 10 ** np.median(gaps) < 1.2 else reproduction.DIFFERS,
             "the median factor below 1.2",
         ),
@@ -238,10 +238,10 @@ def median(runs: list[Trained], quantity: str) -> float:
 
 
 def final_errors(runs: dict[float, list[Trained]]) -> tuple[dict[float, float], dict[float, float]]:
-    """The median relative L2 error of the trained networks, and as foretold, by p."""
+    """The median relative L2 error of the trained networks, and as predicted, by p."""
     return tuple(
         {p: float(np.median([getattr(run, quantity)[-1] for run in runs[p]])) for p in POWERS}
-        for quantity in ("errors", "foretold_errors")
+        for quantity in ("errors", "predicted_errors")
     )
 
 
@@ -263,7 +263,7 @@ def figure(kernels: dict[float | str, Kernel], runs: dict[float, list[Trained]])
         spectrum.semilogy(np.arange(1, 65), np.where(values > 1e-9, values, np.nan), color=COLORS[p], label=named(p), lw=1.3)
         run = runs[p][0]
         shown = run.steps > 0
-        for ax, seen, said in ((loss, run.losses, run.foretold_losses), (error, run.errors, run.foretold_errors)):
+        for ax, seen, said in ((loss, run.losses, run.predicted_losses), (error, run.errors, run.predicted_errors)):
             ax.semilogy(run.steps[shown], seen[shown], color=COLORS[p], lw=1.4, label=named(p))
             ax.semilogy(run.steps[shown], said[shown], "--", color=COLORS[p], lw=1)
     place = np.arange(len(POWERS))
@@ -273,7 +273,7 @@ def figure(kernels: dict[float | str, Kernel], runs: dict[float, list[Trained]])
         final.plot(place, list(found.values()), "o-", color=color, label=label, ms=4)
     for quantity, color, label in (
         ("high", reproduction.BLUE, "networks"),
-        ("foretold_high", reproduction.RED, "infinite-width kernel"),
+        ("predicted_high", reproduction.RED, "infinite-width kernel"),
     ):
         left.semilogy(place, [median(runs[p], quantity) for p in POWERS], "o-", color=color, label=label, ms=4)
     for ax in (final, left):
@@ -301,7 +301,7 @@ def main(argv: list[str] | None = None) -> dict:
     runs = {p: [] for p in POWERS}
     for p, seed in tqdm([(p, seed) for p in POWERS for seed in range(seeds)], disable=None, desc="trainings"):
         runs[p].append(trained(p, seed, steps, lr, width))
-    errors, foretold = final_errors(runs)
+    errors, predicted = final_errors(runs)
     numbers = {
         "seeds": seeds,
         "steps": steps,
@@ -320,10 +320,10 @@ def main(argv: list[str] | None = None) -> dict:
             named(p): {
                 "test_errors": [float(run.errors[-1]) for run in runs[p]],
                 "test_error_median": errors[p],
-                "test_error_foretold": foretold[p],
+                "test_error_predicted": predicted[p],
                 "losses": [float(run.losses[-1]) for run in runs[p]],
                 "high": [run.high for run in runs[p]],
-                "high_foretold": [run.foretold_high for run in runs[p]],
+                "high_predicted": [run.predicted_high for run in runs[p]],
             }
             for p in POWERS
         },

@@ -1,4 +1,4 @@
-"""Sick and healthy cases written after the rules of the diagnosis, of which only `unfinished` has been changed since."""
+"""Failing and healthy cases written after the rules of the diagnosis, of which only `unfinished` has been changed since."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FRESH = (
         parameters={"beta": 15.0},
         network=SMALL,
         training={"steps": 2000, "lr": 3e-3, "points": CONVECTION},
-        cure={
+        prescription={
             "training.optimizer": "gauss-newton",
             "training.lr": None,
             "training.steps": 100,
@@ -33,7 +33,7 @@ FRESH = (
         network={**SMALL, "normalize": False},
         training={"steps": 2000, "lr": 5e-3, "points": ROD},
         weighting=NTK,
-        cure={"network.arguments.normalize": True},
+        prescription={"network.arguments.normalize": True},
         source="as long-rod, of another length",
         set="fresh",
     ),
@@ -45,7 +45,7 @@ FRESH = (
         network=SMALL,
         training={"steps": 1500, "lr": 0.2, "schedule": "constant", "points": {"residual": 300, "boundary": 80}},
         weighting=NTK,
-        cure={"training.lr": 5e-3, "training.schedule": "cosine"},
+        prescription={"training.lr": 5e-3, "training.schedule": "cosine"},
         source="deepxde issues: losses that jump",
         set="fresh",
     ),
@@ -57,7 +57,7 @@ FRESH = (
         network=SMALL,
         training={"steps": 2000, "lr": 3e-6, "points": _BURGERS},
         weighting=NTK,
-        cure={"training.lr": 5e-3},
+        prescription={"training.lr": 5e-3},
         source="deepxde issue 84: a loss that does not move",
         set="fresh",
     ),
@@ -69,7 +69,7 @@ FRESH = (
         network={**SMALL, "gain": 15.0},
         training={"steps": 2500, "lr": 5e-3, "points": _WAVES},
         weighting=NTK,
-        cure={"network.arguments.gain": 1.0},
+        prescription={"network.arguments.gain": 1.0},
         source="Glorot & Bengio 2010",
         set="fresh",
     ),
@@ -81,7 +81,7 @@ FRESH = (
         network=SMALL,
         training={"steps": 2500, "lr": 5e-3, "points": {**_BURGERS, "burgers": 8}},
         weighting=NTK,
-        cure={"training.points": _BURGERS},
+        prescription={"training.points": _BURGERS},
         source="deepxde issues 321 and 356: a tiny loss and a wrong answer",
         set="fresh",
     ),
@@ -94,7 +94,7 @@ FRESH = (
         training={"steps": 2000, "lr": 5e-3, "points": CONVECTION},
         crowded={"t": (0.9, 1.0)},
         weighting=NTK,
-        cure={"training.points": CONVECTION},
+        prescription={"training.points": CONVECTION},
         source="Wu et al. 2023, on where points are",
         set="fresh",
     ),
@@ -106,7 +106,7 @@ FRESH = (
         network={"width": 3, "depth": 1},
         training={"steps": 2500, "lr": 1e-2, "points": _WAVES},
         weighting=NTK,
-        cure={"network.arguments.width": 32, "network.arguments.depth": 2},
+        prescription={"network.arguments.width": 32, "network.arguments.depth": 2},
         source="as tiny, in two dimensions",
         set="fresh",
     ),
@@ -118,7 +118,7 @@ FRESH = (
         network={"width": 20, "depth": 2},
         training={"steps": 100, "optimizer": "gauss-newton", "points": _WAVES},
         weighting={"name": "ntk", "every": 25},
-        cure={"network.dtype": "float64"},
+        prescription={"network.dtype": "float64"},
         source="as single-poisson",
         set="fresh",
     ),

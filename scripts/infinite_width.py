@@ -1,10 +1,10 @@
-"""Theorem 4.3 of Wang, Yu & Perdikaris 2022 (JCP 449:110768): at initialisation the kernel of a PINN converges, as the width
+"""Theorem 4.3 of Wang, Yu & Perdikaris 2022 (JCP 449:110768): at initialization the kernel of a PINN converges, as the width
 grows, to a deterministic one.
 
-One hidden layer of tanh units in the NTK parametrisation, errors u at the ends of [0, 1] and u_xx inside. The limit K* is
+One hidden layer of tanh units in the NTK parametrization, errors u at the ends of [0, 1] and u_xx inside. The limit K* is
 computed by quadrature, K of finite networks exactly. `REFERENCE` was computed independently of pinntk: Gauss-Hermite
 quadrature with 200 points over a unit's weight and bias, rr(0.5, 0.5) by Monte Carlo as well. Average rates Tr K / n
-(definition 5.1) are on the grid of 100 points that the authors' code uses; it normalises x by the mean and deviation of that
+(definition 5.1) are on the grid of 100 points that the authors' code uses; it normalizes x by the mean and deviation of that
 grid.
 
 The law width^-1/2 is fitted from width 100 on. In smaller networks the distance falls more slowly: much of E[K_rr], which holds
@@ -19,7 +19,7 @@ from __future__ import annotations
 import _reproduction as reproduction
 import numpy as np
 import torch
-from _reproduction import AGREES, BLUE, DIFFERS, GREY, RED, Check, tidy
+from _reproduction import AGREES, BLUE, DIFFERS, GRAY, RED, Check, tidy
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -38,7 +38,7 @@ REFERENCE = {
     ("u", 0, "r", 0.5): -0.22930,
     ("u", 1, "r", 0.5): -0.55890,
 }
-RATES = {"raw": (2.039, 3.963), "normalised": (2.649, 399.96)}  # c_uu and c_rr
+RATES = {"raw": (2.039, 3.963), "normalized": (2.649, 399.96)}  # c_uu and c_rr
 DIGITS = 5
 SLOPE, TOLERANCE = -0.5, 0.1
 NARROW = 100  # below this width the law does not hold yet
@@ -65,11 +65,11 @@ def limit(problem: pinntk.Problem, points: pinntk.Points) -> pinntk.KernelBlocks
 
 
 def rates(problem: pinntk.Problem) -> dict[str, tuple[float, float]]:
-    """c_uu and c_rr of the limit, for raw inputs and for those normalised on the grid."""
+    """c_uu and c_rr of the limit, for raw inputs and for those normalized on the grid."""
     x = torch.linspace(0, 1, 100, dtype=torch.float64)[:, None]
     mean, deviation = x.mean(), x.std(correction=0)
     found = {}
-    for name, inputs in (("raw", lambda x: x), ("normalised", lambda x: (x - mean) / deviation)):
+    for name, inputs in (("raw", lambda x: x), ("normalized", lambda x: (x - mean) / deviation)):
         network = pinntk.InfiniteMLP(1, "tanh", inputs=inputs)
         u = pinntk.infinite_kernel(network, problem, {"ends": column(0, 1)})
         r = [pinntk.infinite_kernel(network, problem, {"poisson": part}) for part in x.split(5)]  # the diagonal is enough
@@ -151,10 +151,10 @@ def figure(table: np.ndarray, mean: MeanKernel, points, everywhere, distances: d
     left.errorbar(places, entries(mean.mean.values, points), single, fmt="o", color=BLUE, ms=4, lw=1, label="networks ± 1 std")
     left.plot(places, table, "_", color=RED, ms=16, mew=1.5, label="K*")
     left.set_xticks(places, [f"{a}{b}({x:g}, {y:g})" for a, x, b, y in REFERENCE], rotation=60, ha="right", fontsize=8)
-    left.set(title="entries of K at initialisation", ylabel="K")
+    left.set(title="entries of K at initialization", ylabel="K")
     middle.hist(everywhere, np.linspace(-4, 4, 33), density=True, color=BLUE, alpha=0.6, label=f"{len(everywhere)} entries")
     z = np.linspace(-4, 4, 200)
-    middle.plot(z, np.exp(-z * z / 2) / np.sqrt(2 * np.pi), color=GREY, lw=1, label="standard normal")
+    middle.plot(z, np.exp(-z * z / 2) / np.sqrt(2 * np.pi), color=GRAY, lw=1, label="standard normal")
     middle.set(title="mean of networks against K*", xlabel="difference / standard error", ylabel="density")
     widths = np.array(list(distances))
     means = np.array([np.exp(np.log(part).mean()) for part in distances.values()])

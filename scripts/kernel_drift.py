@@ -3,9 +3,9 @@
 poisson1d with k = 1, 100 boundary and 100 residual points, 10,000 steps of gradient descent of 1e-5. Drift is
 norm(K(t) - K(0)) / norm(K(0)) and norm(theta(t) - theta(0)) / norm(theta(0)). Three set-ups:
 
-    as printed      NTK parametrisation, x in [0, 1], L = 1/2 sum e^2 over all points
-    normalised      the same with x normalised to mean 0 and deviation 1
-    as in the code  standard parametrisation, normalised x, L = mean e^2 over each condition
+    as printed      NTK parametrization, x in [0, 1], L = 1/2 sum e^2 over all points
+    normalized      the same with x normalized to mean 0 and deviation 1
+    as in the code  standard parametrization, normalized x, L = mean e^2 over each condition
 
 pinntk's loss is sum_i lambda_i mean(e_i^2): with 100 points each, L = 1/2 sum is lambda_i = 50. The kernel is measured on the
 100 copies of the two ends; training needs each end once, since the mean is the same.
@@ -56,7 +56,7 @@ PRINTED = {"parametrization": "ntk", "normalize": False}
 SET_UPS = (
     SetUp("as printed", 1, PRINTED, 50, 10_000, BLUE),
     SetUp("as printed, 3 layers", 3, PRINTED, 50, 500, VIOLET),
-    SetUp("normalised", 1, {"parametrization": "ntk"}, 50, 10_000, GREEN),
+    SetUp("normalized", 1, {"parametrization": "ntk"}, 50, 10_000, GREEN),
     SetUp("as in the code", 1, {"initialization": "normal"}, 1, 10_000, RED),
 )
 

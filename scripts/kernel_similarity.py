@@ -2,7 +2,7 @@
 
 A step of gradient descent on one squared error e_j^2 alone changes every error by -2 lr K_ij e_j to first order, so that K_ij
 says how far points i and j are one and the same to the network; C_ij = K_ij / sqrt(K_ii K_jj) is a cosine (Charpiat, Girard,
-Felardos & Tarabalka 2019, NeurIPS). During training the kernel turns towards what is to be learnt (Kopitkov & Indelman 2020,
+Felardos & Tarabalka 2019, NeurIPS). During training the kernel turns toward what is to be learnt (Kopitkov & Indelman 2020,
 ICANN; Baratin et al. 2021, AISTATS). They show it for plain regression; here for the values u and the residuals r of
 poisson1d and helmholtz2d: rows of C_uu, C_ur and C_rr at chosen points, before and after training.
 
@@ -194,7 +194,7 @@ def checked(found: list[Found]) -> list[reproduction.Check]:
             "mean |C_rr| over all pairs of points smaller after training, in both problems",
         ),
         reproduction.Check(
-            "Training turns the kernel towards what is learnt: its alignment with the initial residual grows.",
+            "Training turns the kernel toward what is learnt: its alignment with the initial residual grows.",
             "it grows (plain regression; no number for PINNs)",
             "; ".join(f"{name}: {before:.2f} -> {after:.2f}" for name, before, after in alignment),
             reproduction.IN_KIND if all(after > before for _, before, after in alignment) else reproduction.DIFFERS,
@@ -216,7 +216,7 @@ def figure(found: list[Found]) -> Figure:
             part.remainders.items(), (reproduction.BLUE, reproduction.RED, reproduction.GREEN, reproduction.VIOLET), strict=True
         ):
             step.loglog(SHARES, curve, dashes, marker=".", color=color, label=f"{part.case.name}, {label}", lw=1.2)
-    step.loglog(SHARES, SHARES, color=reproduction.GREY, ls=":", label="in proportion to lr")
+    step.loglog(SHARES, SHARES, color=reproduction.GRAY, ls=":", label="in proportion to lr")
     step.set(
         title="a single step on $e_j^2$",
         ylim=(1e-11, 0.3),
@@ -224,7 +224,7 @@ def figure(found: list[Found]) -> Figure:
         ylabel="relative remainder",
     )
     place = np.arange(len(found))
-    for i, color in enumerate((reproduction.GREY, reproduction.BLUE)):
+    for i, color in enumerate((reproduction.GRAY, reproduction.BLUE)):
         bars.bar(place + 0.38 * (i - 0.5), [part.alignment[i] for part in found], 0.36, color=color, label=WHEN[i])
     bars.set_xticks(place, [part.case.name for part in found])
     bars.set(title="alignment of $K_{rr}$ with y", ylabel=r"$y^T K y\;/\;(\|K\|_F\,|y|^2)$")

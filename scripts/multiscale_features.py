@@ -1,6 +1,6 @@
 """What the spread of Fourier features does to a PINN (Wang, Wang & Perdikaris 2021, CMAME 384:113938).
 
-Random features cos(b x), sin(b x), b ~ N(0, sigma^2) (no 2 pi), of normalised inputs. Published: the frequency of the kernel's
+Random features cos(b x), sin(b x), b ~ N(0, sigma^2) (no 2 pi), of normalized inputs. Published: the frequency of the kernel's
 leading eigenvectors rises with sigma, so that a network learns those frequencies first; a single trunk that is fed with
 features of sigma = 1 and sigma = 10 learns u_xx = f with u = sin(2 pi x) + 0.1 sin(50 pi x), where a plain network fails. Their
 errors are not checked here: the criterion is a tenth of the plain network's error at equal steps, both with the same fixed
@@ -139,7 +139,7 @@ def figure(found: dict[float, Modes], runs: dict[str, list[pinntk.Run]]) -> Figu
     curves.set(title="relative L2 error", xlabel="Adam step")
     first = runs["plain"][0]
     x = first.problem.solution_points[:, 0]
-    solution.plot(x, first.problem.solution.values[:, 0], color=reproduction.GREY, lw=3, alpha=0.6, label="exact")
+    solution.plot(x, first.problem.solution.values[:, 0], color=reproduction.GRAY, lw=3, alpha=0.6, label="exact")
     for name, several in runs.items():
         solution.plot(x, several[0].problem.predict(several[0].network, x[:, None])[:, 0], color=COLORS[name], lw=1, label=name)
     solution.set(title="u, seed 0", xlabel="x")

@@ -32,7 +32,7 @@ from pinntk.ntk import function_kernel
 COUNTS = (1, 2, 3, 4, 6)  # of scales; all divide the width
 WIDTH, GRID = 96, 200
 COLORS = {
-    "plain": reproduction.GREY,
+    "plain": reproduction.GRAY,
     "one scale": reproduction.RED,
     "version 1": reproduction.GREEN,
     "version 2": reproduction.BLUE,
@@ -196,7 +196,7 @@ def checked(kernels: dict[str, dict], errors: dict[str, list[float]], fno: dict[
 def figure(kernels: dict[str, dict], runs: dict[str, list[pinntk.Run]], fno: dict[str, dict]) -> Figure:
     drawn = Figure(figsize=(15, 7.4), layout="constrained")
     decay, rank, frequency, curves, fit, operator = drawn.subplots(2, 3).flat
-    shades = (reproduction.GREY, reproduction.RED, reproduction.VIOLET, reproduction.GREEN, reproduction.BLUE)
+    shades = (reproduction.GRAY, reproduction.RED, reproduction.VIOLET, reproduction.GREEN, reproduction.BLUE)
     for count, values, color in zip(COUNTS, kernels["phi, version 2"]["eigenvalues"], shades, strict=True):
         label = "1 scale" if count == 1 else f"{count} scales"
         shown = np.where(np.array(values) > 1e-13, values, np.nan)

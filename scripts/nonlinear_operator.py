@@ -4,7 +4,7 @@ For a linear operator the kernel K(0) tends to a fixed one as the width grows, t
 of an error vanishes, all at least as width^-1/2, but for logarithms. For a nonlinear operator the error's derivatives hold u
 itself: K(0) stays random, K changes in training, the Hessian does not vanish. Here for u_x + u = f and u u_x + u = f, both
 with the solution 1 + sin(2 pi x) / 2, u given at x = 0. One hidden layer of erf units (like tanh, but the limit is known in
-closed form) in the NTK parametrisation; gradient descent on the sum of both mean squares, with one learning rate for all
+closed form) in the NTK parametrization; gradient descent on the sum of both mean squares, with one learning rate for all
 widths. What stays random is u alone: with u and u_x of the network put into the infinite-width kernel, the rest vanishes as
 width^-1/2 here too.
 
@@ -129,7 +129,7 @@ def exponent(widths: list[int], values: Sequence[float]) -> float:
 
 def checked(slopes: dict[str, dict[str, float]], curves: dict[str, dict[str, list[float]]]) -> list[reproduction.Check]:
     claims = {
-        "spread": ("the kernel at initialisation stays random however wide the network", "as width^-1/2"),
+        "spread": ("the kernel at initialization stays random however wide the network", "as width^-1/2"),
         "drift": ("the kernel changes in training however wide the network", "at least as width^-1/2"),
         # A unit's own block of the Hessian, over width^1/2: products of two normal numbers, the largest of all units.
         "hessian": ("the Hessian of the residual does not vanish with the width", "as log(width) width^-1/2"),
@@ -156,9 +156,9 @@ def checked(slopes: dict[str, dict[str, float]], curves: dict[str, dict[str, lis
     own = slopes["nonlinear"]["from_limit"]
     checks.append(
         reproduction.Check(
-            "What stays random in the nonlinear kernel is u at initialisation: given u, it tends to a fixed kernel.",
+            "What stays random in the nonlinear kernel is u at initialization: given u, it tends to a fixed kernel.",
             "exponent of the width -1/2 (the limit is a function of the Gaussian process u)",
-            f"distance from the infinite-width kernel linearised at the network: exponent {own:.2f}",
+            f"distance from the infinite-width kernel linearized at the network: exponent {own:.2f}",
             reproduction.AGREES if abs(own + 0.5) <= TOLERANCE else reproduction.DIFFERS,
             f"exponent within {TOLERANCE} of -1/2",
         )
@@ -174,7 +174,7 @@ def figure(widths: list[int], curves: dict[str, dict[str, list[float]]], slopes:
             label = f"{operator}: slope {slopes[operator][key]:.2f}"
             ax.loglog(widths, curves[operator][key], "o-", ms=3.5, lw=1.3, color=color, label=label)
         start = curves["linear"][key][0]
-        ax.loglog(widths, start * (np.array(widths) / widths[0]) ** -0.5, ":", color=reproduction.GREY, label="slope -1/2")
+        ax.loglog(widths, start * (np.array(widths) / widths[0]) ** -0.5, ":", color=reproduction.GRAY, label="slope -1/2")
         ax.set(title=title, xlabel="width", ylabel="spectral norm" if key == "hessian" else "relative, Frobenius norm")
         ax.title.set_fontsize(10)
     reproduction.tidy(axes)
@@ -183,7 +183,7 @@ def figure(widths: list[int], curves: dict[str, dict[str, list[float]]], slopes:
 
 def main(argv: list[str] | None = None) -> dict:
     parser = reproduction.parser(__file__, __doc__)
-    parser.add_argument("--seeds", type=int, default=16, help="of the kernels at initialisation; a quarter is trained")
+    parser.add_argument("--seeds", type=int, default=16, help="of the kernels at initialization; a quarter is trained")
     parser.add_argument("--steps", type=int, default=500)
     arguments = parser.parse_args(argv)
     widths, seeds, steps = [50, 150, 400, 1200, 3600], arguments.seeds, arguments.steps

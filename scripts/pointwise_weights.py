@@ -191,9 +191,9 @@ def checked(spectra: list[Weighted], curves: dict, plain: list[float], adaptive:
     ]
 
 
-def gap(curves: dict, observed: str, foretold: str) -> float:
+def gap(curves: dict, observed: str, predicted: str) -> float:
     """The largest difference between a loss and a prediction, as a share of the loss."""
-    seen, said = np.array(curves[f"{observed} weights, observed"]), np.array(curves[f"{foretold} weights, predicted"])
+    seen, said = np.array(curves[f"{observed} weights, observed"]), np.array(curves[f"{predicted} weights, predicted"])
     return float((np.abs(said - seen) / seen).max())
 
 
@@ -201,21 +201,21 @@ def figure(spectra: list[Weighted], curves: dict, run: pinntk.Run, runs: dict[st
     drawn = Figure(figsize=(15, 3.9), layout="constrained")
     bounds, rates, errors, where = drawn.subplots(1, 4)
     for part, color in zip(
-        spectra, (reproduction.BLUE, reproduction.RED, reproduction.GREEN, reproduction.VIOLET, reproduction.GREY), strict=False
+        spectra, (reproduction.BLUE, reproduction.RED, reproduction.GREEN, reproduction.VIOLET, reproduction.GRAY), strict=False
     ):
         k = np.arange(1, len(part.plain) + 1)
         bounds.loglog(k, part.ratios, color=color, lw=1.3, label=part.label)
         for edge in (part.low, part.high):
             bounds.axhline(edge, color=color, ls=":", lw=1)
     bounds.set(title="λ_k with point weights / λ_k without\n(dotted: least and largest weight)", xlabel="k", ylabel="ratio")
-    for label, color in (("without", reproduction.GREY), ("with", reproduction.BLUE)):
+    for label, color in (("without", reproduction.GRAY), ("with", reproduction.BLUE)):
         rates.semilogy(curves["steps"], curves[f"{label} weights, observed"], color=color, lw=3.5, alpha=0.45, label=f"{label}")
         dashed = curves[f"{label} weights, predicted"]
         rates.semilogy(curves["steps"], dashed, "--", color=color, lw=1.3, label=f"{label}, by its kernel")
     rates.set(
         title="poisson1d, gradient descent:\nwith and without point weights", xlabel="step", ylabel="mean square residual"
     )
-    for (label, several), color in zip(runs.items(), (reproduction.GREY, reproduction.BLUE), strict=True):
+    for (label, several), color in zip(runs.items(), (reproduction.GRAY, reproduction.BLUE), strict=True):
         for i, one in enumerate(several):
             errors.semilogy(*one.column("relative_error"), color=color, lw=1.2, label=None if i else label)
     errors.axhline(PUBLISHED, color=reproduction.RED, ls=":", lw=1.2, label="published, far longer training")

@@ -1,9 +1,9 @@
 """The spectra of Wang, Yu & Perdikaris 2022 (JCP 449:110768, sections 5 and 7.1): residual and boundary of u_xx = f train at
 very different rates.
 
-Eigenvalues of K, K_uu and K_rr at initialisation for poisson1d with k = 1, 2, 4 (u = sin(k pi x)), one hidden layer of 512 tanh
+Eigenvalues of K, K_uu and K_rr at initialization for poisson1d with k = 1, 2, 4 (u = sin(k pi x)), one hidden layer of 512 tanh
 units, 100 boundary points (50 copies of each end) and 100 residual points, and average rates c = Tr K / n (definition 5.1). Two
-set-ups: as printed (NTK parametrisation, x in [0, 1]), and as in the authors' code (standard parametrisation, normalised x).
+set-ups: as printed (NTK parametrization, x in [0, 1]), and as in the authors' code (standard parametrization, normalized x).
 k enters the target only. What it changes is in which modes the error lies: shown by the loss of the target's part of the error
 (that of u = 0; the frozen kernel trains it independently of the rest, the network's own output at the start).
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import _reproduction as reproduction
 import numpy as np
 import torch
-from _reproduction import AGREES, BLUE, DIFFERS, GREEN, GREY, IN_KIND, RED, Check, tidy
+from _reproduction import AGREES, BLUE, DIFFERS, GRAY, GREEN, IN_KIND, RED, Check, tidy
 from matplotlib.figure import Figure
 
 import pinntk
@@ -92,7 +92,7 @@ def figure(first: dict[str, Spectra]) -> Figure:
     axes = drawn.subplots(1, 3)
     for ax, (name, found) in zip(axes, first.items(), strict=False):
         K = found.kernel
-        for label, block, color in (("K", K.values, GREY), ("K_uu", K.uu, RED), ("K_rr", K.rr, BLUE)):
+        for label, block, color in (("K", K.values, GRAY), ("K_uu", K.uu, RED), ("K_rr", K.rr, BLUE)):
             values = torch.linalg.eigvalsh(block).flip(0).numpy()
             ax.loglog(1 + np.arange(len(values)), values, color=color, lw=1.4, label=label, marker="o", ms=2.5)
         floor = K.floor()

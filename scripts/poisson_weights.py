@@ -1,9 +1,9 @@
 """The weighting figure of Wang, Yu & Perdikaris 2022 (JCP 449:110768, section 7.1): what NTK weights do for poisson1d.
 
-Setting: k = 4, one hidden layer of 100 tanh units, standard parametrisation (W ~ N(0, 1 / fan-in), b ~ N(0, 1)), normalised
+Setting: k = 4, one hidden layer of 100 tanh units, standard parametrization (W ~ N(0, 1 / fan-in), b ~ N(0, 1)), normalized
 inputs, 100 boundary and 100 residual points, 40,000 steps of gradient descent. The paper's loss is lambda / (2 N) sum e^2 with
 step 1e-5; pinntk's is lambda mean(e^2), so the step is 5e-6. Published: relative L2 2.40e-1 unweighted, 1.63e-3 with
-lambda_b = 100. As printed (NTK parametrisation, raw inputs) the set-up does not reproduce the figure; this one does.
+lambda_b = 100. As printed (NTK parametrization, raw inputs) the set-up does not reproduce the figure; this one does.
 
     python scripts/poisson_weights.py            5 minutes on 2 cores
     python scripts/poisson_weights.py --quick    seconds, for a look
@@ -14,7 +14,7 @@ from __future__ import annotations
 import _reproduction as reproduction
 import numpy as np
 import torch
-from _reproduction import AGREES, BLUE, DIFFERS, GREY, IN_KIND, RED, Check, tidy
+from _reproduction import AGREES, BLUE, DIFFERS, GRAY, IN_KIND, RED, Check, tidy
 from matplotlib.figure import Figure
 
 import pinntk
@@ -56,7 +56,7 @@ def figure(plain: list[pinntk.Run], weighted: list[pinntk.Run]) -> Figure:
             middle.semilogy(*run.column("relative_error"), color=color, lw=1.2, label=label if i == 0 else None)
     for i, run in enumerate(weighted):
         right.semilogy(*run.column("weight/ends"), color=BLUE, lw=1.2, label="λ ends" if i == 0 else None)
-        right.semilogy(*run.column("weight/poisson"), color=GREY, lw=1.2, label="λ poisson" if i == 0 else None)
+        right.semilogy(*run.column("weight/poisson"), color=GRAY, lw=1.2, label="λ poisson" if i == 0 else None)
     middle.axhline(PUBLISHED["unweighted"], color=RED, ls=":", lw=1, label="published, unweighted")
     middle.axhline(PUBLISHED["lambda_b = 100"], color=BLUE, ls=":", lw=1, label="published, λ_b = 100")
     left.set(title="poisson1d, k = 4", xlabel="x", ylabel="u", ylim=(-1.3, 2.2))

@@ -1,7 +1,7 @@
 """Convergence along the kernel's principal components (Jacot, Gabriel & Hongler 2018, section 5 and figure 3).
 
 In the limit of infinite width the error of least squares, along eigenvector k of the kernel on the data, falls as
-exp(-lambda_k t): training is fastest along the largest components. The paper trains towards f(0) + 0.5 f_2 on 512 digits of
+exp(-lambda_k t): training is fastest along the largest components. The paper trains toward f(0) + 0.5 f_2 on 512 digits of
 MNIST, f_2 the second component, with widths 100, 1,000 and 10,000: the network should move along f_2 only. Here the inputs are
 32 points drawn from N(0, 1) in the plane and the widest network has 4,000 units; the kernel of f_2 is that of infinite width.
 A second training, of width 1,000, starts with one and the same error along all components of the network's own kernel, of root
@@ -21,7 +21,7 @@ import _reproduction as reproduction
 import circle_regression
 import numpy as np
 import torch
-from _reproduction import AGREES, BLUE, DIFFERS, GREEN, GREY, IN_KIND, RED, Check, tidy
+from _reproduction import AGREES, BLUE, DIFFERS, GRAY, GREEN, IN_KIND, RED, Check, tidy
 from circle_regression import WEIGHTS
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
@@ -37,7 +37,7 @@ SIZES = (1.0, 0.1)  # of the error along all of them
 
 @dataclass(frozen=True)
 class Single:
-    """Training towards f(0) + 0.5 f_2.
+    """Training toward f(0) + 0.5 f_2.
 
     along: (steps,) the error's part along f_2, from 0.5 on
     across: (steps,) the root mean square of the rest of the error
@@ -160,7 +160,7 @@ def figure(
     for (size, runs), color, marker in zip(alls.items(), (RED, BLUE), "ox", strict=True):
         expected, found = np.concatenate([run.pairs() for run in runs], 1)
         right.loglog(expected, found, marker, ms=4, color=color, label=f"error of size {size:g}, {len(runs)} networks")
-    right.loglog(*2 * [[expected.min(), expected.max()]], color=GREY, lw=1, label="equal")
+    right.loglog(*2 * [[expected.min(), expected.max()]], color=GRAY, lw=1, label="equal")
     right.set(
         title=f"all components, width {width}", xlabel="eigenvalue of the network's kernel", ylabel="fitted rate of decay"
     )

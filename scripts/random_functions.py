@@ -18,7 +18,7 @@ import _reproduction as reproduction
 import circle_regression
 import numpy as np
 import torch
-from _reproduction import AGREES, BLUE, DIFFERS, GREEN, GREY, RED, Check, tidy
+from _reproduction import AGREES, BLUE, DIFFERS, GRAY, GREEN, RED, Check, tidy
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
@@ -182,7 +182,7 @@ def figure(
 ) -> Figure:
     drawn = Figure(figsize=(12, 3.8), layout="constrained")
     left, middle, right = drawn.subplots(1, 3)
-    left.loglog(np.repeat(counts, errors.shape[1]), errors.ravel(), ".", color=GREY, ms=4, label="one model each")
+    left.loglog(np.repeat(counts, errors.shape[1]), errors.ravel(), ".", color=GRAY, ms=4, label="one model each")
     left.loglog(counts, np.sqrt((errors**2).mean(1)), "o-", color=BLUE, label="root mean square")
     left.loglog(counts, expected / np.sqrt(counts), "k--", lw=1, label=f"expected: {expected:.2f} $P^{{-1/2}}$")
     left.set(title="random functions: error of the kernel", xlabel="number of functions P", ylabel="relative, Frobenius norm")

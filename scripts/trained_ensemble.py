@@ -1,9 +1,9 @@
 """Trained networks against the law of infinitely wide ones (Jacot, Gabriel & Hongler 2018, figure 2).
 
-ReLU networks of depth 4 as the paper counts (3 hidden layers), beta = 0.1, NTK parametrisation, widths 50 and 1,000, trained on
+ReLU networks of depth 4 as the paper counts (3 hidden layers), beta = 0.1, NTK parametrization, widths 50 and 1,000, trained on
 4 points of the unit circle for 1,000 steps of lr 1.0. The paper shows 10 networks of each width beside the 10th, 50th and 90th
 percentiles of the limiting Gaussian; which points and values it took is not printed, here x_1 x_2 / 2 at the angles `ANGLES`,
-values of about the size of the outputs at initialisation (`--size 1` takes x_1 x_2: the larger they are, the more features are
+values of about the size of the outputs at initialization (`--size 1` takes x_1 x_2: the larger they are, the more features are
 learned). With 100 networks the law of infinite width, after as many steps of gradient descent, is a hypothesis that can be
 tested:
 
@@ -93,26 +93,26 @@ def law(x: Tensor, y: Tensor, test: Tensor, steps: int = STEPS) -> Law:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Outputs of networks after training, and of the same networks linearised where training starts: (networks, m) each."""
+    """Outputs of networks after training, and of the same networks linearized where training starts: (networks, m) each."""
 
     trained: np.ndarray
-    linearised: np.ndarray
+    linearized: np.ndarray
 
 
 def ensemble(width: int, seeds: int, x: Tensor, y: Tensor, test: Tensor, steps: int, bar: tqdm) -> Ensemble:
-    problem, points, trained, linearised = circle_regression.task(), circle_regression.rows(x, y), [], []
+    problem, points, trained, linearized = circle_regression.task(), circle_regression.rows(x, y), [], []
     for seed in range(seeds):
         network = circle_regression.network(width, seed)
         cross = pinntk.cross_kernel(network, problem, circle_regression.rows(test), points)
         with torch.no_grad():
             start, errors = network(test.float())[:, 0].double().numpy(), pinntk.errors(network, problem, points)
-        foretold = pinntk.diagnostics.dynamics(pinntk.kernel(network, problem, points), errors, WEIGHTS)
-        linearised.append(start + foretold.changes_after(cross, steps, LR)["fit"])
+        predicted = pinntk.diagnostics.dynamics(pinntk.kernel(network, problem, points), errors, WEIGHTS)
+        linearized.append(start + predicted.changes_after(cross, steps, LR)["fit"])
         circle_regression.descend(network, x, y, steps, LR)
         with torch.no_grad():
             trained.append(network(test.float())[:, 0].double().numpy())
         bar.update()
-    return Ensemble(np.array(trained), np.array(linearised))
+    return Ensemble(np.array(trained), np.array(linearized))
 
 
 def mean_deviation(standard: np.ndarray) -> np.ndarray:
@@ -152,7 +152,7 @@ def checks(
     found: Mapping[int, Ensemble],
     expected: Law,
     tested: Mapping[int, Mapping[str, Comparison]],
-    linearised: Mapping[int, Mapping[str, Comparison]],
+    linearized: Mapping[int, Mapping[str, Comparison]],
 ) -> list[Check]:
     narrow, wide = min(found), max(found)
     made = []
@@ -163,8 +163,8 @@ def checks(
                 f"The {what} of networks of width {wide} agree with infinite width.",
                 "close to those of the limiting distribution",
                 f"{len(found[wide].trained)} networks, {expected.kept().sum()} points of the circle: largest deviation "
-                f"{test.statistic:.2f} standard errors, {test.allowed:.2f} allowed ({linearised[wide][name].statistic:.2f} for "
-                "the same networks, linearised)",
+                f"{test.statistic:.2f} standard errors, {test.allowed:.2f} allowed ({linearized[wide][name].statistic:.2f} for "
+                "the same networks, linearized)",
                 AGREES if test.passed else DIFFERS,
                 f"simultaneous test over the circle at level {LEVEL / 2}, critical value simulated from the law",
             )
@@ -233,7 +233,7 @@ def main(argv: list[str] | None = None) -> dict:
         found = {width: ensemble(width, networks, x, y, test, steps, bar) for width in widths}
     expected = law(x, y, test, steps)
     tested = {width: compared(values.trained, expected) for width, values in found.items()}
-    linearised = {width: compared(values.linearised, expected) for width, values in found.items()}
+    linearized = {width: compared(values.linearized, expected) for width, values in found.items()}
     numbers = {
         "widths": widths,
         "networks": networks,
@@ -248,10 +248,10 @@ def main(argv: list[str] | None = None) -> dict:
         "quantiles": {width: np.quantile(values.trained, QUANTILES, axis=0).tolist() for width, values in found.items()},
         "level": LEVEL,
         "tests": {width: as_numbers(parts) for width, parts in tested.items()},
-        "tests_linearised": {width: as_numbers(parts) for width, parts in linearised.items()},
+        "tests_linearized": {width: as_numbers(parts) for width, parts in linearized.items()},
     }
     drawn = figure(angles, found, expected, np.array(ANGLES), y)
-    return reproduction.finish(__file__, arguments.out, drawn, numbers, checks(found, expected, tested, linearised))
+    return reproduction.finish(__file__, arguments.out, drawn, numbers, checks(found, expected, tested, linearized))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The wave figures of Wang, Yu & Perdikaris 2022 (JCP 449:110768, section 7.3): NTK weights on u_tt = 4 u_xx.
 
 wave1d: u = sin(pi x) cos(2 pi t) + 1/2 sin(4 pi x) cos(8 pi t) on [0, 1]^2. As in the authors' notebook: [2, 500, 500, 500, 1]
-tanh, Xavier, normalised inputs, fresh batches of 100 initial points, 100 on each wall and 300 inside, L_u the sum of three
+tanh, Xavier, normalized inputs, fresh batches of 100 initial points, 100 on each wall and 300 inside, L_u the sum of three
 means, Adam 1e-3 decaying by 0.9 every 1,000 steps, weights every 100. Published: relative L2 4.518e-1 unweighted, 1.728e-3
 with NTK weights, after 80,000 steps.
 
@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import _reproduction as reproduction
 import numpy as np
 import torch
-from _reproduction import AGREES, BLUE, DIFFERS, GREEN, GREY, IN_KIND, RED, Check, tidy
+from _reproduction import AGREES, BLUE, DIFFERS, GRAY, GREEN, IN_KIND, RED, Check, tidy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -74,7 +74,7 @@ def rule() -> pinntk.weighting.NTK:
 
 
 def first_weights(width: int, seeds: int) -> np.ndarray:
-    """Weights of u, u_t and r at initialisation, (seeds, 3)."""
+    """Weights of u, u_t and r at initialization, (seeds, 3)."""
     wave, found = problem(), []
     for seed in range(seeds):
         points = wave.sample(seed=seed, dtype=torch.float64, **COUNTS)
@@ -113,7 +113,7 @@ def followed(width: int, steps: int, weighting) -> Followed:
 
 
 def checks(initial: np.ndarray, at_width: Followed, plain: Followed, weighted: Followed) -> list[Check]:
-    made = [compared("at initialisation", initial, LOGGED[0])]
+    made = [compared("at initialization", initial, LOGGED[0])]
     for step, logged in LOGGED.items():
         ours = at_width.weights(step)
         if step and ours:
@@ -186,7 +186,7 @@ def weights_over_time(ax: Axes, found: Followed) -> None:
         ax.semilogy(*found.run.column(f"weight/{conditions[0]}"), color=color, lw=1.3, label=f"λ of {name}")
     for step, logged in LOGGED.items():
         if found.weights(step):
-            ax.plot([step] * 3, logged, "D", color=GREY, mfc="none", ms=5, label=None if step else "notebook's log")
+            ax.plot([step] * 3, logged, "D", color=GRAY, mfc="none", ms=5, label=None if step else "notebook's log")
     ax.set(title=f"NTK weights, width {found.run.config['network']['arguments']['width']}", xlabel="step")
 
 

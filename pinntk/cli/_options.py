@@ -126,12 +126,12 @@ def add_rescue(commands: Any) -> argparse.ArgumentParser:
         description="Diagnoses a run, makes the first change that is prescribed, trains again from\n"
         "the start with as many steps, and prints both side by side. The run itself stays\n"
         "as it is. Stopped by Ctrl-C, the same command goes on.",
-        epilog="examples:\n  pinntk rescue runs/poisson1d\n  pinntk rescue runs/poisson1d --rounds 3 -o runs/better",
+        epilog="examples:\n  pinntk rescue runs/poisson1d\n  pinntk rescue runs/poisson1d --attempts 3 -o runs/better",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("run", help="the run folder")
     command.add_argument("--prescription", type=int, metavar="N", help="which one to follow, from 1 (default: the first)")
-    command.add_argument("--rounds", type=int, default=1, metavar="N", help="trainings, at most (default: 1)")
+    command.add_argument("--attempts", type=int, default=1, metavar="N", help="trainings, at most (default: 1)")
     command.add_argument("-o", "--out", metavar="FOLDER", help="the new run folder (default: RUN-rescued), then FOLDER-2, ...")
     default = "cuda" if torch.cuda.is_available() else "cpu"
     command.add_argument("--device", default=default, help="cpu, cuda, cuda:1 ... (default: %(default)s)")
@@ -205,7 +205,7 @@ def _add_problem_options(command: argparse.ArgumentParser) -> None:
         "--points", default="", metavar="NAME=N,...", help="points by condition or kind, as in boundary=100,residual=400"
     )
     group.add_argument("--sampling", choices=METHODS, metavar="METHOD", help=f"{_either(METHODS)} (default: uniform)")
-    group.add_argument("--seed", type=int, help="of points and network (default: 0)")
+    group.add_argument("--seed", type=_seed, help="of points and network (default: 0)")
     _add_network_options(command)
 
 
@@ -279,6 +279,16 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+
+
+def _seed(text: str) -> int:
+    """What generators of random numbers take."""
+    try:
+        if 0 <= int(text) < 2**63:
+            return int(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r}: a whole number of at least 0")
 
 
 def _numbers(text: str) -> tuple[float, ...]:

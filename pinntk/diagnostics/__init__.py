@@ -22,7 +22,7 @@ from pinntk.diagnostics._sampling import (
 from pinntk.diagnostics._sanity import OutputScale, Precision, Triviality, output_scale, precision_floor, trivial
 from pinntk.diagnostics._spectrum import Frequency, Spectrum, error_frequency, mode_frequency, spectrum
 from pinntk.diagnostics._thresholds import THRESHOLDS, Threshold
-from pinntk.diagnostics._unseen import Unseen, unseen
+from pinntk.diagnostics._undetermined import Undetermined, undetermined
 
 __all__ = [
     "RULES",
@@ -48,7 +48,7 @@ __all__ = [
     "Spectrum",
     "Threshold",
     "Triviality",
-    "Unseen",
+    "Undetermined",
     "balance",
     "causality",
     "coverage",
@@ -72,7 +72,7 @@ __all__ = [
     "redundancy",
     "spectrum",
     "trivial",
-    "unseen",
+    "undetermined",
     "weights_by_name",
     "where_missing",
 ]

@@ -134,7 +134,7 @@ def weights_by_name(kernel: KernelBlocks, errors: Mapping[str, Tensor]) -> dict[
 
     errors: {condition: (n_i,)} on the kernel's points, as from `pinntk.errors`
 
-    Each set is normalised to sum 1, since only ratios of weights matter to its meaning; momentum, and how often a package
+    Each set is normalized to sum 1, since only ratios of weights matter to its meaning; momentum, and how often a package
     updates, are left out. With g_i = grad mean(e_i^2) and weights proportional to
 
         "trace"               1 / Tr K_ii                   Wang, Yu & Perdikaris 2022, algorithm 1 (PINNsNTK);

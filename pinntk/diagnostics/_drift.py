@@ -1,4 +1,4 @@
-"""How far the kernel and the parameters have moved, and for how long a frozen kernel foretells the training."""
+"""How far the kernel and the parameters have moved, and for how long a frozen kernel predicts the training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How wrong the solution is, as the kernel knows it: one linearised step from the errors to the fields, no solution needed."""
+"""How wrong the solution is, as the kernel knows it: one linearized step from the errors to the fields, no solution needed."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Estimate:
     relative: |delta u| / |u + delta u| over the domain, all fields together: an estimate of the relative L2 error
     where: (m, d) Sobol points of the domain, change: (m, fields) delta u there, values: (m, fields) u + delta u
     parts: {condition: its own share of delta u, over |u + delta u|}; they may cancel each other
-    left: {condition: rms error that no small step removes, over rms error}
-    stuck: the share of the scaled squared errors that no small step removes, each condition with one vote; 0 to 1
+    remaining: {condition: rms error that no small step removes, over rms error}
+    unreachable: the share of the scaled squared errors that no small step removes, each condition with one vote; 0 to 1
     alone: {condition: the same where that condition is all that is asked for}
     rank, parameters: eigenvalues of K_ee above rounding, and the number of trained parameters, which it cannot exceed
     gain: {condition: sqrt(mean K_ii / mean K_uu)}, the error of the condition that a change of the fields by 1 makes, for
@@ -52,8 +52,8 @@ class Estimate:
     change: Tensor = field(repr=False)
     values: Tensor = field(repr=False)
     parts: Mapping[str, float]
-    left: Mapping[str, float]
-    stuck: float
+    remaining: Mapping[str, float]
+    unreachable: float
     alone: Mapping[str, float]
     rank: int
     parameters: int
@@ -74,8 +74,8 @@ def estimate(
 
     Works on a float64 copy of the network. Where the solution is known (relative L2 errors from 7e-5 to 1, of trainings that
     went well and badly) it was right within 10 % in most; it is too small where the network cannot represent the solution
-    (then `stuck` is large), or where it is far from linear. Raises as `pinntk.kernel` does.
-    The linearised residual as an error estimate: Gauss-Newton in function space (Mueller & Zeinhofer 2023, arXiv 2302.13163).
+    (then `unreachable` is large), or where it is far from linear. Raises as `pinntk.kernel` does.
+    The linearized residual as an error estimate: Gauss-Newton in function space (Mueller & Zeinhofer 2023, arXiv 2302.13163).
     """
     asked = checked(network, problem, points)
     network = deepcopy(network).double()
@@ -105,7 +105,7 @@ def estimate(
     prior = float(K.values.diagonal()[n:].mean().sqrt())
     gain = {name: _over(float(K.diagonal(name).mean().clamp_min(0).sqrt()), prior) for name in fresh}
     rms = size / u.numel() ** 0.5
-    left = e - K_ee @ solved[:, 0]
+    remaining = e - K_ee @ solved[:, 0]
     eigenvalues = torch.linalg.eigvalsh(K_ee)
     return Estimate(
         points=fresh,
@@ -115,8 +115,8 @@ def estimate(
         change=changes[..., 0].T,
         values=u + changes[..., 0].T,
         parts={name: _over(float(changes[..., k].norm()), size) for k, name in enumerate(spans, 1)},
-        left={name: _over(float(left[span].norm()), float(e[span].norm())) for name, span in spans.items()},
-        stuck=_over(float(left.square().sum()), float(e.square().sum())),
+        remaining={name: _over(float(remaining[span].norm()), float(e[span].norm())) for name, span in spans.items()},
+        unreachable=_over(float(remaining.square().sum()), float(e.square().sum())),
         alone={name: _alone(K_ee[span, span], e[span], ridge) for name, span in spans.items()},
         rank=int((eigenvalues > _LEAST_RANK * eigenvalues[-1]).sum()),
         parameters=sum(p.numel() for p in trained_parameters(network, problem).values()),
@@ -153,8 +153,8 @@ def _solve(K: Tensor, right: Tensor, ridge: float) -> Tensor:
 
 
 def _alone(K: Tensor, e: Tensor, ridge: float) -> float:
-    left = e - K @ _solve(K, e, ridge)
-    return _over(float(left.square().sum()), float(e.square().sum()))
+    remaining = e - K @ _solve(K, e, ridge)
+    return _over(float(remaining.square().sum()), float(e.square().sum()))
 
 
 def _over(above: float, below: float) -> float:

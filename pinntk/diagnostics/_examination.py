@@ -29,7 +29,7 @@ from pinntk.diagnostics._sampling import (
 )
 from pinntk.diagnostics._sanity import OutputScale, Precision, Triviality, output_scale, precision_floor, trivial
 from pinntk.diagnostics._spectrum import Spectrum, spectrum
-from pinntk.diagnostics._unseen import Unseen, unseen
+from pinntk.diagnostics._undetermined import Undetermined, undetermined
 from pinntk.nn import MLP
 from pinntk.ntk import KernelBlocks, kernel
 from pinntk.ntk._blocks import check_weights
@@ -135,8 +135,8 @@ class Examination:
         return precision_floor(self.network, self.problem, self.points)
 
     @cached_property
-    def unseen(self) -> dict[str, Unseen]:
-        return unseen(self.network, self.problem, self.points)
+    def undetermined(self) -> dict[str, Undetermined]:
+        return undetermined(self.network, self.problem, self.points)
 
     @cached_property
     def settings(self) -> dict[str, Any]:

@@ -96,7 +96,7 @@ class _Watch(TorchFunctionMode):
 
     def _applied(self, place: int, args: tuple, kwargs: Mapping[str, Any], result: Tensor) -> None:
         weight = args[place] if len(args) > place else kwargs.get("weight")
-        # A weight may be computed from parameters, as in weight normalisation, and then requires a gradient like them.
+        # A weight may be computed from parameters, as in weight normalization, and then requires a gradient like them.
         known = isinstance(weight, Tensor) and (id(weight) in self._parameters or weight.requires_grad)
         if known and len(args) >= place and weight.ndim == result.ndim == 2:
             self._results.append(result)
@@ -173,8 +173,8 @@ class InputScale:
     """What the first layer with a weight receives over the domain.
 
     mean, std, low, high: (f,) of its f input features
-    offset: the largest |mean|; 0 for normalised inputs
-    largest, smallest: of the standard deviations; 1 for normalised inputs
+    offset: the largest |mean|; 0 for normalized inputs
+    largest, smallest: of the standard deviations; 1 for normalized inputs
     """
 
     mean: np.ndarray
@@ -187,12 +187,12 @@ class InputScale:
 
 
 def input_scale(network: nn.Module, problem: Problem, *, samples: int = 1024, seed: int = 0) -> InputScale | None:
-    """The first weight layer's inputs over the domain, after the network's own normalisation and embedding; None for a
+    """The first weight layer's inputs over the domain, after the network's own normalization and embedding; None for a
     network without such a layer.
 
     samples, seed: Sobol points of the domain
 
-    Initialisations are made for inputs of mean 0 and variance 1 (LeCun, Bottou, Orr & Mueller 1998, Efficient BackProp,
+    Initializations are made for inputs of mean 0 and variance 1 (LeCun, Bottou, Orr & Mueller 1998, Efficient BackProp,
     section 4.3); coordinates on [0, 1000] saturate the first layer. Raises ValueError for fewer than 2 samples, and as
     `pinntk.kernel` does.
     """

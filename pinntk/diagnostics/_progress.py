@@ -105,7 +105,7 @@ def _slope(time: np.ndarray, loss: np.ndarray) -> float:
 
 @without_autocast
 def natural_step(network: nn.Module, problem: Problem, points: Points, weights: Mapping[str, float]) -> float:
-    r"""The learning rate at which a step along the signs of the gradient lowers the loss most, in the linearised network:
+    r"""The learning rate at which a step along the signs of the gradient lowers the loss most, in the linearized network:
 
         norm_1(g) / (s^T H s),    s = sign(g),    g = J^T D e,    H = J^T D J,    D = blockdiag(2 lambda_i / n_i)
 

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
-from pinntk.diagnostics._judgement import ill, severity, stuck, stuck_alone
+from pinntk.diagnostics._judgment import failing, severity, unreachable, unreachable_alone
 from pinntk.diagnostics._rules_training import gauss_newton, saturation, unnormalized_inputs
 from pinntk.diagnostics._sampling import time_axis
 from pinntk.diagnostics._spectrum import error_frequency
 from pinntk.diagnostics._thresholds import above, below, clearly
-from pinntk.diagnostics._unseen import unseen
+from pinntk.diagnostics._undetermined import undetermined
 from pinntk.diagnostics._wording import called, capital, chosen, number
 from pinntk.problem import Measurements, Problem
 from pinntk.residuals import errors
@@ -34,7 +34,7 @@ _SLICES = 8  # of time
 def clustered_points(x: Examination) -> Finding | None:
     """Training points leave a part of the region empty, and the errors there are large."""
     worst = max(x.coverage, key=lambda name: _clustering(x, name))
-    if _clustering(x, worst) <= 1 or not ill(x):
+    if _clustering(x, worst) <= 1 or not failing(x):
         return None
     covered, missed = x.coverage[worst], x.missing.get(worst)
     ratio = missed.ratio if missed is not None else float("nan")
@@ -71,7 +71,7 @@ def _clustering(x: Examination, name: str) -> float:
 
 def too_few_points(x: Examination) -> Finding | None:
     """Errors vanish at the training points and are large between them."""
-    if not x.missing or not ill(x) or x.run is None:
+    if not x.missing or not failing(x) or x.run is None:
         return None
     worst = max(x.missing, key=lambda name: x.missing[name].ratio)
     missed = x.missing[worst]
@@ -120,7 +120,7 @@ def _even_points(x: Examination, counts: Mapping[str, int]) -> Prescription:
 def imbalance(x: Examination) -> Finding | None:
     """One condition trains far faster than another, and the error of the solution comes from the slow one."""
     found = x.balance
-    if not above("imbalance", found.imbalance) or not isfinite(found.imbalance) or not ill(x):
+    if not above("imbalance", found.imbalance) or not isfinite(found.imbalance) or not failing(x):
         return None
     rates = {name: rate for name, rate in found.rate.items() if rate > 0}
     fast, slow = max(rates, key=rates.get), min(rates, key=rates.get)
@@ -130,7 +130,9 @@ def imbalance(x: Examination) -> Finding | None:
     if x.run is not None and not above("slow-part", slow_part):
         return None
     already = x.run is not None and x.run.config["weighting"].get("name") == "ntk"
-    cures = () if already else (Prescription("give every condition the same mean rate, by the traces of its kernel", NTK),)
+    prescriptions = (
+        () if already else (Prescription("give every condition the same mean rate, by the traces of its kernel", NTK),)
+    )
     return Finding(
         "imbalance",
         severity(x),
@@ -141,21 +143,23 @@ def imbalance(x: Examination) -> Finding | None:
         | {f"rate/{name}": rate for name, rate in found.rate.items()},
         {f"eigenvalues/{name}": values.cpu().numpy() for name, values in x.spectrum.blocks.items()},
         clearly("imbalance", found.imbalance) if x.run is not None else 0.5,
-        cures,
+        prescriptions,
     )
 
 
 def conflict(x: Examination) -> Finding | None:
     """Each condition can be met, but not all at once."""
     found = x.estimate
-    if not stuck(x) or stuck_alone(x) or not above("together", found.stuck) or x.run is None:
+    if not unreachable(x) or unreachable_alone(x) or not above("together", found.unreachable) or x.run is None:
         return None
-    worst = sorted(found.left, key=lambda name: found.left[name] * found.size[name], reverse=True)[:2]
+    worst = sorted(found.remaining, key=lambda name: found.remaining[name] * found.size[name], reverse=True)[:2]
     data = [name for name in found.points if isinstance(x.problem[name].region, Measurements)]
-    cures = [Prescription(f"look for the one among {', '.join(found.points)} that contradicts the others, and correct it")]
+    prescriptions = [
+        Prescription(f"look for the one among {', '.join(found.points)} that contradicts the others, and correct it")
+    ]
     if data:
         weights = {name: 0.0 if name in data else float(f"{x.weights[name]:.3g}") for name in x.weights}
-        cures.insert(
+        prescriptions.insert(
             0,
             Prescription(
                 f"train without {', '.join(data)}, whose numbers the others contradict",
@@ -165,42 +169,42 @@ def conflict(x: Examination) -> Finding | None:
     return Finding(
         "conflict",
         severity(x),
-        f"Each condition can be met alone, but all together leave {found.stuck:.0%} of the squared errors: most of it in "
+        f"Each condition can be met alone, but all together leave {found.unreachable:.0%} of the squared errors: most of it in "
         f"{' and '.join(called(x.problem, name) for name in worst)}.",
         {
-            "share of errors that cannot be removed": found.stuck,
+            "share of errors that cannot be removed": found.unreachable,
             "the same, with one condition alone": max(found.alone.values()),
         }
-        | {f"share of errors that stay/{name}": value for name, value in found.left.items()},
+        | {f"share of errors that stay/{name}": value for name, value in found.remaining.items()},
         {"cosines": x.balance.conflict.cpu().numpy()},
-        clearly("stuck", found.stuck) + 0.1,
-        tuple(cures),
+        clearly("unreachable", found.unreachable) + 0.1,
+        tuple(prescriptions),
     )
 
 
 def spectral_bias(x: Examination) -> Finding | None:
     """What is left of a residual are short waves that the kernel does not reach."""
     found = x.estimate
-    if not ill(x) or found.rank > found.parameters / 2:
+    if not failing(x) or found.rank > found.parameters / 2:
         return None
     residuals = [name for name in found.errors if x.problem[name].kind == "residual" and len(found.errors[name]) > 8]
     if not residuals:
         return None
     worst = max(residuals, key=lambda name: found.size[name])
-    if not (stuck_alone(x) and found.alone[worst] >= found.stuck / 2):
+    if not (unreachable_alone(x) and found.alone[worst] >= found.unreachable / 2):
         return None
     return _short_waves(
         x,
         worst,
         f"{found.alone[worst]:.0%} of what is left of {called(x.problem, worst)} is beyond the kernel's reach",
-        clearly("stuck", found.stuck),
+        clearly("unreachable", found.unreachable),
     )
 
 
 def slow_waves(x: Examination) -> Finding | None:
     """The same in a weaker form: short waves are what is left to learn. Asked where no other rule speaks."""
     residuals = [name for name in x.estimate.errors if x.problem[name].kind == "residual" and len(x.estimate.errors[name]) > 8]
-    if x.run is None or not ill(x) or not residuals:
+    if x.run is None or not failing(x) or not residuals:
         return None
     parts = x.estimate.parts
     worst = max(residuals, key=parts.get)
@@ -227,7 +231,7 @@ def _short_waves(x: Examination, worst: str, what: str, confidence: float) -> Fi
     # B ~ N(0, sigma^2) in d coordinates; waves as short as f should lie at twice the typical |B|, the long ones are needed too.
     sigma = float(f"{wave.dominant / (2 * sqrt(12 * d)):.2g}")
     features = {"network.arguments.fourier": [_FEATURES, sigma], "network.arguments.normalize": True}
-    cures = (
+    prescriptions = (
         (Prescription(f"add Fourier features of standard deviation {chosen(sigma)}", features),)
         if x.settings
         else (Prescription(f"feed the network cos and sin of 2 pi B x, B of {chosen(wave.dominant)} cycles a domain length"),)
@@ -238,7 +242,7 @@ def _short_waves(x: Examination, worst: str, what: str, confidence: float) -> Fi
         severity(x),
         f"{what}; it has {chosen(wave.dominant)} waves a domain length, which the network learns slowly or never.",
         {
-            "share of errors that cannot be removed": found.stuck,
+            "share of errors that cannot be removed": found.unreachable,
             "the same, with this residual alone": found.alone[worst],
             "waves a domain length": wave.dominant,
             "waves a domain length, on average": wave.mean,
@@ -246,7 +250,7 @@ def _short_waves(x: Examination, worst: str, what: str, confidence: float) -> Fi
         },
         {"eigenvalues": x.spectrum.values.cpu().numpy(), "share": share},
         confidence,
-        cures,
+        prescriptions,
     )
 
 
@@ -275,7 +279,7 @@ def causality(x: Examination) -> Finding | None:
         what = f"The estimated error grows with time, {number(late)} times from the first quarter to the last"
     else:
         what = f"The residual of {name} is {number(early)} times larger in the first half of time than in the last"
-    cures = [
+    prescriptions = [
         Prescription("train by Gauss-Newton, whose steps carry the start through all of time at once", gauss_newton(x)),
         Prescription(
             "let later times count once earlier ones are solved",
@@ -299,14 +303,14 @@ def causality(x: Examination) -> Finding | None:
             "diagonal": x.causality.diagonal[name],
         },
         clearly("late", late) if grows else clearly("early-late", early),
-        tuple(cures),
+        tuple(prescriptions),
     )
 
 
 def trivial_solution(x: Examination) -> Finding | None:
     """A field is constant where its data are not."""
     flat = {name: found.ratio for name, found in x.trivial.items() if found.ratio is not None}
-    if not flat or not ill(x) or x.run is None:
+    if not flat or not failing(x) or x.run is None:
         return None
     name = min(flat, key=flat.get)
     if not below("trivial", flat[name]):
@@ -378,17 +382,19 @@ def _open_field(x: Examination) -> Finding | None:
         return None  # such a network leaves open what the conditions do not
     # Points may be too few to tell; on many fresh ones only a missing condition stays. And it is the problem's, not the
     # training's: it shows in the initial network as well, where that is known.
-    if not any(below("unseen-rate", found.rate) for found in x.unseen.values()):
+    if not any(below("undetermined-rate", found.rate) for found in x.undetermined.values()):
         return None
     points = {name: rows.to(next(iter(x.points.values())).dtype) for name, rows in x.estimate.points.items()}
-    again = unseen(x.network, x.problem, points)
+    again = undetermined(x.network, x.problem, points)
     rates = {name: found.rate for name, found in again.items()}
     if x.initial is not None:
-        rates = {name: max(rates[name], found.rate) for name, found in unseen(x.initial, x.problem, points).items()}
-    elif not any(above("unseen", found.share) for found in again.values()):
+        rates = {name: max(rates[name], found.rate) for name, found in undetermined(x.initial, x.problem, points).items()}
+    elif not any(above("undetermined", found.share) for found in again.values()):
         return None
     name = min(rates, key=rates.get)
-    if not below("unseen-rate", rates[name]) or (x.run is not None and not (ill(x) or above("unseen", again[name].share))):
+    if not below("undetermined-rate", rates[name]) or (
+        x.run is not None and not (failing(x) or above("undetermined", again[name].share))
+    ):
         return None
     found = again[name]
     return Finding(
@@ -402,6 +408,6 @@ def _open_field(x: Examination) -> Finding | None:
             "estimated error": x.estimate.relative,
         },
         {"x": found.points.cpu().numpy(), "deviation": found.deviation.cpu().numpy(), "free": found.free.cpu().numpy()},
-        clearly("unseen-rate", max(rates[name], 1e-3)),
+        clearly("undetermined-rate", max(rates[name], 1e-3)),
         (Prescription(f"add the condition that fixes the field {name} where the figure shows it free"),),
     )

@@ -10,7 +10,7 @@ import torch
 
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
-from pinntk.diagnostics._judgement import ill, severity, stuck_alone
+from pinntk.diagnostics._judgment import failing, severity, unreachable_alone
 from pinntk.diagnostics._layers import LayerHealth
 from pinntk.diagnostics._thresholds import above, below, clearly
 from pinntk.diagnostics._wording import chosen, number
@@ -37,18 +37,18 @@ def unnormalized_inputs(x: Examination) -> Finding | None:
         name, value, what = "input-narrow", scale.smallest, f"a standard deviation of {number(scale.smallest)}"
     else:
         return None
-    if not ill(x):
+    if not failing(x):
         return None
     if x.settings:
-        cure = Prescription(
+        prescription = Prescription(
             "let the network map every coordinate to mean 0 and standard deviation 1", {"network.arguments.normalize": True}
         )
     else:
-        cure = Prescription("map every coordinate to mean 0 and standard deviation 1 before the first layer")
+        prescription = Prescription("map every coordinate to mean 0 and standard deviation 1 before the first layer")
     return Finding(
         "unnormalized-inputs",
         severity(x),
-        f"The first layer receives inputs with {what}, where its initialisation expects mean 0 and standard deviation 1.",
+        f"The first layer receives inputs with {what}, where its initialization expects mean 0 and standard deviation 1.",
         {
             "largest mean of an input": scale.offset,
             "largest standard deviation of an input": scale.largest,
@@ -56,7 +56,7 @@ def unnormalized_inputs(x: Examination) -> Finding | None:
         },
         {"mean": scale.mean, "std": scale.std, "low": scale.low, "high": scale.high},
         clearly(name, value),
-        (cure,),
+        (prescription,),
     )
 
 
@@ -75,8 +75,8 @@ def step_too_large(x: Examination) -> Finding | None:
     natural = _natural(x)
     ratio = went.lr / natural
     shaken = above("noise", went.noise) and above("step-large", ratio)  # this run may have been stopped at a lucky moment
-    blown_up = (above("rise", went.rise) or (above("shaking", went.shaking) and above("step-large", ratio))) and ill(x)
-    if not (shaken or blown_up or (above("step-large", ratio) and _became_saturated(x) and ill(x))):
+    blown_up = (above("rise", went.rise) or (above("shaking", went.shaking) and above("step-large", ratio))) and failing(x)
+    if not (shaken or blown_up or (above("step-large", ratio) and _became_saturated(x) and failing(x))):
         return None
     lr = float(f"{natural:.1e}") / 2 if went.descending else adam_rate(x)
     return Finding(
@@ -114,7 +114,7 @@ def _became_saturated(x: Examination) -> bool:
 def step_too_small(x: Examination) -> Finding | None:
     """The learning rate is so small that the training has hardly moved."""
     went = x.progress
-    if went is None or went.solving or not isfinite(went.lr) or not ill(x):
+    if went is None or went.solving or not isfinite(went.lr) or not failing(x):
         return None
     natural = _natural(x)
     ratio = went.lr / natural
@@ -152,7 +152,7 @@ def _natural(x: Examination) -> float:
 
 def saturation(x: Examination) -> Finding | None:
     """Units of a layer are saturated or dead, or the gradient vanishes on the way to the first layer."""
-    if not x.layers or not ill(x):
+    if not x.layers or not failing(x):
         return None
     shares = np.array([nan if layer.saturated is None else layer.saturated for layer in x.layers])
     dead = np.array([layer.dead for layer in x.layers[:-1]] or [0.0])
@@ -199,7 +199,7 @@ def saturation(x: Examination) -> Finding | None:
 
 def _healthier_layers(x: Examination, start: float) -> tuple[Prescription, ...]:
     if not x.settings:
-        return (Prescription("start from smaller weights (Glorot's), and normalise the inputs"),)
+        return (Prescription("start from smaller weights (Glorot's), and normalize the inputs"),)
     changes = {}
     if x.settings.get("gain", 1.0) > 1:
         changes["network.arguments.gain"] = 1.0
@@ -250,30 +250,30 @@ def network_too_small(x: Examination) -> Finding | None:
     """The kernel uses up all parameters, and an error is left that no change of theirs removes."""
     found = x.estimate
     share = found.rank / found.parameters if found.parameters else 1.0
-    if not stuck_alone(x) or not above("exhausted", share):
+    if not unreachable_alone(x) or not above("exhausted", share):
         return None
-    cures: tuple[Prescription, ...] = (Prescription("use a network with many more parameters"),)
+    prescriptions: tuple[Prescription, ...] = (Prescription("use a network with many more parameters"),)
     if x.settings:
         width, depth = max(32, 4 * x.settings["width"]), max(2, x.settings["depth"])
         changes = {"network.arguments.width": width, "network.arguments.depth": depth}
         if x.progress is not None and not x.progress.solving:
-            cures = (Prescription(f"use {depth} layers of {width} units", {**changes, "training.lr": 5e-3}),)
+            prescriptions = (Prescription(f"use {depth} layers of {width} units", {**changes, "training.lr": 5e-3}),)
         else:
-            cures = (Prescription(f"use {depth} layers of {width} units", changes),)
+            prescriptions = (Prescription(f"use {depth} layers of {width} units", changes),)
     return Finding(
         "network-too-small",
         severity(x),
-        f"The network's {found.parameters} parameters are used up (the kernel's rank is {found.rank}), and {found.stuck:.0%} "
-        "of the squared errors is beyond their reach.",
+        f"The network's {found.parameters} parameters are used up (the kernel's rank is {found.rank}), and "
+        f"{found.unreachable:.0%} of the squared errors is beyond their reach.",
         {
             "parameters": found.parameters,
             "rank of the kernel": found.rank,
-            "share of errors that cannot be removed": found.stuck,
+            "share of errors that cannot be removed": found.unreachable,
             "points": sum(map(len, found.points.values())),
         },
         {"eigenvalues": x.spectrum.values.cpu().numpy()},
         clearly("exhausted", share) + 0.1,
-        cures,
+        prescriptions,
     )
 
 
@@ -281,7 +281,7 @@ def unfinished(x: Examination) -> Finding | None:
     """The loss still falls at the end, by the learning rates and by the steps. Asked only where no other rule explains a
     large error."""
     went = x.progress
-    if went is None or went.solving or not ill(x):
+    if went is None or went.solving or not failing(x):
         return None
     seen = below("fallen", went.late_fall) or above("fallen-share", went.late_share)
     if not (below("falling", went.slope) and seen):
@@ -310,13 +310,13 @@ def unfinished(x: Examination) -> Finding | None:
 
 def unexplained(x: Examination) -> Finding | None:
     """The result is wrong, and no rule says why."""
-    if x.run is None or not ill(x):
+    if x.run is None or not failing(x):
         return None
     return Finding(
         "unexplained",
         "warning",
         f"The estimated error of the solution is {number(x.estimate.relative)}, and nothing that was measured explains it.",
-        {"estimated error": x.estimate.relative, "share of errors that cannot be removed": x.estimate.stuck},
+        {"estimated error": x.estimate.relative, "share of errors that cannot be removed": x.estimate.unreachable},
         {},
         clearly("error", x.estimate.relative),
         (

@@ -24,7 +24,7 @@ MOST_ROWS = 4000  # of a kernel that a diagnosis or a monitor computes, however 
 WHOLE = "all conditions"  # the entry of `redundancy` for all of K: no function can have this name
 _SAME = 1e-10  # rows of J count as the same one if their correlation is that close to 1: rounding leaves 1e-14
 _RIDGE = 1e-4  # of the mean eigenvalue, in the effective number of points
-_DRAWS = 4  # Sobol samples that give the yardstick of `coverage`
+_DRAWS = 4  # Sobol samples that `coverage` compares with
 
 
 def checked(network: nn.Module, problem: Problem, points: Points) -> dict[str, Tensor]:
@@ -127,8 +127,8 @@ class Coverage:
     duplicates: rows that repeat an earlier row; 0 on a region that is a few places only, such as the ends of an interval
     gap: the fill distance max_y min_i |y - x_i| over that of n Sobol points; large where a part of the region is empty,
         infinite where a place of such a region has no point
-    hole: (d,) centre of the largest empty ball, in the domain's coordinates
-    spacing: the median distance to the nearest neighbour over that of n Sobol points; small where points cluster, NaN for
+    hole: (d,) center of the largest empty ball, in the domain's coordinates
+    spacing: the median distance to the nearest neighbor over that of n Sobol points; small where points cluster, NaN for
         a single point
     """
 
@@ -177,7 +177,7 @@ def _coverage(region: Region, rows: np.ndarray, reference: int, seed: int) -> Co
 
 
 def _spacing(rows: np.ndarray) -> float:
-    """The median distance to the nearest neighbour; NaN for one point."""
+    """The median distance to the nearest neighbor; NaN for one point."""
     return float(np.median(cKDTree(rows).query(rows, k=2)[0][:, 1])) if len(rows) > 1 else float("nan")
 
 

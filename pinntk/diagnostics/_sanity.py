@@ -44,7 +44,7 @@ def output_scale(network: nn.Module, problem: Problem, points: Points, *, sample
 
     points: {condition: (n, d)}, at which errors are measured; fields are measured on Sobol points of the domain
 
-    An initialised network has fields of size 1: a solution of size 1000 or 0.001 needs other units. Raises as `input_scale` and
+    An initialized network has fields of size 1: a solution of size 1000 or 0.001 needs other units. Raises as `input_scale` and
     `pinntk.kernel` do. Nondimensional problems: Wang, Sankaran, Wang & Perdikaris 2023 (arXiv 2308.08468), section 3.
     """
     values = problem.predict(network, domain_points(network, problem, samples, seed).double().cpu().numpy())

@@ -17,28 +17,38 @@ class Threshold:
 
 
 _TABLE = (
-    # Whether a run is ill at all.
+    # Whether a run is failing at all.
     Threshold(
-        "error", 0.02, "estimated relative L2 error: healthy trainings 8e-5 to 2e-3, sick ones 0.12 and more; 2 % can be seen"
+        "error",
+        0.02,
+        "estimated relative L2 error: healthy trainings 8e-5 to 2e-3, failing ones 0.12 and more; 2 % can be seen",
     ),
-    Threshold("severe", 0.1, "estimated relative L2 error or size of what is stuck: one digit is wrong"),
+    Threshold("severe", 0.1, "estimated relative L2 error or size of what is unreachable: one digit is wrong"),
     Threshold(
-        "stuck", 0.3, "share of squared errors beyond any small step: 0.7 to 0.99 where it explains a failure, else below 0.003"
+        "unreachable",
+        0.3,
+        "share of squared errors beyond any small step: 0.7 to 0.99 where it explains a failure, else below 0.003",
     ),
-    Threshold("stuck-size", 0.02, "size of an error beyond reach: below 1e-3 when healthy, 0.2 when sick; 2 % can be seen"),
+    Threshold(
+        "unreachable-size", 0.02, "size of an error beyond reach: below 1e-3 when healthy, 0.2 when failing; 2 % can be seen"
+    ),
     Threshold("doubtful", 0.55, "confidence below which a finding is listed after surer ones of its severity"),
     # Inputs, step, layers.
-    Threshold("input-offset", 10.0, "mean of a first-layer input: 0 if normalised, 0.5 on [0, 1], 500 in the sick case"),
-    Threshold("input-spread", 10.0, "standard deviation of a first-layer input: 1 if normalised, 0.3 on [0, 1], 289 when sick"),
+    Threshold("input-offset", 10.0, "mean of a first-layer input: 0 if normalized, 0.5 on [0, 1], 500 in the failing case"),
+    Threshold(
+        "input-spread", 10.0, "standard deviation of a first-layer input: 1 if normalized, 0.3 on [0, 1], 289 when failing"
+    ),
     Threshold("input-narrow", 0.01, "the same, too small: a coordinate on [0, 0.03] is a constant to the first layer"),
     Threshold("rise", 30.0, "last loss over the least one, in today's weights: 1 to 1.2 otherwise, 4,000 after a blow-up"),
     Threshold(
-        "noise", 0.15, "spread of log10 loss between logged steps, last half: below 0.03 otherwise, 0.25 to 0.41 when sick"
+        "noise", 0.15, "spread of log10 loss between logged steps, last half: below 0.03 otherwise, 0.25 to 0.41 when failing"
     ),
-    Threshold("shaking", 0.15, "the same in the worst quarter but the first, for schedules that end quietly: 0.04, sick 0.34"),
-    Threshold("step-large", 5.0, "learning rate over the natural one: healthy up to 1.6, sick 19"),
-    Threshold("step-small", 0.02, "learning rate over the natural one: healthy from 0.12, sick below 0.001"),
-    Threshold("descent-small", 0.01, "learning rate over 2 / lambda_max, gradient descent: the best is near 1, sick 5e-5"),
+    Threshold(
+        "shaking", 0.15, "the same in the worst quarter but the first, for schedules that end quietly: 0.04, failing 0.34"
+    ),
+    Threshold("step-large", 5.0, "learning rate over the natural one: healthy up to 1.6, failing 19"),
+    Threshold("step-small", 0.02, "learning rate over the natural one: healthy from 0.12, failing below 0.001"),
+    Threshold("descent-small", 0.01, "learning rate over 2 / lambda_max, gradient descent: the best is near 1, failing 5e-5"),
     Threshold("unmoved", 0.03, "relative change of the parameters: a small step moves them by 0.001, healthy trainings by 0.5"),
     Threshold("falling", -0.3, "d log loss / d log time in the last half: 0 to -0.05 where it stagnates, -2 where it goes on"),
     Threshold(
@@ -47,33 +57,37 @@ _TABLE = (
         "last loss over that at half of the steps: 0.9 looks flat; at `falling` 0.81 (constant rate), at -1 0.82 (cosine)",
     ),
     Threshold("fallen-share", 0.15, "share of that in the whole fall of log loss, or else: 0.055 looks flat, 0.3 goes on"),
-    Threshold("saturated", 0.27, "saturated units in a layer: healthy at most 0.12, sick from 0.62; the geometric mean"),
+    Threshold("saturated", 0.27, "saturated units in a layer: healthy at most 0.12, failing from 0.62; the geometric mean"),
     Threshold("dead", 0.8, "share of dead units in a layer: fresh relu networks have 0.2 to 0.5"),
     Threshold("vanishing", 1e-6, "gradient over weight, first layer over the last: 0.01 to 100 in healthy networks"),
     # Points.
-    Threshold("missing", 10.0, "mean square on fresh points over that on training points: healthy 0.7 to 3, sick from 1e4"),
+    Threshold("missing", 10.0, "mean square on fresh points over that on training points: healthy 0.7 to 3, failing from 1e4"),
     Threshold("missing-some", 3.0, "the same, where points cluster as well"),
-    Threshold("gap", 4.0, "fill distance over that of Sobol points: uniform 1.7 in 2D, 3.8 in 1D; sick 14"),
-    Threshold("spacing", 0.2, "median neighbour distance over that of Sobol points: uniform 0.46 and more"),
+    Threshold("gap", 4.0, "fill distance over that of Sobol points: uniform 1.7 in 2D, 3.8 in 1D; failing 14"),
+    Threshold("spacing", 0.2, "median neighbor distance over that of Sobol points: uniform 0.46 and more"),
     # Conditions.
-    Threshold("imbalance", 30.0, "largest over smallest rate: at most 3 in runs with something else, 300 when sick"),
+    Threshold("imbalance", 30.0, "largest over smallest rate: at most 3 in runs with something else, 300 when failing"),
     Threshold("slow-part", 0.5, "share of the estimated error that comes from the slow conditions"),
     Threshold(
-        "alone", 0.1, "share of `stuck` that a single condition has alone, below which it is conflict: 0 when sick, else 1"
+        "alone",
+        0.1,
+        "share of `unreachable` that a single condition has alone, below which it is conflict: 0 when failing, else 1",
     ),
     Threshold(
         "exhausted", 0.5, "rank of K over parameters: 1 for 10 parameters on 100 points; healthy at most 0.15 (Adam), 0.7"
     ),
     Threshold("waves", 2.0, "cycles per domain of the residual that stays: the slowest waves are learned by any network"),
     Threshold("slow-waves", 0.3, "share of a residual in the estimated error, if waves that train slowly explain it"),
-    Threshold("together", 0.75, "`stuck` of conditions in conflict: from 0.99; up to 0.53 in runs that went astray otherwise"),
+    Threshold(
+        "together", 0.75, "`unreachable` of conditions in conflict: from 0.99; up to 0.53 in runs that went astray otherwise"
+    ),
     Threshold("early-late", 5.0, "residual of the first half of time over that of the last: 2 to 3.4 in a healthy decay"),
-    Threshold("late", 2.0, "estimated error in the last quarter of time over the first: 1 without causality, 2.2 when sick"),
-    Threshold("ordered", 0.7, "rank correlation of estimated error and time: 1 when sick, at random below 0.6"),
+    Threshold("late", 2.0, "estimated error in the last quarter of time over the first: 1 without causality, 2.2 when failing"),
+    Threshold("ordered", 0.7, "rank correlation of estimated error and time: 1 when failing, at random below 0.6"),
     # Problem and precision.
     Threshold("exact", 1e-2, "size of the exact solution's own error: rounding when the statement is right"),
-    Threshold("unseen", 0.2, "share of the field that conditions leave open; where the initial network is unknown"),
-    Threshold("unseen-rate", 0.5, "by which power it falls with the tolerance: 0.9 to 1 in well-posed problems"),
+    Threshold("undetermined", 0.2, "share of the field that conditions leave open; where the initial network is unknown"),
+    Threshold("undetermined-rate", 0.5, "by which power it falls with the tolerance: 0.9 to 1 in well-posed problems"),
     Threshold("trivial", 0.1, "spread of a field over that of its data"),
     Threshold(
         "floor", 3e-3, "rounding noise over error, in the weighted loss: 9e-3 and more at the floor, at most 5e-4 elsewhere"

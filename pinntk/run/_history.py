@@ -27,7 +27,7 @@ class MonitorReport:
 
     seconds, share: what it cost, and the share of the training's time
     measurements, diagnoses, skipped: how many of them, and how many measurements were due that its budget had no room for
-    horizon: the last step measured until which the first kernel, frozen, foretold every condition's loss within 10 %
+    horizon: the last step measured until which the first kernel, frozen, predicted every condition's loss within 10 %
     broken: the first step measured at which it did not; None while it does, and where it predicts nothing
     warned: codes of the findings that it has warned of
     """

@@ -238,8 +238,8 @@ class MonitorState:
         if finding.severity == "note" or finding.code in self._warned or at_the_end_only:
             return
         self._warned.append(finding.code)
-        remedy = f" Remedy: {finding.prescriptions[0].sentence.rstrip('.')}." if finding.prescriptions else ""
-        warn_user(f"step {self.run.step}, {finding.code}: {finding.sentence}{remedy}", TrainingWarning)
+        advice = f" Prescription: {finding.prescriptions[0].sentence.rstrip('.')}." if finding.prescriptions else ""
+        warn_user(f"step {self.run.step}, {finding.code}: {finding.sentence}{advice}", TrainingWarning)
 
     # Between sessions.
 

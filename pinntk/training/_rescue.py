@@ -29,12 +29,12 @@ _WIDTH = 80
 
 
 @dataclass(frozen=True, eq=False)
-class Round:
+class Attempt:
     """One training of a rescue.
 
     prescription: what was changed
     run: what came of it; None if it broke off
-    score: the yardstick's number, inf if it broke off
+    score: the metric's number, inf if it broke off
     findings: of the new run
     failure: why it broke off, else ""
     """
@@ -53,19 +53,19 @@ class Rescue:
     before, after: `after` is the best of all runs, `before` itself if nothing helped
     findings: of `before`
     applied: the prescriptions that lead from `before` to `after`, in order
-    rounds: every training, whether it helped or not
-    yardstick: what scores are: "relative L2 error", or "loss on fresh points" where no solution is known: the sum of
+    attempts: every training, whether it helped or not
+    metric: what scores are: "relative L2 error", or "loss on fresh points" where no solution is known: the sum of
         mean(e_i^2) n_i / Tr K_ii over the conditions, with the kernel of `before`, so that units do not matter
     score_before, score_after: smaller is better
-    ended: why there were no more rounds
+    ended: why there were no more attempts
     """
 
     before: Run
     after: Run
     findings: tuple[Finding, ...]
     applied: tuple[Prescription, ...]
-    rounds: tuple[Round, ...]
-    yardstick: str
+    attempts: tuple[Attempt, ...]
+    metric: str
     score_before: float
     score_after: float
     ended: str
@@ -85,7 +85,7 @@ def rescue(
     run: Run,
     *,
     prescription: int | Prescription | None = None,
-    rounds: int = 1,
+    attempts: int = 1,
     out: str | os.PathLike | None = None,
     findings: Sequence[Finding] | None = None,
     device: torch.device | str | None = None,
@@ -93,12 +93,12 @@ def rescue(
 ) -> Rescue:
     """Diagnoses a run, makes the first change that is prescribed, trains again from the start with as many steps, and compares.
 
-    Further rounds diagnose the best run so far and make the next change that has not been tried. What comes out worse is
+    Further attempts diagnose the best run so far and make the next change that has not been tried. What comes out worse is
     kept beside it, and not built upon. The old run and its folder stay as they are.
 
-    prescription: for the first round, one of `prescriptions(findings)` by its number from 1, or one of your own
-    rounds: trainings, at most
-    out: the run folder of the first round; those of further ones are OUT-2, OUT-3, ... Where one holds the same run already,
+    prescription: for the first attempt, one of `prescriptions(findings)` by its number from 1, or one of your own
+    attempts: trainings, at most
+    out: the run folder of the first attempt; those of further ones are OUT-2, OUT-3, ... Where one holds the same run already,
         it goes on from its checkpoint, so that an interrupted rescue is continued by the same call
     findings: of the run, if they are known; else it is diagnosed
 
@@ -115,31 +115,32 @@ def rescue(
     """
     if not isinstance(run, Run):
         raise TypeError(f"rescue({type(run).__name__}): give a run, from pinntk.train or pinntk.Run.load(folder)")
-    if not isinstance(rounds, int) or rounds < 1:
-        raise ValueError(f"rounds={rounds!r}: a whole number of at least 1")
+    if not isinstance(attempts, int) or attempts < 1:
+        raise ValueError(f"attempts={attempts!r}: a whole number of at least 1")
     out = None if out is None else Path(out)
     if out is not None and run.folder is not None:
         own = Path(run.folder).resolve()
         if own == out.resolve() or own in out.resolve().parents:
             raise ValueError(f"out={os.fspath(out)!r} is the folder of the run itself; name another one")
     found = tuple(diagnose(run) if findings is None else findings)
-    measure, yardstick = _yardstick(run)
-    start = Round(Prescription(""), run, measure(run), found)
+    measure, metric = _metric(run)
+    start = Attempt(Prescription(""), run, measure(run), found)
     chosen = _chosen(prescription, found)
-    best, applied, tried, done, ended = start, (), [run.config], [], f"{rounds} round{'s' if rounds > 1 else ''}, as asked for"
-    for number in range(1, rounds + 1):
-        remedy = chosen if number == 1 and chosen else _untried(best, tried)
-        if remedy is None:
+    best, applied, tried, done = start, (), [run.config], []
+    ended = f"{attempts} attempt{'s' if attempts > 1 else ''}, as asked for"
+    for number in range(1, attempts + 1):
+        prescribed = chosen if number == 1 and chosen else _untried(best, tried)
+        if prescribed is None:
             ended = _nothing_left(best, done)
             break
-        config = changed(best.run.config, remedy.changes)
+        config = changed(best.run.config, prescribed.changes)
         tried.append(config)
         folder = None if out is None else out if number == 1 else out.with_name(f"{out.name}-{number}")
-        this = _trained(run, config, remedy, folder, measure, device=device, progress=progress)
+        this = _trained(run, config, prescribed, folder, measure, device=device, progress=progress)
         done.append(this)
         if this.score < best.score:
-            best, applied = this, (*applied, remedy)
-    return Rescue(run, best.run, found, applied, tuple(done), yardstick, start.score, best.score, ended)
+            best, applied = this, (*applied, prescribed)
+    return Rescue(run, best.run, found, applied, tuple(done), metric, start.score, best.score, ended)
 
 
 def prescriptions(findings: Sequence[Finding]) -> list[Prescription]:
@@ -157,7 +158,7 @@ def _chosen(prescription: int | Prescription | None, findings: Sequence[Finding]
     return known[prescription - 1]
 
 
-def _untried(best: Round, tried: Sequence[Mapping[str, Any]]) -> Prescription | None:
+def _untried(best: Attempt, tried: Sequence[Mapping[str, Any]]) -> Prescription | None:
     """The first prescription that gives another configuration than all before, with no more steps."""
     for entry in prescriptions(best.findings):
         new = changed(best.run.config, entry.changes)
@@ -171,7 +172,7 @@ def _settings(config: Mapping[str, Any]) -> Any:
     return json.loads(json.dumps([config["network"], config["training"], config["weighting"]], default=str))
 
 
-def _nothing_left(best: Round, done: Sequence[Round]) -> str:
+def _nothing_left(best: Attempt, done: Sequence[Attempt]) -> str:
     if not best.findings:
         return "nothing is found" + (" any more" if done else ": there is nothing to rescue")
     if prescriptions(best.findings):
@@ -184,11 +185,11 @@ def _nothing_left(best: Round, done: Sequence[Round]) -> str:
 def _trained(
     old: Run,
     config: dict[str, Any],
-    remedy: Prescription,
+    prescribed: Prescription,
     folder: Path | None,
     measure: Callable[[Run], float],
     **options: Any,
-) -> Round:
+) -> Attempt:
     given: dict[str, Any] = {}
     if config["training"]["points"] == "given":
         given["points"] = old.points
@@ -198,19 +199,19 @@ def _trained(
     try:
         run = train_as(config, out=folder, resume=resume, **given, **options)
     except NonFiniteLossError as error:
-        return Round(remedy, None, inf, failure=str(error))
+        return Attempt(prescribed, None, inf, failure=str(error))
     except Interrupted as error:
         raise Interrupted(f"{error}; or go on with the rescue by the same command") from None
     except ValueError as error:
         if resume:  # it is another run's folder
             raise
         raise ValueError(
-            f"cannot train again: {error}. By hand: {remedy.sentence.rstrip('.')} ({_shown(remedy.changes)})"
+            f"cannot train again: {error}. By hand: {prescribed.sentence.rstrip('.')} ({_shown(prescribed.changes)})"
         ) from error
-    return Round(remedy, run, measure(run), tuple(diagnose(run)))
+    return Attempt(prescribed, run, measure(run), tuple(diagnose(run)))
 
 
-def _yardstick(before: Run) -> tuple[Callable[[Run], float], str]:
+def _metric(before: Run) -> tuple[Callable[[Run], float], str]:
     """A number for a run, small for a good one, and its name."""
     if before.problem.has_solution:
         return lambda run: _number(run.problem.relative_error(run.network)), "relative L2 error"
@@ -244,18 +245,18 @@ def _side_by_side(rescue: Rescue) -> str:
     lines = []
     for finding in rescue.findings:
         lines += _wrapped(f"found {finding}")
-    for number, this in enumerate(rescue.rounds, 1):
-        lines += _wrapped(f"round {number}: {this.prescription.sentence}")
+    for number, this in enumerate(rescue.attempts, 1):
+        lines += _wrapped(f"attempt {number}: {this.prescription.sentence}")
         lines += _wrapped(f"  {_shown(this.prescription.changes)}")
         if this.failure:
             lines += _wrapped(f"  broke off: {this.failure}")
     runs = {"before": (rescue.before, rescue.score_before, rescue.findings)}
-    trained = {f"round {number}": this for number, this in enumerate(rescue.rounds, 1) if this.run is not None}
+    trained = {f"attempt {number}": this for number, this in enumerate(rescue.attempts, 1) if this.run is not None}
     if len(trained) > 3:  # columns that fit: the best, and the latest
         kept = {*sorted(trained, key=lambda name: trained[name].score)[:1], *list(trained)[-2:]}
         trained = {name: this for name, this in trained.items() if name in kept}
     runs |= {name: (this.run, this.score, this.findings) for name, this in trained.items()}
-    lines += ["", *_table(rescue, runs)] if rescue.rounds else []
+    lines += ["", *_table(rescue, runs)] if rescue.attempts else []
     return "\n".join([*lines, "", *_wrapped(_verdict(rescue))]).strip("\n")
 
 
@@ -274,18 +275,18 @@ def _table(rescue: Rescue, runs: Mapping[str, tuple[Run, float, tuple[Finding, .
     row("steps", [str(run.step) for run, _, _ in runs.values()])
     row("seconds", [format(last["seconds"], ".0f") if "seconds" in last else "-" for last in lasts])
     row("first finding", [found[0].code if found else "none" for _, _, found in runs.values()])
-    row(rescue.yardstick, [format(score, ".3e") for _, score, _ in runs.values()])
+    row(rescue.metric, [format(score, ".3e") for _, score, _ in runs.values()])
     return lines
 
 
 def _verdict(rescue: Rescue) -> str:
-    if not rescue.rounds:
+    if not rescue.attempts:
         return rescue.ended
     if rescue.after is rescue.before:
         return f"nothing helped: the run stays as it was ({rescue.ended})"
-    number = next(number for number, this in enumerate(rescue.rounds, 1) if this.run is rescue.after)
+    number = next(number for number, this in enumerate(rescue.attempts, 1) if this.run is rescue.after)
     where = "" if rescue.after.folder is None else f", {rescue.after.folder}"
-    return f"round {number} is the best{where}: {rescue.yardstick} {rescue.improvement:.3g} times smaller ({rescue.ended})"
+    return f"attempt {number} is the best{where}: {rescue.metric} {rescue.improvement:.3g} times smaller ({rescue.ended})"
 
 
 def _shown(changes: Mapping[str, Any]) -> str:

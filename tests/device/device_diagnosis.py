@@ -112,7 +112,7 @@ def _measures(run: pinntk.Run) -> dict:
         "output_scale": d.output_scale(*given),
         "precision_floor": d.precision_floor(*given),
         "trivial": d.trivial(*given),
-        "unseen": d.unseen(*given, samples=20),
+        "undetermined": d.undetermined(*given, samples=20),
         "natural_step": d.natural_step(*given, x.weights),
         "progress": d.progress(run),
         "prediction_horizon": d.prediction_horizon(*run.column("loss/heat"), run.column("loss/heat")[1]),

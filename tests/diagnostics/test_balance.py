@@ -198,7 +198,7 @@ def test_an_empty_kernel_has_no_weights():
     assert weights_by_name(K, {"a": torch.ones(1)}) == {}
 
 
-def normalised(measure):
+def normalized(measure):
     total = sum(1 / float(value) for value in measure.values())
     return {name: 1 / float(value) / total for name, value in measure.items()}
 
@@ -215,20 +215,20 @@ def test_weights_by_name(case):
 
     traces = {name: rows.square().sum() for name, rows in J.items()}
     expected = {
-        "trace": normalised(traces),
-        "mean-diagonal": normalised({name: traces[name] / len(rows) for name, rows in J.items()}),
-        "kernel-sum": normalised({name: norm**2 for name, norm in norms(torch.sum).items()}),
-        "root-loss-gradient": normalised(norms(lambda one: one.square().mean().sqrt())),
-        "root-sum-gradient": normalised(norms(lambda one: one.square().sum().sqrt())),
-        "inverted-gradient": normalised({name: 1 / g.norm() for name, g in zip(points, gradients, strict=True)}),
-        "gradient-norm": normalised(norms(lambda one: one.square().mean())),
+        "trace": normalized(traces),
+        "mean-diagonal": normalized({name: traces[name] / len(rows) for name, rows in J.items()}),
+        "kernel-sum": normalized({name: norm**2 for name, norm in norms(torch.sum).items()}),
+        "root-loss-gradient": normalized(norms(lambda one: one.square().mean().sqrt())),
+        "root-sum-gradient": normalized(norms(lambda one: one.square().sum().sqrt())),
+        "inverted-gradient": normalized({name: 1 / g.norm() for name, g in zip(points, gradients, strict=True)}),
+        "gradient-norm": normalized(norms(lambda one: one.square().mean())),
     }
     found = weights_by_name(K, e)
     assert found.keys() == expected.keys()
     for name, weights in expected.items():
         assert found[name] == pytest.approx(weights, rel=1e-8)
     counts = {name: len(rows) for name, rows in points.items()}
-    for rule, name in (("sum", "trace"), ("mean", "mean-diagonal")):  # up to normalisation, our own schemes
+    for rule, name in (("sum", "trace"), ("mean", "mean-diagonal")):  # up to normalization, our own schemes
         ours = NTK(normalization=rule).rule(K.traces(), counts)
         assert found[name] == pytest.approx({c: w / sum(ours.values()) for c, w in ours.items()})
 

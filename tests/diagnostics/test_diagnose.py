@@ -1,4 +1,4 @@
-"""`pinntk.diagnose`: every rule on a sick network and a healthy one, the order of findings, and no false alarm."""
+"""`pinntk.diagnose`: every rule on a failing network and a healthy one, the order of findings, and no false alarm."""
 
 import json
 from dataclasses import replace
@@ -219,7 +219,7 @@ def test_a_run_that_was_still_going_is_unfinished():
     assert pinntk.examine(run).relative_error > 0.05
     first = pinntk.diagnose(run)[0]
     assert first.code == "unfinished"
-    assert [cure.changes["training.steps"] for cure in first.prescriptions] == [40, 160]
+    assert [prescription.changes["training.steps"] for prescription in first.prescriptions] == [40, 160]
 
 
 def test_a_loss_that_is_flat_over_the_second_half_of_a_cosine_schedule_is_not_falling():
@@ -314,8 +314,8 @@ def test_findings_are_ready_for_json_and_their_changes_name_places_of_the_config
     for part in found:
         json.dumps(part.as_json())
         assert part.sentence.endswith(".")
-        for cure in part.prescriptions:
-            for place in cure.changes:
+        for prescription in part.prescriptions:
+            for place in prescription.changes:
                 at = run.config
                 for level in place.split(".")[:-1]:
                     at = at[level]

@@ -1,4 +1,4 @@
-"""The drift of kernels and parameters, and how long a frozen kernel foretells the training."""
+"""The drift of kernels and parameters, and how long a frozen kernel predicts the training."""
 
 from copy import deepcopy
 from math import inf, nan, pi
@@ -56,7 +56,7 @@ def test_changes_by_their_definitions():
 
 @pytest.mark.parametrize("angle", [1e-9, 0.3, pi / 2])
 def test_a_known_rotation(angle):
-    """The second of two leading eigenvectors turns towards a third."""
+    """The second of two leading eigenvectors turns toward a third."""
     turn = np.eye(6)
     turn[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     first = np.diag([9.0, 5.0, 0.5, 0.1, 0.01, 0.001])
@@ -186,7 +186,7 @@ def test_a_narrow_network_leaves_the_prediction_a_wide_one_does_not():
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_closed_form_foretells_a_wide_network(seed):
-    """poisson1d(k=0.5), normalised inputs, 20 residual points and both ends, width 2,000, 2,000 steps at 0.004 of the largest
+    """poisson1d(k=0.5), normalized inputs, 20 residual points and both ends, width 2,000, 2,000 steps at 0.004 of the largest
     stable step: each loss within 5 % throughout. At width 50 one of them leaves 10 % at least."""
     for horizon, observed in trained(2000, 0.004, 2000, seed=seed).values():
         assert horizon.deviation.max() < 0.05

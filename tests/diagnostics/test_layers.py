@@ -1,4 +1,4 @@
-"""Layers measured, on healthy networks and on sick ones."""
+"""Layers measured, on healthy networks and on failing ones."""
 
 from math import sqrt
 
@@ -32,10 +32,10 @@ def test_a_fresh_network_is_healthy_and_large_weights_saturate_it(choices):
     assert found[0].saturated <= 0.2 and found[1].saturated <= 0.2 and found[2].saturated is None
     with torch.no_grad():
         network.weights[1] *= 100
-    sick = layers(network, problem, sample(problem))
-    assert sick[0].saturated == found[0].saturated
-    assert sick[1].saturated > 0.5
-    assert sick[1].std > 50 * found[1].std
+    failing = layers(network, problem, sample(problem))
+    assert failing[0].saturated == found[0].saturated
+    assert failing[1].saturated > 0.5
+    assert failing[1].std > 50 * found[1].std
 
 
 def test_pre_activations_and_gradients_are_those_of_the_formula():
@@ -57,11 +57,11 @@ def test_dead_relus_are_counted():
     assert healthy == layers(sequential(nn.ReLU(), nn.ReLU()), problem, sample(problem))  # in place or not
     with torch.no_grad():
         network[2].bias[:12] = -100
-    sick = layers(network, problem, sample(problem))
+    failing = layers(network, problem, sample(problem))
     assert healthy[1].dead < 0.6
-    assert 0.75 <= sick[1].dead < 1
-    assert sick[1].saturated >= sick[1].dead
-    assert [layer.name for layer in sick] == ["0.weight", "2.weight", "4.weight"]
+    assert 0.75 <= failing[1].dead < 1
+    assert failing[1].saturated >= failing[1].dead
+    assert [layer.name for layer in failing] == ["0.weight", "2.weight", "4.weight"]
 
 
 def test_a_saturated_sigmoid_is_judged_by_its_own_slope():
@@ -120,7 +120,7 @@ def test_a_network_without_layers_has_none():
     assert input_scale(Cubic(), poisson()) is None
 
 
-def test_inputs_on_a_large_domain_show_unless_normalised():
+def test_inputs_on_a_large_domain_show_unless_normalized():
     domain = pinntk.Box(t=(0, 1000), x=(0, 0.01))
 
     @pinntk.residual(domain)
@@ -131,12 +131,12 @@ def test_inputs_on_a_large_domain_show_unless_normalised():
     healthy = input_scale(mlp(problem), problem)
     assert healthy.offset < 0.01
     assert (healthy.smallest, healthy.largest) == pytest.approx((1, 1), rel=0.01)
-    sick = input_scale(mlp(problem, normalize=False), problem)
-    assert sick.mean == pytest.approx([500, 0.005], rel=0.01)
-    assert sick.std == pytest.approx([1000 / sqrt(12), 0.01 / sqrt(12)], rel=0.01)
-    assert sick.low.min() >= 0 and sick.high == pytest.approx([1000, 0.01], rel=0.01)
-    assert (sick.offset, sick.largest) == (sick.mean[0], sick.std[0])
-    assert sick.smallest == sick.std[1]
+    failing = input_scale(mlp(problem, normalize=False), problem)
+    assert failing.mean == pytest.approx([500, 0.005], rel=0.01)
+    assert failing.std == pytest.approx([1000 / sqrt(12), 0.01 / sqrt(12)], rel=0.01)
+    assert failing.low.min() >= 0 and failing.high == pytest.approx([1000, 0.01], rel=0.01)
+    assert (failing.offset, failing.largest) == (failing.mean[0], failing.std[0])
+    assert failing.smallest == failing.std[1]
     assert input_scale(mlp(problem, fourier=(8, 1.0)), problem).mean.shape == (16,)
     with pytest.raises(ValueError, match="samples=1"):
         input_scale(mlp(problem), problem, samples=1)

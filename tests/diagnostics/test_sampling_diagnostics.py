@@ -184,11 +184,11 @@ def test_measurements_are_compared_with_the_whole_domain():
 
         return pinntk.Problem(PLANE, [sensors])
 
-    healthy, sick = (coverage(problem, problem.sample())["sensors"] for problem in map(measured, (1.0, 0.0)))
-    assert healthy.gap < 2 < 3 < sick.gap
+    healthy, failing = (coverage(problem, problem.sample())["sensors"] for problem in map(measured, (1.0, 0.0)))
+    assert healthy.gap < 2 < 3 < failing.gap
 
 
-def test_a_single_point_has_no_neighbour_and_reference_is_checked():
+def test_a_single_point_has_no_neighbor_and_reference_is_checked():
     problem = heat()
     assert np.isnan(coverage(problem, {"equation": torch.zeros(1, 2)})["equation"].spacing)
     with pytest.raises(ValueError, match="reference=0"):

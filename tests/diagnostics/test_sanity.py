@@ -1,4 +1,4 @@
-"""Fields, data and precision measured, each on a healthy pair of network and problem and on a sick one."""
+"""Fields, data and precision measured, each on a healthy pair of network and problem and on a failing one."""
 
 from copy import deepcopy
 from math import pi, sqrt
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import pinntk
-from pinntk.diagnostics import input_scale, layers, output_scale, precision_floor, trivial, unseen
+from pinntk.diagnostics import input_scale, layers, output_scale, precision_floor, trivial, undetermined
 from tests.support.small_problems import LINE, PLANE, diffusion, equation, heat, mlp, poisson, sample
 
 
@@ -53,9 +53,9 @@ def test_data_that_are_zero_to_rounding_are_homogeneous():
 def test_a_constant_output_is_told_from_a_solution():
     problem = poisson()
     assert trivial(Sine(), problem, sample(problem))["u"].ratio == pytest.approx(1, rel=0.02)
-    sick = trivial(Sine(1e-3, 0.5), problem, sample(problem))["u"]
-    assert sick.ratio == pytest.approx(1e-3, rel=0.02)
-    assert sick.mean == pytest.approx(0.5, abs=0.01)
+    failing = trivial(Sine(1e-3, 0.5), problem, sample(problem))["u"]
+    assert failing.ratio == pytest.approx(1e-3, rel=0.02)
+    assert failing.mean == pytest.approx(0.5, abs=0.01)
 
 
 def test_without_a_solution_the_data_give_the_scale():
@@ -99,7 +99,7 @@ def test_precision_and_all_other_measurements_leave_the_network_alone():
     network = mlp(problem, dtype=torch.float32)
     before = deepcopy(network.state_dict())
     points = problem.sample()
-    for measure in (layers, output_scale, trivial, precision_floor, unseen):
+    for measure in (layers, output_scale, trivial, precision_floor, undetermined):
         measure(network, problem, points)
     input_scale(network, problem)
     for name, value in network.state_dict().items():
@@ -109,6 +109,6 @@ def test_precision_and_all_other_measurements_leave_the_network_alone():
 
 def test_arguments_in_the_wrong_order_are_named():
     problem = poisson()
-    for measure in (layers, precision_floor, unseen):
+    for measure in (layers, precision_floor, undetermined):
         with pytest.raises(TypeError, match=r"\(network, problem, points\)"):
             measure(problem, mlp(problem), sample(problem))

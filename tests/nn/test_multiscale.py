@@ -201,8 +201,8 @@ def test_a_run_is_diagnosed(kind):
     settings = {"points": {"boundary": 4, "residual": 30}, "steps": 3, "snapshot_every": 0, "progress": False}
     run = pinntk.train(problem, small(kind, problem), **settings)
     for finding in pinntk.diagnose(run):
-        for cure in finding.prescriptions:
-            pinntk.training.changed(run.config, cure.changes)
+        for prescription in finding.prescriptions:
+            pinntk.training.changed(run.config, prescription.changes)
 
 
 @pytest.mark.parametrize(

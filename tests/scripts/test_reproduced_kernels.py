@@ -140,7 +140,7 @@ def test_fourier_features_that_do_not_make_the_kernel_stationary_differ():
     kernels = {p: kernel(0.1, frequencies=10 + 2 * i) for i, p in enumerate(powers)} | {"plain": kernel(off_diagonal=0.1)}
     found = runs([0.1, 0.3, 0.2, 0.25, 0.4, 0.6], [0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
     for several in found.values():
-        several[0].foretold_errors[:] = 5.0
+        several[0].predicted_errors[:] = 5.0
     assert verdicts(fourier_features.checked(kernels, found)) == [rep.DIFFERS] * 6
 
 

@@ -4,7 +4,7 @@ import copy
 
 import circle_kernel
 import circle_regression
-import linearised_network
+import linearized_network
 import numpy as np
 import principal_components
 import pytest
@@ -146,7 +146,7 @@ def test_principal_components_find_wrong_eigenvalues_out(large, small, verdict):
 
 
 def test_a_linearization_with_a_wrong_kernel_is_found_out(tmp_path, monkeypatch):
-    assert verdicts(linearised_network, tmp_path)[0] == AGREES
+    assert verdicts(linearized_network, tmp_path)[0] == AGREES
     right = pinntk.cross_kernel
     monkeypatch.setattr(pinntk, "cross_kernel", lambda *given: {key: 2 * block for key, block in right(*given).items()})
-    assert verdicts(linearised_network, tmp_path)[0] == DIFFERS
+    assert verdicts(linearized_network, tmp_path)[0] == DIFFERS

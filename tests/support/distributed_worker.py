@@ -32,10 +32,12 @@ def main(path: str) -> None:
         network = pinntk.nn.MLP(problem, width=8, depth=2, dtype=torch.float64)
         settings = {"points": {"residual": 21, "initial": 7, "boundary": 1}, "resample": 5, "adaptive": True, "progress": False}
         causal = pinntk.weighting.Causal(epsilon=(1e-9, 1.0), slices=3)
-        cured = pinntk.train(
+        run = pinntk.train(
             problem, network, steps=20, causal=causal, weighting=pinntk.weighting.GradientNorm(every=4), **settings
         )
-        found["cured"] = torch.tensor([cured.column(name)[1] for name in ("loss", "loss/burgers", "causal", "weight/burgers")])
+        found["all settings"] = torch.tensor(
+            [run.column(name)[1] for name in ("loss", "loss/burgers", "causal", "weight/burgers")]
+        )
         torch.save(found, f"{path}.{distributed.rank()}of{distributed.world()}")
 
 

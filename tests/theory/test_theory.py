@@ -151,7 +151,7 @@ def test_coupling_is_at_most_one():
 
 
 def frozen(count: int = 9):
-    """What `dynamics` foretells of a network that is linear in its parameters, and e, J and the diagonal of D."""
+    """What `dynamics` predicts of a network that is linear in its parameters, and e, J and the diagonal of D."""
     network, problem, points, e, J, D = poisson(Features(count))
     K = pinntk.kernel(network, problem, points)
     return dynamics(K, pinntk.errors(network, problem, points), WEIGHTS), K, e.numpy(), J.numpy(), D.numpy()

@@ -1,4 +1,4 @@
-"""A training that is watched: nothing of it changes, what is logged is right, and findings are told once."""
+"""A training that is watched: nothing of it changes, what is logged is right, and findings are reported once."""
 
 import json
 import os
@@ -184,13 +184,13 @@ def test_the_fitted_time_is_that_of_the_flow():
     assert found.losses(_fitted_time(found, 1e-9)).total == pytest.approx(0.25 / 3)  # all that flow can do
 
 
-def test_a_finding_is_told_once_with_its_remedy(monkeypatch):
+def test_a_finding_is_reported_once_with_its_prescription(monkeypatch):
     asked = says(monkeypatch, [], [ILL, NOTE], [OTHER, LATE, ILL])
     with pytest.warns(TrainingWarning) as told:
         run = small()
     assert asked == [5, 10, 15, 20]
     assert [str(entry.message) for entry in told] == [
-        "step 10, imbalance: 'ends' is hardly learned. Remedy: use NTK weights.",
+        "step 10, imbalance: 'ends' is hardly learned. Prescription: use NTK weights.",
         "step 15, saturation: Units are saturated.",
         "step 20, unfinished: The loss was still falling.",  # no news before the end
     ]
@@ -210,7 +210,9 @@ def test_a_real_finding_of_a_training_that_goes_wrong():
     problem = pinntk.load("poisson1d", k=4)
     network = pinntk.nn.MLP(problem, width=60, depth=1, initialization="normal")
     monitor = Monitor(every=200, budget=None)
-    with pytest.warns(TrainingWarning, match="imbalance: .*poisson trains .* faster than .*ends.*Remedy: give every condition"):
+    with pytest.warns(
+        TrainingWarning, match="imbalance: .*poisson trains .* faster than .*ends.*Prescription: give every condition"
+    ):
         run = pinntk.train(problem, network, steps=400, points={"boundary": 2}, monitor=monitor, progress=False)
     assert run.monitor.warned[0] == "imbalance"
 
@@ -324,7 +326,7 @@ def test_the_command_line_tells(capsys, tmp_path, monkeypatch):
     options += ["--optimizer", "gradient-descent", "--lr", "1e-6", "--schedule", "constant", "-o", str(tmp_path / "run")]
     assert main(["train", "poisson1d", *options, "--monitor", "0.2"]) == 0
     out, err = capsys.readouterr()
-    assert "pinntk: warning: step 3, imbalance: 'ends' is hardly learned. Remedy: use NTK weights." in err
+    assert "pinntk: warning: step 3, imbalance: 'ends' is hardly learned. Prescription: use NTK weights." in err
     assert "monitor: 61 measurements, 58 diagnoses" in out
     assert "first kernel: predicted all losses within 10 % until step" in out
     assert "found while training: imbalance; see pinntk diagnose" in out

@@ -22,8 +22,8 @@ LONGER = Prescription("train longer", {"training.steps": 500})
 BY_HAND = Prescription("check the signs of 'poisson'")
 
 
-def finding(code, *cures, severity="critical"):
-    return Finding(code, severity, f"It suffers from {code}.", prescriptions=cures)
+def finding(code, *prescriptions, severity="critical"):
+    return Finding(code, severity, f"It suffers from {code}.", prescriptions=prescriptions)
 
 
 def says(monkeypatch, *findings):
@@ -38,7 +38,7 @@ def says(monkeypatch, *findings):
     return asked
 
 
-def sick(out=None, name="poisson1d", **settings):
+def failing(out=None, name="poisson1d", **settings):
     problem = pinntk.load(name, **({"k": 1} if name == "poisson1d" else {}))
     network = pinntk.nn.MLP(problem, width=8, depth=1)
     settings = {"points": POINTS, "lr": 1e-5, "steps": 60, "weighting": "ntk", **settings}
@@ -55,18 +55,18 @@ def contents(folder):
 
 def test_the_first_prescription_is_followed_with_as_many_steps(monkeypatch, tmp_path):
     asked = says(monkeypatch, [finding("step-too-small", BY_HAND, FASTER)], [])
-    run = sick(tmp_path / "run")
+    run = failing(tmp_path / "run")
     before, parameters = contents(tmp_path / "run"), [p.detach().clone() for p in run.network.parameters()]
     found = rescue(run, out=tmp_path / "better")
     assert contents(tmp_path / "run") == before
     assert all(torch.equal(p, q) for p, q in zip(run.network.parameters(), parameters, strict=True))
-    assert found.before is run and found.after is found.rounds[0].run and asked == [run, found.after]
-    assert found.applied == (FASTER,) and found.rounds[0].findings == ()
+    assert found.before is run and found.after is found.attempts[0].run and asked == [run, found.after]
+    assert found.applied == (FASTER,) and found.attempts[0].findings == ()
     assert (found.after.step, found.after.config["training"]["lr"]) == (60, 1e-2)
-    assert found.yardstick == "relative L2 error"
+    assert found.metric == "relative L2 error"
     assert (found.score_before, found.score_after) == (run.relative_error, found.after.relative_error)
     assert found.improvement == run.relative_error / found.after.relative_error > 1
-    expected = sick(lr=1e-2)
+    expected = failing(lr=1e-2)
     for p, q in zip(found.after.network.parameters(), expected.network.parameters(), strict=True):
         assert torch.equal(p, q)
     assert pinntk.Run.load(tmp_path / "better").relative_error == found.after.relative_error
@@ -86,12 +86,12 @@ def test_a_real_rescue():
 def test_rounds_build_on_what_helped_and_drop_what_did_not(monkeypatch, tmp_path):
     said = [[finding("a", LONGER, WORSE, FASTER)], [finding("b")], [finding("c", FASTER, WIDER)], []]
     says(monkeypatch, *said)
-    found = rescue(sick(tmp_path / "run"), rounds=5, out=tmp_path / "better")
-    assert [this.prescription for this in found.rounds] == [WORSE, FASTER, WIDER]  # LONGER would not be the same budget
-    assert [this.run.config["training"]["lr"] for this in found.rounds] == [1e-9, 1e-2, 1e-2]  # not built on WORSE
-    assert [this.run.network.config["width"] for this in found.rounds] == [8, 8, 12]
-    assert [this.run.folder.name for this in found.rounds] == ["better", "better-2", "better-3"]
-    scores = [found.score_before, *(this.score for this in found.rounds)]
+    found = rescue(failing(tmp_path / "run"), attempts=5, out=tmp_path / "better")
+    assert [this.prescription for this in found.attempts] == [WORSE, FASTER, WIDER]  # LONGER would not be the same budget
+    assert [this.run.config["training"]["lr"] for this in found.attempts] == [1e-9, 1e-2, 1e-2]  # not built on WORSE
+    assert [this.run.network.config["width"] for this in found.attempts] == [8, 8, 12]
+    assert [this.run.folder.name for this in found.attempts] == ["better", "better-2", "better-3"]
+    scores = [found.score_before, *(this.score for this in found.attempts)]
     assert scores[2] < scores[0] < scores[1]
     assert found.score_after == min(scores)
     assert found.applied == ((FASTER, WIDER) if scores[3] < scores[2] else (FASTER,))
@@ -102,17 +102,17 @@ def test_rounds_build_on_what_helped_and_drop_what_did_not(monkeypatch, tmp_path
 
 def test_fewer_steps_of_a_solver_are_within_the_budget(monkeypatch):
     says(monkeypatch, [finding("a", LONGER, SHORTER)], [])
-    found = rescue(sick())
+    found = rescue(failing())
     assert found.applied == (SHORTER,) and found.after.step == 3
 
 
 def test_what_makes_it_worse_or_breaks_off_is_not_kept(monkeypatch):
     says(monkeypatch, [finding("a", DIVERGING, WORSE)])
-    run = sick()
-    found = rescue(run, rounds=3)
+    run = failing()
+    found = rescue(run, attempts=3)
     assert found.after is run and found.applied == () and found.improvement == 1
     assert found.score_after == found.score_before
-    assert found.rounds[0].run is None and "is not finite" in found.rounds[0].failure
+    assert found.attempts[0].run is None and "is not finite" in found.attempts[0].failure
     assert found.ended == "everything that is prescribed has been tried"
     text = str(found)
     assert "broke off: step" in text
@@ -124,9 +124,9 @@ def test_one_prescription_is_chosen(monkeypatch):
     found = [finding("a", BY_HAND, WORSE), finding("b", FASTER)]
     assert prescriptions(found) == [WORSE, FASTER]
     monkeypatch.setattr("pinntk.training._rescue.diagnose", lambda run: [])
-    run = sick()
+    run = failing()
     assert rescue(run, findings=found, prescription=2).applied == (FASTER,)
-    assert rescue(run, findings=[], prescription=WIDER).rounds[0].prescription is WIDER
+    assert rescue(run, findings=[], prescription=WIDER).attempts[0].prescription is WIDER
     with pytest.raises(ValueError, match=r"prescription 3: there are 2 .*\n  1  train hardly at all\n  2  train faster"):
         rescue(run, findings=found, prescription=3)
 
@@ -145,9 +145,9 @@ def test_one_prescription_is_chosen(monkeypatch):
 )
 def test_nothing_to_prescribe_is_said(monkeypatch, findings, message):
     says(monkeypatch, findings)
-    run = sick(steps=2)
+    run = failing(steps=2)
     found = rescue(run)
-    assert found.rounds == () and found.after is run
+    assert found.attempts == () and found.after is run
     assert message in found.ended
     assert message[:30] in str(found).replace("\n  ", " ")
 
@@ -160,7 +160,7 @@ def test_without_a_known_solution_losses_are_compared_on_fresh_points(monkeypatc
     settings = {"steps": 60, "lr": 1e-5, "progress": False}
     run = pinntk.train(problem, pinntk.nn.MLP(problem, width=8, depth=1), points=points, **settings)
     found = rescue(run)
-    assert found.yardstick == "loss on fresh points" and found.improvement > 1
+    assert found.metric == "loss on fresh points" and found.improvement > 1
     assert all(torch.equal(found.after.points[name], rows) for name, rows in points.items())
     fresh = problem.sample(seed=7_654_321, dtype=torch.float64)
     K = pinntk.kernel(run.network.double(), problem, fresh)
@@ -183,18 +183,18 @@ def test_what_cannot_be_built_again_gets_the_change_to_make_by_hand(monkeypatch)
 
 
 def test_wrong_arguments(monkeypatch, tmp_path):
-    run = sick(tmp_path / "run", steps=2)
+    run = failing(tmp_path / "run", steps=2)
     with pytest.raises(ValueError, match="is the folder of the run itself"):
         rescue(run, out=tmp_path / "run")
     with pytest.raises(ValueError, match="is the folder of the run itself"):
         rescue(run, out=tmp_path / "run" / "within")
-    with pytest.raises(ValueError, match="rounds=0"):
-        rescue(run, rounds=0)
+    with pytest.raises(ValueError, match="attempts=0"):
+        rescue(run, attempts=0)
     with pytest.raises(TypeError, match=r"rescue\(str\): give a run"):
         rescue("runs/x")
     says(monkeypatch, [finding("a", FASTER)])
     before = contents(tmp_path / "run")
-    sick(tmp_path / "other", steps=2, lr=0.5)
+    failing(tmp_path / "other", steps=2, lr=0.5)
     with pytest.raises(ValueError, match=r"cannot resume .*other: it was trained with lr=0.5, now lr=0.01"):
         rescue(run, out=tmp_path / "other")
     assert contents(tmp_path / "run") == before
@@ -202,7 +202,7 @@ def test_wrong_arguments(monkeypatch, tmp_path):
 
 def test_an_interrupted_rescue_is_continued_by_the_same_call(monkeypatch, tmp_path):
     says(monkeypatch, [finding("a", FASTER)], [])
-    run = sick(tmp_path / "run")
+    run = failing(tmp_path / "run")
     expected = rescue(run)
     update = pinntk.weighting.NTK.update
 
@@ -225,14 +225,14 @@ def test_an_interrupted_rescue_is_continued_by_the_same_call(monkeypatch, tmp_pa
 
 def test_the_command_line_prints_both_side_by_side(monkeypatch, tmp_path, capsys):
     says(monkeypatch, [finding("step-too-small", FASTER)], [finding("network-too-small", WIDER)], [])
-    sick(tmp_path / "run")
+    failing(tmp_path / "run")
     before = contents(tmp_path / "run")
-    assert main(["rescue", f"{tmp_path}/run/", "--rounds", "2", "--quiet"]) == 0
+    assert main(["rescue", f"{tmp_path}/run/", "--attempts", "2", "--quiet"]) == 0
     out = capsys.readouterr().out
     lines = out.splitlines()
     assert max(map(len, lines[:-1])) <= 80 + len(str(tmp_path))
     table = lines[lines.index("") + 1 :]
-    assert table[0].split() == ["before", "round", "1", "round", "2"]
+    assert table[0].split() == ["before", "attempt", "1", "attempt", "2"]
     rows = {line[:22].strip(): line[22:].split() for line in table[1:] if line}
     assert rows["first finding"] == ["step-too-smal", "network-too-s", "none"]
     assert rows["steps"] == ["60", "60", "60"]
@@ -246,17 +246,17 @@ def test_the_command_line_prints_both_side_by_side(monkeypatch, tmp_path, capsys
 
 
 def test_many_rounds_fit_80_columns(monkeypatch):
-    cures = [Prescription(f"learn at {lr}", {"training.lr": lr}) for lr in (1e-2, 1e-3, 1e-4, 1e-6, 1e-7)]
-    says(monkeypatch, [finding("a", *cures)])
-    found = rescue(sick(steps=5, snapshot_every=0), rounds=5)
+    prescriptions = [Prescription(f"learn at {lr}", {"training.lr": lr}) for lr in (1e-2, 1e-3, 1e-4, 1e-6, 1e-7)]
+    says(monkeypatch, [finding("a", *prescriptions)])
+    found = rescue(failing(steps=5, snapshot_every=0), attempts=5)
     table = str(found).split("\n\n")[1].splitlines()
-    assert table[0].split() == ["before", "round", "1", "round", "4", "round", "5"]
+    assert table[0].split() == ["before", "attempt", "1", "attempt", "4", "attempt", "5"]
     assert max(map(len, str(found).splitlines())) <= 80
 
 
 def test_mistakes_on_the_command_line(tmp_path, capsys, monkeypatch):
     says(monkeypatch, [finding("a", FASTER)])
-    sick(tmp_path / "run", steps=2)
+    failing(tmp_path / "run", steps=2)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("")
     for arguments, message in (

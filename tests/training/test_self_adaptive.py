@@ -216,9 +216,9 @@ def test_a_run_is_drawn_and_every_cure_can_be_followed():
     run = train(weighting=SelfAdaptive(lr=0.1), steps=20)
     assert "self-adaptive point weight m(λ)" in [panel.title for panel in plot.loss_panels(run)]
     assert all(figure.axes for figure in plot.figures(run).values())
-    cures = [cure.changes for finding in pinntk.diagnose(run) for cure in finding.prescriptions if cure.changes]
-    assert cures
-    for changes in cures:
+    prescribed = [entry.changes for finding in pinntk.diagnose(run) for entry in finding.prescriptions if entry.changes]
+    assert prescribed
+    for changes in prescribed:
         pinntk.train_as(changed(run.config, changes), steps=1, progress=False, snapshot_every=0)
 
 
@@ -227,7 +227,7 @@ def test_fresh_points_are_prescribed_without_weights_that_belong_to_points(monke
     settings = {"points": {"residual": 6, "initial": 4, "boundary": 4}, "optimizer": "lbfgs", "lr": 1.0, "steps": 40}
     run = train(weighting=SelfAdaptive(lr=1e-3), **settings)
     x = pinntk.examine(run)
-    monkeypatch.setattr("pinntk.diagnostics._rules_conditions.ill", lambda x: True)
+    monkeypatch.setattr("pinntk.diagnostics._rules_conditions.failing", lambda x: True)
     monkeypatch.setattr("pinntk.diagnostics._rules_conditions._clustering", lambda x, name: 0.0)
     fresh = too_few_points(x).prescriptions[1].changes
     assert fresh["training.resample"] == 1

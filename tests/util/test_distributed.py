@@ -34,7 +34,7 @@ def results(tmp_path_factory):
     return one, [torch.load(folder / f"found.{rank}of2") for rank in range(2)]
 
 
-@pytest.mark.parametrize("quantity", ["matrix", "diagonal", "eigenvalues", "parameters", "losses", "weights", "cured"])
+@pytest.mark.parametrize("quantity", ["matrix", "diagonal", "eigenvalues", "parameters", "losses", "weights", "all settings"])
 def test_every_rank_holds_what_one_process_computes(results, quantity):
     one, two = results
     for rank in two:

@@ -9,7 +9,7 @@ from pinntk._util import memory
 from pinntk._util.memory import available, parse_bytes, require
 from pinntk.cli import main
 from pinntk.diagnostics import _sampling as sampling
-from pinntk.diagnostics import estimate, unseen
+from pinntk.diagnostics import estimate, undetermined
 from pinntk.diagnostics._examination import thinned
 from pinntk.ntk import function_kernel
 from pinntk.solvers import DampedLeastSquares, GaussNewton, NaturalGradient, SelfScaledBroyden
@@ -148,7 +148,7 @@ def test_estimates_of_many_conditions_take_fewer_points(monkeypatch):
     points = problem.sample(residual=300, boundary=3, dtype=torch.float64)
     network = mlp(problem, width=8)
     assert {len(rows) for rows in estimate(network, problem, points, samples=20).points.values()} <= {1, 2, 5}
-    assert unseen(network, problem, points, samples=10)["u"].share > 0
+    assert undetermined(network, problem, points, samples=10)["u"].share > 0
     sizes = pinntk.examine(network, problem, points).kernel.sizes
     assert sum(sizes) <= 100 and len(sizes) == 20
 

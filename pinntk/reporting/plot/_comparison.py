@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 
-from pinntk.reporting.plot._panel import BLUE, GREY, Panel, legend
+from pinntk.reporting.plot._panel import BLUE, GRAY, Panel, legend
 from pinntk.run import Run
 
 
@@ -33,7 +33,7 @@ def comparison_panels(runs: Mapping[str, Run]) -> list[Panel]:
 
 def _both(title: str, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], label: str, scale: str) -> Panel:
     def draw(ax: Axes) -> None:
-        for (name, (x, y)), color in zip(curves.items(), (GREY, BLUE), strict=True):
+        for (name, (x, y)), color in zip(curves.items(), (GRAY, BLUE), strict=True):
             ax.plot(x, y, color=color, lw=1.6, label=name)
         ax.set(xlabel=label, xscale=scale, yscale="log")
         legend(ax)

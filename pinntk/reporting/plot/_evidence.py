@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from pinntk.diagnostics import Examination, Finding
 from pinntk.problem import Box, Measurements, Problem, Region
 from pinntk.problem._sampling import generator
-from pinntk.reporting.plot._panel import BLUE, GREY, ORANGE, Panel, dots, legend, span
+from pinntk.reporting.plot._panel import BLUE, GRAY, ORANGE, Panel, dots, legend, span
 from pinntk.residuals import errors
 from pinntk.residuals._evaluate import to_network
 
@@ -75,7 +75,7 @@ def _by_time(time: np.ndarray, values: np.ndarray, title: str) -> Panel:
 def _inputs(a: Arrays, problem: Problem) -> list[Panel]:
     def draw(ax: Axes) -> None:
         place = np.arange(len(a["mean"]))
-        ax.vlines(place, a["low"], a["high"], color=GREY, lw=4, label="from lowest to highest")
+        ax.vlines(place, a["low"], a["high"], color=GRAY, lw=4, label="from lowest to highest")
         ax.errorbar(place, a["mean"], a["std"], fmt="o", color=BLUE, capsize=4, label="mean and standard deviation")
         ax.axhspan(-1, 1, color=ORANGE, alpha=0.25, label="what is expected")
         ax.set_xticks(place, problem.coordinates if len(place) == len(problem.coordinates) else [str(k) for k in place])
@@ -91,7 +91,7 @@ def _layer_units(a: Arrays, problem: Problem) -> list[Panel]:
     def draw(ax: Axes) -> None:
         place = np.arange(len(a["dead"]))
         ax.bar(place - 0.2, np.nan_to_num(a["saturated"]), 0.4, color=ORANGE, label="saturated")
-        ax.bar(place + 0.2, a["dead"], 0.4, color=GREY, label="dead")
+        ax.bar(place + 0.2, a["dead"], 0.4, color=GRAY, label="dead")
         ax.set_xticks(place, [str(k + 1) for k in place])
         ax.set(xlabel="layer", ylabel="share of units", ylim=(0, 1.02))
         legend(ax)
@@ -112,7 +112,7 @@ def _rounding(a: Arrays, problem: Problem) -> list[Panel]:
 
 
 def _hole(a: Arrays, problem: Problem) -> list[Panel]:
-    return [_scattered("training points and the hole", a["x"], a["hole"][None], "centre of the hole", problem)]
+    return [_scattered("training points and the hole", a["x"], a["hole"][None], "center of the hole", problem)]
 
 
 def _candidates(a: Arrays, problem: Problem) -> list[Panel]:
@@ -202,7 +202,7 @@ def _share(rates: np.ndarray, share: np.ndarray) -> Panel:
 
 def _scattered(title: str, rows: np.ndarray, marked: np.ndarray, meaning: str, problem: Problem) -> Panel:
     def draw(ax: Axes) -> None:
-        for part, color, size, marker, label in ((rows, GREY, 8, "o", "training points"), (marked, ORANGE, 50, "x", meaning)):
+        for part, color, size, marker, label in ((rows, GRAY, 8, "o", "training points"), (marked, ORANGE, 50, "x", meaning)):
             up = part[:, 1] if part.shape[1] > 1 else np.zeros(len(part))
             ax.scatter(part[:, 0], up, c=color, s=size, marker=marker, label=label)
         ax.set(xlabel=problem.coordinates[0], **_second(problem, rows))
@@ -213,7 +213,7 @@ def _scattered(title: str, rows: np.ndarray, marked: np.ndarray, meaning: str, p
 
 
 def _placed(title: str, rows: np.ndarray, values: np.ndarray, problem: Problem) -> Panel:
-    """Values at scattered points: a curve in 1D, else colours over the first two coordinates."""
+    """Values at scattered points: a curve in 1D, else colors over the first two coordinates."""
 
     def draw(ax: Axes) -> None:
         if rows.shape[1] == 1 or problem.domain.dimension == 1:
@@ -237,7 +237,7 @@ def _second(problem: Problem, rows: np.ndarray) -> dict[str, object]:
 
 
 def matrix_panel(title: str, values: np.ndarray, names: Sequence[str]) -> Panel:
-    """A small matrix between conditions, entries from -1 to 1 in numbers and colours."""
+    """A small matrix between conditions, entries from -1 to 1 in numbers and colors."""
 
     def draw(ax: Axes) -> None:
         largest = max(1.0, float(np.nanmax(np.abs(values))))

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-GREY, BLUE, ORANGE = "#9aa0a6", "#1a56c4", "#c2410c"
+GRAY, BLUE, ORANGE = "#9aa0a6", "#1a56c4", "#c2410c"
 FAINT = "#5f6368"  # of small print
 _RASTER = 110  # dots per inch of maps within an SVG
 _FEW = 60  # points of a curve up to which each has a dot

@@ -14,7 +14,7 @@ from torch import nn
 from pinntk._util.files import replacing
 from pinntk.ntk import KernelBlocks
 from pinntk.problem import Problem
-from pinntk.reporting.plot._panel import BLUE, FAINT, GREY, ORANGE, Panel, arranged, dots, legend, span
+from pinntk.reporting.plot._panel import BLUE, FAINT, GRAY, ORANGE, Panel, arranged, dots, legend, span
 from pinntk.run import Run
 from pinntk.run._folder import FIGURES
 
@@ -91,7 +91,7 @@ def _known(problem: Problem) -> str:
 def _curves(name: str, x: np.ndarray, label: str, predicted: np.ndarray, truth: np.ndarray | None, known: str) -> list[Panel]:
     def field(ax: Axes) -> None:
         if truth is not None:
-            ax.plot(x, truth, color=GREY, lw=4, label=known)
+            ax.plot(x, truth, color=GRAY, lw=4, label=known)
         ax.plot(x, predicted, color=BLUE, lw=1.5, label="network")
         ax.set(xlabel=label, ylabel=name)
         legend(ax)
@@ -223,7 +223,7 @@ def _eigenvalues(name: str, part: Callable, kernels: Mapping[str, KernelBlocks],
         curves[label] = values, len(matrix) * np.finfo(blocks.numpy().dtype).eps * values[0]
 
     def draw(ax: Axes) -> None:
-        for (label, (values, floor)), color in zip(curves.items(), (GREY, ORANGE), strict=False):
+        for (label, (values, floor)), color in zip(curves.items(), (GRAY, ORANGE), strict=False):
             index = np.arange(1, len(values) + 1)
             ax.loglog(index, np.where(values > 0, values, np.nan), color=color, lw=1.5, marker=dots(values), ms=4, label=label)
             ax.axhline(floor, color=color, lw=0.8, ls="--")

@@ -1,4 +1,4 @@
-"""Whether a network is ill at all, and how severely."""
+"""Whether a network is failing at all, and how severely."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from pinntk.diagnostics._thresholds import above
 from pinntk.problem import Measurements
 
 
-def stuck(x: Examination) -> bool:
+def unreachable(x: Examination) -> bool:
     """Whether a good part of the errors, and not a tiny one, is beyond the reach of any small step of the parameters."""
-    return above("stuck", x.estimate.stuck) and above("stuck-size", stuck_size(x))
+    return above("unreachable", x.estimate.unreachable) and above("unreachable-size", unreachable_size(x))
 
 
-def stuck_size(x: Examination) -> float:
+def unreachable_size(x: Examination) -> float:
     """The largest of the conditions' errors that no small step removes, without units. The noise of measurements is none:
     no network should fit it, and where measurements contradict the other conditions, these have errors too."""
     found = x.estimate
-    names = [name for name in found.left if not isinstance(x.problem[name].region, Measurements)]
-    return max((found.left[name] * found.size[name] for name in names), default=0.0)
+    names = [name for name in found.remaining if not isinstance(x.problem[name].region, Measurements)]
+    return max((found.remaining[name] * found.size[name] for name in names), default=0.0)
 
 
-def stuck_alone(x: Examination) -> bool:
+def unreachable_alone(x: Examination) -> bool:
     """Whether errors are beyond reach, and those of a single condition already are."""
-    return stuck(x) and above("alone", max(x.estimate.alone.values()) / x.estimate.stuck)
+    return unreachable(x) and above("alone", max(x.estimate.alone.values()) / x.estimate.unreachable)
 
 
-def ill(x: Examination) -> bool:
+def failing(x: Examination) -> bool:
     """Whether the estimated error of the solution is large, or errors are left that will not go. A rule that is about the
     result of a training speaks only then."""
-    return above("error", x.estimate.relative) or stuck(x)
+    return above("error", x.estimate.relative) or unreachable(x)
 
 
 def severity(x: Examination) -> str:
     """Critical for a run whose solution has hardly a digit; a warning for others, and for a network that has no run: what
     its training will do is a forecast."""
-    wrong = above("severe", x.estimate.relative) or (stuck(x) and above("severe", stuck_size(x)))
+    wrong = above("severe", x.estimate.relative) or (unreachable(x) and above("severe", unreachable_size(x)))
     return "critical" if wrong and x.run is not None else "warning"

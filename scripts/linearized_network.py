@@ -1,13 +1,13 @@
-"""Wide networks train as their linearisations (Lee et al. 2019, theorem 2.1).
+"""Wide networks train as their linearizations (Lee et al. 2019, theorem 2.1).
 
 f_lin(x, t) = f(x, 0) + the first-order change in the parameters; its gradient descent is known in closed form from the kernel
 at the start. The theorem bounds, for a width n, the largest difference |f - f_lin| over the training, the parameters' way
 |theta_t - theta_0| / sqrt(n) and the change of the kernel by O(n^-1/2). The set-up is our own: 20 points drawn from N(0, 1) in
-the plane, target x_1 x_2, tanh networks with 3 hidden layers in the NTK parametrisation, 300 steps of lr 1.0 on
+the plane, target x_1 x_2, tanh networks with 3 hidden layers in the NTK parametrization, 300 steps of lr 1.0 on
 1/2 mean (f - y)^2; tests on the unit circle.
 
-    python scripts/linearised_network.py            1 minute on one core
-    python scripts/linearised_network.py --quick    seconds, for a look
+    python scripts/linearized_network.py            1 minute on one core
+    python scripts/linearized_network.py --quick    seconds, for a look
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import _reproduction as reproduction
 import circle_regression
 import numpy as np
 import torch
-from _reproduction import AGREES, BLUE, DIFFERS, GREEN, GREY, RED, VIOLET, Check, tidy
+from _reproduction import AGREES, BLUE, DIFFERS, GRAY, GREEN, RED, VIOLET, Check, tidy
 from circle_regression import WEIGHTS
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -35,24 +35,24 @@ LR = 1.0
 
 @dataclass(frozen=True)
 class Trained:
-    """One network beside its linearisation, at the steps 0, every, 2 every, ...
+    """One network beside its linearization, at the steps 0, every, 2 every, ...
 
-    outputs, linearised: (moments, m) at the test points
+    outputs, linearized: (moments, m) at the test points
     kernel: norm_F(K_T - K_0) / norm_F(K_0) on the training points
     parameters: norm(theta_T - theta_0) / sqrt(width)
     """
 
     steps: np.ndarray
     outputs: np.ndarray
-    linearised: np.ndarray
+    linearized: np.ndarray
     kernel: float
     parameters: float
 
     @property
     def difference(self) -> float:
         """sup over the steps of the root mean square of f - f_lin, in units of that of the change of f_lin."""
-        size = np.sqrt(np.mean((self.linearised[-1] - self.linearised[0]) ** 2))
-        return float(np.sqrt(np.mean((self.outputs - self.linearised) ** 2, 1)).max() / size)
+        size = np.sqrt(np.mean((self.linearized[-1] - self.linearized[0]) ** 2))
+        return float(np.sqrt(np.mean((self.outputs - self.linearized) ** 2, 1)).max() / size)
 
 
 def trained(width: int, seed: int, x: Tensor, test: Tensor, steps: int, every: int) -> Trained:
@@ -67,14 +67,14 @@ def trained(width: int, seed: int, x: Tensor, test: Tensor, steps: int, every: i
     moments = np.arange(0, steps + 1, every)
     with torch.no_grad():
         outputs = [network(test)[:, 0].numpy()]
-        foretold = dynamics(K, pinntk.errors(network, problem, points), WEIGHTS)
+        predicted = dynamics(K, pinntk.errors(network, problem, points), WEIGHTS)
         for _ in moments[1:]:
             circle_regression.descend(network, x, y, every, LR)
             outputs.append(network(test)[:, 0].numpy())
-    linearised = outputs[0] + foretold.changes_after(cross, moments, LR)["fit"]
+    linearized = outputs[0] + predicted.changes_after(cross, moments, LR)["fit"]
     size = sqrt(sum(float(p.detach().square().sum()) for p in initial.parameters()) / width)
     change = drift(K, pinntk.kernel(network, problem, points)).kernel
-    return Trained(moments, np.array(outputs), linearised, change, size * parameter_drift(initial, network))
+    return Trained(moments, np.array(outputs), linearized, change, size * parameter_drift(initial, network))
 
 
 def slope(widths: Sequence[int], values: np.ndarray) -> tuple[float, float]:
@@ -108,7 +108,7 @@ def checks(widths: Sequence[int], values: Mapping[str, np.ndarray]) -> list[Chec
         )
 
     return [
-        check("difference", "The outputs of a network and of its linearisation stay close throughout training.", False),
+        check("difference", "The outputs of a network and of its linearization stay close throughout training.", False),
         check("parameters", "Parameters move by |theta_t - theta_0| = O(1), which is O(n^-1/2) over sqrt(n).", True),
         check("kernel", "The kernel hardly changes in training.", False),
     ]
@@ -122,7 +122,7 @@ def figure(widths: Sequence[int], runs: Mapping[int, Sequence[Trained]], values:
         shown = np.linspace(0, run.outputs.shape[1], 4, endpoint=False).astype(int)
         for i, (point, color) in enumerate(zip(shown, (BLUE, RED, GREEN, VIOLET), strict=True)):
             ax.plot(run.steps, run.outputs[:, point], color=color, lw=1.3, label="network" if i == 0 else None)
-            ax.plot(run.steps, run.linearised[:, point], "k--", lw=1, label="linearised" if i == 0 else None)
+            ax.plot(run.steps, run.linearized[:, point], "k--", lw=1, label="linearized" if i == 0 else None)
         ax.set(title=f"width {width}: 4 test points", xlabel="step of lr 1.0", ylabel="output")
     labels = {
         "difference": "|f - f_lin|, relative",
@@ -134,7 +134,7 @@ def figure(widths: Sequence[int], runs: Mapping[int, Sequence[Trained]], values:
         panels[2].loglog(np.repeat(widths, values[what].shape[1]), values[what].ravel(), ".", color=color, ms=3)
         panels[2].loglog(widths, values[what].mean(1), "o-", ms=4, color=color, label=f"{label}: {found:.2f} ± {error:.2f}")
     start = 2 * values["difference"].max()
-    panels[2].loglog(widths, start * (np.array(widths) / widths[0]) ** -0.5, "--", color=GREY, lw=1, label="slope -1/2")
+    panels[2].loglog(widths, start * (np.array(widths) / widths[0]) ** -0.5, "--", color=GRAY, lw=1, label="slope -1/2")
     panels[2].set(title="over the width: fitted power", xlabel="width", ylabel="difference or change")
     tidy(panels)
     return drawn

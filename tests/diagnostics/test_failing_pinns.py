@@ -1,15 +1,15 @@
-"""The sick PINNs are well formed: they build, their cures are settings of config.json, and they run small."""
+"""The failing PINNs are well formed: they build, their prescriptions are settings of config.json, and they run small."""
 
 import json
 from dataclasses import replace
 
+import failing_pinns
 import pytest
-import sick_pinns
 import torch
+from failing_cases import FAILING
+from failing_pinns import CASES
 from fresh_cases import FRESH
 from healthy_cases import HEALTHY
-from sick_cases import SICK
-from sick_pinns import CASES
 from training_case import FOLDER
 
 import pinntk
@@ -33,48 +33,48 @@ QUICK = {"training.steps": 1, "training.snapshot_every": 0}
 
 
 def test_there_are_enough_cases_of_every_cause_and_in_both_sets():
-    assert len(CASES) == len(SICK) + len(HEALTHY) + len(FRESH)
+    assert len(CASES) == len(FAILING) + len(HEALTHY) + len(FRESH)
     assert {case.set for case in FRESH} == {"fresh"}
-    assert len(SICK) >= 12
+    assert len(FAILING) >= 12
     assert len(HEALTHY) >= 6
-    assert {case.cause for case in SICK} == CAUSES
+    assert {case.cause for case in FAILING} == CAUSES
     assert all(case.source for case in CASES.values())
-    for group in (SICK, HEALTHY):
+    for group in (FAILING, HEALTHY):
         sets = [case.set for case in group]
         assert set(sets) == {"tuning", "held-out"}
         assert abs(sets.count("tuning") - sets.count("held-out")) <= 2
-    causes = [case.cause for case in SICK]
+    causes = [case.cause for case in FAILING]
     for cause in CAUSES:
         if causes.count(cause) > 1:
-            assert {case.set for case in SICK if case.cause == cause} == {"tuning", "held-out"}
+            assert {case.set for case in FAILING if case.cause == cause} == {"tuning", "held-out"}
 
 
-def test_only_a_wrong_problem_has_no_cure():
-    assert {case.cause for case in SICK if not case.cure} == {"wrong-problem"}
-    assert not any(case.cure for case in HEALTHY)
+def test_only_a_wrong_problem_has_no_prescription():
+    assert {case.cause for case in FAILING if not case.prescription} == {"wrong-problem"}
+    assert not any(case.prescription for case in HEALTHY)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_case_trains_and_its_cure_changes_its_config(name):
+def test_a_case_trains_and_its_prescription_changes_its_config(name):
     case = CASES[name]
-    run = sick_pinns.train(case, 0, QUICK)
+    run = failing_pinns.train(case, 0, QUICK)
     assert run.problem.has_solution
     assert run.step == 1
     if case.crowded:
         assert run.config["training"]["points"] == "given"
-    if not case.cure:
+    if not case.prescription:
         return
-    assert case.cure.get("training.steps", 1) <= case.training["steps"]
-    cured = sick_pinns.train(case, 0, {**case.cure, **QUICK})
-    for place, value in case.cure.items():
+    assert case.prescription.get("training.steps", 1) <= case.training["steps"]
+    rescued = failing_pinns.train(case, 0, {**case.prescription, **QUICK})
+    for place, value in case.prescription.items():
         if place == "training.steps":
             continue
-        assert at(run.config, place) != at(cured.config, place)
-        found, expected = at(cured.config, place), value
+        assert at(run.config, place) != at(rescued.config, place)
+        found, expected = at(rescued.config, place), value
         if isinstance(value, dict):
             found = {key: found[key] for key in value}
         assert found == expected
-    assert cured.config["problem"] == run.config["problem"]
+    assert rescued.config["problem"] == run.config["problem"]
 
 
 def at(config, place):
@@ -86,12 +86,12 @@ def at(config, place):
 @pytest.mark.parametrize("place", ["trainig.lr", "network.argument.fourier", "problem.name"])
 def test_a_change_of_an_unknown_place_is_refused(place):
     with pytest.raises(ValueError, match="change"):
-        sick_pinns.settings(CASES["hasty"], {place: 1})
+        failing_pinns.settings(CASES["hasty"], {place: 1})
 
 
 def test_changes_leave_the_case_as_it_is():
     before = repr(CASES["few-points"])
-    changed = sick_pinns.settings(CASES["few-points"], {"training.points.poisson": 77, "network.arguments.width": 5})
+    changed = failing_pinns.settings(CASES["few-points"], {"training.points.poisson": 77, "network.arguments.width": 5})
     assert changed["training"]["points"] == {"poisson": 77, "ends": 2}
     assert changed["network"]["arguments"]["width"] == 5
     assert repr(CASES["few-points"]) == before
@@ -99,7 +99,7 @@ def test_changes_leave_the_case_as_it_is():
 
 def test_crowded_points_lie_where_the_case_says():
     case = CASES["corner-points"]
-    points = sick_pinns.crowded_points(case, case.load(), case.training["points"], 0)
+    points = failing_pinns.crowded_points(case, case.load(), case.training["points"], 0)
     assert points["poisson"].shape == (300, 2)
     assert points["poisson"].min() >= 0
     assert points["poisson"].max() <= 0.3
@@ -146,8 +146,8 @@ def test_the_other_problems_have_the_solution_that_they_state(file):
 
 def test_the_table_is_printed_and_kept(tmp_path, monkeypatch, capsys):
     quick = {**CASES, "tiny": replace(CASES["tiny"], training={**CASES["tiny"].training, "steps": 20})}
-    monkeypatch.setattr(sick_pinns, "CASES", quick)
-    rows = sick_pinns.main(["tiny", "--seeds", "2", "-o", str(tmp_path)])
+    monkeypatch.setattr(failing_pinns, "CASES", quick)
+    rows = failing_pinns.main(["tiny", "--seeds", "2", "-o", str(tmp_path)])
     assert json.loads((tmp_path / "result.json").read_text()) == rows
-    assert len(rows[0]["before"]) == len(rows[0]["cured"]) == 2
+    assert len(rows[0]["before"]) == len(rows[0]["rescued"]) == 2
     assert "network-too-small" in capsys.readouterr().out

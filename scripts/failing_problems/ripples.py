@@ -1,7 +1,7 @@
 """Two scales in one solution: u_x = f on [0, 1], u(0) = 0, u = sin(2 pi x) + a sin(k pi x).
 
 The solution of the multiscale Poisson problem of Wang, Wang & Perdikaris 2021 (CMAME 384:113938), a = 0.1 and k = 50, under
-a first derivative: under u_xx the slow wave's residual is 60 times smaller than the fast one's, an illness of its own.
+a first derivative: under u_xx the slow wave's residual is 60 times smaller than the fast one's, a failure of its own.
 """
 
 from math import pi

@@ -1,9 +1,9 @@
-"""PINNs with a known illness, and healthy ones, as they are and cured: what a diagnosis is tried on.
+"""PINNs with a known fault, and healthy ones, as they are and rescued: what a diagnosis is tried on.
 
-    python scripts/sick_pinns.py                                  every case as it is and cured, 3 seeds
-    python scripts/sick_pinns.py years two-scales --seeds 1       some cases, one seed
+    python scripts/failing_pinns.py                                  every case as it is and rescued, 3 seeds
+    python scripts/failing_pinns.py years two-scales --seeds 1       some cases, one seed
 
-The cases are in sick_cases.py, healthy_cases.py and fresh_cases.py. Figures of seed 0: sick/measured.csv.
+The cases are in failing_cases.py, healthy_cases.py and fresh_cases.py. Figures of seed 0: failing_problems/measured.csv.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from failing_cases import FAILING
 from fresh_cases import FRESH
 from healthy_cases import HEALTHY
-from sick_cases import SICK
 from torch import Tensor
 from training_case import Case
 
@@ -29,7 +29,7 @@ import pinntk
 from pinntk._util.files import replacing
 from pinntk.training import changed
 
-CASES = MappingProxyType({case.name: case for case in (*SICK, *HEALTHY, *FRESH)})
+CASES = MappingProxyType({case.name: case for case in (*FAILING, *HEALTHY, *FRESH)})
 SCHEMES = {"fixed": pinntk.weighting.Fixed, "ntk": pinntk.weighting.NTK}
 _DEFAULTS = {"optimizer": "adam", "lr": None, "schedule": None, "resample": None, "snapshot_every": None}  # a change names them
 
@@ -74,9 +74,9 @@ def crowded_points(case: Case, problem: pinntk.Problem, counts: Mapping[str, int
 
 
 def measure(case: Case, seeds: int) -> dict[str, Any]:
-    """Relative L2 errors and seconds, as it is and cured, with the same number of steps."""
-    row: dict[str, Any] = {"name": case.name, "cause": case.cause, "set": case.set, "cure": dict(case.cure)}
-    for label, changes in {"before": {}, **({"cured": case.cure} if case.cure else {})}.items():
+    """Relative L2 errors and seconds, as it is and rescued, with the same number of steps."""
+    row: dict[str, Any] = {"name": case.name, "cause": case.cause, "set": case.set, "prescription": dict(case.prescription)}
+    for label, changes in {"before": {}, **({"rescued": case.prescription} if case.prescription else {})}.items():
         start = perf_counter()
         runs = [train(case, seed, changes) for seed in range(seeds)]
         row[label] = [run.relative_error for run in runs]
@@ -89,21 +89,21 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)} (default: all)")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("-o", "--out", type=Path, default=Path("runs/sick_pinns"))
+    parser.add_argument("-o", "--out", type=Path, default=Path("runs/failing_pinns"))
     arguments = parser.parse_args(argv)
     if unknown := [name for name in arguments.cases if name not in CASES]:
         parser.error(f"no case {unknown[0]!r}; they are {', '.join(CASES)}")
     rows = []
     print("median relative L2 error, and seconds of one training")
-    print(f"{'case':<22} {'cause':<20} {'set':<9} {'before':>8} {'cured':>8} {'seconds':>7} {'cured':>7}  cure")
+    print(f"{'case':<22} {'cause':<20} {'set':<9} {'before':>8} {'rescued':>8} {'seconds':>7} {'rescued':>7}  prescription")
     for name in arguments.cases or CASES:
         row = measure(CASES[name], arguments.seeds)
         rows.append(row)
-        cured = f"{median(row['cured']):>8.1e}" if row["cure"] else f"{'-':>8}"
-        took = f"{row['seconds cured']:>7.1f}" if row["cure"] else f"{'-':>7}"
+        rescued = f"{median(row['rescued']):>8.1e}" if row["prescription"] else f"{'-':>8}"
+        took = f"{row['seconds rescued']:>7.1f}" if row["prescription"] else f"{'-':>7}"
         print(
-            f"{name:<22} {row['cause'] or 'healthy':<20} {row['set']:<9} {median(row['before']):>8.1e} {cured} "
-            f"{row['seconds before']:>7.1f} {took}  {json.dumps(row['cure'])}",
+            f"{name:<22} {row['cause'] or 'healthy':<20} {row['set']:<9} {median(row['before']):>8.1e} {rescued} "
+            f"{row['seconds before']:>7.1f} {took}  {json.dumps(row['prescription'])}",
             flush=True,
         )
         with replacing(arguments.out / "result.json") as temporary:

@@ -319,8 +319,8 @@ def test_bad_settings_of_rad(settings):
 
 def test_the_command_line_has_it_all_and_resumes_it(tmp_path, capsys):
     small = ["--width", "4", "--depth", "1", "--points", "residual=30,initial=4,boundary=4", "--snapshot-every", "0", "--quiet"]
-    cures = ["--weighting", "gradient-norm", "--every", "2", "--causal", "0.1,1", "--slices", "3", "--resample", "3"]
-    arguments = ["train", "burgers", *small, *cures, "--adaptive"]
+    prescriptions = ["--weighting", "gradient-norm", "--every", "2", "--causal", "0.1,1", "--slices", "3", "--resample", "3"]
+    arguments = ["train", "burgers", *small, *prescriptions, "--adaptive"]
     assert main([*arguments, "--steps", "6", "-o", str(tmp_path / "parts")]) == 0
     config = json.loads((tmp_path / "parts" / "config.json").read_text())
     assert config["weighting"] == {"name": "gradient-norm", "every": 2, "momentum": 0.9}

@@ -13,11 +13,11 @@ from pinntk.diagnostics._sampling import at_most, checked, domain_points, whole_
 from pinntk.ntk import kernel
 from pinntk.problem import Points, Problem, field_problem, with_field_values
 
-_FINER = 1e-2  # of the tolerance, at which `unseen` looks again
+_FINER = 1e-2  # of the tolerance, at which `undetermined` looks again
 
 
 @dataclass(frozen=True, eq=False)
-class Unseen:
+class Undetermined:
     """What all conditions together leave open of one field, at m points of the domain.
 
     points: (m, d)
@@ -36,7 +36,7 @@ class Unseen:
 
 
 @without_autocast
-def unseen(
+def undetermined(
     network: nn.Module,
     problem: Problem,
     points: Points,
@@ -45,11 +45,11 @@ def unseen(
     samples: int = 200,
     most: int = 500,
     seed: int = 0,
-) -> dict[str, Unseen]:
-    r"""How far the conditions determine each field, {field: Unseen}: directions of the parameters that change u on the domain
-    and no error.
+) -> dict[str, Undetermined]:
+    r"""How far the conditions determine each field, {field: Undetermined}: directions of the parameters that change u on the
+    domain and no error.
 
-    The linearised posterior of u, whose prior covariance is its kernel K_uu = J_u J_u^T (parameters with unit variance), given
+    The linearized posterior of u, whose prior covariance is its kernel K_uu = J_u J_u^T (parameters with unit variance), given
     that all errors vanish up to `tolerance` times their own prior standard deviation s_i = sqrt(Tr K_ii / n_i):
 
         C = K_uu - K_ue (K_ee + tolerance^2 diag(s^2))^-1 K_eu
@@ -72,10 +72,10 @@ def unseen(
     where = domain_points(network, problem, samples, seed)
     K = kernel(network, with_field_values(problem), points | dict.fromkeys(field_problem(problem).names, where))
     scale = torch.cat([K.diagonal(name).mean().sqrt().expand(len(points[name])) for name in points])
-    n, seen = len(scale), (scale > 0).nonzero()[:, 0]  # a condition met by construction has K_ii = 0, and says nothing
-    root = 1 / scale[seen]
-    K_ee = K.values[seen][:, seen] * root[:, None] * root
-    K_eu = K.values[seen][:, n:] * root[:, None]
+    n, dependent = len(scale), (scale > 0).nonzero()[:, 0]  # a condition met by construction has K_ii = 0, and says nothing
+    root = 1 / scale[dependent]
+    K_ee = K.values[dependent][:, dependent] * root[:, None] * root
+    K_eu = K.values[dependent][:, n:] * root[:, None]
     prior = K.values[n:, n:]
     posterior = [_conditioned(K_ee, K_eu, prior, part) for part in (tolerance, _FINER * tolerance)]
     found = {}
@@ -87,7 +87,7 @@ def unseen(
         rate = log(share / least) / -log(_FINER) if share > 0 and least > 0 else float("nan")
         free = torch.linalg.eigh(after)[1][:, -1]
         free = free / free[free.abs().argmax()]
-        found[field] = Unseen(where, (variance / before.diagonal()).sqrt(), share, rate, free)
+        found[field] = Undetermined(where, (variance / before.diagonal()).sqrt(), share, rate, free)
     return found
 
 
