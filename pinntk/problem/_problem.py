@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
+from numbers import Real
 from types import MappingProxyType
 from typing import Any
 
@@ -261,6 +262,10 @@ class Problem:
             )
         for name, value in zip(self.fields, values, strict=True):
             check_real(f"exact for field {name!r}", value, "fields")
+            shape = tuple(getattr(value, "shape", ()))
+            if not isinstance(value, (Tensor, np.ndarray, Real)) or shape not in ((), (1,), (len(points),)):
+                found = f"shape {shape}" if isinstance(value, (Tensor, np.ndarray)) else type(value).__name__
+                raise ValueError(f"exact for field {name!r} returned {found}; expected one value per point, ({len(points)},)")
         return torch.stack([torch.as_tensor(v).to(points).expand(len(points)) for v in values], 1)
 
     @cached_property
