@@ -29,6 +29,11 @@ def rows_of(name: str, names: Sequence[str], sizes: Sequence[int]) -> slice:
     return slice(start, start + sizes[i])
 
 
+def sizes_text(names: Sequence[str], sizes: Sequence[int]) -> str:
+    """Conditions and their numbers of points."""
+    return ", ".join(f"{name}: {n}" for name, n in zip(names, sizes, strict=True))
+
+
 def require_kernel(
     n: int, m: int, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu", copies: float = 1
 ) -> None:
@@ -240,5 +245,4 @@ class KernelBlocks:
         return cls(torch.from_numpy(K), names, kinds, sizes)
 
     def __repr__(self) -> str:
-        sizes = ", ".join(f"{name}: {n}" for name, n in zip(self.names, self.sizes, strict=True))
-        return f"KernelBlocks({sizes}; {self.values.dtype}, {self.values.device})"
+        return f"KernelBlocks({sizes_text(self.names, self.sizes)}; {self.values.dtype}, {self.values.device})"

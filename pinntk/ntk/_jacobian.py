@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from pinntk._util import distributed
 from pinntk._util.memory import parse_bytes
 from pinntk._util.precision import without_autocast
 from pinntk._util.threads import of_step, with_threads_for
-from pinntk.ntk._blocks import Weights, loss_scales
+from pinntk.ntk._blocks import Weights, loss_scales, sizes_text
 from pinntk.ntk._factored import Factors, Origin
 from pinntk.ntk._factors import trained_parameters
 from pinntk.ntk._store import CHUNK, FactorStore
@@ -125,8 +125,3 @@ class JacobianOperator:
 
     def __repr__(self) -> str:
         return f"JacobianOperator({sizes_text(self.names, self.sizes)}; p = {self.shape[1]}, {self.dtype}, {self.device})"
-
-
-def sizes_text(names: Sequence[str], sizes: Sequence[int]) -> str:
-    """Conditions and their numbers of points."""
-    return ", ".join(f"{name}: {n}" for name, n in zip(names, sizes, strict=True))

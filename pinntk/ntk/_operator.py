@@ -14,9 +14,9 @@ from tqdm import tqdm
 from pinntk._util.precision import without_autocast
 from pinntk._util.threads import of_step, with_threads_for
 from pinntk.ntk import _krylov as krylov
-from pinntk.ntk._blocks import Weights, rows_of
+from pinntk.ntk._blocks import Weights, rows_of, sizes_text
 from pinntk.ntk._factored import Origin
-from pinntk.ntk._jacobian import JacobianOperator, sizes_text
+from pinntk.ntk._jacobian import JacobianOperator
 from pinntk.ntk._krylov import Eigenpairs, Nystrom, Solution
 from pinntk.ntk._store import CHUNK
 from pinntk.problem import Points, Problem

@@ -287,12 +287,9 @@ class Problem:
             )
         for name, value in zip(self.fields, values, strict=True):
             check_real(f"exact for field {name!r}", value, "fields")
-            if not isinstance(value, (Tensor, np.ndarray, Real)) or tuple(getattr(value, "shape", ())) not in (
-                (),
-                (1,),
-                (len(points),),
-            ):
-                found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            shape = tuple(getattr(value, "shape", ()))
+            if not isinstance(value, (Tensor, np.ndarray, Real)) or shape not in ((), (1,), (len(points),)):
+                found = f"shape {shape}" if isinstance(value, (Tensor, np.ndarray)) else type(value).__name__
                 raise ValueError(f"exact for field {name!r} returned {found}; expected one value per point, ({len(points)},)")
         return torch.stack([torch.as_tensor(v).to(points).expand(len(points)) for v in values], 1)
 
