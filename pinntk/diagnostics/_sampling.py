@@ -18,7 +18,7 @@ from pinntk.problem import Faces, Measurements, PeriodicPair, Points, Problem, R
 from pinntk.problem._domain import TIME
 from pinntk.problem._sampling import generator
 from pinntk.residuals import check_network, errors
-from pinntk.residuals._evaluate import to_network
+from pinntk.residuals._points import to_network
 
 MOST_ROWS = 4000  # of a kernel that a diagnosis or a monitor computes, however many conditions there are
 WHOLE = "all conditions"  # the entry of `redundancy` for all of K: no function can have this name
@@ -157,7 +157,7 @@ def coverage(problem: Problem, points: Points, *, reference: int = 4096, seed: i
 
 
 def _coverage(region: Region, rows: np.ndarray, reference: int, seed: int) -> Coverage:
-    box = region.box if hasattr(region, "box") else region
+    box = region.box
     region = box if isinstance(region, Measurements) else region
     n, scale = len(rows), box.high - box.low
 
@@ -356,7 +356,8 @@ def causality(network: nn.Module, problem: Problem, points: Points, *, slices: i
 
 def time_axis(problem: Problem) -> tuple[int | None, bool]:
     """The axis of time, None if there is none, and whether it runs backward."""
-    starts = [piece for c in problem.conditions if c.kind == "initial" for piece in c.region.pieces]
+    regions = [c.region for c in problem.conditions if c.kind == "initial"]
+    starts = [piece for region in regions if isinstance(region, Faces) for piece in region.pieces]
     fixed = {axis for piece in starts for axis, _ in piece}
     if TIME in problem.coordinates:
         axis = problem.domain.axis(TIME)
