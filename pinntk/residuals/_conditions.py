@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pinntk.problem import Condition, PeriodicPair, Problem
+from pinntk.problem import Condition, Faces, PeriodicPair, Problem
 from pinntk.problem._arguments import ArgumentSpec
 from pinntk.residuals._fields import AutogradFields, Fields, TaylorFields
 from pinntk.residuals._values import check_error
