@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pinntk._util.memory import require
 from pinntk._util.precision import without_autocast
-from pinntk._util.threads import of_factorization, of_step, suited, suited_to
+from pinntk._util.threads import of_factorization, of_step, threads_for, with_threads_for
 from pinntk.ntk import factors, trained_parameters
 from pinntk.ntk._factors import compute_factors
 from pinntk.ntk._finite import check_rows
@@ -90,7 +90,7 @@ class Posterior:
 
 
 @without_autocast
-@suited_to(of_step)
+@with_threads_for(of_step)
 def posterior(
     network: nn.Module,
     problem: Problem,
@@ -150,7 +150,7 @@ def posterior(
     p = J.shape[1] - len(names)  # the coefficients' columns are the last ones (`trained_parameters`)
     if form == "auto":
         form = "kernel" if len(J) < p else "parameters"
-    with suited(of_factorization(J)):
+    with threads_for(of_factorization(J)):
         C, spread = J[:, p:], _Spread.of(J[:, :p] * width, J[:, p:], width, form)
     held = torch.tensor([1 / deviations[name] for name in names], dtype=J.dtype, device=J.device)
     covariance = _inverse_gram(torch.cat([spread.precision_root, held.diag()]), C.norm(dim=0), names)

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from pinntk._util.threads import of_kernel, suited
+from pinntk._util.threads import of_kernel, threads_for
 from pinntk.ntk import Factors, gram
 from pinntk.ntk._assemble import compute_traces
 from pinntk.ntk._blocks import Weights, check_point_weights, check_weights
@@ -102,7 +102,7 @@ class ScaledJacobian:
     def kernel(self) -> Tensor:
         """A A^T, (n, n), from the factors."""
         rows = []
-        with suited(self._work):
+        with threads_for(self._work):
             for i, (scale, part) in enumerate(self._parts):
                 rows.append([scale * gram(part, right) * other.T for other, right in self._parts[: i + 1]])
         for i, row in enumerate(rows):
