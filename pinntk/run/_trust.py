@@ -75,7 +75,8 @@ def _write(path: Path, kind: str, content: bytes) -> None:
 
 def state_folder() -> Path:
     """$PINNTK_STATE, else `pinntk` in the user's folder for program state ($XDG_STATE_HOME, ~/Library/Application Support,
-    %LOCALAPPDATA%)."""
+    %LOCALAPPDATA%).
+    """
     if chosen := os.environ.get("PINNTK_STATE"):
         return Path(chosen)
     if sys.platform == "darwin":
