@@ -28,7 +28,7 @@ from pinntk.ntk import KernelBlocks, KernelOperator, Origin, infinite_kernel, ke
 from pinntk.ntk._blocks import require_kernel
 from pinntk.problem import Points, Problem
 from pinntk.problem import _registry as registry
-from pinntk.problem._problem import shown
+from pinntk.problem._problem import parameters_text
 from pinntk.reporting import _terminal as verdict
 from pinntk.reporting import plot, write_comparison, write_diagnosis, write_report
 from pinntk.reporting._html import Diagnosed, distinct
@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 def _problems(arguments: argparse.Namespace) -> int:
     for name in registry.available():
         title, parameters = registry.describe(name)
-        print(f"{name:<18} {title.partition(':')[0]}" + (f" ({shown(parameters)})" if parameters else ""))
+        print(f"{name:<18} {title.partition(':')[0]}" + (f" ({parameters_text(parameters)})" if parameters else ""))
     return 0
 
 
@@ -239,7 +239,7 @@ def _kernel(arguments: argparse.Namespace) -> int:
     if distributed.world() == 1:
         n = sum(count or 0 for count in problem.counts(**wanted).values())
         require_kernel(n, n, copies=3)  # K, and what its eigenvalues take
-    points = problem.sample(seed=arguments.seed or 0, method=arguments.sampling or "uniform", **wanted)
+    points = problem.sample(wanted, seed=arguments.seed or 0, method=arguments.sampling or "uniform")
     if arguments.infinite and isinstance(network, MLP):
         blocks = infinite_kernel(network, problem, points, at="exact" if problem.exact else None)
     elif distributed.world() > 1:

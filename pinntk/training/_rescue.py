@@ -227,7 +227,7 @@ def _metric(before: Run) -> tuple[Callable[[Run], float], str]:
         return lambda run: _number(run.problem.relative_error(run.network)), "relative L2 error"
     counts = before.config["training"]["points"]
     counts = {} if counts == "given" else {name: n for name, n in counts.items() if n is not None}
-    points = before.problem.sample(seed=_FRESH, dtype=torch.float64, **counts)
+    points = before.problem.sample(counts, seed=_FRESH, dtype=torch.float64)
     points = {name: rows for name, rows in points.items() if name in before.points}
     sizes = traces(_double(before.network), before.problem, points)
     weights = {name: len(points[name]) / size for name, size in sizes.items() if 0 < size < inf}
