@@ -58,7 +58,8 @@ class Posterior:
     def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
         """The central interval that holds a coefficient with probability `level`: mean -+ z std, z the normal quantile.
 
-        Raises KeyError for an unknown coefficient, ValueError for a level outside (0, 1)."""
+        Raises KeyError for an unknown coefficient, ValueError for a level outside (0, 1).
+        """
         if name not in self.names:
             raise KeyError(f"no coefficient {name!r} among those that were fitted, {self.names}")
         if not 0 < level < 1:
@@ -72,7 +73,8 @@ class Posterior:
         """Mean and standard deviation of the fields at (n, d) points of the domain: two (n, fields) tensors, in float64.
 
         The deviation is that of the field itself; a new reading adds its own noise to the variance.
-        Raises ValueError for points outside the domain."""
+        Raises ValueError for points outside the domain.
+        """
         values = field_problem(self._problem)
         rows = dict.fromkeys(values.names, points)
         found = factors(self._network, values, rows)
@@ -189,7 +191,8 @@ class _Spread:
 
     def variance(self, rows: Tensor, covariance: Tensor) -> Tensor:
         """Variance (m,) of quantities whose gradients are `rows` (m, p) in the network's parameters and zero in the
-        coefficients, whose covariance (q, q) is given."""
+        coefficients, whose covariance (q, q) is given.
+        """
         A = self.width * rows.T
         inside = A if self.Q is None else self.Q.T @ A  # (k, m)
         total = torch.linalg.solve_triangular(self.R.T, inside, upper=False).square().sum(0)

@@ -70,7 +70,8 @@ def check_point_weights(name: str, g: Tensor, n: int) -> None:
 
 def loss_scales(weights: Weights, names: Sequence[str], sizes: Sequence[int]) -> Tensor:
     """The diagonal of D, 2 lambda_i / n_i or, with point weights g, 2 g_p / n_i: (n,), float64. Raises ValueError as
-    `check_weights`, also for point weights of another number of points."""
+    `check_weights`, also for point weights of another number of points.
+    """
     points = {name: weight for name, weight in weights.items() if isinstance(weight, Tensor) and weight.ndim}
     check_weights({**weights, **dict.fromkeys(points, 1.0)}, names)
     parts = []

@@ -1,5 +1,6 @@
 """`factors`: J of every condition by the fastest path that is right, and certified: Taylor jets with a tape, the autograd
-graph of the error vector, or reverse mode row by row."""
+graph of the error vector, or reverse mode row by row.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +42,10 @@ def coefficient_key(name: str) -> str:
 
 
 def trained_parameters(network: nn.Module, problem: Problem) -> dict[str, Tensor]:
-    """What K differentiates with respect to: the network's parameters that require gradients, then the problem's
-    coefficients. Raises ValueError if there are none."""
+    """What K differentiates in: the network's parameters that require gradients, then the problem's coefficients.
+
+    Raises ValueError if there are none.
+    """
     named: dict[str, Tensor] = {name: p for name, p in network.named_parameters() if p.requires_grad}
     named |= {coefficient_key(name): p for name, p in problem.coefficients.items() if p.requires_grad}
     if not named:

@@ -71,7 +71,8 @@ def function_kernel(
 
 def _jacobian(network: nn.Module, parameters: dict[str, Tensor], sample: Tensor) -> Jacobian:
     """Samples -> {parameter: (samples, m, size)}: by torch.func where that passes the certificate J^T z on the given sample,
-    else in reverse mode, sample by sample."""
+    else in reverse mode, sample by sample.
+    """
     state = {name: t for name, t in (*network.named_parameters(), *network.named_buffers()) if name not in parameters}
 
     def outputs(parameters: dict[str, Tensor], sample: Tensor) -> Tensor:

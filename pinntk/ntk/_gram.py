@@ -139,7 +139,8 @@ def _add_structured(K: Tensor, left: Outer, right: Outer, symmetric: bool) -> No
     """K += sum over s, s' of (A^s . A^s') (B^s . B^s'), tile by tile: for each s both products against all s' at once,
     multiplied and summed in long contiguous rows, and the sum over s' at the end.
 
-    A tile on the diagonal of a symmetric block is P + P^T, P the sum over s' > s and half of s' = s."""
+    A tile on the diagonal of a symmetric block is P + P^T, P the sum over s' > s and half of s' = s.
+    """
     n, m, S = *K.shape, len(right.A)
     width = max(32, int(0.75 * (TILE_ENTRIES / S) ** 0.5) // 16 * 16)
     height = max(width, TILE_ENTRIES // (S * width) // 16 * 16)

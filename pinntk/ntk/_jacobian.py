@@ -22,8 +22,10 @@ from pinntk.residuals import check_network
 
 
 class JacobianOperator:
-    """J = d e / d theta, (n, p), or D^1/2 J if weights are given, by its products. They have the names of
-    scipy.sparse.linalg.LinearOperator: `matvec` and `matmat` multiply by J, `rmatvec` and `rmatmat` by J^T.
+    """J = d e / d theta, (n, p), or D^1/2 J if weights are given, by its products.
+
+    They have the names of scipy.sparse.linalg.LinearOperator: `matvec` and `matmat` multiply by J, `rmatvec` and `rmatmat` by
+    J^T.
 
     Arguments and errors as for `KernelOperator`, whose `jacobian` it is.
     """

@@ -186,7 +186,8 @@ class KernelOperator:
         seed: int = 0,
     ) -> Solution:
         """x with (K + damping I) x = rhs, (n,) or (n, k), by conjugate gradients with a Nystrom preconditioner of that rank
-        (0 for none; Frangella, Tropp & Udell 2023)."""
+        (0 for none; Frangella, Tropp & Udell 2023).
+        """
         if damping <= 0:
             raise ValueError(f"damping={damping}: above 0, for K is numerically singular")
         if rhs.shape[:1] != (self.n,) or rhs.ndim > 2:

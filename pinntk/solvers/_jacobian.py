@@ -62,7 +62,8 @@ def loss_weights(
     weights: Mapping[str, float] | None, network: nn.Module, problem: Problem, points: Points, point_weights: Points | None
 ) -> tuple[dict[str, float], Weights]:
     """lambda_i, NTK weights if `weights` is None; and lambda_i, or lambda_i g (n_i,) where a condition has point weights g.
-    Raises ValueError for weights that do not fit."""
+    Raises ValueError for weights that do not fit.
+    """
     point_weights = point_weights or {}
     if unknown := set(point_weights) - set(points):
         raise ValueError(f"point weights for {sorted(unknown)}: there are no such conditions here, only {tuple(points)}")

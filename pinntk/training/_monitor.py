@@ -274,7 +274,8 @@ def _like(K: KernelBlocks, values: Tensor) -> KernelBlocks:
 
 def _fitted_time(found: Dynamics, total: float) -> float:
     """The time in which gradient flow lowers the weighted loss to `total`; 0 where it has risen, and where the rates above
-    rounding cannot lower it so far, the time in which they have done all they can."""
+    rounding cannot lower it so far, the time in which they have done all they can.
+    """
 
     def excess(log_time: float) -> float:
         return float(found.losses(np.exp(log_time)).total) - total

@@ -89,7 +89,8 @@ def adapted_points(
 
 def _systematic(density: np.ndarray, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Indices (n,) of a sample without repetition, and the probabilities (N,) of being in it, min(1, c density_i) with c such
-    that they add up to n (Madow 1949)."""
+    that they add up to n (Madow 1949).
+    """
     share = n * density / density.sum()
     while share.max() > 1 + 1e-12:  # those taken for certain leave the rest to the others
         certain = share >= 1

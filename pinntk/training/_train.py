@@ -96,8 +96,10 @@ def train_as(
     trust: bool = False,
     **settings: Any,
 ) -> Run:
-    """Trains as a config.json says: the same problem, network and settings, from the start, on CPU to the last bit (but for
-    a network that `train(dtype=...)` converted: this one starts with weights that were never rounded).
+    """Trains as a config.json says: the same problem, network and settings, from the start.
+
+    On CPU to the last bit, but for a network that `train(dtype=...)` converted: this one starts with weights that were never
+    rounded.
 
     config: `Run.config`, or what `pinntk.training.changed` made of it
     problem, network, settings: in the place of what config says; settings are those of `pinntk.TrainConfig`

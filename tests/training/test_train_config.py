@@ -54,6 +54,9 @@ def test_it_is_frozen_and_replaced():
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.lr = 1.0
     assert config.replace(steps=5).lr == 0.1
+    assert config.replace(steps=2000) == TrainConfig(steps=2000, lr=0.1, optimizer_options={"amsgrad": True})
+    assert TrainConfig(log_every=7).replace(steps=20).log_every == 7
+    assert TrainConfig(weighting="ntk") == TrainConfig(weighting=NTK()) != TrainConfig(weighting=NTK(every=50))
     other = config.replace(optimizer="lbfgs")
     assert (other.lr, other.optimizer_options, other.schedule) == (None, {}, "constant")
     assert config.replace(optimizer="lbfgs", lr=0.5).lr == 0.5
@@ -118,7 +121,7 @@ def test_the_command_line_trains_by_a_file(tmp_path, capsys):
     first = tmp_path / "first"
     assert main(["train", "poisson1d", *few, "--set", "k=2", "--weighting", "ntk", "--quiet", "-o", str(first)]) == 0
     file = str(first / "config.json")
-    assert main(["train", "--config", file, "--quiet", "-o", str(tmp_path / "again")]) == 0
+    assert main(["train", "--config", str(first), "--quiet", "-o", str(tmp_path / "again")]) == 0
     before, again = (pinntk.Run.load(tmp_path / name) for name in ("first", "again"))
     assert torch.equal(parameters(before), parameters(again)) and before.config == again.config
     assert (

@@ -29,8 +29,9 @@ def graph_factors(
     *,
     name: str = "e",
 ) -> Factors:
-    """J = d e / d theta of any error vector, factored, from its autograd graph alone: no Problem, and nothing of the code that
-    computed e needs to change.
+    """J = d e / d theta of any error vector, factored, from its autograd graph alone.
+
+    It needs no Problem, and nothing of the code that computed e has to change.
 
     e: (n,) or (n, 1), with its graph (computed without torch.no_grad, before any backward pass that frees it)
     parameters: theta: a module (all its parameters with requires_grad=True), {name: tensor}, or tensors
@@ -52,6 +53,8 @@ def graph_factors(
     DependentPointsError for batch normalization with batch statistics.
 
     >>> layer = nn.Linear(1, 1)
+    >>> layer.load_state_dict({"weight": torch.ones(1, 1), "bias": torch.zeros(1)})
+    <All keys matched successfully>
     >>> u = layer(torch.tensor([[1.0], [3.0]])).squeeze(1)
     >>> graph_factors(u**2 / 2 - u**2 / 2 + u, layer).matrix().tolist()
     [[1.0, 1.0], [3.0, 1.0]]

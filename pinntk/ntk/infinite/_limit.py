@@ -69,7 +69,8 @@ class InfiniteMLP:
     def of(cls, network: MLP) -> InfiniteMLP:
         """The limit of an MLP in the NTK parametrization as its width grows; random Fourier features stay as they are.
 
-        Raises TypeError for another network, ValueError for the standard parametrization, whose kernel grows with the width."""
+        Raises TypeError for another network, ValueError for the standard parametrization, whose kernel grows with the width.
+        """
         if not isinstance(network, MLP):
             raise TypeError(f"{type(network).__name__} has no known limit; give a pinntk.nn.MLP, or an InfiniteMLP")
         if network.dense.parametrization != "ntk":
