@@ -35,8 +35,8 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
     command.add_argument(
         "--config",
         metavar="FILE",
-        help="take problem, network and settings from a config.json, or from parts of one, or from a run folder; options of training, weights and "
-        "logging beside it are in the place of what it says",
+        help="take problem, network and settings from a config.json, parts of one, or the run folder that has it; options "
+        "of training, weights and logging beside it are in the place of what it says",
     )
     _add_problem_options(command)
     _add_training_options(command)
