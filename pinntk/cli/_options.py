@@ -238,7 +238,7 @@ def _add_network_options(command: argparse.ArgumentParser) -> None:
         help=f"of the standard parametrization: {_either(INITIALIZATIONS)} (default: xavier)",
     )
     group.add_argument("--beta", type=float, help="mlp, NTK parametrization: scale of the biases (default: 1)")
-    group.add_argument("--raw-inputs", action="store_true", help="do not normalise the coordinates")
+    group.add_argument("--raw-inputs", action="store_true", help="do not normalize the coordinates")
     group.add_argument(
         "--periodic", default="", metavar="NAME,...", help="mlp: coordinates that it repeats in exactly; x=3 takes 3 harmonics"
     )
