@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import pinntk
-from pinntk.nn._mlp import ACTIVATIONS
+from pinntk.nn._layers import ACTIVATIONS
 
 WEIGHTS = {"fit": 0.5}
 
