@@ -57,7 +57,7 @@ def training(n: int, width: int) -> Callable[[], object]:
     gradient, optimizer = Step(network, problem), torch.optim.Adam(network.parameters())
 
     def step() -> None:
-        with threads.suited(threads.of_step(network, problem, points)):
+        with threads.threads_for(threads.of_step(network, problem, points)):
             gradient(Batch(points, {"equation": n}, {"equation": 1.0}))
             optimizer.step()
 

@@ -44,7 +44,7 @@ FILES = {HERE / folder / f"{name}.py" for folder, names in FAST.items() for name
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items):
     for item in items:
-        if item.path in FILES or HERE not in item.path.parents:
+        if (item.path in FILES or HERE not in item.path.parents) and not item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.fast)
 
 

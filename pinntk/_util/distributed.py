@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 
-def launched() -> bool:
+def is_launched() -> bool:
     """Whether torchrun started this process as one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
@@ -19,7 +19,7 @@ def launched() -> bool:
 @contextmanager
 def process_group() -> Iterator[None]:
     """Joins the group of processes that torchrun started (NCCL on CUDA, gloo otherwise); does nothing without it."""
-    if not launched() or dist.is_initialized():
+    if not is_launched() or dist.is_initialized():
         yield
         return
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")

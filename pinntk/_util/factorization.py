@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pinntk._util.threads import of_factorization, suited_to
+from pinntk._util.threads import of_factorization, with_threads_for
 from pinntk._util.warn import warn_user
 
 _SMALLEST = -15  # decimal exponent of the first jitter
 
 
-@suited_to(lambda K: of_factorization(K))
+@with_threads_for(lambda K: of_factorization(K))
 def cholesky(
     K: Tensor, what: str, *, unit: Tensor | None = None, damping: float = 0.0, largest: int = -8, advice: str = ""
 ) -> tuple[Tensor, float]:

@@ -1,9 +1,8 @@
-"""The dtype that networks compute in, and what was said of an object already."""
+"""The dtype that networks compute in."""
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import lru_cache, wraps
 from typing import Any, TypeVar
@@ -14,35 +13,6 @@ from torch import Tensor, nn
 from pinntk._util.warn import warn_user
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-class Told:
-    """What was said of an object already, by the object's identity; forgotten with it."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, set[Hashable]] = {}
-
-    def first(self, thing: Any, key: Hashable) -> bool:
-        """Whether this is the first time; from now on it is not."""
-        if id(thing) not in self._known:
-            self._known[id(thing)] = set()
-            weakref.finalize(thing, self._known.pop, id(thing), None)
-        known, key = self._known[id(thing)], held_weakly(key)
-        if key in known:
-            return False
-        known.add(key)
-        return True
-
-
-def held_weakly(key: Hashable) -> Hashable:
-    """The key, or the tuple of keys, without a hold on its objects: an operator may well refer to the network under which what
-    is known of it is kept, and neither would ever be forgotten."""
-    if isinstance(key, tuple):
-        return tuple(map(held_weakly, key))
-    try:
-        return weakref.ref(key)
-    except TypeError:  # numbers, text, dtypes
-        return key
 
 
 def empty_like(network: nn.Module) -> Tensor | None:

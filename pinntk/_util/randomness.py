@@ -31,7 +31,7 @@ def restore(states: Mapping[str, Tensor], device: torch.device) -> None:
         torch.get_device_module(device).set_rng_state(states[device.type], device)
 
 
-def forked(device: torch.device) -> AbstractContextManager:
+def fork(device: torch.device) -> AbstractContextManager:
     """What is drawn inside changes nothing outside."""
     if device.type == "cpu":
         return torch.random.fork_rng(devices=[])

@@ -45,11 +45,11 @@ def _default() -> int | None:
 
 
 _DEFAULT = _default()
-_inside = local()  # .chosen: the count that the innermost `suited` of this thread has set
+_inside = local()  # .chosen: the count that the innermost `threads_for` of this thread has set
 
 
 @contextmanager
-def suited(*work: float | None) -> Iterator[None]:
+def threads_for(*work: float | None) -> Iterator[None]:
     """Inside, this thread's operations run on one thread if all `work` is less than `ENOUGH`, else on torch's default.
 
     work: multiply-adds of the largest operations; None leaves the count alone
@@ -71,7 +71,7 @@ def suited(*work: float | None) -> Iterator[None]:
             torch.set_num_threads(before)
 
 
-def side_by_side(task: Callable[[Item], None], items: Iterable[Item], device: torch.device) -> None:
+def run_in_parallel(task: Callable[[Item], None], items: Iterable[Item], device: torch.device) -> None:
     """task(item) for every item, as many at a time as torch has threads, each on one thread.
 
     For tasks that write to different places. Python's threads wait for one another once, at the end; torch's wait in every
@@ -93,8 +93,8 @@ def side_by_side(task: Callable[[Item], None], items: Iterable[Item], device: to
         torch.set_num_threads(before)
 
 
-def suited_to(measure: Callable[..., float | None]) -> Callable[[Function], Function]:
-    """Decorates a function to run in `suited(measure(...))`, where `measure` takes those of its arguments that it names.
+def with_threads_for(measure: Callable[..., float | None]) -> Callable[[Function], Function]:
+    """Decorates a function to run in `threads_for(measure(...))`, where `measure` takes those of its arguments that it names.
 
     Arguments that `measure` cannot read are the function's own to refuse.
     """
@@ -110,7 +110,7 @@ def suited_to(measure: Callable[..., float | None]) -> Callable[[Function], Func
                 work = measure(*(given[name] for name in names))
             except (TypeError, ValueError, AttributeError, KeyError, IndexError, RuntimeError):
                 work = None
-            with suited(work) if work is not None else nullcontext():
+            with threads_for(work) if work is not None else nullcontext():
                 return function(*args, **kwargs)
 
         return decorated

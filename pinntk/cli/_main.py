@@ -14,30 +14,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from pinntk._util import distributed
 from pinntk._util.version import __version__
+from pinntk.cli._faults import message_of
 from pinntk.cli._meaning import counts, load_problem, make_network, usable_device
 from pinntk.cli._options import add_diagnose, add_kernel, add_plot, add_rescue, add_solve, add_train
 from pinntk.cli._trainings import load_run, refuse_all_but, start_solving, start_training
 from pinntk.diagnostics import diagnose, examine
+from pinntk.nn import MLP
 from pinntk.ntk import KernelBlocks, KernelOperator, Origin, infinite_kernel, kernel, sharded_kernel
 from pinntk.ntk._blocks import require_kernel
 from pinntk.problem import Points, Problem
 from pinntk.problem import _registry as registry
-from pinntk.problem._problem import shown
+from pinntk.problem._problem import parameters_text
 from pinntk.reporting import _terminal as verdict
 from pinntk.reporting import plot, write_comparison, write_diagnosis, write_report
 from pinntk.reporting._html import Diagnosed, distinct
 from pinntk.run import MonitorReport, Run
 from pinntk.run._folder import COMPARISON, CONFIG, DIAGNOSIS, REPORT
-from pinntk.training import Interrupted, NonFiniteLossError, rescue
-
-_PACKAGE = Path(__file__).resolve().parents[1]
-_REPORT = (
-    "this is a fault in pinntk, not in what you typed: please report it, with the lines above, your command, and what "
-    "`pinntk --version` prints"
-)
+from pinntk.training import Interrupted, rescue
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -61,20 +58,10 @@ def main(argv: list[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still unwritten goes nowhere, in silence
             return 141
         except Exception as error:
-            if getattr(arguments, "traceback", False) or not is_expected(error):
+            message, status = message_of(error)
+            if status == 1 or getattr(arguments, "traceback", False):
                 traceback.print_exc()
-            if not is_expected(error):
-                return _complain(_REPORT, 1)
-            text = error.args[0] if isinstance(error, KeyError) and error.args else error
-            return _complain(f"{'' if isinstance(error, NonFiniteLossError) else 'error: '}{text}", 2)
-
-
-def is_expected(error: Exception) -> bool:
-    """Whether an exception is a message to the user: raised on purpose by pinntk, or by the system; all others are faults."""
-    if isinstance(error, (OSError, MemoryError)):
-        return True
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return frame.filename.startswith(str(_PACKAGE)) and (frame.line or "").startswith("raise")
+            return _complain(message, status)
 
 
 def _complain(message: str, status: int) -> int:
@@ -114,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 def _problems(arguments: argparse.Namespace) -> int:
     for name in registry.available():
         title, parameters = registry.describe(name)
-        print(f"{name:<18} {title.partition(':')[0]}" + (f" ({shown(parameters)})" if parameters else ""))
+        print(f"{name:<18} {title.partition(':')[0]}" + (f" ({parameters_text(parameters)})" if parameters else ""))
     return 0
 
 
@@ -247,14 +234,13 @@ def _kernel(arguments: argparse.Namespace) -> int:
         problem, network = run.problem, run.network.to(usable_device(arguments.device))
     else:
         problem = load_problem(arguments)
-        infinite = {"parametrization": "ntk", "width": 1} if arguments.infinite else {}  # the limit has no width
-        network = make_network(argparse.Namespace(**{**vars(arguments), **infinite}), problem)
-    wanted = counts(arguments)
+        network = _limit_network(arguments, problem) if arguments.infinite else make_network(arguments, problem)
+    wanted: dict[str, Any] = {**counts(arguments)}
     if distributed.world() == 1:
         n = sum(count or 0 for count in problem.counts(**wanted).values())
         require_kernel(n, n, copies=3)  # K, and what its eigenvalues take
-    points = problem.sample(seed=arguments.seed or 0, method=arguments.sampling or "uniform", **wanted)
-    if arguments.infinite:
+    points = problem.sample(wanted, seed=arguments.seed or 0, method=arguments.sampling or "uniform")
+    if arguments.infinite and isinstance(network, MLP):
         blocks = infinite_kernel(network, problem, points, at="exact" if problem.exact else None)
     elif distributed.world() > 1:
         return _kernel_rows(arguments, problem, network, points)
@@ -270,6 +256,13 @@ def _kernel(arguments: argparse.Namespace) -> int:
     if out is not None:
         print(f"written to {out}: read it with pinntk.KernelBlocks.load")
     return 0
+
+
+def _limit_network(arguments: argparse.Namespace, problem: Problem) -> nn.Module:
+    """What `infinite_kernel` takes the limit of: its width does not matter."""
+    if arguments.network != "mlp":
+        raise ValueError(f"--infinite needs --network mlp, not {arguments.network}: the limit of others is not known here")
+    return make_network(argparse.Namespace(**{**vars(arguments), "parametrization": "ntk", "width": 1}), problem)
 
 
 def _kernel_rows(arguments: argparse.Namespace, problem: Problem, network: Any, points: Points) -> int:

@@ -119,7 +119,8 @@ def make_network(arguments: argparse.Namespace, problem: Problem) -> nn.Module:
 
 def usable_device(name: str) -> torch.device:
     """The device of that name, or under torchrun this process's own. Raises ValueError where it cannot hold float64 numbers,
-    as MPS cannot, or where several processes would share a GPU."""
+    as MPS cannot, or where several processes would share a GPU.
+    """
     if distributed.world() > 1 and name.startswith("cuda"):
         if name != "cuda":
             raise ValueError(f"--device {name}: each process needs a GPU of its own; use --device cuda")

@@ -205,7 +205,7 @@ def _add_problem_options(command: argparse.ArgumentParser) -> None:
         "--points", default="", metavar="NAME=N,...", help="points by condition or kind, as in boundary=100,residual=400"
     )
     group.add_argument("--sampling", choices=METHODS, metavar="METHOD", help=f"{_either(METHODS)} (default: uniform)")
-    group.add_argument("--seed", type=int, help="of points and network (default: 0)")
+    group.add_argument("--seed", type=_seed, help="of points and network (default: 0)")
     _add_network_options(command)
 
 
@@ -279,6 +279,16 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+
+
+def _seed(text: str) -> int:
+    """What generators of random numbers take."""
+    try:
+        if 0 <= int(text) < 2**63:
+            return int(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r}: a whole number of at least 0")
 
 
 def _numbers(text: str) -> tuple[float, ...]:

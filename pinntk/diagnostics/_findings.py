@@ -8,7 +8,7 @@ from types import MappingProxyType
 from torch import nn
 
 from pinntk._util.precision import without_autocast
-from pinntk._util.threads import of_step, suited
+from pinntk._util.threads import of_step, threads_for
 from pinntk.diagnostics import _rules_conditions as conditions
 from pinntk.diagnostics import _rules_points as of_points
 from pinntk.diagnostics import _rules_problem as of_problem
@@ -75,7 +75,7 @@ def diagnose(
     else:
         x = examine(network, problem, points, weights)
     _ = x.errors  # where they are not finite, this names the points that were given, and no rule those that it drew
-    with suited(of_step(x.network, x.problem, x.points)):
+    with threads_for(of_step(x.network, x.problem, x.points)):
         found = [finding for rule in RULES.values() if (finding := rule(x)) is not None]
         return ordered(found) or [finding for rule in LAST if (finding := rule(x)) is not None][:1]
 

@@ -123,8 +123,8 @@ def _value_conditions(problem: Problem, field: int) -> list[str]:
 
 def _fields_asked(problem: Problem, name: str) -> set[tuple[int, int]]:
     """(field, order of its derivative), of all that a condition asks of the network."""
-    needs = [need for need in problem.needs[name] if need.field >= 0]
-    return {(need.field, sum(need.index) if need.kind == "derivative" else 1) for need in needs}
+    specs = [spec for spec in problem.arguments[name] if spec.field >= 0]
+    return {(spec.field, sum(spec.index) if spec.kind == "derivative" else 1) for spec in specs}
 
 
 # Rounding.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pinntk._util.memory import require
 from pinntk._util.precision import without_autocast
-from pinntk._util.threads import of_factorization, of_step, suited, suited_to
+from pinntk._util.threads import of_factorization, of_step, threads_for, with_threads_for
 from pinntk.ntk import factors, trained_parameters
 from pinntk.ntk._factors import compute_factors
 from pinntk.ntk._finite import check_rows
@@ -58,7 +58,8 @@ class Posterior:
     def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
         """The central interval that holds a coefficient with probability `level`: mean -+ z std, z the normal quantile.
 
-        Raises KeyError for an unknown coefficient, ValueError for a level outside (0, 1)."""
+        Raises KeyError for an unknown coefficient, ValueError for a level outside (0, 1).
+        """
         if name not in self.names:
             raise KeyError(f"no coefficient {name!r} among those that were fitted, {self.names}")
         if not 0 < level < 1:
@@ -72,7 +73,8 @@ class Posterior:
         """Mean and standard deviation of the fields at (n, d) points of the domain: two (n, fields) tensors, in float64.
 
         The deviation is that of the field itself; a new reading adds its own noise to the variance.
-        Raises ValueError for points outside the domain."""
+        Raises ValueError for points outside the domain.
+        """
         values = field_problem(self._problem)
         rows = dict.fromkeys(values.names, points)
         found = factors(self._network, values, rows)
@@ -88,7 +90,7 @@ class Posterior:
 
 
 @without_autocast
-@suited_to(of_step)
+@with_threads_for(of_step)
 def posterior(
     network: nn.Module,
     problem: Problem,
@@ -148,7 +150,7 @@ def posterior(
     p = J.shape[1] - len(names)  # the coefficients' columns are the last ones (`trained_parameters`)
     if form == "auto":
         form = "kernel" if len(J) < p else "parameters"
-    with suited(of_factorization(J)):
+    with threads_for(of_factorization(J)):
         C, spread = J[:, p:], _Spread.of(J[:, :p] * width, J[:, p:], width, form)
     held = torch.tensor([1 / deviations[name] for name in names], dtype=J.dtype, device=J.device)
     covariance = _inverse_gram(torch.cat([spread.precision_root, held.diag()]), C.norm(dim=0), names)
@@ -189,7 +191,8 @@ class _Spread:
 
     def variance(self, rows: Tensor, covariance: Tensor) -> Tensor:
         """Variance (m,) of quantities whose gradients are `rows` (m, p) in the network's parameters and zero in the
-        coefficients, whose covariance (q, q) is given."""
+        coefficients, whose covariance (q, q) is given.
+        """
         A = self.width * rows.T
         inside = A if self.Q is None else self.Q.T @ A  # (k, m)
         total = torch.linalg.solve_triangular(self.R.T, inside, upper=False).square().sum(0)

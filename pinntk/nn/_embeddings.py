@@ -87,14 +87,14 @@ def embeddings(
         chain.append(Periodic(bounds, harmonics, amplitude))
         features = chain[-1].features
     if isinstance(fourier, Mapping):
-        chain.append(_chosen_features(fourier, features))
+        chain.append(_given_features(fourier, features))
     elif fourier is not None:
         count, sigma = fourier
         chain.append(FourierFeatures(sigma * torch.randn(count, features, generator=generator, dtype=torch.float64)))
     return chain
 
 
-def _chosen_features(fourier: Mapping[str, Any], inputs: int) -> FourierFeatures:
+def _given_features(fourier: Mapping[str, Any], inputs: int) -> FourierFeatures:
     B, a = (torch.tensor(fourier[name], dtype=torch.float64) for name in ("frequencies", "amplitudes"))
     B = B[:, None] if B.ndim == 1 else B
     if B.shape[1] != inputs:
@@ -105,7 +105,7 @@ def _chosen_features(fourier: Mapping[str, Any], inputs: int) -> FourierFeatures
     return FourierFeatures(B, a / a.norm())
 
 
-def harmonics_of(periodic: Any, problem: Any) -> dict[str, int]:
+def parse_harmonics(periodic: Any, problem: Any) -> dict[str, int]:
     """{coordinate: number of harmonics} from a name, several names, or such a mapping; checked."""
     if not periodic:
         return {}
@@ -121,12 +121,12 @@ def harmonics_of(periodic: Any, problem: Any) -> dict[str, int]:
     return harmonics
 
 
-def checked_fourier(fourier: Any) -> Any:
+def parse_fourier(fourier: Any) -> Any:
     """None, [count, sigma], or {"frequencies": ..., "amplitudes": ...} as lists. Raises ValueError for anything else."""
     if fourier is None:
         return None
     if isinstance(fourier, Mapping):
-        return _checked_features(fourier)
+        return _parse_features(fourier)
     try:
         count, sigma = fourier
         valid = isinstance(count, int) and count >= 1 and sigma > 0 and isfinite(sigma)
@@ -137,7 +137,7 @@ def checked_fourier(fourier: Any) -> Any:
     return [count, sigma]
 
 
-def _checked_features(fourier: Mapping[str, Any]) -> dict[str, list]:
+def _parse_features(fourier: Mapping[str, Any]) -> dict[str, list]:
     if "frequencies" not in fourier or set(fourier) - {"frequencies", "amplitudes"}:
         raise ValueError(f"fourier has {sorted(fourier)}: give 'frequencies', and 'amplitudes' if they differ")
     try:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pinntk.nn._layers import ACTIVATIONS, check_known, check_sizes, checked_scales, drawn
+from pinntk.nn._layers import ACTIVATIONS, check_known, check_sizes, draw, parse_scales
 
 
 class FNO1d(nn.Module):
@@ -67,7 +67,7 @@ class FNO1d(nn.Module):
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()  # P, W_0, ..., W_(L-1), Q_1, Q_2
         sizes = [(inputs + 1, width), *[(width, width)] * depth, (width, hidden), (hidden, outputs)]
         for fan_in, fan_out in sizes:
-            weight, bias = drawn(fan_in, fan_out, "kaiming", generator)
+            weight, bias = draw(fan_in, fan_out, "kaiming", generator)
             self.weights.append(nn.Parameter(weight.to(**place)))
             self.biases.append(nn.Parameter(bias.to(**place)))
         self.spectral = nn.ParameterList()  # R_l (modes, width, width, 2): real and imaginary parts
@@ -90,11 +90,11 @@ class FNO1d(nn.Module):
         v = F.linear(v, W[0], b[0])
         for layer, R in enumerate(self.spectral):
             v = s(v) if layer else v
-            v = F.linear(v, W[layer + 1], b[layer + 1]) + self._convolved(v, R)
+            v = F.linear(v, W[layer + 1], b[layer + 1]) + self._convolve(v, R)
         v = F.linear(s(F.linear(v, W[-2], b[-2])), W[-1], b[-1])
         return v.squeeze(-1) if plain and self.outputs == 1 else v
 
-    def _convolved(self, v: Tensor, R: Tensor) -> Tensor:
+    def _convolve(self, v: Tensor, R: Tensor) -> Tensor:
         """F^-1(R F v), (batch, grid, width)."""
         spectrum = torch.fft.rfft(v, dim=1)[:, : self.modes]
         product = torch.einsum("bmi,mio->bmo", spectrum, torch.complex(R[..., 0], R[..., 1]))
@@ -125,7 +125,7 @@ class MscaleFNO(nn.Module):
         **settings: Any,
     ):
         super().__init__()
-        self.scales = checked_scales("scales", scales)
+        self.scales = parse_scales("scales", scales)
         settings = {**settings, "activation": activation, "dtype": dtype, "device": device}
         self.networks = nn.ModuleList(FNO1d(**settings, seed=seed + i) for i in range(len(self.scales)))
         self.config = {**self.networks[0].config, "scales": self.scales}

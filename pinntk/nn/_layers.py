@@ -56,7 +56,7 @@ def check_sizes(**sizes: Any) -> None:
             raise ValueError(f"{name}={size!r}: a whole number of at least 1")
 
 
-def checked_scales(name: str, scales: Any) -> list[float]:
+def parse_scales(name: str, scales: Any) -> list[float]:
     """As floats. Raises ValueError unless they are one or more finite numbers above 0."""
     found = list(scales) if isinstance(scales, Sequence) and not isinstance(scales, str) else []
     if not found or not all(isinstance(a, (int, float)) and isfinite(a) and a > 0 for a in found):
@@ -88,7 +88,7 @@ def scale(problem: Any, inputs: int, normalize: bool | None) -> tuple[bool, Tens
     return True, bounds.mean(1), (bounds[:, 1] - bounds[:, 0]) / sqrt(12)  # of the uniform distribution
 
 
-def drawn(fan_in: int, fan_out: int, rule: str, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def draw(fan_in: int, fan_out: int, rule: str, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Weight (out, in) and bias (out,) in float64, so that a seed gives the same network in every dtype.
 
     rule: one of `INITIALIZATIONS`, or "ntk": all N(0, 1)
@@ -144,7 +144,7 @@ class Dense(nn.Module):
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for fan_in, fan_out in pairwise(sizes):
             rule = "ntk" if parametrization == "ntk" else initialization
-            weight, bias = drawn(fan_in, fan_out, rule, generator)
+            weight, bias = draw(fan_in, fan_out, rule, generator)
             self.weights.append(nn.Parameter(weight.to(device, dtype or torch.get_default_dtype())))
             self.biases.append(nn.Parameter(bias.to(device, dtype or torch.get_default_dtype())))
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pinntk.nn._embeddings import checked_fourier, embeddings, harmonics_of
+from pinntk.nn._embeddings import embeddings, parse_fourier, parse_harmonics
 from pinntk.nn._layers import (
     ACTIVATIONS,
     INITIALIZATIONS,
@@ -19,7 +19,7 @@ from pinntk.nn._layers import (
     check_known,
     check_sizes,
     dimensions,
-    drawn,
+    draw,
     scale,
 )
 
@@ -86,8 +86,8 @@ class MLP(nn.Module):
         if not 0 < gain < float("inf"):
             raise ValueError(f"gain={gain!r}: a finite number above 0; 1 is the usual initialisation")
         normalize, mean, deviation = scale(problem, inputs, normalize)
-        harmonics = harmonics_of(periodic, problem)
-        fourier = checked_fourier(fourier)
+        harmonics = parse_harmonics(periodic, problem)
+        fourier = parse_fourier(fourier)
         self.config: dict[str, Any] = {
             "width": width,
             "depth": depth,
@@ -118,7 +118,7 @@ class MLP(nn.Module):
     def _draw(self, sizes: list[int], rule: str, gain: float, generator: torch.Generator, place: Mapping[str, Any]) -> None:
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for fan_in, fan_out in pairwise(sizes):
-            weight, bias = drawn(fan_in, fan_out, rule, generator)
+            weight, bias = draw(fan_in, fan_out, rule, generator)
             self.weights.append(nn.Parameter((gain * weight).to(**place)))
             self.biases.append(nn.Parameter(bias.to(**place)))
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.nn._embeddings import FourierFeatures
-from pinntk.nn._layers import ACTIVATIONS, Dense, check_sizes, checked_scales, dimensions, scale
+from pinntk.nn._layers import ACTIVATIONS, Dense, check_sizes, dimensions, parse_scales, scale
 
 
 class MultiscaleFourier(nn.Module):
@@ -50,7 +50,7 @@ class MultiscaleFourier(nn.Module):
         super().__init__()
         inputs, outputs = dimensions("MultiscaleFourier", problem, inputs, outputs)
         check_sizes(features=features, width=width, depth=depth)
-        sigmas = checked_scales("sigmas", sigmas)
+        sigmas = parse_scales("sigmas", sigmas)
         normalize, mean, deviation = scale(problem, inputs, normalize)
         self.config = {
             "sigmas": sigmas,
@@ -122,7 +122,7 @@ class MscaleDNN(nn.Module):
         super().__init__()
         inputs, outputs = dimensions("MscaleDNN", problem, inputs, outputs)
         check_sizes(width=width, depth=depth)
-        scales = checked_scales("scales", scales)
+        scales = parse_scales("scales", scales)
         if version not in (1, 2):
             raise ValueError(f"version={version!r}: 1 (groups of units in the first layer) or 2 (a sum of sub-networks)")
         if width % len(scales):

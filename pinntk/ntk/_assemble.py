@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pinntk._util.memory import parse_bytes
 from pinntk._util.precision import without_autocast
-from pinntk._util.threads import of_cross_kernel, of_kernel, of_step, suited_to
+from pinntk._util.threads import of_cross_kernel, of_kernel, of_step, with_threads_for
 from pinntk.ntk._blocks import KernelBlocks, require_kernel
 from pinntk.ntk._factors import compute_factors
 from pinntk.ntk._finite import check_rows
@@ -21,7 +21,7 @@ from pinntk.residuals._values import DIAGONAL, check_finite
 
 
 @without_autocast
-@suited_to(of_kernel)
+@with_threads_for(of_kernel)
 def kernel(
     network: nn.Module,
     problem: Problem,
@@ -75,7 +75,7 @@ def kernel(
 
 
 @without_autocast
-@suited_to(of_cross_kernel)
+@with_threads_for(of_cross_kernel)
 def cross_kernel(
     network: nn.Module,
     problem: Problem,
@@ -113,7 +113,7 @@ def cross_kernel(
 
 
 @without_autocast
-@suited_to(of_step)
+@with_threads_for(of_step)
 def traces(
     network: nn.Module, problem: Problem, points: Points, *, device: torch.device | str | None = None
 ) -> dict[str, float]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pinntk._util.files import replacing
 from pinntk._util.memory import require
-from pinntk._util.threads import of_factorization, suited_to
+from pinntk._util.threads import of_factorization, with_threads_for
 from pinntk.ntk._factored import Origin
 
 
@@ -27,6 +27,11 @@ def rows_of(name: str, names: Sequence[str], sizes: Sequence[int]) -> slice:
     i = names.index(name)
     start = sum(sizes[:i])
     return slice(start, start + sizes[i])
+
+
+def sizes_text(names: Sequence[str], sizes: Sequence[int]) -> str:
+    """Conditions and their numbers of points."""
+    return ", ".join(f"{name}: {n}" for name, n in zip(names, sizes, strict=True))
 
 
 def require_kernel(
@@ -65,7 +70,8 @@ def check_point_weights(name: str, g: Tensor, n: int) -> None:
 
 def loss_scales(weights: Weights, names: Sequence[str], sizes: Sequence[int]) -> Tensor:
     """The diagonal of D, 2 lambda_i / n_i or, with point weights g, 2 g_p / n_i: (n,), float64. Raises ValueError as
-    `check_weights`, also for point weights of another number of points."""
+    `check_weights`, also for point weights of another number of points.
+    """
     points = {name: weight for name, weight in weights.items() if isinstance(weight, Tensor) and weight.ndim}
     check_weights({**weights, **dict.fromkeys(points, 1.0)}, names)
     parts = []
@@ -158,13 +164,13 @@ class KernelBlocks:
         root = loss_scales(weights, self.names, self.sizes).sqrt().to(self.values)
         return self.values * (root[:, None] * root)
 
-    @suited_to(lambda self: of_factorization(self.values))
+    @with_threads_for(lambda self: of_factorization(self.values))
     def eigvalsh(self, weights: Weights | None = None) -> Tensor:
         """Eigenvalues of K, or of D^1/2 K D^1/2 if weights are given, ascending, (n,), float64. See `floor`."""
         self._require(2)  # a copy with weights or in float64, and that of the decomposition
         return torch.linalg.eigvalsh(self.matrix(weights).double())
 
-    @suited_to(lambda self: of_factorization(self.values))
+    @with_threads_for(lambda self: of_factorization(self.values))
     def eigh(self, weights: Weights | None = None) -> tuple[Tensor, Tensor]:
         """Eigenvalues as from `eigvalsh`, and orthonormal eigenvectors in columns, (n, n)."""
         self._require(4)  # as for `eigvalsh`, the vectors, and twice as much workspace
@@ -240,5 +246,4 @@ class KernelBlocks:
         return cls(torch.from_numpy(K), names, kinds, sizes)
 
     def __repr__(self) -> str:
-        sizes = ", ".join(f"{name}: {n}" for name, n in zip(self.names, self.sizes, strict=True))
-        return f"KernelBlocks({sizes}; {self.values.dtype}, {self.values.device})"
+        return f"KernelBlocks({sizes_text(self.names, self.sizes)}; {self.values.dtype}, {self.values.device})"

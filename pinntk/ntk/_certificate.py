@@ -17,7 +17,8 @@ _TINY = 1e-2  # of the largest parameter's columns: the same for columns
 
 def tolerance(*dtypes: torch.dtype) -> float:
     """The largest deviation that is rounding: 1,000 times that of the coarsest dtype. Right factors were seen to deviate by
-    60 (float64, second derivatives, n = 20,000)."""
+    60 (float64, second derivatives, n = 20,000).
+    """
     return 1e3 * max(torch.finfo(dtype).eps for dtype in dtypes)
 
 
@@ -28,7 +29,8 @@ def gross_deviation(dtype: torch.dtype) -> float:
 
 class Certificate(NamedTuple):
     """deviation: the largest over all parameters, each relative to a bound of its columns of J; NaN where J^T z is not finite
-    passes: whether each is at most the `tolerance` of its dtype"""
+    passes: whether each is at most the `tolerance` of its dtype
+    """
 
     deviation: float
     passes: bool

@@ -33,7 +33,8 @@ class Outer:
     def rows(self, start: int = 0, stop: int | None = None, dtype: torch.dtype = torch.float64) -> Tensor:
         """Columns of J for outputs start to stop, (n, (stop - start) in): all of them in the weight's order by default.
 
-        Summed in `dtype`: rounded to float32 first, K = J J^T of a float32 network would lose its zero eigenvalues."""
+        Summed in `dtype`: rounded to float32 first, K = J J^T of a float32 network would lose its zero eigenvalues.
+        """
         A, B = self.A.to(dtype), self.B[:, :, start:stop].to(dtype)
         left, right = (A, B) if self.transposed else (B, A)
         return torch.einsum("sna,snb->nab", left, right).flatten(1)

@@ -1,5 +1,6 @@
 """`factors`: J of every condition by the fastest path that is right, and certified: Taylor jets with a tape, the autograd
-graph of the error vector, or reverse mode row by row."""
+graph of the error vector, or reverse mode row by row.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +13,10 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from pinntk._util.precision import Told, held_weakly, without_autocast
-from pinntk._util.randomness import forked
-from pinntk._util.threads import of_step, suited_to
+from pinntk._util.precision import without_autocast
+from pinntk._util.randomness import fork
+from pinntk._util.registry import WeakRegistry, weak_key
+from pinntk._util.threads import of_step, with_threads_for
 from pinntk._util.warn import warn_user
 from pinntk.ntk._certificate import Certificate, certificate, gross_deviation
 from pinntk.ntk._factored import Factors, Origin
@@ -37,7 +39,7 @@ _ROWS_CHUNK = 16  # points whose rows come from one graph, in reverse mode: its 
 
 # How a network's conditions passed their certificates, by `_key`.
 _certified: WeakKeyDictionary[nn.Module, dict[Hashable, str]] = WeakKeyDictionary()
-_said = Told()  # why a network's rows come one by one
+_said = WeakRegistry()  # why a network's rows come one by one
 
 
 def coefficient_key(name: str) -> str:
@@ -46,8 +48,10 @@ def coefficient_key(name: str) -> str:
 
 
 def trained_parameters(network: nn.Module, problem: Problem) -> dict[str, Tensor]:
-    """What K differentiates with respect to: the network's parameters that require gradients, then the problem's
-    coefficients. Raises ValueError if there are none."""
+    """What K differentiates in: the network's parameters that require gradients, then the problem's coefficients.
+
+    Raises ValueError if there are none.
+    """
     named: dict[str, Tensor] = {name: p for name, p in network.named_parameters() if p.requires_grad}
     named |= {coefficient_key(name): p for name, p in problem.coefficients.items() if p.requires_grad}
     if not named:
@@ -56,7 +60,7 @@ def trained_parameters(network: nn.Module, problem: Problem) -> dict[str, Tensor
 
 
 @without_autocast
-@suited_to(of_step)
+@with_threads_for(of_step)
 def factors(network: nn.Module, problem: Problem, points: Points) -> dict[str, Factors]:
     """J of every condition in `points`, factored: {name: Factors}.
 
@@ -124,7 +128,7 @@ def _by_taylor(network: nn.Module, problem: Problem, points: Points, parameters:
 def _key(problem: Problem, name: str, rows: Tensor, parameters: Mapping[str, Tensor]) -> Hashable:
     """Under which a certificate is remembered."""
     hooks = tuple(len(p._backward_hooks or ()) for p in parameters.values())  # which only autograd runs
-    return held_weakly((name, problem[name].operator, len(rows), rows.dtype, tuple(parameters), hooks))
+    return weak_key((name, problem[name].operator, len(rows), rows.dtype, tuple(parameters), hooks))
 
 
 def _certificates(
@@ -136,7 +140,7 @@ def _certificates(
     found: list[Factors],
 ) -> dict[str, Certificate]:
     """J^T z of each condition by its factors against ordinary autograd through jets, which knows no tape and no points."""
-    with torch.enable_grad(), forked(rows.device):  # a check must not change what is drawn next
+    with torch.enable_grad(), fork(rows.device):  # a check must not change what is drawn next
         errors = taylor_group(network, problem, names, rows)
     return {
         part.name: certificate(part, errors[part.name], parameters)

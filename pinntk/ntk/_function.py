@@ -71,23 +71,24 @@ def function_kernel(
 
 def _jacobian(network: nn.Module, parameters: dict[str, Tensor], sample: Tensor) -> Jacobian:
     """Samples -> {parameter: (samples, m, size)}: by torch.func where that passes the certificate J^T z on the given sample,
-    else in reverse mode, sample by sample."""
+    else in reverse mode, sample by sample.
+    """
     state = {name: t for name, t in (*network.named_parameters(), *network.named_buffers()) if name not in parameters}
 
     def outputs(parameters: dict[str, Tensor], sample: Tensor) -> Tensor:
         return functional_call(network, {**state, **parameters}, (sample.unsqueeze(0),)).flatten()
 
-    def transformed(part: Tensor) -> dict[str, Tensor]:
+    def by_torch_func(part: Tensor) -> dict[str, Tensor]:
         rows = vmap(jacrev(outputs, chunk_size=_VECTORIZED), (None, 0), chunk_size=1)(parameters, part)
         return {name: found.flatten(2) for name, found in rows.items()}
 
-    def reverse(part: Tensor) -> dict[str, Tensor]:
+    def by_reverse_mode(part: Tensor) -> dict[str, Tensor]:
         own = {name: p for name, p in network.named_parameters() if name in parameters}
         with torch.enable_grad():
             found = [certified_rows(network(sample.unsqueeze(0)).flatten(), own).rows for sample in part]
         return {name: torch.stack([rows[name] for rows in found]) for name in parameters}
 
-    return transformed if _holds(network, parameters, sample, transformed) else reverse
+    return by_torch_func if _holds(network, parameters, sample, by_torch_func) else by_reverse_mode
 
 
 def _chunks(jacobian: Jacobian, batch: Tensor, chunk: int) -> Iterator[tuple[int, dict[str, Tensor]]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pinntk._util.threads import side_by_side
+from pinntk._util.threads import run_in_parallel
 from pinntk.ntk._factored import Factors, Outer
 
 # Measured on 2 cores with 2 MiB of second-level cache each (docs/PERFORMANCE.md).
@@ -139,7 +139,8 @@ def _add_structured(K: Tensor, left: Outer, right: Outer, symmetric: bool) -> No
     """K += sum over s, s' of (A^s . A^s') (B^s . B^s'), tile by tile: for each s both products against all s' at once,
     multiplied and summed in long contiguous rows, and the sum over s' at the end.
 
-    A tile on the diagonal of a symmetric block is P + P^T, P the sum over s' > s and half of s' = s."""
+    A tile on the diagonal of a symmetric block is P + P^T, P the sum over s' > s and half of s' = s.
+    """
     n, m, S = *K.shape, len(right.A)
     width = max(32, int(0.75 * (TILE_ENTRIES / S) ** 0.5) // 16 * 16)
     height = max(width, TILE_ENTRIES // (S * width) // 16 * 16)
@@ -154,7 +155,7 @@ def _add_structured(K: Tensor, left: Outer, right: Outer, symmetric: bool) -> No
         for i in range(stop if symmetric else 0, n, height):
             K[i : i + height, j:stop] += _tile(left, slice(i, min(i + height, n)), Aj, Bj, stop - j, buffers)
 
-    side_by_side(strip, range(0, m, width), K.device)
+    run_in_parallel(strip, range(0, m, width), K.device)
 
 
 def _tile(left: Outer, rows: slice, Aj: Tensor, Bj: Tensor, columns: int, buffers: Tensor, upper: bool = False) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from pinntk._util import distributed
 from pinntk._util.memory import parse_bytes
 from pinntk._util.precision import without_autocast
-from pinntk._util.threads import of_step, suited_to
-from pinntk.ntk._blocks import Weights, loss_scales
+from pinntk._util.threads import of_step, with_threads_for
+from pinntk.ntk._blocks import Weights, loss_scales, sizes_text
 from pinntk.ntk._factored import Factors, Origin
 from pinntk.ntk._factors import trained_parameters
 from pinntk.ntk._store import CHUNK, FactorStore
@@ -22,8 +22,10 @@ from pinntk.residuals import check_network
 
 
 class JacobianOperator:
-    """J = d e / d theta, (n, p), or D^1/2 J if weights are given, by its products. They have the names of
-    scipy.sparse.linalg.LinearOperator: `matvec` and `matmat` multiply by J, `rmatvec` and `rmatmat` by J^T.
+    """J = d e / d theta, (n, p), or D^1/2 J if weights are given, by its products.
+
+    They have the names of scipy.sparse.linalg.LinearOperator: `matvec` and `matmat` multiply by J, `rmatvec` and `rmatmat` by
+    J^T.
 
     Arguments and errors as for `KernelOperator`, whose `jacobian` it is.
     """
@@ -72,7 +74,7 @@ class JacobianOperator:
         return self.rmatmat(v.unsqueeze(1)).squeeze(1)
 
     @without_autocast
-    @suited_to(lambda self, W: self._work * W.shape[1])
+    @with_threads_for(lambda self, W: self._work * W.shape[1])
     def matmat(self, W: Tensor) -> Tensor:
         """J W, (p, k) -> (n, k)."""
         W = self._operand(W, self.shape[1])
@@ -82,7 +84,7 @@ class JacobianOperator:
         return distributed.all_sum(result)
 
     @without_autocast
-    @suited_to(lambda self, V: self._work * V.shape[1])
+    @with_threads_for(lambda self, V: self._work * V.shape[1])
     def rmatmat(self, V: Tensor) -> Tensor:
         """J^T V, (n, k) -> (p, k)."""
         V = self._operand(V, self.shape[0])
@@ -92,7 +94,7 @@ class JacobianOperator:
         return distributed.all_sum(total)
 
     @without_autocast
-    @suited_to(lambda self, W: self._work * W.shape[1])
+    @with_threads_for(lambda self, W: self._work * W.shape[1])
     def normal_matmat(self, W: Tensor) -> Tensor:
         """J^T J W, (p, k) -> (p, k), each chunk factored once."""
         W = self._operand(W, self.shape[1])
@@ -102,7 +104,7 @@ class JacobianOperator:
         return distributed.all_sum(total)
 
     @without_autocast
-    @suited_to(lambda self: self._work)
+    @with_threads_for(lambda self: self._work)
     def squared_row_norms(self) -> Tensor:
         """The diagonal of J J^T, (n,), in float64."""
         result = torch.zeros(self.shape[0], dtype=torch.float64, device=self.device)
@@ -125,8 +127,3 @@ class JacobianOperator:
 
     def __repr__(self) -> str:
         return f"JacobianOperator({sizes_text(self.names, self.sizes)}; p = {self.shape[1]}, {self.dtype}, {self.device})"
-
-
-def sizes_text(names: Sequence[str], sizes: Sequence[int]) -> str:
-    """Conditions and their numbers of points."""
-    return ", ".join(f"{name}: {n}" for name, n in zip(names, sizes, strict=True))

@@ -21,7 +21,8 @@ class ConvergenceWarning(UserWarning):
 @dataclass(frozen=True)
 class Eigenpairs:
     """values: (k,) descending; vectors: (n, k), orthonormal; residuals: (k,), the norms of K v - value v; products: columns
-    that K was applied to."""
+    that K was applied to.
+    """
 
     values: Tensor
     vectors: Tensor
@@ -129,7 +130,8 @@ class Nystrom:
 
     def preconditioner(self, damping: float) -> Product:
         """P^-1 of the Nystrom preconditioner for K + damping I: condition number near 1 where the spectrum has decayed to
-        `damping` within the rank."""
+        `damping` within the rank.
+        """
         smallest = self.values[-1]
         scale = (smallest + damping) / (self.values + damping) - 1
         return lambda V: V + self.U @ (scale[:, None] * (self.U.T @ V))

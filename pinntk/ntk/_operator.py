@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from pinntk._util.precision import without_autocast
-from pinntk._util.threads import of_step, suited_to
+from pinntk._util.threads import of_step, with_threads_for
 from pinntk.ntk import _krylov as krylov
-from pinntk.ntk._blocks import Weights, rows_of
+from pinntk.ntk._blocks import Weights, rows_of, sizes_text
 from pinntk.ntk._factored import Origin
-from pinntk.ntk._jacobian import JacobianOperator, sizes_text
+from pinntk.ntk._jacobian import JacobianOperator
 from pinntk.ntk._krylov import Eigenpairs, Nystrom, Solution
 from pinntk.ntk._store import CHUNK
 from pinntk.problem import Points, Problem
@@ -142,7 +142,7 @@ class KernelOperator:
     # What products give.
 
     @without_autocast
-    @suited_to(lambda self: self._work)
+    @with_threads_for(lambda self: self._work)
     def eigh(self, k: int = 10, *, tolerance: float = 1e-8, iterations: int = 100, seed: int = 0) -> Eigenpairs:
         """The k largest eigenvalues of K, descending, their eigenvectors (n, k) and residual norms.
 
@@ -174,7 +174,7 @@ class KernelOperator:
             return Eigenpairs(small.values, vectors, residuals, small.products + vectors.shape[1])
 
     @without_autocast
-    @suited_to(lambda self: self._work)
+    @with_threads_for(lambda self: self._work)
     def solve(
         self,
         rhs: Tensor,
@@ -186,7 +186,8 @@ class KernelOperator:
         seed: int = 0,
     ) -> Solution:
         """x with (K + damping I) x = rhs, (n,) or (n, k), by conjugate gradients with a Nystrom preconditioner of that rank
-        (0 for none; Frangella, Tropp & Udell 2023)."""
+        (0 for none; Frangella, Tropp & Udell 2023).
+        """
         if damping <= 0:
             raise ValueError(f"damping={damping}: above 0, for K is numerically singular")
         if rhs.shape[:1] != (self.n,) or rhs.ndim > 2:
@@ -209,7 +210,7 @@ class KernelOperator:
         return Solution(found.x.reshape(rhs.shape), found.residual, found.iterations)
 
     @without_autocast
-    @suited_to(lambda self: self._work)
+    @with_threads_for(lambda self: self._work)
     def spectral_density(self, *, probes: int = 8, steps: int = 40, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Nodes and weights whose sum(weights f(nodes)) estimates Tr f(K) / n (stochastic Lanczos quadrature)."""
         return krylov.spectral_density(self.matmat, self._zeros(self.n), probes=probes, steps=steps, seed=seed)

@@ -19,7 +19,8 @@ def taylor_factors(
     network: nn.Module, problem: Problem, names: list[str], rows: Tensor, parameters: Mapping[str, Tensor]
 ) -> Iterator[Factors]:
     """J of conditions that share their points. Raises UnsupportedOperationError where the network uses an operation without a
-    Taylor rule, or a parameter in a way that does not factor."""
+    Taylor rule, or a parameter in a way that does not factor.
+    """
     if any(p.is_complex() for p in parameters.values()):
         raise UnsupportedOperationError("a complex parameter")
     sizes = {name: size_of(p) for name, p in parameters.items()}

@@ -15,7 +15,7 @@ POINTS = "points"  # the (n, d) tensor of all coordinates
 
 
 @dataclass(frozen=True)
-class Need:
+class ArgumentSpec:
     """One argument of an operator.
 
     kind: "coordinate", "points", "derivative" (a field itself has the zero multi-index), "laplacian", "gradient",
@@ -50,8 +50,8 @@ class Vocabulary:
                 if derivative or name in (f"lap_{field}", f"grad_{field}"):
                     raise ValueError(f"the name {name!r} reads as a derivative of {field!r}; rename it")
 
-    def read(self, function: Callable) -> tuple[Need, ...]:
-        """The needs of a function, in the order of its arguments. Arguments with a default value are left alone.
+    def read(self, function: Callable) -> tuple[ArgumentSpec, ...]:
+        """What a function asks for, in the order of its arguments. Arguments with a default value are left alone.
 
         Raises ValueError for an argument that is not in the vocabulary, naming it and what is known.
         """
@@ -61,23 +61,23 @@ class Vocabulary:
                 raise ValueError(
                     f"{_signature(function)}: name every argument; *args and **kwargs say nothing of what is needed"
                 )
-        return tuple(self._need(p.name, function) for p in parameters if p.default is p.empty)
+        return tuple(self._spec(p.name, function) for p in parameters if p.default is p.empty)
 
-    def _need(self, name: str, function: Callable) -> Need:
+    def _spec(self, name: str, function: Callable) -> ArgumentSpec:
         if name == POINTS:
-            return Need(name, "points")
+            return ArgumentSpec(name, "points")
         if name in self.coordinates:
-            return Need(name, "coordinate", axis=self.coordinates.index(name))
+            return ArgumentSpec(name, "coordinate", axis=self.coordinates.index(name))
         if name in self.coefficients:
-            return Need(name, "coefficient")
+            return ArgumentSpec(name, "coefficient")
         if name in self.columns:
-            return Need(name, "column", axis=self.columns.index(name))
+            return ArgumentSpec(name, "column", axis=self.columns.index(name))
         d = len(self.coordinates)
         for number, field in enumerate(self.fields):
             if name == field:
-                return Need(name, "derivative", number, (0,) * d)
+                return ArgumentSpec(name, "derivative", number, (0,) * d)
             if name in (f"lap_{field}", f"grad_{field}"):
-                return Need(name, "laplacian" if name.startswith("lap") else "gradient", number)
+                return ArgumentSpec(name, "laplacian" if name.startswith("lap") else "gradient", number)
             if name.startswith(f"{field}_"):
                 readings = _readings(name[len(field) + 1 :], self.coordinates)
                 if len(readings) > 1:
@@ -86,9 +86,9 @@ class Vocabulary:
                     )
                 if readings:
                     index = tuple(readings[0].count(axis) for axis in range(d))
-                    return Need(name, "derivative", number, index)
+                    return ArgumentSpec(name, "derivative", number, index)
                 if name == f"{field}_n":
-                    return Need(name, "normal", number)
+                    return ArgumentSpec(name, "normal", number)
         raise ValueError(self._unknown(name, function))
 
     def _unknown(self, name: str, function: Callable) -> str:
@@ -105,16 +105,17 @@ class Vocabulary:
         hint = f"; did you mean {close[0]!r}?" if close else ""
         return f"{_signature(function)}: unknown argument {name!r}; {known}{hint}"
 
-    def basis(self, needs: Iterable[Need]) -> Basis:
-        """The smallest Taylor basis that serves `needs`."""
+    def basis(self, specs: Iterable[ArgumentSpec]) -> Basis:
+        """The smallest Taylor basis that serves `specs`."""
         d = len(self.coordinates)
-        derivatives, axes = [], ()
-        for need in needs:
-            if need.kind == "derivative":
-                derivatives.append(need.index)
-            elif need.kind == "laplacian":
+        derivatives: list[Index] = []
+        axes: tuple[int, ...] = ()
+        for spec in specs:
+            if spec.kind == "derivative":
+                derivatives.append(spec.index)
+            elif spec.kind == "laplacian":
                 axes = self.space
-            elif need.kind in ("gradient", "normal"):
+            elif spec.kind in ("gradient", "normal"):
                 derivatives += [tuple(int(i == axis) for i in range(d)) for axis in self.space]
         return Basis.spanning(derivatives, d, axes)
 

@@ -35,7 +35,7 @@ class Condition:
         return len(self.region.coordinates) + len(self.columns)
 
 
-def _condition(kind: str, region: Any, allowed: tuple[type, ...], hint: str) -> Callable[[Callable], Condition]:
+def _condition(kind: str, region: Region, allowed: tuple[type[Region], ...], hint: str) -> Callable[[Callable], Condition]:
     if not isinstance(region, allowed):
         raise TypeError(f"@{kind}({region!r}): needs {hint}")
 

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pinntk._util.precision import Told
+from pinntk._util.registry import WeakRegistry
 from pinntk._util.warn import warn_user
 from pinntk.problem._domain import Box
 
 _FEW = 10_000  # values of a coordinate that a dtype tells apart, above which its rounding is that of any computation
-_told = Told()
+_warned = WeakRegistry()
 
 
 def check_coordinates(domain: Box, name: str, rows: Any, dtype: torch.dtype) -> None:
@@ -28,7 +28,7 @@ def check_coordinates(domain: Box, name: str, rows: Any, dtype: torch.dtype) -> 
         left = len(given.to(dtype).unique())
         before = len(given.unique()) if _finer(given.dtype, dtype) else len(given)
         certain = _finer(given.dtype, dtype) or 4 * left > values  # a grid has few values, and may have lost none
-        if left == before or not certain or not _told.first(domain, domain.coordinates[axis]):
+        if left == before or not certain or not _warned.first(domain, domain.coordinates[axis]):
             continue
         column, (low, high) = domain.coordinates[axis], domain.bounds[axis]
         warn_user(

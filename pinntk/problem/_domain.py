@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite, prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +16,23 @@ from pinntk.problem import _sampling as sampling
 
 TIME = "t"  # the coordinate of this name is time: it has no part in lap_u, grad_u or boundary()
 _TOLERANCE = 1e-5  # of the extent: float32 points of a face count as on it
+
+
+class Region(Protocol):
+    """Where a condition holds: a `Box`, `Faces`, a `PeriodicPair` or `Measurements`."""
+
+    @property
+    def coordinates(self) -> tuple[str, ...]: ...
+
+    def sample(self, n: int, method: str, rng: np.random.Generator) -> np.ndarray:
+        """n points (n, width) on the region, or fewer for the method "grid"."""
+        ...
+
+    def distance(self, points: np.ndarray) -> np.ndarray:
+        """How far (n, d) points lie from the region, (n,), relative to the extent of each coordinate; 0 on it."""
+        ...
+
+    def describe(self) -> str: ...
 
 
 @dataclass(frozen=True, init=False)
@@ -248,10 +265,10 @@ class Measurements:
         """(m, d + number of columns)."""
         return np.column_stack([self.points, *self.columns.values()])
 
-    def sample(self, n: int | None, method: str, rng: np.random.Generator) -> np.ndarray:
-        """All rows, or n of them drawn without repetition."""
+    def sample(self, n: int, method: str, rng: np.random.Generator) -> np.ndarray:
+        """n of the rows, drawn without repetition."""
         rows = self.rows
-        if n is None or n == len(rows):
+        if n == len(rows):
             return rows
         if n > len(rows):
             raise ValueError(f"{n} data points asked for, but only {len(rows)} were measured")
@@ -262,9 +279,6 @@ class Measurements:
 
     def describe(self) -> str:
         return f"{len(self.points)} measured points in {self.box.describe()}"
-
-
-Region = Box | Faces | PeriodicPair | Measurements
 
 
 def as_rows(name: str, points: Any) -> Tensor:

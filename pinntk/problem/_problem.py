@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
+from numbers import Real
 from types import MappingProxyType
 from typing import Any
 
@@ -16,12 +17,13 @@ from torch import Tensor, nn
 from pinntk._util.memory import require
 from pinntk._util.precision import empty_like, without_autocast
 from pinntk.problem import _sampling as sampling
-from pinntk.problem._arguments import Need, Vocabulary, call_by_coordinates
+from pinntk.problem._arguments import ArgumentSpec, Vocabulary, call_by_coordinates
 from pinntk.problem._conditions import KINDS, Condition
 from pinntk.problem._coordinates import check_coordinates
 from pinntk.problem._domain import Box, Faces, Measurements, as_array, as_rows, check_points, check_real
 from pinntk.taylor import Basis
 
+Counts = Mapping[str, int]  # condition name or kind -> number of points
 Points = Mapping[str, Tensor]  # condition name -> (n, d) coordinates; a data condition's measured columns follow them
 
 _RESERVED = (*KINDS, "seed", "method", "dtype", "device")
@@ -38,17 +40,22 @@ class GridSolution:
     values: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Problem:
     """A partial differential equation with everything that makes its solution unique.
+
+    Its attributes are set once; `coefficients` are parameters, whose values training changes.
 
     domain: the box that it lives on
     conditions: what decorated functions return; each one's name is its function's name
     fields: names of the network's outputs, in order
     exact: the exact solution as a function of coordinates by name, returning a tensor, or a tuple for several fields
     reference: where there is no formula, a function that returns a GridSolution (called once, when first needed)
-    coefficients: unknown numbers of an inverse problem, name -> initial value; they train with the network
+    coefficients: unknown numbers of an inverse problem, name -> initial value. The attribute has them as an nn.ParameterDict of
+        float64 scalars, which train with the network; an nn.Parameter in place of a number is shared, not copied
     name, parameters, source: set by `pinntk.load`; source is what to load it by
+
+    `arguments` has, for each condition, what its operator's arguments ask for.
 
     Raises ValueError when an operator's argument names something unknown.
 
@@ -66,32 +73,47 @@ class Problem:
     """
 
     domain: Box
-    conditions: Sequence[Condition]
-    fields: tuple[str, ...] = ("u",)
-    exact: Callable[..., Any] | None = None
-    reference: Callable[[], GridSolution] | None = None
-    coefficients: Mapping[str, float] = field(default_factory=dict)
-    name: str = "problem"
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    source: str = ""
+    conditions: tuple[Condition, ...]
+    fields: tuple[str, ...]
+    exact: Callable[..., Any] | None
+    reference: Callable[[], GridSolution] | None
+    coefficients: nn.ParameterDict
+    name: str
+    parameters: Mapping[str, Any]
+    source: str
+    arguments: Mapping[str, tuple[ArgumentSpec, ...]] = field(init=False)
 
-    def __post_init__(self) -> None:
-        if isinstance(self.fields, str):
-            object.__setattr__(self, "fields", (self.fields,))
-        object.__setattr__(self, "conditions", tuple(self.conditions))
+    def __init__(
+        self,
+        domain: Box,
+        conditions: Sequence[Condition],
+        fields: str | Sequence[str] = ("u",),
+        exact: Callable[..., Any] | None = None,
+        reference: Callable[[], GridSolution] | None = None,
+        coefficients: Mapping[str, float | nn.Parameter] | nn.ParameterDict = MappingProxyType({}),
+        name: str = "problem",
+        parameters: Mapping[str, Any] = MappingProxyType({}),
+        source: str = "",
+    ):
+        attributes = {
+            "domain": domain,
+            "conditions": tuple(conditions),
+            "fields": (fields,) if isinstance(fields, str) else tuple(fields),
+            "exact": exact,
+            "reference": reference,
+            "coefficients": _parameters(coefficients),
+            "name": name,
+            "parameters": parameters,
+            "source": source,
+        }
+        for key, value in attributes.items():
+            object.__setattr__(self, key, value)
         self._check_conditions()
-        parameters = nn.ParameterDict()
-        for key, value in self.coefficients.items():
-            check_real(f"coefficient {key!r}", value, "coefficients")
-            parameters[key] = (
-                value if isinstance(value, nn.Parameter) else nn.Parameter(torch.tensor(float(value), dtype=torch.float64))
-            )
-        object.__setattr__(self, "coefficients", parameters)
-        needs = {condition.name: self.vocabulary(condition).read(condition.operator) for condition in self.conditions}
-        object.__setattr__(self, "needs", MappingProxyType(needs))
+        specs = {condition.name: self.vocabulary(condition).read(condition.operator) for condition in self.conditions}
+        object.__setattr__(self, "arguments", MappingProxyType(specs))
         for condition in self.conditions:
-            self._check_needs(condition, needs[condition.name])
-        asked = {need.argument for condition_needs in needs.values() for need in condition_needs}
+            self._check_arguments(condition)
+        asked = {spec.argument for of_condition in specs.values() for spec in of_condition}
         if unused := [key for key in self.coefficients if key not in asked]:
             raise ValueError(f"coefficient {unused[0]!r} is asked for by no condition; name it among a condition's arguments")
 
@@ -114,19 +136,19 @@ class Problem:
                 raise ValueError(f"condition {condition.name!r} lives on other coordinates than the problem's domain")
             seen.add(condition.name)
 
-    def _check_needs(self, condition: Condition, needs: tuple[Need, ...]) -> None:
-        for need in needs:
-            if need.kind in ("laplacian", "gradient", "normal") and not self.domain.space:
-                raise ValueError(f"condition {condition.name!r}: {need.argument!r} needs a coordinate other than t")
-            if need.kind == "normal" and not (isinstance(condition.region, Faces) and condition.region.has_normals):
+    def _check_arguments(self, condition: Condition) -> None:
+        for spec in self.arguments[condition.name]:
+            if spec.kind in ("laplacian", "gradient", "normal") and not self.domain.space:
+                raise ValueError(f"condition {condition.name!r}: {spec.argument!r} needs a coordinate other than t")
+            if spec.kind == "normal" and not (isinstance(condition.region, Faces) and condition.region.has_normals):
                 raise ValueError(
-                    f"condition {condition.name!r}: {need.argument!r} needs boundary faces of spatial coordinates, such as "
+                    f"condition {condition.name!r}: {spec.argument!r} needs boundary faces of spatial coordinates, such as "
                     'domain.ends("x"); its region has no outward normal'
                 )
 
     def settings(self) -> str:
         """The parameters as text: "a1=1 a2=4"."""
-        return shown(self.parameters)
+        return parameters_text(self.parameters)
 
     def vocabulary(self, condition: Condition) -> Vocabulary:
         coefficients = tuple(self.coefficients)
@@ -156,20 +178,21 @@ class Problem:
 
     def basis(self, names: Iterable[str]) -> Basis:
         """The Taylor basis that the conditions of these names need together."""
-        needs = [need for name in names for need in self.needs[name]]
-        return self.vocabulary(self.conditions[0]).basis(needs)
+        specs = [spec for name in names for spec in self.arguments[name]]
+        return self.vocabulary(self.conditions[0]).basis(specs)
 
     # Points.
 
     def default_counts(self) -> dict[str, int | None]:
-        """Points for each condition where the user names none: 100, or 1000 for a residual in two or more dimensions;
-        all rows of measured data."""
+        """Points for each condition where the user names none: 100, or 1000 for a residual in two or more dimensions; None,
+        which is all rows, for measured data."""
         residual_count = 100 if self.domain.dimension == 1 else 1000
         return {c.name: {"residual": residual_count, "data": None}.get(c.kind, 100) for c in self.conditions}
 
-    def counts(self, **counts: int) -> dict[str, int | None]:
+    def counts(self, counts: Counts = MappingProxyType({}), /, **more: int) -> dict[str, int | None]:
         """Points for each condition from counts by kind or by name, name first. Raises ValueError for unknown keys
         and for counts below 1."""
+        counts = {**counts, **more}
         for key, n in counts.items():
             if key not in self.names and key not in KINDS:
                 raise ValueError(self._unknown_condition(key) + f"; counts are given by name or by kind {KINDS}")
@@ -180,16 +203,19 @@ class Problem:
 
     def sample(
         self,
+        counts: Counts = MappingProxyType({}),
+        /,
         *,
         seed: int = 0,
         method: str = "uniform",
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
-        **counts: int,
+        **more: int,
     ) -> dict[str, Tensor]:
         """Points for every condition: {name: (n, d) tensor}, columns in the order of `coordinates`.
 
-        counts: by kind or by name, name first, as in boundary=100, residual=400 (see `default_counts`)
+        counts, more: points by kind or by name, name first, as a mapping or as keywords: sample({"boundary": 100}) is
+            sample(boundary=100); `default_counts` for the others
         method: "uniform", "grid" (at most n points), "latin-hypercube" or "sobol"
         dtype: torch's default unless given
 
@@ -200,13 +226,13 @@ class Problem:
         dtype = dtype or torch.get_default_dtype()
         drawn: dict[tuple, Tensor] = {}
         points = {}
-        for condition, n in zip(self.conditions, self.counts(**counts).values(), strict=True):
+        for condition, n in zip(self.conditions, self.counts(counts, **more).values(), strict=True):
             region = condition.region
             require(_SAMPLE_BYTES * condition.width * (n or 0), f"{n} points of condition {condition.name!r}", "ask for fewer")
             key = (id(region) if isinstance(region, Measurements) else region, n)
             if key not in drawn:
                 rng = sampling.generator(seed, region.describe(), str(n))
-                rows = region.sample(n, method, rng)
+                rows = region.rows if n is None and isinstance(region, Measurements) else region.sample(n or 0, method, rng)
                 check_coordinates(self.domain, condition.name, torch.as_tensor(rows), dtype)
                 drawn[key] = torch.as_tensor(rows, dtype=dtype, device=device)
             points[condition.name] = drawn[key]
@@ -261,6 +287,10 @@ class Problem:
             )
         for name, value in zip(self.fields, values, strict=True):
             check_real(f"exact for field {name!r}", value, "fields")
+            shape = tuple(getattr(value, "shape", ()))
+            if not isinstance(value, (Tensor, np.ndarray, Real)) or shape not in ((), (1,), (len(points),)):
+                found = f"shape {shape}" if isinstance(value, (Tensor, np.ndarray)) else type(value).__name__
+                raise ValueError(f"exact for field {name!r} returned {found}; expected one value per point, ({len(points)},)")
         return torch.stack([torch.as_tensor(v).to(points).expand(len(points)) for v in values], 1)
 
     @cached_property
@@ -325,7 +355,16 @@ class Problem:
             return ((predicted - truth) ** 2).sum(0), (truth**2).sum(0)
 
 
-def shown(parameters: Mapping[str, Any]) -> str:
+def _parameters(coefficients: Mapping[str, float | nn.Parameter] | nn.ParameterDict) -> nn.ParameterDict:
+    parameters = nn.ParameterDict()
+    for key, value in coefficients.items():
+        check_real(f"coefficient {key!r}", value, "coefficients")
+        given = isinstance(value, nn.Parameter)
+        parameters[key] = value if given else nn.Parameter(torch.tensor(float(value), dtype=torch.float64))
+    return parameters
+
+
+def parameters_text(parameters: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in parameters.items())
 
 

@@ -92,8 +92,21 @@ def executed_source(path: Path) -> bytes | None:
     return None if module is None else module.__dict__["_pinntk_source"]
 
 
+def place_in_own_file(error: BaseException) -> tuple[Path, int] | None:
+    """The line of a user's problem file from which an exception came; None where it came through none."""
+    place = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        path = Path(frame.f_code.co_filename)
+        if frame.f_globals.get("__name__", "").startswith(_MODULES) and path.parent != _folder():
+            place = path, line
+    return place
+
+
+_MODULES = "pinntk_problem_"  # their names in sys.modules begin so
+
+
 def _key(path: Path) -> str:
-    return f"pinntk_problem_{path.stem}_{sha256(str(path).encode()).hexdigest()[:12]}"
+    return f"{_MODULES}{path.stem}_{sha256(str(path).encode()).hexdigest()[:12]}"
 
 
 def describe(name_or_path: str | os.PathLike) -> tuple[str, dict[str, Any]]:

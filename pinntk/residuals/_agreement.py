@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pinntk._util.precision import Told
+from pinntk._util.registry import WeakRegistry
 from pinntk._util.warn import warn_user
 from pinntk.problem import Box, Points, Problem
-from pinntk.problem._arguments import Need
+from pinntk.problem._arguments import ArgumentSpec
 from pinntk.residuals._evaluate import groups, warn_fallback
 from pinntk.residuals._fields import AutogradFields, Fields, TaylorFields
 from pinntk.taylor import UnsupportedOperationError
@@ -28,7 +28,7 @@ _CLOSE = 1e-4  # relative difference of a gradient and a finite difference
 _STEPS = (1e-7, 1e-3)  # of finite differences: below rounding of the inside, and above it
 _ROUNDED = 10.0  # times the difference of two steps, within which a finite difference is as good as none
 
-_told = Told()
+_warned = WeakRegistry()
 
 
 def check_derivatives(network: nn.Module, problem: Problem, probe: Points) -> None:
@@ -112,15 +112,15 @@ def _compare_engines(network: nn.Module, call: Callable, problem: Problem, probe
                 taylor = TaylorFields(call, problem, rows, problem.basis(names))
             with torch.enable_grad():
                 autograd = AutogradFields(call, problem, rows)
-                found = {name: list(_derivatives(problem, problem.needs[name], taylor, autograd)) for name in names}
+                found = {name: list(_derivatives(problem, problem.arguments[name], taylor, autograd)) for name in names}
         except Exception:  # only one of them works, and is used
             continue
         for name, derivatives in found.items():
-            if (off := _disagreement(derivatives)) and _say(network, call, problem.domain, name, off, rows):
+            if (off := _disagreement(derivatives)) and _warn(network, call, problem.domain, name, off, rows):
                 return
 
 
-def _derivatives(problem: Problem, needs: tuple[Need, ...], taylor: Fields, autograd: Fields) -> Iterator[_Derivative]:
+def _derivatives(problem: Problem, specs: tuple[ArgumentSpec, ...], taylor: Fields, autograd: Fields) -> Iterator[_Derivative]:
     """All that a condition asks of the network, and the fields themselves."""
     d, space = problem.domain.dimension, problem.domain.space
     extent = [high - low for low, high in problem.domain.bounds]
@@ -130,20 +130,20 @@ def _derivatives(problem: Problem, needs: tuple[Need, ...], taylor: Fields, auto
         both = (f.derivative(field, index).detach() for f in (taylor, autograd))
         return _Derivative(name, field, (index,), unit, *both)
 
-    for need in needs:
-        if need.field < 0:
+    for spec in specs:
+        if spec.field < 0:
             continue
-        yield along(need.field, problem.fields[need.field], (0,) * d)
-        if need.kind == "laplacian" and len(space) > _MOST_AXES:
+        yield along(spec.field, problem.fields[spec.field], (0,) * d)
+        if spec.kind == "laplacian" and len(space) > _MOST_AXES:
             continue
-        if need.kind == "laplacian":
+        if spec.kind == "laplacian":
             second = tuple(tuple(2 * int(i == axis) for i in range(d)) for axis in space)
-            both = (f.laplacian(need.field, space).detach() for f in (taylor, autograd))
-            yield _Derivative(need.argument, need.field, second, min(extent[axis] for axis in space) ** 2, *both)
-        elif need.kind == "derivative":
-            yield along(need.field, need.argument, need.index)
+            both = (f.laplacian(spec.field, space).detach() for f in (taylor, autograd))
+            yield _Derivative(spec.argument, spec.field, second, min(extent[axis] for axis in space) ** 2, *both)
+        elif spec.kind == "derivative":
+            yield along(spec.field, spec.argument, spec.index)
         else:
-            yield from (along(need.field, need.argument, tuple(int(i == k) for i in range(d))) for k in space)
+            yield from (along(spec.field, spec.argument, tuple(int(i == k) for i in range(d))) for k in space)
 
 
 def _disagreement(derivatives: list[_Derivative]) -> _Derivative | None:
@@ -157,7 +157,7 @@ def _disagreement(derivatives: list[_Derivative]) -> _Derivative | None:
     return None
 
 
-def _say(network: nn.Module, call: Callable, domain: Box, condition: str, off: _Derivative, x: Tensor) -> bool:
+def _warn(network: nn.Module, call: Callable, domain: Box, condition: str, off: _Derivative, x: Tensor) -> bool:
     """Warns of a disagreement; whether nested autograd is used from now on."""
     said = (
         f"condition {condition!r}: {off.name} by the Taylor engine and by nested autograd differ by {off.apart:.2g}, of values "
@@ -244,7 +244,7 @@ def _compare(network: nn.Module, what: str, slope: Tensor, value: Callable[[floa
             far, near = ((value(h) - value(-h)) / (2 * h) for h in (step, step / 2))
             least = _CLOSE * (slope.abs() + near.abs()) + 1e-2 * _CLOSE * size.detach().abs().max()
             off &= (slope - near).abs() > least + _ROUNDED * (far - near).abs()
-    if bool(off.any()) and _told.first(network, what):
+    if bool(off.any()) and _warned.first(network, what):
         place = off.nonzero()[0].unbind() if off.ndim else ()
         found, expected = float(slope[place]), float(near[place])
         warn_user(

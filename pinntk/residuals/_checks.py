@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.spectral_norm import SpectralNorm
 
-from pinntk._util.precision import Told
+from pinntk._util.registry import WeakRegistry
 from pinntk._util.warn import warn_user
 from pinntk.problem import Points, Problem
 from pinntk.problem._coordinates import check_coordinates
@@ -29,7 +29,7 @@ _REPEATS = 16  # copies of the probe on which a network that draws random number
 _SEEDED = ("cuda", "xpu")  # devices with random states of their own
 _FAR = 1e3  # roundings between two evaluations, beyond which they are not the same
 
-_checked, _told = Told(), Told()
+_checked, _warned = WeakRegistry(), WeakRegistry()
 
 
 def check_network(network: nn.Module, problem: Problem, points: Points) -> None:
@@ -50,11 +50,11 @@ def check_network(network: nn.Module, problem: Problem, points: Points) -> None:
         raise ValueError("kernels and training need gradients, which torch.inference_mode() rules out; use torch.no_grad()")
     _check_modules(network)
     d = problem.domain.dimension
-    probe = to_network(network, _chosen(points))
+    probe = to_network(network, _select_probe(points))
     first = next(iter(probe.values()))[:, :d]
     for name, rows in points.items():
         check_coordinates(problem.domain, name, rows, first.dtype)
-    with _left_alone(network, first.device) as buffers:
+    with _preserve(network, first.device) as buffers:
         _check_output(network, problem, first)
         state = (tuple(problem[name] for name in points), first.dtype, *_modes(network))
         new = _checked.first(network, state)
@@ -96,7 +96,7 @@ def _modes(network: nn.Module) -> tuple:
 # The probe.
 
 
-def _chosen(points: Points) -> Points:
+def _select_probe(points: Points) -> Points:
     """Up to four different rows of every condition, from all over; a tensor shared by conditions stays shared."""
     chosen: dict[int, Tensor] = {}
     for rows in points.values():
@@ -108,14 +108,14 @@ def _chosen(points: Points) -> Points:
     return {name: chosen[id(rows)] for name, rows in points.items()}
 
 
-def _some(probe: Points, places: tuple[int, ...]) -> Points:
+def _rows(probe: Points, places: tuple[int, ...]) -> Points:
     """The rows of these numbers, where there are any; a tensor shared by conditions stays shared."""
     taken = {id(rows): rows[[i for i in places if i < len(rows)]] for rows in probe.values()}
     return {name: taken[id(rows)] for name, rows in probe.items() if len(taken[id(rows)])}
 
 
 @contextmanager
-def _left_alone(network: nn.Module, device: torch.device) -> Iterator[dict[str, Tensor]]:
+def _preserve(network: nn.Module, device: torch.device) -> Iterator[dict[str, Tensor]]:
     """Restores buffers, numbers that modules count, and the random state; yields the buffers as they were."""
     plain = (bool, int, float, str, type(None))
     buffers = {name: (buffer, buffer.clone()) for name, buffer in network.named_buffers() if not is_lazy(buffer)}
@@ -237,7 +237,7 @@ def _check_independence(network: nn.Module, problem: Problem, probe: Points, pai
     """The error at a point must not change when other points leave the batch, or change places."""
     together = errors(network, problem, probe)
     for pair in pairs:
-        part = _some(probe, pair)
+        part = _rows(probe, pair)
         for name, apart in errors(network, problem, part).items() if part else ():
             both = together[name][[i for i in pair if i < len(together[name])]]
             scale = both.abs().max() + apart.abs().max() + 1
@@ -268,7 +268,7 @@ def _check_dependence(network: nn.Module, problem: Problem, probe: Points) -> No
         reached = error.requires_grad and any(
             g is not None for g in torch.autograd.grad(error.sum(), trained, retain_graph=True, allow_unused=True)
         )
-        if not reached and _told.first(network, problem[name]):
+        if not reached and _warned.first(network, problem[name]):
             warn_user(
                 f"condition {name!r}: its error depends on no trained parameter and no trained coefficient, so its part of the "
                 "kernel is zero and training cannot change it. Look for a detach(), numpy() or no_grad(), for a field that the "

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pinntk._util.precision import empty_like, without_autocast
 from pinntk._util.warn import warn_user
 from pinntk.problem import Condition, PeriodicPair, Points, Problem
-from pinntk.problem._arguments import Need
+from pinntk.problem._arguments import ArgumentSpec
 from pinntk.problem._coordinates import check_coordinates
 from pinntk.problem._domain import as_rows
 from pinntk.residuals._fields import AutogradFields, Fields, TaylorFields
@@ -192,17 +192,17 @@ def group_errors(
 def _error(
     problem: Problem, condition: Condition, fields: Fields, points: Tensor, columns: Tensor, coefficient: Callable
 ) -> Tensor:
-    needs = problem.needs[condition.name]
-    arguments = {need.argument: _argument(problem, condition, need, fields, points, columns, coefficient) for need in needs}
+    specs = problem.arguments[condition.name]
+    arguments = {spec.argument: _argument(problem, condition, spec, fields, points, columns, coefficient) for spec in specs}
     try:  # on copies: an operator that works in place must not reach the points or the next condition
         error = condition.operator(**{name: value.clone() for name, value in arguments.items()})
     except Exception as failure:
-        raise OperatorError(_blamed(condition, failure)) from failure
+        raise OperatorError(_blame(condition, failure)) from failure
     check_error(condition.name, error, len(points))
     return error
 
 
-def _blamed(condition: Condition, failure: Exception) -> str:
+def _blame(condition: Condition, failure: Exception) -> str:
     """What failed, and on which line of the user's file."""
     code = getattr(condition.operator, "__code__", None)
     lines = [
@@ -218,28 +218,28 @@ def _blamed(condition: Condition, failure: Exception) -> str:
 def _argument(
     problem: Problem,
     condition: Condition,
-    need: Need,
+    spec: ArgumentSpec,
     fields: Fields,
     points: Tensor,
     columns: Tensor,
     coefficient: Callable,
 ) -> Tensor:
-    if need.kind == "coordinate":
-        return points[:, need.axis]
-    if need.kind == "points":
+    if spec.kind == "coordinate":
+        return points[:, spec.axis]
+    if spec.kind == "points":
         return points
-    if need.kind == "column":
-        return columns[:, need.axis]
-    if need.kind == "coefficient":
-        return coefficient(need.argument, points)
-    if need.kind == "derivative":
-        return fields.derivative(need.field, need.index)
+    if spec.kind == "column":
+        return columns[:, spec.axis]
+    if spec.kind == "coefficient":
+        return coefficient(spec.argument, points)
+    if spec.kind == "derivative":
+        return fields.derivative(spec.field, spec.index)
     space = problem.domain.space
-    if need.kind == "laplacian":
-        return fields.laplacian(need.field, space)
+    if spec.kind == "laplacian":
+        return fields.laplacian(spec.field, space)
     d = problem.domain.dimension
-    slopes = [fields.derivative(need.field, tuple(int(i == axis) for i in range(d))) for axis in space]
+    slopes = [fields.derivative(spec.field, tuple(int(i == axis) for i in range(d))) for axis in space]
     gradient = torch.stack(slopes, 1)
-    if need.kind == "gradient":
+    if spec.kind == "gradient":
         return gradient
     return (gradient * condition.region.normals(points)[:, space]).sum(1)

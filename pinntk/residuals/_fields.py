@@ -28,7 +28,7 @@ class TaylorFields:
     """One forward pass of the network on a jet."""
 
     def __init__(self, network: nn.Module, problem: Problem, points: Tensor, basis: Basis, tape: Any = None):
-        with uncompiled(network):
+        with without_compile(network):
             output = through(network, Jet.seed(basis, points, tape))
         if not isinstance(output, Jet):
             check_output(output, problem, len(points))
@@ -60,7 +60,7 @@ class AutogradFields:
     def __init__(self, network: nn.Module, problem: Problem, points: Tensor):
         self._columns = [column.detach().clone().requires_grad_() for column in points.unbind(1)]
         # What can be differentiated again and again.
-        with ExactNormalizations(), sdpa_kernel(SDPBackend.MATH), uncompiled(network):
+        with ExactNormalizations(), sdpa_kernel(SDPBackend.MATH), without_compile(network):
             output = network(torch.stack(self._columns, 1))
         check_output(output, problem, len(points))
         self._known = {(field, (0,) * points.shape[1]): column for field, column in enumerate(output.unbind(1))}
@@ -85,7 +85,7 @@ class AutogradFields:
 
 
 @contextmanager
-def uncompiled(network: nn.Module | Callable) -> Iterator[None]:
+def without_compile(network: nn.Module | Callable) -> Iterator[None]:
     """Networks and modules from torch.compile run as they were written: compiled ones are differentiated once only."""
     modules = network.modules() if isinstance(network, nn.Module) else ()
     if any(hasattr(module, "_orig_mod") or module._compiled_call_impl is not None for module in modules):

@@ -18,7 +18,7 @@ from pinntk.run._folder import CHECKPOINT, CHECKSUM_DIGITS, CHECKSUM_MARK
 
 _FORMAT = 4
 _TRAILER = len(CHECKSUM_MARK) + CHECKSUM_DIGITS
-_PARTS = {
+_PARTS: dict[str, type | tuple[type, ...]] = {
     "identity": dict,
     "step": int,
     "seconds": (int, float),

@@ -15,7 +15,8 @@ def write_snapshot(folder: Path, step: int, blocks: KernelBlocks) -> None:
 
 def read_snapshots(folder: Path, last: int) -> dict[int, KernelBlocks]:
     """Those up to step `last`; later ones are of a training that went further than its checkpoint. A damaged one costs a
-    warning."""
+    warning.
+    """
     found = {}
     for path in sorted((folder / SNAPSHOTS).glob("*.npz")):
         name = SNAPSHOT.fullmatch(path.name)

@@ -56,7 +56,8 @@ def check_trust(described: Mapping[str, Any], folder: Path | str, trust: bool = 
 
 def remember_trained(source: str) -> None:
     """Puts the file that a problem came from on the list of those that this user has trained, unless it is one of somebody
-    else's, trusted."""
+    else's, trusted.
+    """
     try:
         path = source_path(source, builtin=False)
     except FileNotFoundError:  # removed since it was run: nothing will run it
@@ -76,7 +77,8 @@ def _write(known: _Known, path: Path) -> None:
 
 def state_folder() -> Path:
     """$PINNTK_STATE, else `pinntk` in the user's folder for program state ($XDG_STATE_HOME, ~/Library/Application Support,
-    %LOCALAPPDATA%)."""
+    %LOCALAPPDATA%).
+    """
     if chosen := os.environ.get("PINNTK_STATE"):
         return Path(chosen)
     if sys.platform == "darwin":

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pinntk._util.memory import parse_bytes, require
-from pinntk._util.threads import of_factorization, suited
+from pinntk._util.threads import of_factorization, threads_for
 from pinntk._util.warn import warn_user
 from pinntk.ntk._gram import add_product
 from pinntk.solvers._jacobian import ScaledJacobian
@@ -92,7 +92,7 @@ class DampedLeastSquares:
             return self._A.kernel()
         columns = self._A.matrix.T
         M = columns.new_zeros(len(columns), len(columns))
-        with suited(of_factorization(columns)):
+        with threads_for(of_factorization(columns)):
             add_product(M, columns, columns, symmetric=True)
         return M.tril_().add_(M.tril(-1).T)
 
@@ -102,7 +102,7 @@ class DampedLeastSquares:
 
     def _solve_by_cholesky(self, mu: float) -> DampedSolution | None:
         """By Cholesky factors and refinement; None where A^T A has too few digits for it."""
-        with suited(of_factorization(self._normal)):
+        with threads_for(of_factorization(self._normal)):
             L, info = torch.linalg.cholesky_ex(self._normal + mu * self._identity)
         if int(info):
             return None
@@ -136,7 +136,7 @@ class DampedLeastSquares:
     def _square(self) -> tuple[Tensor, Tensor, Tensor | None]:
         """(M, c, Q): min |A d + r|^2 + mu |d|^2 is min |M y + c|^2 + mu |y|^2 with M square, d = Q y (Q None: d = y)."""
         A, r = self._A.matrix, self._r
-        with suited(of_factorization(A)):
+        with threads_for(of_factorization(A)):
             if self.form == "kernel":
                 Q, R = torch.linalg.qr(A.T)
                 return R.T, r, Q
@@ -149,7 +149,7 @@ class DampedLeastSquares:
         stacked = M.new_zeros(len(M) + k, k + 1)
         stacked[: len(M), :k], stacked[: len(M), k] = M, c
         stacked[len(M) :, :k].diagonal().fill_(mu**0.5)
-        with suited(of_factorization(stacked)):
+        with threads_for(of_factorization(stacked)):
             T = torch.linalg.qr(stacked, mode="r").R
         T, z = T[:k, :k], T[:k, k:]
 

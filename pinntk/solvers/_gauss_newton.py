@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pinntk._util.precision import without_autocast
-from pinntk._util.threads import of_step, suited_to
+from pinntk._util.threads import of_step, with_threads_for
 from pinntk.ntk import trained_parameters
 from pinntk.ntk._blocks import Weights
 from pinntk.problem import Points, Problem
@@ -97,7 +97,7 @@ class GaussNewton:
         self._checked = False
 
     @without_autocast
-    @suited_to(lambda self, points: of_step(self.network, self.problem, points))
+    @with_threads_for(lambda self, points: of_step(self.network, self.problem, points))
     def step(self, points: Points, point_weights: Points | None = None) -> StepReport:
         """One step on `points`, {condition: (n, d)}. The parameters change only if the loss on them falls.
 

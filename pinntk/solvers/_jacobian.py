@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from pinntk._util.threads import of_kernel, suited
+from pinntk._util.threads import of_kernel, threads_for
 from pinntk.ntk import Factors, gram
 from pinntk.ntk._assemble import compute_traces
 from pinntk.ntk._blocks import Weights, check_point_weights, check_weights
@@ -62,7 +62,8 @@ def loss_weights(
     weights: Mapping[str, float] | None, network: nn.Module, problem: Problem, points: Points, point_weights: Points | None
 ) -> tuple[dict[str, float], Weights]:
     """lambda_i, NTK weights if `weights` is None; and lambda_i, or lambda_i g (n_i,) where a condition has point weights g.
-    Raises ValueError for weights that do not fit."""
+    Raises ValueError for weights that do not fit.
+    """
     point_weights = point_weights or {}
     if unknown := set(point_weights) - set(points):
         raise ValueError(f"point weights for {sorted(unknown)}: there are no such conditions here, only {tuple(points)}")
@@ -101,7 +102,7 @@ class ScaledJacobian:
     def kernel(self) -> Tensor:
         """A A^T, (n, n), from the factors."""
         rows = []
-        with suited(self._work):
+        with threads_for(self._work):
             for i, (scale, part) in enumerate(self._parts):
                 rows.append([scale * gram(part, right) * other.T for other, right in self._parts[: i + 1]])
         for i, row in enumerate(rows):

@@ -60,7 +60,8 @@ def _flat(trial: Trial, start: Trial) -> bool:
 
 def _bracket(at: Search, start: Trial, first: Number) -> tuple[list[Trial], int]:
     """Two trials with one between them that meets both conditions, or one that does itself; and how many more there were than
-    the first."""
+    the first.
+    """
     before, here = start, at(first)
     for count in range(_MOST_TRIALS):
         if not _falls(here, start) or (count > 1 and here.loss >= before.loss):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pinntk._util.factorization import cholesky
 from pinntk._util.precision import without_autocast
-from pinntk._util.threads import of_step, suited_to
+from pinntk._util.threads import of_step, with_threads_for
 from pinntk.ntk import trained_parameters
 from pinntk.ntk._blocks import require_kernel
 from pinntk.problem import Points, Problem
@@ -71,7 +71,7 @@ class NaturalGradient:
         self._checked = False
 
     @without_autocast
-    @suited_to(lambda self, points: of_step(self.network, self.problem, points))
+    @with_threads_for(lambda self, points: of_step(self.network, self.problem, points))
     def step(self, points: Points, point_weights: Points | None = None) -> StepReport:
         """One step on these points, {condition: (n, d)}, which may be others at every call.
 

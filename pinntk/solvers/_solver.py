@@ -31,8 +31,9 @@ class StepReport:
 
 
 class Solver(Protocol):
-    """A method on the kernel that lowers the loss sum_i lambda_i mean(g e_i^2) of a network and its problem, as
-    `SOLVERS` names them: made as solver(network, problem, **options), stepped on points that may be others every time.
+    """A method on the kernel that lowers the loss sum_i lambda_i mean(g e_i^2) of a network and its problem.
+
+    As `SOLVERS` names them: made as solver(network, problem, **options), stepped on points that may be others every time.
 
     weights: lambda_i by condition; None until the first step chooses them
     """

@@ -45,7 +45,7 @@ class Basis:
         closed = {below for index in requested for below in product(*(range(k + 1) for k in index))}
         if all(_unit(axis, dimension, 2) in closed for axis in axes):
             axes = ()
-        return _interned(tuple(sorted(closed, key=lambda index: (sum(index), index))), axes)
+        return _intern(tuple(sorted(closed, key=lambda index: (sum(index), index))), axes)
 
     def union(self, other: Basis) -> Basis:
         """The smallest basis that holds both."""
@@ -136,7 +136,7 @@ def _minus(index: Index, below: Index) -> Index:
 
 
 @cache
-def _interned(indices: tuple[Index, ...], axes: tuple[int, ...]) -> Basis:
+def _intern(indices: tuple[Index, ...], axes: tuple[int, ...]) -> Basis:
     """One object per basis, so that its tables are computed once."""
     return Basis(indices, axes)
 

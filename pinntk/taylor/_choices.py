@@ -12,14 +12,14 @@ from torch import Tensor
 from pinntk.taylor import _kinks as kinks
 from pinntk.taylor import _series as series
 from pinntk.taylor._jet import RULES, Jet, UnsupportedOperationError
-from pinntk.taylor._rules import check_alignment, compose, compose_plain, constant, embedded, first_jet, mul, operand, rule
+from pinntk.taylor._rules import check_alignment, compose, compose_plain, constant, embed, first_jet, mul, operand, rule
 
 
 @rule("where", spaces=(torch,))
 def where(condition: Tensor, input: Any, other: Any) -> Jet:
     x = first_jet(input, other)
     check_alignment(x, condition.shape)
-    sides = [side.components if isinstance(side, Jet) else embedded(x, constant(x, side)) for side in (input, other)]
+    sides = [side.components if isinstance(side, Jet) else embed(x, constant(x, side)) for side in (input, other)]
     return x.like(torch.where(condition, *sides))
 
 
@@ -56,15 +56,15 @@ def clamp_max(input: Jet, max: Any) -> Jet:
 
 @rule("maximum")
 def maximum(input: Any, other: Any) -> Jet:
-    return _chosen(input, other, torch.gt)
+    return _select(input, other, torch.gt)
 
 
 @rule("minimum")
 def minimum(input: Any, other: Any) -> Jet:
-    return _chosen(input, other, torch.lt)
+    return _select(input, other, torch.lt)
 
 
-def _chosen(x: Any, y: Any, before: Callable) -> Jet:
+def _select(x: Any, y: Any, before: Callable) -> Jet:
     """x where before(x, y), y where before(y, x), their mean where they are equal: torch splits the slope there."""
     left, right = _value(x), _value(y)
     return where(before(left, right), x, where(before(right, left), y, 0.5 * (x + y)))

@@ -93,7 +93,7 @@ class _Compose(torch.autograd.Function):
             y[0] = c[0]
             torch.mul(c[1], x[1:], out=y[1:])
             for s, a, b, factor in _second(basis):
-                y[s].addcmul_(c[2], _summed(x[a] * x[b], y[s]), value=factor)
+                y[s].addcmul_(c[2], _sum(x[a] * x[b], y[s]), value=factor)
         return out
 
     @staticmethod
@@ -112,15 +112,15 @@ class _Compose(torch.autograd.Function):
             gx[0].addcmul_(c[2], slope, value=2)
             for s, a, b, factor in _second(ctx.basis):
                 part = gy[s] * x[a]
-                gx[b].addcmul_(c[2], _summed(part, gx[b]), value=factor if a != b else 2 * factor)
+                gx[b].addcmul_(c[2], _sum(part, gx[b]), value=factor if a != b else 2 * factor)
                 if a != b:
-                    gx[a].addcmul_(c[2], _summed(gy[s] * x[b], gx[a]), value=factor)
+                    gx[a].addcmul_(c[2], _sum(gy[s] * x[b], gx[a]), value=factor)
                 part *= x[b]  # c3 (h^2)_s g_s
-                gx[0].addcmul_(c[3], _summed(part, gx[0]), value=3 * factor)
+                gx[0].addcmul_(c[3], _sum(part, gx[0]), value=3 * factor)
         return result, None, None
 
 
-def _summed(product: Tensor, like: Tensor) -> Tensor:
+def _sum(product: Tensor, like: Tensor) -> Tensor:
     """Over the components of a run, where it ends in one component."""
     return product.sum(0) if product.ndim > like.ndim else product
 

@@ -179,7 +179,7 @@ class Jet:
             raise UnsupportedOperationError(f"Tensor.{name}")
         return partial(_call, getattr(Tensor, name), self)
 
-    def changed(self, result: Jet, operation: str) -> Jet:
+    def replace_in_place(self, result: Jet, operation: str) -> Jet:
         """Takes over the result of an in-place operation, as every name of this jet will see. Refused once a view of
         these components exists, which torch would change too."""
         if self.viewed or result.shape != self.shape:
@@ -215,15 +215,15 @@ def _operator(func: Callable) -> Callable:
     return lambda self, *other: _call(func, self, *other)
 
 
-def _reflected(func: Callable) -> Callable:
+def _reverse_operator(func: Callable) -> Callable:
     return lambda self, other: _call(func, other, self)
 
 
-def _augmented(func: Callable, spelled: str) -> Callable:
-    return lambda self, other: self.changed(_call(func, self, other), spelled)
+def _in_place_operator(func: Callable, spelled: str) -> Callable:
+    return lambda self, other: self.replace_in_place(_call(func, self, other), spelled)
 
 
-def _refused(spelled: str, reason: str = "has no Taylor rule") -> Callable:
+def _refusal(spelled: str, reason: str = "has no Taylor rule") -> Callable:
     def method(self: Jet, *other: Any) -> Any:
         raise UnsupportedOperationError(spelled, reason)
 
@@ -256,7 +256,7 @@ for _dunder, _func in {
     "rmatmul": torch.matmul,
     "rmod": torch.remainder,
 }.items():
-    setattr(Jet, f"__{_dunder}__", _reflected(_func))
+    setattr(Jet, f"__{_dunder}__", _reverse_operator(_func))
 for _dunder, _func, _spelled in (
     ("iadd", torch.add, "x += y"),
     ("isub", torch.sub, "x -= y"),
@@ -265,11 +265,11 @@ for _dunder, _func, _spelled in (
     ("ipow", torch.pow, "x **= y"),
     ("imod", torch.remainder, "x %= y"),
 ):
-    setattr(Jet, f"__{_dunder}__", _augmented(_func, _spelled))
+    setattr(Jet, f"__{_dunder}__", _in_place_operator(_func, _spelled))
 for _dunder, _spelled in {"floordiv": "x // y", "rfloordiv": "y // x", "ifloordiv": "x //= y", "contains": "y in x"}.items():
-    setattr(Jet, f"__{_dunder}__", _refused(_spelled))
+    setattr(Jet, f"__{_dunder}__", _refusal(_spelled))
 for _type in ("bool", "int", "float", "complex", "index"):
-    setattr(Jet, f"__{_type}__", _refused(f"{_type}(x)", "makes one Python number of values that differ from point to point"))
+    setattr(Jet, f"__{_type}__", _refusal(f"{_type}(x)", "makes one Python number of values that differ from point to point"))
 
 _UFUNCS = {
     np.add: torch.add,
@@ -315,7 +315,7 @@ def _apply(handler: Callable, func: Callable, *args: Any, **kwargs: Any) -> Any:
             raise
         failure = f"has no Taylor rule for these arguments ({_first_line(error)})"
         raise UnsupportedOperationError(_name(func), failure) from error
-    return args[0].changed(result, f"{_name(func)}(inplace=True)") if in_place else result
+    return args[0].replace_in_place(result, f"{_name(func)}(inplace=True)") if in_place else result
 
 
 # What is raised about an operation's arguments; not what torch.utils.checkpoint raises to end a forward pass early.

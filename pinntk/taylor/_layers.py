@@ -227,7 +227,7 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Jet:
     x = first_jet(x1, x2)
     feature_dim(x, dim, "cosine_similarity")
     shape = torch.broadcast_shapes(x1.shape, x2.shape)
-    return total(mul(*(_directed(_broadcast(x, t, shape), dim, eps) for t in (x1, x2))), dim)
+    return total(mul(*(_unit_vectors(_broadcast(x, t, shape), dim, eps) for t in (x1, x2))), dim)
 
 
 def _broadcast(x: Jet, t: Any, shape: torch.Size) -> Any:
@@ -239,7 +239,7 @@ def _broadcast(x: Jet, t: Any, shape: torch.Size) -> Any:
     return t.expand(rows, *shape[1:])
 
 
-def _directed(x: Any, dim: int, eps: float) -> Any:
+def _unit_vectors(x: Any, dim: int, eps: float) -> Any:
     """x / max(norm(x), eps); torch cuts the norm off at eps and lets its derivatives pass."""
     norm = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
     value = norm.value if isinstance(norm, Jet) else norm

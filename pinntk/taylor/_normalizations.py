@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 def layer_norm(
     input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, cudnn_enable: bool = True
 ) -> Any:
-    return _affine(_standardized(input, tuple(range(-len(normalized_shape), 0)), eps), weight, bias)
+    return _affine(_standardize(input, tuple(range(-len(normalized_shape), 0)), eps), weight, bias)
 
 
 def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Any:
@@ -31,7 +31,7 @@ def group_norm(
     input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, cudnn_enabled: bool = True
 ) -> Any:
     shape = tuple(input.shape)
-    y = _standardized(input.reshape(shape[0], num_groups, -1), (-1,), eps).reshape(*shape)
+    y = _standardize(input.reshape(shape[0], num_groups, -1), (-1,), eps).reshape(*shape)
     return _affine(y, per_channel(weight, len(shape)), per_channel(bias, len(shape)))
 
 
@@ -52,7 +52,7 @@ def instance_norm(
         with torch.no_grad():
             running_mean.lerp_(input.mean(dims).mean(0), momentum)
             running_var.lerp_(input.var(dims).mean(0), momentum)
-    y = _standardized(input, dims, eps)
+    y = _standardize(input, dims, eps)
     return _affine(y, per_channel(weight, input.ndim), per_channel(bias, input.ndim))
 
 
@@ -67,7 +67,7 @@ def per_channel(t: Tensor | None, ndim: int) -> Tensor | None:
     return t if t is None or ndim == 2 else t.reshape(-1, *(1,) * (ndim - 2))
 
 
-def _standardized(x: Any, dims: tuple[int, ...], eps: float) -> Any:
+def _standardize(x: Any, dims: tuple[int, ...], eps: float) -> Any:
     centered = x - x.mean(dims, keepdim=True)
     return centered * (centered.square().mean(dims, keepdim=True) + eps) ** -0.5
 

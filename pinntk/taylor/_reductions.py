@@ -145,15 +145,15 @@ def _extreme(x: Jet, dim: Any, keepdim: bool, function: Any) -> Jet:
 
 @rule("max")
 def maximum_along(input: Jet, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
-    return _found(input, dim if other is None else other, keepdim, torch.max, maximum)
+    return _extremes(input, dim if other is None else other, keepdim, torch.max, maximum)
 
 
 @rule("min")
 def minimum_along(input: Jet, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
-    return _found(input, dim if other is None else other, keepdim, torch.min, minimum)
+    return _extremes(input, dim if other is None else other, keepdim, torch.min, minimum)
 
 
-def _found(x: Any, dim: Any, keepdim: bool, function: Any, of_two: Any) -> Any:
+def _extremes(x: Any, dim: Any, keepdim: bool, function: Any, of_two: Any) -> Any:
     if isinstance(dim, (Tensor, Jet)):
         return of_two(x, dim)
     (data_dim,) = feature_dims(x, dim, function.__name__)

@@ -152,7 +152,7 @@ def first_jet(*operands: Any) -> Jet:
     return first
 
 
-def embedded(x: Jet, t: Any) -> Tensor:
+def embed(x: Jet, t: Any) -> Tensor:
     """A constant as components like those of x: itself as the value, 0 as every derivative; [S, 1, ..., 1, *shape]."""
     shape = t.shape if isinstance(t, Tensor) else ()
     data = x.components.new_zeros((x.basis.size, *(1,) * (x.ndim - len(shape)), *shape), dtype=t.dtype if shape else x.dtype)
@@ -173,7 +173,7 @@ def add(input: Any, other: Any, *, alpha: float = 1) -> Jet:
         t = t if alpha == 1 else alpha * t
     else:
         t, jet = constant(x, input), x if alpha == 1 else x.like(alpha * x.components)
-    return x.like(jet.components + (t if x.basis.size == 1 else embedded(x, t)))
+    return x.like(jet.components + (t if x.basis.size == 1 else embed(x, t)))
 
 
 @rule("sub", "subtract")
@@ -213,20 +213,20 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Jet:
 
 @rule("remainder")
 def remainder(input: Any, other: Any) -> Jet:
-    return _wrapped(input, other, torch.remainder)
+    return _wrap(input, other, torch.remainder)
 
 
 @rule("fmod")
 def fmod(input: Any, other: Any) -> Jet:
-    return _wrapped(input, other, torch.fmod)
+    return _wrap(input, other, torch.fmod)
 
 
 @rule("frac")
 def frac(input: Jet) -> Jet:
-    return _wrapped(input, 1.0, torch.fmod)
+    return _wrap(input, 1.0, torch.fmod)
 
 
-def _wrapped(x: Any, y: Any, function: Callable) -> Jet:
+def _wrap(x: Any, y: Any, function: Callable) -> Jet:
     """x less a multiple of y that jumps: its slope is 1 everywhere, as in torch."""
     if not isinstance(x, Jet) or isinstance(y, Jet) or (isinstance(y, Tensor) and y.requires_grad):
         raise UnsupportedOperationError("a remainder by what is trained or depends on the input")
@@ -260,7 +260,7 @@ RULES[Tensor.__rtruediv__] = lambda y, x: div(x, y)
 RULES[Tensor.__rsub__] = lambda x, y: rsub(x, y)
 
 
-def _scaled(x: Jet, t: Any, factor: float) -> Any:
+def _scale(x: Jet, t: Any, factor: float) -> Any:
     """factor t, for a jet or a constant that meets x."""
     if factor == 1:
         return t
@@ -271,14 +271,14 @@ def _scaled(x: Jet, t: Any, factor: float) -> Any:
 def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Jet:
     x = first_jet(input, tensor1, tensor2)
     jets = isinstance(tensor1, Jet) or isinstance(tensor2, Jet)
-    return add(input, _scaled(x, mul(tensor1, tensor2) if jets else operand(x, tensor1) * operand(x, tensor2), value))
+    return add(input, _scale(x, mul(tensor1, tensor2) if jets else operand(x, tensor1) * operand(x, tensor2), value))
 
 
 @rule("addcdiv")
 def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Jet:
     x = first_jet(input, tensor1, tensor2)
     jets = isinstance(tensor1, Jet) or isinstance(tensor2, Jet)
-    return add(input, _scaled(x, div(tensor1, tensor2) if jets else operand(x, tensor1) / operand(x, tensor2), value))
+    return add(input, _scale(x, div(tensor1, tensor2) if jets else operand(x, tensor1) / operand(x, tensor2), value))
 
 
 @rule("lerp")

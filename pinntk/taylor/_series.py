@@ -99,25 +99,25 @@ def sigmoid(x: Tensor, order: int) -> list[Tensor]:
     return _riccati(torch.sigmoid(x), 0.0, 1.0, -1.0, order)
 
 
-def integrated(value: Tensor, derivative: list[Tensor]) -> list[Tensor]:
+def integrate(value: Tensor, derivative: list[Tensor]) -> list[Tensor]:
     """The series of a function from its value and the series of its derivative."""
     return [value, *(c / k for k, c in enumerate(derivative, start=1))]
 
 
 def log(x: Tensor, order: int) -> list[Tensor]:
-    return integrated(torch.log(x), reciprocal(x, order - 1))
+    return integrate(torch.log(x), reciprocal(x, order - 1))
 
 
 def log1p(x: Tensor, order: int) -> list[Tensor]:
-    return integrated(torch.log1p(x), reciprocal(1 + x, order - 1))
+    return integrate(torch.log1p(x), reciprocal(1 + x, order - 1))
 
 
 def log2(x: Tensor, order: int) -> list[Tensor]:
-    return integrated(torch.log2(x), [c / ln(2) for c in reciprocal(x, order - 1)])
+    return integrate(torch.log2(x), [c / ln(2) for c in reciprocal(x, order - 1)])
 
 
 def log10(x: Tensor, order: int) -> list[Tensor]:
-    return integrated(torch.log10(x), [c / ln(10) for c in reciprocal(x, order - 1)])
+    return integrate(torch.log10(x), [c / ln(10) for c in reciprocal(x, order - 1)])
 
 
 def exp2(x: Tensor, order: int) -> list[Tensor]:
@@ -131,7 +131,7 @@ def logit(x: Tensor, order: int) -> list[Tensor]:
     """log x - log(1 - x)."""
     below, above = reciprocal(x, order - 1), reciprocal(1 - x, order - 1)
     slope = [b + (-1) ** k * a for k, (b, a) in enumerate(zip(below, above, strict=True))]
-    return integrated(torch.logit(x), slope)
+    return integrate(torch.logit(x), slope)
 
 
 def reciprocal(x: Tensor, order: int) -> list[Tensor]:
@@ -215,27 +215,27 @@ def _inverse_root(x: Tensor, a: float, b: float, order: int) -> list[Tensor]:
 
 
 def atan(x: Tensor, order: int) -> list[Tensor]:
-    return integrated(torch.atan(x), _inverse(x, 1.0, order - 1))
+    return integrate(torch.atan(x), _inverse(x, 1.0, order - 1))
 
 
 def atanh(x: Tensor, order: int) -> list[Tensor]:
-    return integrated(torch.atanh(x), _inverse(x, -1.0, order - 1))
+    return integrate(torch.atanh(x), _inverse(x, -1.0, order - 1))
 
 
 def asin(x: Tensor, order: int) -> list[Tensor]:
-    return integrated(torch.asin(x), _inverse_root(x, 1.0, -1.0, order - 1))
+    return integrate(torch.asin(x), _inverse_root(x, 1.0, -1.0, order - 1))
 
 
 def acos(x: Tensor, order: int) -> list[Tensor]:
-    return integrated(torch.acos(x), [-c for c in _inverse_root(x, 1.0, -1.0, order - 1)])
+    return integrate(torch.acos(x), [-c for c in _inverse_root(x, 1.0, -1.0, order - 1)])
 
 
 def asinh(x: Tensor, order: int) -> list[Tensor]:
-    return integrated(torch.asinh(x), _inverse_root(x, 1.0, 1.0, order - 1))
+    return integrate(torch.asinh(x), _inverse_root(x, 1.0, 1.0, order - 1))
 
 
 def acosh(x: Tensor, order: int) -> list[Tensor]:
-    return integrated(torch.acosh(x), _inverse_root(x, -1.0, 1.0, order - 1))
+    return integrate(torch.acosh(x), _inverse_root(x, -1.0, 1.0, order - 1))
 
 
 def sinc(x: Tensor, order: int) -> list[Tensor]:
@@ -267,15 +267,15 @@ def _gaussian(x: Tensor, rate: float, order: int) -> list[Tensor]:
 
 
 def erf(x: Tensor, order: int) -> list[Tensor]:
-    return integrated(torch.erf(x), [2 / sqrt(pi) * c for c in _gaussian(x, 1.0, order - 1)])
+    return integrate(torch.erf(x), [2 / sqrt(pi) * c for c in _gaussian(x, 1.0, order - 1)])
 
 
 def erfc(x: Tensor, order: int) -> list[Tensor]:
-    return integrated(torch.erfc(x), [-2 / sqrt(pi) * c for c in _gaussian(x, 1.0, order - 1)])
+    return integrate(torch.erfc(x), [-2 / sqrt(pi) * c for c in _gaussian(x, 1.0, order - 1)])
 
 
 def ndtr(x: Tensor, order: int) -> list[Tensor]:
-    return integrated(torch.special.ndtr(x), [c / sqrt(2 * pi) for c in _gaussian(x, 0.5, order - 1)])
+    return integrate(torch.special.ndtr(x), [c / sqrt(2 * pi) for c in _gaussian(x, 0.5, order - 1)])
 
 
 def times_x(x: Tensor, c: list[Tensor]) -> list[Tensor]:
@@ -290,7 +290,7 @@ def silu(x: Tensor, order: int) -> list[Tensor]:
 def gelu(x: Tensor, order: int) -> list[Tensor]:
     """x Phi(x), the exact form."""
     density = [c / sqrt(2 * pi) for c in _gaussian(x, 0.5, order - 1)]
-    return times_x(x, integrated(0.5 * (1 + torch.erf(x / sqrt(2))), density))
+    return times_x(x, integrate(0.5 * (1 + torch.erf(x / sqrt(2))), density))
 
 
 def softplus(beta: float = 1.0, threshold: float = 20.0) -> Series:
@@ -312,4 +312,4 @@ def softplus(beta: float = 1.0, threshold: float = 20.0) -> Series:
 
 def logsigmoid(x: Tensor, order: int) -> list[Tensor]:
     slope = [(-1) ** k * c for k, c in enumerate(sigmoid(-x, order - 1))] if order else []
-    return integrated(F.logsigmoid(x), slope)
+    return integrate(F.logsigmoid(x), slope)

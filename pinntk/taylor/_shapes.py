@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from pinntk.taylor._jet import RULES, DependentPointsError, Jet, UnsupportedOperationError
 from pinntk.taylor._reductions import feature_dim, feature_dims
-from pinntk.taylor._rules import constant, embedded, first_jet, rule
+from pinntk.taylor._rules import constant, embed, first_jet, rule
 
 _MOVED = "moves the points away from dimension 0 and has no Taylor rule"
 
@@ -23,7 +23,7 @@ def _own_dim(x: Jet, dim: int, operation: str, extra: int = 0) -> int:
     return feature_dim(x, dim, operation, extra)
 
 
-def _reshaped(x: Jet, shape: tuple[int, ...], operation: str) -> Jet:
+def _reshape(x: Jet, shape: tuple[int, ...], operation: str) -> Jet:
     n = x.shape[0]
     shape = tuple(torch.empty(x.shape, device="meta").reshape(shape).shape)  # resolves -1
     if shape[:1] != (n,):
@@ -37,18 +37,18 @@ def _sizes(sizes: tuple) -> tuple[int, ...]:
 
 @rule("reshape", "view")
 def reshape(input: Jet, *sizes: Any, shape: Any = None) -> Jet:
-    return _reshaped(input, _sizes(sizes) or tuple(shape), "reshape")
+    return _reshape(input, _sizes(sizes) or tuple(shape), "reshape")
 
 
 @rule("view_as", "reshape_as")
 def reshape_as(input: Jet, other: Any) -> Jet:
-    return _reshaped(input, tuple(other.shape), "reshape")
+    return _reshape(input, tuple(other.shape), "reshape")
 
 
 @rule("flatten")
 def flatten(input: Jet, start_dim: int = 0, end_dim: int = -1) -> Jet:
     shape = torch.empty(input.shape, device="meta").flatten(start_dim, end_dim).shape
-    return _reshaped(input, tuple(shape), "flatten")
+    return _reshape(input, tuple(shape), "flatten")
 
 
 @rule("ravel")
@@ -70,7 +70,7 @@ def unsqueeze(input: Jet, dim: int) -> Jet:
 def squeeze(input: Jet, dim: Any = None) -> Jet:
     """Without a dimension, one point is still a batch of one."""
     if dim is None:
-        return _reshaped(input, (input.shape[0], *(size for size in input.shape[1:] if size != 1)), "squeeze")
+        return _reshape(input, (input.shape[0], *(size for size in input.shape[1:] if size != 1)), "squeeze")
     dims = (dim,) if isinstance(dim, int) else dim
     return input.view_like(input.components.squeeze(tuple(_own_dim(input, d, "squeeze") for d in dims)))
 
@@ -83,16 +83,16 @@ def transpose(input: Jet, dim0: int, dim1: int) -> Jet:
 
 @rule("permute")
 def permute(input: Jet, *sizes: Any, dims: Any = None) -> Jet:
-    return _permuted(input, _sizes(sizes) or tuple(dims))
+    return _permute(input, _sizes(sizes) or tuple(dims))
 
 
 @rule("movedim", "moveaxis")
 def movedim(input: Jet, source: Any, destination: Any) -> Jet:
     order = torch.movedim(torch.empty(tuple(range(1, input.ndim + 1)), device="meta"), source, destination).shape
-    return _permuted(input, tuple(size - 1 for size in order))
+    return _permute(input, tuple(size - 1 for size in order))
 
 
-def _permuted(x: Jet, dims: tuple[int, ...]) -> Jet:
+def _permute(x: Jet, dims: tuple[int, ...]) -> Jet:
     if dims[0] not in (0, -x.ndim):
         raise UnsupportedOperationError("permute", _MOVED)
     return x.view_like(x.components.permute(0, 1, *(_own_dim(x, dim, "permute") for dim in dims[1:])))
@@ -208,7 +208,7 @@ def pad(input: Jet, pad: Any, mode: str = "constant", value: float | None = None
     padded = F.pad(input.components, pad)
     if value:
         outside = F.pad(torch.ones_like(input.value), pad) == 0
-        padded = padded + embedded(input, value * outside.to(padded.dtype))
+        padded = padded + embed(input, value * outside.to(padded.dtype))
     return input.like(padded)
 
 
@@ -222,14 +222,14 @@ def getitem(input: Jet, index: Any) -> Jet:
     advanced = [i for i, entry in enumerate(index) if isinstance(entry, (Tensor, np.ndarray)) and entry.ndim > 0]
     if advanced and advanced[-1] - advanced[0] >= len(advanced):  # torch then moves their dimension to the front
         raise UnsupportedOperationError(spelled, "has no Taylor rule (index once for each dimension)")
-    taken = sum(_taken(entry) for entry in index)
+    taken = sum(_indexed_dims(entry) for entry in index)
     keeps_points = _is_whole(index[0], input.shape[0]) or (index[0] is Ellipsis and taken < input.ndim)
     if not keeps_points or any(isinstance(entry, Jet) for entry in index):
         raise DependentPointsError(f"{spelled} selects points; keep them all: x[:, ...]")
     return input.view_like(input.components[(slice(None), *index)])
 
 
-def _taken(entry: Any) -> int:
+def _indexed_dims(entry: Any) -> int:
     """How many dimensions an entry of an index stands for."""
     if entry is None or entry is Ellipsis:
         return 0
@@ -244,20 +244,20 @@ def _is_whole(entry: Any, n: int) -> bool:
 # Joining.
 
 
-def _joined(tensors: Any, operation: str, dim: int, extra: int) -> tuple[Jet, list[Tensor], int]:
+def _join(tensors: Any, operation: str, dim: int, extra: int) -> tuple[Jet, list[Tensor], int]:
     first = first_jet(*tensors)
     data_dim = (_own_dim if extra else feature_dim)(first, dim, operation, extra)
     parts = []
     for entry in tensors:
         if not isinstance(entry, Jet) and entry.ndim != first.ndim:
             raise UnsupportedOperationError(f"{operation} of values of different dimensions")
-        parts.append(entry.components if isinstance(entry, Jet) else embedded(first, constant(first, entry)))
+        parts.append(entry.components if isinstance(entry, Jet) else embed(first, constant(first, entry)))
     return first, parts, data_dim
 
 
 @rule("cat", "concat", "concatenate")
 def cat(tensors: Any, dim: int = 0) -> Jet:
-    first, parts, data_dim = _joined(tensors, "cat", dim, 0)
+    first, parts, data_dim = _join(tensors, "cat", dim, 0)
     return first.like(torch.cat(parts, data_dim))
 
 
@@ -280,7 +280,7 @@ def column_stack(tensors: Any) -> Jet:
 
 @rule("stack")
 def stack(tensors: Any, dim: int = 0) -> Jet:
-    first, parts, data_dim = _joined(tensors, "stack", dim, 1)
+    first, parts, data_dim = _join(tensors, "stack", dim, 1)
     return first.like(torch.stack(parts, data_dim))
 
 
@@ -299,10 +299,10 @@ def contiguous(input: Jet, memory_format: Any = None) -> Jet:
 
 @rule("type_as")
 def type_as(input: Jet, other: Any) -> Any:
-    return _moved(input, Tensor.to, other.dtype)
+    return _move(input, Tensor.to, other.dtype)
 
 
-def _moved(x: Jet, method: Any, *args: Any, **kwargs: Any) -> Any:
+def _move(x: Jet, method: Any, *args: Any, **kwargs: Any) -> Any:
     """A jet; or, in a dtype that jumps from value to value, plain numbers, whose derivatives are 0."""
     args = tuple(arg.components if isinstance(arg, Jet) else arg for arg in args)
     components = method(x.components, *args, **kwargs)
@@ -313,7 +313,7 @@ def _moved(x: Jet, method: Any, *args: Any, **kwargs: Any) -> Any:
 
 for _name in ("to", "type", "float", "double", "half", "bfloat16", "long", "int", "short", "bool", "cpu", "cuda"):
     _method = getattr(Tensor, _name)
-    RULES[_method] = lambda input, *args, _method=_method, **kwargs: _moved(input, _method, *args, **kwargs)
+    RULES[_method] = lambda input, *args, _method=_method, **kwargs: _move(input, _method, *args, **kwargs)
 for _name in ("zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like"):
     _like = getattr(torch, _name)
     RULES[_like] = lambda input, *args, _like=_like, **kwargs: _like(input.value, *args, **kwargs)

@@ -145,9 +145,7 @@ class TrainConfig:
         self._set(
             adaptive=_adaptive(self),
             grow=float((4.0 if self.solver and self.resample else 1.0) if self.grow is None else self.grow),
-            **{
-                name: max(least, self.steps // times) for name, (times, least) in _HABITS.items() if getattr(self, name) is None
-            },
+            **{name: every for name, every in _intervals(self.steps).items() if getattr(self, name) is None},
         )
         _check_together(self)
 
@@ -189,6 +187,7 @@ class TrainConfig:
         """A copy with other values. A new optimizer takes its own defaults for what belongs to an optimizer, unless given."""
         check_names(settings)
         kept = {f.name: getattr(self, f.name) for f in fields(self)}
+        kept |= {name: None for name, every in _intervals(self.steps).items() if kept[name] == every}  # they follow from steps
         if "optimizer" in settings:
             kept |= defaults_of_another(self.optimizer, settings["optimizer"])
         return TrainConfig(**{**kept, **settings})
@@ -235,6 +234,11 @@ class TrainConfig:
 
 NESTED: dict[str, Callable[..., Any]] = {"adaptive": RAD, "causal": Causal, "monitor": Monitor}  # by `describe`; or None
 SETTINGS = {f.name: f for f in fields(TrainConfig)}
+
+
+def _intervals(steps: int) -> dict[str, int]:
+    """Steps between logs, evaluations, checkpoints and snapshots by default."""
+    return {name: max(least, steps // times) for name, (times, least) in _HABITS.items()}
 
 
 def check_names(settings: Iterable[str]) -> None:

@@ -9,7 +9,8 @@ from pinntk.problem import Problem
 
 def solver_counts(problem: Problem, counts: Mapping[str, int]) -> dict[str, int]:
     """Points of a solver's first steps, by condition, where the user names none: few, since they grow; both ends of an
-    interval once."""
+    interval once.
+    """
     line = problem.domain.dimension == 1
     default = {"residual": 200 if line else 2000, "data": None}
     problem.counts(**counts)

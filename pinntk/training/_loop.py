@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pinntk._util import distributed
-from pinntk._util.threads import of_step, suited
+from pinntk._util.threads import of_step, threads_for
 from pinntk.ntk._factors import trained_parameters
 from pinntk.problem import Problem
 from pinntk.residuals import NonFiniteError, check_network
@@ -81,7 +81,7 @@ class Training:
         self._clock = perf_counter() - self.run.seconds
         with self.log.bar(config.steps, self.step, progress) as bar:
             while self.step < config.steps:
-                with suited(self._work, self.update.work):
+                with threads_for(self._work, self.update.work):
                     logged = self._one_step()
                 if logged:
                     bar.set_postfix_str(self.log.summary(), refresh=False)
@@ -93,7 +93,7 @@ class Training:
                     break
                 if _due(self.step, config.checkpoint_every) and self.step < config.steps:
                     self._save()
-            with suited(self._work, self.update.work):
+            with threads_for(self._work, self.update.work):
                 self._finish()
             bar.set_postfix_str(self.log.summary())
 

@@ -12,7 +12,7 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
-from pinntk._util.randomness import forked
+from pinntk._util.randomness import fork
 from pinntk._util.warn import warn_user
 from pinntk.diagnostics import Dynamics, diagnose, dynamics, spectrum
 from pinntk.diagnostics._sampling import subset
@@ -109,7 +109,7 @@ class MonitorState:
         self._passed: dict[str, float] = {}  # and of eta lambda_i
 
     def step(self, lr: float | None, weights: Mapping[str, float]) -> None:
-        """Told of every step about to be taken."""
+        """WeakRegistry of every step about to be taken."""
         if lr:
             self._time += lr
             for name, weight in weights.items():
@@ -118,7 +118,7 @@ class MonitorState:
     def look(self) -> dict[str, float]:
         """What is measured at this step, in columns of the log, and warnings; nothing where it would cost too much."""
         seconds = self.run.seconds
-        with forked(next(iter(self._few.values())).device):
+        with fork(next(iter(self._few.values())).device):
             row = {}
             if self._first is None or self._affordable("measurements", seconds):
                 row = self._timed("measurements", self._measured)
@@ -274,7 +274,8 @@ def _like(K: KernelBlocks, values: Tensor) -> KernelBlocks:
 
 def _fitted_time(found: Dynamics, total: float) -> float:
     """The time in which gradient flow lowers the weighted loss to `total`; 0 where it has risen, and where the rates above
-    rounding cannot lower it so far, the time in which they have done all they can."""
+    rounding cannot lower it so far, the time in which they have done all they can.
+    """
 
     def excess(log_time: float) -> float:
         return float(found.losses(np.exp(log_time)).total) - total

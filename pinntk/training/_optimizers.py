@@ -25,8 +25,11 @@ SCHEDULES = ("constant", "exponential", "cosine")
 
 
 def default_schedule(optimizer: str | Callable) -> str:
-    """ "cosine", so that Adam's spikes are over at the end; "constant" for L-BFGS, whose learning rate is the first trial of
-    a line search: a small one makes it crawl."""
+    """The schedule where none is given.
+
+    "cosine", so that Adam's spikes are over at the end; "constant" for L-BFGS, whose learning rate is the first trial of a line
+    search: a small one makes it crawl.
+    """
     return "constant" if isinstance(optimizer, str) and optimizer.lower() == "lbfgs" else "cosine"
 
 
@@ -71,8 +74,10 @@ def make_optimizer(
 def make_schedule(
     schedule: str | Callable[[Optimizer], LRScheduler], optimizer: Optimizer, steps: int, decay: float, decay_every: int
 ) -> LRScheduler:
-    """ "constant"; "exponential": factor `decay` every `decay_every` steps, continuously; "cosine": to zero over `steps`; or
-    a factory taking the optimizer."""
+    """A learning-rate schedule by name, or from a factory that takes the optimizer.
+
+    "constant"; "exponential": factor `decay` every `decay_every` steps, continuously; "cosine": to zero over `steps`.
+    """
     if not isinstance(schedule, str):
         return schedule(optimizer)
     if schedule not in SCHEDULES:

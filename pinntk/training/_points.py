@@ -62,7 +62,7 @@ class TrainingPoints:
         return True
 
     def _draw(self, draw: int, growth: float) -> dict[str, Tensor]:
-        return self.problem.sample(**{**self._settings(draw), **self._grown(growth)})
+        return self.problem.sample(self._grown(growth), **self._settings(draw))
 
     def _settings(self, draw: int) -> dict[str, Any]:
         return {"seed": self.config.seed + _DRAW * draw, "method": self.config.sampling, "dtype": torch.float64}

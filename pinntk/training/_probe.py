@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -97,5 +96,4 @@ def _few_points(config: TrainConfig, problem: Problem) -> dict[str, Tensor]:
 
 
 def _drawn(config: TrainConfig, problem: Problem, counts: Mapping[str, int]) -> dict[str, Tensor]:
-    settings: dict[str, Any] = {"seed": config.seed, "dtype": torch.float64, **counts}
-    return problem.sample(**settings)
+    return problem.sample(counts, seed=config.seed, dtype=torch.float64)

@@ -63,15 +63,15 @@ class RAD:
 def adapted_points(
     rad: RAD, network: nn.Module, problem: Problem, counts: Mapping[str, int], *, seed: int, **settings: Any
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """`problem.sample(seed=seed, **counts, **settings)`, with the points of residual conditions drawn by `rad`; and
+    """`problem.sample(counts, seed=seed, **settings)`, with the points of residual conditions drawn by `rad`; and
     importance weights of these: g (n,), n / N over the probability of being drawn from the N candidates, with which mean(g e^2)
     estimates the mean of e^2 over all candidates without bias.
 
     counts: {condition: n}. Depends on the seed and on the network only.
     """
     residual = [c.name for c in problem.conditions if c.kind == "residual"]
-    many: dict[str, Any] = {name: rad.candidates * n if name in residual else n for name, n in counts.items()}
-    points = problem.sample(seed=seed, **many, **settings)
+    many = {name: rad.candidates * n if name in residual else n for name, n in counts.items()}
+    points = problem.sample(many, seed=seed, **settings)
     errors = _errors(network, problem, {name: points[name] for name in residual})
     chosen: dict[int, torch.Tensor] = {}
     weights: dict[str, torch.Tensor] = {}
@@ -89,7 +89,8 @@ def adapted_points(
 
 def _systematic(density: np.ndarray, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Indices (n,) of a sample without repetition, and the probabilities (N,) of being in it, min(1, c density_i) with c such
-    that they add up to n (Madow 1949)."""
+    that they add up to n (Madow 1949).
+    """
     share = n * density / density.sum()
     while share.max() > 1 + 1e-12:  # those taken for certain leave the rest to the others
         certain = share >= 1

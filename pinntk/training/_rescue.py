@@ -10,7 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from math import inf, isnan
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -44,6 +44,14 @@ class Attempt:
     score: float
     findings: tuple[Finding, ...] = ()
     failure: str = ""
+
+
+class _Candidate(NamedTuple):
+    """The run to build upon."""
+
+    run: Run
+    score: float
+    findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,9 +132,11 @@ def rescue(
             raise ValueError(f"out={os.fspath(out)!r} is the folder of the run itself; name another one")
     found = tuple(diagnose(run) if findings is None else findings)
     measure, metric = _metric(run)
-    start = Attempt(Prescription(""), run, measure(run), found)
+    start = _Candidate(run, measure(run), found)
     chosen = _chosen(prescription, found)
-    best, applied, tried, done = start, (), [run.config], []
+    best, tried = start, [run.config]
+    applied: tuple[Prescription, ...] = ()
+    done: list[Attempt] = []
     ended = f"{attempts} attempt{'s' if attempts > 1 else ''}, as asked for"
     for number in range(1, attempts + 1):
         prescribed = chosen if number == 1 and chosen else _untried(best, tried)
@@ -138,8 +148,8 @@ def rescue(
         folder = None if out is None else out if number == 1 else out.with_name(f"{out.name}-{number}")
         this = _trained(run, config, prescribed, folder, measure, device=device, progress=progress)
         done.append(this)
-        if this.score < best.score:
-            best, applied = this, (*applied, prescribed)
+        if this.run is not None and this.score < best.score:
+            best, applied = _Candidate(this.run, this.score, this.findings), (*applied, prescribed)
     return Rescue(run, best.run, found, applied, tuple(done), metric, start.score, best.score, ended)
 
 
@@ -158,7 +168,7 @@ def _chosen(prescription: int | Prescription | None, findings: Sequence[Finding]
     return known[prescription - 1]
 
 
-def _untried(best: Attempt, tried: Sequence[Mapping[str, Any]]) -> Prescription | None:
+def _untried(best: _Candidate, tried: Sequence[Mapping[str, Any]]) -> Prescription | None:
     """The first prescription that gives another configuration than all before, with no more steps."""
     for entry in prescriptions(best.findings):
         new = changed(best.run.config, entry.changes)
@@ -172,7 +182,7 @@ def _settings(config: Mapping[str, Any]) -> Any:
     return json.loads(json.dumps([config["network"], config["training"], config["weighting"]], default=str))
 
 
-def _nothing_left(best: Attempt, done: Sequence[Attempt]) -> str:
+def _nothing_left(best: _Candidate, done: Sequence[Attempt]) -> str:
     if not best.findings:
         return "nothing is found" + (" any more" if done else ": there is nothing to rescue")
     if prescriptions(best.findings):
@@ -217,7 +227,7 @@ def _metric(before: Run) -> tuple[Callable[[Run], float], str]:
         return lambda run: _number(run.problem.relative_error(run.network)), "relative L2 error"
     counts = before.config["training"]["points"]
     counts = {} if counts == "given" else {name: n for name, n in counts.items() if n is not None}
-    points = before.problem.sample(seed=_FRESH, dtype=torch.float64, **counts)
+    points = before.problem.sample(counts, seed=_FRESH, dtype=torch.float64)
     points = {name: rows for name, rows in points.items() if name in before.points}
     sizes = traces(_double(before.network), before.problem, points)
     weights = {name: len(points[name]) / size for name, size in sizes.items() if 0 < size < inf}
@@ -250,17 +260,20 @@ def _side_by_side(rescue: Rescue) -> str:
         lines += _wrapped(f"  {_shown(this.prescription.changes)}")
         if this.failure:
             lines += _wrapped(f"  broke off: {this.failure}")
-    runs = {"before": (rescue.before, rescue.score_before, rescue.findings)}
-    trained = {f"attempt {number}": this for number, this in enumerate(rescue.attempts, 1) if this.run is not None}
+    trained = {
+        f"attempt {number}": _Candidate(this.run, this.score, this.findings)
+        for number, this in enumerate(rescue.attempts, 1)
+        if this.run is not None
+    }
     if len(trained) > 3:  # columns that fit: the best, and the latest
         kept = {*sorted(trained, key=lambda name: trained[name].score)[:1], *list(trained)[-2:]}
         trained = {name: this for name, this in trained.items() if name in kept}
-    runs |= {name: (this.run, this.score, this.findings) for name, this in trained.items()}
+    runs = {"before": _Candidate(rescue.before, rescue.score_before, rescue.findings), **trained}
     lines += ["", *_table(rescue, runs)] if rescue.attempts else []
     return "\n".join([*lines, "", *_wrapped(_verdict(rescue))]).strip("\n")
 
 
-def _table(rescue: Rescue, runs: Mapping[str, tuple[Run, float, tuple[Finding, ...]]]) -> list[str]:
+def _table(rescue: Rescue, runs: Mapping[str, _Candidate]) -> list[str]:
     lines = [f"{'':<22}" + "".join(f"{name:>14}" for name in runs)]
 
     def row(title: str, values: Sequence[str]) -> None:

@@ -20,8 +20,10 @@ from pinntk.training._losses import losses, passes, weighted_sum
 
 
 class Step:
-    """Called with a `Batch`, it returns the losses L_i = mean(g_i e_i^2) of every condition and leaves the gradient of
-    sum_i lambda_i L_i in `p.grad`.
+    """The losses of every condition, and their gradient.
+
+    Called with a `Batch`, it returns the losses L_i = mean(g_i e_i^2) and leaves the gradient of sum_i lambda_i L_i in
+    `p.grad`.
 
     compiled: trace the step (jets and backward pass) into one graph of tensor operations and give it to `torch.compile`.
         The network's Python code runs once: what it would do otherwise at a later step is not seen. Where that fails, or
@@ -152,7 +154,8 @@ def _mode(batch: Batch) -> str | None:
 
 def _without_restacking(graph: GraphModule) -> GraphModule:
     """Takes a component that was just put into a stack directly, so that neighbouring operations fuse into one loop over
-    the points instead of writing all components and reading them back: 1.3 times faster."""
+    the points instead of writing all components and reading them back: 1.3 times faster.
+    """
     aten = torch.ops.aten
     for node in graph.graph.nodes:
         if node.target is aten.select.int and node.args[1] == 0:

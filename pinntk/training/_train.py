@@ -13,7 +13,7 @@ from torch import nn
 from pinntk._util import distributed
 from pinntk._util.interrupt import deferred_interrupt
 from pinntk._util.precision import without_autocast
-from pinntk._util.randomness import forked
+from pinntk._util.randomness import fork
 from pinntk._util.version import __version__
 from pinntk.problem import Problem
 from pinntk.problem import _registry as registry
@@ -72,7 +72,7 @@ def train(
     if problem.has_solution:
         problem.relative_error(network)  # a wrong `exact` fails here, before anything is written
     opened = training.checkpoint.open(resume, overwrite)
-    with opened, forked(training.like.device), deferred_interrupt() as interrupted:
+    with opened, fork(training.like.device), deferred_interrupt() as interrupted:
         training.checkpoint.seed_generators(config.seed)
         try:
             training.loop(interrupted, progress)
@@ -96,8 +96,10 @@ def train_as(
     trust: bool = False,
     **settings: Any,
 ) -> Run:
-    """Trains as a config.json says: the same problem, network and settings, from the start, on CPU to the last bit (but for
-    a network that `train(dtype=...)` converted: this one starts with weights that were never rounded).
+    """Trains as a config.json says: the same problem, network and settings, from the start.
+
+    On CPU to the last bit, but for a network that `train(dtype=...)` converted: this one starts with weights that were never
+    rounded.
 
     config: `Run.config`, or what `pinntk.training.changed` made of it
     problem, network, settings: in the place of what config says; settings are those of `pinntk.TrainConfig`

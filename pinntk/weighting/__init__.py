@@ -1,5 +1,6 @@
 """Schemes that set the loss weights lambda_i, one per file, each a `Weighting`; `Causal` weighs times inside the residuals,
-beside any of them; `SelfAdaptive` weighs every point instead."""
+beside any of them; `SelfAdaptive` weighs every point instead.
+"""
 
 from pinntk.weighting._causal import Causal
 from pinntk.weighting._fixed import Fixed

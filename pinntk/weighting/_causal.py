@@ -52,6 +52,12 @@ class Causal:
             raise ValueError(f"threshold={threshold!r}: between 0 and 1")
         self.ladder, self.slices, self.threshold = tuple(map(float, ladder)), slices, threshold
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Causal) and self.describe() == other.describe()
+
+    def __hash__(self) -> int:
+        return hash((self.ladder, self.slices, self.threshold))
+
     def names(self, problem: Problem) -> list[str]:
         """The conditions that it weighs. Raises ValueError if there are none."""
         found = [c.name for c in problem.conditions if c.kind == "residual" and isinstance(c.region, Box)]

@@ -11,8 +11,9 @@ from pinntk.weighting._weighting import Weighting
 
 
 class NTK(Weighting):
-    """Weights that give every condition the same sum of convergence rates (for equal n_i: the same mean rate, which is the
-    paper's aim), from the traces of its kernel block.
+    """Weights that give every condition the same sum of convergence rates, from the traces of its kernel block.
+
+    For equal n_i it is the same mean rate, which is the paper's aim.
 
     normalization:
         "mean": lambda_i = sum_j Tr K~_jj / Tr K~_ii with K~_ii = K_ii / n_i, the kernel of the loss mean(e_i^2) that is

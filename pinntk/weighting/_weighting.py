@@ -20,6 +20,16 @@ class Weighting(Protocol):
     measures: str = "traces"
     points: Mapping[str, int] | None = None
 
+    def __eq__(self, other: object) -> bool:
+        """Schemes of the same settings are equal, whatever they have seen."""
+        return type(self) is type(other) and self._settings() == other._settings()
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def _settings(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
     def start(self, problem: Problem) -> dict[str, float]:
         """Weights before the first update. Raises ValueError where the scheme does not fit the problem."""
         ...

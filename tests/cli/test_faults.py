@@ -3,7 +3,7 @@
 import pytest
 
 import pinntk
-from pinntk.cli import _main, main
+from pinntk.cli import _faults, _main, main
 
 
 def test_the_version(capsys):
@@ -42,3 +42,67 @@ def test_what_the_system_refuses_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr(_main.registry, "available", broken)
     assert main(["problems"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("seed", ["-5", "99999999999999999999", "x"])
+def test_a_seed_that_no_generator_takes(capsys, seed):
+    with pytest.raises(SystemExit):
+        main(["train", "poisson1d", "--seed", seed])
+    assert "a whole number of at least 0" in capsys.readouterr().err
+
+
+def test_a_network_that_does_not_fit_in_memory(capsys, tmp_path):
+    options = ["--width", "10000000000", "--depth", "1", "-o", str(tmp_path / "run")]
+    assert main(["train", "poisson1d", *options]) == 2
+    assert capsys.readouterr().err.startswith("pinntk: error: too little memory (")
+
+
+EXACT = """from pinntk import Box, Problem, boundary, residual
+
+def problem():
+    domain = Box(x=(0, 1))
+
+    @residual(domain)
+    def ode(u_x):
+        return u_x
+
+    @boundary(domain.at(x=0))
+    def start(u):
+        return u
+
+    return Problem(domain, [ode, start], exact=lambda x: {})
+"""
+
+
+@pytest.mark.parametrize(
+    ("exact", "message"),
+    [
+        ("y", "mine.py, line 14: NameError: name 'y' is not defined"),
+        ("x[:3]", "exact for field 'u' returned shape (3,); expected one value per point, (1000,)"),
+        ("None", "exact for field 'u' returned NoneType"),
+    ],
+)
+def test_a_fault_of_the_users_file_is_not_called_ours(capsys, tmp_path, exact, message):
+    (tmp_path / "mine.py").write_text(EXACT.format(exact))
+    options = ["--width", "4", "--depth", "1", "--steps", "2", "-o", str(tmp_path / "run"), "--quiet"]
+    assert main(["train", str(tmp_path / "mine.py"), *options]) == 2
+    error = capsys.readouterr().err
+    assert message in error and len(error.splitlines()) == 1
+
+
+def test_without_sources_at_hand_bad_input_is_no_fault(monkeypatch, capsys):
+    """As where pinntk is installed as bytecode only."""
+    extract = _faults.traceback.extract_tb
+
+    def bare(tb):
+        return [_faults.traceback.FrameSummary(f.filename, f.lineno, f.name, line="") for f in extract(tb)]
+
+    monkeypatch.setattr(_faults.traceback, "extract_tb", bare)
+    assert main(["train", "burgerz"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("network", ["multiscale-fourier", "mscale-dnn"])
+def test_the_limit_of_another_network_is_refused_in_these_words(capsys, network):
+    assert main(["kernel", "poisson1d", "--infinite", "--network", network]) == 2
+    assert f"--infinite needs --network mlp, not {network}" in capsys.readouterr().err

@@ -5,7 +5,7 @@ from importlib import import_module
 import pytest
 import torch
 
-from pinntk._util.threads import side_by_side
+from pinntk._util.threads import run_in_parallel
 from pinntk.ntk import Factors, Outer
 
 gram = import_module("pinntk.ntk._gram")
@@ -76,7 +76,7 @@ def test_what_a_strip_raises_is_raised():
     try:
         torch.set_num_threads(2)
         with pytest.raises(ZeroDivisionError):
-            side_by_side(lambda item: 1 // item, [1, 0], torch.device("cpu"))
+            run_in_parallel(lambda item: 1 // item, [1, 0], torch.device("cpu"))
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

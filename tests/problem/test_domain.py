@@ -146,7 +146,7 @@ def test_distance_is_relative_to_the_extent():
 def test_measurements():
     rows = np.array([[0.1, 0.0, 3.5], [0.5, 0.5, 3.1], [1.5, -0.5, 3.9]])
     region = Measurements(BOX, rows, {"seen": np.array([1.0, 2.0, 3.0])})
-    assert region.sample(None, "uniform", generator(0)).tolist() == np.column_stack([rows, [1, 2, 3]]).tolist()
+    assert region.sample(3, "uniform", generator(0)).tolist() == np.column_stack([rows, [1, 2, 3]]).tolist()
     for seed in range(5):
         drawn = region.sample(2, "grid", generator(seed))
         assert len(np.unique(drawn, axis=0)) == 2

@@ -30,8 +30,8 @@ def test_arguments_are_read_by_name():
         return u
 
     problem = problem_with(equation, fields=("u", "v"), coefficients={"nu": 1.0})
-    needs = problem.needs["equation"]
-    assert [need.kind for need in needs] == [
+    needs = problem.arguments["equation"]
+    assert [spec.kind for spec in needs] == [
         *("coordinate", "derivative", "derivative", "laplacian", "gradient", "points", "coefficient")
     ]
     assert (needs[0].axis, needs[1].index, needs[1].field) == (0, (0, 0), 0)
@@ -44,13 +44,13 @@ def test_multi_letter_coordinates():
     def equation(u_x12x1, u_x1):
         return u_x1
 
-    needs = Problem(box, [residual(box)(equation)]).needs["equation"]
-    assert [need.index for need in needs] == [(1, 1), (1, 0)]
+    needs = Problem(box, [residual(box)(equation)]).arguments["equation"]
+    assert [spec.index for spec in needs] == [(1, 1), (1, 0)]
 
 
 def test_u_n_is_a_derivative_where_n_is_a_coordinate():
     box = Box(n=(0, 1))
-    needs = Problem(box, [boundary(box.ends("n"))(lambda u_n: u_n)]).needs["<lambda>"]
+    needs = Problem(box, [boundary(box.ends("n"))(lambda u_n: u_n)]).arguments["<lambda>"]
     assert needs[0].kind == "derivative"
 
 

@@ -8,7 +8,7 @@ import torch
 
 import pinntk
 from pinntk import Box, Problem, boundary, data, residual
-from pinntk._util.precision import Told
+from pinntk._util.registry import WeakRegistry
 from pinntk.ntk import function_kernel
 from pinntk.solvers import GaussNewton, NaturalGradient
 from tests.support.networks import build
@@ -163,9 +163,9 @@ def test_a_grid_that_lost_nothing_is_passed_in_silence():
     assert told(lambda: pinntk.errors(build("plain", 2).float(), problem, points)) == []
 
 
-def test_what_was_told_is_forgotten_with_its_object():
-    said, thing = Told(), build("plain", 1)
-    assert said.first(thing, "a") and not said.first(thing, "a") and said.first(thing, "b")
-    assert said.first(build("plain", 1), "a")
+def test_keys_are_forgotten_with_their_object():
+    seen, thing = WeakRegistry(), build("plain", 1)
+    assert seen.first(thing, "a") and not seen.first(thing, "a") and seen.first(thing, "b")
+    assert seen.first(build("plain", 1), "a")
     del thing
-    assert not said._known
+    assert not seen._known

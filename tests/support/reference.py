@@ -49,33 +49,33 @@ def errors(network: nn.Module, problem, points) -> dict[str, Tensor]:
 
 def _error(network, problem, condition, points: Tensor, columns: Tensor) -> Tensor:
     arguments = {}
-    for need in problem.needs[condition.name]:
-        arguments[need.argument] = _argument(network, problem, condition, need, points, columns)
+    for spec in problem.arguments[condition.name]:
+        arguments[spec.argument] = _argument(network, problem, condition, spec, points, columns)
     return condition.operator(**arguments)
 
 
-def _argument(network, problem, condition, need, points: Tensor, columns: Tensor) -> Tensor:
+def _argument(network, problem, condition, spec, points: Tensor, columns: Tensor) -> Tensor:
     d, space = problem.domain.dimension, problem.domain.space
 
     def along(axis: int, times: int) -> Tensor:
-        return derivative(network, points, need.field, tuple(times * (i == axis) for i in range(d)))
+        return derivative(network, points, spec.field, tuple(times * (i == axis) for i in range(d)))
 
-    if need.kind == "coordinate":
-        return points[:, need.axis]
-    if need.kind == "points":
+    if spec.kind == "coordinate":
+        return points[:, spec.axis]
+    if spec.kind == "points":
         return points
-    if need.kind == "column":
-        return columns[:, need.axis]
-    if need.kind == "coefficient":
-        return problem.coefficients[need.argument].to(points)
-    if need.kind == "derivative":
-        return derivative(network, points, need.field, need.index)
-    if need.kind == "laplacian":
+    if spec.kind == "column":
+        return columns[:, spec.axis]
+    if spec.kind == "coefficient":
+        return problem.coefficients[spec.argument].to(points)
+    if spec.kind == "derivative":
+        return derivative(network, points, spec.field, spec.index)
+    if spec.kind == "laplacian":
         return torch.stack([along(axis, 2) for axis in space]).sum(0)
     gradient = torch.stack([along(axis, 1) for axis in space], 1)
-    if need.kind == "gradient":
+    if spec.kind == "gradient":
         return gradient
-    assert need.kind == "normal", need.kind
+    assert spec.kind == "normal", spec.kind
     return (gradient * torch.stack([_normal(problem, condition, point) for point in points])[:, space]).sum(1)
 
 

@@ -54,6 +54,9 @@ def test_it_is_frozen_and_replaced():
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.lr = 1.0
     assert config.replace(steps=5).lr == 0.1
+    assert config.replace(steps=2000) == TrainConfig(steps=2000, lr=0.1, optimizer_options={"amsgrad": True})
+    assert TrainConfig(log_every=7).replace(steps=20).log_every == 7
+    assert TrainConfig(weighting="ntk") == TrainConfig(weighting=NTK()) != TrainConfig(weighting=NTK(every=50))
     other = config.replace(optimizer="lbfgs")
     assert (other.lr, other.optimizer_options, other.schedule) == (None, {}, "constant")
     assert config.replace(optimizer="lbfgs", lr=0.5).lr == 0.5

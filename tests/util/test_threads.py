@@ -7,7 +7,7 @@ import torch
 
 import pinntk
 from pinntk._util import threads
-from pinntk._util.threads import ENOUGH, of_cross_kernel, of_factorization, of_kernel, of_step, suited, suited_to
+from pinntk._util.threads import ENOUGH, of_cross_kernel, of_factorization, of_kernel, of_step, threads_for, with_threads_for
 
 
 @pytest.fixture(autouse=True)
@@ -21,20 +21,20 @@ def two_threads(monkeypatch):
 
 
 def test_small_work_gets_one_thread_and_large_work_all():
-    with suited(ENOUGH - 1):
+    with threads_for(ENOUGH - 1):
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 2
-    with suited(ENOUGH):
+    with threads_for(ENOUGH):
         assert torch.get_num_threads() == 2
 
 
 def test_the_innermost_decides():
-    with suited(1):
-        with suited(ENOUGH):
+    with threads_for(1):
+        with threads_for(ENOUGH):
             assert torch.get_num_threads() == 2
-            with suited(1):
+            with threads_for(1):
                 assert torch.get_num_threads() == 1
-            with suited(None):
+            with threads_for(None):
                 assert torch.get_num_threads() == 2
             assert torch.get_num_threads() == 2
         assert torch.get_num_threads() == 1
@@ -42,24 +42,24 @@ def test_the_innermost_decides():
 
 
 def test_an_exception_restores_the_count():
-    with pytest.raises(KeyboardInterrupt), suited(1), suited(ENOUGH), suited(1):
+    with pytest.raises(KeyboardInterrupt), threads_for(1), threads_for(ENOUGH), threads_for(1):
         raise KeyboardInterrupt
     assert torch.get_num_threads() == 2
-    with suited(1):  # and the rule goes on
+    with threads_for(1):  # and the rule goes on
         assert torch.get_num_threads() == 1
 
 
 def test_a_count_that_the_user_has_set_stays():
     torch.set_num_threads(3)
-    with suited(1):
+    with threads_for(1):
         assert torch.get_num_threads() == 3
     assert torch.get_num_threads() == 3
 
 
 def test_a_count_that_the_user_sets_inside_stays():
-    with suited(1):
+    with threads_for(1):
         torch.set_num_threads(3)
-        with suited(ENOUGH):
+        with threads_for(ENOUGH):
             assert torch.get_num_threads() == 3
     assert torch.get_num_threads() == 3
 
@@ -88,11 +88,11 @@ def test_another_thread_keeps_its_own_count():
 
     def other():
         torch.set_num_threads(2)
-        with suited(1):
+        with threads_for(1):
             seen.append(torch.get_num_threads())
         seen.append(torch.get_num_threads())
 
-    with suited(1):
+    with threads_for(1):
         worker = python_threads.Thread(target=other)
         worker.start()
         worker.join()
@@ -125,7 +125,7 @@ def test_a_network_elsewhere_leaves_the_count_alone():
 
 
 def test_wrong_arguments_are_the_functions_own_to_refuse():
-    @suited_to(of_step)
+    @with_threads_for(of_step)
     def work(network, problem, points):
         """Says what it does."""
         raise ValueError("refused by name")

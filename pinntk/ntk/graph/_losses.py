@@ -149,7 +149,8 @@ def _linear_inputs(node: Node) -> list[Node]:
 
 def _coefficients(loss: Tensor, squares: Mapping[Node, Tensor]) -> dict[Node, Tensor]:
     """What each entry of every square is multiplied by in the loss. By the backward passes of the linear operations alone: a
-    square may be part of another square's errors too."""
+    square may be part of another square's errors too.
+    """
     found: dict[Node, list[Tensor | None]] = {loss.grad_fn: [torch.ones_like(loss.detach())]}
     for node in reversed(post_order(loss.grad_fn)):
         if node not in found or node in squares:

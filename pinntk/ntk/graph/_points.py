@@ -55,7 +55,8 @@ SpreadOf = Callable[[Node, Tensor], Spread]  # (node, gradient of an output) -> 
 
 def captured_gradients(graph: Graph, entries: list[Entry], seeds: Tensor) -> Captured:
     """The gradients of seeds . e in the outputs of every node where parameters enter, by one backward pass that does not go
-    on to the parameters."""
+    on to the parameters.
+    """
     nodes = list(dict.fromkeys(entry.node for entry in entries))
     edges = [GradientEdge(node, index) for node in nodes for index in range(len(node._input_metadata))]
     if not edges:

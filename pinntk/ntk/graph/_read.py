@@ -29,8 +29,9 @@ def graph_factors(
     *,
     name: str = "e",
 ) -> Factors:
-    """J = d e / d theta of any error vector, factored, from its autograd graph alone: no Problem, and nothing of the code that
-    computed e needs to change.
+    """J = d e / d theta of any error vector, factored, from its autograd graph alone.
+
+    It needs no Problem, and nothing of the code that computed e has to change.
 
     e: (n,) or (n, 1), with its graph (computed without torch.no_grad, before any backward pass that frees it)
     parameters: theta: a module (all its parameters with requires_grad=True), {name: tensor}, or tensors

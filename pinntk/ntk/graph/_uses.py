@@ -1,5 +1,6 @@
 """Rows of J from the arrangement where parameters enter a graph: linear maps, elementwise operations, and anything else by
-vector-Jacobian products of that one operation."""
+vector-Jacobian products of that one operation.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +101,8 @@ class Uses:
 
     def _elementwise(self, entry: Entry, gradients: tuple[Tensor | None, ...]) -> Tensor | None:
         """An operation's own backward pass leaves it to the engine to sum over what broadcasting repeated; here points are
-        kept apart instead."""
+        kept apart instead.
+        """
         gradient = gradients[0]
         if len(gradients) != 1 or gradient is None:
             return None

@@ -40,7 +40,8 @@ class UnstructuredError(Exception):
 @dataclass(frozen=True)
 class Entry:
     """Where a parameter, or something computed from parameters alone, meets values that differ from point to point: input
-    `position` of `node` is output `index` of `target`."""
+    `position` of `node` is output `index` of `target`.
+    """
 
     node: Node
     position: int
@@ -145,7 +146,8 @@ class Graph:
 
 def points_axis(shape: tuple[int, ...], n: int, sizes: set[int] | None) -> int | None:
     """Which axis of a tensor counts the points (each perhaps several times, one after the other): the first one that is
-    not 1 if its size is a multiple of n, else the last one that is n. With `sizes`: the first one, if it is one of those."""
+    not 1 if its size is a multiple of n, else the last one that is n. With `sizes`: the first one, if it is one of those.
+    """
     first = next((axis for axis, size in enumerate(shape) if size != 1), 0)
     if not shape:
         return None
@@ -186,7 +188,8 @@ def operation(node: Node) -> str:
 
 def source(entry: Entry, graph: Graph) -> tuple[str, Tensor] | None:
     """The parameter whose entries the target of an entry holds, in any arrangement, and that arrangement: for each entry of
-    the parameter its place in the target, counted in reading order. None for what is computed in any other way."""
+    the parameter its place in the target, counted in reading order. None for what is computed in any other way.
+    """
     node = entry.target
     transposed: bool | None = False  # None: in another way
     while node.name() in _VIEWS and len(node.next_functions) == 1:

@@ -78,10 +78,10 @@ def functionals(problem: Problem, points: Points, at: nn.Module | None = None) -
     """
     if at is not None and next(at.parameters(), None) is not None:
         at = deepcopy(at).double()
-    return {name: _functional(problem, name, rows, at) for name, rows in points.items()}
+    return {name: _functional_of(problem, name, rows, at) for name, rows in points.items()}
 
 
-def _functional(problem: Problem, name: str, rows: Tensor, at: nn.Module | None) -> Functional:
+def _functional_of(problem: Problem, name: str, rows: Tensor, at: nn.Module | None) -> Functional:
     basis = problem.basis([name])
     start, terms, coefficients = _linearize(problem, name, rows, basis, at, 0.0)
     if at is None:

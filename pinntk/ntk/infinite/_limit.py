@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pinntk._util.threads import of_infinite_cross_kernel, of_infinite_kernel, suited_to
+from pinntk._util.threads import of_infinite_cross_kernel, of_infinite_kernel, with_threads_for
 from pinntk.nn import MLP
 from pinntk.ntk._blocks import KernelBlocks, require_kernel
 from pinntk.ntk.infinite import _dual as dual
@@ -69,7 +69,8 @@ class InfiniteMLP:
     def of(cls, network: MLP) -> InfiniteMLP:
         """The limit of an MLP in the NTK parametrization as its width grows; random Fourier features stay as they are.
 
-        Raises TypeError for another network, ValueError for the standard parametrization, whose kernel grows with the width."""
+        Raises TypeError for another network, ValueError for the standard parametrization, whose kernel grows with the width.
+        """
         if not isinstance(network, MLP):
             raise TypeError(f"{type(network).__name__} has no known limit; give a pinntk.nn.MLP, or an InfiniteMLP")
         if network.parametrization != "ntk":
@@ -86,7 +87,7 @@ class InfiniteMLP:
         return Stack(self.depth, self.activation, self.weight_scale, self.beta, self.gain)
 
 
-@suited_to(of_infinite_kernel)
+@with_threads_for(of_infinite_kernel)
 def infinite_kernel(
     network: MLP | InfiniteMLP, problem: Problem, points: Points, *, kind: str = "ntk", at: nn.Module | str | None = None
 ) -> KernelBlocks:
@@ -119,7 +120,7 @@ def infinite_kernel(
     return blocks
 
 
-@suited_to(of_infinite_cross_kernel)
+@with_threads_for(of_infinite_cross_kernel)
 def infinite_cross_kernel(
     network: MLP | InfiniteMLP,
     problem: Problem,
