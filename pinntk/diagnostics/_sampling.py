@@ -14,7 +14,7 @@ from pinntk._util.precision import without_autocast
 from pinntk.ntk import KernelBlocks
 from pinntk.ntk._finite import check_finite_kernel
 from pinntk.ntk._store import FactorStore
-from pinntk.problem import Faces, Measurements, PeriodicPair, Points, Problem, Region
+from pinntk.problem import Box, Faces, Measurements, PeriodicPair, Points, Problem, Region
 from pinntk.problem._sampling import generator
 from pinntk.problem._time import time_axis, time_slices
 from pinntk.residuals import check_network, errors
@@ -169,7 +169,7 @@ def coverage(problem: Problem, points: Points, *, reference: int = 4096, seed: i
 
 
 def _coverage(region: Region, rows: np.ndarray, reference: int, seed: int) -> Coverage:
-    box = region.box if hasattr(region, "box") else region
+    box = _box(region)
     region = box if isinstance(region, Measurements) else region
     n, scale = len(rows), box.high - box.low
 
@@ -186,6 +186,15 @@ def _coverage(region: Region, rows: np.ndarray, reference: int, seed: int) -> Co
     gap = far.max() / np.mean([cKDTree(draw).query(dense)[0].max() for draw in draws])
     spacing = _spacing(given) / np.mean([_spacing(draw) for draw in draws])
     return Coverage(n, n - len(np.unique(rows, axis=0)), float(gap), hole, float(spacing))
+
+
+def _box(region: Region) -> Box:
+    """The box that a region lies in."""
+    if isinstance(region, (Faces, PeriodicPair, Measurements)):
+        return region.box
+    if isinstance(region, Box):
+        return region
+    raise TypeError(f"region is a {type(region).__name__}: coverage knows Box, Faces, PeriodicPair and Measurements")
 
 
 def _spacing(rows: np.ndarray) -> float:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from pinntk.problem._domain import TIME
+from pinntk.problem._domain import TIME, Faces
 from pinntk.problem._problem import Problem
 
 
 def time_axis(problem: Problem) -> tuple[int | None, bool]:
     """The axis of time, None if there is none, and whether it runs backward."""
-    starts = [piece for c in problem.conditions if c.kind == "initial" for piece in c.region.pieces]
+    faces = [c.region for c in problem.conditions if c.kind == "initial" and isinstance(c.region, Faces)]
+    starts = [piece for region in faces for piece in region.pieces]
     fixed = {axis for piece in starts for axis, _ in piece}
     if TIME in problem.coordinates:
         axis = problem.domain.axis(TIME)
