@@ -185,7 +185,7 @@ def _diagnose(arguments: argparse.Namespace) -> int:
     found = verdict.diagnosis(*diagnosed)
     path = write_report(_report_path(arguments, Path(arguments.run), REPORT), *diagnosed)
     written = write_diagnosis(path.with_name(DIAGNOSIS), found)
-    print(json.dumps(found, indent=2) if arguments.json else _coloured(verdict.text(found), found["findings"]))
+    print(json.dumps(found, indent=2) if arguments.json else _colored(verdict.text(found), found["findings"]))
     if not arguments.json:
         print(f"\nreport in {path}\nnumbers in {written}")
     return 0
@@ -214,14 +214,14 @@ def _report_path(arguments: argparse.Namespace, folder: Path, name: str) -> Path
     return out if out.suffix == ".html" and not out.is_dir() else out / name
 
 
-def _coloured(text: str, findings: list[dict[str, Any]]) -> str:
-    """The severities in colour, for a person at a terminal who has not set NO_COLOR."""
+def _colored(text: str, findings: list[dict[str, Any]]) -> str:
+    """The severities in color, for a person at a terminal who has not set NO_COLOR."""
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return text
-    colours = {"critical": 31, "warning": 33, "note": 34}
+    colors = {"critical": 31, "warning": 33, "note": 34}
     for severity in {finding["severity"] for finding in findings}:
         head = f"{severity.upper()}:"
-        text = text.replace(f"\n{head}", f"\n\033[1;{colours[severity]}m{head}\033[0m")
+        text = text.replace(f"\n{head}", f"\n\033[1;{colors[severity]}m{head}\033[0m")
     return text
 
 

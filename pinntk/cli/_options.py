@@ -35,8 +35,8 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
     command.add_argument(
         "--config",
         metavar="FILE",
-        help="take problem, network and settings from a config.json, or from parts of one; options of training, weights and "
-        "logging beside it are in the place of what it says",
+        help="take problem, network and settings from a config.json, parts of one, or the run folder that has it; options "
+        "of training, weights and logging beside it are in the place of what it says",
     )
     _add_problem_options(command)
     _add_training_options(command)
@@ -238,7 +238,7 @@ def _add_network_options(command: argparse.ArgumentParser) -> None:
         help=f"of the standard parametrization: {_either(INITIALIZATIONS)} (default: xavier)",
     )
     group.add_argument("--beta", type=float, help="mlp, NTK parametrization: scale of the biases (default: 1)")
-    group.add_argument("--raw-inputs", action="store_true", help="do not normalise the coordinates")
+    group.add_argument("--raw-inputs", action="store_true", help="do not normalize the coordinates")
     group.add_argument(
         "--periodic", default="", metavar="NAME,...", help="mlp: coordinates that it repeats in exactly; x=3 takes 3 harmonics"
     )

@@ -16,7 +16,7 @@ from pinntk.problem import Problem
 from pinntk.problem._registry import source_path
 from pinntk.run import Run
 from pinntk.run._configuration import read_config
-from pinntk.run._folder import CHECKPOINT
+from pinntk.run._folder import CHECKPOINT, CONFIG
 from pinntk.training import train, train_as
 from pinntk.training._train import network_of, problem_of
 
@@ -135,6 +135,7 @@ def _refuse(arguments: argparse.Namespace, option: str, names: Iterable[str]) ->
 
 def _read_file(path: Path) -> dict[str, Any]:
     """A configuration: one or more sections of a config.json."""
+    path = path / CONFIG if path.is_dir() else path
     try:
         config = json.loads(path.read_text())
     except FileNotFoundError:

@@ -46,7 +46,7 @@ class MonitorReport:
 class Run:
     """What a training left behind.
 
-    history: one row a logged step: step, seconds, loss (what is minimised), learning_rate or damping, loss/NAME (without any
+    history: one row a logged step: step, seconds, loss (what is minimized), learning_rate or damping, loss/NAME (without any
         weight), weight/NAME, with causal weights causal (the smallest of them) and epsilon, with self-adaptive ones
         mean_point_weight/NAME and max_point_weight/NAME, and where measured trace/NAME, coefficient/NAME, relative_error
         (L2), drift (of the parameters)

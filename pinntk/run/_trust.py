@@ -1,10 +1,10 @@
 """Whose code a run folder makes pinntk run.
 
 A run folder names the file of its problem, and whoever opens the folder runs that file. So a folder that came from somebody
-else could run anything. pinntk keeps a list of the problem files that this user has trained (by path: they may be edited) and
-of those that the user has trusted (by path and SHA-256: where something else lies there, it is asked for again). The list lies
+else could run anything. pinntk keeps a note of every problem file that this user has trained (by path: it may be edited) and of
+every one that the user has trusted (by path and SHA-256: where something else lies there, it is asked for again). The notes lie
 outside of run folders, where a folder that was sent cannot write ($PINNTK_STATE, else `pinntk` in the user's folder for program
-state). A file on the list is run; any other is refused until the user says `trust`. The same text in another place is another
+state). A file with a note is run; any other is refused until the user says `trust`. The same text in another place is another
 file: what it imports or reads beside it may not be the same.
 """
 
@@ -22,8 +22,7 @@ from pinntk._util.files import replacing
 from pinntk._util.warn import warn_user
 from pinntk.problem._registry import executed_source, source_path
 
-_LIST = "trusted.json"
-_Known = dict[str, dict[str, str]]  # {"trained": {path: SHA-256}, "trusted": {path: SHA-256}}
+_TRAINED, _TRUSTED = "trained", "trusted"
 
 
 class UntrustedFileError(ValueError):
@@ -40,13 +39,12 @@ def check_trust(described: Mapping[str, Any], folder: Path | str, trust: bool = 
     path = source_path(described["source"], builtin=False)
     if path is None:
         return
-    known = _read()
-    if trust:
-        _write({**known, "trusted": {**known["trusted"], str(path): _digest(path)}}, path)
+    content, note = path.read_bytes(), _read(path)
+    known = note.get("kind")
+    if trust and known != _TRAINED:
+        _write(path, _TRUSTED, content)
     elif not (
-        executed_source(path) == path.read_bytes()
-        or str(path) in known["trained"]
-        or known["trusted"].get(str(path)) == _digest(path)
+        executed_source(path) == content or known == _TRAINED or (known == _TRUSTED and note.get("sha256") == _digest(content))
     ):
         raise UntrustedFileError(
             f"{folder} would run {path}, which you have not run on this machine before. Read that file first; then add "
@@ -55,22 +53,22 @@ def check_trust(described: Mapping[str, Any], folder: Path | str, trust: bool = 
 
 
 def remember_trained(source: str) -> None:
-    """Puts the file that a problem came from on the list of those that this user has trained, unless it is one of somebody
-    else's, trusted.
-    """
+    """Notes that this user has trained the file that a problem came from. What was trusted stays somebody else's."""
     try:
         path = source_path(source, builtin=False)
     except FileNotFoundError:  # removed since it was run: nothing will run it
         return
-    known = _read()
-    if path is not None and str(path) not in known["trained"] and str(path) not in known["trusted"]:
-        _write({**known, "trained": {**known["trained"], str(path): _digest(path)}}, path)
+    if path is None:
+        return
+    content, known = executed_source(path), _read(path).get("kind")
+    if content is not None and known != _TRAINED:
+        _write(path, known or _TRAINED, content)
 
 
-def _write(known: _Known, path: Path) -> None:
+def _write(path: Path, kind: str, content: bytes) -> None:
     try:
-        with replacing(state_folder() / _LIST) as temporary:
-            temporary.write_text(json.dumps(known, indent=2) + "\n")
+        with replacing(_note(path)) as temporary:
+            temporary.write_text(json.dumps({"path": str(path), "kind": kind, "sha256": _digest(content)}, indent=2) + "\n")
     except OSError as error:
         warn_user(f"{error} (or set PINNTK_STATE); runs of {path.name} will need --trust")
 
@@ -88,13 +86,19 @@ def state_folder() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME", Path.home() / ".local" / "state")) / "pinntk"
 
 
-def _digest(path: Path) -> str:
-    return sha256(path.read_bytes()).hexdigest()
+def _note(path: Path) -> Path:
+    """A file for each: trainings that begin together do not write over each other's."""
+    return state_folder() / "problem_files" / f"{_digest(str(path).encode())}.json"
 
 
-def _read() -> _Known:
+def _digest(content: bytes) -> str:
+    return sha256(content).hexdigest()
+
+
+def _read(path: Path) -> dict[str, str]:
+    """Of one problem file: path, kind, sha256; {} where there is no note, or none that can be read."""
     try:
-        found = json.loads((state_folder() / _LIST).read_text())
-        return {kind: {str(path): str(digest) for path, digest in found[kind].items()} for kind in ("trained", "trusted")}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none yet, or damaged: nothing is trusted
-        return {"trained": {}, "trusted": {}}
+        found = json.loads(_note(path).read_text())
+        return found if found["path"] == str(path) and found["kind"] in (_TRAINED, _TRUSTED) else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

@@ -192,6 +192,43 @@ def test_a_second_process_is_refused_until_the_first_has_ended_or_crashed(tmp_pa
     assert ".lock" not in listed(folder)
 
 
+KILLED = """
+import os, signal, sys
+import pinntk
+from pinntk.weighting import NTK
+
+class Deadly(NTK):
+    def update(self, weights, traces, counts):
+        if self.calls == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.calls += 1
+        return super().update(weights, traces, counts)
+
+weighting = Deadly(every=2)
+weighting.calls = 0
+problem = pinntk.load("poisson1d")
+settings = dict(points={"boundary": 4, "residual": 8}, checkpoint_every=4, snapshot_every=1, progress=False)
+pinntk.train(problem, pinntk.nn.MLP(problem, width=4, depth=1), steps=12, out=sys.argv[1], weighting=weighting, **settings)
+"""
+
+
+def test_a_killed_training_goes_on_as_if_it_had_not_been(tmp_path):
+    """kill -9 after step 6: the checkpoint is of step 4. And before the first checkpoint: there is nothing to go on from."""
+    settings = {"steps": 12, "checkpoint_every": 4, "snapshot_every": 1, "weighting": pinntk.weighting.NTK(every=2)}
+    for folder, call in ((tmp_path / "late", 3), (tmp_path / "early", 1)):
+        killed = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(call)])
+        assert killed.returncode == -signal.SIGKILL
+        assert ".lock" in listed(folder) and "kernel/00000002.npz" in listed(folder)
+    whole = train(tmp_path / "whole", **settings)
+    again = train(tmp_path / "late", resume=True, **settings)
+    assert [row["step"] for row in again.history] == [row["step"] for row in whole.history]
+    assert all(torch.equal(p, q) for p, q in zip(again.network.parameters(), whole.network.parameters(), strict=True))
+    with pytest.raises(FileNotFoundError, match="nothing to resume"):
+        train(tmp_path / "early", resume=True, **settings)
+    assert list(train(tmp_path / "early", steps=1).snapshots) == [0, 1]
+    assert listed(tmp_path / "early" / "kernel") == ["00000000.npz", "00000001.npz"]
+
+
 def test_the_same_process_is_refused_too(tmp_path):
     with lock_folder(tmp_path), pytest.raises(pinntk.BusyFolderError):
         train(tmp_path)

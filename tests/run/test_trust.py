@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import pinntk
 from pinntk.cli import main
+from pinntk.run._trust import _note, remember_trained
 
 FILE = '''"""Poisson's equation of mine."""
 
@@ -97,12 +99,27 @@ def test_a_file_that_python_has_loaded_is_ones_own(tmp_path, made, state):
     assert pinntk.Run.load(run).problem.names == problem.names
 
 
-def test_a_damaged_list_trusts_nothing(tmp_path, made, state):
+def test_a_damaged_note_trusts_nothing(tmp_path, made, state):
     other = sent(tmp_path, made[1], EVIL)
-    for text in ("", "{}", "[]", '{"trained": 3, "trusted": {}}'):
-        (state / "trusted.json").write_text(text)
+    assert main(["diagnose", str(made[1]), "--trust"]) == 0
+    (note,) = (state / "problem_files").iterdir()
+    theirs = _note((other / "mine.py").resolve())
+    for text in ("", "{}", "[]", "3", note.read_text(), '{"path": 3, "kind": "trained"}'):
+        theirs.write_text(text)
         with pytest.raises(pinntk.UntrustedFileError):
             pinntk.Run.load(other)
+
+
+def test_trainings_that_begin_together_are_all_remembered(tmp_path, state):
+    files = [tmp_path / f"mine{number}.py" for number in range(24)]
+    for file in files:
+        file.write_text(FILE)
+        pinntk.load(file)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(remember_trained, map(str, files)))
+    assert sorted(json.loads(note.read_text())["path"] for note in (state / "problem_files").iterdir()) == sorted(
+        map(str, files)
+    )
 
 
 def test_a_list_that_cannot_be_written_costs_a_warning(tmp_path, state, capsys):

@@ -54,7 +54,7 @@ def test_a_wrong_limit_differs():
     reference = np.array(list(infinite_width.REFERENCE.values()))
     assert limit_checks() == [AGREES] * 4
     assert limit_checks(table=reference + 1e-5) == [DIFFERS, AGREES, AGREES, AGREES]
-    assert limit_checks(rates={"raw": (2.039, 3.97), "normalised": (2.649, 399.96)}) == [AGREES, DIFFERS, AGREES, AGREES]
+    assert limit_checks(rates={"raw": (2.039, 3.97), "normalized": (2.649, 399.96)}) == [AGREES, DIFFERS, AGREES, AGREES]
     assert limit_checks(scores=np.array([3.1, *np.ones(9)])) == [AGREES, AGREES, DIFFERS, AGREES]
     assert limit_checks(slopes=(-0.3, -0.5)) == [AGREES, AGREES, AGREES, DIFFERS]
 

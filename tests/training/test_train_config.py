@@ -121,7 +121,7 @@ def test_the_command_line_trains_by_a_file(tmp_path, capsys):
     first = tmp_path / "first"
     assert main(["train", "poisson1d", *few, "--set", "k=2", "--weighting", "ntk", "--quiet", "-o", str(first)]) == 0
     file = str(first / "config.json")
-    assert main(["train", "--config", file, "--quiet", "-o", str(tmp_path / "again")]) == 0
+    assert main(["train", "--config", str(first), "--quiet", "-o", str(tmp_path / "again")]) == 0
     before, again = (pinntk.Run.load(tmp_path / name) for name in ("first", "again"))
     assert torch.equal(parameters(before), parameters(again)) and before.config == again.config
     assert (

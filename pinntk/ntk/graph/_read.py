@@ -53,6 +53,8 @@ def graph_factors(
     DependentPointsError for batch normalization with batch statistics.
 
     >>> layer = nn.Linear(1, 1)
+    >>> layer.load_state_dict({"weight": torch.ones(1, 1), "bias": torch.zeros(1)})
+    <All keys matched successfully>
     >>> u = layer(torch.tensor([[1.0], [3.0]])).squeeze(1)
     >>> graph_factors(u**2 / 2 - u**2 / 2 + u, layer).matrix().tolist()
     [[1.0, 1.0], [3.0, 1.0]]
