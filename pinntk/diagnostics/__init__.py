@@ -4,6 +4,7 @@ from pinntk.diagnostics._balance import Balance, balance, weights_by_name
 from pinntk.diagnostics._drift import Drift, Horizon, drift, frozen_prediction, parameter_drift, prediction_horizon
 from pinntk.diagnostics._dynamics import Dynamics, dynamics, field_kernel
 from pinntk.diagnostics._estimate import Estimate, estimate
+from pinntk.diagnostics._evidence import EVIDENCE
 from pinntk.diagnostics._examination import Examination, examine
 from pinntk.diagnostics._finding import Finding, Prescription
 from pinntk.diagnostics._findings import RULES, diagnose
@@ -25,6 +26,7 @@ from pinntk.diagnostics._thresholds import THRESHOLDS, Threshold
 from pinntk.diagnostics._undetermined import Undetermined, undetermined
 
 __all__ = [
+    "EVIDENCE",
     "RULES",
     "THRESHOLDS",
     "Balance",

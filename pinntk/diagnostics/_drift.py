@@ -73,21 +73,21 @@ def drift(first: KernelBlocks, now: KernelBlocks, rank: int | None = None) -> Dr
     _check_same_points(first, now)
     for name, K in (("first", first), ("now", now)):
         check_finite_kernel(K, name)
-    K_0, K = first.numpy().astype(float), now.numpy().astype(float)
-    norm_0, norm = np.linalg.norm(K_0), np.linalg.norm(K)
+    K_0, K_1 = first.numpy().astype(float), now.numpy().astype(float)
+    norm_0, norm = float(np.linalg.norm(K_0)), float(np.linalg.norm(K_1))
     if norm_0 == 0:
         raise ValueError("first is zero: no condition depends on a trained parameter; relative changes are undefined")
-    if rank is not None and (not isinstance(rank, int) or not 1 <= rank <= len(K)):
-        raise ValueError(f"rank={rank!r}: a whole number from 1 to {len(K)}, the number of points, or None")
+    if rank is not None and (not isinstance(rank, int) or not 1 <= rank <= len(K_1)):
+        raise ValueError(f"rank={rank!r}: a whole number from 1 to {len(K_1)}, the number of points, or None")
     values, modes_0 = (part.cpu().numpy() for part in first.eigh())
     _, modes = (part.cpu().numpy() for part in now.eigh())
     r = _leading(values[::-1]) if rank is None else rank
     return Drift(
-        kernel=float(np.linalg.norm(K - K_0) / norm_0),
+        kernel=float(np.linalg.norm(K_1 - K_0) / norm_0),
         blocks={name: _relative((now[name] - first[name]).norm(), first[name].norm()) for name in first.names},
         trace=(now.trace() - first.trace()) / first.trace(),
         traces={name: _relative(now.trace(name) - first.trace(name), first.trace(name)) for name in first.names},
-        alignment=float((K / norm * K_0 / norm_0).sum()) if norm else 0.0,
+        alignment=float((K_1 / norm * K_0 / norm_0).sum()) if norm else 0.0,
         angles=subspace_angles(modes_0[:, -r:], modes[:, -r:]),
     )
 
@@ -105,7 +105,7 @@ def parameter_drift(initial: nn.Module | Iterable[Tensor], network: nn.Module) -
             "give a copy.deepcopy of the network, made before training"
         )
     moved = [float((p.double() - p_0.to(p.device).double()).norm()) for p_0, p in zip(start, end, strict=True)]
-    return _relative(np.linalg.norm(moved), np.linalg.norm([float(p.double().norm()) for p in start]))
+    return _relative(float(np.linalg.norm(moved)), float(np.linalg.norm([float(p.double().norm()) for p in start])))
 
 
 def prediction_horizon(steps: ArrayLike, observed: ArrayLike, predicted: ArrayLike, tolerance: float = 0.1) -> Horizon:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf, log
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -243,7 +243,7 @@ def dynamics(kernel: KernelBlocks, errors: Mapping[str, Tensor], weights: Mappin
 
 
 def field_kernel(
-    network: nn.Module, problem: Problem, test: Tensor, points: Points, **options: object
+    network: nn.Module, problem: Problem, test: Tensor, points: Points, **options: Any
 ) -> dict[tuple[str, str], Tensor]:
     """The kernel of the fields' values at test points with the training errors, {(field, condition): (m, n_i)}.
 

@@ -21,10 +21,10 @@ from pinntk.diagnostics._sampling import (
     Coverage,
     Missing,
     Redundancy,
-    at_most,
     causality,
     coverage,
     redundancy,
+    subset,
     where_missing,
 )
 from pinntk.diagnostics._sanity import OutputScale, Precision, Triviality, output_scale, precision_floor, trivial
@@ -34,7 +34,6 @@ from pinntk.nn import MLP
 from pinntk.ntk import KernelBlocks, kernel
 from pinntk.ntk._blocks import check_weights
 from pinntk.problem import Points, Problem
-from pinntk.problem._sampling import generator
 from pinntk.residuals import check_network, errors
 from pinntk.residuals._values import check_finite
 from pinntk.run import Run
@@ -65,7 +64,7 @@ class Examination:
         check_network(self.network, self.problem, points)
         check_weights(self.weights, tuple(points))
         object.__setattr__(self, "points", points)
-        object.__setattr__(self, "few", thinned(points, _KERNEL_POINTS))
+        object.__setattr__(self, "few", subset(points, _KERNEL_POINTS))
 
     @cached_property
     def errors(self) -> dict[str, Tensor]:
@@ -200,15 +199,3 @@ def examine(
     if weights is None:
         weights = dict.fromkeys(points, 1.0)
     return Examination(network, problem, points, weights)
-
-
-def thinned(points: Points, most: int) -> dict[str, Tensor]:
-    """At most so many of each condition's, and 4,000 in all (but one of each), drawn once; points that conditions share stay
-    shared."""
-    most = at_most(most, len(points))
-    chosen: dict[int, Tensor] = {}
-    for rows in points.values():
-        if id(rows) not in chosen and len(rows) > most:
-            places = generator(0, "kernel", len(rows)).permutation(len(rows))[:most]
-            chosen[id(rows)] = rows[torch.from_numpy(places).to(rows.device)]
-    return {name: chosen.get(id(rows), rows) for name, rows in points.items()}

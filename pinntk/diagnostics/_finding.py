@@ -16,7 +16,7 @@ class Prescription:
     """A concrete change of a run's configuration.
 
     sentence: what to change and why, for a person
-    changes: new values by their place in config.json, dots between levels: {"weighting": {"name": "ntk", "every": 100}},
+    changes: new values by their key in config.json, dots between levels: {"weighting": {"name": "ntk", "every": 100}},
         {"training.lr": 1e-3}, {"network.arguments.fourier": [64, 2.0]}; empty where a person must act (a wrong sign)
     """
 
@@ -24,14 +24,14 @@ class Prescription:
     changes: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Finding:
     """One thing that is wrong with a run.
 
     code: its short name, a key of the table of thresholds ("imbalance", "spectral-bias", ...)
     severity: "critical", "warning" or "note"
     sentence: what is wrong, in words that a user understands, with the number that shows it
-    evidence: named numbers behind it
+    evidence: the numbers behind it, by keys of `diagnostics.EVIDENCE`
     arrays: what its figure shows, by name
     confidence: 0 to 1
     prescriptions: what to change, the best first; may be empty

@@ -10,35 +10,38 @@ from torch import nn
 from pinntk._util.precision import without_autocast
 from pinntk._util.threads import of_step, threads_for
 from pinntk.diagnostics import _rules_conditions as conditions
+from pinntk.diagnostics import _rules_points as of_points
+from pinntk.diagnostics import _rules_problem as of_problem
 from pinntk.diagnostics import _rules_training as training
+from pinntk.diagnostics import _rules_waves as waves
 from pinntk.diagnostics._examination import Examination, examine
 from pinntk.diagnostics._finding import SEVERITIES, Finding
 from pinntk.diagnostics._thresholds import below
 from pinntk.problem import Points, Problem
 from pinntk.run import Run
 
-# In the order of causes: where two findings are as severe and as certain, the one above explains the one below.
+# In the order of causes: of two findings that are as severe and as certain, the one above explains the one below.
 RULES: Mapping[str, Callable[[Examination], Finding | None]] = MappingProxyType(
     {
-        "wrong-problem": conditions.wrong_problem,
+        "wrong-problem": of_problem.wrong_problem,
         "unnormalized-inputs": training.unnormalized_inputs,
         "step-too-small": training.step_too_small,
         "step-too-large": training.step_too_large,
         "network-too-small": training.network_too_small,  # of three units, one that is saturated is a third
         "saturation": training.saturation,
-        "clustered-points": conditions.clustered_points,
-        "too-few-points": conditions.too_few_points,
+        "clustered-points": of_points.clustered_points,
+        "too-few-points": of_points.too_few_points,
         "conflict": conditions.conflict,
         "imbalance": conditions.imbalance,
-        "spectral-bias": conditions.spectral_bias,
+        "spectral-bias": waves.spectral_bias,
         "causality": conditions.causality,
         "trivial-solution": conditions.trivial_solution,
         "float32-floor": training.float32_floor,
     }
 )
-# Asked one after the other, until one speaks, where none of these does.
+# Evaluated in this order until one finds something, where none of these does.
 LAST: tuple[Callable[[Examination], Finding | None], ...] = (
-    conditions.slow_waves,
+    waves.slow_waves,
     training.unfinished,
     training.unexplained,
 )

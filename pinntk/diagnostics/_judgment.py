@@ -1,4 +1,4 @@
-"""Whether a network is failing at all, and how severely."""
+"""Whether a run is failing, and how severely."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from pinntk.problem import Measurements
 
 
 def unreachable(x: Examination) -> bool:
-    """Whether a good part of the errors, and not a tiny one, is beyond the reach of any small step of the parameters."""
+    """Whether a good part of the errors, and not a tiny one, is removed by no small step of the parameters."""
     return above("unreachable", x.estimate.unreachable) and above("unreachable-size", unreachable_size(x))
 
 
 def unreachable_size(x: Examination) -> float:
-    """The largest of the conditions' errors that no small step removes, without units. The noise of measurements is none:
-    no network should fit it, and where measurements contradict the other conditions, these have errors too."""
+    """The largest of the conditions' errors that no small step removes, without units. The noise of measurements does not
+    count: no network should fit it, and where measurements contradict the other conditions, these have errors too."""
     found = x.estimate
     names = [name for name in found.remaining if not isinstance(x.problem[name].region, Measurements)]
     return max((found.remaining[name] * found.size[name] for name in names), default=0.0)
 
 
 def unreachable_alone(x: Examination) -> bool:
-    """Whether errors are beyond reach, and those of a single condition already are."""
+    """Whether errors are unreachable, and those of a single condition alone are so already."""
     return unreachable(x) and above("alone", max(x.estimate.alone.values()) / x.estimate.unreachable)
 
 
 def failing(x: Examination) -> bool:
-    """Whether the estimated error of the solution is large, or errors are left that will not go. A rule that is about the
-    result of a training speaks only then."""
+    """Whether the estimated error of the solution is large, or errors are unreachable. A rule about the result of a training
+    finds something only then."""
     return above("error", x.estimate.relative) or unreachable(x)
 
 

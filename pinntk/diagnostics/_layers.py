@@ -21,11 +21,11 @@ from pinntk.residuals import errors
 _SATURATED = 0.1  # of the activation's steepest slope; a unit is saturated at a point where its slope is below that,
 _MOST = 0.9  # and saturated altogether if it is so at more than that share of the points
 _LAYER_POINTS = 4096
-_LINEAR = {  # where the weight stands among the arguments
+_LINEAR: dict[Callable, int] = {  # where the weight stands among the arguments
     **dict.fromkeys((F.linear, torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm), 1),
     torch.addmm: 2,
 }
-_ACTIVATIONS = {  # their steepest slopes
+_ACTIVATIONS: dict[Callable, float] = {  # their steepest slopes
     **dict.fromkeys((torch.tanh, Tensor.tanh, F.tanh, torch.sin, Tensor.sin, torch.cos, Tensor.cos), 1.0),
     **dict.fromkeys((torch.sigmoid, Tensor.sigmoid, F.sigmoid), 0.25),
     **dict.fromkeys((torch.erf, Tensor.erf), 2 / sqrt(torch.pi)),
@@ -72,7 +72,7 @@ class _Use:
     slope: Tensor | None = None
 
 
-class _Watch(TorchFunctionMode):
+class _Recorder(TorchFunctionMode):
     """Records weights at work and the activations after them, whether a module or plain code calls the function.
 
     An activation belongs to the layer whose output it receives, or else (a bias, a scale or a norm came in between) to the
@@ -97,8 +97,9 @@ class _Watch(TorchFunctionMode):
     def _applied(self, place: int, args: tuple, kwargs: Mapping[str, Any], result: Tensor) -> None:
         weight = args[place] if len(args) > place else kwargs.get("weight")
         # A weight may be computed from parameters, as in weight normalization, and then requires a gradient like them.
-        known = isinstance(weight, Tensor) and (id(weight) in self._parameters or weight.requires_grad)
-        if known and len(args) >= place and weight.ndim == result.ndim == 2:
+        if not isinstance(weight, Tensor) or not (id(weight) in self._parameters or weight.requires_grad):
+            return
+        if len(args) >= place and weight.ndim == result.ndim == 2:
             self._results.append(result)
             self.uses.append(_Use(weight, args[place - 1].detach(), result.detach(), result.detach()))
 
@@ -117,9 +118,9 @@ class _Watch(TorchFunctionMode):
 
 
 def _uses(network: nn.Module, rows: Tensor) -> list[_Use]:
-    with torch.enable_grad(), _Watch(network) as watch:
+    with torch.enable_grad(), _Recorder(network) as recorder:
         network(rows.clone())
-    return watch.uses
+    return recorder.uses
 
 
 @without_autocast
@@ -144,7 +145,7 @@ def _gradients(network: nn.Module, problem: Problem, points: Points) -> dict[str
     """dL/dW of every parameter that is trained."""
     trained = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
     with torch.enable_grad():
-        loss = sum(e.square().mean() for e in errors(network, problem, points).values())
+        loss = torch.stack([e.square().mean() for e in errors(network, problem, points).values()]).sum()
     if not trained or not loss.requires_grad:
         return {}
     found = torch.autograd.grad(loss, list(trained.values()), allow_unused=True, materialize_grads=True)

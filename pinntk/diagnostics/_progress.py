@@ -18,6 +18,7 @@ from pinntk.run import Run
 from pinntk.solvers import SOLVERS
 
 DESCENT = ("gradient-descent", "sgd")
+_LEAST_ROWS = 5  # of which a spread is taken
 SEARCHING = (*SOLVERS, "lbfgs", "ssbroyden")  # they find the length of a step themselves
 
 
@@ -30,8 +31,9 @@ class Progress:
     lr: the first learning rate; NaN with a kernel solver
     rise: last over least loss
     fall: last over first loss
-    noise: standard deviation of the change of log10 loss from row to row in the last half; 0 for fewer than 8 rows
-    shaking: the same in the worst quarter of the rows but the first
+    noise: standard deviation of the change of log10 loss from row to row in the last half; 0 for fewer than 9 rows, of
+        which the half has fewer than 5
+    shaking: the same in the worst quarter of the rows but the first; 0 for fewer than 18 rows
     slope: d log loss / d log time over the last half of `time`: 0 where it stagnates, -1 and less where it still falls
     late_fall: last loss over that at half of the steps. Where a schedule squeezes the end of `time`, as cosine does, `slope`
         also counts what fell long before, and magnifies what is left
@@ -91,7 +93,7 @@ def progress(run: Run) -> Progress | None:
 
 
 def _noise(loss: np.ndarray) -> float:
-    return float(np.diff(np.log10(loss)).std()) if len(loss) > 4 else 0.0
+    return float(np.diff(np.log10(loss)).std()) if len(loss) >= _LEAST_ROWS else 0.0
 
 
 def _slope(time: np.ndarray, loss: np.ndarray) -> float:

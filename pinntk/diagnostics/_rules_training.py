@@ -12,16 +12,11 @@ from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
 from pinntk.diagnostics._judgment import failing, severity, unreachable_alone
 from pinntk.diagnostics._layers import LayerHealth
-from pinntk.diagnostics._thresholds import above, below, clearly
+from pinntk.diagnostics._prescriptions import adam_rate, gauss_newton
+from pinntk.diagnostics._thresholds import SURER, above, below, clearly
 from pinntk.diagnostics._wording import chosen, number
-from pinntk.solvers import SOLVERS
 
 _ADAM = {"training.optimizer": "adam", "training.optimizer_options": {}}
-_SOLVER_STEPS = 100  # of Gauss-Newton, each of which costs as much as tens of gradient steps
-_IN_THE_WAY = {"causal": None, "adaptive": None, "compile": False}  # of Gauss-Newton
-_OF_AN_OPTIMIZER = {"lr": None, "schedule": None, "optimizer_options": {}}  # a Gauss-Newton with settings of its own
-_HALF = 0.5  # of the natural step, at which Adam starts, to leave room for growing curvature
-_LR_RANGE = (1e-4, 1e-2)  # within which Adam's learning rate is prescribed
 
 
 def unnormalized_inputs(x: Examination) -> Finding | None:
@@ -46,25 +41,19 @@ def unnormalized_inputs(x: Examination) -> Finding | None:
     else:
         prescription = Prescription("map every coordinate to mean 0 and standard deviation 1 before the first layer")
     return Finding(
-        "unnormalized-inputs",
-        severity(x),
-        f"The first layer receives inputs with {what}, where its initialization expects mean 0 and standard deviation 1.",
-        {
-            "largest mean of an input": scale.offset,
-            "largest standard deviation of an input": scale.largest,
-            "smallest standard deviation of an input": scale.smallest,
+        code="unnormalized-inputs",
+        severity=severity(x),
+        sentence=f"The first layer receives inputs with {what}; its initialization is made for mean 0 and standard deviation "
+        "1.",
+        evidence={
+            "input_mean_max": scale.offset,
+            "input_deviation_max": scale.largest,
+            "input_deviation_min": scale.smallest,
         },
-        {"mean": scale.mean, "std": scale.std, "low": scale.low, "high": scale.high},
-        clearly(name, value),
-        (prescription,),
+        arrays={"mean": scale.mean, "std": scale.std, "low": scale.low, "high": scale.high},
+        confidence=clearly(name, value),
+        prescriptions=(prescription,),
     )
-
-
-def adam_rate(x: Examination) -> float:
-    """A learning rate for Adam from the kernel: half of the natural step, rounded to two digits, from 1e-4 to 1e-2."""
-    low, high = _LR_RANGE
-    step = x.natural_step
-    return float(f"{min(max(_HALF * step, low), high):.1e}") if isfinite(step) else high
 
 
 def step_too_large(x: Examination) -> Finding | None:
@@ -80,20 +69,22 @@ def step_too_large(x: Examination) -> Finding | None:
         return None
     lr = float(f"{natural:.1e}") / 2 if went.descending else adam_rate(x)
     return Finding(
-        "step-too-large",
-        severity(x),
-        f"The learning rate {chosen(went.lr)} is {number(ratio)} times the natural step {number(natural)}; the loss ended "
-        f"{number(went.rise)} times above its lowest value.",
-        {
-            "learning rate": went.lr,
-            "natural step": natural,
-            "learning rate over natural step": ratio,
-            "last loss over the least": went.rise,
-            "jumps of log10 loss between logged steps": went.noise,
+        code="step-too-large",
+        severity=severity(x),
+        sentence=f"The learning rate {chosen(went.lr)} is {number(ratio)} times the natural step {number(natural)}; the last "
+        f"loss is {number(went.rise)} times the lowest one.",
+        evidence={
+            "learning_rate": went.lr,
+            "natural_step": natural,
+            "step_ratio": ratio,
+            "loss_rise": went.rise,
+            "loss_noise": went.noise,
         },
-        {"step": went.steps, "loss": went.loss},
-        max(clearly(name, value) for name, value in (("rise", went.rise), ("step-large", ratio)) if above(name, value)),
-        (
+        arrays={"step": went.steps, "loss": went.loss},
+        confidence=max(
+            clearly(name, value) for name, value in (("rise", went.rise), ("step-large", ratio)) if above(name, value)
+        ),
+        prescriptions=(
             Prescription(
                 f"lower the learning rate to {chosen(lr)} and let it fall to zero",
                 {"training.lr": lr, "training.schedule": "cosine"},
@@ -103,7 +94,7 @@ def step_too_large(x: Examination) -> Finding | None:
 
 
 def _became_saturated(x: Examination) -> bool:
-    """Whether units are saturated that were not so at the start: too large steps have thrown them there."""
+    """Whether units are saturated that were not so at the start: too large steps have moved them there."""
 
     def most(found: list[LayerHealth]) -> float:
         return max((layer.saturated or 0.0 for layer in found), default=nan)
@@ -112,7 +103,7 @@ def _became_saturated(x: Examination) -> bool:
 
 
 def step_too_small(x: Examination) -> Finding | None:
-    """The learning rate is so small that the training has hardly moved."""
+    """The learning rate is so small that the parameters have hardly moved."""
     went = x.progress
     if went is None or went.solving or not isfinite(went.lr) or not failing(x):
         return None
@@ -123,23 +114,23 @@ def step_too_small(x: Examination) -> Finding | None:
         return None
     lr = adam_rate(x)
     evidence = {
-        "learning rate": went.lr,
-        "natural step": natural,
-        "learning rate over natural step": ratio,
-        "parameters moved by": went.moved,
-        "last loss over the first": went.fall,
+        "learning_rate": went.lr,
+        "natural_step": natural,
+        "step_ratio": ratio,
+        "parameter_drift": went.moved,
+        "loss_fall": went.fall,
     }
     if went.descending and went.time[-1] > 0:
-        evidence["share of the loss out of reach in this time"] = x.spectrum.unlearned(x.balance.errors, float(went.time[-1]))
+        evidence["unlearned_share"] = x.spectrum.unlearned(x.balance.errors, float(went.time[-1]))
     return Finding(
-        "step-too-small",
-        severity(x),
-        f"The learning rate {chosen(went.lr)} is {number(ratio)} of the natural step {number(natural)}: the training moved "
-        f"the parameters by {went.moved:.1%} only.",
-        evidence,
-        {"step": went.steps, "loss": went.loss},
-        clearly("descent-small" if went.descending else "step-small", ratio),
-        (Prescription(f"train by Adam with learning rate {chosen(lr)}", {**_ADAM, "training.lr": lr}),),
+        code="step-too-small",
+        severity=severity(x),
+        sentence=f"The learning rate {chosen(went.lr)} is {number(ratio)} of the natural step {number(natural)}: the "
+        f"parameters moved by {went.moved:.1%} only.",
+        evidence=evidence,
+        arrays={"step": went.steps, "loss": went.loss},
+        confidence=clearly("descent-small" if went.descending else "step-small", ratio),
+        prescriptions=(Prescription(f"train by Adam with learning rate {chosen(lr)}", {**_ADAM, "training.lr": lr}),),
     )
 
 
@@ -162,13 +153,13 @@ def saturation(x: Examination) -> Finding | None:
     vanishing = gradients[0] / gradients[-1] if len(gradients) > 1 and gradients[-1] > 0 else nan
     if above("saturated", start) and start > largest:
         sentence = f"{start:.0%} of the units of a layer were saturated at the start: their slope was about zero."
-        confidence = clearly("saturated", start) + 0.15
+        confidence = clearly("saturated", start) + SURER["saturation"]
     elif above("saturated", largest):
         worst = x.layers[int(np.nanargmax(shares))]
         sentence = (
             f"{largest:.0%} of the units of layer {worst.name} ({worst.activation}) are saturated: their slope is about zero."
         )
-        confidence = clearly("saturated", largest) + 0.15
+        confidence = clearly("saturated", largest) + SURER["saturation"]
     elif above("dead", float(dead.max())):
         worst = x.layers[int(dead.argmax())]
         sentence = f"{dead.max():.0%} of the units of layer {worst.name} give the same value at all points: they are dead."
@@ -182,25 +173,25 @@ def saturation(x: Examination) -> Finding | None:
     else:
         return None
     return Finding(
-        "saturation",
-        severity(x),
-        sentence,
-        {
-            "share of saturated units, worst layer": largest,
-            "share of saturated units at the start": start,
-            "share of dead units, worst layer": float(dead.max()),
-            "gradient, first layer over the last": vanishing,
+        code="saturation",
+        severity=severity(x),
+        sentence=sentence,
+        evidence={
+            "saturated_share": largest,
+            "saturated_share_at_start": start,
+            "dead_share": float(dead.max()),
+            "gradient_ratio": vanishing,
         },
-        {"saturated": shares, "dead": np.array([layer.dead for layer in x.layers])},
-        min(0.99, confidence),
-        _healthier_layers(x, start),
+        arrays={"saturated": shares, "dead": np.array([layer.dead for layer in x.layers])},
+        confidence=min(0.99, confidence),
+        prescriptions=_healthier_layers(x, start),
     )
 
 
 def _healthier_layers(x: Examination, start: float) -> tuple[Prescription, ...]:
     if not x.settings:
         return (Prescription("start from smaller weights (Glorot's), and normalize the inputs"),)
-    changes = {}
+    changes: dict[str, Any] = {}
     if x.settings.get("gain", 1.0) > 1:
         changes["network.arguments.gain"] = 1.0
     if x.settings["initialization"] != "xavier" or x.settings["beta"] > 1:
@@ -224,30 +215,30 @@ def float32_floor(x: Examination) -> Finding | None:
     dtype = next(x.network.parameters()).dtype
     if dtype == torch.float64 or x.run is None:
         return None
-    # On fresh points: what few points have learned by heart is at the floor as well, and nobody minds.
+    # On fresh points: errors that are small at few training points only are at the floor there as well.
     square = {name: x.weights[name] * float(e.square().mean()) for name, e in x.estimate.errors.items()}
     noise = {name: x.weights[name] * x.precision[name].noise ** 2 for name in square}
     ratio = sqrt(sum(noise.values()) / sum(square.values())) if sum(square.values()) > 0 else nan
     if not above("floor", ratio):
         return None
     return Finding(
-        "float32-floor",
-        "warning",
-        f"Rounding makes up {ratio:.0%} of the weighted error: in {str(dtype).removeprefix('torch.')} the training cannot get "
-        "much further.",
-        {"rounding over error, all conditions": ratio, "estimated error": x.estimate.relative}
-        | {f"rounding over error/{name}": p.ratio for name, p in x.precision.items()},
-        {
+        code="float32-floor",
+        severity="warning",
+        sentence=f"Rounding makes up {ratio:.0%} of the weighted error: in {str(dtype).removeprefix('torch.')} the training "
+        "cannot lower it much further.",
+        evidence={"rounding_ratio": ratio, "estimated_error": x.estimate.relative}
+        | {f"rounding_ratio/{name}": p.ratio for name, p in x.precision.items()},
+        arrays={
             "noise": np.array([found.noise for found in x.precision.values()]),
             "error": np.array([found.error for found in x.precision.values()]),
         },
-        clearly("floor", ratio),
-        (Prescription("compute in double precision", {"network.dtype": "float64"}),),
+        confidence=clearly("floor", ratio),
+        prescriptions=(Prescription("compute in double precision", {"network.dtype": "float64"}),),
     )
 
 
 def network_too_small(x: Examination) -> Finding | None:
-    """The kernel uses up all parameters, and an error is left that no change of theirs removes."""
+    """The kernel's rank is about the number of parameters, and an error is unreachable."""
     found = x.estimate
     share = found.rank / found.parameters if found.parameters else 1.0
     if not unreachable_alone(x) or not above("exhausted", share):
@@ -261,19 +252,19 @@ def network_too_small(x: Examination) -> Finding | None:
         else:
             prescriptions = (Prescription(f"use {depth} layers of {width} units", changes),)
     return Finding(
-        "network-too-small",
-        severity(x),
-        f"The network's {found.parameters} parameters are used up (the kernel's rank is {found.rank}), and "
-        f"{found.unreachable:.0%} of the squared errors is beyond their reach.",
-        {
+        code="network-too-small",
+        severity=severity(x),
+        sentence=f"The network has {found.parameters} parameters, of which the kernel uses {found.rank} (its rank), and "
+        f"{found.unreachable:.0%} of the squared errors are unreachable.",
+        evidence={
             "parameters": found.parameters,
-            "rank of the kernel": found.rank,
-            "share of errors that cannot be removed": found.unreachable,
+            "kernel_rank": found.rank,
+            "unreachable_share": found.unreachable,
             "points": sum(map(len, found.points.values())),
         },
-        {"eigenvalues": x.spectrum.values.cpu().numpy()},
-        clearly("exhausted", share) + 0.1,
-        prescriptions,
+        arrays={"eigenvalues": x.spectrum.values.cpu().numpy()},
+        confidence=clearly("exhausted", share) + SURER["network-too-small"],
+        prescriptions=prescriptions,
     )
 
 
@@ -281,28 +272,28 @@ def unfinished(x: Examination) -> Finding | None:
     """The loss still falls at the end, by the learning rates and by the steps. Asked only where no other rule explains a
     large error."""
     went = x.progress
-    if went is None or went.solving or not failing(x):
+    if x.run is None or went is None or went.solving or not failing(x):
         return None
     seen = below("fallen", went.late_fall) or above("fallen-share", went.late_share)
     if not (below("falling", went.slope) and seen):
         return None
     steps = x.run.config["training"]["steps"]
     return Finding(
-        "unfinished",
-        "warning",
-        f"The loss was still falling when the training ended (in the second half of the steps to {went.late_fall:.0%}), and "
-        f"the estimated error of the solution is {number(x.estimate.relative)}.",
-        {
-            "power of time with which the loss falls": went.slope,
-            "last loss over that at half of the steps": went.late_fall,
-            "share of the fall of log loss in the second half of the steps": went.late_share,
-            "estimated error": x.estimate.relative,
-            "parameters moved by": went.moved,
+        code="unfinished",
+        severity="warning",
+        sentence=f"The loss was still falling when the training ended (to {went.late_fall:.0%} in the second half of the "
+        f"steps), and the estimated error of the solution is {number(x.estimate.relative)}.",
+        evidence={
+            "loss_slope": went.slope,
+            "late_loss_fall": went.late_fall,
+            "late_fall_share": went.late_share,
+            "estimated_error": x.estimate.relative,
+            "parameter_drift": went.moved,
         },
-        {"step": went.steps, "loss": went.loss},
-        clearly("falling", went.slope),
-        (
-            Prescription("train by Gauss-Newton, which needs far fewer steps", gauss_newton(x)),
+        arrays={"step": went.steps, "loss": went.loss},
+        confidence=clearly("falling", went.slope),
+        prescriptions=(
+            Prescription("train by Gauss-Newton, which needs far fewer steps", gauss_newton(x.run)),
             Prescription("train for four times as long", {"training.steps": 4 * steps}),
         ),
     )
@@ -313,35 +304,16 @@ def unexplained(x: Examination) -> Finding | None:
     if x.run is None or not failing(x):
         return None
     return Finding(
-        "unexplained",
-        "warning",
-        f"The estimated error of the solution is {number(x.estimate.relative)}, and nothing that was measured explains it.",
-        {"estimated error": x.estimate.relative, "share of errors that cannot be removed": x.estimate.unreachable},
-        {},
-        clearly("error", x.estimate.relative),
-        (
+        code="unexplained",
+        severity="warning",
+        sentence=f"The estimated error of the solution is {number(x.estimate.relative)}, and no measurement explains it.",
+        evidence={"estimated_error": x.estimate.relative, "unreachable_share": x.estimate.unreachable},
+        arrays={},
+        confidence=clearly("error", x.estimate.relative),
+        prescriptions=(
             Prescription(
                 "try Gauss-Newton, which depends least on weights and step sizes",
-                gauss_newton(x),
+                gauss_newton(x.run),
             ),
         ),
     )
-
-
-def gauss_newton(x: Examination) -> dict[str, Any]:
-    """The changes that make a training one by Gauss-Newton, in about the same time.
-
-    What belongs to another optimizer is not named, since `pinntk.training.changed` resets it; other settings that would
-    stand in the way are, where the run has them.
-    """
-    training = x.run.config["training"]
-    cleared = _IN_THE_WAY if training["optimizer"] != "gauss-newton" else _IN_THE_WAY | _OF_AN_OPTIMIZER
-    solving = str(training["optimizer"]).lower() in SOLVERS  # whose points stay as they are drawn, perhaps unevenly
-    return {
-        "training.optimizer": "gauss-newton",
-        "training.steps": min(training["steps"], _SOLVER_STEPS),
-        "training.resample": 1,
-        **{f"training.{name}": value for name, value in cleared.items() if training.get(name) not in (value, None)},
-        **({"training.sampling": "sobol"} if solving and training.get("sampling") != "sobol" else {}),
-        "weighting": {"name": "ntk", "every": 25},
-    }

@@ -14,9 +14,9 @@ from pinntk._util.precision import without_autocast
 from pinntk.ntk import KernelBlocks
 from pinntk.ntk._finite import check_finite_kernel
 from pinntk.ntk._store import FactorStore
-from pinntk.problem import Faces, Measurements, PeriodicPair, Points, Problem, Region
-from pinntk.problem._domain import TIME
+from pinntk.problem import Box, Faces, Measurements, PeriodicPair, Points, Problem, Region
 from pinntk.problem._sampling import generator
+from pinntk.problem._time import time_axis, time_slices
 from pinntk.residuals import check_network, errors
 from pinntk.residuals._evaluate import to_network
 
@@ -49,6 +49,18 @@ def domain_points(network: nn.Module, problem: Problem, samples: int, seed: int)
 def at_most(most: int, conditions: int) -> int:
     """`most` points of a condition, or fewer where so many conditions would make the kernel larger than `MOST_ROWS`."""
     return max(1, min(most, MOST_ROWS // conditions))
+
+
+def subset(points: Points, most: int, seed: int = 0) -> dict[str, Tensor]:
+    """At most `most` of each condition's points, and 4,000 in all (but one of each), drawn by `seed`; points that conditions
+    share stay shared."""
+    most = at_most(most, len(points))
+    kept: dict[int, Tensor] = {}
+    for rows in points.values():
+        if id(rows) not in kept and len(rows) > most:
+            places = generator(seed, "kernel", len(rows)).permutation(len(rows))[:most]
+            kept[id(rows)] = rows[torch.from_numpy(places).to(rows.device)]
+    return {name: kept.get(id(rows), rows) for name, rows in points.items()}
 
 
 def whole_number(name: str, value: int, least: int = 1) -> None:
@@ -157,7 +169,7 @@ def coverage(problem: Problem, points: Points, *, reference: int = 4096, seed: i
 
 
 def _coverage(region: Region, rows: np.ndarray, reference: int, seed: int) -> Coverage:
-    box = region.box if hasattr(region, "box") else region
+    box = _box(region)
     region = box if isinstance(region, Measurements) else region
     n, scale = len(rows), box.high - box.low
 
@@ -174,6 +186,15 @@ def _coverage(region: Region, rows: np.ndarray, reference: int, seed: int) -> Co
     gap = far.max() / np.mean([cKDTree(draw).query(dense)[0].max() for draw in draws])
     spacing = _spacing(given) / np.mean([_spacing(draw) for draw in draws])
     return Coverage(n, n - len(np.unique(rows, axis=0)), float(gap), hole, float(spacing))
+
+
+def _box(region: Region) -> Box:
+    """The box that a region lies in."""
+    if isinstance(region, (Faces, PeriodicPair, Measurements)):
+        return region.box
+    if isinstance(region, Box):
+        return region
+    raise TypeError(f"region is a {type(region).__name__}: coverage knows Box, Faces, PeriodicPair and Measurements")
 
 
 def _spacing(rows: np.ndarray) -> float:
@@ -244,9 +265,12 @@ def where_missing(
     found = {}
     for name in points:
         best = score[name].topk(min(top, len(score[name])))
-        means = [float(part[name].mean()) for part in (square, trained_square, score, trained_score)]
+        fresh_square, seen_square, fresh_score, seen_score = (
+            float(part[name].mean()) for part in (square, trained_square, score, trained_score)
+        )
         chosen = fresh[name][best.indices]
-        found[name] = Missing(chosen, best.values, *means[:2], quotient(*means[:2]), quotient(*means[2:]))
+        ratio, score_ratio = quotient(fresh_square, seen_square), quotient(fresh_score, seen_score)
+        found[name] = Missing(chosen, best.values, fresh_square, seen_square, ratio, score_ratio)
     return found
 
 
@@ -329,43 +353,29 @@ def causality(network: nn.Module, problem: Problem, points: Points, *, slices: i
     low, high = problem.domain.bounds[axis]
     edges = np.linspace(high, low, slices + 1) if backward else np.linspace(low, high, slices + 1)
 
-    def by_slice(times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Counts, and means of values (NaN where there are none), (s,) each."""
-        reached = (times - edges[0]) / (edges[-1] - edges[0])
-        place = np.clip((reached * slices).astype(int), 0, slices - 1)
-        counts = np.bincount(place, minlength=slices)
-        sums = np.bincount(place, values, slices)
-        return counts, np.divide(sums, counts, out=np.full(slices, np.nan), where=counts > 0)
-
     diagonal = kernel_diagonal(network, problem, residuals)
     square = squared_errors(network, problem, residuals)
     counts, rates, means = {}, {}, {}
     for name, rows in residuals.items():
-        times = rows[:, axis].double().cpu().numpy()
-        counts[name], rates[name] = by_slice(times, diagonal[name].cpu().numpy())
-        means[name] = by_slice(times, square[name].cpu().numpy())[1]
+        place = time_slices(rows[:, axis].cpu(), edges[0], edges[-1], slices).numpy()
+        counts[name] = np.bincount(place, minlength=slices)
+        rates[name] = _slice_means(place, diagonal[name].cpu().numpy(), slices)
+        means[name] = _slice_means(place, square[name].cpu().numpy(), slices)
     error = None
     if problem.has_solution:
         where, truth = problem.solution_points, problem.solution.values.reshape(-1, len(problem.fields))
         off = np.square(problem.predict(network, where) - truth).sum(1)
-        error = np.sqrt(by_slice(where[:, axis], off)[1] / np.square(truth).sum(1).mean())
+        place = time_slices(torch.as_tensor(where[:, axis]), edges[0], edges[-1], slices).numpy()
+        error = np.sqrt(_slice_means(place, off, slices) / np.square(truth).sum(1).mean())
     disorder = {name: _disorder(part) for name, part in means.items()}
     early_late = {name: _early_late(part) for name, part in means.items()}
     return Causality(problem.coordinates[axis], edges, counts, rates, means, disorder, early_late, error)
 
 
-def time_axis(problem: Problem) -> tuple[int | None, bool]:
-    """The axis of time, None if there is none, and whether it runs backward."""
-    starts = [piece for c in problem.conditions if c.kind == "initial" for piece in c.region.pieces]
-    fixed = {axis for piece in starts for axis, _ in piece}
-    if TIME in problem.coordinates:
-        axis = problem.domain.axis(TIME)
-    elif len(fixed) == 1 and all(len(piece) == 1 for piece in starts):
-        (axis,) = fixed
-    else:
-        return None, False
-    values = {value for piece in starts for where, value in piece if where == axis}
-    return axis, values == {problem.domain.bounds[axis][1]}
+def _slice_means(place: np.ndarray, values: np.ndarray, slices: int) -> np.ndarray:
+    """The mean of the values in each slice, (s,); NaN where there are none."""
+    counts, sums = np.bincount(place, minlength=slices), np.bincount(place, values, slices)
+    return np.divide(sums, counts, out=np.full(slices, np.nan), where=counts > 0)
 
 
 def _disorder(means: np.ndarray) -> float:

@@ -282,8 +282,8 @@ def _frequencies(x: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     waves = torch.stack([(phase - shift).cos(), (phase - shift).sin()])  # [2, n, waves]
     norms = torch.linalg.vector_norm(waves, dim=1, keepdim=True)
     waves = torch.where(norms > _VANISHING * len(x) ** 0.5, waves / norms, 0)  # sin(0), or what a grid cannot see
-    power, lengths = zip(*(_pursuit(waves, f, part) for part in values.split(_COLUMNS, 1)), strict=True)
-    power, lengths = torch.cat(power, 1), torch.cat(lengths, 1)  # [components, columns]
+    parts = [_pursuit(waves, f, part) for part in values.split(_COLUMNS, 1)]
+    power, lengths = (torch.cat(both, 1) for both in zip(*parts, strict=True))  # [components, columns]
     total = power.sum(0)
     mean = torch.where(total > 0, (power * lengths).sum(0) / total, 0)
     strongest = lengths.gather(0, power.argmax(0, keepdim=True))[0]

@@ -1,4 +1,7 @@
-"""The numbers on which a diagnosis turns: one table, each entry with its reason."""
+"""The numbers on which a diagnosis turns: one table, each entry with its reason.
+
+How a quantity is measured (on how many points, in how many slices of time) stands where it is measured.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,13 @@ class Threshold:
 
 
 _TABLE = (
-    # Whether a run is failing at all.
+    # Whether a run is failing.
     Threshold(
         "error",
         0.02,
         "estimated relative L2 error: healthy trainings 8e-5 to 2e-3, failing ones 0.12 and more; 2 % can be seen",
     ),
-    Threshold("severe", 0.1, "estimated relative L2 error or size of what is unreachable: one digit is wrong"),
+    Threshold("severe", 0.1, "estimated relative L2 error or size of what is unreachable: the first digit is wrong"),
     Threshold(
         "unreachable",
         0.3,
@@ -76,7 +79,11 @@ _TABLE = (
     Threshold(
         "exhausted", 0.5, "rank of K over parameters: 1 for 10 parameters on 100 points; healthy at most 0.15 (Adam), 0.7"
     ),
-    Threshold("waves", 2.0, "cycles per domain of the residual that stays: the slowest waves are learned by any network"),
+    Threshold(
+        "alone-worst", 0.5, "share of `unreachable` that the worst residual has alone, from which its waves explain it: half"
+    ),
+    Threshold("wave-points", 8.0, "points of a residual above which its waves are measured: two waves need 4 each"),
+    Threshold("waves", 2.0, "cycles per domain of the remaining residual: the slowest waves are learned by any network"),
     Threshold("slow-waves", 0.3, "share of a residual in the estimated error, if waves that train slowly explain it"),
     Threshold(
         "together", 0.75, "`unreachable` of conditions in conflict: from 0.99; up to 0.53 in runs that went astray otherwise"
@@ -92,6 +99,22 @@ _TABLE = (
     Threshold(
         "floor", 3e-3, "rounding noise over error, in the weighted loss: 9e-3 and more at the floor, at most 5e-4 elsewhere"
     ),
+)
+
+# Confidences that are not a distance from a threshold, and what is added to one that is.
+CONFIDENCE = MappingProxyType(
+    {
+        "imbalance": 0.5,  # of a network without a run, whose training may yet make up for it
+        "slow-waves": 0.6,  # short waves are there, and a slow training is explained by other things as well
+    }
+)
+SURER = MappingProxyType(
+    {
+        "conflict": 0.1,  # that no condition has the errors alone is a second sign
+        "network-too-small": 0.1,  # likewise: rank and unreachable errors
+        "saturation": 0.15,  # the share is far below 1 where it already stops a training
+        "trivial-solution": -0.1,  # a solution may be flat
+    }
 )
 
 THRESHOLDS = MappingProxyType({entry.name: entry for entry in _TABLE})

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pinntk._util.precision import without_autocast
-from pinntk.diagnostics._sampling import at_most, checked, domain_points, whole_number
+from pinntk.diagnostics._sampling import checked, domain_points, subset, whole_number
 from pinntk.ntk import kernel
 from pinntk.problem import Points, Problem, field_problem, with_field_values
 
@@ -67,8 +67,7 @@ def undetermined(
     whole_number("most", most)
     if not 1e-4 <= tolerance <= 0.1:
         raise ValueError(f"tolerance={tolerance!r}: from 1e-4 (below, rounding of K is all there is) to 0.1")
-    points = checked(network, problem, points)
-    points = _thinned(points, at_most(most, len(points)), seed)
+    points = subset(checked(network, problem, points), most, seed)
     where = domain_points(network, problem, samples, seed)
     K = kernel(network, with_field_values(problem), points | dict.fromkeys(field_problem(problem).names, where))
     scale = torch.cat([K.diagonal(name).mean().sqrt().expand(len(points[name])) for name in points])
@@ -96,13 +95,3 @@ def _conditioned(K_ee: Tensor, K_eu: Tensor, K_uu: Tensor, tolerance: float) -> 
     L = torch.linalg.cholesky(K_ee + tolerance**2 * torch.eye(len(K_ee)).to(K_ee))
     X = torch.linalg.solve_triangular(L, K_eu, upper=False)
     return K_uu - X.T @ X
-
-
-def _thinned(points: Points, most: int, seed: int) -> dict[str, Tensor]:
-    """At most `most` rows of every condition; a tensor shared by conditions stays shared."""
-    kept: dict[int, Tensor] = {}
-    for rows in points.values():
-        if id(rows) not in kept:
-            order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:most].sort().values
-            kept[id(rows)] = rows[order.to(rows.device)] if len(rows) > most else rows
-    return {name: kept[id(rows)] for name, rows in points.items()}

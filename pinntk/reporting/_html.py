@@ -6,6 +6,7 @@ import base64
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from pinntk._util.files import replacing
 from pinntk.diagnostics import Examination, Finding
+from pinntk.diagnostics._evidence import label
 from pinntk.diagnostics._wording import number
 from pinntk.reporting import _terminal as verdict
 from pinntk.reporting import plot
@@ -35,11 +37,11 @@ def write_report(path: str | os.PathLike, x: Examination, findings: Sequence[Fin
         "found": found,
         "title": verdict.title(found),
         "healthy": verdict.healthy_sentence(found),
-        "evidence": [_drawn(lambda f=finding: plot.finding_panels(f, x.problem)) for finding in findings],
+        "evidence": [_drawn(partial(plot.finding_panels, finding, x.problem)) for finding in findings],
         "settings": _settings(x),
         "config": None if x.run is None else json.dumps(x.run.config, indent=2, default=str),
-        "losses": _drawn(lambda: plot.loss_panels(x.run)) if x.run is not None and x.run.history else [],
-        "solution": _drawn(lambda: [panel for row in plot.solution_panels(x.problem, x.network) for panel in row]),
+        "losses": [] if x.run is None or not x.run.history else _drawn(partial(plot.loss_panels, x.run)),
+        "solution": _drawn(partial(_solution, x)),
         "residuals": _drawn(lambda: plot.residual_panels(x)),
         "spectra": _drawn(lambda: _spectra(x)),
         "modes": _drawn(lambda: plot.mode_panels(x)),
@@ -52,17 +54,14 @@ def write_comparison(path: str | os.PathLike, first: Diagnosed, second: Diagnose
     """Writes two diagnoses side by side, each (examination of a run, findings), to `path`, whole or not at all."""
     found = [verdict.diagnosis(*diagnosed) for diagnosed in (first, second)]
     labels = distinct([verdict.label_of(part) for part in found])
-    runs = {label: diagnosed[0].run for label, diagnosed in zip(labels, (first, second), strict=True)}
-    solved = {
-        label: _drawn(lambda x=x: [panel for row in plot.solution_panels(x.problem, x.network) for panel in row])
-        for label, (x, _) in zip(labels, (first, second), strict=True)
-    }
+    runs = {label: x.run for label, (x, _) in zip(labels, (first, second), strict=True) if x.run is not None}
+    solved = {label: _drawn(partial(_solution, x)) for label, (x, _) in zip(labels, (first, second), strict=True)}
     context = {
         "labels": labels,
         "found": found,
         "titles": list(map(verdict.title, found)),
         "rows": verdict.compared(*found),
-        "figures": _drawn(lambda: plot.comparison_panels(runs)) if None not in runs.values() else [],
+        "figures": _drawn(partial(plot.comparison_panels, runs)) if len(runs) == 2 else [],
         "solutions": solved,
     }
     return _write(path, "comparison.html.j2", context)
@@ -85,7 +84,7 @@ def distinct(labels: Sequence[str]) -> list[str]:
 
 def _write(path: str | os.PathLike, template: str, context: Mapping[str, Any]) -> Path:
     environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": number, "name": verdict.name_of, "changes": verdict.change_lines}
+    environment.filters |= {"number": number, "label": label, "name": verdict.name_of, "changes": verdict.change_lines}
     html = environment.get_template(template).render(**context)
     path = Path(path)
     with replacing(path) as temporary:
@@ -104,6 +103,10 @@ def _drawn(panels: Callable[[], Sequence[Panel]]) -> list[dict[str, str]]:
 def _figure(panel: Panel) -> dict[str, str]:
     code = base64.b64encode(plot.svg(plot.alone(panel))).decode()
     return {"title": panel.title, "alt": panel.text, "source": f"data:image/svg+xml;base64,{code}"}
+
+
+def _solution(x: Examination) -> list[Panel]:
+    return [panel for row in plot.solution_panels(x.problem, x.network) for panel in row]
 
 
 def _spectra(x: Examination) -> list[Panel]:

@@ -11,9 +11,11 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
+from pinntk._util.version import __version__
 from pinntk.diagnostics import Examination, Finding, weights_by_name
 from pinntk.diagnostics._wording import number
 
+FORMAT = 1  # of diagnosis.json, raised when a key changes its meaning or goes
 NOTHING = "nothing found"
 _HEADLINES = {  # by the worst severity
     "critical": "Something is badly wrong with this run",
@@ -26,13 +28,16 @@ _HEALTHY = "Nothing found"
 def diagnosis(x: Examination, findings: Sequence[Finding]) -> dict[str, Any]:
     """Verdict, findings and numbers, ready for `json.dumps`; what is infinite or not a number becomes None.
 
-    The numbers are those of `Examination`, by their names there. What cannot be measured is left out and named, with the
-    reason, under "not_measured". A prescription that changes the configuration has "command", which makes that change.
+    Keys and their meanings: docs/DIAGNOSIS.md. The numbers are those of `Examination`, by their names there. What cannot be
+    measured is left out and named, with the reason, under "not_measured". A prescription that changes the configuration has
+    "command", which makes that change.
     """
     found = [finding.as_json() for finding in findings]
     for place, prescription in enumerate((p for f in found for p in f["prescriptions"] if p["changes"]), 1):
         prescription["command"] = _command(x, place)
     whole = {
+        "format": FORMAT,
+        "version": __version__,
         "run": _folder(x),
         "problem": x.problem.name,
         "parameters": dict(x.problem.parameters),
@@ -82,7 +87,7 @@ def _numbers(x: Examination) -> dict[str, Any]:
         "drift": lambda: _drift(x),
         "weights_by_name": lambda: weights_by_name(x.kernel, x.balance.errors),
         "layers": lambda: [asdict(layer) for layer in x.layers],
-        "coefficients": lambda: {name: float(value.detach()) for name, value in x.problem.coefficients.items()},
+        "coefficients": lambda: {name: float(value) for name, value in x.problem.coefficients.items()},
     }
     found, missing = {}, {}
     for name, measure in groups.items():
@@ -195,13 +200,12 @@ def _wrapped(sentence: str, indent: str, width: int) -> list[str]:
 
 def compared(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Rows (what, of the first, of the second) that put two diagnoses side by side."""
-    rows = [("problem", first["problem"], second["problem"])]
-    rows.append(("first finding", *(_first_code(found) for found in (first, second))))
+    rows = [("problem", first["problem"], second["problem"]), ("first finding", _first_code(first), _first_code(second))]
 
     def row(label: str, *path: str) -> None:
-        values = [_at(found, path) for found in (first, second)]
-        if any(value is not None for value in values):
-            rows.append((label, *map(number, values)))
+        one, other = _at(first, path), _at(second, path)
+        if one is not None or other is not None:
+            rows.append((label, number(one), number(other)))
 
     row("steps", "steps")
     row("relative L2 error", "numbers", "relative_error")

@@ -15,7 +15,7 @@ from torch import Tensor
 from pinntk._util.randomness import fork
 from pinntk._util.warn import warn_user
 from pinntk.diagnostics import Dynamics, diagnose, dynamics, spectrum
-from pinntk.diagnostics._examination import thinned
+from pinntk.diagnostics._sampling import subset
 from pinntk.ntk import KernelBlocks, kernel
 from pinntk.problem import Points
 from pinntk.residuals import NonFiniteError, errors
@@ -92,7 +92,7 @@ class MonitorState:
         """plain_descent: whether steps are those of gradient descent; predicts: whether losses can be predicted at all."""
         self.monitor, self.run, self._steps = monitor, run, steps
         self.every = monitor.every or max(1, steps // _TIMES)
-        self._few = thinned(points, monitor.points)
+        self._few = subset(points, monitor.points)
         self._descent, self._predicts = plain_descent, predicts
         self._costs = dict.fromkeys(_SHARES, 0.0)  # seconds so far
         self._counts = dict.fromkeys(self._costs, 0)

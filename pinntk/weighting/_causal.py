@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pinntk.problem import Box, Problem
 from pinntk.problem._domain import TIME
+from pinntk.problem._time import time_slices
 
 
 class Causal:
@@ -71,7 +72,7 @@ class Causal:
         """The slice 0 .. M - 1 of each of (n, d) points, (n,)."""
         axis = problem.domain.axis(TIME)
         low, high = problem.domain.bounds[axis]
-        return ((rows[:, axis].double() - low) / (high - low) * self.slices).long().clamp(0, self.slices - 1)
+        return time_slices(rows[:, axis], low, high, self.slices)
 
     def rule(self, losses: Tensor, rung: int = 0) -> Tensor:
         """w (M,) from the slice losses L (M,)."""

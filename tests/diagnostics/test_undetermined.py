@@ -100,7 +100,7 @@ def test_conditions_met_by_construction_and_many_points():
 
 
 @pytest.mark.parametrize("wrong", [{"tolerance": 0.0}, {"tolerance": 1.0}, {"samples": 1}, {"most": 0}])
-def test_unseen_checks_its_arguments(wrong):
+def test_undetermined_checks_its_arguments(wrong):
     problem = poisson()
     with pytest.raises(ValueError, match=f"{next(iter(wrong))}="):
         undetermined(mlp(problem), problem, sample(problem), **wrong)

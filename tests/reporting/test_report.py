@@ -21,22 +21,27 @@ pytestmark = pytest.mark.xdist_group("report")  # one worker, for what they shar
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 IMBALANCE = Finding(
-    "imbalance",
-    "critical",
-    "'poisson' trains 301 times faster than 'ends'.",
-    {"imbalance": 301.27, "rate/ends": 0.000123456},
-    {"eigenvalues/poisson": np.array([9.0, 1.0, 1e-3]), "eigenvalues/ends": np.array([1.0, 0.5])},
-    0.95,
-    (Prescription("give every condition the same rate", {"weighting": {"name": "ntk"}}), Prescription("look at the ends")),
+    code="imbalance",
+    severity="critical",
+    sentence="'poisson' trains 301 times faster than 'ends'.",
+    evidence={"imbalance": 301.27, "rate/ends": 0.000123456},
+    arrays={"eigenvalues/poisson": np.array([9.0, 1.0, 1e-3]), "eigenvalues/ends": np.array([1.0, 0.5])},
+    confidence=0.95,
+    prescriptions=(
+        Prescription("give every condition the same rate", {"weighting": {"name": "ntk"}}),
+        Prescription("look at the ends"),
+    ),
 )
 STEP = Finding(
-    "step-too-small",
-    "warning",
-    "The learning rate is small.",
+    code="step-too-small",
+    severity="warning",
+    sentence="The learning rate is small.",
     arrays={"step": np.arange(3), "loss": np.array([3.0, 2.0, 1.0])},
     prescriptions=(Prescription("raise it", {"training.lr": 1e-2}),),
 )
-UNKNOWN = Finding("of-ones-own", "note", "Something new.", arrays={"some_values": np.array([1.0, 5.0, 2.0])})
+UNKNOWN = Finding(
+    code="of-ones-own", severity="note", sentence="Something new.", arrays={"some_values": np.array([1.0, 5.0, 2.0])}
+)
 
 
 class Page(HTMLParser):
@@ -146,10 +151,10 @@ def test_names_and_sentences_are_escaped(tmp_path):
     problem = pinntk.load(path)
     x = examine(pinntk.nn.MLP(problem, width=3, depth=1), problem, problem.sample(residual=5, seed=0))
     wicked = Finding(
-        "<i>code",
-        "warning",
-        "<script>alert(1)</script>",
-        {"<u>": 1.0},
+        code="<i>code",
+        severity="warning",
+        sentence="<script>alert(1)</script>",
+        evidence={"<u>": 1.0},
         prescriptions=(Prescription("<img src=x>", {"<s>": "<a>"}),),
     )
     page = Page(write_report(tmp_path / "report.html", x, [wicked]).read_text())
@@ -215,15 +220,18 @@ def test_findings_of_every_kind_have_their_figures():
         ("of my own",): (np.array([[1.0, 2, 3]]),),
     }
     for names, arrays in cases.items():
-        finding = Finding("any", "note", "Any.", arrays=dict(zip(names, arrays, strict=True)))
+        finding = Finding(code="any", severity="note", sentence="Any.", arrays=dict(zip(names, arrays, strict=True)))
         panels = plot.finding_panels(finding, problem)
         assert panels, names
         for panel in panels:
             assert plot.alone(panel).axes, names
             assert "nan" not in panel.text, panel.text
             assert plot.svg(plot.alone(panel))
-    assert plot.finding_panels(Finding("any", "note", "Any."), problem) == []
-    assert plot.finding_panels(Finding("any", "note", "Any.", arrays={"gone": np.full(3, np.nan)}), problem) == []
+    assert plot.finding_panels(Finding(code="any", severity="note", sentence="Any."), problem) == []
+    assert (
+        plot.finding_panels(Finding(code="any", severity="note", sentence="Any.", arrays={"gone": np.full(3, np.nan)}), problem)
+        == []
+    )
 
 
 def test_an_unknown_finding_is_drawn_and_named(tmp_path, run):
@@ -254,7 +262,7 @@ def test_three_significant_digits(value, shown):
 
 
 def test_json_equals_the_findings_and_is_strict(run):
-    infinite = Finding("any", "warning", "Any.", {"finite": 1.5, "infinite": float("inf")})
+    infinite = Finding(code="any", severity="warning", sentence="Any.", evidence={"finite": 1.5, "infinite": float("inf")})
     found = verdict.diagnosis(examine(run), [IMBALANCE, infinite])
     again = json.loads(json.dumps(found, allow_nan=False))
     expected = json.loads(json.dumps(IMBALANCE.as_json()))
@@ -267,10 +275,13 @@ def test_json_equals_the_findings_and_is_strict(run):
     assert again["numbers"]["relative_error"] == pytest.approx(run.relative_error)
     assert set(again["numbers"]["weights_by_name"]["trace"]) == {"poisson", "ends"}
     assert again["numbers"]["not_measured"] == {}
+    assert (again["format"], again["version"]) == (1, pinntk.__version__)
 
 
 def test_the_text_fits_80_columns_and_has_one_command(run):
-    long = Finding("any", "critical", "word " * 60, prescriptions=(Prescription("do " * 60, {"training.lr": 1.0}),))
+    long = Finding(
+        code="any", severity="critical", sentence="word " * 60, prescriptions=(Prescription("do " * 60, {"training.lr": 1.0}),)
+    )
     text = verdict.text(verdict.diagnosis(examine(run), [long, STEP]))
     lines = [line for line in text.splitlines() if "pinntk rescue" not in line]
     assert max(map(len, lines)) <= 80

@@ -51,10 +51,15 @@ def says(monkeypatch, *findings):
     return asked
 
 
-ILL = Finding("imbalance", "critical", "'ends' is hardly learned.", prescriptions=(Prescription("use NTK weights"),))
-OTHER = Finding("saturation", "warning", "Units are saturated.")
-NOTE = Finding("float32-floor", "note", "Rounding is near.")
-LATE = Finding("unfinished", "warning", "The loss was still falling.")
+IMBALANCE = Finding(
+    code="imbalance",
+    severity="critical",
+    sentence="'ends' is hardly learned.",
+    prescriptions=(Prescription("use NTK weights"),),
+)
+OTHER = Finding(code="saturation", severity="warning", sentence="Units are saturated.")
+NOTE = Finding(code="float32-floor", severity="note", sentence="Rounding is near.")
+LATE = Finding(code="unfinished", severity="warning", sentence="The loss was still falling.")
 
 
 @pytest.mark.parametrize(
@@ -185,7 +190,7 @@ def test_the_fitted_time_is_that_of_the_flow():
 
 
 def test_a_finding_is_reported_once_with_its_prescription(monkeypatch):
-    asked = says(monkeypatch, [], [ILL, NOTE], [OTHER, LATE, ILL])
+    asked = says(monkeypatch, [], [IMBALANCE, NOTE], [OTHER, LATE, IMBALANCE])
     with pytest.warns(TrainingWarning) as told:
         run = small()
     assert asked == [5, 10, 15, 20]
@@ -246,7 +251,7 @@ def test_the_budget_bounds_the_cost(monkeypatch):
 
 
 def test_a_resumed_run_remembers_what_it_warned_of(monkeypatch, tmp_path):
-    says(monkeypatch, [ILL])
+    says(monkeypatch, [IMBALANCE])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TrainingWarning)
         whole = small(20)
@@ -309,7 +314,7 @@ def test_a_monitor_is_a_monitor():
 
 
 def test_the_command_line_tells(capsys, tmp_path, monkeypatch):
-    says(monkeypatch, [ILL])
+    says(monkeypatch, [IMBALANCE])
     monkeypatch.setattr(MonitorState, "_affordable", lambda *_: True)
     options = [
         "--steps",

@@ -23,7 +23,7 @@ BY_HAND = Prescription("check the signs of 'poisson'")
 
 
 def finding(code, *prescriptions, severity="critical"):
-    return Finding(code, severity, f"It suffers from {code}.", prescriptions=prescriptions)
+    return Finding(code=code, severity=severity, sentence=f"It suffers from {code}.", prescriptions=prescriptions)
 
 
 def says(monkeypatch, *findings):

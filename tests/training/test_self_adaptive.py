@@ -8,7 +8,7 @@ import torch
 import pinntk
 from pinntk.cli import main
 from pinntk.diagnostics import spectrum
-from pinntk.diagnostics._rules_conditions import too_few_points
+from pinntk.diagnostics._rules_points import too_few_points
 from pinntk.reporting import plot
 from pinntk.training import _losses as losses_module
 from pinntk.training import changed
@@ -227,8 +227,8 @@ def test_fresh_points_are_prescribed_without_weights_that_belong_to_points(monke
     settings = {"points": {"residual": 6, "initial": 4, "boundary": 4}, "optimizer": "lbfgs", "lr": 1.0, "steps": 40}
     run = train(weighting=SelfAdaptive(lr=1e-3), **settings)
     x = pinntk.examine(run)
-    monkeypatch.setattr("pinntk.diagnostics._rules_conditions.failing", lambda x: True)
-    monkeypatch.setattr("pinntk.diagnostics._rules_conditions._clustering", lambda x, name: 0.0)
+    monkeypatch.setattr("pinntk.diagnostics._rules_points.failing", lambda x: True)
+    monkeypatch.setattr("pinntk.diagnostics._rules_points._clustering", lambda x, name: 0.0)
     fresh = too_few_points(x).prescriptions[1].changes
     assert fresh["training.resample"] == 1
     assert pinntk.train_as(changed(run.config, fresh), **{**settings, "steps": 2}, progress=False).step == 2

@@ -10,7 +10,7 @@ from pinntk._util.memory import available, parse_bytes, require
 from pinntk.cli import main
 from pinntk.diagnostics import _sampling as sampling
 from pinntk.diagnostics import estimate, undetermined
-from pinntk.diagnostics._examination import thinned
+from pinntk.diagnostics._sampling import subset
 from pinntk.ntk import function_kernel
 from pinntk.solvers import DampedLeastSquares, GaussNewton, NaturalGradient, SelfScaledBroyden
 from tests.support.small_problems import equation, mlp, poisson, sample
@@ -137,9 +137,9 @@ def crowd(count):
 
 
 def test_matrices_of_a_diagnosis_stay_bounded_whatever_the_number_of_conditions():
-    assert {len(rows) for rows in thinned({str(i): torch.rand(500, 1) for i in range(200)}, 300).values()} == {20}
-    assert {len(rows) for rows in thinned({str(i): torch.rand(500, 1) for i in range(10)}, 300).values()} == {300}
-    assert {len(rows) for rows in thinned({str(i): torch.rand(9, 1) for i in range(5000)}, 300).values()} == {1}
+    assert {len(rows) for rows in subset({str(i): torch.rand(500, 1) for i in range(200)}, 300).values()} == {20}
+    assert {len(rows) for rows in subset({str(i): torch.rand(500, 1) for i in range(10)}, 300).values()} == {300}
+    assert {len(rows) for rows in subset({str(i): torch.rand(9, 1) for i in range(5000)}, 300).values()} == {1}
 
 
 def test_estimates_of_many_conditions_take_fewer_points(monkeypatch):

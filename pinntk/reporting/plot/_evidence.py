@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 
 from pinntk.diagnostics import Examination, Finding
 from pinntk.problem import Box, Measurements, Problem, Region
@@ -222,7 +223,9 @@ def _placed(title: str, rows: np.ndarray, values: np.ndarray, problem: Problem) 
             ax.set(xlabel=problem.coordinates[0])
             return
         if problem.domain.dimension == 2 and len(rows) >= _MAP:
-            image = ax.tripcolor(rows[:, 0], rows[:, 1], values, cmap="magma_r", shading="gouraud", rasterized=True)
+            image: ScalarMappable = ax.tripcolor(
+                rows[:, 0], rows[:, 1], values, cmap="magma_r", shading="gouraud", rasterized=True
+            )
             ax.margins(0)
         else:
             image = ax.scatter(rows[:, 0], rows[:, 1], c=values, s=14, cmap="magma_r", linewidths=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -34,9 +35,11 @@ def figures(run: Run) -> dict[str, Figure]:
 
 def save(run: Run, folder: str | os.PathLike | None = None) -> list[Path]:
     """Writes `figures(run)` as PNG files into `folder`, by default the run's own; returns their paths."""
-    if folder is None and run.folder is None:
-        raise ValueError("the run has no folder; name one: plot.save(run, folder)")
-    folder = run.folder / FIGURES if folder is None else Path(folder)
+    if folder is None:
+        if run.folder is None:
+            raise ValueError("the run has no folder; name one: plot.save(run, folder)")
+        folder = run.folder / FIGURES
+    folder = Path(folder)
     paths = []
     for name, figure in figures(run).items():
         path = folder / f"{name}.png"
@@ -119,7 +122,7 @@ def _maps(problem: Problem, network: nn.Module) -> list[list[Panel]]:
         points, truth = problem.domain.grid((100, 100)), None
     predicted, known = problem.predict(network, points), _known(problem)
 
-    def mapped(title: str, values: np.ndarray, style: Mapping[str, object]) -> Panel:
+    def mapped(title: str, values: np.ndarray, style: Mapping[str, Any]) -> Panel:
         def draw(ax: Axes) -> None:
             shape = tuple(map(len, axes_values))
             image = ax.pcolormesh(*axes_values, values.reshape(shape).T, shading="auto", rasterized=True, **style)

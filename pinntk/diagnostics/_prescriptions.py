@@ -1,0 +1,57 @@
+"""Changes of a configuration that several rules prescribe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+from pinntk.diagnostics._examination import Examination
+from pinntk.diagnostics._finding import Prescription
+from pinntk.problem import Measurements
+from pinntk.run import Run
+from pinntk.solvers import SOLVERS
+
+NTK = {"weighting": {"name": "ntk", "every": 100}}
+_SOLVER_STEPS = 100  # of Gauss-Newton, each of which costs as much as tens of gradient steps
+_IN_THE_WAY = {"causal": None, "adaptive": None, "compile": False}  # of Gauss-Newton
+_OF_AN_OPTIMIZER: dict[str, Any] = {
+    "lr": None,
+    "schedule": None,
+    "optimizer_options": {},
+}  # a Gauss-Newton with settings of its own
+_HALF = 0.5  # of the natural step, at which Adam starts, to leave room for growing curvature
+_LR_RANGE = (1e-4, 1e-2)  # within which Adam's learning rate is prescribed
+
+
+def adam_rate(x: Examination) -> float:
+    """A learning rate for Adam from the kernel: half of the natural step, rounded to two digits, from 1e-4 to 1e-2."""
+    low, high = _LR_RANGE
+    step = x.natural_step
+    return float(f"{min(max(_HALF * step, low), high):.1e}") if isfinite(step) else high
+
+
+def gauss_newton(run: Run) -> dict[str, Any]:
+    """The changes that make a training one by Gauss-Newton, in about the same time.
+
+    What belongs to another optimizer is not named, since `pinntk.training.changed` resets it; other settings that would
+    stand in the way are, where the run has them.
+    """
+    training = run.config["training"]
+    cleared = _IN_THE_WAY if training["optimizer"] != "gauss-newton" else _IN_THE_WAY | _OF_AN_OPTIMIZER
+    solving = str(training["optimizer"]).lower() in SOLVERS  # whose points stay as they are drawn, perhaps unevenly
+    return {
+        "training.optimizer": "gauss-newton",
+        "training.steps": min(training["steps"], _SOLVER_STEPS),
+        "training.resample": 1,
+        **{f"training.{name}": value for name, value in cleared.items() if training.get(name) not in (value, None)},
+        **({"training.sampling": "sobol"} if solving and training.get("sampling") != "sobol" else {}),
+        "weighting": {"name": "ntk", "every": 25},
+    }
+
+
+def even_points(x: Examination, counts: Mapping[str, int]) -> Prescription:
+    """So many Sobol points of each condition, measurements left as they are."""
+    counts = {name: n for name, n in counts.items() if not isinstance(x.problem[name].region, Measurements)}
+    listed = ", ".join(f"{n} of {name}" for name, n in counts.items())
+    return Prescription(f"spread the points evenly: {listed}", {"training.points": counts, "training.sampling": "sobol"})
