@@ -144,7 +144,7 @@ Run = tuple[int | slice, int | slice, int | slice, float]
 
 @cache
 def _second(basis: Basis) -> tuple[Run, ...]:
-    """The terms (s, a, b, factor) of h^2, (h^2)_s = sum of factor h_a h_b, as few operations on slices: neighbouring terms
+    """The terms (s, a, b, factor) of h^2, (h^2)_s = sum of factor h_a h_b, as few operations on slices: neighboring terms
     whose components are the same, or equally spaced, are one."""
     if basis.order < 2:
         return ()
@@ -158,8 +158,8 @@ def _second(basis: Basis) -> tuple[Run, ...]:
                 runs.append([term])
     found = []
     for run in runs:
-        s, a, b = [term[0] for term in run], [term[1] for term in run], [term[2] for term in run]
-        found.append((_span(s), _span(a), _span(b), run[0][3]))
+        outputs, lefts, rights = [term[0] for term in run], [term[1] for term in run], [term[2] for term in run]
+        found.append((_span(outputs), _span(lefts), _span(rights), run[0][3]))
     return tuple(found)
 
 
