@@ -47,7 +47,7 @@ class Shallow:
         stacked = [torch.stack(list(group)).detach().double() for group in by_parameter]
         W, a, b, c = stacked  # (m, width, 1), (m, 1, width), (m, width), (m, 1)
         self.W, self.a, self.b, self.c = W[:, None, :, 0], a, b[:, None, :], c  # the first three [m, 1, width]
-        self.scale = 1 / sqrt(first.config["width"]) if first.parametrization == "ntk" else 1.0
+        self.scale = 1 / sqrt(first.config["width"]) if first.dense.parametrization == "ntk" else 1.0
         self.deviation = float(first.deviation)
         x, x_b = (points[name].double() for name in ("poisson", "ends"))
         self.x, self.x_b = ((rows - first.mean.double()) / self.deviation for rows in (x, x_b))

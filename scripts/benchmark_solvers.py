@@ -120,7 +120,7 @@ def by_jax(python: str, name: str, seconds: float, seed: int, solvers: Iterable[
     """What `benchmark_solvers_jax.py` finds, by solver, from the same weights on one core and thread."""
     problem, network = set_up(name, seed)
     points = problem.sample(seed=seed, method="sobol", dtype=torch.float64, **solver_counts(problem, {}))
-    layers = zip(network.weights, network.biases, strict=True)
+    layers = zip(network.dense.weights, network.dense.biases, strict=True)
     arrays = {f"p{i}": p for i, p in enumerate(p for layer in layers for p in layer)}
     arrays |= {"mean": network.mean, "deviation": network.deviation, "test": problem.solution_points}
     arrays |= {f"points {condition}": rows for condition, rows in points.items()}

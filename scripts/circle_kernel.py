@@ -63,7 +63,8 @@ class Kernels:
 
 def row(network: pinntk.nn.MLP, angles: np.ndarray) -> np.ndarray:
     """Theta(x_0, x), (angles,)."""
-    points = (circle_regression.rows(circle_regression.circle(part).to(network.weights[0])) for part in (np.zeros(1), angles))
+    like = network.dense.weights[0]
+    points = (circle_regression.rows(circle_regression.circle(part).to(like)) for part in (np.zeros(1), angles))
     return pinntk.cross_kernel(network, circle_regression.task(), *points)["fit", "fit"][0].numpy()
 
 

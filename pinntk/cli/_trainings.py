@@ -15,7 +15,7 @@ from pinntk.cli._meaning import NETWORK_OPTIONS, counts, load_problem, make_netw
 from pinntk.problem import Problem
 from pinntk.problem._registry import source_path
 from pinntk.run import Run
-from pinntk.run._configuration import read_config
+from pinntk.run._configuration import check_entries, read_config
 from pinntk.run._folder import CHECKPOINT, CONFIG
 from pinntk.training import train, train_as
 from pinntk.training._train import network_of, problem_of
@@ -140,7 +140,7 @@ def _read_file(path: Path) -> dict[str, Any]:
         config = json.loads(path.read_text())
     except FileNotFoundError:
         raise FileNotFoundError(f"--config {path}: no such file; give the config.json of a run, or parts of one") from None
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"--config {path}: not JSON ({error})") from error
     if not isinstance(config, dict) or not set(config) & set(_SECTIONS):
         raise ValueError(f"--config {path}: needs sections of a run's config.json, one or more of {', '.join(_SECTIONS)}")
@@ -148,6 +148,10 @@ def _read_file(path: Path) -> dict[str, Any]:
         if section not in (*_SECTIONS, "format", "versions"):
             close = get_close_matches(section, _SECTIONS, 1, cutoff=0)
             raise ValueError(f"--config {path}: section {section!r} is unknown; did you mean {close[0]!r}?")
+    for section, value in config.items():
+        if section in _SECTIONS and not isinstance(value, dict) and not (section == "weighting" and isinstance(value, str)):
+            raise ValueError(f"--config {path}: section {section!r} is {value!r}; give it as in a run's config.json")
+    check_entries(config, path)
     for section, keys in (("problem", ("source",)), ("network", ("class", "arguments"))):
         if missing := [key for key in keys if section in config and key not in config[section]]:
             raise ValueError(f"--config {path}: section {section!r} needs {missing[0]!r}, as in a run's config.json")

@@ -18,7 +18,7 @@ from pinntk.problem import Box, Faces, Measurements, PeriodicPair, Points, Probl
 from pinntk.problem._sampling import generator
 from pinntk.problem._time import time_axis, time_slices
 from pinntk.residuals import check_network, errors
-from pinntk.residuals._evaluate import to_network
+from pinntk.residuals._points import to_network
 
 MOST_ROWS = 4000  # of a kernel that a diagnosis or a monitor computes, however many conditions there are
 WHOLE = "all conditions"  # the entry of `redundancy` for all of K: no function can have this name

@@ -54,7 +54,7 @@ class HardConstraint(nn.Module):
         if not callable(function):
             return function
         by_name = dict(zip(self.coordinates, x.unbind(1), strict=True))
-        values = call_by_coordinates(function, self.coordinates, by_name, x)
+        values: Any = call_by_coordinates(function, self.coordinates, by_name, x)
         if isinstance(values, (tuple, list)):
             columns = [value if hasattr(value, "ndim") else torch.full_like(x[:, 0], value) for value in values]
             return torch.stack(columns, 1)

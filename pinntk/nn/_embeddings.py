@@ -22,6 +22,10 @@ class Periodic(nn.Module):
     amplitude: a; sqrt(2) gives each feature the mean square 1
     """
 
+    low: Tensor
+    high: Tensor
+    rate: Tensor
+
     def __init__(self, bounds: Tensor, harmonics: Mapping[int, int], amplitude: float):
         super().__init__()
         self.amplitude = amplitude
@@ -46,6 +50,9 @@ class FourierFeatures(nn.Module):
 
     amplitudes: a (count,); all 1 if None
     """
+
+    B: Tensor
+    amplitudes: Tensor | None
 
     def __init__(self, B: Tensor, amplitudes: Tensor | None = None):
         super().__init__()
@@ -84,14 +91,20 @@ def embeddings(
     """`Periodic`, then `FourierFeatures`, where they are asked for; empty otherwise. B is drawn in float64."""
     chain, features = nn.Sequential(), len(bounds)
     if harmonics:
-        chain.append(Periodic(bounds, harmonics, amplitude))
-        features = chain[-1].features
+        periodic = Periodic(bounds, harmonics, amplitude)
+        chain.append(periodic)
+        features = periodic.features
     if isinstance(fourier, Mapping):
         chain.append(_given_features(fourier, features))
     elif fourier is not None:
         count, sigma = fourier
         chain.append(FourierFeatures(sigma * torch.randn(count, features, generator=generator, dtype=torch.float64)))
     return chain
+
+
+def embedded_size(chain: nn.Sequential, inputs: int) -> int:
+    """How many features `embeddings` make of so many inputs."""
+    return next((part.features for part in reversed(chain) if isinstance(part, (Periodic, FourierFeatures))), inputs)
 
 
 def _given_features(fourier: Mapping[str, Any], inputs: int) -> FourierFeatures:

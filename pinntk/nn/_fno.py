@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 import torch
@@ -63,17 +65,17 @@ class FNO1d(nn.Module):
         }
         self.activation, self.modes, self.inputs, self.outputs = activation, modes, inputs, outputs
         generator = torch.Generator().manual_seed(seed)
-        place = {"dtype": dtype or torch.get_default_dtype(), "device": device}
+        dtype = dtype or torch.get_default_dtype()
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()  # P, W_0, ..., W_(L-1), Q_1, Q_2
         sizes = [(inputs + 1, width), *[(width, width)] * depth, (width, hidden), (hidden, outputs)]
         for fan_in, fan_out in sizes:
             weight, bias = draw(fan_in, fan_out, "kaiming", generator)
-            self.weights.append(nn.Parameter(weight.to(**place)))
-            self.biases.append(nn.Parameter(bias.to(**place)))
+            self.weights.append(nn.Parameter(weight.to(device, dtype)))
+            self.biases.append(nn.Parameter(bias.to(device, dtype)))
         self.spectral = nn.ParameterList()  # R_l (modes, width, width, 2): real and imaginary parts
         for _ in range(depth):
             R = torch.rand(modes, width, width, 2, generator=generator, dtype=torch.float64) / width**2
-            self.spectral.append(nn.Parameter(R.to(**place)))
+            self.spectral.append(nn.Parameter(R.to(device, dtype)))
 
     def forward(self, a: Tensor, x: Tensor | None = None) -> Tensor:
         """x: the coordinate at the grid points, (grid,); j / grid if None."""
@@ -127,15 +129,16 @@ class MscaleFNO(nn.Module):
         super().__init__()
         self.scales = parse_scales("scales", scales)
         settings = {**settings, "activation": activation, "dtype": dtype, "device": device}
-        self.networks = nn.ModuleList(FNO1d(**settings, seed=seed + i) for i in range(len(self.scales)))
-        self.config = {**self.networks[0].config, "scales": self.scales}
-        place = {"dtype": dtype or torch.get_default_dtype(), "device": device}
-        self.gamma = nn.Parameter(torch.full((len(self.scales),), 1 / len(self.scales), **place))
+        networks = [FNO1d(**settings, seed=seed + i) for i in range(len(self.scales))]
+        self.networks = nn.ModuleList(networks)
+        self.config = {**networks[0].config, "scales": self.scales}
+        dtype = dtype or torch.get_default_dtype()
+        self.gamma = nn.Parameter(torch.full((len(self.scales),), 1 / len(self.scales), dtype=dtype, device=device))
 
     def forward(self, a: Tensor) -> Tensor:
         x = _coordinate(a)
         parts = [network(c * a, c * x) for c, network in zip(self.scales, self.networks, strict=True)]
-        return sum(gamma * part for gamma, part in zip(self.gamma, parts, strict=True))
+        return reduce(add, [gamma * part for gamma, part in zip(self.gamma, parts, strict=True)])
 
 
 def _coordinate(a: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from math import isfinite, sqrt
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +73,7 @@ def dimensions(kind: str, problem: Any, inputs: int | None, outputs: int | None)
     if problem is not None:
         return problem.domain.dimension, len(problem.fields)
     check_sizes(inputs=inputs, outputs=outputs)
+    assert inputs is not None and outputs is not None
     return inputs, outputs
 
 
@@ -99,8 +100,8 @@ def draw(fan_in: int, fan_out: int, rule: str, generator: torch.Generator) -> tu
 
     if rule == "kaiming":
         bound = 1 / sqrt(fan_in)
-        both = [torch.rand(*size, generator=generator, dtype=torch.float64) for size in ((fan_out, fan_in), (fan_out,))]
-        return tuple(bound * (2 * part - 1) for part in both)
+        weight, bias = (torch.rand(*s, generator=generator, dtype=torch.float64) for s in ((fan_out, fan_in), (fan_out,)))
+        return bound * (2 * weight - 1), bound * (2 * bias - 1)
     if rule == "xavier":
         return normal(fan_out, fan_in) * sqrt(2 / (fan_in + fan_out)), torch.zeros(fan_out, dtype=torch.float64)
     if rule == "lecun":
@@ -110,29 +111,35 @@ def draw(fan_in: int, fan_out: int, rule: str, generator: torch.Generator) -> tu
     return normal(fan_out, fan_in), normal(fan_out)
 
 
-def affine(x: Tensor, weight: Tensor, bias: Tensor, parametrization: str, beta: float = 1.0) -> Tensor:
-    """W x + b, or W x / sqrt(fan-in) + beta b in the NTK parametrisation."""
-    if parametrization == "standard":
-        return F.linear(x, weight, bias)
-    scaled = 1 / sqrt(weight.shape[1])
-    if beta == 1:
-        return F.linear(scaled * x, weight, bias)
-    return F.linear(scaled * x, weight) + beta * bias
+class DenseOptions(TypedDict, total=False):
+    """The keywords of `Dense` that networks made of it take too; `MLP` says what they mean."""
+
+    activation: str
+    parametrization: str
+    initialization: str
+    beta: float
+    gain: float
 
 
 class Dense(nn.Module):
     """Linear layers of the sizes given, an activation between two of them and none after the last; (n, first) to (n, last).
 
-    generator: draws the weights, layer by layer
+    generator: draws the weights, layer by layer, in float64
+    activation, parametrization, initialization, beta, gain: as for `MLP`
+
+    Raises ValueError for an unknown name or a gain that is not above 0.
     """
 
     def __init__(
         self,
         sizes: Sequence[int],
-        activation: str,
-        parametrization: str,
-        initialization: str,
         generator: torch.Generator,
+        *,
+        activation: str = "tanh",
+        parametrization: str = "standard",
+        initialization: str = "xavier",
+        beta: float = 1.0,
+        gain: float = 1.0,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ):
@@ -140,16 +147,34 @@ class Dense(nn.Module):
         check_known("activation", activation, ACTIVATIONS)
         check_known("parametrization", parametrization, PARAMETRIZATIONS)
         check_known("initialization", initialization, INITIALIZATIONS)
-        self.activation, self.parametrization = activation, parametrization
+        if not 0 < gain < float("inf"):
+            raise ValueError(f"gain={gain!r}: a finite number above 0; 1 is the usual initialization")
+        self.options: DenseOptions = {
+            "activation": activation,
+            "parametrization": parametrization,
+            "initialization": initialization,
+            "beta": beta,
+            "gain": gain,
+        }
+        self.activation, self.parametrization, self.beta = activation, parametrization, beta
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        rule = "ntk" if parametrization == "ntk" else initialization
         for fan_in, fan_out in pairwise(sizes):
-            rule = "ntk" if parametrization == "ntk" else initialization
             weight, bias = draw(fan_in, fan_out, rule, generator)
-            self.weights.append(nn.Parameter(weight.to(device, dtype or torch.get_default_dtype())))
+            self.weights.append(nn.Parameter((gain * weight).to(device, dtype or torch.get_default_dtype())))
             self.biases.append(nn.Parameter(bias.to(device, dtype or torch.get_default_dtype())))
 
     def forward(self, x: Tensor) -> Tensor:
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             x = ACTIVATIONS[self.activation](x) if layer else x
-            x = affine(x, weight, bias, self.parametrization)
+            x = self._affine(x, weight, bias)
         return x
+
+    def _affine(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """W x + b, or W x / sqrt(fan-in) + beta b in the NTK parametrization."""
+        if self.parametrization == "standard":
+            return F.linear(x, weight, bias)
+        scaled = 1 / sqrt(weight.shape[1])
+        if self.beta == 1:
+            return F.linear(scaled * x, weight, bias)
+        return F.linear(scaled * x, weight) + self.beta * bias

@@ -1,31 +1,23 @@
-"""The multilayer perceptron, in the standard and in the NTK parametrisation."""
+"""The multilayer perceptron, in the standard and in the NTK parametrization."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from math import sqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from pinntk.nn._embeddings import embeddings, parse_fourier, parse_harmonics
-from pinntk.nn._layers import (
-    ACTIVATIONS,
-    INITIALIZATIONS,
-    PARAMETRIZATIONS,
-    affine,
-    check_known,
-    check_sizes,
-    dimensions,
-    draw,
-    scale,
-)
+from pinntk.nn._embeddings import embedded_size, embeddings, parse_fourier, parse_harmonics
+from pinntk.nn._layers import Dense, DenseOptions, check_sizes, dimensions, scale
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class MLP(nn.Module):
-    r"""u(x) = W_L s(... s(W_0 x~ + b_0) ...) + b_L with x~ the normalised, embedded input; maps (n, d) to (n, fields).
+    r"""u(x) = W_L s(... s(W_0 x~ + b_0) ...) + b_L with x~ the normalized, embedded input; maps (n, d) to (n, fields).
 
     problem: gives the number of inputs (coordinates) and outputs (fields), and the domain for `normalize`;
         or None, and `inputs` and `outputs` say it
@@ -33,10 +25,10 @@ class MLP(nn.Module):
     activation: one of `ACTIVATIONS`
     parametrization: "standard", or "ntk" (Jacot et al. 2018): every layer is W x / sqrt(fan-in) + beta b with W and b
         drawn from N(0, 1), so that the kernel has a limit as the width grows
-    initialization, for the standard parametrisation: "xavier" (Glorot normal, zero biases), "normal"
+    initialization, for the standard parametrization: "xavier" (Glorot normal, zero biases), "normal"
         (W ~ N(0, 1 / fan-in), b ~ N(0, 1): the notebook of Wang, Yu & Perdikaris), "lecun" (W ~ N(0, 1 / fan-in), zero
         biases), "kaiming" (torch's default for nn.Linear)
-    beta: scale of the biases in the NTK parametrisation
+    beta: scale of the biases in the NTK parametrization
     gain: factor on the initial weights, not the biases; well above 1 most tanh units start, and stay, saturated
     normalize: map each coordinate to mean 0 and standard deviation 1 over the domain (exact under differentiation);
         True by default where a problem is given
@@ -57,17 +49,15 @@ class MLP(nn.Module):
     torch.Size([5, 1])
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(
         self,
         problem: Any = None,
         *,
         width: int = 64,
         depth: int = 3,
-        activation: str = "tanh",
-        parametrization: str = "standard",
-        initialization: str = "xavier",
-        beta: float = 1.0,
-        gain: float = 1.0,
         normalize: bool | None = None,
         periodic: str | Sequence[str] | Mapping[str, int] | None = None,
         fourier: tuple[int, float] | Mapping[str, Sequence] | None = None,
@@ -76,32 +66,14 @@ class MLP(nn.Module):
         seed: int = 0,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
+        **layers: Unpack[DenseOptions],
     ):
         super().__init__()
         inputs, outputs = dimensions("MLP", problem, inputs, outputs)
         check_sizes(width=width, depth=depth)
-        check_known("activation", activation, ACTIVATIONS)
-        check_known("parametrization", parametrization, PARAMETRIZATIONS)
-        check_known("initialization", initialization, INITIALIZATIONS)
-        if not 0 < gain < float("inf"):
-            raise ValueError(f"gain={gain!r}: a finite number above 0; 1 is the usual initialisation")
         normalize, mean, deviation = scale(problem, inputs, normalize)
         harmonics = parse_harmonics(periodic, problem)
         fourier = parse_fourier(fourier)
-        self.config: dict[str, Any] = {
-            "width": width,
-            "depth": depth,
-            "activation": activation,
-            "parametrization": parametrization,
-            "initialization": initialization,
-            "beta": beta,
-            "gain": gain,
-            "normalize": normalize,
-            "periodic": harmonics or None,
-            "fourier": fourier,
-            "seed": seed,
-        }
-        self.activation, self.parametrization, self.beta = activation, parametrization, beta
         dtype = dtype or torch.get_default_dtype()
         generator = torch.Generator().manual_seed(seed)
         bounds = [(0, 1)] * inputs if problem is None else problem.domain.bounds  # none are needed without a problem
@@ -111,29 +83,27 @@ class MLP(nn.Module):
         self.register_buffer("mean", mean.to(device, dtype))
         self.register_buffer("deviation", deviation.to(device, dtype))
         self.embeddings = embeddings(bounds, by_axis, sqrt(2) if normalize else 1.0, fourier, generator).to(device, dtype)
-        features = self.embeddings[-1].features if len(self.embeddings) else inputs
-        rule = "ntk" if parametrization == "ntk" else initialization
-        self._draw([features, *[width] * depth, outputs], rule, gain, generator, {"device": device, "dtype": dtype})
-
-    def _draw(self, sizes: list[int], rule: str, gain: float, generator: torch.Generator, place: Mapping[str, Any]) -> None:
-        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for fan_in, fan_out in pairwise(sizes):
-            weight, bias = draw(fan_in, fan_out, rule, generator)
-            self.weights.append(nn.Parameter((gain * weight).to(**place)))
-            self.biases.append(nn.Parameter(bias.to(**place)))
+        features = embedded_size(self.embeddings, inputs)
+        self.dense = Dense([features, *[width] * depth, outputs], generator, dtype=dtype, device=device, **layers)
+        self.config: dict[str, Any] = {
+            "width": width,
+            "depth": depth,
+            **self.dense.options,
+            "normalize": normalize,
+            "periodic": harmonics or None,
+            "fourier": fourier,
+            "seed": seed,
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, d) -> (n, fields)."""
-        x = self.features(x)
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = ACTIVATIONS[self.activation](x) if layer else x
-            x = affine(x, weight, bias, self.parametrization, self.beta)
-        return x
+        return self.dense(self.features(x))
 
     def features(self, x: Tensor) -> Tensor:
         """What the first layer receives: (n, d) -> (n, features)."""
         return self.embeddings((x - self.mean) / self.deviation)
 
     def extra_repr(self) -> str:
-        sizes = [self.weights[0].shape[1], *(weight.shape[0] for weight in self.weights)]
-        return f"{sizes}, activation={self.activation}, parametrization={self.parametrization}"
+        weights = self.dense.weights
+        sizes = [weights[0].shape[1], *(weight.shape[0] for weight in weights)]
+        return f"{sizes}, activation={self.dense.activation}, parametrization={self.dense.parametrization}"

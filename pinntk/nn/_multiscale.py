@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from math import pi
-from typing import Any
+from operator import add
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from pinntk.nn._embeddings import FourierFeatures
-from pinntk.nn._layers import ACTIVATIONS, Dense, check_sizes, dimensions, parse_scales, scale
+from pinntk.nn._layers import ACTIVATIONS, Dense, DenseOptions, check_sizes, dimensions, parse_scales, scale
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class MultiscaleFourier(nn.Module):
@@ -23,11 +28,14 @@ class MultiscaleFourier(nn.Module):
         2 pi f / sqrt(12) = 1.8 f of normalised inputs
     features: random frequencies in each branch
     width, depth: units in each hidden layer of the trunk, number of hidden layers
-    activation, parametrization, initialization, normalize, problem, inputs, outputs: as for `MLP`
+    problem, normalize, inputs, outputs and **layers (activation, parametrization, initialization, beta, gain): as for `MLP`
     seed: draws frequencies, then weights, from a generator of their own
 
     Maps (n, d) to (n, fields). Raises ValueError for an unknown name, a size below 1 or a sigma that is not above 0.
     """
+
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(
         self,
@@ -37,43 +45,38 @@ class MultiscaleFourier(nn.Module):
         features: int = 50,
         width: int = 64,
         depth: int = 2,
-        activation: str = "tanh",
-        parametrization: str = "standard",
-        initialization: str = "xavier",
         normalize: bool | None = None,
         inputs: int | None = None,
         outputs: int | None = None,
         seed: int = 0,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
+        **layers: Unpack[DenseOptions],
     ):
         super().__init__()
         inputs, outputs = dimensions("MultiscaleFourier", problem, inputs, outputs)
         check_sizes(features=features, width=width, depth=depth)
         sigmas = parse_scales("sigmas", sigmas)
         normalize, mean, deviation = scale(problem, inputs, normalize)
+        generator = torch.Generator().manual_seed(seed)
+        dtype = dtype or torch.get_default_dtype()
+        self.register_buffer("mean", mean.to(device, dtype))
+        self.register_buffer("deviation", deviation.to(device, dtype))
+        self.branches = nn.ModuleList()
+        for sigma in sigmas:
+            angular = sigma * torch.randn(features, inputs, generator=generator, dtype=torch.float64)
+            self.branches.append(FourierFeatures(angular / (2 * pi)).to(device, dtype))
+        self.trunk = Dense([2 * features, *[width] * depth], generator, dtype=dtype, device=device, **layers)
+        self.last = Dense([len(sigmas) * width, outputs], generator, dtype=dtype, device=device, **layers)
         self.config = {
             "sigmas": sigmas,
             "features": features,
             "width": width,
             "depth": depth,
-            "activation": activation,
-            "parametrization": parametrization,
-            "initialization": initialization,
+            **self.trunk.options,
             "normalize": normalize,
             "seed": seed,
         }
-        generator = torch.Generator().manual_seed(seed)
-        place = {"dtype": dtype or torch.get_default_dtype(), "device": device}
-        self.register_buffer("mean", mean.to(**place))
-        self.register_buffer("deviation", deviation.to(**place))
-        self.branches = nn.ModuleList()
-        for sigma in sigmas:
-            angular = sigma * torch.randn(features, inputs, generator=generator, dtype=torch.float64)
-            self.branches.append(FourierFeatures(angular / (2 * pi)).to(**place))
-        layers = (activation, parametrization, initialization, generator)
-        self.trunk = Dense([2 * features, *[width] * depth], *layers, **place)
-        self.last = Dense([len(sigmas) * width, outputs], *layers, **place)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, d) -> (n, fields)."""
@@ -91,8 +94,9 @@ class MscaleDNN(nn.Module):
         has N groups of units, group i with the input a_i x~
     width: units in each hidden layer, all scales together; a multiple of N
     depth: hidden layers
-    activation: "srelu" or "phi", bumps of bounded support, or any other of `MLP`
-    parametrization, initialization, problem, inputs, outputs: as for `MLP`; each group of units is drawn as a layer
+    activation: "phi" (the default) or "srelu", bumps of bounded support, or any other of `MLP`
+    problem, inputs, outputs and **layers (activation, parametrization, initialization, beta, gain): as for `MLP`; each group of
+        units is drawn as a layer
     normalize: map each coordinate to mean 0 and standard deviation 1 over the domain before it is scaled; False, as in the
         paper, by default
     seed: draws the weights from a generator of their own
@@ -100,6 +104,9 @@ class MscaleDNN(nn.Module):
     Maps (n, d) to (n, fields). Raises ValueError for an unknown name, a size below 1, a scale that is not above 0 or a width
     that does not divide among the scales.
     """
+
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(
         self,
@@ -109,15 +116,13 @@ class MscaleDNN(nn.Module):
         version: int = 2,
         width: int = 96,
         depth: int = 3,
-        activation: str = "phi",
-        parametrization: str = "standard",
-        initialization: str = "xavier",
         normalize: bool = False,
         inputs: int | None = None,
         outputs: int | None = None,
         seed: int = 0,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
+        **layers: Unpack[DenseOptions],
     ):
         super().__init__()
         inputs, outputs = dimensions("MscaleDNN", problem, inputs, outputs)
@@ -128,33 +133,37 @@ class MscaleDNN(nn.Module):
         if width % len(scales):
             raise ValueError(f"width={width} does not divide among {len(scales)} scales; use a multiple of {len(scales)}")
         normalize, mean, deviation = scale(problem, inputs, normalize)
+        self.scales, self.version = scales, version
+        generator = torch.Generator().manual_seed(seed)
+        dtype = dtype or torch.get_default_dtype()
+        self.register_buffer("mean", mean.to(device, dtype))
+        self.register_buffer("deviation", deviation.to(device, dtype))
+        layers.setdefault("activation", "phi")
+        share = width // len(scales)
+        sizes = [inputs, share] if version == 1 else [inputs, *[share] * depth, outputs]
+
+        def dense(sizes: Sequence[int]) -> Dense:
+            return Dense(sizes, generator, dtype=dtype, device=device, **layers)
+
+        parts = [dense(sizes) for _ in scales]
+        self.parts = nn.ModuleList(parts)
+        self.rest = dense([width] * depth + [outputs]) if version == 1 else None
         self.config = {
             "scales": scales,
             "version": version,
             "width": width,
             "depth": depth,
-            "activation": activation,
-            "parametrization": parametrization,
-            "initialization": initialization,
+            **parts[0].options,
             "normalize": normalize,
             "seed": seed,
         }
-        self.scales, self.version = scales, version
-        generator = torch.Generator().manual_seed(seed)
-        place = {"dtype": dtype or torch.get_default_dtype(), "device": device}
-        self.register_buffer("mean", mean.to(**place))
-        self.register_buffer("deviation", deviation.to(**place))
-        layers, share = (activation, parametrization, initialization, generator), width // len(scales)
-        sizes = [inputs, share] if version == 1 else [inputs, *[share] * depth, outputs]
-        self.parts = nn.ModuleList(Dense(sizes, *layers, **place) for _ in scales)
-        self.rest = Dense([width] * depth + [outputs], *layers, **place) if version == 1 else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, d) -> (n, fields)."""
         x = (x - self.mean) / self.deviation
         parts = [part(a * x) for a, part in zip(self.scales, self.parts, strict=True)]
         if self.rest is None:
-            return sum(parts[1:], parts[0])
+            return reduce(add, parts)
         return self.rest(ACTIVATIONS[self.rest.activation](torch.cat(parts, 1)))
 
 

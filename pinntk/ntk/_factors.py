@@ -24,15 +24,9 @@ from pinntk.ntk._taylor_factors import taylor_factors
 from pinntk.ntk.graph import FEW, OWNERS, UnstructuredError, certified_rows, read_by, size_of
 from pinntk.problem import Points, Problem
 from pinntk.residuals import check_network
-from pinntk.residuals._evaluate import (
-    autograd_group,
-    groups,
-    has_factors,
-    taylor_group,
-    to_network,
-    warn_no_factors,
-    without_mixing,
-)
+from pinntk.residuals._conditions import autograd_errors, taylor_errors
+from pinntk.residuals._fallback import check_mixing, has_factors, warn_no_factors
+from pinntk.residuals._points import groups, to_network
 from pinntk.taylor import DependentPointsError, UnsupportedOperationError
 
 _ROWS_CHUNK = 16  # points whose rows come from one graph, in reverse mode: its size counts twice
@@ -106,7 +100,7 @@ def _by_taylor(network: nn.Module, problem: Problem, points: Points, parameters:
         try:
             found = list(taylor_factors(network, problem, names, rows, parameters))
         except DependentPointsError as error:
-            raise without_mixing(network, problem, names, rows, error) from error
+            raise check_mixing(network, problem, names, rows, error) from error
         passed = _certified.setdefault(network, {})
         keys = {part.name: _key(problem, part.name, rows, parameters) for part in found}
         new = [part for part in found if passed.get(keys[part.name]) != "taylor"]
@@ -141,7 +135,7 @@ def _certificates(
 ) -> dict[str, Certificate]:
     """J^T z of each condition by its factors against ordinary autograd through jets, which knows no tape and no points."""
     with torch.enable_grad(), fork(rows.device):  # a check must not change what is drawn next
-        errors = taylor_group(network, problem, names, rows)
+        errors = taylor_errors(network, problem, names, rows)
     return {
         part.name: certificate(part, errors[part.name], parameters)
         if errors[part.name].requires_grad
@@ -153,7 +147,7 @@ def _certificates(
 def _by_graph(network: nn.Module, problem: Problem, points: Points, parameters: Mapping[str, Tensor]) -> Iterator[Factors]:
     for names in groups(problem, points):
         rows = points[names[0]]
-        errors = autograd_group(network, problem, names, rows)
+        errors = autograd_errors(network, problem, names, rows)
         for name, e in errors.items():
             if not e.requires_grad:
                 sizes = {key: size_of(p) for key, p in parameters.items()}
@@ -200,7 +194,7 @@ def _row_by_row(
     chunk = min(_ROWS_CHUNK, max(1, len(rows) // 2))
     values, parts = [], []
     for piece in rows.split(chunk):
-        e = autograd_group(network, problem, [name], piece)[name]
+        e = autograd_errors(network, problem, [name], piece)[name]
         values.append(e.detach())
         parts.append(certified_rows(e, parameters, name))
     joined = {key: torch.cat([part.rows[key] for part in parts]) for key in parameters}

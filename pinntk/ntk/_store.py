@@ -11,7 +11,7 @@ from pinntk.ntk._factored import Factors, Origin
 from pinntk.ntk._factors import compute_factors
 from pinntk.ntk._finite import check_rows
 from pinntk.problem import Points, Problem
-from pinntk.residuals._evaluate import groups, to_network
+from pinntk.residuals._points import groups, to_network
 
 CHUNK = 2048  # points factored at a time: bounds what one pass through the network remembers
 

@@ -11,7 +11,7 @@ from pinntk.ntk._factored import Collector, Factors, Outer
 from pinntk.ntk._tape import LinearUse, PointwiseUse, Tape
 from pinntk.ntk.graph import pull_back, size_of
 from pinntk.problem import Problem
-from pinntk.residuals._evaluate import taylor_group
+from pinntk.residuals._conditions import taylor_errors
 from pinntk.taylor import UnsupportedOperationError
 
 
@@ -26,7 +26,7 @@ def taylor_factors(
     sizes = {name: size_of(p) for name, p in parameters.items()}
     tape = Tape()
     with torch.enable_grad():
-        errors = taylor_group(network, problem, names, rows, tape)
+        errors = taylor_errors(network, problem, names, rows, tape)
     basis = problem.basis(names)
     for name, error in errors.items():
         # e depends on the components of its own basis only; those that other conditions brought in are zero.

@@ -22,6 +22,9 @@ class Region(Protocol):
     """Where a condition holds: a `Box`, `Faces`, a `PeriodicPair` or `Measurements`."""
 
     @property
+    def box(self) -> Box: ...
+
+    @property
     def coordinates(self) -> tuple[str, ...]: ...
 
     def sample(self, n: int, method: str, rng: np.random.Generator) -> np.ndarray:
@@ -73,6 +76,11 @@ class Box:
         if dimension < 1:
             raise ValueError(f"dimension={dimension}: a cube has at least one coordinate")
         return cls(**{f"{name}{i}": interval for i in range(1, dimension + 1)})
+
+    @property
+    def box(self) -> Box:
+        """Itself: every region has the box that it is in."""
+        return self
 
     @property
     def dimension(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from math import comb, prod
@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pinntk._util.registry import WeakRegistry
 from pinntk._util.warn import warn_user
 from pinntk.problem import Box, Points, Problem
 from pinntk.problem._arguments import ArgumentSpec
-from pinntk.residuals._evaluate import groups, warn_fallback
+from pinntk.residuals._fallback import warn_fallback
 from pinntk.residuals._fields import AutogradFields, Fields, TaylorFields
+from pinntk.residuals._gradients import compare_gradients
+from pinntk.residuals._points import groups
 from pinntk.taylor import UnsupportedOperationError
 
 Index = tuple[int, ...]
@@ -24,11 +25,6 @@ Index = tuple[int, ...]
 _PLACE, _SHARE = 2**0.5 - 1, 0.1  # the probe moves by that share towards that place of the domain, away from kinks
 _MOST_AXES = 50  # of a Laplacian that is compared: nested autograd takes that many backward passes
 _AGREED = {torch.float64: 1e-8, torch.float32: 1e-2}  # relative difference of derivatives that rounding explains
-_CLOSE = 1e-4  # relative difference of a gradient and a finite difference
-_STEPS = (1e-7, 1e-3)  # of finite differences: below rounding of the inside, and above it
-_ROUNDED = 10.0  # times the difference of two steps, within which a finite difference is as good as none
-
-_warned = WeakRegistry()
 
 
 def check_derivatives(network: nn.Module, problem: Problem, probe: Points) -> None:
@@ -47,7 +43,7 @@ def check_derivatives(network: nn.Module, problem: Problem, probe: Points) -> No
     x = next(iter(inside.values()))
     if x.dtype == torch.float64:
         try:
-            _compare_gradients(network, call, problem.domain, x[:, : problem.domain.dimension])
+            compare_gradients(network, call, problem.domain, x[:, : problem.domain.dimension])
         except Exception:  # a network that knows no gradient of its inputs, or no parameters but its own
             return
 
@@ -104,7 +100,7 @@ class _Derivative:
         return float(torch.maximum(self.taylor.abs(), self.autograd.abs()).max())
 
 
-def _compare_engines(network: nn.Module, call: Callable, problem: Problem, probe: Points) -> None:
+def _compare_engines(network: nn.Module, call: Callable[[Tensor], Tensor], problem: Problem, probe: Points) -> None:
     for names in groups(problem, probe):
         rows = probe[names[0]][:, : problem.domain.dimension]
         try:
@@ -186,69 +182,3 @@ def _finite_difference(call: Callable, domain: Box, x: Tensor, field: int, index
             moved = x.new_tensor([times / 2 - j for j, times in zip(places, index, strict=True)])
             total += factor * call(x + moved * lengths)[:, field]
     return total / prod(float(length) ** times for length, times in zip(lengths, index, strict=True))
-
-
-# Gradients and values.
-
-
-def _compare_gradients(network: nn.Module, call: Callable, domain: Box, x: Tensor) -> None:
-    """Autograd's gradient along one direction of the coordinates, and along one of the parameters, with finite differences."""
-    random = torch.Generator().manual_seed(0)
-    extent = torch.as_tensor(domain.high - domain.low).to(x)
-    v = extent * torch.randn(len(extent), generator=random, dtype=torch.float64).to(x)
-    with torch.enable_grad():
-        leaf = x.clone().requires_grad_()
-        output = call(leaf.clone())
-        by_autograd = [_slope(column.sum(), [leaf])[0] @ v for column in output.unbind(1)]
-    _compare(network, "coordinates", torch.stack(by_autograd, 1), lambda h: call(x + h * v), output)
-
-    state = {name: t.detach() for name, t in (*network.named_parameters(), *network.named_buffers())}
-    trained = {name: p.detach() for name, p in network.named_parameters() if p.requires_grad}
-    if not trained or any(t.is_complex() for t in state.values()):
-        return
-    trained = {name: p.double() for name, p in trained.items()}
-    state = {name: t.double() if t.is_floating_point() else t for name, t in state.items()}
-    direction = {
-        name: _size(p) * torch.randn(p.shape, generator=random, dtype=torch.float64).to(p) for name, p in trained.items()
-    }
-    signs = torch.randn(output.shape, generator=random, dtype=torch.float64).to(x)
-
-    def value(h: float, leaves: Mapping[str, Tensor] = trained) -> Tensor:
-        moved = {name: p + h * direction[name] if h else p for name, p in leaves.items()}
-        return (signs * functional_call(network, {**state, **moved}, (x.clone(),))).sum()
-
-    with torch.enable_grad():
-        leaves = {name: p.clone().requires_grad_() for name, p in trained.items()}
-        slopes = _slope(value(0.0, leaves), list(leaves.values()))
-    along = sum((g * direction[name]).sum() for name, g in zip(trained, slopes, strict=True))
-    _compare(network, "parameters", along, value, (signs * output).abs().sum())
-
-
-def _slope(value: Tensor, leaves: list[Tensor]) -> tuple[Tensor, ...]:
-    if not value.requires_grad:
-        return tuple(torch.zeros_like(leaf) for leaf in leaves)
-    return torch.autograd.grad(value, leaves, retain_graph=True, allow_unused=True, materialize_grads=True)
-
-
-def _size(parameter: Tensor) -> float:
-    """Of a change: that of the parameter, or 0.1 where it is zero."""
-    return float(parameter.square().mean().sqrt()) or 0.1
-
-
-def _compare(network: nn.Module, what: str, slope: Tensor, value: Callable[[float], Tensor], size: Tensor) -> None:
-    """Warns where a slope is not that of `value` at 0, by short steps nor by long ones; a jump or kink between them is not
-    held against it."""
-    with torch.no_grad():
-        off = torch.ones_like(slope, dtype=torch.bool)
-        for step in _STEPS:
-            far, near = ((value(h) - value(-h)) / (2 * h) for h in (step, step / 2))
-            least = _CLOSE * (slope.abs() + near.abs()) + 1e-2 * _CLOSE * size.detach().abs().max()
-            off &= (slope - near).abs() > least + _ROUNDED * (far - near).abs()
-    if bool(off.any()) and _warned.first(network, what):
-        place = off.nonzero()[0].unbind() if off.ndim else ()
-        found, expected = float(slope[place]), float(near[place])
-        warn_user(
-            f"{type(network).__name__}: the gradient that autograd gives is not the derivative of the network's values: "
-            f"{found:.3g} against {expected:.3g} by finite differences, along one direction of the {what} (a straight-through "
-            "estimator, a detach() or a no_grad() inside?). Errors and kernels are made from autograd's gradient"
-        )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -17,16 +14,15 @@ from pinntk.problem import Points, Problem
 from pinntk.problem._coordinates import check_coordinates
 from pinntk.problem._problem import check_output
 from pinntk.residuals._agreement import check_derivatives
-from pinntk.residuals._evaluate import errors, to_network
+from pinntk.residuals._evaluate import errors
+from pinntk.residuals._points import to_network
+from pinntk.residuals._probe import preserve, random_state, rows_of, same, select_probe
 from pinntk.taylor import DependentPointsError
 
 _BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 _DROPOUTS = (nn.modules.dropout._DropoutNd,)
-_CANDIDATES = 64  # points among which those of the probe are chosen
-_PROBE = 4  # points of each condition in the probe
 _PAIRS = ((1, 0), (3, 2), (2, 0), (3, 1))  # of the probe's rows: each of them once with, and once without, every other
 _REPEATS = 16  # copies of the probe on which a network that draws random numbers must still give one answer
-_SEEDED = ("cuda", "xpu")  # devices with random states of their own
 _FAR = 1e3  # roundings between two evaluations, beyond which they are not the same
 
 _checked, _warned = WeakRegistry(), WeakRegistry()
@@ -50,11 +46,11 @@ def check_network(network: nn.Module, problem: Problem, points: Points) -> None:
         raise ValueError("kernels and training need gradients, which torch.inference_mode() rules out; use torch.no_grad()")
     _check_modules(network)
     d = problem.domain.dimension
-    probe = to_network(network, _select_probe(points))
+    probe = to_network(network, select_probe(points))
     first = next(iter(probe.values()))[:, :d]
     for name, rows in points.items():
         check_coordinates(problem.domain, name, rows, first.dtype)
-    with _preserve(network, first.device) as buffers:
+    with preserve(network, first.device) as buffers:
         _check_output(network, problem, first)
         state = (tuple(problem[name] for name in points), first.dtype, *_modes(network))
         new = _checked.first(network, state)
@@ -93,62 +89,6 @@ def _modes(network: nn.Module) -> tuple:
     return tuple(m.training for m in network.modules()), tuple(p.requires_grad for p in network.parameters())
 
 
-# The probe.
-
-
-def _select_probe(points: Points) -> Points:
-    """Up to four different rows of every condition, from all over; a tensor shared by conditions stays shared."""
-    chosen: dict[int, Tensor] = {}
-    for rows in points.values():
-        if id(rows) not in chosen:
-            places = torch.linspace(0, len(rows) - 1, min(len(rows), _CANDIDATES), dtype=torch.float64).long()
-            few = rows[places.to(rows.device)].unique(dim=0)
-            places = torch.linspace(0, len(few) - 1, min(len(few), _PROBE), dtype=torch.float64).long()
-            chosen[id(rows)] = few[places.to(rows.device)]
-    return {name: chosen[id(rows)] for name, rows in points.items()}
-
-
-def _rows(probe: Points, places: tuple[int, ...]) -> Points:
-    """The rows of these numbers, where there are any; a tensor shared by conditions stays shared."""
-    taken = {id(rows): rows[[i for i in places if i < len(rows)]] for rows in probe.values()}
-    return {name: taken[id(rows)] for name, rows in probe.items() if len(taken[id(rows)])}
-
-
-@contextmanager
-def _preserve(network: nn.Module, device: torch.device) -> Iterator[dict[str, Tensor]]:
-    """Restores buffers, numbers that modules count, and the random state; yields the buffers as they were."""
-    plain = (bool, int, float, str, type(None))
-    buffers = {name: (buffer, buffer.clone()) for name, buffer in network.named_buffers() if not is_lazy(buffer)}
-    counts = [(m, {key: value for key, value in vars(m).items() if isinstance(value, plain)}) for m in network.modules()]
-    lazy = any(is_lazy(tensor) for tensor in (*network.parameters(), *network.buffers()))
-    seeded = device.type in _SEEDED
-    with torch.random.fork_rng([device] if seeded else [], device_type=device.type if seeded else _SEEDED[0]):
-        try:
-            yield {name: value for name, (_, value) in buffers.items()}
-        finally:
-            if not lazy:  # its first forward makes it what it is
-                _restore(network, buffers, counts)
-
-
-def _restore(network: nn.Module, buffers: dict[str, tuple[Tensor, Tensor]], counts: list[tuple[nn.Module, dict]]) -> None:
-    modules = dict(network.named_modules())
-    for name, (buffer, value) in buffers.items():
-        path, _, key = name.rpartition(".")
-        if not isinstance(modules[path], torch.jit.ScriptModule):
-            modules[path]._buffers[key] = buffer
-        with torch.no_grad():
-            if not _same(buffer, value):
-                buffer.copy_(value)
-    for module, known in counts:
-        for key, value in known.items():
-            if vars(module).get(key) is not value:
-                vars(module)[key] = value
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and a.dtype == b.dtype and bool(torch.isclose(a, b, rtol=0, atol=0, equal_nan=True).all())
-
-
 # What a network must be.
 
 
@@ -166,14 +106,12 @@ def _check_output(network: nn.Module, problem: Problem, first: Tensor) -> None:
 
 def _check_repeatable(network: nn.Module, first: Tensor, buffers: dict[str, Tensor]) -> None:
     """Two evaluations on the same points must give the same values."""
-    state = _random_state(first.device)
+    state = random_state(first.device)
     outputs = [_values(network, first) for _ in range(2)]
-    random = not torch.equal(state, _random_state(first.device))
+    random = not torch.equal(state, random_state(first.device))
     if random and torch.equal(*outputs):  # perhaps by luck: a dropout that hits seldom
         outputs = [_values(network, first.repeat(_REPEATS, 1)) for _ in range(2)]
-    moved = [
-        name for name, b in network.named_buffers() if not is_lazy(b) and not (name in buffers and _same(b, buffers[name]))
-    ]
+    moved = [name for name, b in network.named_buffers() if not is_lazy(b) and not (name in buffers and same(b, buffers[name]))]
     apart = (outputs[0] - outputs[1]).abs().max()
     rounding = _FAR * torch.finfo(outputs[0].dtype).eps * outputs[0].abs().max()
     if random and apart > 0:
@@ -199,23 +137,16 @@ def _values(network: nn.Module, x: Tensor) -> Tensor:
         return network(x.clone())
 
 
-def _random_state(device: torch.device) -> Tensor:
-    state = torch.get_rng_state()
-    if device.type not in _SEEDED:
-        return state
-    return torch.cat([state, torch.get_device_module(device).get_rng_state(device)])
-
-
 def _random_module(network: nn.Module, x: Tensor) -> str:
     """The innermost module in whose forward the random state moves."""
     found: list[str] = []
     states: dict[nn.Module, Tensor] = {}
 
     def before(module: nn.Module, _: tuple) -> None:
-        states[module] = _random_state(x.device)
+        states[module] = random_state(x.device)
 
     def after(path: str, module: nn.Module) -> None:
-        if module in states and not torch.equal(states[module], _random_state(x.device)):
+        if module in states and not torch.equal(states[module], random_state(x.device)):
             found.append(f"module {path!r} ({type(module).__name__})" if path else "the network")
 
     hooks = []
@@ -237,7 +168,7 @@ def _check_independence(network: nn.Module, problem: Problem, probe: Points, pai
     """The error at a point must not change when other points leave the batch, or change places."""
     together = errors(network, problem, probe)
     for pair in pairs:
-        part = _rows(probe, pair)
+        part = rows_of(probe, pair)
         for name, apart in errors(network, problem, part).items() if part else ():
             both = together[name][[i for i in pair if i < len(together[name])]]
             scale = both.abs().max() + apart.abs().max() + 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import reduce
+from operator import add
 from typing import Any, Protocol
 
 import torch
@@ -14,6 +16,8 @@ from pinntk.problem import Problem
 from pinntk.problem._problem import check_output
 from pinntk.taylor import Basis, Jet, UnsupportedOperationError, through
 from pinntk.taylor._normalizations import ExactNormalizations
+
+Function = Callable[[Tensor], Tensor]  # a network, or one with other parameters in the place of its own
 
 
 class Fields(Protocol):
@@ -27,7 +31,7 @@ class Fields(Protocol):
 class TaylorFields:
     """One forward pass of the network on a jet."""
 
-    def __init__(self, network: nn.Module, problem: Problem, points: Tensor, basis: Basis, tape: Any = None):
+    def __init__(self, network: Function, problem: Problem, points: Tensor, basis: Basis, tape: Any = None):
         with without_compile(network):
             output = through(network, Jet.seed(basis, points, tape))
         if not isinstance(output, Jet):
@@ -57,7 +61,7 @@ class Zero(nn.Module):
 class AutogradFields:
     """Nested reverse-mode differentiation, one backward pass of the whole graph a derivative."""
 
-    def __init__(self, network: nn.Module, problem: Problem, points: Tensor):
+    def __init__(self, network: Function, problem: Problem, points: Tensor):
         self._columns = [column.detach().clone().requires_grad_() for column in points.unbind(1)]
         # What can be differentiated again and again.
         with ExactNormalizations(), sdpa_kernel(SDPBackend.MATH), without_compile(network):
@@ -81,11 +85,11 @@ class AutogradFields:
 
     def laplacian(self, field: int, axes: tuple[int, ...]) -> Tensor:
         d = len(self._columns)
-        return sum(self.derivative(field, tuple(2 * (i == axis) for i in range(d))) for axis in axes)
+        return reduce(add, [self.derivative(field, tuple(2 * (i == axis) for i in range(d))) for axis in axes])
 
 
 @contextmanager
-def without_compile(network: nn.Module | Callable) -> Iterator[None]:
+def without_compile(network: Function) -> Iterator[None]:
     """Networks and modules from torch.compile run as they were written: compiled ones are differentiated once only."""
     modules = network.modules() if isinstance(network, nn.Module) else ()
     if any(hasattr(module, "_orig_mod") or module._compiled_call_impl is not None for module in modules):

@@ -11,12 +11,28 @@ from pinntk._util.files import replacing
 from pinntk.run._folder import CONFIG
 
 FORMAT = 1
-_Kinds = type | tuple[type, ...]
-_SECTIONS: dict[str, dict[str, _Kinds]] = {  # what every run writes, and its type
-    "problem": {"name": str, "source": str, "parameters": dict},
-    "network": {"class": str, "arguments": (dict, type(None)), "dtype": str},
-    "training": {"steps": int, "optimizer": str, "points": (dict, str)},
-    "weighting": {},
+_SECTIONS = ("problem", "network", "training", "weighting")
+_REQUIRED = {
+    "problem": ("name", "source", "parameters"),
+    "network": ("class", "arguments", "dtype"),
+    "training": ("steps", "optimizer", "points"),
+}
+_NONE, _NUMBER = type(None), (int, float)
+_KINDS: dict[str, dict[str, tuple[type, ...]]] = {
+    "problem": {"name": (str,), "source": (str,), "parameters": (dict,)},
+    "network": {"class": (str,), "arguments": (dict, _NONE), "dtype": (str,)},
+    "training": {
+        "steps": (int,),
+        "seconds": (*_NUMBER, _NONE),
+        "optimizer": (str,),
+        "optimizer_options": (dict, _NONE),
+        "schedule": (str, _NONE),
+        "decay": _NUMBER,
+        "points": (dict, str, _NONE),
+        "grow": (*_NUMBER, _NONE),
+        "seed": (int,),
+    },
+    "weighting": {"name": (str,)},
 }
 
 
@@ -39,17 +55,21 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"{path} has format {config.get('format')}, and this pinntk reads {FORMAT}; use the version that wrote it "
             f"({wrote}), or train anew"
         )
-    _check_entries(path, config)
+    for section, names in _REQUIRED.items():
+        if absent := [name for name in names if name not in config[section]]:
+            raise ValueError(f"{path} is damaged: {section}.{absent[0]} is missing; restore it or train anew")
+    check_entries(config, path)
     return config
 
 
-def _check_entries(path: Path, config: Mapping[str, Any]) -> None:
-    for section, kinds in _SECTIONS.items():
-        for name, kind in kinds.items():
-            if name not in config[section]:
-                raise ValueError(f"{path} is damaged: {section}.{name} is missing; restore it or train anew")
-            if not isinstance(config[section][name], kind):
-                raise ValueError(f"{path} is damaged: {section}.{name} is {config[section][name]!r}; restore it or train anew")
+def check_entries(config: Mapping[str, Any], path: Path) -> None:
+    """Raises ValueError, naming the file and the entry, where an entry of a section is of another type than pinntk writes."""
+    for section, kinds in _KINDS.items():
+        for name, expected in kinds.items():
+            entries = config.get(section)
+            if isinstance(entries, dict) and name in entries and not isinstance(entries[name], expected):
+                known = " or ".join("null" if kind is _NONE else kind.__name__ for kind in expected)
+                raise ValueError(f"{path}: {section}.{name} is {entries[name]!r}; expected {known}")
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from pinntk.ntk import trained_parameters
 from pinntk.ntk._blocks import Weights
 from pinntk.problem import Points, Problem
 from pinntk.residuals import check_network
-from pinntk.residuals._evaluate import to_network
+from pinntk.residuals._points import to_network
 from pinntk.residuals._values import check_real_parameters
 from pinntk.solvers._damped import DampedLeastSquares, check_form
 from pinntk.solvers._jacobian import ScaledJacobian, check_start, loss_weights, losses_by_condition, scaled_errors

@@ -8,7 +8,6 @@ from copy import deepcopy
 from difflib import get_close_matches
 from typing import Any
 
-from pinntk.run._network import network_class
 from pinntk.training._config import GIVEN, SETTINGS, defaults_of_another
 from pinntk.weighting import SCHEMES
 
@@ -58,9 +57,7 @@ def _check_place(place: str, config: Mapping[str, Any]) -> None:
 
 def _places(config: Mapping[str, Any]) -> list[str]:
     """All places that a change may name, in this configuration."""
-    kind = network_class(config) if "network" in config else None
-    own = () if kind is None else inspect.signature(kind).parameters
-    network = [name for name in own if name not in ("problem", "inputs", "outputs", "dtype", "device")]
+    network = config.get("network", {}).get("arguments") or ()
     nested = {name: value for name, value in config["training"].items() if isinstance(value, Mapping)}
     scheme = SCHEMES.get(config["weighting"].get("name"))
     options = () if scheme is None else inspect.signature(scheme).parameters.values()

@@ -307,6 +307,8 @@ def _check_numbers(config: TrainConfig) -> None:
         raise ValueError(f"decay={config.decay!r}, decay_every={config.decay_every!r}: a factor above 0, and at least 1 step")
     if not isinstance(config.seed, int):
         raise TypeError(f"seed={config.seed!r}: a whole number")
+    if not 0 <= config.seed < 2**63:
+        raise ValueError(f"seed={config.seed!r}: at least 0, and below 2^63")
     if config.sampling is not None and config.sampling not in METHODS:
         raise ValueError(f"sampling={config.sampling!r}: one of {', '.join(METHODS)}")
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pinntk._util import distributed
 from pinntk.problem import Points, Problem
 from pinntk.problem._coordinates import check_coordinates
-from pinntk.residuals._evaluate import to_network
+from pinntk.residuals._points import to_network
 from pinntk.training._config import TrainConfig
 from pinntk.training._resampling import adapted_points
 

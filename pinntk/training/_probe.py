@@ -12,7 +12,7 @@ from pinntk.diagnostics._sampling import at_most
 from pinntk.ntk import KernelBlocks, kernel
 from pinntk.ntk._assemble import compute_traces
 from pinntk.problem import Measurements, Points, Problem
-from pinntk.residuals._evaluate import to_network
+from pinntk.residuals._points import to_network
 from pinntk.training._batch import Batch
 from pinntk.training._config import TrainConfig
 from pinntk.training._losses import gradient_norms

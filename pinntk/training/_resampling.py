@@ -15,7 +15,7 @@ from pinntk._util import distributed
 from pinntk._util.precision import empty_like
 from pinntk.problem import Points, Problem
 from pinntk.problem import _sampling as sampling
-from pinntk.residuals._evaluate import to_network
+from pinntk.residuals._points import to_network
 from pinntk.training._losses import error_values
 
 

@@ -229,7 +229,7 @@ def test_what_stops_a_training(tmp_path):
     problem = diffusion()
     network = pinntk.nn.MLP(problem, width=5, depth=1, **F64)
     with torch.no_grad():
-        network.weights[0].fill_(float("nan"))
+        network.dense.weights[0].fill_(float("nan"))
     with pytest.raises(pinntk.NonFiniteLossError, match="heat") as stopped:
         trained(NAME, problem, network)
     assert isinstance(stopped.value, pinntk.NonFiniteError)

@@ -258,8 +258,8 @@ def losses_at(fraction, width, steps, momentum=0.0, lazy=False):
     points = problem.sample(boundary=2, residual=10, method="grid", dtype=torch.float64)
     network = pinntk.nn.MLP(problem, width=width, depth=1, parametrization="ntk", dtype=torch.float64)
     if lazy:  # exactly: with the hidden layer held, the network is linear in what trains
-        network.weights[0].requires_grad_(False)
-        network.biases[0].requires_grad_(False)
+        network.dense.weights[0].requires_grad_(False)
+        network.dense.biases[0].requires_grad_(False)
     weights = dict.fromkeys(problem.names, 1.0)
     found = dynamics(pinntk.kernel(network, problem, points), pinntk.errors(network, problem, points), weights)
     lr = fraction * found.largest_stable_step(momentum)

@@ -31,7 +31,7 @@ def test_estimate_of_a_network_that_was_moved_off_the_solution(healthy):
     """An offset of 0.1 violates the ends only; its relative error is 0.1 / rms(sin) = 0.141."""
     network = deepcopy(healthy.network)
     with torch.no_grad():
-        network.biases[-1] += 0.1
+        network.dense.biases[-1] += 0.1
     found = estimate(network, poisson(), healthy.points)
     assert found.relative == pytest.approx(0.1 * 2**0.5, rel=0.1)
     assert found.parts["walls"] > 10 * found.parts["equation"]

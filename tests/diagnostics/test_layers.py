@@ -25,13 +25,13 @@ def test_a_fresh_network_is_healthy_and_large_weights_saturate_it(choices):
     problem = poisson()
     network = mlp(problem, **choices)
     found = layers(network, problem, sample(problem))
-    assert [layer.name for layer in found] == ["weights.0", "weights.1", "weights.2"]
+    assert [layer.name for layer in found] == ["dense.weights.0", "dense.weights.1", "dense.weights.2"]
     assert [layer.activation for layer in found] == ["tanh", "tanh", ""]
     assert [layer.units for layer in found] == [24, 24, 1]
     assert all(layer.dead == 0 for layer in found)
     assert found[0].saturated <= 0.2 and found[1].saturated <= 0.2 and found[2].saturated is None
     with torch.no_grad():
-        network.weights[1] *= 100
+        network.dense.weights[1] *= 100
     failing = layers(network, problem, sample(problem))
     assert failing[0].saturated == found[0].saturated
     assert failing[1].saturated > 0.5
@@ -44,11 +44,11 @@ def test_pre_activations_and_gradients_are_those_of_the_formula():
     points = sample(problem)
     found = layers(network, problem, points)[0]
     x = (torch.cat(list(points.values())) - network.mean) / network.deviation
-    z = x @ network.weights[0].T + 0.1 * network.biases[0]
+    z = x @ network.dense.weights[0].T + 0.1 * network.dense.biases[0]
     assert (found.mean, found.std) == pytest.approx((z.mean().item(), z.std(correction=0).item()))
     loss = sum(e.square().mean() for e in pinntk.errors(network, problem, points).values())
-    (gradient,) = torch.autograd.grad(loss, network.weights[0])
-    assert found.gradient == pytest.approx((gradient.norm() / network.weights[0].norm()).item())
+    (gradient,) = torch.autograd.grad(loss, network.dense.weights[0])
+    assert found.gradient == pytest.approx((gradient.norm() / network.dense.weights[0].norm()).item())
 
 
 def test_dead_relus_are_counted():

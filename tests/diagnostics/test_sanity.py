@@ -64,7 +64,7 @@ def test_without_a_solution_the_data_give_the_scale():
     found = trivial(network, problem, sample(problem))["u"]
     assert found.scale == pytest.approx(5 / sqrt(2), rel=0.02)  # of `start`; that of `walls` is 0
     with torch.no_grad():
-        network.weights[-1].zero_()
+        network.dense.weights[-1].zero_()
     assert trivial(network, problem, sample(problem))["u"].ratio == 0
 
     @pinntk.boundary(PLANE.ends("x"))

@@ -117,6 +117,6 @@ def test_a_network_that_has_blown_up_is_refused():
     problem = poisson()
     network = mlp(problem)
     with torch.no_grad():
-        network.weights[1][0, 0] = torch.nan
-    with pytest.raises(pinntk.NonFiniteError, match=r"condition 'equation'.*has blown up, its parameter 'weights.1'"):
+        network.dense.weights[1][0, 0] = torch.nan
+    with pytest.raises(pinntk.NonFiniteError, match=r"condition 'equation'.*has blown up, its parameter 'dense.weights.1'"):
         undetermined(network, problem, sample(problem))

@@ -24,12 +24,12 @@ def test_shape_and_normalisation_from_the_problem():
 def test_the_ntk_parametrisation_is_the_papers_formula():
     network = pinntk.nn.MLP(inputs=1, outputs=1, width=50, depth=1, parametrization="ntk", dtype=torch.float64)
     x = torch.linspace(0, 1, 9, dtype=torch.float64)[:, None]
-    (W0, W1), (b0, b1) = network.weights, network.biases
+    (W0, W1), (b0, b1) = network.dense.weights, network.dense.biases
     expected = torch.tanh(x @ W0.T + b0) @ W1.T / sqrt(50) + b1
     assert torch.allclose(network(x), expected, rtol=1e-14, atol=1e-14)
     scaled = pinntk.nn.MLP(inputs=2, outputs=1, width=5, depth=1, parametrization="ntk", beta=0.1, dtype=torch.float64)
     y = torch.rand(3, 2, dtype=torch.float64)
-    (W0, W1), (b0, b1) = scaled.weights, scaled.biases
+    (W0, W1), (b0, b1) = scaled.dense.weights, scaled.dense.biases
     expected = torch.tanh(y @ W0.T / sqrt(2) + 0.1 * b0) @ W1.T / sqrt(5) + 0.1 * b1
     assert torch.allclose(scaled(y), expected, rtol=1e-13, atol=1e-14)
 
@@ -40,12 +40,12 @@ def test_the_ntk_parametrisation_is_the_papers_formula():
 )
 def test_initialisations_have_the_stated_spread(initialization, deviation, bias):
     network = pinntk.nn.MLP(inputs=1000, outputs=1, width=100, depth=1, initialization=initialization)
-    assert abs(network.weights[0].std().item() / deviation - 1) < 0.02
-    assert abs(network.biases[0].std().item() - bias) < 0.2
+    assert abs(network.dense.weights[0].std().item() / deviation - 1) < 0.02
+    assert abs(network.dense.biases[0].std().item() - bias) < 0.2
 
 
 def test_kaiming_has_the_spread_of_nn_linear():
-    ours = pinntk.nn.MLP(inputs=1000, outputs=1, width=100, depth=1, initialization="kaiming").weights[0]
+    ours = pinntk.nn.MLP(inputs=1000, outputs=1, width=100, depth=1, initialization="kaiming").dense.weights[0]
     theirs = torch.nn.Linear(1000, 100).weight
     assert abs(ours.std() / theirs.std() - 1) < 0.02
 
@@ -54,9 +54,9 @@ def test_kaiming_has_the_spread_of_nn_linear():
 def test_gain_multiplies_the_initial_weights_alone(settings):
     problem = pinntk.load("burgers")
     usual, large = (pinntk.nn.MLP(problem, width=5, depth=2, gain=gain, **settings) for gain in (1.0, 8.0))
-    for before, after in zip(usual.weights, large.weights, strict=True):
+    for before, after in zip(usual.dense.weights, large.dense.weights, strict=True):
         assert torch.equal(8 * before, after)
-    for before, after in zip(usual.biases, large.biases, strict=True):
+    for before, after in zip(usual.dense.biases, large.dense.biases, strict=True):
         assert torch.equal(before, after)
     assert large.config["gain"] == 8
     for gain in (0, -1.0, float("inf"), float("nan")):
@@ -67,13 +67,14 @@ def test_gain_multiplies_the_initial_weights_alone(settings):
 def test_a_seed_gives_one_network_whatever_the_dtype():
     single = pinntk.nn.MLP(inputs=1, outputs=1, seed=3)
     double = pinntk.nn.MLP(inputs=1, outputs=1, seed=3, dtype=torch.float64)
-    assert torch.equal(single.weights[1], double.weights[1].float())
-    assert not torch.equal(single.weights[1], pinntk.nn.MLP(inputs=1, outputs=1, seed=4).weights[1])
+    assert torch.equal(single.dense.weights[1], double.dense.weights[1].float())
+    assert not torch.equal(single.dense.weights[1], pinntk.nn.MLP(inputs=1, outputs=1, seed=4).dense.weights[1])
 
 
 def test_a_seed_gives_the_network_that_it_always_gave():
     network = pinntk.nn.MLP(pinntk.load("burgers"), width=2, depth=1, seed=3, dtype=torch.float64)
-    assert list(network.state_dict()) == ["mean", "deviation", "weights.0", "weights.1", "biases.0", "biases.1"]
+    dense = [f"dense.{name}" for name in ("weights.0", "weights.1", "biases.0", "biases.1")]
+    assert list(network.state_dict()) == ["mean", "deviation", *dense]
     value = network(torch.tensor([[0.25, -0.5]], dtype=torch.float64)).item()
     assert value == pytest.approx(-0.3673471291064354, rel=1e-14)
 
@@ -126,7 +127,7 @@ def test_periodic_features_are_the_formula():
     points = torch.from_numpy(problem.domain.grid((400, 401)))
     network = pinntk.nn.MLP(problem, periodic=("y", "x"), dtype=torch.float64)
     features = network.embeddings((points - network.mean) / network.deviation)
-    assert features.shape[1] == network.weights[0].shape[1] == 4
+    assert features.shape[1] == network.dense.weights[0].shape[1] == 4
     assert (features.square().mean(0) - 1).abs().max() < 1e-2
 
 
@@ -153,7 +154,7 @@ def test_fourier_features_are_the_formula():
     points = torch.rand(6, 2, dtype=torch.float64)
     x = (points - network.mean) / network.deviation
     embedded = torch.cat([torch.cos(2 * pi * x @ features.B.T), torch.sin(2 * pi * x @ features.B.T)], 1)
-    expected = torch.tanh(embedded @ network.weights[0].T) @ network.weights[1].T
+    expected = torch.tanh(embedded @ network.dense.weights[0].T) @ network.dense.weights[1].T
     assert torch.allclose(network(points), expected, rtol=0, atol=1e-14)
 
 
@@ -230,13 +231,13 @@ def test_a_hard_constraint_is_the_formula_for_every_form_of_offset_and_factor():
 def test_a_hard_constraint_holds_the_network_only_and_goes_through_a_run(tmp_path):
     problem, inner, network, _ = walled()
     assert list(network.state_dict()) == [f"network.{name}" for name in inner.state_dict()]
-    before = inner.weights[0].detach().clone()
+    before = inner.dense.weights[0].detach().clone()
     with pytest.warns(UserWarning, match="condition walls does not depend on the parameters"):
         weighting = pinntk.weighting.NTK()
         run = pinntk.train(
             problem, network, steps=3, weighting=weighting, points={"residual": 20}, out=tmp_path, progress=False
         )
-    assert not torch.equal(inner.weights[0], before)
+    assert not torch.equal(inner.dense.weights[0], before)
     _, _, fresh, _ = walled()
     again = pinntk.Run.load(tmp_path, fresh)
     points = torch.rand(4, 2, dtype=torch.float64)

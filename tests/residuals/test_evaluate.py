@@ -9,7 +9,7 @@ from torch import nn
 from pinntk.ntk import kernel
 from pinntk.problem import Box, Problem, boundary, periodic, residual
 from pinntk.residuals import check_network, errors
-from pinntk.residuals._evaluate import has_factors
+from pinntk.residuals._fallback import has_factors
 from pinntk.taylor import DependentPointsError, UnsupportedOperationError
 from tests.support import reference
 from tests.support.examples import EXAMPLES

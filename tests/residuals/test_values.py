@@ -205,8 +205,8 @@ def test_rows_are_counted_over_all_chunks():
 def test_a_network_that_has_blown_up_is_named_by_its_parameter():
     problem, network = poisson(), mlp(poisson())
     with torch.no_grad():
-        network.biases[0].fill_(torch.nan)
-    with pytest.raises(NonFiniteError, match=r"the network has blown up, its parameter 'biases.0' is not finite"):
+        network.dense.biases[0].fill_(torch.nan)
+    with pytest.raises(NonFiniteError, match=r"the network has blown up, its parameter 'dense.biases.0' is not finite"):
         pinntk.kernel(network, problem, sample(problem, 5))
 
 

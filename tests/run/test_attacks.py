@@ -180,6 +180,39 @@ def test_an_empty_section_of_a_configuration_is_named(tmp_path, capsys, section)
     assert f"config.json is damaged: {section}." in capsys.readouterr().err
 
 
+PARTS = {
+    "problem": {"source": "poisson1d"},
+    "network": {"class": "pinntk.nn.MLP", "arguments": {"width": 4, "depth": 1}},
+    "training": {"steps": 2, "points": {"poisson": 6, "ends": 4}},
+    "weighting": {"name": "fixed"},
+}
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "message"),
+    [
+        ("problem", 3, "section 'problem' is 3"),
+        ("problem", {"source": None}, "problem.source is None; expected str"),
+        ("problem", {"source": "poisson1d", "parameters": 3}, "problem.parameters is 3; expected dict"),
+        ("network", 3, "section 'network' is 3"),
+        ("network", {**PARTS["network"], "dtype": 3}, "network.dtype is 3; expected str"),
+        ("training", [1], "section 'training' is [1]"),
+        ("training", {"optimizer": None}, "training.optimizer is None; expected str"),
+        ("training", {"schedule": 3}, "training.schedule is 3; expected str or null"),
+        ("training", {"decay": "a"}, "training.decay is 'a'; expected int or float"),
+        ("training", {"seed": -1}, "seed=-1: at least 0"),
+        ("training", {"seed": 2**70}, "at least 0, and below 2^63"),
+        ("training", {"optimizer_options": 3}, "training.optimizer_options is 3"),
+        ("weighting", {"name": ["ntk"]}, "weighting.name is ['ntk']; expected str"),
+    ],
+)
+def test_a_wrong_entry_of_a_file_for_config_is_named(tmp_path, capsys, section, value, message):
+    (tmp_path / "mine.json").write_text(json.dumps({**PARTS, section: value}))
+    assert main(["train", "--config", str(tmp_path / "mine.json"), "-o", str(tmp_path / "run"), "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert message in error and len(error.splitlines()) == 1
+
+
 # Somebody else's files.
 
 

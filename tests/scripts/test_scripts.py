@@ -186,7 +186,7 @@ for solver in sys.argv[4:]:
     python.chmod(0o755)
     found = benchmark_solvers.by_jax(str(python), "poisson2d", 1.0, 3, ["randngd"])["randngd"]
     _, network = benchmark_solvers.set_up("poisson2d", 3)
-    assert found["first"] == network.weights[0][0, 0].item()
+    assert found["first"] == network.dense.weights[0][0, 0].item()
     assert found["shapes"]["p0"] == [32, 2]
     assert found["shapes"]["p3"] == [1]
     assert found["shapes"]["points poisson"] == [2000, 2]

@@ -270,7 +270,7 @@ def test_factored_kernel():
     for outer in part.outers.values():
         K = K + torch.einsum("sia,tja,sib,tjb->ij", outer.A, outer.A, outer.B, outer.B)
     assert relative(K, J[:5] @ J[:5].T) < 1e-12
-    assert is_structured(part, part, "weights.1")  # the others are cheaper by explicit columns
+    assert is_structured(part, part, "dense.weights.1")  # the others are cheaper by explicit columns
     assert relative(pinntk.ntk.gram(part, part), K) < 1e-12
 
 

@@ -60,7 +60,7 @@ def test_the_parametrization():
     network = pinntk.nn.MLP(
         inputs=3, outputs=1, width=400, depth=1, parametrization="ntk", beta=0.5, gain=2.0, dtype=torch.float64
     )
-    (W_0, W_1), (b_0, b_1) = network.weights, network.biases
+    (W_0, W_1), (b_0, b_1) = network.dense.weights, network.dense.biases
     x = torch.tensor([[0.3, -1.0, 0.7]], dtype=torch.float64)
     hidden = torch.tanh(W_0 @ x[0] / 3**0.5 + 0.5 * b_0)
     assert torch.allclose(network(x)[0], W_1 @ hidden / 400**0.5 + 0.5 * b_1, rtol=1e-12, atol=0)

@@ -273,7 +273,7 @@ def test_a_resumed_run_remembers_what_it_warned_of(monkeypatch, tmp_path):
         assert run.monitor.warned == ("imbalance",) and run.monitor.measurements == whole.monitor.measurements == 5
         for name in ("drift", "deviation", "predicted/ends", "loss/ends"):
             assert run.column(f"monitor/{name}")[1].tolist() == whole.column(f"monitor/{name}")[1].tolist()
-    assert torch.equal(resumed.network.weights[0], whole.network.weights[0])
+    assert torch.equal(resumed.network.dense.weights[0], whole.network.dense.weights[0])
     assert "monitor/drift" in (tmp_path / "metrics.csv").read_text().splitlines()[0]
     assert json.loads((tmp_path / "config.json").read_text())["training"]["monitor"] == ALWAYS.describe()
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pinntk.problem import Points, Problem
 from pinntk.residuals import AutogradFields, Fields, TaylorFields
-from pinntk.residuals._evaluate import group_errors
+from pinntk.residuals._conditions import condition_errors
 from pinntk.taylor import Basis, Jet, UnsupportedOperationError
 
 _PROBE = 0.7  # any other field than zero tells whether an operator is linear
@@ -113,7 +113,7 @@ def _linearize(
         return unknown[key]
 
     with torch.enable_grad():
-        e = group_errors(problem, [name], rows, fields, coefficient)[name]
+        e = condition_errors(problem, [name], rows, fields, coefficient)[name]
         inputs = [leaf for _, leaf in leaves] + list(unknown.values())
         found = torch.autograd.grad(e.sum(), inputs, allow_unused=True) if e.requires_grad else [None] * len(inputs)
     slopes = [torch.zeros_like(leaf) if slope is None else slope for leaf, slope in zip(inputs, found, strict=True)]

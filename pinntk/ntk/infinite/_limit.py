@@ -73,14 +73,14 @@ class InfiniteMLP:
         """
         if not isinstance(network, MLP):
             raise TypeError(f"{type(network).__name__} has no known limit; give a pinntk.nn.MLP, or an InfiniteMLP")
-        if network.parametrization != "ntk":
+        if network.dense.parametrization != "ntk":
             raise ValueError(
                 "the kernel of an MLP in the standard parametrization grows with its width and has no limit; use "
                 'MLP(..., parametrization="ntk")'
             )
         inputs = deepcopy(network).double().features
         depth, gain = network.config["depth"], network.config["gain"]
-        return cls(depth, network.activation, beta=network.beta, gain=gain, inputs=inputs)
+        return cls(depth, network.dense.activation, beta=network.dense.beta, gain=gain, inputs=inputs)
 
     @property
     def stack(self) -> Stack:

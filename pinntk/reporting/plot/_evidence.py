@@ -14,7 +14,7 @@ from pinntk.problem import Box, Measurements, Problem, Region
 from pinntk.problem._sampling import generator
 from pinntk.reporting.plot._panel import BLUE, GRAY, ORANGE, Panel, dots, legend, span
 from pinntk.residuals import errors
-from pinntk.residuals._evaluate import to_network
+from pinntk.residuals._points import to_network
 
 _DENSE = 3000  # points of a map of errors, in 2D
 _SPARSE = 600  # where it cannot be a map

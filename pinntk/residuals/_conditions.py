@@ -1,0 +1,126 @@
+"""The errors of conditions that share their points, from the fields' values and derivatives there."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pinntk.problem import Condition, Faces, PeriodicPair, Problem
+from pinntk.problem._arguments import ArgumentSpec
+from pinntk.residuals._fields import AutogradFields, Fields, TaylorFields
+from pinntk.residuals._values import check_error
+
+
+class OperatorError(ValueError):
+    """A condition's operator raised an exception of its own."""
+
+
+def taylor_errors(network: nn.Module, problem: Problem, names: list[str], rows: Tensor, tape: Any = None) -> dict[str, Tensor]:
+    """Errors of conditions on shared points from one jet (two for a periodic pair of faces)."""
+    basis = problem.basis(names)
+
+    def coefficient(name: str, points: Tensor) -> Tensor:
+        value = problem.coefficients[name]
+        if tape is not None and value.requires_grad:
+            return tape.per_point(value, len(points), 1, points)
+        return value.to(points)
+
+    return condition_errors(
+        problem, names, rows, lambda points: TaylorFields(network, problem, points, basis, tape), coefficient
+    )
+
+
+def autograd_errors(network: nn.Module, problem: Problem, names: list[str], rows: Tensor) -> dict[str, Tensor]:
+    """The same by nested reverse-mode autograd."""
+    with torch.enable_grad():
+        return condition_errors(
+            problem,
+            names,
+            rows,
+            lambda points: AutogradFields(network, problem, points),
+            lambda name, points: problem.coefficients[name].to(points),
+        )
+
+
+def condition_errors(
+    problem: Problem,
+    names: list[str],
+    rows: Tensor,
+    fields: Callable[[Tensor], Fields],
+    coefficient: Callable[[str, Tensor], Tensor],
+) -> dict[str, Tensor]:
+    """Errors of conditions on shared points, whatever computes the fields and holds the coefficients."""
+    d = problem.domain.dimension
+    points, columns = rows[:, :d], rows[:, d:]
+
+    def evaluate(points: Tensor) -> dict[str, Tensor]:
+        values = fields(points)
+        return {name: _error(problem, problem[name], values, points, columns, coefficient) for name in names}
+
+    here = evaluate(points)
+    region = problem[names[0]].region
+    if not isinstance(region, PeriodicPair):
+        return here
+    there = evaluate(region.opposite(points))
+    return {name: here[name] - there[name] for name in names}
+
+
+def _error(
+    problem: Problem, condition: Condition, fields: Fields, points: Tensor, columns: Tensor, coefficient: Callable
+) -> Tensor:
+    specs = problem.arguments[condition.name]
+    arguments = {spec.argument: _argument(problem, condition, spec, fields, points, columns, coefficient) for spec in specs}
+    try:  # on copies: an operator that works in place must not reach the points or the next condition
+        error = condition.operator(**{name: value.clone() for name, value in arguments.items()})
+    except Exception as failure:
+        raise OperatorError(_blame(condition, failure)) from failure
+    check_error(condition.name, error, len(points))
+    return error
+
+
+def _blame(condition: Condition, failure: Exception) -> str:
+    """What failed, and on which line of the user's file."""
+    code = getattr(condition.operator, "__code__", None)
+    file = "" if code is None else code.co_filename
+    lines = [frame.lineno for frame in traceback.extract_tb(failure.__traceback__) if file and frame.filename == file]
+    place = f" ({Path(file).name}, line {lines[-1]})" if lines else ""
+    return (
+        f"condition {condition.name!r}{place}: {type(failure).__name__}: {failure}. Operators take and return torch tensors: "
+        "use torch.sin, not math or numpy, and torch.where, not if"
+    )
+
+
+def _argument(
+    problem: Problem,
+    condition: Condition,
+    spec: ArgumentSpec,
+    fields: Fields,
+    points: Tensor,
+    columns: Tensor,
+    coefficient: Callable,
+) -> Tensor:
+    if spec.kind == "coordinate":
+        return points[:, spec.axis]
+    if spec.kind == "points":
+        return points
+    if spec.kind == "column":
+        return columns[:, spec.axis]
+    if spec.kind == "coefficient":
+        return coefficient(spec.argument, points)
+    if spec.kind == "derivative":
+        return fields.derivative(spec.field, spec.index)
+    space = problem.domain.space
+    if spec.kind == "laplacian":
+        return fields.laplacian(spec.field, space)
+    d = problem.domain.dimension
+    slopes = [fields.derivative(spec.field, tuple(int(i == axis) for i in range(d))) for axis in space]
+    gradient = torch.stack(slopes, 1)
+    if spec.kind == "gradient":
+        return gradient
+    assert isinstance(condition.region, Faces)  # the problem checks that there are normals
+    return (gradient * condition.region.normals(points)[:, space]).sum(1)
