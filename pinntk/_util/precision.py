@@ -27,7 +27,8 @@ def empty_like(network: nn.Module) -> Tensor | None:
 
 def without_autocast(function: Callable[Given, Result]) -> Callable[Given, Result]:
     """Decorates a function that computes in the network's own dtype: an autocast around the call is set aside, with a
-    warning."""
+    warning.
+    """
 
     @wraps(function)
     def wrapped(*args: Given.args, **kwargs: Given.kwargs) -> Result:
