@@ -55,8 +55,8 @@ def available(device: torch.device) -> float:
 def _system() -> float:
     try:
         text = Path("/proc/meminfo").read_text()
-        if match := re.search(r"^MemAvailable:\s+(\d+)", text, re.MULTILINE):  # an old kernel does not say
-            return 1024.0 * int(match[1])
+        if found := re.search(r"^MemAvailable:\s+(\d+)", text, re.MULTILINE):  # not every kernel says
+            return 1024.0 * int(found[1])
     except OSError:  # another system
         pass
     try:

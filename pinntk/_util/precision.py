@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pinntk._util.warn import warn_user
 
-P = ParamSpec("P")
+Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 
@@ -25,12 +25,13 @@ def empty_like(network: nn.Module) -> Tensor | None:
 # Autocast.
 
 
-def without_autocast(function: Callable[P, Result]) -> Callable[P, Result]:
+def without_autocast(function: Callable[Given, Result]) -> Callable[Given, Result]:
     """Decorates a function that computes in the network's own dtype: an autocast around the call is set aside, with a
-    warning."""
+    warning.
+    """
 
     @wraps(function)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> Result:
+    def wrapped(*args: Given.args, **kwargs: Given.kwargs) -> Result:
         active = [kind for kind in _device_types() if torch.is_autocast_enabled(kind)]
         if not active:
             return function(*args, **kwargs)
