@@ -62,7 +62,8 @@ class LayerHealth:
 @dataclass
 class _Use:
     """A layer on the way through the network: inputs (n, in), pre-activations and outputs (n, out), and the activation's
-    slope (n, out), relative to its steepest."""
+    slope (n, out), relative to its steepest.
+    """
 
     weight: Tensor
     inputs: Tensor
@@ -188,8 +189,9 @@ class InputScale:
 
 
 def input_scale(network: nn.Module, problem: Problem, *, samples: int = 1024, seed: int = 0) -> InputScale | None:
-    """The first weight layer's inputs over the domain, after the network's own normalization and embedding; None for a
-    network without such a layer.
+    """The first weight layer's inputs over the domain, after the network's own normalization and embedding.
+
+    None for a network without such a layer.
 
     samples, seed: Sobol points of the domain
 

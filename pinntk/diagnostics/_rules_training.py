@@ -270,7 +270,8 @@ def network_too_small(x: Examination) -> Finding | None:
 
 def unfinished(x: Examination) -> Finding | None:
     """The loss still falls at the end, by the learning rates and by the steps. Asked only where no other rule explains a
-    large error."""
+    large error.
+    """
     went = x.progress
     if x.run is None or went is None or went.solving or not failing(x):
         return None

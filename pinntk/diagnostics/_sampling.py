@@ -53,7 +53,8 @@ def at_most(most: int, conditions: int) -> int:
 
 def subset(points: Points, most: int, seed: int = 0) -> dict[str, Tensor]:
     """At most `most` of each condition's points, and 4,000 in all (but one of each), drawn by `seed`; points that conditions
-    share stay shared."""
+    share stay shared.
+    """
     most = at_most(most, len(points))
     kept: dict[int, Tensor] = {}
     for rows in points.values():

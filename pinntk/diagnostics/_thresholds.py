@@ -132,7 +132,8 @@ def below(name: str, value: float) -> bool:
 
 def clearly(name: str, value: float) -> float:
     """How far a value is beyond its threshold, whichever side, as a confidence: 0.5 at the threshold, 0.75 at a factor of 2,
-    0.9 at 5 and beyond up to 0.99."""
+    0.9 at 5 and beyond up to 0.99.
+    """
     if isnan(value):
         return 0.5
     ratio = value / THRESHOLDS[name].value

@@ -46,8 +46,9 @@ def undetermined(
     most: int = 500,
     seed: int = 0,
 ) -> dict[str, Undetermined]:
-    r"""How far the conditions determine each field, {field: Undetermined}: directions of the parameters that change u on the
-    domain and no error.
+    r"""How far the conditions determine each field: {field: Undetermined}.
+
+    What they leave open are directions of the parameters that change u on the domain and no error.
 
     The linearized posterior of u, whose prior covariance is its kernel K_uu = J_u J_u^T (parameters with unit variance), given
     that all errors vanish up to `tolerance` times their own prior standard deviation s_i = sqrt(Tr K_ii / n_i):

@@ -131,7 +131,7 @@ def change_lines(changes: Mapping[str, Any]) -> list[str]:
 
 
 def name_of(code: str) -> str:
-    """ "Spectral bias" of "spectral-bias"."""
+    """A code as a name: "Spectral bias" of "spectral-bias"."""
     return code.replace("-", " ").replace("_", " ").capitalize()
 
 

@@ -64,8 +64,10 @@ def solution(problem: Problem, network: nn.Module) -> Figure:
 
 
 def solution_panels(problem: Problem, network: nn.Module) -> list[list[Panel]]:
-    """The network beside the exact or reference solution, and the error, for each field: curves in 1D, maps in 2D, and in
-    higher dimensions along the diagonal of the domain."""
+    """The network beside the exact or reference solution, and the error, for each field.
+
+    Curves in 1D, maps in 2D, and in higher dimensions along the diagonal of the domain.
+    """
     if problem.domain.dimension == 2:
         return _maps(problem, network)
     if problem.domain.dimension == 1:
@@ -164,8 +166,10 @@ def losses(run: Run) -> Figure:
 
 
 def loss_panels(run: Run) -> list[Panel]:
-    """Unweighted losses, loss weights, self-adaptive weights of points, relative L2 error, and the coefficients of an inverse
-    problem over steps."""
+    """Losses, loss weights, relative L2 error and coefficients over steps.
+
+    Losses are unweighted; self-adaptive weights of points have a panel of their own.
+    """
     names = [name for name in run.problem.names if len(run.column(f"loss/{name}")[0])]
     panels = [
         _history(run, "unweighted loss, mean(e²)", {name: f"loss/{name}" for name in names}, "log"),
