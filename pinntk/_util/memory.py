@@ -55,8 +55,9 @@ def available(device: torch.device) -> float:
 def _system() -> float:
     try:
         text = Path("/proc/meminfo").read_text()
-        return 1024.0 * int(re.search(r"^MemAvailable:\s+(\d+)", text, re.MULTILINE)[1])
-    except (OSError, TypeError):  # another system, or a kernel that does not say
+        if found := re.search(r"^MemAvailable:\s+(\d+)", text, re.MULTILINE):  # not every kernel says
+            return 1024.0 * int(found[1])
+    except OSError:  # another system
         pass
     try:
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

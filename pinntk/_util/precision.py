@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import lru_cache, wraps
-from typing import Any, TypeVar
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from pinntk._util.warn import warn_user
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 
 def empty_like(network: nn.Module) -> Tensor | None:
@@ -24,12 +25,13 @@ def empty_like(network: nn.Module) -> Tensor | None:
 # Autocast.
 
 
-def without_autocast(function: Function) -> Function:
+def without_autocast(function: Callable[Given, Result]) -> Callable[Given, Result]:
     """Decorates a function that computes in the network's own dtype: an autocast around the call is set aside, with a
-    warning."""
+    warning.
+    """
 
     @wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
+    def wrapped(*args: Given.args, **kwargs: Given.kwargs) -> Result:
         active = [kind for kind in _device_types() if torch.is_autocast_enabled(kind)]
         if not active:
             return function(*args, **kwargs)

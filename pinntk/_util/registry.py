@@ -27,7 +27,8 @@ class WeakRegistry:
 
 def weak_key(key: Hashable) -> Hashable:
     """The key, or the tuple of keys, without a hold on its objects: an operator may well refer to the network under which what
-    is known of it is kept, and neither would ever be forgotten."""
+    is known of it is kept, and neither would ever be forgotten.
+    """
     if isinstance(key, tuple):
         return tuple(map(weak_key, key))
     try:

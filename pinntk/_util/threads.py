@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from functools import wraps
 from threading import local
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,8 @@ _ELEMENTWISE = 90  # multiply-adds that an elementwise operation on one entry co
 _BLOCK = 32  # columns that LAPACK works on at a time
 ENOUGH = 2**22  # multiply-adds of the largest operation, from which a second thread gains (docs/PERFORMANCE.md)
 
-Function = TypeVar("Function", bound=Callable)
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 Item = TypeVar("Item")
 
 
@@ -57,10 +58,11 @@ def threads_for(*work: float | None) -> Iterator[None]:
     The innermost of nested ones decides.
     """
     before, outer = torch.get_num_threads(), getattr(_inside, "chosen", None)
-    if None in work or _DEFAULT is None or before != (outer or _DEFAULT):
+    known = [amount for amount in work if amount is not None]
+    if len(known) < len(work) or _DEFAULT is None or before != (outer or _DEFAULT):
         yield
         return
-    chosen = 1 if max(work) < ENOUGH else _DEFAULT
+    chosen = 1 if max(known) < ENOUGH else _DEFAULT
     torch.set_num_threads(chosen)
     _inside.chosen = chosen
     try:
@@ -93,18 +95,18 @@ def run_in_parallel(task: Callable[[Item], None], items: Iterable[Item], device:
         torch.set_num_threads(before)
 
 
-def with_threads_for(measure: Callable[..., float | None]) -> Callable[[Function], Function]:
+def with_threads_for(measure: Callable[..., float | None]) -> Callable[[Callable[Given, Result]], Callable[Given, Result]]:
     """Decorates a function to run in `threads_for(measure(...))`, where `measure` takes those of its arguments that it names.
 
     Arguments that `measure` cannot read are the function's own to refuse.
     """
 
-    def decorate(function: Function) -> Function:
+    def decorate(function: Callable[Given, Result]) -> Callable[Given, Result]:
         signature = inspect.signature(function)
         names = tuple(inspect.signature(measure).parameters)
 
         @wraps(function)
-        def decorated(*args: Any, **kwargs: Any) -> Any:
+        def decorated(*args: Given.args, **kwargs: Given.kwargs) -> Result:
             try:
                 given = signature.bind(*args, **kwargs).arguments
                 work = measure(*(given[name] for name in names))
@@ -129,21 +131,21 @@ def of_step(network: nn.Module, problem: Any, points: Mapping[str, Tensor]) -> f
 
 def of_kernel(network: nn.Module, problem: Any, points: Mapping[str, Tensor]) -> float | None:
     """Work of a kernel: of its errors, or of one product of its assembly, half of n^2 times components times width."""
-    found = of_cross_kernel(network, problem, points, points)
-    return None if found is None else max(of_step(network, problem, points), found / 2)
+    found, step = of_cross_kernel(network, problem, points, points), of_step(network, problem, points)
+    return None if found is None or step is None else max(step, found / 2)
 
 
 def of_cross_kernel(
     network: nn.Module, problem: Any, rows: Mapping[str, Tensor], columns: Mapping[str, Tensor]
 ) -> float | None:
     """The same between two sets of points, for all entries."""
-    steps = [of_step(network, problem, points) for points in (rows, columns)]
-    if None in steps:
+    first, second = of_step(network, problem, rows), of_step(network, problem, columns)
+    if first is None or second is None:
         return None
     components = problem.basis([*rows, *columns]).size
     width = max((max(p.shape, default=1) for p in network.parameters()), default=1)
     n, m = (sum(map(len, points.values())) for points in (rows, columns))
-    return max(*steps, n * m * components * width)
+    return max(first, second, n * m * components * width)
 
 
 def of_infinite_kernel(points: Mapping[str, Tensor]) -> float:

@@ -66,7 +66,8 @@ class Balance:
     @property
     def imbalance(self) -> float:
         """Largest over smallest lambda_i Tr K_ii / n_i, 1 where NTK weights are in place. Conditions that depend on no
-        parameter are left out; infinite where a weight is 0."""
+        parameter are left out; infinite where a weight is 0.
+        """
         depends = _depending(self.mean_diagonal)
         return _ratio([self.rate[name] for name in self.names if name in depends])
 

@@ -176,8 +176,10 @@ def examine(
     points: Points | None = None,
     weights: Mapping[str, float] | None = None,
 ) -> Examination:
-    """Of a run, `examine(run)`; or of any network, `examine(network, problem, points)`, with the loss weights that it is
-    trained with, all ones if None. Nothing is measured until it is asked for.
+    """All measurements of a run, or of a network on a problem, each made when it is asked for.
+
+    Of a run, `examine(run)`; or of any network, `examine(network, problem, points)`, with the loss weights that it is trained
+    with, all ones if None.
 
     Raises TypeError and ValueError for arguments that do not fit.
 

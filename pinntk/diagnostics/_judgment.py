@@ -14,7 +14,8 @@ def unreachable(x: Examination) -> bool:
 
 def unreachable_size(x: Examination) -> float:
     """The largest of the conditions' errors that no small step removes, without units. The noise of measurements does not
-    count: no network should fit it, and where measurements contradict the other conditions, these have errors too."""
+    count: no network should fit it, and where measurements contradict the other conditions, these have errors too.
+    """
     found = x.estimate
     names = [name for name in found.remaining if not isinstance(x.problem[name].region, Measurements)]
     return max((found.remaining[name] * found.size[name] for name in names), default=0.0)
@@ -27,12 +28,14 @@ def unreachable_alone(x: Examination) -> bool:
 
 def failing(x: Examination) -> bool:
     """Whether the estimated error of the solution is large, or errors are unreachable. A rule about the result of a training
-    finds something only then."""
+    finds something only then.
+    """
     return above("error", x.estimate.relative) or unreachable(x)
 
 
 def severity(x: Examination) -> str:
     """Critical for a run whose solution has hardly a digit; a warning for others, and for a network that has no run: what
-    its training will do is a forecast."""
+    its training will do is a forecast.
+    """
     wrong = above("severe", x.estimate.relative) or (unreachable(x) and above("severe", unreachable_size(x)))
     return "critical" if wrong and x.run is not None else "warning"

@@ -23,8 +23,9 @@ _HEAD = 100  # the decay is fitted from mode rank / _HEAD on: the first few mode
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """The spectrum of D^1/2 K D^1/2, D = blockdiag(2 lambda_i / n_i): the rates of gradient flow on
-    L = sum_i lambda_i mean(e_i^2).
+    """The spectrum of D^1/2 K D^1/2, D = blockdiag(2 lambda_i / n_i).
+
+    Its eigenvalues are the rates of gradient flow on L = sum_i lambda_i mean(e_i^2).
 
     values: (n,) eigenvalues lambda_k, descending, float64; those below `floor` are rounding and may be negative
     vectors: (n, n) orthonormal eigenvectors in columns, in the same order; rows as in the kernel
@@ -57,14 +58,16 @@ class Spectrum:
     @cached_property
     def effective_rank(self) -> float:
         """exp(-sum_k p_k log p_k) with p_k = lambda_k / sum of lambda: the number of equal eigenvalues with that entropy
-        (Roy & Vetterli 2007, "The effective rank", EUSIPCO). From 1 to n; 0 for a zero kernel."""
+        (Roy & Vetterli 2007, "The effective rank", EUSIPCO). From 1 to n; 0 for a zero kernel.
+        """
         p = self.values[: self.rank] / self.values[: self.rank].sum()
         return float(torch.special.entr(p).sum().exp()) if self.rank else 0.0
 
     @cached_property
     def decay(self) -> float:
         """a of the power law lambda_k ~ k^-a: minus the slope of log lambda_k against log k by least squares, k from
-        max(1, rank / 100) to rank with weight 1 / k, so that each octave of k counts alike. NaN for fewer than 3 modes."""
+        max(1, rank / 100) to rank with weight 1 / k, so that each octave of k counts alike. NaN for fewer than 3 modes.
+        """
         k = np.arange(max(1, -(-self.rank // _HEAD)), self.rank + 1)
         if len(k) < 3:
             return nan
@@ -95,7 +98,8 @@ class Spectrum:
 
     def remaining(self, errors: Mapping[str, Tensor], time: float) -> Tensor:
         """What gradient flow of that kernel leaves of the loss after `time`, by mode, as a share of today's loss:
-        share_k exp(-2 lambda_k time), (n,). Its sum is the predicted L(time) / L(0)."""
+        share_k exp(-2 lambda_k time), (n,). Its sum is the predicted L(time) / L(0).
+        """
         return self.share(errors) * (-2 * self.values.clamp(min=0) * _checked_time(time)).exp()
 
     def unlearned(self, errors: Mapping[str, Tensor], time: float) -> float:
@@ -130,7 +134,8 @@ def spectrum(kernel: KernelBlocks, weights: Weights | None = None) -> Spectrum:
 def stacked_errors(errors: Mapping[str, Tensor], names: Sequence[str], sizes: Sequence[int]) -> Tensor:
     """e of all conditions in the order of a kernel's rows, (n,), float64, detached.
 
-    Raises TypeError for what is no mapping, ValueError for a condition too many or too few, a wrong shape or NaN."""
+    Raises TypeError for what is no mapping, ValueError for a condition too many or too few, a wrong shape or NaN.
+    """
     if not isinstance(errors, Mapping):
         raise TypeError(f"errors is a {type(errors).__name__}; expected {{condition: (n,) tensor}}, as from pinntk.errors")
     if set(errors) != set(names):
@@ -200,7 +205,7 @@ def error_frequency(points: Tensor, values: Tensor, bounds: Sequence[tuple[float
         raise ValueError(f"points has shape {tuple(points.shape)}; expected (n, d) with at least one point")
     if values.shape != (len(points),):
         raise ValueError(f"values has shape {tuple(values.shape)} for {len(points)} points; expected ({len(points)},)")
-    mean, dominant = _frequencies(_unit(points, bounds), _finite(values, "values")[:, None])
+    mean, dominant = _frequencies(_unit(points, bounds), _check_finite(values, "values")[:, None])
     return Frequency(float(mean[0]), float(dominant[0]))
 
 
@@ -227,12 +232,12 @@ def mode_frequency(
     points = torch.as_tensor(kernel.points[name]).detach()
     if bounds is None:  # measured columns follow the coordinates in data conditions only
         points = points[:, : min(part.shape[1] for part in kernel.points.values())]
-    V = _finite(vectors.detach(), "vectors")
+    V = _check_finite(vectors.detach(), "vectors")
     here = V[rows].norm(dim=0) > _VANISHING * V.norm(dim=0)
     return _frequencies(_unit(points, bounds), torch.where(here, V[rows], 0))[0].to(vectors.device)
 
 
-def _finite(values: Tensor, argument: str) -> Tensor:
+def _check_finite(values: Tensor, argument: str) -> Tensor:
     if not values.isfinite().all():
         raise ValueError(f"{argument} holds NaN or infinity; only finite values have a frequency")
     return values.double().cpu()
@@ -240,7 +245,7 @@ def _finite(values: Tensor, argument: str) -> Tensor:
 
 def _unit(points: Tensor, bounds: Sequence[tuple[float, float]] | None) -> Tensor:
     """Coordinates scaled to [0, 1]; those without extent are left out."""
-    x = _finite(points, "points")
+    x = _check_finite(points, "points")
     if bounds is None:
         low, high = x.amin(0), x.amax(0)
     else:
@@ -321,9 +326,9 @@ def _pursuit(waves: Tensor, f: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         lengths.append(f.norm(dim=1)[first])
     if not powers:
         powers, lengths = [torch.zeros(m, dtype=left.dtype)], [torch.zeros(m, dtype=left.dtype)]
-    return _padded(powers), _padded(lengths)
+    return _pad(powers), _pad(lengths)
 
 
-def _padded(rows: list[Tensor]) -> Tensor:
+def _pad(rows: list[Tensor]) -> Tensor:
     stacked = torch.stack(rows)
     return torch.cat([stacked, stacked.new_zeros(_COMPONENTS - len(stacked), stacked.shape[1])])

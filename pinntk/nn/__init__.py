@@ -1,5 +1,6 @@
 """Networks, one idea a file. `NETWORKS` are those that a run is rebuilt with, by their names on the command line; the
-operator networks map functions to functions and train on no problem."""
+operator networks map functions to functions and train on no problem.
+"""
 
 from pinntk.nn._constraint import HardConstraint
 from pinntk.nn._embeddings import power_law

@@ -68,8 +68,9 @@ class FourierFeatures(nn.Module):
 
 
 def power_law(count: int, p: float) -> dict[str, list[float]]:
-    """Features of one coordinate with b_j = j and a_j = j^-p, j = 1 .. count, for `MLP(fourier=...)`: the larger p, the
-    narrower the kernel's spectrum (Tancik et al. 2020, section 5). With p = inf all but a_1 are 0.
+    """Features of one coordinate with b_j = j and a_j = j^-p, j = 1 .. count, for `MLP(fourier=...)`.
+
+    The larger p, the narrower the kernel's spectrum (Tancik et al. 2020, section 5). With p = inf all but a_1 are 0.
 
     >>> power_law(3, 1.0)["amplitudes"]
     [1.0, 0.5, 0.3333333333333333]

@@ -104,8 +104,9 @@ class FNO1d(nn.Module):
 
 
 class MscaleFNO(nn.Module):
-    r"""u = sum_i gamma_i FNO_i(c_i x, c_i a(x)): Fourier neural operators that see the coordinate and the function at several
-    scales, with trained gamma_i (You, Xu & Cai 2024, arXiv 2412.20183).
+    r"""u = sum_i gamma_i FNO_i(c_i x, c_i a(x)), with trained gamma_i (You, Xu & Cai 2024, arXiv 2412.20183).
+
+    Fourier neural operators that see the coordinate and the function at several scales.
 
     scales: the c_i
     activation: "sin", as in the paper, unless another of `FNO1d` is named

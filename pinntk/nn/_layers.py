@@ -20,7 +20,8 @@ def srelu(x: Tensor) -> Tensor:
 
 def phi(x: Tensor) -> Tensor:
     """(x)_+^2 - 3 (x - 1)_+^2 + 3 (x - 2)_+^2 - (x - 3)_+^2, one bump on [0, 3] (Liu, Cai & Xu 2020): twice the quadratic
-    B-spline. The four squares cancel beyond 3, but their rounding would grow with x^2, so x is cut off there."""
+    B-spline. The four squares cancel beyond 3, but their rounding would grow with x^2, so x is cut off there.
+    """
     x = torch.clamp(x, 0, 3)
     return x.square() - 3 * torch.relu(x - 1).square() + 3 * torch.relu(x - 2).square()
 
@@ -79,7 +80,8 @@ def dimensions(kind: str, problem: Any, inputs: int | None, outputs: int | None)
 
 def scale(problem: Any, inputs: int, normalize: bool | None) -> tuple[bool, Tensor, Tensor]:
     """Whether to normalise (by default where a problem is given), and mean and standard deviation of the coordinates over
-    the domain, both (inputs,), float64; zeros and ones where not. Raises ValueError without a problem to ask."""
+    the domain, both (inputs,), float64; zeros and ones where not. Raises ValueError without a problem to ask.
+    """
     normalize = problem is not None if normalize is None else normalize
     if normalize and problem is None:
         raise ValueError("normalize=True needs a problem, whose domain says what the inputs are")

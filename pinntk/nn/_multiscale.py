@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 
 class MultiscaleFourier(nn.Module):
-    """u(x) = W [s(T(g_1(x~))), ..., s(T(g_N(x~)))] + b: random Fourier features g_i of N spreads, one trunk T that all of them
-    share, and one linear layer that joins them (Wang, Wang & Perdikaris 2021, CMAME 384:113938).
+    """u(x) = W [s(T(g_1(x~))), ..., s(T(g_N(x~)))] + b (Wang, Wang & Perdikaris 2021, CMAME 384:113938).
+
+    Random Fourier features g_i of N spreads, one trunk T that all of them share, and one linear layer that joins them.
 
     sigmas: of each branch, g_i(x~) = [cos(B_i x~), sin(B_i x~)] with fixed B_i ~ N(0, sigma_i^2). There is no 2 pi here, as in
         the authors' code: sigma_i is an angular frequency, that of `MLP(fourier=(count, sigma_i / (2 pi)))`. x~ is the input,
@@ -86,8 +87,9 @@ class MultiscaleFourier(nn.Module):
 
 
 class MscaleDNN(nn.Module):
-    """A network that sees its inputs at the scales a_1 x~, ..., a_N x~, and so high frequencies as if they were low ones
-    (Liu, Cai & Xu 2020, CiCP 28:1970, arXiv 2007.11207).
+    """A network that sees its inputs at the scales a_1 x~, ..., a_N x~, and so high frequencies as if they were low ones.
+
+    Liu, Cai & Xu 2020 (CiCP 28:1970, arXiv 2007.11207).
 
     scales: the a_i, as from `linear_scales` (a_i = i) or `octaves` (a_i = 2^(i-1), the default up to 32)
     version: 2, u(x) = sum_i f_i(a_i x~), sub-networks of their own, which the paper prefers; 1, one network whose first layer

@@ -46,8 +46,7 @@ def _condition(kind: str, region: Region, allowed: tuple[type[Region], ...], hin
 
 
 def residual(domain: Box) -> Callable[[Callable], Condition]:
-    """A differential equation's residual inside `domain` (or on a slice of it):
-    `@residual(domain) def heat(u_t, u_xx): return u_t - u_xx`.
+    """A differential equation's residual inside `domain`, or on a slice of it.
 
     >>> from pinntk import Box, residual
     >>> domain = Box(t=(0, 1), x=(0, 1))

@@ -202,7 +202,8 @@ class Faces:
 
     def normals(self, points: Tensor) -> Tensor:
         """Outward unit normals (n, d) of (n, d) points, where there are any (`has_normals`); on an edge, that of the first
-        slice that holds the point."""
+        slice that holds the point.
+        """
         by_piece = points.new_zeros((len(self.pieces), self.dimension))
         gaps = []
         for row, piece in zip(by_piece, self.pieces, strict=True):
@@ -291,7 +292,8 @@ class Measurements:
 
 def as_rows(name: str, points: Any) -> Tensor:
     """A condition's points as a tensor: the tensor itself, or a copy of a numpy array or of lists; TypeError for others, and
-    for complex numbers."""
+    for complex numbers.
+    """
     if not isinstance(points, Tensor):
         try:
             points = torch.as_tensor(np.array(points))  # a copy, since an array may run backwards or be read-only

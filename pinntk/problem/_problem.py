@@ -185,13 +185,15 @@ class Problem:
 
     def default_counts(self) -> dict[str, int | None]:
         """Points for each condition where the user names none: 100, or 1000 for a residual in two or more dimensions; None,
-        which is all rows, for measured data."""
+        which is all rows, for measured data.
+        """
         residual_count = 100 if self.domain.dimension == 1 else 1000
         return {c.name: {"residual": residual_count, "data": None}.get(c.kind, 100) for c in self.conditions}
 
     def counts(self, counts: Counts = MappingProxyType({}), /, **more: int) -> dict[str, int | None]:
         """Points for each condition from counts by kind or by name, name first. Raises ValueError for unknown keys
-        and for counts below 1."""
+        and for counts below 1.
+        """
         counts = {**counts, **more}
         for key, n in counts.items():
             if key not in self.names and key not in KINDS:
@@ -296,7 +298,8 @@ class Problem:
     @cached_property
     def solution(self) -> GridSolution:
         """The exact or reference solution on a product grid, values [*counts, fields] in float64; for 4 and more
-        dimensions on scattered points: then `axes` is one (n, d) array."""
+        dimensions on scattered points: then `axes` is one (n, d) array.
+        """
         d = self.domain.dimension
         if self.exact is None:
             if self.reference is None:

@@ -61,7 +61,8 @@ def check_mixing(
     error: UnsupportedOperationError | DependentPointsError,
 ) -> UnsupportedOperationError:
     """What a network needs that jets cannot follow. Jets count points along dimension 0 and suspect what works along it: nested
-    autograd of a few points together and by themselves decides whether points depend on each other; `error` is raised if so."""
+    autograd of a few points together and by themselves decides whether points depend on each other; `error` is raised if so.
+    """
     if isinstance(error, UnsupportedOperationError):
         return error
     few = rows[: min(5, len(rows))]

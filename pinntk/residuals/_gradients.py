@@ -67,7 +67,8 @@ def _size(parameter: Tensor) -> float:
 
 def _compare(network: nn.Module, what: str, slope: Tensor, value: Callable[[float], Tensor], size: Tensor) -> None:
     """Warns where a slope is not that of `value` at 0, by short steps nor by long ones; a jump or kink between them is not
-    held against it."""
+    held against it.
+    """
     with torch.no_grad():
         off = torch.ones_like(slope, dtype=torch.bool)
         for step in _STEPS:

@@ -13,9 +13,10 @@ Index = tuple[int, ...]  # a multi-index: how often each coordinate is different
 
 @dataclass(frozen=True)
 class Basis:
-    r"""Components of a jet: Taylor coefficients f_a = (d^a f) / a! for a downward-closed set of multi-indices,
-    and, if asked for, one collapsed Laplacian (the forward Laplacian: value, first derivatives and the sum of
-    second derivatives, instead of every second derivative).
+    r"""Components of a jet: Taylor coefficients f_a = (d^a f) / a! for a downward-closed set of multi-indices.
+
+    If asked for, one of them is a collapsed Laplacian (the forward Laplacian: value, first derivatives and the sum of second
+    derivatives, instead of every second derivative).
 
     Build it with `Basis.spanning`. Components are ordered by degree; the Laplacian, if any, comes last.
 
@@ -98,7 +99,8 @@ class Basis:
 
     def components_of(self, part: Basis) -> list[int]:
         """Where the components of a smaller basis sit in this one. A Laplacian of `part` must be collapsed here
-        too, or its components are all those of the second derivatives."""
+        too, or its components are all those of the second derivatives.
+        """
         found = [self.position(index) for index in part.indices]
         if part.laplacian_axes:
             found += [position for position, _ in self.laplacian_terms(part.laplacian_axes)]
@@ -123,7 +125,8 @@ class Basis:
 
     def power_terms(self, k: int) -> dict[int, tuple[tuple[int, int, float], ...]]:
         """For each component s of degree >= k of h^k, h without value: triples (a, b, c) with
-        (h^k)_s = sum of c h_a (h^(k-1))_b."""
+        (h^k)_s = sum of c h_a (h^(k-1))_b.
+        """
         return _power_terms(self, k)
 
 

@@ -77,7 +77,8 @@ def weighted_sum(terms: tuple[tuple[int, int, float], ...], left: Any, right: An
 class _Compose(torch.autograd.Function):
     """`compose` for orders 1 and 2. With c_k = f^(k) / k!: dc_k / dx0 = (k + 1) c_(k+1).
 
-    No `setup_context`: with it, torch reads the signature of `forward` in every call, 30 us a layer."""
+    No `setup_context`: with it, torch reads the signature of `forward` in every call, 30 us a layer.
+    """
 
     @staticmethod
     def forward(ctx: Any, data: Tensor, function: Series, basis: Basis) -> Tensor:
@@ -144,7 +145,8 @@ Run = tuple[int | slice, int | slice, int | slice, float]
 @cache
 def _second(basis: Basis) -> tuple[Run, ...]:
     """The terms (s, a, b, factor) of h^2, (h^2)_s = sum of factor h_a h_b, as few operations on slices: neighbouring terms
-    whose components are the same, or equally spaced, are one."""
+    whose components are the same, or equally spaced, are one.
+    """
     if basis.order < 2:
         return ()
     runs: list[list[tuple[int, int, int, float]]] = []

@@ -181,7 +181,8 @@ class Jet:
 
     def replace_in_place(self, result: Jet, operation: str) -> Jet:
         """Takes over the result of an in-place operation, as every name of this jet will see. Refused once a view of
-        these components exists, which torch would change too."""
+        these components exists, which torch would change too.
+        """
         if self.viewed or result.shape != self.shape:
             raise UnsupportedOperationError(operation, _IN_PLACE)
         self.components = result.components.to(self.dtype)
@@ -299,7 +300,8 @@ def _call(func: Callable, *args: Any, **kwargs: Any) -> Any:
 
 def _apply(handler: Callable, func: Callable, *args: Any, **kwargs: Any) -> Any:
     """Calls a rule with torch's spellings of its arguments. What a rule cannot do with them is for autograd to do, or to
-    refuse with torch's own error."""
+    refuse with torch's own error.
+    """
     if kwargs:
         if "input" in kwargs:
             args = (kwargs.pop("input"), *args)
@@ -324,8 +326,11 @@ _HEARD = (UnsupportedOperationError, DependentPointsError, torch.OutOfMemoryErro
 
 
 def through(network: Callable, jet: Jet) -> Any:
-    """network(jet). Whatever else the network raises on a jet (a scripted function, `torch.func.vmap`, a test of the type of
-    its input) is an operation without a rule: autograd can follow it, or raises the network's own error."""
+    """network(jet).
+
+    Whatever else the network raises on a jet (a scripted function, `torch.func.vmap`, a test of the type of its input) is an
+    operation without a rule: autograd can follow it, or raises the network's own error.
+    """
     try:
         return network(jet)
     except _HEARD:

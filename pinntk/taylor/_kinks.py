@@ -69,7 +69,8 @@ def clamp(low: float | Tensor | None, high: float | Tensor | None) -> Series:
 
 def elu(alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Series:
     """scale x above 0, scale alpha (e^(input_scale x) - 1) below. At 0, torch's slope is that of below and its second
-    derivative is 0."""
+    derivative is 0.
+    """
 
     def coefficients(x: Tensor, order: int) -> list[Tensor]:
         c = [scale * torch.where(x > 0, x, alpha * torch.expm1(torch.clamp(input_scale * x, max=0.0)))]

@@ -108,7 +108,8 @@ def rad2deg(x: Jet) -> Jet:
 
 def operand(x: Jet, t: Any) -> Any:
     """`t`, made to meet the jet x in an elementwise operation: checked not to broadcast across points, on x's
-    device, in a dtype no less exact."""
+    device, in a dtype no less exact.
+    """
     if isinstance(t, Number) and not isinstance(t, complex) and not isinstance(t, np.generic):
         return t
     if not isinstance(t, Tensor):
