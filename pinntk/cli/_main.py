@@ -31,7 +31,7 @@ from pinntk.problem import _registry as registry
 from pinntk.problem._problem import parameters_text
 from pinntk.reporting import _terminal as verdict
 from pinntk.reporting import plot, write_comparison, write_diagnosis, write_report
-from pinntk.reporting._html import Diagnosed, distinct
+from pinntk.reporting._html import Diagnosed, distinct_labels
 from pinntk.run import MonitorReport, Run
 from pinntk.run._folder import COMPARISON, CONFIG, DIAGNOSIS, REPORT
 from pinntk.training import Interrupted, rescue
@@ -198,7 +198,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(found, indent=2))
     else:
-        print(verdict.comparison_text(verdict.compared(*found), distinct([arguments.run, arguments.other])))
+        print(verdict.comparison_text(verdict.comparison_rows(*found), distinct_labels([arguments.run, arguments.other])))
         print(f"\nreport in {path}")
     return 0
 

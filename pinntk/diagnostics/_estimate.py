@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pinntk._util.precision import without_autocast
-from pinntk.diagnostics._sampling import at_most, checked
+from pinntk.diagnostics._sampling import at_most, network_points
 from pinntk.ntk import kernel, trained_parameters
 from pinntk.problem import Condition, Faces, Measurements, PeriodicPair, Points, Problem, field_problem, with_field_values
 from pinntk.problem._sampling import generator
@@ -77,7 +77,7 @@ def estimate(
     (then `unreachable` is large), or where it is far from linear. Raises as `pinntk.kernel` does.
     The linearized residual as an error estimate: Gauss-Newton in function space (Mueller & Zeinhofer 2023, arXiv 2302.13163).
     """
-    asked = checked(network, problem, points)
+    asked = network_points(network, problem, points)
     network = deepcopy(network).double()
     counts = {name: residuals if problem[name].kind == "residual" else others for name in asked}
     fresh = {name: _fresh(problem[name], rows, counts[name], len(asked)) for name, rows in asked.items()}
@@ -117,7 +117,7 @@ def estimate(
         parts={name: _over(float(changes[..., k].norm()), size) for k, name in enumerate(spans, 1)},
         remaining={name: _over(float(remaining[span].norm()), float(e[span].norm())) for name, span in spans.items()},
         unreachable=_over(float(remaining.square().sum()), float(e.square().sum())),
-        alone={name: _alone(K_ee[span, span], e[span], ridge) for name, span in spans.items()},
+        alone={name: _unreachable_share(K_ee[span, span], e[span], ridge) for name, span in spans.items()},
         rank=int((eigenvalues > _LEAST_RANK * eigenvalues[-1]).sum()),
         parameters=sum(p.numel() for p in trained_parameters(network, problem).values()),
         gain=gain,
@@ -152,7 +152,7 @@ def _solve(K: Tensor, right: Tensor, ridge: float) -> Tensor:
     return torch.linalg.solve(K + max(ridge, 1e-300) * torch.eye(len(K)).to(K), right)
 
 
-def _alone(K: Tensor, e: Tensor, ridge: float) -> float:
+def _unreachable_share(K: Tensor, e: Tensor, ridge: float) -> float:
     remaining = e - K @ _solve(K, e, ridge)
     return _over(float(remaining.square().sum()), float(e.square().sum()))
 

@@ -77,10 +77,10 @@ def diagnose(
     _ = x.errors  # where they are not finite, this names the points that were given, and no rule those that it drew
     with threads_for(of_step(x.network, x.problem, x.points)):
         found = [finding for rule in RULES.values() if (finding := rule(x)) is not None]
-        return ordered(found) or [finding for rule in LAST if (finding := rule(x)) is not None][:1]
+        return by_cause(found) or [finding for rule in LAST if (finding := rule(x)) is not None][:1]
 
 
-def ordered(findings: Iterable[Finding]) -> list[Finding]:
+def by_cause(findings: Iterable[Finding]) -> list[Finding]:
     """By severity, doubtful ones last, then causes before what they bring about.
 
     Degrees of confidence are not compared any further: what a cause brings about is often surer than the cause itself. With

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from pinntk._util.precision import without_autocast
-from pinntk.diagnostics._sampling import checked, domain_points, quotient
+from pinntk.diagnostics._sampling import domain_points, network_points, quotient
 from pinntk.problem import Points, Problem
 from pinntk.residuals import errors
 
@@ -89,13 +89,13 @@ class _Recorder(TorchFunctionMode):
     def __torch_function__(self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         if func in _ACTIVATIONS and args and self.uses:
-            self._activated(func, args, kwargs)
+            self._record_activation(func, args, kwargs)
         result = func(*args, **kwargs)
         if func in _LINEAR:
-            self._applied(_LINEAR[func], args, kwargs, result)
+            self._record_layer(_LINEAR[func], args, kwargs, result)
         return result
 
-    def _applied(self, place: int, args: tuple, kwargs: Mapping[str, Any], result: Tensor) -> None:
+    def _record_layer(self, place: int, args: tuple, kwargs: Mapping[str, Any], result: Tensor) -> None:
         weight = args[place] if len(args) > place else kwargs.get("weight")
         # A weight may be computed from parameters, as in weight normalization, and then requires a gradient like them.
         if not isinstance(weight, Tensor) or not (id(weight) in self._parameters or weight.requires_grad):
@@ -104,7 +104,7 @@ class _Recorder(TorchFunctionMode):
             self._results.append(result)
             self.uses.append(_Use(weight, args[place - 1].detach(), result.detach(), result.detach()))
 
-    def _activated(self, func: Callable, args: tuple, kwargs: Mapping[str, Any]) -> None:
+    def _record_activation(self, func: Callable, args: tuple, kwargs: Mapping[str, Any]) -> None:
         direct = [use for use, result in zip(self.uses, self._results, strict=True) if result is args[0]]
         last = self.uses[-1]
         if not direct and (last.slope is not None or last.output.shape != args[0].shape):
@@ -134,7 +134,7 @@ def layers(network: nn.Module, problem: Problem, points: Points) -> list[LayerHe
     without such layers has an empty list. Raises as `pinntk.kernel` does. Saturation and gradients, layer by layer: Glorot &
     Bengio 2010 (AISTATS).
     """
-    points = checked(network, problem, points)
+    points = network_points(network, problem, points)
     rows = torch.cat([part[:, : problem.domain.dimension] for part in points.values()])
     rows = rows[torch.linspace(0, len(rows) - 1, min(len(rows), _LAYER_POINTS)).round().long()]
     gradients = _gradients(network, problem, points)

@@ -12,7 +12,7 @@ from pinntk.diagnostics._finding import Finding, Prescription
 from pinntk.diagnostics._judgment import failing, severity, unreachable, unreachable_alone
 from pinntk.diagnostics._prescriptions import NTK, gauss_newton
 from pinntk.diagnostics._thresholds import CONFIDENCE, SURER, above, below, clearly
-from pinntk.diagnostics._wording import called, capital, number
+from pinntk.diagnostics._wording import capital, number, phrase
 from pinntk.problem import Measurements
 from pinntk.problem._time import time_axis, time_slices
 
@@ -38,8 +38,8 @@ def imbalance(x: Examination) -> Finding | None:
     return Finding(
         code="imbalance",
         severity=severity(x),
-        sentence=f"{capital(called(x.problem, fast))} trains {number(found.imbalance)} times faster than "
-        f"{called(x.problem, slow)}, which has hardly been trained: slow conditions make up {slow_part:.0%} of the estimated "
+        sentence=f"{capital(phrase(x.problem, fast))} trains {number(found.imbalance)} times faster than "
+        f"{phrase(x.problem, slow)}, which has hardly been trained: slow conditions make up {slow_part:.0%} of the estimated "
         "error of the solution.",
         evidence={"imbalance": found.imbalance, "slow_share": slow_part}
         | {f"rate/{name}": rate for name, rate in found.rate.items()},
@@ -72,7 +72,7 @@ def conflict(x: Examination) -> Finding | None:
         code="conflict",
         severity=severity(x),
         sentence=f"Each condition can be met alone, but of all together {found.unreachable:.0%} of the squared errors are "
-        f"unreachable, most of it in {' and '.join(called(x.problem, name) for name in worst)}.",
+        f"unreachable, most of it in {' and '.join(phrase(x.problem, name) for name in worst)}.",
         evidence={
             "unreachable_share": found.unreachable,
             "unreachable_share_alone": max(found.alone.values()),

@@ -9,7 +9,7 @@ from pinntk.diagnostics._finding import Finding, Prescription
 from pinntk.diagnostics._judgment import failing, severity
 from pinntk.diagnostics._prescriptions import NTK, even_points
 from pinntk.diagnostics._thresholds import above, below, clearly
-from pinntk.diagnostics._wording import called, number
+from pinntk.diagnostics._wording import number, phrase
 from pinntk.problem import Measurements
 
 
@@ -65,7 +65,7 @@ def too_few_points(x: Examination) -> Finding | None:
     return Finding(
         code="too-few-points",
         severity=severity(x),
-        sentence=f"On fresh points the squared error of {called(x.problem, worst)} is {number(missed.ratio)} times that on its "
+        sentence=f"On fresh points the squared error of {phrase(x.problem, worst)} is {number(missed.ratio)} times that on its "
         f"{counts[worst]} training points: it is small there and nowhere else.",
         evidence={
             "training_points": counts[worst],

@@ -14,7 +14,7 @@ from pinntk.diagnostics._judgment import failing, severity, unreachable_alone
 from pinntk.diagnostics._layers import LayerHealth
 from pinntk.diagnostics._prescriptions import adam_rate, gauss_newton
 from pinntk.diagnostics._thresholds import SURER, above, below, clearly
-from pinntk.diagnostics._wording import chosen, number
+from pinntk.diagnostics._wording import number, setting
 
 _ADAM = {"training.optimizer": "adam", "training.optimizer_options": {}}
 
@@ -65,13 +65,13 @@ def step_too_large(x: Examination) -> Finding | None:
     ratio = went.lr / natural
     shaken = above("noise", went.noise) and above("step-large", ratio)  # this run may have been stopped at a lucky moment
     blown_up = (above("rise", went.rise) or (above("shaking", went.shaking) and above("step-large", ratio))) and failing(x)
-    if not (shaken or blown_up or (above("step-large", ratio) and _became_saturated(x) and failing(x))):
+    if not (shaken or blown_up or (above("step-large", ratio) and _saturates(x) and failing(x))):
         return None
     lr = float(f"{natural:.1e}") / 2 if went.descending else adam_rate(x)
     return Finding(
         code="step-too-large",
         severity=severity(x),
-        sentence=f"The learning rate {chosen(went.lr)} is {number(ratio)} times the natural step {number(natural)}; the last "
+        sentence=f"The learning rate {setting(went.lr)} is {number(ratio)} times the natural step {number(natural)}; the last "
         f"loss is {number(went.rise)} times the lowest one.",
         evidence={
             "learning_rate": went.lr,
@@ -86,14 +86,14 @@ def step_too_large(x: Examination) -> Finding | None:
         ),
         prescriptions=(
             Prescription(
-                f"lower the learning rate to {chosen(lr)} and let it fall to zero",
+                f"lower the learning rate to {setting(lr)} and let it fall to zero",
                 {"training.lr": lr, "training.schedule": "cosine"},
             ),
         ),
     )
 
 
-def _became_saturated(x: Examination) -> bool:
+def _saturates(x: Examination) -> bool:
     """Whether units are saturated that were not so at the start: too large steps have moved them there."""
 
     def most(found: list[LayerHealth]) -> float:
@@ -125,12 +125,12 @@ def step_too_small(x: Examination) -> Finding | None:
     return Finding(
         code="step-too-small",
         severity=severity(x),
-        sentence=f"The learning rate {chosen(went.lr)} is {number(ratio)} of the natural step {number(natural)}: the "
+        sentence=f"The learning rate {setting(went.lr)} is {number(ratio)} of the natural step {number(natural)}: the "
         f"parameters moved by {went.moved:.1%} only.",
         evidence=evidence,
         arrays={"step": went.steps, "loss": went.loss},
         confidence=clearly("descent-small" if went.descending else "step-small", ratio),
-        prescriptions=(Prescription(f"train by Adam with learning rate {chosen(lr)}", {**_ADAM, "training.lr": lr}),),
+        prescriptions=(Prescription(f"train by Adam with learning rate {setting(lr)}", {**_ADAM, "training.lr": lr}),),
     )
 
 

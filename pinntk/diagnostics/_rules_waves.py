@@ -11,7 +11,7 @@ from pinntk.diagnostics._judgment import failing, severity, unreachable_alone
 from pinntk.diagnostics._prescriptions import gauss_newton
 from pinntk.diagnostics._spectrum import error_frequency
 from pinntk.diagnostics._thresholds import CONFIDENCE, above, below, clearly
-from pinntk.diagnostics._wording import called, chosen
+from pinntk.diagnostics._wording import phrase, setting
 
 _FEATURES = 64  # Fourier features that are prescribed
 
@@ -30,7 +30,7 @@ def spectral_bias(x: Examination) -> Finding | None:
     return _short_waves(
         x,
         worst,
-        f"{found.alone[worst]:.0%} of the remaining error in {called(x.problem, worst)} is unreachable",
+        f"{found.alone[worst]:.0%} of the remaining error in {phrase(x.problem, worst)} is unreachable",
         clearly("unreachable", found.unreachable),
     )
 
@@ -46,7 +46,10 @@ def slow_waves(x: Examination) -> Finding | None:
     if not above("slow-waves", share):
         return None
     finding = _short_waves(
-        x, worst, f"{share:.0%} of the estimated error comes from {called(x.problem, worst)}", CONFIDENCE["slow-waves"]
+        x,
+        worst,
+        f"{share:.0%} of the estimated error comes from {phrase(x.problem, worst)}",
+        CONFIDENCE["slow-waves"],
     )
     if finding is None or x.progress is None or x.progress.solving:
         return finding
@@ -72,15 +75,17 @@ def _short_waves(x: Examination, worst: str, what: str, confidence: float) -> Fi
     sigma = float(f"{wave.dominant / (2 * sqrt(12 * d)):.2g}")
     features = {"network.arguments.fourier": [_FEATURES, sigma], "network.arguments.normalize": True}
     prescriptions = (
-        (Prescription(f"add Fourier features of standard deviation {chosen(sigma)}", features),)
+        (Prescription(f"add Fourier features of standard deviation {setting(sigma)}", features),)
         if x.settings
-        else (Prescription(f"feed the network cos and sin of 2 pi B x, B of {chosen(wave.dominant)} cycles per domain length"),)
+        else (
+            Prescription(f"feed the network cos and sin of 2 pi B x, B of {setting(wave.dominant)} cycles per domain length"),
+        )
     )
     share = x.spectrum.share(x.balance.errors).cpu().numpy()
     return Finding(
         code="spectral-bias",
         severity=severity(x),
-        sentence=f"{what}; it has {chosen(wave.dominant)} waves per domain length, which gradient descent learns slowly or "
+        sentence=f"{what}; it has {setting(wave.dominant)} waves per domain length, which gradient descent learns slowly or "
         "never.",
         evidence={
             "unreachable_share": found.unreachable,

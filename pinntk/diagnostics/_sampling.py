@@ -27,7 +27,7 @@ _RIDGE = 1e-4  # of the mean eigenvalue, in the effective number of points
 _DRAWS = 4  # Sobol samples that `coverage` compares with
 
 
-def checked(network: nn.Module, problem: Problem, points: Points) -> dict[str, Tensor]:
+def network_points(network: nn.Module, problem: Problem, points: Points) -> dict[str, Tensor]:
     """The points in the conditions' order, in the network's dtype. Raises as `pinntk.kernel` does."""
     if not isinstance(problem, Problem):
         raise TypeError(f"problem is a {type(problem).__name__}; the order is (network, problem, points)")
@@ -249,7 +249,7 @@ def where_missing(
     whole_number("top", top)
     points = {
         name: rows
-        for name, rows in checked(network, problem, points).items()
+        for name, rows in network_points(network, problem, points).items()
         if not isinstance(problem[name].region, Measurements)
     }
     if not points:
@@ -346,7 +346,7 @@ def causality(network: nn.Module, problem: Problem, points: Points, *, slices: i
     2022 (arXiv 2203.07404), sections 3 and 4.
     """
     whole_number("slices", slices, 2)
-    points = checked(network, problem, points)
+    points = network_points(network, problem, points)
     axis, backward = time_axis(problem)
     residuals = {name: rows for name, rows in points.items() if problem[name].kind == "residual"}
     if axis is None or not residuals:

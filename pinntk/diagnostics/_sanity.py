@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pinntk._util.precision import empty_like, without_autocast
-from pinntk.diagnostics._sampling import checked, domain_points, quotient, squared_errors
+from pinntk.diagnostics._sampling import domain_points, network_points, quotient, squared_errors
 from pinntk.problem import Points, Problem
 from pinntk.residuals import errors
 from pinntk.residuals._fields import Zero
@@ -48,7 +48,7 @@ def output_scale(network: nn.Module, problem: Problem, points: Points, *, sample
     `pinntk.kernel` do. Nondimensional problems: Wang, Sankaran, Wang & Perdikaris 2023 (arXiv 2308.08468), section 3.
     """
     values = problem.predict(network, domain_points(network, problem, samples, seed).double().cpu().numpy())
-    points = checked(network, problem, points)
+    points = network_points(network, problem, points)
     size = {name: _rms(square) for name, square in squared_errors(network, problem, points).items()}
     data = _data_size(problem, points)
     least = {name: 64 * torch.finfo(rows.dtype).eps for name, rows in points.items()}
@@ -103,7 +103,7 @@ def trivial(
     if problem.has_solution:
         scales = problem.solution.values.reshape(-1, len(problem.fields)).std(0).tolist()
     else:
-        data = _data_size(problem, checked(network, problem, points))
+        data = _data_size(problem, network_points(network, problem, points))
         by_field = [_value_conditions(problem, field) for field in range(len(problem.fields))]
         scales = [max((data[name] for name in names if name in data), default=None) for names in by_field]
     found = {}
@@ -117,11 +117,11 @@ def _value_conditions(problem: Problem, field: int) -> list[str]:
     return [
         condition.name
         for condition in problem.conditions
-        if condition.kind in ("boundary", "initial", "data") and _fields_asked(problem, condition.name) == {(field, 0)}
+        if condition.kind in ("boundary", "initial", "data") and _field_arguments(problem, condition.name) == {(field, 0)}
     ]
 
 
-def _fields_asked(problem: Problem, name: str) -> set[tuple[int, int]]:
+def _field_arguments(problem: Problem, name: str) -> set[tuple[int, int]]:
     """(field, order of its derivative), of all that a condition asks of the network."""
     specs = [spec for spec in problem.arguments[name] if spec.field >= 0]
     return {(spec.field, sum(spec.index) if spec.kind == "derivative" else 1) for spec in specs}
@@ -154,7 +154,7 @@ def precision_floor(network: nn.Module, problem: Problem, points: Points) -> dic
     network it is estimated: that of a float32 copy, times 2^-29, the ratio of the two roundings. The network itself is left
     alone. Raises as `pinntk.kernel` does.
     """
-    points = checked(network, problem, points)
+    points = network_points(network, problem, points)
     error = {name: _rms(square) for name, square in squared_errors(network, problem, points).items()}
     like = empty_like(network)
     dtype = next(iter(points.values())).dtype if like is None else like.dtype

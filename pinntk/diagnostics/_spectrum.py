@@ -205,7 +205,7 @@ def error_frequency(points: Tensor, values: Tensor, bounds: Sequence[tuple[float
         raise ValueError(f"points has shape {tuple(points.shape)}; expected (n, d) with at least one point")
     if values.shape != (len(points),):
         raise ValueError(f"values has shape {tuple(values.shape)} for {len(points)} points; expected ({len(points)},)")
-    mean, dominant = _frequencies(_unit(points, bounds), _finite(values, "values")[:, None])
+    mean, dominant = _frequencies(_unit(points, bounds), _check_finite(values, "values")[:, None])
     return Frequency(float(mean[0]), float(dominant[0]))
 
 
@@ -232,12 +232,12 @@ def mode_frequency(
     points = torch.as_tensor(kernel.points[name]).detach()
     if bounds is None:  # measured columns follow the coordinates in data conditions only
         points = points[:, : min(part.shape[1] for part in kernel.points.values())]
-    V = _finite(vectors.detach(), "vectors")
+    V = _check_finite(vectors.detach(), "vectors")
     here = V[rows].norm(dim=0) > _VANISHING * V.norm(dim=0)
     return _frequencies(_unit(points, bounds), torch.where(here, V[rows], 0))[0].to(vectors.device)
 
 
-def _finite(values: Tensor, argument: str) -> Tensor:
+def _check_finite(values: Tensor, argument: str) -> Tensor:
     if not values.isfinite().all():
         raise ValueError(f"{argument} holds NaN or infinity; only finite values have a frequency")
     return values.double().cpu()
@@ -245,7 +245,7 @@ def _finite(values: Tensor, argument: str) -> Tensor:
 
 def _unit(points: Tensor, bounds: Sequence[tuple[float, float]] | None) -> Tensor:
     """Coordinates scaled to [0, 1]; those without extent are left out."""
-    x = _finite(points, "points")
+    x = _check_finite(points, "points")
     if bounds is None:
         low, high = x.amin(0), x.amax(0)
     else:
@@ -326,9 +326,9 @@ def _pursuit(waves: Tensor, f: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         lengths.append(f.norm(dim=1)[first])
     if not powers:
         powers, lengths = [torch.zeros(m, dtype=left.dtype)], [torch.zeros(m, dtype=left.dtype)]
-    return _padded(powers), _padded(lengths)
+    return _pad(powers), _pad(lengths)
 
 
-def _padded(rows: list[Tensor]) -> Tensor:
+def _pad(rows: list[Tensor]) -> Tensor:
     stacked = torch.stack(rows)
     return torch.cat([stacked, stacked.new_zeros(_COMPONENTS - len(stacked), stacked.shape[1])])

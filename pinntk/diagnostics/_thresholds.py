@@ -93,7 +93,7 @@ _TABLE = (
     Threshold("ordered", 0.7, "rank correlation of estimated error and time: 1 when failing, at random below 0.6"),
     # Problem and precision.
     Threshold("exact", 1e-2, "size of the exact solution's own error: rounding when the statement is right"),
-    Threshold("undetermined", 0.2, "share of the field that conditions leave open; where the initial network is unknown"),
+    Threshold("undetermined", 0.2, "share of the field left undetermined; where the initial network is unknown"),
     Threshold("undetermined-rate", 0.5, "by which power it falls with the tolerance: 0.9 to 1 in well-posed problems"),
     Threshold("trivial", 0.1, "spread of a field over that of its data"),
     Threshold(

@@ -1,4 +1,4 @@
-"""What the conditions leave open of each field: whether one is missing."""
+"""What the conditions leave undetermined of each field: whether one is missing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pinntk._util.precision import without_autocast
-from pinntk.diagnostics._sampling import checked, domain_points, subset, whole_number
+from pinntk.diagnostics._sampling import domain_points, network_points, subset, whole_number
 from pinntk.ntk import kernel
 from pinntk.problem import Points, Problem, field_problem, with_field_values
 
@@ -18,7 +18,7 @@ _FINER = 1e-2  # of the tolerance, at which `undetermined` looks again
 
 @dataclass(frozen=True, eq=False)
 class Undetermined:
-    """What all conditions together leave open of one field, at m points of the domain.
+    """What all conditions together leave undetermined of one field, at m points of the domain.
 
     points: (m, d)
     deviation: (m,) posterior over prior standard deviation of the field at every point
@@ -68,7 +68,7 @@ def undetermined(
     whole_number("most", most)
     if not 1e-4 <= tolerance <= 0.1:
         raise ValueError(f"tolerance={tolerance!r}: from 1e-4 (below, rounding of K is all there is) to 0.1")
-    points = subset(checked(network, problem, points), most, seed)
+    points = subset(network_points(network, problem, points), most, seed)
     where = domain_points(network, problem, samples, seed)
     K = kernel(network, with_field_values(problem), points | dict.fromkeys(field_problem(problem).names, where))
     scale = torch.cat([K.diagonal(name).mean().sqrt().expand(len(points[name])) for name in points])
@@ -77,7 +77,7 @@ def undetermined(
     K_ee = K.values[dependent][:, dependent] * root[:, None] * root
     K_eu = K.values[dependent][:, n:] * root[:, None]
     prior = K.values[n:, n:]
-    posterior = [_conditioned(K_ee, K_eu, prior, part) for part in (tolerance, _FINER * tolerance)]
+    posterior = [_posterior_covariance(K_ee, K_eu, prior, part) for part in (tolerance, _FINER * tolerance)]
     found = {}
     for i, field in enumerate(problem.fields):
         block = slice(i * samples, (i + 1) * samples)
@@ -91,7 +91,7 @@ def undetermined(
     return found
 
 
-def _conditioned(K_ee: Tensor, K_eu: Tensor, K_uu: Tensor, tolerance: float) -> Tensor:
+def _posterior_covariance(K_ee: Tensor, K_eu: Tensor, K_uu: Tensor, tolerance: float) -> Tensor:
     """K_uu - K_ue (K_ee + tolerance^2)^-1 K_eu, (m, m)."""
     L = torch.linalg.cholesky(K_ee + tolerance**2 * torch.eye(len(K_ee)).to(K_ee))
     X = torch.linalg.solve_triangular(L, K_eu, upper=False)

@@ -28,13 +28,13 @@ def number(value: Any) -> str:
     return f"{round(value, decimals):,.{max(decimals, 0)}f}"
 
 
-def chosen(value: float) -> str:
+def setting(value: float) -> str:
     """`number` of a setting, which has no more digits than it was given: 0.005, 2, 1e-4."""
     digits, mark, exponent = number(value).partition("e")
     return (digits.rstrip("0").rstrip(".") if "." in digits else digits) + mark + exponent
 
 
-def called(problem: Problem, name: str) -> str:
+def phrase(problem: Problem, name: str) -> str:
     """What a sentence calls a condition: "the residual of burgers", "the condition walls"."""
     return f"the {'residual of' if problem[name].kind == 'residual' else 'condition'} {name}"
 

@@ -51,7 +51,7 @@ def check_known(name: str, value: Any, known: Iterable[str]) -> None:
 
 
 def check_sizes(**sizes: Any) -> None:
-    """Raises ValueError, naming it, for what is no whole number of at least 1."""
+    """Raises ValueError, naming it, for what is not a whole number of at least 1."""
     for name, size in sizes.items():
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise ValueError(f"{name}={size!r}: a whole number of at least 1")

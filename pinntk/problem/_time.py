@@ -26,6 +26,7 @@ def time_axis(problem: Problem) -> tuple[int | None, bool]:
 def time_slices(times: Tensor, start: float, end: float, slices: int) -> Tensor:
     """The slice 0 .. slices - 1 of equal length between start and end, in that direction, of each of (n,) times, (n,).
 
+    >>> import torch
     >>> time_slices(torch.tensor([0.0, 0.4, 1.0]), 0.0, 1.0, 4).tolist()
     [0, 1, 3]
     >>> time_slices(torch.tensor([0.0, 0.4, 1.0]), 1.0, 0.0, 4).tolist()

@@ -37,15 +37,15 @@ def write_report(path: str | os.PathLike, x: Examination, findings: Sequence[Fin
         "found": found,
         "title": verdict.title(found),
         "healthy": verdict.healthy_sentence(found),
-        "evidence": [_drawn(partial(plot.finding_panels, finding, x.problem)) for finding in findings],
+        "evidence": [_draw(partial(plot.finding_panels, finding, x.problem)) for finding in findings],
         "settings": _settings(x),
         "config": None if x.run is None else json.dumps(x.run.config, indent=2, default=str),
-        "losses": [] if x.run is None or not x.run.history else _drawn(partial(plot.loss_panels, x.run)),
-        "solution": _drawn(partial(_solution, x)),
-        "residuals": _drawn(lambda: plot.residual_panels(x)),
-        "spectra": _drawn(lambda: _spectra(x)),
-        "modes": _drawn(lambda: plot.mode_panels(x)),
-        "meetings": _drawn(lambda: plot.condition_panels(x)),
+        "losses": [] if x.run is None or not x.run.history else _draw(partial(plot.loss_panels, x.run)),
+        "solution": _draw(partial(_solution, x)),
+        "residuals": _draw(lambda: plot.residual_panels(x)),
+        "spectra": _draw(lambda: _spectra(x)),
+        "modes": _draw(lambda: plot.mode_panels(x)),
+        "meetings": _draw(lambda: plot.condition_panels(x)),
     }
     return _write(path, "report.html.j2", context)
 
@@ -53,15 +53,15 @@ def write_report(path: str | os.PathLike, x: Examination, findings: Sequence[Fin
 def write_comparison(path: str | os.PathLike, first: Diagnosed, second: Diagnosed) -> Path:
     """Writes two diagnoses side by side, each (examination of a run, findings), to `path`, whole or not at all."""
     found = [verdict.diagnosis(*diagnosed) for diagnosed in (first, second)]
-    labels = distinct([verdict.label_of(part) for part in found])
+    labels = distinct_labels([verdict.label_of(part) for part in found])
     runs = {label: x.run for label, (x, _) in zip(labels, (first, second), strict=True) if x.run is not None}
-    solved = {label: _drawn(partial(_solution, x)) for label, (x, _) in zip(labels, (first, second), strict=True)}
+    solved = {label: _draw(partial(_solution, x)) for label, (x, _) in zip(labels, (first, second), strict=True)}
     context = {
         "labels": labels,
         "found": found,
         "titles": list(map(verdict.title, found)),
-        "rows": verdict.compared(*found),
-        "figures": _drawn(partial(plot.comparison_panels, runs)) if len(runs) == 2 else [],
+        "rows": verdict.comparison_rows(*found),
+        "figures": _draw(partial(plot.comparison_panels, runs)) if len(runs) == 2 else [],
         "solutions": solved,
     }
     return _write(path, "comparison.html.j2", context)
@@ -74,7 +74,7 @@ def write_diagnosis(path: str | os.PathLike, found: Mapping[str, Any]) -> Path:
     return Path(path)
 
 
-def distinct(labels: Sequence[str]) -> list[str]:
+def distinct_labels(labels: Sequence[str]) -> list[str]:
     """The labels, told apart by A and B where they are equal."""
     return list(labels) if len(set(labels)) == len(labels) else [f"{label} ({'AB'[i]})" for i, label in enumerate(labels)]
 
@@ -92,7 +92,7 @@ def _write(path: str | os.PathLike, template: str, context: Mapping[str, Any]) -
     return path
 
 
-def _drawn(panels: Callable[[], Sequence[Panel]]) -> list[dict[str, str]]:
+def _draw(panels: Callable[[], Sequence[Panel]]) -> list[dict[str, str]]:
     """Figures ready for the template; one that cannot be drawn says why in its place."""
     try:
         return [_figure(panel) for panel in panels()]
@@ -101,7 +101,7 @@ def _drawn(panels: Callable[[], Sequence[Panel]]) -> list[dict[str, str]]:
 
 
 def _figure(panel: Panel) -> dict[str, str]:
-    code = base64.b64encode(plot.svg(plot.alone(panel))).decode()
+    code = base64.b64encode(plot.svg(plot.single_figure(panel))).decode()
     return {"title": panel.title, "alt": panel.text, "source": f"data:image/svg+xml;base64,{code}"}
 
 
@@ -145,15 +145,15 @@ def _settings(x: Examination) -> list[tuple[str, str]]:
     taken = [training["optimizer"], rate, schedule, f"{x.run.step:,} of {training['steps']:,} steps"]
     for name in ("resample", "adaptive", "causal"):
         if training.get(name):
-            taken.append(f"{name} {_told(training[name])}")
+            taken.append(f"{name} {_words(training[name])}")
     if seconds := (x.run.history[-1].get("seconds") if x.run.history else None):
         taken.append(f"{shown(seconds)} s")
     scheme = weighting.pop("name", "")
-    told = ", ".join(f"{name} {_told(value)}" for name, value in weighting.items() if value not in (None, [], {}))
+    options = ", ".join(f"{name} {_words(value)}" for name, value in weighting.items() if value not in (None, [], {}))
     lines += [
         ("network", ", ".join(words)),
         ("training", ", ".join(filter(None, taken))),
-        ("loss weights", f"{scheme} ({told})" if told else scheme),
+        ("loss weights", f"{scheme} ({options})" if options else scheme),
     ]
     if x.run.stop_reason:
         lines.append(("stopped", x.run.stop_reason))
@@ -163,12 +163,12 @@ def _settings(x: Examination) -> list[tuple[str, str]]:
 def _features(value: Any) -> str:
     """Of frequencies that were chosen one by one, how many."""
     chosen = isinstance(value, Mapping) and "frequencies" in value
-    return f"of {len(value['frequencies'])} chosen frequencies" if chosen else _told(value)
+    return f"of {len(value['frequencies'])} chosen frequencies" if chosen else _words(value)
 
 
-def _told(value: Any) -> str:
+def _words(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_told(part)}" for name, part in value.items())
+        return ", ".join(f"{name} {_words(part)}" for name, part in value.items())
     if isinstance(value, (list, tuple)):
-        return " and ".join(map(_told, value))
+        return " and ".join(map(_words, value))
     return number(value)

@@ -46,7 +46,7 @@ def diagnosis(x: Examination, findings: Sequence[Finding]) -> dict[str, Any]:
         "findings": found,
         "numbers": _numbers(x),
     }
-    return json.loads(json.dumps(_finite(whole), default=str))
+    return json.loads(json.dumps(_json_value(whole), default=str))
 
 
 def _folder(x: Examination) -> str | None:
@@ -60,11 +60,11 @@ def _command(x: Examination, place: int) -> str | None:
     return f"pinntk rescue {shlex.quote(folder)}" + (f" --prescription {place}" if place > 1 else "")
 
 
-def _finite(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _finite(part) for key, part in value.items()}
+        return {str(key): _json_value(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(part) for part in value]
+        return [_json_value(part) for part in value]
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
@@ -137,16 +137,16 @@ def name_of(code: str) -> str:
 
 def text(found: Mapping[str, Any], width: int = 80) -> str:
     """The verdict of a `diagnosis` for a terminal."""
-    lines = _wrapped(title(found), "", width)
+    lines = _lines(title(found), "", width)
     for i, finding in enumerate(found["findings"]):
         head = f"{finding['severity'].upper()}: {name_of(finding['code']).lower()}, confidence {finding['confidence']:.0%}"
-        lines += ["", head, *_wrapped(finding["sentence"], "  ", width)]
+        lines += ["", head, *_lines(finding["sentence"], "  ", width)]
         for k, prescription in enumerate(finding["prescriptions"]):
-            lines += _wrapped(("To do: " if k == 0 else "Or: ") + prescription["sentence"], "  ", width)
+            lines += _lines(("To do: " if k == 0 else "Or: ") + prescription["sentence"], "  ", width)
             if prescription.get("command") and (i, k) < (1, 0):
                 lines.append(f"    {prescription['command']}")
     if not found["findings"]:
-        lines += ["", *_wrapped(healthy_sentence(found), "", width)]
+        lines += ["", *_lines(healthy_sentence(found), "", width)]
     conditions = found["numbers"].get("conditions")
     if conditions:
         lines += ["", f"{'condition':<16} {'points':>7} {'loss':>10} {'weight':>10} {'rate':>10} {'|gradient|':>10}"]
@@ -154,7 +154,7 @@ def text(found: Mapping[str, Any], width: int = 80) -> str:
             shown = [number(row[key]) for key in ("loss", "weight", "rate", "gradient_norm")]
             lines.append(f"{name:<16} {row['points']:>7} " + " ".join(f"{value:>10}" for value in shown))
     for name, reason in found["numbers"]["not_measured"].items():
-        lines += _wrapped(f"{name.replace('_', ' ')} not measured: {reason}", "", width)
+        lines += _lines(f"{name.replace('_', ' ')} not measured: {reason}", "", width)
     return "\n".join(lines)
 
 
@@ -191,14 +191,14 @@ def healthy_sentence(found: Mapping[str, Any]) -> str:
     return f"Nothing found: {'; '.join(parts)}." if parts else "Nothing found."
 
 
-def _wrapped(sentence: str, indent: str, width: int) -> list[str]:
+def _lines(sentence: str, indent: str, width: int) -> list[str]:
     return wrap(sentence, width, initial_indent=indent, subsequent_indent=indent)
 
 
 # Two runs.
 
 
-def compared(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def comparison_rows(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Rows (what, of the first, of the second) that put two diagnoses side by side."""
     rows = [("problem", first["problem"], second["problem"]), ("first finding", _first_code(first), _first_code(second))]
 
@@ -224,7 +224,7 @@ def compared(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[
 
 
 def comparison_text(rows: Sequence[tuple[str, str, str]], labels: Sequence[str], width: int = 80) -> str:
-    """`compared` for a terminal."""
+    """`comparison_rows` for a terminal."""
     left = min(max(len(row[0]) for row in rows), width // 3)
     longest = max(map(len, (*labels, *(value for row in rows for value in row[1:]))))
     column = min((width - left - 4) // 2, longest + 2)

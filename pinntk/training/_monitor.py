@@ -120,13 +120,13 @@ class MonitorState:
         seconds = self.run.seconds
         with fork(next(iter(self._few.values())).device):
             row = {}
-            if self._first is None or self._affordable("measurements", seconds):
-                row = self._timed("measurements", self._measured)
+            if self._first is None or self._fits_budget("measurements", seconds):
+                row = self._time_action("measurements", self._measure)
             else:
                 self._skipped += 1
             begun = self.run.step >= _BEGUN * self._steps and self.run.step
-            if begun and self._affordable("diagnoses", seconds):
-                for finding in self._timed("diagnoses", lambda: diagnose(self.run)):
+            if begun and self._fits_budget("diagnoses", seconds):
+                for finding in self._time_action("diagnoses", lambda: diagnose(self.run)):
                     self._warn(finding)
         return {**row, "monitor/share": self.report().share} if row else {}
 
@@ -138,14 +138,14 @@ class MonitorState:
 
     # Cost.
 
-    def _affordable(self, what: str, seconds: float) -> bool:
+    def _fits_budget(self, what: str, seconds: float) -> bool:
         if self.monitor.budget is None:
             return True
         guess = _DIAGNOSIS * self._last_costs.get("measurements", 0.0)
         expected = self._last_costs.get(what, guess)
         return self._costs[what] + expected <= _SHARES[what] * self.monitor.budget * (seconds + expected)
 
-    def _timed(self, what: str, action: Any) -> Any:
+    def _time_action(self, what: str, action: Any) -> Any:
         start = perf_counter()
         found = action()
         self._last_costs[what] = perf_counter() - start
@@ -155,7 +155,7 @@ class MonitorState:
 
     # Measurements.
 
-    def _measured(self) -> dict[str, float]:
+    def _measure(self) -> dict[str, float]:
         step, problem, network, weights = self.run.step, self.run.problem, self.run.network, self._weights(self.run.weights)
         with torch.no_grad():
             e = {name: part.double().cpu() for name, part in errors(network, problem, self._few).items()}
@@ -169,7 +169,7 @@ class MonitorState:
             self._first, self._losses = K.values, observed
             if self._descent and self._predicts:
                 self._frozen, self._horizon = e, step
-        K_0 = _like(K, self._first)
+        K_0 = _kernel_with_values(K, self._first)
         spectral = spectrum(K, weights)
         norm = float(self._first.norm())
         row = {
@@ -180,7 +180,7 @@ class MonitorState:
             **{f"monitor/loss/{name}": loss for name, loss in observed.items()},
         }
         if self._predicts and self._last is not None and step > self._last["step"] and self._time:
-            row |= self._predictions(K_0, _like(K, self._last["kernel"]), self._last, observed)
+            row |= self._predictions(K_0, _kernel_with_values(K, self._last["kernel"]), self._last, observed)
         self._last = {"step": step, "kernel": K.values, "errors": e}
         self._time, self._passed = 0.0, {}
         return row
@@ -197,7 +197,7 @@ class MonitorState:
             predicted = recent.losses_after(steps, lr).conditions
             row |= self._since_the_start(K_0, weights, steps, lr, observed)
         else:
-            time = _fitted_time(recent, sum(weights[name] * loss for name, loss in observed.items()))
+            time = _fit_time(recent, sum(weights[name] * loss for name, loss in observed.items()))
             predicted = recent.losses(time).conditions
             row["monitor/time"] = time
         row |= {f"monitor/predicted/{name}": float(loss) for name, loss in predicted.items()}
@@ -268,11 +268,11 @@ class MonitorState:
         self._frozen, self._time, self._passed = dict(state["frozen"]), state["time"], dict(state["passed"])
 
 
-def _like(K: KernelBlocks, values: Tensor) -> KernelBlocks:
+def _kernel_with_values(K: KernelBlocks, values: Tensor) -> KernelBlocks:
     return KernelBlocks(values.to(K.values), K.names, K.kinds, K.sizes, K.points)
 
 
-def _fitted_time(found: Dynamics, total: float) -> float:
+def _fit_time(found: Dynamics, total: float) -> float:
     """The time in which gradient flow lowers the weighted loss to `total`; 0 where it has risen, and where the rates above
     rounding cannot lower it so far, the time in which they have done all they can.
     """

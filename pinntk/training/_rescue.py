@@ -133,20 +133,20 @@ def rescue(
     found = tuple(diagnose(run) if findings is None else findings)
     measure, metric = _metric(run)
     start = _Candidate(run, measure(run), found)
-    chosen = _chosen(prescription, found)
+    chosen = _select(prescription, found)
     best, tried = start, [run.config]
     applied: tuple[Prescription, ...] = ()
     done: list[Attempt] = []
     ended = f"{attempts} attempt{'s' if attempts > 1 else ''}, as asked for"
     for number in range(1, attempts + 1):
-        prescribed = chosen if number == 1 and chosen else _untried(best, tried)
+        prescribed = chosen if number == 1 and chosen else _next_prescription(best, tried)
         if prescribed is None:
             ended = _nothing_left(best, done)
             break
         config = changed(best.run.config, prescribed.changes)
         tried.append(config)
         folder = None if out is None else out if number == 1 else out.with_name(f"{out.name}-{number}")
-        this = _trained(run, config, prescribed, folder, measure, device=device, progress=progress)
+        this = _train_again(run, config, prescribed, folder, measure, device=device, progress=progress)
         done.append(this)
         if this.run is not None and this.score < best.score:
             best, applied = _Candidate(this.run, this.score, this.findings), (*applied, prescribed)
@@ -158,7 +158,7 @@ def prescriptions(findings: Sequence[Finding]) -> list[Prescription]:
     return [prescription for finding in findings for prescription in finding.prescriptions if prescription.changes]
 
 
-def _chosen(prescription: int | Prescription | None, findings: Sequence[Finding]) -> Prescription | None:
+def _select(prescription: int | Prescription | None, findings: Sequence[Finding]) -> Prescription | None:
     if prescription is None or isinstance(prescription, Prescription):
         return prescription
     known = prescriptions(findings)
@@ -168,7 +168,7 @@ def _chosen(prescription: int | Prescription | None, findings: Sequence[Finding]
     return known[prescription - 1]
 
 
-def _untried(best: _Candidate, tried: Sequence[Mapping[str, Any]]) -> Prescription | None:
+def _next_prescription(best: _Candidate, tried: Sequence[Mapping[str, Any]]) -> Prescription | None:
     """The first prescription that gives another configuration than all before, with no more steps."""
     for entry in prescriptions(best.findings):
         new = changed(best.run.config, entry.changes)
@@ -192,7 +192,7 @@ def _nothing_left(best: _Candidate, done: Sequence[Attempt]) -> str:
     return f"no change of the configuration is prescribed: what was found needs a person. {advice}"
 
 
-def _trained(
+def _train_again(
     old: Run,
     config: dict[str, Any],
     prescribed: Prescription,
@@ -216,7 +216,7 @@ def _trained(
         if resume:  # it is another run's folder
             raise
         raise ValueError(
-            f"cannot train again: {error}. By hand: {prescribed.sentence.rstrip('.')} ({_shown(prescribed.changes)})"
+            f"cannot train again: {error}. By hand: {prescribed.sentence.rstrip('.')} ({_changes_text(prescribed.changes)})"
         ) from error
     return Attempt(prescribed, run, measure(run), tuple(diagnose(run)))
 
@@ -254,12 +254,12 @@ def _double(network: nn.Module) -> nn.Module:
 def _side_by_side(rescue: Rescue) -> str:
     lines = []
     for finding in rescue.findings:
-        lines += _wrapped(f"found {finding}")
+        lines += _lines(f"found {finding}")
     for number, this in enumerate(rescue.attempts, 1):
-        lines += _wrapped(f"attempt {number}: {this.prescription.sentence}")
-        lines += _wrapped(f"  {_shown(this.prescription.changes)}")
+        lines += _lines(f"attempt {number}: {this.prescription.sentence}")
+        lines += _lines(f"  {_changes_text(this.prescription.changes)}")
         if this.failure:
-            lines += _wrapped(f"  broke off: {this.failure}")
+            lines += _lines(f"  broke off: {this.failure}")
     trained = {
         f"attempt {number}": _Candidate(this.run, this.score, this.findings)
         for number, this in enumerate(rescue.attempts, 1)
@@ -270,7 +270,7 @@ def _side_by_side(rescue: Rescue) -> str:
         trained = {name: this for name, this in trained.items() if name in kept}
     runs = {"before": _Candidate(rescue.before, rescue.score_before, rescue.findings), **trained}
     lines += ["", *_table(rescue, runs)] if rescue.attempts else []
-    return "\n".join([*lines, "", *_wrapped(_verdict(rescue))]).strip("\n")
+    return "\n".join([*lines, "", *_lines(_verdict(rescue))]).strip("\n")
 
 
 def _table(rescue: Rescue, runs: Mapping[str, _Candidate]) -> list[str]:
@@ -302,10 +302,10 @@ def _verdict(rescue: Rescue) -> str:
     return f"attempt {number} is the best{where}: {rescue.metric} {rescue.improvement:.3g} times smaller ({rescue.ended})"
 
 
-def _shown(changes: Mapping[str, Any]) -> str:
+def _changes_text(changes: Mapping[str, Any]) -> str:
     return ", ".join(f"{place} = {json.dumps(value, default=str)}" for place, value in changes.items())
 
 
-def _wrapped(text: str) -> list[str]:
+def _lines(text: str) -> list[str]:
     indent = " " * (len(text) - len(text.lstrip()))
     return textwrap.wrap(text.strip(), _WIDTH, initial_indent=indent, subsequent_indent=indent or "  ", break_on_hyphens=False)

@@ -143,7 +143,9 @@ def test_rescue(tmp_path):
     same([found.score_before, found.score_after], [expected.score_before, expected.score_after], LOOSE)
 
 
-@covers(plot.Panel, plot.alone, plot.arranged, plot.svg, plot.comparison_panels, plot.condition_panels, plot.drift_panels)
+@covers(
+    plot.Panel, plot.single_figure, plot.figure_grid, plot.svg, plot.comparison_panels, plot.condition_panels, plot.drift_panels
+)
 @covers(plot.finding_panels, plot.first_and_last, plot.loss_panels, plot.mode_panels, plot.residual_panels)
 @covers(plot.solution_panels, plot.spectrum_panels)
 def test_every_panel():
@@ -166,8 +168,8 @@ def test_every_panel():
     assert all(isinstance(panel, plot.Panel) for panel in panels[0])
     assert [panel.title for panel in panels[0]] == [panel.title for panel in panels[1]]
     for panel in panels[0]:
-        assert plot.svg(plot.alone(panel)) == b""
-    assert len(plot.arranged([panels[0]]).axes) >= len(panels[0])
+        assert plot.svg(plot.single_figure(panel)) == b""
+    assert len(plot.figure_grid([panels[0]]).axes) >= len(panels[0])
 
 
 @covers(plot.figures, plot.save, plot.drift, plot.losses, plot.solution, plot.spectra)

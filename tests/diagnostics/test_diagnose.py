@@ -11,7 +11,7 @@ from torch import cos, pi
 import pinntk
 from pinntk import Box, Problem, boundary, residual
 from pinntk.diagnostics import RULES, THRESHOLDS, Finding
-from pinntk.diagnostics._findings import ordered
+from pinntk.diagnostics._findings import by_cause
 from pinntk.diagnostics._prescriptions import gauss_newton
 from pinntk.diagnostics._thresholds import above, below, clearly
 from pinntk.training import changed
@@ -277,7 +277,7 @@ def test_causes_come_before_what_they_bring_about():
         found("imbalance", "warning"),
     ]
     expected = ["step-too-large", "saturation", "too-few-points", "wrong-problem", "imbalance", "float32-floor"]
-    assert [part.code for part in ordered(mixed)] == expected
+    assert [part.code for part in by_cause(mixed)] == expected
 
 
 def test_a_fresh_network_gets_forecasts_only():

@@ -1,4 +1,4 @@
-"""What the conditions leave open, with all of them and with some left out."""
+"""What the conditions leave undetermined, with all of them and with some left out."""
 
 import pytest
 import torch

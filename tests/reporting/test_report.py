@@ -224,9 +224,9 @@ def test_findings_of_every_kind_have_their_figures():
         panels = plot.finding_panels(finding, problem)
         assert panels, names
         for panel in panels:
-            assert plot.alone(panel).axes, names
+            assert plot.single_figure(panel).axes, names
             assert "nan" not in panel.text, panel.text
-            assert plot.svg(plot.alone(panel))
+            assert plot.svg(plot.single_figure(panel))
     assert plot.finding_panels(Finding(code="any", severity="note", sentence="Any."), problem) == []
     assert (
         plot.finding_panels(Finding(code="any", severity="note", sentence="Any.", arrays={"gone": np.full(3, np.nan)}), problem)

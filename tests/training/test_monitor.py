@@ -13,7 +13,7 @@ import pinntk
 from pinntk.cli import main
 from pinntk.diagnostics import Finding, Prescription, drift, dynamics, spectrum
 from pinntk.training import Monitor, TrainingWarning
-from pinntk.training._monitor import MonitorState, _fitted_time
+from pinntk.training._monitor import MonitorState, _fit_time
 from pinntk.weighting import NTK, Fixed
 
 NAMES = ("poisson", "ends")
@@ -184,9 +184,9 @@ def test_the_fitted_time_is_that_of_the_flow():
     K = pinntk.KernelBlocks(torch.diag(torch.tensor([4.0, 1.0, 0.0]).double()), ("a",), ("residual",), (3,))
     found = dynamics(K, {"a": torch.tensor([1.0, 2.0, 0.5]).double()}, {"a": 1.0})
     for time in (1e-6, 0.3, 7.0):
-        assert _fitted_time(found, float(found.losses(time).total)) == pytest.approx(time, rel=1e-4)
-    assert _fitted_time(found, 9.0) == 0  # it has risen
-    assert found.losses(_fitted_time(found, 1e-9)).total == pytest.approx(0.25 / 3)  # all that flow can do
+        assert _fit_time(found, float(found.losses(time).total)) == pytest.approx(time, rel=1e-4)
+    assert _fit_time(found, 9.0) == 0  # it has risen
+    assert found.losses(_fit_time(found, 1e-9)).total == pytest.approx(0.25 / 3)  # all that flow can do
 
 
 def test_a_finding_is_reported_once_with_its_prescription(monkeypatch):
@@ -315,7 +315,7 @@ def test_a_monitor_is_a_monitor():
 
 def test_the_command_line_tells(capsys, tmp_path, monkeypatch):
     says(monkeypatch, [IMBALANCE])
-    monkeypatch.setattr(MonitorState, "_affordable", lambda *_: True)
+    monkeypatch.setattr(MonitorState, "_fits_budget", lambda *_: True)
     options = [
         "--steps",
         "60",

@@ -2,7 +2,7 @@
 
 from pinntk.reporting.plot._comparison import comparison_panels
 from pinntk.reporting.plot._evidence import condition_panels, finding_panels, mode_panels, residual_panels
-from pinntk.reporting.plot._panel import Panel, alone, arranged, svg
+from pinntk.reporting.plot._panel import Panel, figure_grid, single_figure, svg
 from pinntk.reporting.plot._training import (
     drift,
     drift_panels,
@@ -19,12 +19,11 @@ from pinntk.reporting.plot._training import (
 
 __all__ = [
     "Panel",
-    "alone",
-    "arranged",
     "comparison_panels",
     "condition_panels",
     "drift",
     "drift_panels",
+    "figure_grid",
     "figures",
     "finding_panels",
     "first_and_last",
@@ -33,6 +32,7 @@ __all__ = [
     "mode_panels",
     "residual_panels",
     "save",
+    "single_figure",
     "solution",
     "solution_panels",
     "spectra",

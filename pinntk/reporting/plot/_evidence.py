@@ -39,7 +39,7 @@ def finding_panels(finding: Finding, problem: Problem) -> list[Panel]:
             left = {name: values for name, values in left.items() if name not in names}
     spectra = {name.partition("/")[2]: left.pop(name) for name in list(left) if name.startswith("eigenvalues/")}
     if spectra:
-        panels.append(_falling("rates of each condition's modes", spectra))
+        panels.append(_spectrum_panel("rates of each condition's modes", spectra))
     return panels + [panel for name, values in left.items() for panel in _default(name, values, problem)]
 
 
@@ -52,11 +52,11 @@ def _history(a: Arrays, problem: Problem) -> list[Panel]:
 
 
 def _modes(a: Arrays, problem: Problem) -> list[Panel]:
-    return [_falling("rates of the modes", {"": a["eigenvalues"]}), _share(a["eigenvalues"], a["share"])]
+    return [_spectrum_panel("rates of the modes", {"": a["eigenvalues"]}), _share(a["eigenvalues"], a["share"])]
 
 
 def _rates(a: Arrays, problem: Problem) -> list[Panel]:
-    return [_falling("rates of the modes", {"": a["eigenvalues"]})]
+    return [_spectrum_panel("rates of the modes", {"": a["eigenvalues"]})]
 
 
 def _slices(a: Arrays, problem: Problem) -> list[Panel]:
@@ -97,7 +97,7 @@ def _layer_units(a: Arrays, problem: Problem) -> list[Panel]:
         ax.set(xlabel="layer", ylabel="share of units", ylim=(0, 1.02))
         legend(ax)
 
-    return [Panel("saturated and dead units", f"saturated units by layer: {_listed(a['saturated'])}", draw)]
+    return [Panel("saturated and dead units", f"saturated units by layer: {_number_list(a['saturated'])}", draw)]
 
 
 def _rounding(a: Arrays, problem: Problem) -> list[Panel]:
@@ -109,25 +109,25 @@ def _rounding(a: Arrays, problem: Problem) -> list[Panel]:
         ax.set(yscale="log", ylabel="root mean square")
         legend(ax)
 
-    return [Panel("errors and their rounding", f"rounding over error: {_listed(a['noise'] / a['error'])}", draw)]
+    return [Panel("errors and their rounding", f"rounding over error: {_number_list(a['noise'] / a['error'])}", draw)]
 
 
 def _hole(a: Arrays, problem: Problem) -> list[Panel]:
-    return [_scattered("training points and the hole", a["x"], a["hole"][None], "center of the hole", problem)]
+    return [_scatter_panel("training points and the hole", a["x"], a["hole"][None], "center of the hole", problem)]
 
 
 def _candidates(a: Arrays, problem: Problem) -> list[Panel]:
-    return [_scattered("training points and what they miss", a["x"], a["candidates"], "largest missed errors", problem)]
+    return [_scatter_panel("training points and what they miss", a["x"], a["candidates"], "largest missed errors", problem)]
 
 
 def _wrong(a: Arrays, problem: Problem) -> list[Panel]:
-    return [_placed("error of the known solution", a["x"], np.abs(a["error"]), problem)]
+    return [_field_panel("error of the known solution", a["x"], np.abs(a["error"]), problem)]
 
 
 def _free(a: Arrays, problem: Problem) -> list[Panel]:
     return [
-        _placed("share that the conditions leave open", a["x"], a["deviation"], problem),
-        _placed("what can be added unseen", a["x"], a["free"], problem),
+        _field_panel("share that the conditions leave undetermined", a["x"], a["deviation"], problem),
+        _field_panel("what can be added and changes no error", a["x"], a["free"], problem),
     ]
 
 
@@ -172,7 +172,7 @@ def _conditions(problem: Problem, count: int) -> Sequence[str]:
 # Pieces of these.
 
 
-def _falling(title: str, curves: Arrays) -> Panel:
+def _spectrum_panel(title: str, curves: Arrays) -> Panel:
     def draw(ax: Axes) -> None:
         for i, (label, values) in enumerate(curves.items()):
             index = np.arange(1, len(values) + 1)
@@ -201,7 +201,7 @@ def _share(rates: np.ndarray, share: np.ndarray) -> Panel:
     )
 
 
-def _scattered(title: str, rows: np.ndarray, marked: np.ndarray, meaning: str, problem: Problem) -> Panel:
+def _scatter_panel(title: str, rows: np.ndarray, marked: np.ndarray, meaning: str, problem: Problem) -> Panel:
     def draw(ax: Axes) -> None:
         for part, color, size, marker, label in ((rows, GRAY, 8, "o", "training points"), (marked, ORANGE, 50, "x", meaning)):
             up = part[:, 1] if part.shape[1] > 1 else np.zeros(len(part))
@@ -213,7 +213,7 @@ def _scattered(title: str, rows: np.ndarray, marked: np.ndarray, meaning: str, p
     return Panel(title, f"{len(rows)} training points; {meaning}: ({where})", draw)
 
 
-def _placed(title: str, rows: np.ndarray, values: np.ndarray, problem: Problem) -> Panel:
+def _field_panel(title: str, rows: np.ndarray, values: np.ndarray, problem: Problem) -> Panel:
     """Values at scattered points: a curve in 1D, else colors over the first two coordinates."""
 
     def draw(ax: Axes) -> None:
@@ -263,7 +263,7 @@ def _logarithmic(ax: Axes, values: np.ndarray) -> None:
         ax.set_ylim(bottom=0)
 
 
-def _listed(values: np.ndarray) -> str:
+def _number_list(values: np.ndarray) -> str:
     return ", ".join(f"{value:.2g}" for value in values if np.isfinite(value))
 
 
@@ -273,7 +273,10 @@ def _listed(values: np.ndarray) -> str:
 def mode_panels(x: Examination) -> list[Panel]:
     """The rates of all modes under today's weights, and where among them the loss is."""
     values = x.spectrum.values.cpu().numpy()
-    return [_falling("rates of the modes", {"": values}), _share(values, x.spectrum.share(x.balance.errors).cpu().numpy())]
+    return [
+        _spectrum_panel("rates of the modes", {"": values}),
+        _share(values, x.spectrum.share(x.balance.errors).cpu().numpy()),
+    ]
 
 
 def condition_panels(x: Examination) -> list[Panel]:
@@ -307,6 +310,6 @@ def residual_panels(x: Examination) -> list[Panel]:
     with torch.no_grad():
         found = errors(x.network, x.problem, to_network(x.network, rows))
     return [
-        _placed(f"|residual| of {name}", rows[name].numpy(), e.double().abs().cpu().numpy(), x.problem)
+        _field_panel(f"|residual| of {name}", rows[name].numpy(), e.double().abs().cpu().numpy(), x.problem)
         for name, e in found.items()
     ]

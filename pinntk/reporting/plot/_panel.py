@@ -30,14 +30,14 @@ class Panel:
     draw: Callable[[Axes], None]
 
 
-def alone(panel: Panel, width: float = 4.6, height: float = 3.1) -> Figure:
+def single_figure(panel: Panel, width: float = 4.6, height: float = 3.1) -> Figure:
     """The panel without its title, sized so that its letters can be read on a phone."""
     figure = Figure(figsize=(width, height), layout="constrained")
     _put(panel, figure.subplots())
     return figure
 
 
-def arranged(grid: Sequence[Sequence[Panel]], width: float = 3.9, height: float = 3.0, *, sharex: bool = False) -> Figure:
+def figure_grid(grid: Sequence[Sequence[Panel]], width: float = 3.9, height: float = 3.0, *, sharex: bool = False) -> Figure:
     """Rows of panels with their titles; all rows have as many."""
     figure = Figure(figsize=(width * len(grid[0]) + 0.6, height * len(grid) + 0.4), layout="constrained")
     axes = figure.subplots(len(grid), len(grid[0]), squeeze=False, sharex=sharex)

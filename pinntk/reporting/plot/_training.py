@@ -15,7 +15,7 @@ from torch import nn
 from pinntk._util.files import replacing
 from pinntk.ntk import KernelBlocks
 from pinntk.problem import Problem
-from pinntk.reporting.plot._panel import BLUE, FAINT, GRAY, ORANGE, Panel, arranged, dots, legend, span
+from pinntk.reporting.plot._panel import BLUE, FAINT, GRAY, ORANGE, Panel, dots, figure_grid, legend, span
 from pinntk.run import Run
 from pinntk.run._folder import FIGURES
 
@@ -56,9 +56,9 @@ def solution(problem: Problem, network: nn.Module) -> Figure:
     """`solution_panels` in one figure, a row a field for maps and a column a field for curves."""
     panels = solution_panels(problem, network)
     if problem.domain.dimension == 2:
-        figure = arranged(panels, 4.0, 2.9)
+        figure = figure_grid(panels, 4.0, 2.9)
     else:
-        figure = arranged(list(zip(*panels, strict=True)), 4.6, 2.6, sharex=True)
+        figure = figure_grid(list(zip(*panels, strict=True)), 4.6, 2.6, sharex=True)
     figure.suptitle(_title(problem, network))
     return figure
 
@@ -84,12 +84,12 @@ def solution_panels(problem: Problem, network: nn.Module) -> list[list[Panel]]:
         x, label = s[:, 0], "position along the diagonal of the domain"
     predicted = problem.predict(network, grid)
     return [
-        _curves(name, x, label, predicted[:, i], None if truth is None else truth[:, i], _known(problem))
+        _curves(name, x, label, predicted[:, i], None if truth is None else truth[:, i], _reference_label(problem))
         for i, name in enumerate(problem.fields)
     ]
 
 
-def _known(problem: Problem) -> str:
+def _reference_label(problem: Problem) -> str:
     return "exact" if problem.exact is not None else "reference"
 
 
@@ -122,9 +122,9 @@ def _maps(problem: Problem, network: nn.Module) -> list[list[Panel]]:
     else:
         axes_values = tuple(np.linspace(low, high, 100) for low, high in problem.domain.bounds)
         points, truth = problem.domain.grid((100, 100)), None
-    predicted, known = problem.predict(network, points), _known(problem)
+    predicted, known = problem.predict(network, points), _reference_label(problem)
 
-    def mapped(title: str, values: np.ndarray, style: Mapping[str, Any]) -> Panel:
+    def map_panel(title: str, values: np.ndarray, style: Mapping[str, Any]) -> Panel:
         def draw(ax: Axes) -> None:
             shape = tuple(map(len, axes_values))
             image = ax.pcolormesh(*axes_values, values.reshape(shape).T, shading="auto", rasterized=True, **style)
@@ -143,11 +143,11 @@ def _maps(problem: Problem, network: nn.Module) -> list[list[Panel]]:
         scale = {"cmap": "viridis", "vmin": low, "vmax": high}
         if low < 0 < high:  # white is zero
             scale = {"cmap": "RdBu_r", "vmin": -max(-low, high), "vmax": max(-low, high)}
-        row = [mapped(f"network {name}", predicted[:, i], scale)]
+        row = [map_panel(f"network {name}", predicted[:, i], scale)]
         if truth is not None:
             off = np.abs(predicted[:, i] - truth[:, i])
-            row.insert(0, mapped(f"{known} {name}", truth[:, i], scale))
-            row.append(mapped(f"|network - {known}|, {name}", off, {"cmap": "magma_r"}))
+            row.insert(0, map_panel(f"{known} {name}", truth[:, i], scale))
+            row.append(map_panel(f"|network - {known}|, {name}", off, {"cmap": "magma_r"}))
         rows.append(row)
     return rows
 
@@ -162,7 +162,7 @@ def _title(problem: Problem, network: nn.Module) -> str:
 
 def losses(run: Run) -> Figure:
     """`loss_panels` in a row."""
-    return arranged([loss_panels(run)])
+    return figure_grid([loss_panels(run)])
 
 
 def loss_panels(run: Run) -> list[Panel]:
@@ -206,7 +206,7 @@ def _history(
 
 def spectra(run: Run) -> Figure:
     """`spectrum_panels` of the first and the last snapshot, in a row."""
-    return arranged([spectrum_panels(first_and_last(run))], height=3.2)
+    return figure_grid([spectrum_panels(first_and_last(run))], height=3.2)
 
 
 def first_and_last(run: Run) -> dict[str, KernelBlocks]:
@@ -248,7 +248,7 @@ def _eigenvalues(name: str, part: Callable, kernels: Mapping[str, KernelBlocks],
 
 def drift(run: Run) -> Figure:
     """`drift_panels` in a row."""
-    return arranged([drift_panels(run)])
+    return figure_grid([drift_panels(run)])
 
 
 def drift_panels(run: Run) -> list[Panel]:
