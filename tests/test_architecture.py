@@ -335,6 +335,20 @@ def test_the_map_names_every_module_and_no_other(library: Modules):
     assert sorted(private - modules - {path.stem for path in (ROOT / "scripts").glob("*.py")}) == []
 
 
+def test_the_map_draws_the_arrows_that_there_are(library: Modules):
+    """All imports between rooms, without those that follow from others."""
+    arrows: dict[str, set[str]] = {room: set() for room in ROOMS}
+    for module in library.values():
+        if module.room:
+            arrows[module.room] |= {other.split(".")[1] for other in imports(module, library)} - {module.room}
+    below: dict[str, set[str]] = {}
+    for room in ROOMS:
+        below[room] = arrows[room].union(*(below[other] for other in arrows[room]))
+    direct = {(low, room) for room in ROOMS for low in arrows[room] if not any(low in below[o] for o in arrows[room])}
+    drawn = re.findall(r"^ +(\w+) --> (\w+)$", (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(drawn) == direct
+
+
 def test_the_fast_set_reaches_every_room():
     assert {room.removeprefix("_") for room in ROOMS} <= set(FAST)
     assert [file for file in FILES if not file.is_file()] == []

@@ -46,7 +46,7 @@ def _weighting(arguments: argparse.Namespace) -> Weighting | None:
     if arguments.weighting is None and not arguments.weights and not options:
         return None
     if refused := [option for option in options if option not in takes[name]]:
-        raise ValueError(f"--{refused[0].replace('_', '-')} has no meaning for --weighting {name}; leave it out")
+        raise ValueError(f"--{refused[0].replace('_', '-')} does not apply to --weighting {name}; leave it out")
     if name == "fixed":
         return Fixed(**pairs(arguments.weights, "--weights", float))
     return SCHEMES[name](**{takes[name][option]: value for option, value in options.items()})
@@ -70,7 +70,7 @@ def pairs(text: str, option: str, kind: type, example: str = "boundary=100") -> 
         except ValueError:
             equals = ""
         if not equals:
-            raise ValueError(f"{option} {text!r}: {part!r} is no NAME=NUMBER; write it as in {option} {example}")
+            raise ValueError(f"{option} {text!r}: {part!r} is not NAME=NUMBER; write it as in {option} {example}")
     return found
 
 
@@ -97,7 +97,7 @@ def make_network(arguments: argparse.Namespace, problem: Problem) -> nn.Module:
     """The network that --network and the options beside it ask for."""
     own = {name: value for name in _OWN if (value := getattr(arguments, name)) not in (None, "")}
     if refused := [name for name in own if _OWN[name] != arguments.network]:
-        raise ValueError(f"--{refused[0]} has no meaning for --network {arguments.network}; leave it out")
+        raise ValueError(f"--{refused[0]} does not apply to --network {arguments.network}; leave it out")
     if "periodic" in own:
         harmonics = ",".join(part if "=" in part else f"{part}=1" for part in filter(None, own["periodic"].split(",")))
         own["periodic"] = pairs(harmonics, "--periodic", int, "x=3")

@@ -21,7 +21,7 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
     command = commands.add_parser(
         "train",
         help="train a network on a problem, with fixed, NTK, gradient-norm or self-adaptive weights",
-        description="Trains a network and leaves a run folder: config.json,\nmetrics.csv, checkpoint.pt, "
+        description="Trains a network and writes a run folder: config.json,\nmetrics.csv, checkpoint.pt, "
         "kernel snapshots and figures.",
         epilog="examples:\n"
         "  pinntk train poisson1d --weighting ntk\n"
@@ -36,7 +36,7 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
         "--config",
         metavar="FILE",
         help="take problem, network and settings from a config.json, parts of one, or the run folder that has it; options "
-        "of training, weights and logging beside it are in the place of what it says",
+        "of training, weights and logging beside it override it",
     )
     _add_problem_options(command)
     _add_training_options(command)
@@ -49,7 +49,7 @@ def add_solve(commands: Any) -> argparse.ArgumentParser:
     command = commands.add_parser(
         "solve",
         help="solve a problem to many digits by Gauss-Newton on the kernel",
-        description="Solves with a small float64 network, fresh points in every step and NTK weights, and leaves a run\n"
+        description="Solves with a small float64 network, fresh points in every step and NTK weights, and writes a run\n"
         "folder like `pinntk train`. Stops when it cannot improve, and says why.",
         epilog="examples:\n"
         "  pinntk solve poisson1d\n"
@@ -81,8 +81,8 @@ def add_diagnose(commands: Any) -> argparse.ArgumentParser:
         "diagnose",
         help="say what is wrong with a run, and what to change",
         description="Examines a run by its kernel and says what is wrong, why, and what to change.\n"
-        "Leaves report.html (open it in a browser) and diagnosis.json in the run folder.\n"
-        "Of two runs, prints both side by side and leaves comparison.html in the second.\n"
+        "Writes report.html (open it in a browser) and diagnosis.json in the run folder.\n"
+        "Of two runs, prints both side by side and writes comparison.html in the second.\n"
         "The exit status is 0 with findings, too.",
         epilog="examples:\n"
         "  pinntk diagnose runs/poisson1d\n"
@@ -109,7 +109,8 @@ def add_kernel(commands: Any) -> argparse.ArgumentParser:
     command.add_argument(
         "--infinite",
         action="store_true",
-        help="of the network in the limit of infinite width (NTK parametrization); what is not linear, at the exact solution",
+        help="the kernel in the limit of infinite width (NTK parametrization); nonlinear errors are linearized at the exact "
+        "solution",
     )
     command.add_argument("-o", "--out", help="the .npz file to write (default: none)")
     command.add_argument(
@@ -178,7 +179,8 @@ def _add_weight_options(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--weighting",
         choices=tuple(SCHEMES),
-        help="fixed, from kernel traces, from norms of the gradients, or one a point by gradient ascent (default: fixed)",
+        help="fixed, from kernel traces, from norms of the gradients, or one per training point, by gradient ascent "
+        "(default: fixed)",
     )
     group.add_argument(
         "--weights", default="", metavar="NAME=W,...", help="fixed weights by condition or kind, as in boundary=100"
@@ -193,7 +195,8 @@ def _add_weight_options(command: argparse.ArgumentParser) -> None:
         "--causal",
         type=_numbers,
         metavar="EPS[,EPS...]",
-        help="causal weights in time, beside any weighting; several values are a ladder, as in 0.01,0.1,1,10,100",
+        help="causal weights in time, beside fixed, ntk or gradient-norm weights; several values are a ladder, as in "
+        "0.01,0.1,1,10,100",
     )
     group.add_argument("--slices", type=int, help="causal: time slices (default: 16)")
 
@@ -278,7 +281,7 @@ def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
 
 
 def _seed(text: str) -> int:

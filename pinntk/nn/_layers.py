@@ -51,7 +51,7 @@ def check_known(name: str, value: Any, known: Iterable[str]) -> None:
 
 
 def check_sizes(**sizes: Any) -> None:
-    """Raises ValueError, naming it, for what is no whole number of at least 1."""
+    """Raises ValueError, naming it, for what is not a whole number of at least 1."""
     for name, size in sizes.items():
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise ValueError(f"{name}={size!r}: a whole number of at least 1")
@@ -79,7 +79,7 @@ def dimensions(kind: str, problem: Any, inputs: int | None, outputs: int | None)
 
 
 def scale(problem: Any, inputs: int, normalize: bool | None) -> tuple[bool, Tensor, Tensor]:
-    """Whether to normalise (by default where a problem is given), and mean and standard deviation of the coordinates over
+    """Whether to normalize (by default where a problem is given), and mean and standard deviation of the coordinates over
     the domain, both (inputs,), float64; zeros and ones where not. Raises ValueError without a problem to ask.
     """
     normalize = problem is not None if normalize is None else normalize

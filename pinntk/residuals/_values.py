@@ -1,4 +1,4 @@
-"""Checks of computed values: real numbers, one a point, none of them NaN or infinite."""
+"""Checks of computed values: real numbers, one per point, none of them NaN or infinite."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
 
 
 def _unreadable(path: Path, reason: str) -> ValueError:
-    return ValueError(f"{path} is no readable checkpoint ({reason}); restore it from a copy or train anew")
+    return ValueError(f"{path} cannot be read as a checkpoint ({reason}); restore it from a copy or train anew")
 
 
 def check_identity(state: Mapping[str, Any], problem: Problem, folder: Path) -> None:

@@ -51,7 +51,7 @@ class TrainConfig:
         `SelfAdaptive(...)`, of points in place of conditions; "ntk", "gradient-norm" or "self-adaptive" for the defaults. With
         a solver, None is NTK(every=25)
     causal: `pinntk.weighting.Causal(...)`, or a number, its epsilon: residuals at later times count once those before are
-        small; beside any weighting, but not with a solver
+        small; beside fixed, NTK or gradient-norm weights, but not with a solver
     points: counts by kind or name ({"boundary": 100}), or tensors by condition name; see `Problem.sample`
     sampling: "uniform", "grid", "latin-hypercube" or "sobol"; None is uniform, and sobol with a solver
     resample: draw fresh points every so many steps; 0 keeps the first ones; None is 0, and 1 with a solver
@@ -114,7 +114,7 @@ class TrainConfig:
     eval_every: int = _setting(
         _DERIVED, "error, traces, drift (default: 100 times per run)", free=True, type=int, metavar="STEPS"
     )
-    checkpoint_every: int = _setting(_DERIVED, "(default: 20 times per run)", free=True, type=int, metavar="STEPS")
+    checkpoint_every: int = _setting(_DERIVED, "checkpoint (default: 20 times per run)", free=True, type=int, metavar="STEPS")
     snapshot_every: int = _setting(_DERIVED, "kernel blocks (default: 10 times per run)", free=True, type=int, metavar="STEPS")
     compile: bool = _setting(
         False,
@@ -208,7 +208,7 @@ class TrainConfig:
     def from_json(cls, config: Mapping[str, Any], **settings: Any) -> TrainConfig:
         """The settings in a config.json, or in what `pinntk.training.changed` made of it.
 
-        settings: in the place of what it says
+        settings: override what it says
 
         Raises ValueError, naming it, for what a text cannot hold and `settings` do not give: points given as tensors, an
         optimizer or a schedule given as a function, a weighting of one's own.
@@ -355,7 +355,7 @@ def _check_optimizer(config: TrainConfig) -> None:
         if isinstance(config.schedule, str) and config.schedule not in SCHEDULES:
             raise ValueError(f"schedule {config.schedule!r} is unknown; use one of {', '.join(SCHEDULES)}, or a factory")
     elif named := next((name for name in ("lr", "schedule", "compile") if getattr(config, name) not in (None, False)), None):
-        raise ValueError(f"{named}={getattr(config, named)!r} has no meaning for optimizer={optimizer!r}; leave it out")
+        raise ValueError(f"{named}={getattr(config, named)!r} does not apply to optimizer={optimizer!r}; leave it out")
     if config.solver and config.causal is not None:
         raise ValueError(
             f"causal weights change with every step, and optimizer={optimizer!r} compares losses between steps; leave causal "

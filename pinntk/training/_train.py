@@ -43,7 +43,7 @@ def train(
     """Trains `network` in place, and the problem's coefficients with it.
 
     config, settings: what to do, a `pinntk.TrainConfig`, or its settings by name, as in train(problem, network, steps=2000,
-        weighting="ntk"); settings beside a config are in the place of what it says. `pinntk.TrainConfig` explains them all
+        weighting="ntk"); settings beside a config override it. `pinntk.TrainConfig` explains them all
     out: the run folder, made if need be; must not hold a run already unless `resume` or `overwrite`, which removes it
     resume: continue the run in `out` from its checkpoint; with the same arguments the result equals that of a run that was
         never stopped, on CPU to the last bit. `steps` may grow

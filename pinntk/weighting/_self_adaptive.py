@@ -99,7 +99,7 @@ class SelfAdaptive(Weighting):
                 value = value[name] if name in value else value[problem[name].kind]
             if isinstance(value, Tensor):
                 if value.shape != (n,):
-                    raise ValueError(f"initial of {name!r} has shape {tuple(value.shape)}; expected ({n},), one a point")
+                    raise ValueError(f"initial of {name!r} has shape {tuple(value.shape)}; expected ({n},), one per point")
                 found[name] = value.detach().double().clone()
             elif isinstance(value, Sequence):
                 low, high = value

@@ -133,9 +133,9 @@ def test_kernel_writes_blocks_of_a_fresh_and_of_a_trained_network(capsys, tmp_pa
         (["train", "poisson1d", "--periodic", "x=many"], "write it as in --periodic x=3"),
         (
             ["train", "poisson1d", "--network", "mlp", "--sigmas", "1"],
-            "--sigmas has no meaning for --network mlp; leave it out",
+            "--sigmas does not apply to --network mlp; leave it out",
         ),
-        (["train", "poisson1d", "--network", "mscale-dnn", "--beta", "0"], "--beta has no meaning for --network mscale-dnn"),
+        (["train", "poisson1d", "--network", "mscale-dnn", "--beta", "0"], "--beta does not apply to --network mscale-dnn"),
         (["train", "poisson1d", "--fourier", "1.5", "1"], "fourier=[1.5, 1]: a whole number"),
         (["train", "poisson1d", "--device", "cuda:99"], "--device cuda:99: not usable here"),
         (["train", "--resume", "nowhere"], "nowhere holds no run"),
@@ -268,7 +268,7 @@ def test_train_with_a_solver_needs_no_other_option(tmp_path, capsys):
     assert status == 0, err
     status, _, err = run(capsys, *command, "--lr", 0.1, "-o", tmp_path / "b")
     assert status == 2
-    assert "lr=0.1 has no meaning" in err
+    assert "lr=0.1 does not apply" in err
 
 
 class Left:

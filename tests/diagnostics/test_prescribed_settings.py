@@ -331,4 +331,4 @@ def test_the_command_line_has_it_all_and_resumes_it(tmp_path, capsys):
     assert main([*arguments[:2], "--slices", "4"]) == 2
     assert "--slices 4 are those of --causal" in capsys.readouterr().err
     assert main([*arguments[:2], "--normalization", "sum", "--weighting", "gradient-norm"]) == 2
-    assert "--normalization has no meaning for --weighting gradient-norm; leave it out" in capsys.readouterr().err
+    assert "--normalization does not apply to --weighting gradient-norm; leave it out" in capsys.readouterr().err

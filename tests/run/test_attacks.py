@@ -147,7 +147,7 @@ def test_a_forged_checkpoint_gets_a_plain_message(tmp_path, capsys, part, comman
     write_checkpoint(folder, {name: value for name, value in state.items() if name != "format"})
     assert main(COMMANDS[command](str(folder))) == 2
     error = capsys.readouterr().err
-    assert "checkpoint.pt is no readable checkpoint" in error and len(error.splitlines()) == 1
+    assert "checkpoint.pt cannot be read as a checkpoint" in error and len(error.splitlines()) == 1
     assert not mark.exists()
 
 

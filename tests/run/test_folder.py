@@ -120,7 +120,7 @@ def test_flipped_bits_are_seen(tmp_path, place):
     content = bytearray((folder / "checkpoint.pt").read_bytes())
     content[int(place * len(content)) if isinstance(place, float) else place] ^= 0b100
     (folder / "checkpoint.pt").write_bytes(content)
-    with pytest.raises(ValueError, match=r"checkpoint\.pt is no readable checkpoint .*restore it from a copy or train anew"):
+    with pytest.raises(ValueError, match=r"checkpoint\.pt cannot be read as a checkpoint .*restore it from a copy"):
         pinntk.Run.load(folder)
 
 
@@ -130,7 +130,7 @@ def test_a_checkpoint_that_was_cut_off(tmp_path, kept):
     train(folder)
     content = (folder / "checkpoint.pt").read_bytes()
     (folder / "checkpoint.pt").write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
-    with pytest.raises(ValueError, match=r"no readable checkpoint \(its end is missing or damaged\)"):
+    with pytest.raises(ValueError, match=r"cannot be read as a checkpoint \(its end is missing or damaged\)"):
         pinntk.Run.load(folder)
 
 

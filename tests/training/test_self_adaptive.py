@@ -254,9 +254,9 @@ def test_the_command_line(tmp_path, capsys):
     assert main(["train", "--resume", folder, "--steps", "8", "--quiet"]) == 0
     assert pinntk.Run.load(folder).step == 8
     assert main([*arguments, "--every", "5"]) == 2
-    assert "--every has no meaning for --weighting self-adaptive; leave it out" in capsys.readouterr().err
+    assert "--every does not apply to --weighting self-adaptive; leave it out" in capsys.readouterr().err
     assert main(["train", "burgers", "--weighting", "ntk", "--ascent-lr", "1"]) == 2
-    assert "--ascent-lr has no meaning for --weighting ntk; leave it out" in capsys.readouterr().err
+    assert "--ascent-lr does not apply to --weighting ntk; leave it out" in capsys.readouterr().err
 
 
 # The kernel K Gamma.

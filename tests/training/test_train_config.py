@@ -74,7 +74,7 @@ def test_it_is_frozen_and_replaced():
         ({"optimizer": "adamm"}, ValueError, r"optimizer 'adamm' is unknown; did you mean 'adam'\?"),
         ({"optimizer": torch.optim.Adam([torch.zeros(1, requires_grad=True)])}, TypeError, "is an optimizer already"),
         ({"schedule": "cosinus"}, ValueError, "schedule 'cosinus' is unknown"),
-        ({"optimizer": "gauss-newton", "lr": 0.1}, ValueError, "lr=0.1 has no meaning"),
+        ({"optimizer": "gauss-newton", "lr": 0.1}, ValueError, "lr=0.1 does not apply"),
         ({"adaptive": True}, ValueError, "adaptive points need resample"),
         ({"adaptive": 3, "resample": 1}, TypeError, "adaptive=3"),
         ({"weighting": object()}, TypeError, "weighting=<object"),

@@ -229,7 +229,7 @@ def test_resume_refuses_what_does_not_fit(tmp_path):
     whole = checkpoint.read_bytes()
     for damaged in (whole[: len(whole) // 2], b"", b"not a checkpoint"):
         checkpoint.write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"checkpoint.pt is no readable checkpoint"):
+        with pytest.raises(ValueError, match=r"checkpoint.pt cannot be read as a checkpoint"):
             train(folder, resume=True)
     checkpoint.unlink()
     with pytest.raises(FileNotFoundError, match="nothing to resume"):
