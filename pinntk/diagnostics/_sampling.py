@@ -176,13 +176,13 @@ def _coverage(region: Region, rows: np.ndarray, reference: int, seed: int) -> Co
         return (region.sample(count, "sobol", generator(seed, "coverage", key)) - box.low) / scale
 
     given, dense = (rows - box.low) / scale, sobol(max(reference, 16 * n), 0)
-    far = _distances(given, dense)
+    far = np.asarray(cKDTree(given).query(dense)[0])
     hole = box.low + scale * dense[far.argmax()]
     if _places(region):
         # Float32 coordinates of an end differ from the end by rounding.
         return Coverage(n, 0, 1.0 if far.max() < 1e-4 else float("inf"), hole, 1.0)
     draws = [sobol(n, key) for key in range(1, 1 + _DRAWS)]
-    gap = far.max() / np.mean([_distances(draw, dense).max() for draw in draws])
+    gap = far.max() / np.mean([np.max(cKDTree(draw).query(dense)[0]) for draw in draws])
     spacing = _spacing(given) / np.mean([_spacing(draw) for draw in draws])
     return Coverage(n, n - len(np.unique(rows, axis=0)), float(gap), hole, float(spacing))
 
@@ -198,12 +198,7 @@ def _box(region: Region) -> Box:
 
 def _spacing(rows: np.ndarray) -> float:
     """The median distance to the nearest neighbor; NaN for one point."""
-    return float(np.median(_distances(rows, rows, 2)[:, 1])) if len(rows) > 1 else float("nan")
-
-
-def _distances(rows: np.ndarray, places: np.ndarray, count: int = 1) -> np.ndarray:
-    """From each of m places to the nearest row, (m,), or the nearest ones, (m, count)."""
-    return np.asarray(cKDTree(rows).query(places, k=count)[0])
+    return float(np.median(np.asarray(cKDTree(rows).query(rows, k=2)[0])[:, 1])) if len(rows) > 1 else float("nan")
 
 
 def _places(region: Region) -> bool:
