@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pinntk.problem import Problem
 from pinntk.problem._arguments import call_by_coordinates
 
 
@@ -32,7 +33,7 @@ class HardConstraint(nn.Module):
 
     def __init__(
         self,
-        problem: Any,
+        problem: Problem,
         network: nn.Module,
         *,
         offset: Callable[..., Any] | float = 0.0,

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pinntk.problem import Problem
+
 
 class Periodic(nn.Module):
     r"""x -> a cos(2 pi m (x - low) / L), a sin(2 pi m (x - low) / L) with m = 1 .. harmonics, L = high - low.
@@ -119,7 +121,7 @@ def _given_features(fourier: Mapping[str, Any], inputs: int) -> FourierFeatures:
     return FourierFeatures(B, a / a.norm())
 
 
-def parse_harmonics(periodic: Any, problem: Any) -> dict[str, int]:
+def parse_harmonics(periodic: Any, problem: Problem | None) -> dict[str, int]:
     """{coordinate: number of harmonics} from a name, several names, or such a mapping; checked."""
     if not periodic:
         return {}

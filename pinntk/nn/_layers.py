@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pinntk.problem import Problem
+
 
 def srelu(x: Tensor) -> Tensor:
     """(1 - x)_+ (x)_+, one bump on [0, 1] (Liu, Cai & Xu 2020)."""
@@ -65,7 +67,7 @@ def parse_scales(name: str, scales: Any) -> list[float]:
     return [float(a) for a in found]
 
 
-def dimensions(kind: str, problem: Any, inputs: int | None, outputs: int | None) -> tuple[int, int]:
+def dimensions(kind: str, problem: Problem | None, inputs: int | None, outputs: int | None) -> tuple[int, int]:
     """Numbers of inputs and outputs: those of the problem, or those given. Raises ValueError for both or neither."""
     if problem is None and (inputs is None or outputs is None):
         raise ValueError(f"{kind} needs a problem, or inputs= and outputs=")
@@ -78,14 +80,14 @@ def dimensions(kind: str, problem: Any, inputs: int | None, outputs: int | None)
     return inputs, outputs
 
 
-def scale(problem: Any, inputs: int, normalize: bool | None) -> tuple[bool, Tensor, Tensor]:
+def scale(problem: Problem | None, inputs: int, normalize: bool | None) -> tuple[bool, Tensor, Tensor]:
     """Whether to normalize (by default where a problem is given), and mean and standard deviation of the coordinates over
     the domain, both (inputs,), float64; zeros and ones where not. Raises ValueError without a problem to ask.
     """
     normalize = problem is not None if normalize is None else normalize
     if normalize and problem is None:
         raise ValueError("normalize=True needs a problem, whose domain says what the inputs are")
-    if not normalize:
+    if problem is None or not normalize:
         return False, torch.zeros(inputs, dtype=torch.float64), torch.ones(inputs, dtype=torch.float64)
     bounds = torch.tensor(problem.domain.bounds, dtype=torch.float64)
     return True, bounds.mean(1), (bounds[:, 1] - bounds[:, 0]) / sqrt(12)  # of the uniform distribution

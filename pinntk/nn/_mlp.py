@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pinntk.nn._embeddings import embedded_size, embeddings, parse_fourier, parse_harmonics
 from pinntk.nn._layers import Dense, DenseOptions, check_sizes, dimensions, scale
+from pinntk.problem import Problem
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -54,7 +55,7 @@ class MLP(nn.Module):
 
     def __init__(
         self,
-        problem: Any = None,
+        problem: Problem | None = None,
         *,
         width: int = 64,
         depth: int = 3,
@@ -76,9 +77,9 @@ class MLP(nn.Module):
         fourier = parse_fourier(fourier)
         dtype = dtype or torch.get_default_dtype()
         generator = torch.Generator().manual_seed(seed)
-        bounds = [(0, 1)] * inputs if problem is None else problem.domain.bounds  # none are needed without a problem
-        bounds = torch.tensor(bounds, dtype=torch.float64)
-        by_axis = {problem.domain.axis(name): count for name, count in harmonics.items()}
+        intervals = ((0.0, 1.0),) * inputs if problem is None else problem.domain.bounds  # not needed without a problem
+        bounds = torch.tensor(intervals, dtype=torch.float64)
+        by_axis = {} if problem is None else {problem.domain.axis(name): count for name, count in harmonics.items()}
         mean[list(by_axis)], deviation[list(by_axis)] = 0, 1  # `Periodic` takes these coordinates as they are
         self.register_buffer("mean", mean.to(device, dtype))
         self.register_buffer("deviation", deviation.to(device, dtype))

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from functools import reduce
 from math import pi
 from operator import add
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from pinntk.nn._embeddings import FourierFeatures
 from pinntk.nn._layers import ACTIVATIONS, Dense, DenseOptions, check_sizes, dimensions, parse_scales, scale
+from pinntk.problem import Problem
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -40,7 +41,7 @@ class MultiscaleFourier(nn.Module):
 
     def __init__(
         self,
-        problem: Any = None,
+        problem: Problem | None = None,
         *,
         sigmas: Sequence[float] = (1.0, 10.0),
         features: int = 50,
@@ -112,7 +113,7 @@ class MscaleDNN(nn.Module):
 
     def __init__(
         self,
-        problem: Any = None,
+        problem: Problem | None = None,
         *,
         scales: Sequence[float] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0),
         version: int = 2,

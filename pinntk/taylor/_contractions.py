@@ -109,17 +109,17 @@ def einsum(equation: str, *operands: Any) -> Jet:
     if len(jets) == 2:
         if len(operands) > 2:
             raise UnsupportedOperationError(f"torch.einsum({equation!r}) of more than two operands")
-        component = _unused(equation)
+        component = _free_letter(equation)
         left, right = terms
         times = f"{component}{left},{component}{right}->{component}{output}" if x.basis.size == 1 else equation
         return convolve(operands[0], operands[1], lambda a, b: torch.einsum(times, a, b))
-    component = _unused(equation)
+    component = _free_letter(equation)
     terms[jets[0]] = component + terms[jets[0]]
     tensors = [operand.components if isinstance(operand, Jet) else operand for operand in operands]
     return x.like(torch.einsum(f"{','.join(terms)}->{component}{output}", *tensors))
 
 
-def _unused(equation: str) -> str:
+def _free_letter(equation: str) -> str:
     return next(letter for letter in "STUVWXYZ" if letter not in equation)
 
 
