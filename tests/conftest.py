@@ -1,4 +1,5 @@
-"""What all tests have: one thread per process, a state folder of their own, figures that are not rendered; and the fast set.
+"""What all tests have: one thread per process, a state folder of their own, random numbers of their own, figures that are not
+rendered; and the fast set.
 
 One thread, since pytest-xdist starts a process per core: set before torch is imported, also for processes that tests start. A
 count in the environment stays.
@@ -46,6 +47,13 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if (item.path in FILES or HERE not in item.path.parents) and not item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.fast)
+
+
+@pytest.fixture(autouse=True)
+def same_numbers():
+    """Every test draws the same random numbers, whatever ran before it."""
+    if torch := sys.modules.get("torch"):
+        torch.default_generator.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)

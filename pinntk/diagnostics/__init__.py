@@ -1,6 +1,7 @@
 """What is wrong with a training, in numbers, and in words: measurements, findings, prescriptions."""
 
 from pinntk.diagnostics._balance import Balance, balance, weights_by_name
+from pinntk.diagnostics._causality import Causality, causality
 from pinntk.diagnostics._drift import Drift, Horizon, drift, frozen_prediction, parameter_drift, prediction_horizon
 from pinntk.diagnostics._dynamics import Dynamics, dynamics, field_kernel
 from pinntk.diagnostics._estimate import Estimate, estimate
@@ -11,11 +12,9 @@ from pinntk.diagnostics._findings import RULES, diagnose
 from pinntk.diagnostics._layers import InputScale, LayerHealth, input_scale, layers
 from pinntk.diagnostics._progress import Progress, natural_step, progress
 from pinntk.diagnostics._sampling import (
-    Causality,
     Coverage,
     Missing,
     Redundancy,
-    causality,
     coverage,
     redundancy,
     where_missing,

@@ -12,16 +12,15 @@ from torch import Tensor, nn
 
 from pinntk._util.precision import without_autocast
 from pinntk.diagnostics._balance import Balance, balance
+from pinntk.diagnostics._causality import Causality, causality
 from pinntk.diagnostics._dynamics import Dynamics, dynamics
 from pinntk.diagnostics._estimate import Estimate, estimate
 from pinntk.diagnostics._layers import InputScale, LayerHealth, input_scale, layers
 from pinntk.diagnostics._progress import Progress, natural_step, progress
 from pinntk.diagnostics._sampling import (
-    Causality,
     Coverage,
     Missing,
     Redundancy,
-    causality,
     coverage,
     redundancy,
     subset,

@@ -41,9 +41,9 @@ class HardConstraint(nn.Module):
         super().__init__()
         self.coordinates, self.fields = problem.domain.coordinates, problem.fields
         self.network, self.offset, self.factor = network, offset, factor
-        centre = torch.tensor(problem.domain.bounds).mean(1)
+        center = torch.tensor(problem.domain.bounds).mean(1)
         for name in ("offset", "factor"):
-            self._check(name, self._columns(getattr(self, name), centre.repeat(3, 1)))
+            self._check(name, self._columns(getattr(self, name), center.repeat(3, 1)))
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, d) -> (n, fields)."""

@@ -79,7 +79,7 @@ def dimensions(kind: str, problem: Any, inputs: int | None, outputs: int | None)
 
 
 def scale(problem: Any, inputs: int, normalize: bool | None) -> tuple[bool, Tensor, Tensor]:
-    """Whether to normalise (by default where a problem is given), and mean and standard deviation of the coordinates over
+    """Whether to normalize (by default where a problem is given), and mean and standard deviation of the coordinates over
     the domain, both (inputs,), float64; zeros and ones where not. Raises ValueError without a problem to ask.
     """
     normalize = problem is not None if normalize is None else normalize

@@ -25,8 +25,8 @@ class MultiscaleFourier(nn.Module):
 
     sigmas: of each branch, g_i(x~) = [cos(B_i x~), sin(B_i x~)] with fixed B_i ~ N(0, sigma_i^2). There is no 2 pi here, as in
         the authors' code: sigma_i is an angular frequency, that of `MLP(fourier=(count, sigma_i / (2 pi)))`. x~ is the input,
-        normalised unless `normalize` is False, and a wave of f cycles a domain length has the angular frequency
-        2 pi f / sqrt(12) = 1.8 f of normalised inputs
+        normalized unless `normalize` is False, and a wave of f cycles a domain length has the angular frequency
+        2 pi f / sqrt(12) = 1.8 f of normalized inputs
     features: random frequencies in each branch
     width, depth: units in each hidden layer of the trunk, number of hidden layers
     problem, normalize, inputs, outputs and **layers (activation, parametrization, initialization, beta, gain): as for `MLP`

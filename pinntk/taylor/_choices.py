@@ -19,8 +19,8 @@ from pinntk.taylor._rules import check_alignment, compose, compose_plain, consta
 def where(condition: Tensor, input: Any, other: Any) -> Jet:
     x = first_jet(input, other)
     check_alignment(x, condition.shape)
-    sides = [side.components if isinstance(side, Jet) else embed(x, constant(x, side)) for side in (input, other)]
-    return x.like(torch.where(condition, *sides))
+    yes, no = (side.components if isinstance(side, Jet) else embed(x, constant(x, side)) for side in (input, other))
+    return x.like(torch.where(condition, yes, no))
 
 
 RULES[Tensor.where] = lambda input, condition, other: where(condition, input, other)

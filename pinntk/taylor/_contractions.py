@@ -93,7 +93,7 @@ def bilinear(input1: Any, input2: Any, weight: Tensor, bias: Tensor | None = Non
 def einsum(equation: str, *operands: Any) -> Jet:
     """Contractions that are linear in one jet, or bilinear in two that hold the same points."""
     equation = equation.replace(" ", "")
-    operands = operands[0] if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else operands
+    operands = tuple(operands[0]) if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else operands
     inputs, arrow, output = equation.partition("->")
     terms = inputs.split(",")
     jets = [i for i, operand in enumerate(operands) if isinstance(operand, Jet)]
@@ -112,7 +112,7 @@ def einsum(equation: str, *operands: Any) -> Jet:
         component = _unused(equation)
         left, right = terms
         times = f"{component}{left},{component}{right}->{component}{output}" if x.basis.size == 1 else equation
-        return convolve(*operands, lambda a, b: torch.einsum(times, a, b))
+        return convolve(operands[0], operands[1], lambda a, b: torch.einsum(times, a, b))
     component = _unused(equation)
     terms[jets[0]] = component + terms[jets[0]]
     tensors = [operand.components if isinstance(operand, Jet) else operand for operand in operands]
@@ -123,7 +123,7 @@ def _unused(equation: str) -> str:
     return next(letter for letter in "STUVWXYZ" if letter not in equation)
 
 
-def _trained_einsum(equation: str, operands: Any, terms: list[str], output: str, jets: list[int]) -> Jet:
+def _trained_einsum(equation: str, operands: Any, terms: list[str], output: str, jets: list[int]) -> Any:
     """x @ matrix, or its transpose, of a trained matrix."""
     if len(operands) == 2 and len(jets) == 1:
         kept, summed = terms[jets[0]][:-1], terms[jets[0]][-1]

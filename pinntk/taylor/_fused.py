@@ -65,12 +65,13 @@ def compose_plain(data: Tensor, function: Series, basis: Basis) -> Tensor:
 
 def weighted_sum(terms: tuple[tuple[int, int, float], ...], left: Any, right: Any, times: Callable = torch.mul) -> Tensor:
     """Sum of c times(left[a], right[b]) over (a, b, c)."""
-    total = None
+    total: Tensor | None = None
     for a, b, factor in terms:
         product = times(left[a], right[b])
         if factor != 1:
             product = factor * product
         total = product if total is None else total + product
+    assert total is not None  # a basis has no coefficient without terms
     return total
 
 
@@ -108,8 +109,8 @@ class _Compose(torch.autograd.Function):
             c = ctx.kept[i] if ctx.kept else ctx.function(x[0], ctx.basis.order + 1)
             torch.mul(c[1], gy, out=gx)
             slope = gy[1] * x[1]
-            for s in range(2, len(x)):
-                slope.addcmul_(gy[s], x[s])
+            for k in range(2, len(x)):
+                slope.addcmul_(gy[k], x[k])
             gx[0].addcmul_(c[2], slope, value=2)
             for s, a, b, factor in _second(ctx.basis):
                 part = gy[s] * x[a]
@@ -144,7 +145,7 @@ Run = tuple[int | slice, int | slice, int | slice, float]
 
 @cache
 def _second(basis: Basis) -> tuple[Run, ...]:
-    """The terms (s, a, b, factor) of h^2, (h^2)_s = sum of factor h_a h_b, as few operations on slices: neighbouring terms
+    """The terms (s, a, b, factor) of h^2, (h^2)_s = sum of factor h_a h_b, as few operations on slices: neighboring terms
     whose components are the same, or equally spaced, are one.
     """
     if basis.order < 2:
@@ -157,7 +158,11 @@ def _second(basis: Basis) -> tuple[Run, ...]:
                 runs[-1].append(term)
             else:
                 runs.append([term])
-    return tuple((*(_span([term[i] for term in run]) for i in range(3)), run[0][3]) for run in runs)
+    found = []
+    for run in runs:
+        outputs, lefts, rights = [term[0] for term in run], [term[1] for term in run], [term[2] for term in run]
+        found.append((_span(outputs), _span(lefts), _span(rights), run[0][3]))
+    return tuple(found)
 
 
 def _continues(run: list[tuple[int, int, int, float]], term: tuple[int, int, int, float]) -> bool:

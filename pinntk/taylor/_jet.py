@@ -207,7 +207,7 @@ class Jet:
         return self
 
     def __rsub__(self, other: Any) -> Jet:
-        return _call(torch.add, -self, other)
+        return _call(torch.add, _call(torch.neg, self), other)
 
     __hash__ = object.__hash__
 
@@ -231,7 +231,7 @@ def _refusal(spelled: str, reason: str = "has no Taylor rule") -> Callable:
     return method
 
 
-for _dunder, _func in {
+_OPERATORS: dict[str, Callable] = {
     "neg": torch.neg,
     "abs": torch.abs,
     "add": torch.add,
@@ -249,14 +249,16 @@ for _dunder, _func in {
     "le": torch.le,
     "gt": torch.gt,
     "ge": torch.ge,
-}.items():
+}
+for _dunder, _func in _OPERATORS.items():
     setattr(Jet, f"__{_dunder}__", _operator(_func))
-for _dunder, _func in {
+_REVERSE_OPERATORS: dict[str, Callable] = {
     "rtruediv": torch.div,
     "rpow": torch.pow,
     "rmatmul": torch.matmul,
     "rmod": torch.remainder,
-}.items():
+}
+for _dunder, _func in _REVERSE_OPERATORS.items():
     setattr(Jet, f"__{_dunder}__", _reverse_operator(_func))
 for _dunder, _func, _spelled in (
     ("iadd", torch.add, "x += y"),
@@ -272,7 +274,7 @@ for _dunder, _spelled in {"floordiv": "x // y", "rfloordiv": "y // x", "ifloordi
 for _type in ("bool", "int", "float", "complex", "index"):
     setattr(Jet, f"__{_type}__", _refusal(f"{_type}(x)", "makes one Python number of values that differ from point to point"))
 
-_UFUNCS = {
+_UFUNCS: dict[np.ufunc, Callable] = {
     np.add: torch.add,
     np.subtract: torch.sub,
     np.multiply: torch.mul,
@@ -355,7 +357,7 @@ def _check_dtype(components: Tensor) -> None:
 
 def _name(func: Callable) -> str:
     """torch.fft.fft or Tensor.cumsum, as the user wrote it."""
-    qualified = getattr(func, "__qualname__", None) or getattr(func, "__name__", repr(func))
+    qualified: str = getattr(func, "__qualname__", None) or getattr(func, "__name__", None) or repr(func)
     qualified = qualified.replace("_VariableFunctionsClass.", "torch.")
     if "." in qualified:
         return qualified.replace("TensorBase", "Tensor").replace("_TensorBase", "Tensor")

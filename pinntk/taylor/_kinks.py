@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,7 +56,7 @@ def hardtanh(low: float, high: float) -> Series:
     return piecewise(lambda x: F.hardtanh(x, low, high), lambda x: (x > low) & (x < high))
 
 
-def clamp(low: float | Tensor | None, high: float | Tensor | None) -> Series:
+def clamp(low: Any, high: Any) -> Series:
     def inside(x: Tensor) -> Tensor:
         keep = torch.ones_like(x, dtype=torch.bool)
         if low is not None:

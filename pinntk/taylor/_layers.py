@@ -26,7 +26,7 @@ def silu(input: Jet) -> Jet:
 
 
 @rule("gelu")
-def gelu(input: Jet, *, approximate: str = "none") -> Jet:
+def gelu(input: Any, *, approximate: str = "none") -> Jet:
     x = input
     if approximate == "none":
         return compose(x, series.gelu)
@@ -46,7 +46,7 @@ def logsigmoid(input: Jet) -> Jet:
 
 
 @rule("mish")
-def mish(input: Jet) -> Jet:
+def mish(input: Any) -> Jet:
     return input * torch.tanh(F.softplus(input))
 
 
@@ -56,7 +56,7 @@ def softsign(input: Jet) -> Jet:
 
 
 @rule("tanhshrink")
-def tanhshrink(input: Jet) -> Jet:
+def tanhshrink(input: Any) -> Jet:
     return input - torch.tanh(input)
 
 
@@ -133,7 +133,7 @@ def softshrink(input: Jet, lambd: float = 0.5) -> Jet:
 
 
 @rule("prelu")
-def prelu(input: Jet, weight: Tensor) -> Jet:
+def prelu(input: Any, weight: Any) -> Any:
     if weight.numel() > 1:  # torch's channels are dimension 1
         weight = normalizations.per_channel(weight, input.ndim)
     return torch.where(input.value > 0, input, weight * input)
@@ -207,7 +207,7 @@ def torch_batch_norm(
 
 
 @rule("local_response_norm")
-def local_response_norm(input: Jet, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Jet:
+def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Jet:
     if input.ndim < 3:
         raise UnsupportedOperationError("local_response_norm of values of fewer than 3 dimensions")
     channel = torch.arange(input.shape[1], device=input.device)

@@ -37,8 +37,8 @@ def group_norm(
 
 def instance_norm(
     input: Any,
-    running_mean: Tensor | None = None,
-    running_var: Tensor | None = None,
+    running_mean: Any = None,
+    running_var: Any = None,
     weight: Any = None,
     bias: Any = None,
     use_input_stats: bool = True,
@@ -56,7 +56,7 @@ def instance_norm(
     return _affine(y, per_channel(weight, input.ndim), per_channel(bias, input.ndim))
 
 
-def by_statistics(input: Any, mean: Tensor, var: Tensor, weight: Any, bias: Any, eps: float) -> Any:
+def by_statistics(input: Any, mean: Any, var: Any, weight: Any, bias: Any, eps: float) -> Any:
     """Batch normalization in evaluation mode: by given statistics of the channels, which are dimension 1."""
     mean, var, weight, bias = (per_channel(t, input.ndim) for t in (mean, var, weight, bias))
     return _affine((input - mean) * (var + eps) ** -0.5, weight, bias)

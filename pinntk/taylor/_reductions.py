@@ -72,7 +72,7 @@ def std(input: Jet, dim: Any = None, unbiased: bool = True, keepdim: bool = Fals
     return _root(var(input, dim, unbiased, keepdim, correction=correction))
 
 
-def _root(x: Jet) -> Jet:
+def _root(x: Any) -> Any:
     """The square root of a sum of squares. Where that is 0, so are its derivatives: the subgradient that torch takes."""
     zero = x.value == 0
     return torch.where(zero, 0.0, torch.sqrt(torch.where(zero, 1.0, x)))
@@ -177,21 +177,21 @@ for _function in (torch.argmax, torch.argmin):
 
 
 @rule("logsumexp")
-def logsumexp(input: Jet, dim: Any, keepdim: bool = False) -> Jet:
+def logsumexp(input: Any, dim: Any, keepdim: bool = False) -> Any:
     feature_dims(input, dim, "logsumexp")
     top = input.value.detach().amax(dim, keepdim=True)
     found = torch.log(total(torch.exp(input - top), dim, True)) + top
     return found if keepdim else found.squeeze(tuple(dim) if isinstance(dim, list) else dim)
 
 
-def _softmax(x: Jet, dim: int, dtype: torch.dtype | None) -> Jet:
+def _softmax(x: Any, dim: int, dtype: torch.dtype | None) -> Any:
     feature_dims(x, dim, "softmax")
     x = cast(x, dtype)
     e = torch.exp(x - x.value.detach().amax(dim, keepdim=True))
     return e / e.sum(dim, keepdim=True)
 
 
-def _log_softmax(x: Jet, dim: int, dtype: torch.dtype | None) -> Jet:
+def _log_softmax(x: Any, dim: int, dtype: torch.dtype | None) -> Any:
     x = cast(x, dtype)
     return x - logsumexp(x, dim, True)
 
@@ -214,7 +214,7 @@ def softmax(input: Jet, dim: int | None = None, _stacklevel: int = 3, dtype: tor
 
 
 @rule("softmin", spaces=(F,))
-def softmin(input: Jet, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None) -> Jet:
+def softmin(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None) -> Jet:
     return _softmax(-input, _implicit_dim(input, dim), dtype)
 
 

@@ -143,13 +143,10 @@ def check_alignment(x: Jet, shape: torch.Size) -> None:
 
 def first_jet(*operands: Any) -> Jet:
     """The first jet among them. Raises DependentPointsError if another has more or fewer dimensions."""
-    first = None
-    for operand in operands:
-        if isinstance(operand, Jet):
-            if first is None:
-                first = operand
-            elif operand.ndim != first.ndim:
-                check_alignment(*((first, operand.shape) if first.ndim < operand.ndim else (operand, first.shape)))
+    first, *others = (operand for operand in operands if isinstance(operand, Jet))
+    for jet in others:
+        if jet.ndim != first.ndim:
+            check_alignment(*((first, jet.shape) if first.ndim < jet.ndim else (jet, first.shape)))
     return first
 
 
@@ -288,14 +285,14 @@ def lerp(input: Any, end: Any, weight: Any) -> Jet:
 
 
 @rule("hypot")
-def hypot(input: Any, other: Any) -> Jet:
+def hypot(input: Any, other: Any) -> Any:
     x = first_jet(input, other)
     input, other = (t if isinstance(t, Jet) else operand(x, t) for t in (input, other))
     return torch.sqrt(input * input + other * other)
 
 
 @rule("atan2", "arctan2")
-def atan2(input: Any, other: Any) -> Jet:
+def atan2(input: Any, other: Any) -> Any:
     """The angle at the point, and that by which the vector turns away from it: exact in every quadrant."""
     x = first_jet(input, other)
     up, right = ((t.value if isinstance(t, Jet) else constant(x, t)).detach() for t in (input, other))

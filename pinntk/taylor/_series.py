@@ -6,8 +6,10 @@ Every function here maps (x, order) to the list [c_0, ..., c_order] of tensors s
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from math import comb, factorial, pi, sqrt
 from math import log as ln
+from operator import add
 
 import torch
 from torch import Tensor
@@ -66,7 +68,7 @@ def _riccati(y: Tensor, a: float, b: float, c: float, order: int) -> list[Tensor
     """y' = a + b y + c y^2."""
     coefficients = [y]
     for k in range(1, order + 1):
-        square = sum(coefficients[j] * coefficients[k - 1 - j] for j in range(k))
+        square = reduce(add, [coefficients[j] * coefficients[k - 1 - j] for j in range(k)])
         right = c * square
         if b:
             right = right + b * coefficients[k - 1]
@@ -143,19 +145,26 @@ def reciprocal(x: Tensor, order: int) -> list[Tensor]:
 
 def power(exponent: float | Tensor) -> Series:
     """x^exponent, also for a tensor of exponents. Whole exponents >= 0 are polynomials, exact at x <= 0 too."""
+    if isinstance(exponent, Tensor):
+        return _tensor_power(exponent)
+    number = exponent
 
     def polynomial(x: Tensor, order: int) -> list[Tensor]:
-        n = int(exponent)
+        n = int(number)
         return [comb(n, k) * x ** (n - k) if k <= n else torch.zeros_like(x) for k in range(order + 1)]
 
     def general(x: Tensor, order: int) -> list[Tensor]:
-        c, factor = [x**exponent], 1.0
+        c, factor = [x**number], 1.0
         for k in range(1, order + 1):
-            factor *= (exponent - k + 1) / k
-            c.append(factor * x ** (exponent - k))
+            factor *= (number - k + 1) / k
+            c.append(factor * x ** (number - k))
         return c
 
-    def tensors(x: Tensor, order: int) -> list[Tensor]:
+    return polynomial if number >= 0 and float(number).is_integer() else general
+
+
+def _tensor_power(exponent: Tensor) -> Series:
+    def series(x: Tensor, order: int) -> list[Tensor]:
         c, factor = [x**exponent], torch.ones_like(exponent)
         for k in range(1, order + 1):
             factor = factor * (exponent - k + 1) / k
@@ -164,9 +173,7 @@ def power(exponent: float | Tensor) -> Series:
             c.append(torch.where(ended, torch.zeros_like(term), term))
         return c
 
-    if isinstance(exponent, Tensor):
-        return tensors
-    return polynomial if exponent >= 0 and float(exponent).is_integer() else general
+    return series
 
 
 def exponential(base: Tensor) -> Series:
@@ -242,7 +249,8 @@ def sinc(x: Tensor, order: int) -> list[Tensor]:
     """sin(pi x) / (pi x): its power series where |x| < 1, from x c = sin(pi x) / pi elsewhere."""
     near, far = torch.clamp(x, -1, 1), torch.where(x.abs() < 1, torch.ones_like(x), x)
     sine = [c * pi ** (k - 1) for k, c in enumerate(sin(pi * far, order))]
-    found, c = [], []
+    found: list[Tensor] = []
+    c: list[Tensor] = []
     for k in range(order + 1):
         terms = [(-1) ** m * pi ** (2 * m) / factorial(2 * m + 1) * comb(2 * m, k) for m in range((k + 1) // 2, 21)]
         inner = torch.zeros_like(x)

@@ -146,13 +146,13 @@ def test_version_2_is_a_sum_of_networks():
     assert (octaves(4), linear_scales(4)) == ([1, 2, 4, 8], [1, 2, 3, 4])
 
 
-def test_only_a_normalised_network_knows_the_domain():
+def test_only_a_normalized_network_knows_the_domain():
     problem = pinntk.load("burgers")
-    raw, normalised = (MscaleDNN(problem, normalize=normalize) for normalize in (False, True))
+    raw, normalized = (MscaleDNN(problem, normalize=normalize) for normalize in (False, True))
     assert torch.equal(raw.deviation, torch.ones(2))
-    assert torch.equal(normalised.deviation, MLP(problem).deviation)
+    assert torch.equal(normalized.deviation, MLP(problem).deviation)
     points = torch.rand(4, 2)
-    assert torch.allclose(normalised(points), raw((points - normalised.mean) / normalised.deviation))
+    assert torch.allclose(normalized(points), raw((points - normalized.mean) / normalized.deviation))
 
 
 # All of them.

@@ -11,17 +11,17 @@ from pinntk.run._network import build_network, describe_network
 from pinntk.taylor import Basis, Jet
 
 
-def test_shape_and_normalisation_from_the_problem():
+def test_shape_and_normalization_from_the_problem():
     problem = pinntk.load("kovasznay")
     network = pinntk.nn.MLP(problem, width=7, depth=2, dtype=torch.float64)
     points = problem.domain.sample(200_000, "sobol", np.random.default_rng(0))
     assert network(torch.from_numpy(points[:5])).shape == (5, 3)
-    normalised = (torch.from_numpy(points) - network.mean) / network.deviation
-    assert normalised.mean(0).abs().max() < 1e-3
-    assert (normalised.std(0) - 1).abs().max() < 1e-3
+    normalized = (torch.from_numpy(points) - network.mean) / network.deviation
+    assert normalized.mean(0).abs().max() < 1e-3
+    assert (normalized.std(0) - 1).abs().max() < 1e-3
 
 
-def test_the_ntk_parametrisation_is_the_papers_formula():
+def test_the_ntk_parametrization_is_the_papers_formula():
     network = pinntk.nn.MLP(inputs=1, outputs=1, width=50, depth=1, parametrization="ntk", dtype=torch.float64)
     x = torch.linspace(0, 1, 9, dtype=torch.float64)[:, None]
     (W0, W1), (b0, b1) = network.dense.weights, network.dense.biases
@@ -38,7 +38,7 @@ def test_the_ntk_parametrisation_is_the_papers_formula():
     ("initialization", "deviation", "bias"),
     [("xavier", sqrt(2 / 1100), 0), ("normal", sqrt(1 / 1000), 1), ("lecun", sqrt(1 / 1000), 0)],
 )
-def test_initialisations_have_the_stated_spread(initialization, deviation, bias):
+def test_initializations_have_the_stated_spread(initialization, deviation, bias):
     network = pinntk.nn.MLP(inputs=1000, outputs=1, width=100, depth=1, initialization=initialization)
     assert abs(network.dense.weights[0].std().item() / deviation - 1) < 0.02
     assert abs(network.dense.biases[0].std().item() - bias) < 0.2

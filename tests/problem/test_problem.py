@@ -243,6 +243,25 @@ def test_sample_gives_points_in_the_conditions_order():
     assert everything().sample()["walls"].dtype == torch.get_default_dtype()
 
 
+def test_counts_are_a_mapping_or_keywords():
+    counts = {"residual": 5, "walls": 4}
+    given, named = everything().sample(counts, seed=2), everything().sample(seed=2, **counts)
+    assert given.keys() == named.keys() and all(torch.equal(given[name], named[name]) for name in named)
+    assert everything().counts(counts, walls=6)["walls"] == 6
+    with pytest.raises(ValueError, match=r"walls=0: the number of points"):
+        everything().sample({"walls": 0})
+
+
+def test_a_problem_is_set_once_and_its_coefficients_train():
+    problem = inverse()
+    for name in ("conditions", "coefficients", "arguments"):
+        with pytest.raises(AttributeError, match="cannot assign"):
+            setattr(problem, name, None)
+    with torch.no_grad():
+        problem.coefficients["nu"].fill_(2.0)
+    assert problem.coefficients["nu"].item() == 2
+
+
 def test_sample_is_seeded():
     first, second, other = (burgers().sample(seed=seed, residual=5) for seed in (1, 1, 2))
     assert all(torch.equal(first[name], second[name]) for name in first)

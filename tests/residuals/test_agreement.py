@@ -25,7 +25,7 @@ def problem_of(operator):
 SECOND = problem_of(lambda u, u_xx: u + u_xx)
 
 
-def told(network, problem=SECOND):
+def warnings_of(network, problem=SECOND):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         check_network(network, problem, POINTS)
@@ -104,9 +104,9 @@ WRONG = "the gradient that autograd gives is not the derivative of the network's
 )
 def test_gradients_are_compared_with_finite_differences(network, expected, dtype):
     network = network().to(dtype)
-    texts = [text for text in told(network, problem_of(lambda u, u_x: u + u_x)) if WRONG in text]
+    texts = [text for text in warnings_of(network, problem_of(lambda u, u_x: u + u_x)) if WRONG in text]
     assert [f"direction of the {what}" in text for what, text in zip(expected, texts, strict=True)] == [True] * len(expected)
-    assert not any(WRONG in text for text in told(network))  # said once, whatever the problem
+    assert not any(WRONG in text for text in warnings_of(network))  # said once, whatever the problem
 
 
 def test_a_wrong_taylor_rule_is_named_and_not_used(monkeypatch):
@@ -120,10 +120,10 @@ def test_a_wrong_taylor_rule_is_named_and_not_used(monkeypatch):
 
     right = RULES[torch.erf]
     network = Own()
-    assert told(network) == []
+    assert warnings_of(network) == []
     monkeypatch.setitem(RULES, torch.erf, lambda jet: right(jet) + 1e-6 * right(jet) * right(jet))
     network = Own()
-    (text,) = told(network)
+    (text,) = warnings_of(network)
     assert text.startswith("condition 'equation': u by the Taylor engine and by nested autograd differ by")
     assert "nested reverse-mode autograd" in text
     found = pinntk.kernel(network, SECOND, POINTS).matrix()
@@ -151,7 +151,7 @@ def test_a_wrong_second_backward_pass_leaves_the_taylor_engine_in_use():
             return self.last(OnceOnly.apply(h) if isinstance(h, torch.Tensor) else torch.sin(h))
 
     network = Both(None)
-    (text,) = told(network)
+    (text,) = warnings_of(network)
     assert "u_xx by the Taylor engine and by nested autograd differ" in text
     assert "finite differences of the network's values confirm the Taylor engine" in text
     plain = With(torch.sin)

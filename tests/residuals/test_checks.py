@@ -26,7 +26,7 @@ def checked(network, operator=lambda u, u_x: u + u_x, rows=ROWS):
     check_network(network, problem_of(operator), {"equation": rows})
 
 
-def told(call):
+def warnings_of(call):
     """The warnings of a call."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -53,14 +53,14 @@ def test_healthy_networks_are_passed_in_silence(name, example):
     problem, points = EXAMPLES[example].load()
     network = build(name, problem.domain.dimension, len(problem.fields))
     for dtype in (torch.float64, torch.float32):
-        assert told(lambda: check_network(network.to(dtype), problem, points)) == []  # another dtype is checked anew
+        assert warnings_of(lambda: check_network(network.to(dtype), problem, points)) == []  # another dtype is checked anew
 
 
 @pytest.mark.parametrize("name", pinntk.available())
 def test_registered_problems_are_passed_in_silence(name):
     problem = pinntk.load(name)
     network = pinntk.nn.MLP(problem, width=20, depth=3)
-    assert told(lambda: check_network(network, problem, problem.sample())) == []
+    assert warnings_of(lambda: check_network(network, problem, problem.sample())) == []
 
 
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.Hardtanh, nn.PReLU, nn.Softplus])
@@ -72,7 +72,7 @@ def test_kinks_are_passed_in_silence(activation, dtype):
         nn.Linear(2, 20, bias=False), activation(), nn.Linear(20, 20, bias=False), activation(), nn.Linear(20, 1)
     )
     rows = torch.cat([ROWS, torch.zeros(1, 2, dtype=torch.float64)])
-    assert told(lambda: checked(network.to(dtype), lambda u, u_x, u_t: u * u_x + u_t, rows)) == []
+    assert warnings_of(lambda: checked(network.to(dtype), lambda u, u_x, u_t: u * u_x + u_t, rows)) == []
 
 
 # Networks that are random, or change.
@@ -221,11 +221,11 @@ INDEPENDENT = "condition 'equation': its error depends on no trained parameter"
         (Detached(lambda y: torch.from_numpy(y.cumsum(1).detach().numpy() ** 2)), lambda u: u),
     ],
 )
-def test_an_error_that_no_parameter_reaches_is_told_once(network, operator):
+def test_an_error_that_no_parameter_reaches_is_warned_of_once(network, operator):
     problem = problem_of(operator)
     points = {"equation": ROWS}
-    assert [INDEPENDENT in text for text in told(lambda: check_network(network, problem, points))].count(True) == 1
-    assert not any(INDEPENDENT in text for text in told(lambda: pinntk.kernel(network, problem, points)))
+    assert [INDEPENDENT in text for text in warnings_of(lambda: check_network(network, problem, points))].count(True) == 1
+    assert not any(INDEPENDENT in text for text in warnings_of(lambda: pinntk.kernel(network, problem, points)))
     assert not pinntk.kernel(network, problem, points).matrix().any()
 
 
@@ -248,8 +248,8 @@ def test_errors_that_parameters_reach_are_no_independent_ones():
         problem_of(lambda u: u), build("plain", 2), offset=lambda x: 0 * x, factor=lambda x: 1 - x**2
     )
     ends = Problem(BOX, [boundary(BOX.ends("x"))(lambda u: u)])
-    assert told(lambda: check_network(constrained, ends, ends.sample(boundary=6, dtype=torch.float64))) == []
+    assert warnings_of(lambda: check_network(constrained, ends, ends.sample(boundary=6, dtype=torch.float64))) == []
     only = problem_of(lambda u, k: u.detach() - k, coefficients={"k": 1.0})
-    assert told(lambda: check_network(build("plain", 2), only, {"equation": ROWS})) == []
+    assert warnings_of(lambda: check_network(build("plain", 2), only, {"equation": ROWS})) == []
     partly = problem_of(lambda u, u_x: u.detach() * u_x)
-    assert told(lambda: check_network(build("plain", 2), partly, {"equation": ROWS})) == []
+    assert warnings_of(lambda: check_network(build("plain", 2), partly, {"equation": ROWS})) == []

@@ -63,8 +63,8 @@ def test_an_operation_without_a_rule_warns_once_and_gives_the_right_values(name)
         warnings.simplefilter("always")
         found = errors(network, problem, points)
         errors(network, problem, points)
-    told = [str(warning.message) for warning in caught if "nested reverse-mode autograd" in str(warning.message)]
-    assert [name in message for message in told] == [True]
+    messages = [str(warning.message) for warning in caught if "nested reverse-mode autograd" in str(warning.message)]
+    assert [name in message for message in messages] == [True]
     assert not has_factors(network)
     for condition, error in reference.errors(network, problem, points).items():
         assert reference.relative(found[condition], error) <= TOLERANCE, condition

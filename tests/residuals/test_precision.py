@@ -8,7 +8,6 @@ import torch
 
 import pinntk
 from pinntk import Box, Problem, boundary, data, residual
-from pinntk._util.registry import WeakRegistry
 from pinntk.ntk import function_kernel
 from pinntk.solvers import GaussNewton, NaturalGradient
 from tests.support.networks import build
@@ -97,7 +96,7 @@ def clock(**settings):
 COARSE = r"coordinate 't' of condition '\w+': float32 tells 29 values apart among 200, .* lie 128 apart\. Subtract 1700000000 "
 
 
-def told(call):
+def warnings_of(call):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         call()
@@ -119,20 +118,20 @@ def test_unix_seconds_in_float32(call, as_given):
     points = {"equation": as_given(torch.stack([t, (t - NOW) / 3600], 1))}
     with pytest.warns(UserWarning, match=COARSE):
         call(network, problem, points)
-    assert told(lambda: call(network, problem, points)) == []
+    assert warnings_of(lambda: call(network, problem, points)) == []
 
 
-def test_samples_in_float32_are_told_of():
-    assert len(told(lambda: clock().sample(residual=200, dtype=torch.float32))) == 1
-    assert told(lambda: clock().sample(residual=200, dtype=torch.float64)) == []
+def test_samples_in_float32_are_warned_of():
+    assert len(warnings_of(lambda: clock().sample(residual=200, dtype=torch.float32))) == 1
+    assert warnings_of(lambda: clock().sample(residual=200, dtype=torch.float64)) == []
 
 
-def test_trainings_that_draw_their_points_are_told_of():
+def test_trainings_that_draw_their_points_are_warned_of():
     with pytest.warns(UserWarning, match="coordinate 't'.* tells .* values apart among 200,"):
         pinntk.train(clock(), build("plain", 2).float(), steps=1, points={"residual": 200}, snapshot_every=0, progress=False)
 
 
-def test_measurements_are_told_of():
+def test_measurements_are_warned_of():
     domain = Box(t=HOUR)
     sensors = data(domain, np.linspace(*HOUR, 200), seen=np.zeros(200))(lambda u, seen: u - seen)
     with pytest.warns(UserWarning, match=COARSE.replace(r"\w+", "<lambda>")):
@@ -153,19 +152,11 @@ def test_coordinates_that_float32_tells_apart_are_passed_in_silence(bounds, meth
         pinntk.errors(network, problem, points)
         pinntk.errors(network, problem, problem.sample(residual=400, method=method, dtype=torch.float64))
 
-    assert told(call) == []
+    assert warnings_of(call) == []
 
 
 def test_a_grid_that_lost_nothing_is_passed_in_silence():
     problem = clock()
     t = NOW + 128 * torch.arange(5, dtype=torch.float64)
     points = {"equation": torch.cartesian_prod(t, torch.linspace(0, 1, 40, dtype=torch.float64))}
-    assert told(lambda: pinntk.errors(build("plain", 2).float(), problem, points)) == []
-
-
-def test_keys_are_forgotten_with_their_object():
-    seen, thing = WeakRegistry(), build("plain", 1)
-    assert seen.first(thing, "a") and not seen.first(thing, "a") and seen.first(thing, "b")
-    assert seen.first(build("plain", 1), "a")
-    del thing
-    assert not seen._known
+    assert warnings_of(lambda: pinntk.errors(build("plain", 2).float(), problem, points)) == []

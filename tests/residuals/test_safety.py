@@ -22,22 +22,22 @@ def problem_of(operator, domain=SQUARE, **settings):
 
 
 class LayerNormed(torch.nn.Module):
-    """Layer normalisation and an operation without a Taylor rule, so that derivatives come from autograd alone."""
+    """Layer normalization and an operation without a Taylor rule, so that derivatives come from autograd alone."""
 
     def __init__(self):
         super().__init__()
         self.first, self.norm, self.last = torch.nn.Linear(2, 6), torch.nn.LayerNorm(6), torch.nn.Bilinear(6, 6, 1)
 
     def forward(self, x):
-        y = self.normalised(torch.tanh(self.first(x)))
+        y = self.normalized(torch.tanh(self.first(x)))
         return self.last(y, y)
 
-    def normalised(self, y):
+    def normalized(self, y):
         return self.norm(y)
 
 
 class LayerNormedByHand(LayerNormed):
-    def normalised(self, y):
+    def normalized(self, y):
         y = y - y.mean(-1, keepdim=True)
         return y * (y.square().mean(-1, keepdim=True) + self.norm.eps) ** -0.5 * self.norm.weight + self.norm.bias
 

@@ -155,7 +155,7 @@ def multiscale_fourier(inputs: int, outputs: int) -> nn.Module:
 
 
 def grouped(inputs: int, outputs: int) -> nn.Module:
-    """MscaleDNN of version 1, in the NTK parametrisation."""
+    """MscaleDNN of version 1, in the NTK parametrization."""
     settings = {"scales": (1, 2), "version": 1, "width": 8, "depth": 2, "parametrization": "ntk", "seed": _seed()}
     return MscaleDNN(inputs=inputs, outputs=outputs, **settings)
 

@@ -186,8 +186,8 @@ def wide(x):
 
 
 def by_hand_layer_norm(x):
-    centred = x - x.mean(-1, keepdim=True)
-    return centred / (centred.square().mean(-1, keepdim=True) + 1e-5) ** 0.5 * (1 + ROW) + ROW
+    centerd = x - x.mean(-1, keepdim=True)
+    return centerd / (centerd.square().mean(-1, keepdim=True) + 1e-5) ** 0.5 * (1 + ROW) + ROW
 
 
 BATCH_NORM = nn.BatchNorm1d(4).double().eval()
