@@ -295,16 +295,24 @@ def _built(what: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> A
 
 
 def _check_numbers(config: TrainConfig) -> None:
-    if not isinstance(config.steps, int) or config.steps < 1:
-        raise ValueError(f"steps={config.steps!r}: a whole number of at least 1")
+    for name in ("seconds", "lr", "decay", "grow"):
+        value = getattr(config, name)
+        if not isinstance(value, (int, float, type(None))):
+            raise TypeError(f"{name}={value!r}: a number")
+    for name in ("steps", "decay_every"):
+        value = getattr(config, name)
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name}={value!r}: a whole number of at least 1")
+    if not isinstance(config.compile, bool):
+        raise TypeError(f"compile={config.compile!r}: True or False")
     for name in (*_HABITS, "resample"):
         value = getattr(config, name)
         if value is not None and (not isinstance(value, int) or value < 0):
             raise ValueError(f"{name}={value!r}: a whole number of steps, 0 for never")
     if config.seconds is not None and not config.seconds > 0:
         raise ValueError(f"seconds={config.seconds!r}: above 0, or None for no limit")
-    if config.decay <= 0 or config.decay_every < 1:
-        raise ValueError(f"decay={config.decay!r}, decay_every={config.decay_every!r}: a factor above 0, and at least 1 step")
+    if config.decay is None or config.decay <= 0:
+        raise ValueError(f"decay={config.decay!r}: a factor above 0")
     if not isinstance(config.seed, int):
         raise TypeError(f"seed={config.seed!r}: a whole number")
     if not 0 <= config.seed < 2**63:

@@ -45,8 +45,10 @@ def optimizer_class(optimizer: str | Callable[..., Optimizer]) -> Callable[..., 
     """
     if isinstance(optimizer, Optimizer):
         raise TypeError("optimizer is an optimizer already; give its name, or a factory: lambda parameters: Adam(parameters)")
-    if not isinstance(optimizer, str):
+    if callable(optimizer):
         return optimizer
+    if not isinstance(optimizer, str):
+        raise TypeError(f"optimizer={optimizer!r}: a name, such as 'adam', or a factory: lambda parameters: Adam(parameters)")
     if optimizer.lower() not in _NAMED:
         close = get_close_matches(optimizer.lower(), optimizers(), 1)
         hint = f"did you mean {close[0]!r}? " if close else ""
