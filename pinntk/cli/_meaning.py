@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,10 +19,13 @@ from pinntk.training._config import SETTINGS
 from pinntk.weighting import SCHEMES, Causal, Fixed, Weighting
 
 
-def settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The settings of `TrainConfig` that were asked for; what was not is left out."""
+def settings(arguments: argparse.Namespace, before: Mapping[str, Any] | str | None = None) -> dict[str, Any]:
+    """The settings of `TrainConfig` that were asked for; what was not is left out.
+
+    before: section "weighting" of a configuration file, which options beside it change
+    """
     found = {name: value for name in SETTINGS if (value := getattr(arguments, name, None)) is not None}
-    found |= {"weighting": _weighting(arguments), "causal": _causal(arguments), "points": counts(arguments)}
+    found |= {"weighting": _weighting(arguments, before), "causal": _causal(arguments), "points": counts(arguments)}
     found["monitor"] = None if arguments.monitor is None else Monitor(budget=arguments.monitor)
     return {name: value for name, value in found.items() if value not in (None, {})}
 
@@ -30,12 +34,13 @@ def counts(arguments: argparse.Namespace) -> dict[str, int]:
     return pairs(arguments.points, "--points", int)
 
 
-def _weighting(arguments: argparse.Namespace) -> Weighting | None:
+def _weighting(arguments: argparse.Namespace, before: Mapping[str, Any] | str | None) -> Weighting | None:
     """The weighting that --weighting and the options beside it ask for."""
-    name = arguments.weighting or "fixed"
+    in_file = {"name": before} if isinstance(before, str) else dict(before or {})
+    name = arguments.weighting or ("fixed" if arguments.weights else in_file.get("name", "fixed"))
     if arguments.weights and name != "fixed":
         raise ValueError(f"--weights gives fixed weights, --weighting {name} computes them; use one or the other")
-    takes = {
+    takes: dict[str, dict[str, str]] = {
         "fixed": {},
         "ntk": {"every": "every", "momentum": "momentum", "normalization": "normalization"},
         "gradient-norm": {"every": "every", "momentum": "momentum"},
@@ -49,7 +54,8 @@ def _weighting(arguments: argparse.Namespace) -> Weighting | None:
         raise ValueError(f"--{refused[0].replace('_', '-')} does not apply to --weighting {name}; leave it out")
     if name == "fixed":
         return Fixed(**pairs(arguments.weights, "--weights", float))
-    return SCHEMES[name](**{takes[name][option]: value for option, value in options.items()})
+    kept = {key: value for key, value in in_file.items() if key != "name"} if in_file.get("name") == name else {}
+    return SCHEMES[name](**{**kept, **{takes[name][option]: value for option, value in options.items()}})
 
 
 def _causal(arguments: argparse.Namespace) -> Causal | None:

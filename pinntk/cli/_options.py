@@ -39,7 +39,7 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
         "of training, weights and logging beside it override it",
     )
     _add_problem_options(command)
-    _add_training_options(command)
+    _add_settings(command, "training")
     _add_weight_options(command)
     _add_logging_options(command)
     return command
@@ -147,22 +147,17 @@ def add_plot(commands: Any) -> argparse.ArgumentParser:
     return command
 
 
-def _add_settings(command: argparse.ArgumentParser, title: str, *names: str) -> argparse._ArgumentGroup:
-    """Options of the settings of `TrainConfig` of these names; what is not given is None."""
+def _add_settings(command: argparse.ArgumentParser, title: str) -> argparse._ArgumentGroup:
+    """Options of the settings of `TrainConfig` in the group of that title; what is not given is None."""
     group = command.add_argument_group(title)
-    for name in names:
-        setting = SETTINGS[name].metadata
-        group.add_argument(f"--{name.replace('_', '-')}", help=setting["help"], **setting["option"])
+    for name, setting in SETTINGS.items():
+        if setting.metadata["help"] and setting.metadata["group"] == title:
+            group.add_argument(f"--{name.replace('_', '-')}", help=setting.metadata["help"], **setting.metadata["option"])
     return group
 
 
-def _add_training_options(command: argparse.ArgumentParser) -> None:
-    names = ("steps", "optimizer", "lr", "schedule", "decay", "decay_every", "resample", "adaptive", "compile")
-    _add_settings(command, "training", *names)
-
-
 def _add_logging_options(command: argparse.ArgumentParser) -> None:
-    group = _add_settings(command, "logging", "log_every", "eval_every", "checkpoint_every", "snapshot_every")
+    group = _add_settings(command, "logging")
     group.add_argument(
         "--monitor",
         nargs="?",
@@ -207,7 +202,9 @@ def _add_problem_options(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--points", default="", metavar="NAME=N,...", help="points by condition or kind, as in boundary=100,residual=400"
     )
-    group.add_argument("--sampling", choices=METHODS, metavar="METHOD", help=f"{_either(METHODS)} (default: uniform)")
+    group.add_argument(
+        "--sampling", choices=METHODS, metavar="METHOD", help=f"{_either(METHODS)} (default: uniform; of solvers sobol)"
+    )
     group.add_argument("--seed", type=_seed, help="of points and network (default: 0)")
     _add_network_options(command)
 

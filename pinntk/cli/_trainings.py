@@ -43,13 +43,16 @@ def _train_by_file(arguments: argparse.Namespace) -> Run:
         raise ValueError(f"{arguments.config} names the problem; leave {arguments.problem!r} out, or that section of the file")
     if "network" in config:
         _refuse(arguments, "--config", NETWORK_OPTIONS)
+        if arguments.seed is not None and config["network"]["arguments"]:
+            config["network"]["arguments"]["seed"] = arguments.seed
     if "problem" in config:
+        _refuse(arguments, "--config", ("set",))
         announce(config)
         problem = problem_of(config, arguments.config, arguments.trust)
     else:
         problem = load_problem(arguments)
     network = network_of(config, problem) if "network" in config else make_network(arguments, problem)
-    given = settings(arguments)
+    given = settings(arguments, config.get("weighting"))
     out = _folder(arguments, problem)
     device = usable_device(arguments.device)
     options = {"out": out, "overwrite": arguments.overwrite, "device": device, "progress": not arguments.quiet}

@@ -8,7 +8,7 @@ from copy import deepcopy
 from difflib import get_close_matches
 from typing import Any
 
-from pinntk.training._config import GIVEN, SETTINGS, defaults_of_another
+from pinntk.training._config import GIVEN, NESTED, SETTINGS, defaults_of_another
 from pinntk.weighting import SCHEMES
 
 
@@ -25,7 +25,7 @@ def changed(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     """
     new = deepcopy(dict(config))
     if "training.optimizer" in changes:
-        new["training"] |= defaults_of_another(config["training"]["optimizer"], changes["training.optimizer"])
+        new["training"] |= defaults_of_another(config["training"].get("optimizer", "adam"), changes["training.optimizer"])
     for place in sorted(changes, key=lambda place: place.count(".")):  # a whole section before what is in it
         _check_place(place, new)
         at = new
@@ -35,18 +35,19 @@ def changed(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
                 at[level] = {}
             at = at[level]
         value = changes[place]
-        at[last] = {"name": value} if place == "weighting" and isinstance(value, str) else deepcopy(value)
+        named = place == "weighting" and not isinstance(value, Mapping)
+        at[last] = {"name": value or "fixed"} if named else deepcopy(value)
     return new
 
 
 def _check_place(place: str, config: Mapping[str, Any]) -> None:
     parent, _, _ = place.rpartition(".")
-    if parent == "training.optimizer_options" or (parent == "weighting" and config["weighting"].get("name") == "fixed"):
+    if parent == "training.optimizer_options" or (parent == "weighting" and config.get("weighting", {}).get("name") == "fixed"):
         return  # whatever the optimizer takes; the names of conditions
     network = config.get("network", {})
     if place.startswith("network.arguments") and network.get("arguments") is None:
         raise ValueError(f"change {place!r}: the network is {network.get('class')}, whose arguments pinntk does not know")
-    if parent == "training.points" and config["training"]["points"] == GIVEN:
+    if parent == "training.points" and config["training"].get("points") == GIVEN:
         raise ValueError(f"change {place!r}: the points were given as tensors; change 'training.points' as a whole")
     known = _places(config)
     if place not in known:
@@ -58,8 +59,9 @@ def _check_place(place: str, config: Mapping[str, Any]) -> None:
 def _places(config: Mapping[str, Any]) -> list[str]:
     """All places that a change may name, in this configuration."""
     network = config.get("network", {}).get("arguments") or ()
-    nested = {name: value for name, value in config["training"].items() if isinstance(value, Mapping)}
-    scheme = SCHEMES.get(config["weighting"].get("name"))
+    nested: dict[str, Any] = {name: value for name, value in config["training"].items() if isinstance(value, Mapping)}
+    nested |= {name: inspect.signature(NESTED[name]).parameters for name in nested if name in NESTED}
+    scheme = SCHEMES.get(config.get("weighting", {}).get("name"))
     options = () if scheme is None else inspect.signature(scheme).parameters.values()
     return [
         *("network.dtype", "network.arguments", "weighting"),

@@ -2,41 +2,61 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, ClassVar
 
-from torch import Tensor
-
+from pinntk._util.frozen import FrozenDict, same_values
 from pinntk.problem import Problem
 from pinntk.problem._sampling import METHODS
 from pinntk.solvers import is_solver
 from pinntk.training._counts import solver_counts
+from pinntk.training._given import (
+    build,
+    make_adaptive,
+    make_causal,
+    make_monitor,
+    make_points,
+    make_weighting,
+    weighting_from_json,
+)
 from pinntk.training._monitor import Monitor
-from pinntk.training._optimizers import SCHEDULES, default_schedule, optimizer_class, optimizers
+from pinntk.training._optimizers import SCHEDULES, default_schedule, name_of_class, optimizer_class, optimizers
 from pinntk.training._resampling import RAD
-from pinntk.weighting import NTK, SCHEMES, Causal, Fixed, SelfAdaptive, Weighting
+from pinntk.weighting import NTK, Causal, SelfAdaptive, Weighting
 
 GIVEN = "given"  # config.json's word for points that were tensors
 _DERIVED: Any = None  # a default that follows from other settings; in a `TrainConfig` that was made, it is a value
 _HABITS = {"log_every": (400, 1), "eval_every": (100, 10), "checkpoint_every": (20, 1), "snapshot_every": (10, 1)}
 
 
-def _setting(default: Any, help: str = "", *, belongs_to: str = "", free: bool = False, **option: Any) -> Any:
+def _setting(
+    default: Any, help: str = "", *, group: str = "training", belongs_to: str = "", free: bool = False, **option: Any
+) -> Any:
     """A field of `TrainConfig`.
 
-    help, option: of its option on the command line, which it has if there is a help text
+    help, group, option: of its option of `pinntk train`, which it has if there is a help text
     belongs_to: "optimizer" where another optimizer takes its own default, "solver" where only going to a solver or coming
         from one does
     free: whether a run may be resumed with another value
     """
-    return field(default=default, metadata={"help": help, "option": option, "belongs_to": belongs_to, "free": free})
+    return field(
+        default=default, metadata={"help": help, "group": group, "option": option, "belongs_to": belongs_to, "free": free}
+    )
 
 
-@dataclass(frozen=True, kw_only=True)
+def _interval(help: str) -> Any:
+    return _setting(_DERIVED, help, group="logging", free=True, type=int, metavar="STEPS")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class TrainConfig:
-    """The settings of a training. What is None when it is made becomes the value that it stands for.
+    """The settings of a training.
+
+    What is None when it is made becomes the default that follows from the others, where there is one. A configuration does not
+    change: `replace` makes another.
 
     steps: of the optimizer
     seconds: stop after that much time, if the steps take longer
@@ -110,12 +130,10 @@ class TrainConfig:
     )
     grow: float = _setting(_DERIVED, belongs_to="optimizer")
     seed: int = _setting(0)
-    log_every: int = _setting(_DERIVED, "losses and weights (default: 400 times per run)", free=True, type=int, metavar="STEPS")
-    eval_every: int = _setting(
-        _DERIVED, "error, traces, drift (default: 100 times per run)", free=True, type=int, metavar="STEPS"
-    )
-    checkpoint_every: int = _setting(_DERIVED, "checkpoint (default: 20 times per run)", free=True, type=int, metavar="STEPS")
-    snapshot_every: int = _setting(_DERIVED, "kernel blocks (default: 10 times per run)", free=True, type=int, metavar="STEPS")
+    log_every: int = _interval("losses and weights (default: 400 times per run)")
+    eval_every: int = _interval("relative L2 error, traces, drift (default: 100 times per run)")
+    checkpoint_every: int = _interval("checkpoint (default: 20 times per run)")
+    snapshot_every: int = _interval("kernel blocks (default: 10 times per run)")
     compile: bool = _setting(
         False,
         "the steps as one compiled graph: slow to start, then 1.5 to 3 times faster",
@@ -125,14 +143,19 @@ class TrainConfig:
         const=True,
     )
     monitor: Monitor | None = _setting(None, free=True)
+    _derived: ClassVar[tuple[str, ...]] = ()  # settings that were not given; of each configuration its own
 
     def __post_init__(self) -> None:
         _check_numbers(self)
+        derived = tuple(name for name in SETTINGS if getattr(self, name) is None)
         self._set(
-            optimizer_options=dict(self.optimizer_options or {}),
-            causal=_causal(self.causal),
-            monitor=_monitor(self.monitor),
-            points=_points(self.points),
+            _derived=derived,
+            optimizer=name_of_class(self.optimizer),
+            seed=operator.index(self.seed),
+            optimizer_options=FrozenDict(self.optimizer_options or {}),
+            causal=make_causal(self.causal),
+            monitor=make_monitor(self.monitor),
+            points=FrozenDict(make_points(self.points)),
             weighting=NTK(every=25) if self.solver and self.weighting is None else make_weighting(self.weighting),
         )
         _check_optimizer(self)
@@ -143,7 +166,7 @@ class TrainConfig:
             resample=int(fresh) if self.resample is None else self.resample,
         )
         self._set(
-            adaptive=_adaptive(self),
+            adaptive=make_adaptive(self.adaptive, self.resample, self.solver),
             grow=float((4.0 if self.solver and self.resample else 1.0) if self.grow is None else self.grow),
             **{name: every for name, every in _intervals(self.steps).items() if getattr(self, name) is None},
         )
@@ -183,11 +206,19 @@ class TrainConfig:
         """Numbers of points to draw, by kind or by name of conditions; others have the problem's own."""
         return solver_counts(problem, self.points) if self.solver else dict(self.points)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TrainConfig) and all(
+            same_values(getattr(self, name), getattr(other, name)) for name in SETTINGS
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # it holds dictionaries, and perhaps tensors
+
     def replace(self, **settings: Any) -> TrainConfig:
-        """A copy with other values. A new optimizer takes its own defaults for what belongs to an optimizer, unless given."""
+        """A copy with other values, from which defaults follow anew. With another optimizer, what belongs to the one before
+        is its own default again, unless given.
+        """
         check_names(settings)
-        kept = {f.name: getattr(self, f.name) for f in fields(self)}
-        kept |= {name: None for name, every in _intervals(self.steps).items() if kept[name] == every}  # they follow from steps
+        kept = {name: getattr(self, name) for name in SETTINGS if name not in self._derived}
         if "optimizer" in settings:
             kept |= defaults_of_another(self.optimizer, settings["optimizer"])
         return TrainConfig(**{**kept, **settings})
@@ -195,10 +226,11 @@ class TrainConfig:
     def describe(self, problem: Problem) -> dict[str, Any]:
         """The sections "training" and "weighting" of config.json."""
         training = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "weighting"}
+        training["optimizer_options"] = dict(self.optimizer_options)
         training["points"] = GIVEN if self.fixed_points else problem.counts(**self.counts(problem))
         for name in ("optimizer", "schedule"):
             value = training[name]
-            training[name] = value if value is None or isinstance(value, str) else repr(value)
+            training[name] = value if value is None or isinstance(value, str) else _name_of_function(value)
         for name in NESTED:
             if hasattr(training[name], "describe"):
                 training[name] = training[name].describe()
@@ -214,26 +246,37 @@ class TrainConfig:
         optimizer or a schedule given as a function, a weighting of one's own.
         """
         training = {**config.get("training", {})}
+        settings = {k: v for k, v in settings.items() if v is not None or k not in ("points", "weighting", "optimizer")}
         check_names({**training, **settings})
-        points = training.get("points")
-        if points == GIVEN and settings.get("points") is None:
+        if training.get("points") == GIVEN and "points" not in settings:
             raise ValueError("the run was trained on points given as tensors; give them: train_as(config, points=...)")
-        if isinstance(points, Mapping):
+        if isinstance(points := training.get("points"), Mapping):
             training["points"] = {name: n for name, n in points.items() if n is not None}
         for name, known in (("optimizer", optimizers()), ("schedule", SCHEDULES)):
             value = training.get(name)
-            if name not in settings and value is not None and value.lower() not in known and not is_solver(value):
+            if name not in settings and isinstance(value, str) and value.lower() not in known and not is_solver(value):
                 raise ValueError(f"the run's {name} was a function, {value}; give it: train_as(config, {name}=...)")
         for name, kind in NESTED.items():
             if isinstance(value := training.get(name), Mapping):
-                training[name] = _built(name, kind, value)
-        if "weighting" in config and settings.get("weighting") is None:
-            training["weighting"] = _weighting_from_json(config["weighting"])
+                training[name] = build(name, kind, value)
+        if "weighting" in config and "weighting" not in settings:
+            training["weighting"] = weighting_from_json(config["weighting"])
+        if "optimizer" in settings:
+            training |= defaults_of_another(training.get("optimizer", "adam"), settings["optimizer"])
         return cls(**{**training, **settings})
 
 
+_ALIASES = dict.fromkeys(("epochs", "iterations", "max_steps", "num_steps"), "steps")  # of other packages
+_ALIASES |= {"learning_rate": "lr", "loss_weights": "weighting", "scheduler": "schedule", "num_points": "points"}
 NESTED: dict[str, Callable[..., Any]] = {"adaptive": RAD, "causal": Causal, "monitor": Monitor}  # by `describe`; or None
 SETTINGS = {f.name: f for f in fields(TrainConfig)}
+
+
+def _name_of_function(value: Any) -> str:
+    """The same in every session, so that a run can be resumed with it."""
+    if hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return type(value).__qualname__
 
 
 def _intervals(steps: int) -> dict[str, int]:
@@ -245,50 +288,17 @@ def check_names(settings: Iterable[str]) -> None:
     """Raises TypeError, with the nearest name, for a setting that there is not."""
     for name in settings:
         if name not in SETTINGS:
-            close = get_close_matches(name, SETTINGS, 1)
+            close = [_ALIASES[name]] if name in _ALIASES else get_close_matches(name, SETTINGS, 1)
             hint = f"; did you mean {close[0]!r}?" if close else f"; settings are {', '.join(SETTINGS)}"
             raise TypeError(f"train has no setting {name!r}{hint}")
 
 
 def defaults_of_another(before: str | Callable, after: str | Callable) -> dict[str, Any]:
     """The defaults of what belongs to an optimizer, where another one comes: Adam's learning rate is not that of L-BFGS."""
-    if before == after:
+    if before == after or (isinstance(before, str) and isinstance(after, str) and before.lower() == after.lower()):
         return {}
     kinds = {"optimizer", "solver"} if is_solver(before) != is_solver(after) else {"optimizer"}
     return {name: f.default for name, f in SETTINGS.items() if f.metadata["belongs_to"] in kinds}
-
-
-def make_weighting(weighting: Any) -> Weighting:
-    """The object of `pinntk.weighting` that a name, None (all ones) or an object stands for."""
-    if weighting is None:
-        return Fixed()
-    if isinstance(weighting, str):
-        if weighting not in SCHEMES:
-            known = ", ".join(map(repr, SCHEMES))
-            raise ValueError(f"weighting={weighting!r} is unknown; use {known}, or an object of pinntk.weighting")
-        return SCHEMES[weighting]()
-    if isinstance(weighting, Causal):
-        raise TypeError("causal weights go beside a weighting: train(..., causal=pinntk.weighting.Causal(...))")
-    if isinstance(weighting, type) or not hasattr(weighting, "update"):
-        raise TypeError(f"weighting={weighting!r}: give an object, such as pinntk.weighting.NTK(every=100)")
-    if (measures := getattr(weighting, "measures", None)) not in ("traces", "gradient norms"):
-        raise ValueError(f"weighting with measures={measures!r}: 'traces' or 'gradient norms'")
-    return weighting
-
-
-def _weighting_from_json(described: Mapping[str, Any] | str) -> Weighting:
-    options = {"name": described} if isinstance(described, str) else dict(described)
-    name = options.pop("name", None)
-    if name not in SCHEMES:
-        raise ValueError(f"weighting {name!r} is none of {', '.join(SCHEMES)}; give it: train_as(config, weighting=...)")
-    return _built(f"weighting {name!r}", SCHEMES[name], options)
-
-
-def _built(what: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> Any:
-    try:
-        return kind(**options)
-    except TypeError as error:
-        raise ValueError(f"{what} with {dict(options)}: {error}") from error
 
 
 # Checks of single settings.
@@ -313,44 +323,12 @@ def _check_numbers(config: TrainConfig) -> None:
         raise ValueError(f"seconds={config.seconds!r}: above 0, or None for no limit")
     if config.decay is None or config.decay <= 0:
         raise ValueError(f"decay={config.decay!r}: a factor above 0")
-    if not isinstance(config.seed, int):
+    if isinstance(config.seed, bool) or not hasattr(config.seed, "__index__"):
         raise TypeError(f"seed={config.seed!r}: a whole number")
     if not 0 <= config.seed < 2**63:
         raise ValueError(f"seed={config.seed!r}: at least 0, and below 2^63")
     if config.sampling is not None and config.sampling not in METHODS:
         raise ValueError(f"sampling={config.sampling!r}: one of {', '.join(METHODS)}")
-
-
-def _causal(causal: Any) -> Causal | None:
-    causal = Causal(causal) if isinstance(causal, (int, float)) and not isinstance(causal, bool) else causal
-    if not (causal is None or isinstance(causal, Causal)):
-        raise TypeError(f"causal={causal!r}: give epsilon, as in causal=1.0, or pinntk.weighting.Causal(...)")
-    return causal
-
-
-def _monitor(monitor: Any) -> Monitor | None:
-    if not (monitor is None or isinstance(monitor, (Monitor, bool))):
-        raise TypeError(f"monitor={monitor!r}: give True, or pinntk.Monitor(...)")
-    return Monitor() if monitor is True else monitor or None
-
-
-def _points(points: Any) -> dict[str, int] | dict[str, Tensor]:
-    if points is not None and not isinstance(points, Mapping):
-        raise TypeError(
-            f"points={type(points).__name__}: give counts, as in {{'residual': 1000}}, or tensors by condition name"
-        )
-    return dict(points or {})
-
-
-def _adaptive(config: TrainConfig) -> RAD | bool | None:
-    adaptive = config.adaptive
-    if not (adaptive is None or isinstance(adaptive, (RAD, bool))):
-        raise TypeError(f"adaptive={adaptive!r}: give True, or pinntk.RAD(...)")
-    if adaptive and not config.resample:
-        raise ValueError("adaptive points need resample, the steps between draws, as in resample=1000")
-    if adaptive is False and not config.solver:
-        return None
-    return RAD() if adaptive is True else adaptive
 
 
 # Checks of settings that meet.
@@ -362,7 +340,10 @@ def _check_optimizer(config: TrainConfig) -> None:
         optimizer_class(optimizer)  # raises for an unknown one
         if isinstance(config.schedule, str) and config.schedule not in SCHEDULES:
             raise ValueError(f"schedule {config.schedule!r} is unknown; use one of {', '.join(SCHEDULES)}, or a factory")
-    elif named := next((name for name in ("lr", "schedule", "compile") if getattr(config, name) not in (None, False)), None):
+        names = () if isinstance(optimizer, (str, type)) else ("lr", "optimizer_options")
+        if named := next((name for name in names if _is_given(getattr(config, name))), None):
+            raise ValueError(f"{named}={getattr(config, named)!r} does not apply to a factory: use it in there")
+    elif named := next((name for name in ("lr", "schedule", "compile") if _is_given(getattr(config, name))), None):
         raise ValueError(f"{named}={getattr(config, named)!r} does not apply to optimizer={optimizer!r}; leave it out")
     if config.solver and config.causal is not None:
         raise ValueError(
@@ -371,6 +352,10 @@ def _check_optimizer(config: TrainConfig) -> None:
         )
     if config.grow is not None and (config.grow < 1 or (config.grow > 1 and not config.solver)):
         raise ValueError(f"grow={config.grow!r}: at least 1, and only with a solver, such as optimizer='gauss-newton'")
+
+
+def _is_given(value: Any) -> bool:
+    return value is not None and value is not False and value != {}
 
 
 def _check_together(config: TrainConfig) -> None:

@@ -109,7 +109,7 @@ class MonitorState:
         self._passed: dict[str, float] = {}  # and of eta lambda_i
 
     def step(self, lr: float | None, weights: Mapping[str, float]) -> None:
-        """WeakRegistry of every step about to be taken."""
+        """Called before every step."""
         if lr:
             self._time += lr
             for name, weight in weights.items():

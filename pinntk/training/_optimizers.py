@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from pinntk.solvers import SelfScaledBroyden
+from pinntk.solvers import SOLVERS, SelfScaledBroyden
 
 _NAMED: dict[str, Callable[..., Optimizer]] = {
     name.lower(): cls
@@ -50,10 +50,15 @@ def optimizer_class(optimizer: str | Callable[..., Optimizer]) -> Callable[..., 
     if not isinstance(optimizer, str):
         raise TypeError(f"optimizer={optimizer!r}: a name, such as 'adam', or a factory: lambda parameters: Adam(parameters)")
     if optimizer.lower() not in _NAMED:
-        close = get_close_matches(optimizer.lower(), optimizers(), 1)
+        close = get_close_matches(optimizer.lower().replace("_", "-"), [*optimizers(), *SOLVERS], 1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"optimizer {optimizer!r} is unknown; {hint}Known: {', '.join(optimizers())}")
+        raise ValueError(f"optimizer {optimizer!r} is unknown; {hint}Known: {', '.join([*optimizers(), *SOLVERS])}")
     return _NAMED[optimizer.lower()]
+
+
+def name_of_class(optimizer: Any) -> Any:
+    """The name of one of torch's classes; anything else as it is."""
+    return next((name for name, made in _NAMED.items() if made is optimizer), optimizer)
 
 
 def make_optimizer(
@@ -64,9 +69,10 @@ def make_optimizer(
     lr: None leaves torch's default for that optimizer. Raises ValueError for an unknown name or option.
     """
     made = optimizer_class(optimizer)
-    if not isinstance(optimizer, str):
+    if not isinstance(optimizer, (str, type)):
         return made(parameters)
-    keywords = {**_OPTIONS.get(optimizer.lower(), {}), **({} if lr is None else {"lr": lr}), **options}
+    name = optimizer.lower() if isinstance(optimizer, str) else ""
+    keywords = {**_OPTIONS.get(name, {}), **({} if lr is None else {"lr": lr}), **options}
     try:
         return made(parameters, **keywords)
     except (TypeError, ValueError) as error:

@@ -50,13 +50,13 @@ class Probe:
         return self.points.all if self._kernel_points is None else self._kernel_points
 
     def for_weights(self, measures: str, batch: Batch) -> dict[str, float]:
-        """What loss weights are made from, of the loss that is minimised: "traces" or "gradient norms"."""
+        """What loss weights are made from, of the loss that is minimized: "traces" or "gradient norms"."""
         if measures == "traces":
             return self.traces(batch)
         return gradient_norms(self.network, self.problem, self.parameters, batch)
 
     def traces(self, batch: Batch | None = None) -> dict[str, float]:
-        """Tr K_ii; with a batch sum_p g_p K_pp, of the loss that is minimised."""
+        """Tr K_ii; with a batch sum_p g_p K_pp, of the loss that is minimized."""
         whole = to_network(self.network, self.kernel_points)
         points = {name: rows for name, rows in distributed.shard(whole).items() if len(rows)}
         weights = None if batch is None else self._weights_at(whole, points, batch)

@@ -50,8 +50,8 @@ def train(
     device, dtype: move the network there first; the problem's coefficients follow it to its device, and keep their dtype
     progress: show a bar when standard error is a terminal
 
-    Raises ValueError for settings, points or a network that do not fit; NonFiniteLossError, naming the step, the condition and
-    the last good checkpoint; Interrupted on Ctrl-C, after a checkpoint.
+    Raises ValueError or TypeError for settings, points or a network that do not fit; NonFiniteLossError, naming the step, the
+    condition and the last good checkpoint; Interrupted on Ctrl-C, after a checkpoint.
 
     >>> import pinntk
     >>> problem = pinntk.load("poisson1d")
@@ -92,6 +92,7 @@ def train_as(
     resume: bool = False,
     overwrite: bool = False,
     device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
     progress: bool = True,
     trust: bool = False,
     **settings: Any,
@@ -103,7 +104,7 @@ def train_as(
 
     config: `Run.config`, or what `pinntk.training.changed` made of it
     problem, network, settings: in the place of what config says; settings are those of `pinntk.TrainConfig`
-    out, resume, overwrite, device, progress: as in `train`
+    out, resume, overwrite, device, dtype, progress: as in `train`
     trust: run the problem file that config names although you have not run it on this machine before
 
     Raises ValueError, naming it, for what a text cannot hold and was not given: a network of one's own, points given as
@@ -112,7 +113,17 @@ def train_as(
     problem = problem_of(config, trust=trust) if problem is None else problem
     network = network_of(config, problem) if network is None else network
     given = TrainConfig.from_json(config, **settings)
-    return train(problem, network, given, out=out, resume=resume, overwrite=overwrite, device=device, progress=progress)
+    return train(
+        problem,
+        network,
+        given,
+        out=out,
+        resume=resume,
+        overwrite=overwrite,
+        device=device,
+        dtype=dtype,
+        progress=progress,
+    )
 
 
 def describe_run(config: TrainConfig, problem: Problem, network: nn.Module) -> dict[str, Any]:

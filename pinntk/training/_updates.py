@@ -54,7 +54,10 @@ class Update(Protocol):
 def make_update(config: TrainConfig, network: nn.Module, problem: Problem, parameters: list[Tensor]) -> Update:
     """What `config.optimizer` asks for. Raises ValueError for options that it does not have."""
     if config.solver:
-        solver = SOLVERS[config.optimizer_name](network, problem, **config.optimizer_options)
+        try:
+            solver = SOLVERS[config.optimizer_name](network, problem, **config.optimizer_options)
+        except TypeError as error:
+            raise ValueError(f"optimizer {config.optimizer!r} with {dict(config.optimizer_options)}: {error}") from error
         adapting = None if config.adaptive is None else bool(config.adaptive)
         return SolverUpdate(solver, config.grow, fresh=bool(config.resample), adapting=adapting)
     optimizer = make_optimizer(config.optimizer, parameters, config.lr, config.optimizer_options)

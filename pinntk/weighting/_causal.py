@@ -33,9 +33,9 @@ class Causal:
     step's parameters and points, the same through all evaluations of a line search, and nothing but the rung of the ladder
     has to be kept. It costs about a third of an eager step.
 
-    Under `NTK` the kernel traced is that of the loss that is minimised, of the errors sqrt(g_p) e_p: exactly sum_p g_p K_pp;
+    Under `NTK` the kernel traced is that of the loss that is minimized, of the errors sqrt(g_p) e_p: exactly sum_p g_p K_pp;
     lambda_r grows while slices are shut, as in the authors' code. The log's loss/NAME stays the plain mean(e_i^2); its "loss"
-    is what is minimised, "causal" the smallest w_k and "epsilon" the rung.
+    is what is minimized, "causal" the smallest w_k and "epsilon" the rung.
 
     >>> Causal(epsilon=2.0, slices=4).rule(torch.tensor([0.0, 0.5, 1.0, 0.0]))
     tensor([1.0000, 1.0000, 0.3679, 0.0498])
@@ -54,6 +54,9 @@ class Causal:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Causal) and self.describe() == other.describe()
+
+    def __repr__(self) -> str:
+        return f"Causal({', '.join(f'{name}={value!r}' for name, value in self.describe().items())})"
 
     def __hash__(self) -> int:
         return hash((self.ladder, self.slices, self.threshold))

@@ -37,6 +37,7 @@ class GradientNorm(Weighting):
 
     def start(self, problem: Problem) -> dict[str, float]:
         """Placeholder ones; the first update, before the first step, replaces them."""
+        self._warned.clear()  # every training is told
         return dict.fromkeys(problem.names, 1.0)
 
     def rule(self, norms: Mapping[str, float]) -> dict[str, float]:

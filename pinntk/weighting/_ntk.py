@@ -17,7 +17,7 @@ class NTK(Weighting):
 
     normalization:
         "mean": lambda_i = sum_j Tr K~_jj / Tr K~_ii with K~_ii = K_ii / n_i, the kernel of the loss mean(e_i^2) that is
-            minimised; unchanged when a condition gets more points
+            minimized; unchanged when a condition gets more points
         "sum": lambda_i = sum_j Tr K_jj / Tr K_ii, algorithm 1 to the letter; the same for equal n_i
     every: steps between updates; the first is before step 1
     momentum: weight of the old value in a moving average, in [0, 1)
@@ -52,6 +52,7 @@ class NTK(Weighting):
         for name in grouped:
             if name not in problem.names or grouped.count(name) > 1:
                 raise ValueError(f"groups: {name!r} must be one of {problem.names}, in one group only")
+        self._warned.clear()  # every training is told
         return dict.fromkeys(problem.names, 1.0)
 
     def rule(self, traces: Mapping[str, float], counts: Mapping[str, int]) -> dict[str, float]:

@@ -32,7 +32,7 @@ class SelfAdaptive(Weighting):
 
     Weights belong to points, which therefore stay: `resample` is refused, and so are causal weights beside them, solvers and
     several processes. A checkpoint holds them. They cost a forward pass without gradient before each step, about a third of an
-    eager one. Loss weights are 1. The log's loss/NAME stays the plain mean(e_i^2); its "loss" is what is minimised, and
+    eager one. Loss weights are 1. The log's loss/NAME stays the plain mean(e_i^2); its "loss" is what is minimized, and
     mean_point_weight/NAME and max_point_weight/NAME are those of m(lambda). A diagnosis counts all points alike.
 
     To go on with the weights that a first training found, as the authors do with L-BFGS: `SelfAdaptive(lr=0, initial={name: g
@@ -76,8 +76,6 @@ class SelfAdaptive(Weighting):
                 f"initial={value!r}: a number above 0, (low, high) of at least 0, or a tensor (n,) of a condition's points; "
                 "what config.json calls 'given' was a tensor: give it"
             )
-
-    __eq__, __hash__ = object.__eq__, object.__hash__  # its settings may hold tensors
 
     def names(self, problem: Problem) -> list[str]:
         """The conditions with point weights. Raises ValueError for a name that the problem does not have."""

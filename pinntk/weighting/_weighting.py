@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from pinntk._util.frozen import same_values
 from pinntk.problem import Problem
 
 
@@ -22,10 +23,13 @@ class Weighting(Protocol):
 
     def __eq__(self, other: object) -> bool:
         """Schemes of the same settings are equal, whatever they have seen."""
-        return type(self) is type(other) and self._settings() == other._settings()
+        return type(self) is type(other) and same_values(self._settings(), other._settings())
 
     def __hash__(self) -> int:
         return hash(type(self))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._settings().items())})"
 
     def _settings(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}

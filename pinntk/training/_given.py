@@ -1,0 +1,90 @@
+"""What users may give for a setting, and the value that it stands for."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from pinntk.training._monitor import Monitor
+from pinntk.training._resampling import RAD
+from pinntk.weighting import SCHEMES, Causal, Fixed, Weighting
+
+_OF_A_WEIGHTING = ("every", "measures", "points", "start", "describe")
+
+
+def make_weighting(weighting: Any) -> Weighting:
+    """The object of `pinntk.weighting` that a name, None (all ones) or an object stands for."""
+    if weighting is None:
+        return Fixed()
+    if isinstance(weighting, str):
+        if weighting not in SCHEMES:
+            known = ", ".join(map(repr, SCHEMES))
+            raise ValueError(f"weighting={weighting!r} is unknown; use {known}, or an object of pinntk.weighting")
+        return SCHEMES[weighting]()
+    if isinstance(weighting, Causal):
+        raise TypeError("causal weights go beside a weighting: train(..., causal=pinntk.weighting.Causal(...))")
+    if isinstance(weighting, type) or not hasattr(weighting, "update"):
+        raise TypeError(f"weighting={weighting!r}: give an object, such as pinntk.weighting.NTK(every=100)")
+    if missing := [name for name in _OF_A_WEIGHTING if not hasattr(weighting, name)]:
+        raise TypeError(f"weighting={weighting!r} has no {missing[0]!r}: subclass pinntk.weighting.Weighting")
+    if weighting.measures not in ("traces", "gradient norms"):
+        raise ValueError(f"weighting with measures={weighting.measures!r}: 'traces' or 'gradient norms'")
+    return weighting
+
+
+def weighting_from_json(described: Mapping[str, Any] | str) -> Weighting:
+    options = {"name": described} if isinstance(described, str) else dict(described)
+    name = options.pop("name", None)
+    if name not in SCHEMES:
+        raise ValueError(f"weighting {name!r} is none of {', '.join(SCHEMES)}; give it: train_as(config, weighting=...)")
+    return build(f"weighting {name!r}", SCHEMES[name], options)
+
+
+def build(what: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> Any:
+    try:
+        return kind(**options)
+    except TypeError as error:
+        raise ValueError(f"{what} with {dict(options)}: {error}") from error
+
+
+def make_causal(causal: Any) -> Causal | None:
+    if causal is None or isinstance(causal, Causal):
+        return causal
+    if isinstance(causal, (int, float, tuple, list)) and not isinstance(causal, bool):
+        return Causal(causal)
+    raise TypeError(f"causal={causal!r}: give epsilon, as in causal=1.0 or (0.1, 1.0), or pinntk.weighting.Causal(...)")
+
+
+def make_monitor(monitor: Any) -> Monitor | None:
+    if not (monitor is None or isinstance(monitor, (Monitor, bool))):
+        raise TypeError(f"monitor={monitor!r}: give True, or pinntk.Monitor(...)")
+    return Monitor() if monitor is True else monitor or None
+
+
+def make_points(points: Any) -> dict[str, int] | dict[str, Tensor]:
+    if points is not None and not isinstance(points, Mapping):
+        raise TypeError(
+            f"points={type(points).__name__}: give counts, as in {{'residual': 1000}}, or tensors by condition name"
+        )
+    found = dict(points or {})
+    if any(isinstance(rows, Tensor) or getattr(rows, "ndim", 0) for rows in found.values()):
+        return found
+    for name, n in found.items():
+        try:
+            found[name] = operator.index(n)  # numpy's whole numbers too
+        except TypeError:
+            raise TypeError(f"points[{name!r}]={n!r}: a whole number, or a tensor (n, d) for every condition") from None
+    return found
+
+
+def make_adaptive(adaptive: Any, resample: int, solver: bool) -> RAD | bool | None:
+    if not (adaptive is None or isinstance(adaptive, (RAD, bool))):
+        raise TypeError(f"adaptive={adaptive!r}: give True, or pinntk.RAD(...)")
+    if adaptive and not resample:
+        raise ValueError("adaptive points need resample, the steps between draws, as in resample=1000")
+    if adaptive is False and not solver:
+        return None
+    return RAD() if adaptive is True else adaptive
