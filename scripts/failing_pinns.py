@@ -27,7 +27,7 @@ from training_case import Case
 
 import pinntk
 from pinntk._util.files import replacing
-from pinntk.training import changed
+from pinntk.training import apply_changes
 
 CASES = MappingProxyType({case.name: case for case in (*FAILING, *HEALTHY, *FRESH)})
 SCHEMES = {"fixed": pinntk.weighting.Fixed, "ntk": pinntk.weighting.NTK}
@@ -42,7 +42,7 @@ def settings(case: Case, changes: Mapping[str, Any] = MappingProxyType({})) -> d
         "training": {**_DEFAULTS, "eval_every": max(10, case.training["steps"] // 20), **case.training},
         "weighting": case.weighting,
     }
-    return changed(plan, changes)
+    return apply_changes(plan, changes)
 
 
 def train(

@@ -89,7 +89,7 @@ def load_problem(arguments: argparse.Namespace) -> Problem:
         if not equals:
             raise ValueError(f"--set {entry!r}: write NAME=VALUE, as in --set k=4")
         parameters[name.strip()] = value.strip()
-    return registry.load(arguments.problem, **registry.parsed(arguments.problem, parameters))
+    return registry.load(arguments.problem, **registry.parse_parameters(arguments.problem, parameters))
 
 
 _OWN = {"beta": "mlp", "periodic": "mlp", "fourier": "mlp", "sigmas": "multiscale-fourier", "scales": "mscale-dnn"}

@@ -51,7 +51,11 @@ def _train_by_file(arguments: argparse.Namespace) -> Run:
         problem = problem_of(config, arguments.config, arguments.trust)
     else:
         problem = load_problem(arguments)
-    network = network_of(config, problem) if "network" in config else make_network(arguments, problem)
+    if "network" in config:
+        network = network_of(config, problem)
+    else:
+        seed = config.get("training", {}).get("seed") if arguments.seed is None else arguments.seed
+        network = make_network(argparse.Namespace(**{**vars(arguments), "seed": seed}), problem)
     given = settings(arguments, config.get("weighting"))
     out = _folder(arguments, problem)
     device = usable_device(arguments.device)

@@ -34,7 +34,7 @@ def adam_rate(x: Examination) -> float:
 def gauss_newton(run: Run) -> dict[str, Any]:
     """The changes that make a training one by Gauss-Newton, in about the same time.
 
-    What belongs to another optimizer is not named, since `pinntk.training.changed` resets it; other settings that would
+    What belongs to another optimizer is not named, since `pinntk.training.apply_changes` resets it; other settings that would
     stand in the way are, where the run has them.
     """
     training = run.config["training"]

@@ -56,7 +56,7 @@ def load(name_or_path: str | os.PathLike, **parameters: Any) -> Problem:
         if key not in known:
             close = get_close_matches(key, known, 1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"{name} has no parameter {key!r}; it has {_listed(known)}{hint}")
+            raise ValueError(f"{name} has no parameter {key!r}; it has {_list(known)}{hint}")
     parameters = {key: value.item() if isinstance(value, np.generic) else value for key, value in parameters.items()}
     if unset := [key for key, p in known.items() if p.default is p.empty and key not in parameters]:
         raise ValueError(f"{name} needs a value for {unset[0]!r}: load(..., {unset[0]}=...), or --set {unset[0]}=...")
@@ -117,7 +117,7 @@ def describe(name_or_path: str | os.PathLike) -> tuple[str, dict[str, Any]]:
     return (doc.splitlines() or [""])[0], parameters
 
 
-def parsed(name_or_path: str | os.PathLike, settings: Mapping[str, str]) -> dict[str, Any]:
+def parse_parameters(name_or_path: str | os.PathLike, settings: Mapping[str, str]) -> dict[str, Any]:
     """Parameter values from text, as in `--set k=4`: Python literals, or plain text where that is what the default is."""
     _, defaults = describe(name_or_path)
     values = {}
@@ -196,7 +196,7 @@ def _blaming(path: Path) -> Iterator[None]:
         raise ValueError(f"{path.name}{place}: {kind}{error}") from error
 
 
-def _listed(parameters: Mapping[str, inspect.Parameter]) -> str:
+def _list(parameters: Mapping[str, inspect.Parameter]) -> str:
     if not parameters:
         return "none"
     return ", ".join(key if p.default is p.empty else f"{key} = {p.default!r}" for key, p in parameters.items())

@@ -1,7 +1,7 @@
 """`pinntk.train` and what it is made of; the monitor; `pinntk.rescue`."""
 
 from pinntk.training._batch import Batch
-from pinntk.training._changes import changed
+from pinntk.training._changes import apply_changes
 from pinntk.training._config import TrainConfig
 from pinntk.training._loop import Interrupted, NonFiniteLossError
 from pinntk.training._losses import losses
@@ -25,7 +25,7 @@ __all__ = [
     "Step",
     "TrainConfig",
     "TrainingWarning",
-    "changed",
+    "apply_changes",
     "losses",
     "make_schedule",
     "rescue",

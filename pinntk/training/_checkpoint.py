@@ -144,10 +144,10 @@ def _check_same_settings(folder: Path, before: Mapping[str, Any], now: Mapping[s
     """Raises ValueError for a setting that a resumed run may not change."""
     for section in ("network", "training", "weighting"):
         then, new = before[section], json.loads(json.dumps(now[section], default=str))
-        for key in new:
-            free = section == "training" and SETTINGS[key].metadata["free"]
-            if not free and then.get(key) != new[key]:
+        for key in dict.fromkeys((*new, *then)):
+            free = section == "training" and key in SETTINGS and SETTINGS[key].metadata["free"]
+            if not free and then.get(key) != new.get(key):
                 raise ValueError(
-                    f"cannot resume {folder}: it was trained with {key}={then.get(key)!r}, now {key}={new[key]!r}; "
+                    f"cannot resume {folder}: it was trained with {key}={then.get(key)!r}, now {key}={new.get(key)!r}; "
                     "give the same settings, or name another folder"
                 )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
+from math import isfinite
 from typing import Any, ClassVar
 
 from pinntk._util.frozen import FrozenDict, same_values
@@ -234,18 +236,18 @@ class TrainConfig:
         for name in NESTED:
             if hasattr(training[name], "describe"):
                 training[name] = training[name].describe()
-        return {"training": training, "weighting": self.weighting.describe()}
+        return deepcopy({"training": training, "weighting": self.weighting.describe()})
 
     @classmethod
     def from_json(cls, config: Mapping[str, Any], **settings: Any) -> TrainConfig:
-        """The settings in a config.json, or in what `pinntk.training.changed` made of it.
+        """The settings in a config.json, or in what `pinntk.training.apply_changes` made of it.
 
         settings: override what it says
 
         Raises ValueError, naming it, for what a text cannot hold and `settings` do not give: points given as tensors, an
         optimizer or a schedule given as a function, a weighting of one's own.
         """
-        training = {**config.get("training", {})}
+        training = dict(config.get("training") or {})
         settings = {k: v for k, v in settings.items() if v is not None or k not in ("points", "weighting", "optimizer")}
         check_names({**training, **settings})
         if training.get("points") == GIVEN and "points" not in settings:
@@ -259,7 +261,7 @@ class TrainConfig:
         for name, kind in NESTED.items():
             if isinstance(value := training.get(name), Mapping):
                 training[name] = build(name, kind, value)
-        if "weighting" in config and "weighting" not in settings:
+        if config.get("weighting") is not None and "weighting" not in settings:
             training["weighting"] = weighting_from_json(config["weighting"])
         if "optimizer" in settings:
             training |= defaults_of_another(training.get("optimizer", "adam"), settings["optimizer"])
@@ -307,11 +309,13 @@ def defaults_of_another(before: str | Callable, after: str | Callable) -> dict[s
 def _check_numbers(config: TrainConfig) -> None:
     for name in ("seconds", "lr", "decay", "grow"):
         value = getattr(config, name)
-        if not isinstance(value, (int, float, type(None))):
+        if not isinstance(value, (int, float, type(None))) or isinstance(value, bool):
             raise TypeError(f"{name}={value!r}: a number")
+        if value is not None and not isfinite(value):
+            raise ValueError(f"{name}={value!r}: a finite number")
     for name in ("steps", "decay_every"):
         value = getattr(config, name)
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{name}={value!r}: a whole number of at least 1")
     if not isinstance(config.compile, bool):
         raise TypeError(f"compile={config.compile!r}: True or False")

@@ -66,7 +66,7 @@ class Training:
         }
         device = self.like.device
         self.checkpoint = Checkpoint(run, self.probe, {k: v for k, v in parts.items() if v is not None}, device)
-        self._batch = self._batched()
+        self._batch = self._make_batch()
         self._work = of_step(network, problem, self.points.share)
         self._clock = perf_counter()
 
@@ -110,7 +110,7 @@ class Training:
         """Whether it was logged."""
         self._prepare()
         columns = self._columns()
-        monitored = self._monitored() if self.monitor and _due(self.step, self.monitor.every) else {}
+        monitored = self._look() if self.monitor and _due(self.step, self.monitor.every) else {}
         measured = {**(self.probe.columns() if _due(self.step, self.config.eval_every) else {}), **monitored}
         if self.monitor:
             self.monitor.step(columns.get("learning_rate"), self._batch.weights)
@@ -139,16 +139,16 @@ class Training:
     def _follow_points(self) -> None:
         if self.point_weights is not None:
             self.point_weights.set_points(self.points.all, self.points.share)
-        self._batch = self._batched()
+        self._batch = self._make_batch()
         self._work = of_step(self.network, self.problem, self.points.share)
 
-    def _batched(self, point_weights: Mapping[str, Tensor] | None = None) -> Batch:
+    def _make_batch(self, point_weights: Mapping[str, Tensor] | None = None) -> Batch:
         points = self.points
         weights = points.importance if point_weights is None else point_weights
         return Batch(points.share, points.counts, self.loss_weights.values, weights)
 
     def _weigh_points(self, point_weights: PointWeights) -> Batch:
-        return self._batched(point_weights.compute(self.like.real.dtype))
+        return self._make_batch(point_weights.compute(self.like.real.dtype))
 
     def _columns(self) -> dict[str, float]:
         return {**self.update.columns(), **(self.point_weights.columns() if self.point_weights else {})}
@@ -156,7 +156,7 @@ class Training:
     def _time(self, columns: Mapping[str, float]) -> dict[str, float]:
         return {"step": self.step, "seconds": round(self.run.seconds, 3), **columns}
 
-    def _monitored(self) -> dict[str, float]:
+    def _look(self) -> dict[str, float]:
         assert self.monitor is not None
         self._publish()
         return self.monitor.look()
@@ -203,7 +203,7 @@ class Training:
         found = over_all(shares, batch.counts, self.like.real)
         if self.config.snapshot_every:
             self._snapshot()
-        monitored = self._monitored() if self.monitor else {}
+        monitored = self._look() if self.monitor else {}
         self.log.add(self._time(self._columns()), found, batch, {**self.probe.columns(), **monitored})
         self._save()
 

@@ -60,9 +60,9 @@ def gradient_norms(network: nn.Module, problem: Problem, parameters: list[Tensor
             loss = losses(network, problem, part.points, batch.counts, part.point_weights)[name]
             if loss.requires_grad:
                 gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
-                slope = slope + _flattened(gradients)
+                slope = slope + _flatten(gradients)
         if isinstance(slope, float):
-            slope = torch.zeros_like(_flattened(parameters))
+            slope = torch.zeros_like(_flatten(parameters))
         found[name] = float(distributed.all_sum(slope).norm())
     return found
 
@@ -74,7 +74,7 @@ def _only(batch: Batch, name: str) -> Batch:
     return replace(batch, points=points, point_weights={name: weights[name]} if name in weights and points else None)
 
 
-def _flattened(tensors: tuple[Tensor, ...] | list[Tensor]) -> Tensor:
+def _flatten(tensors: tuple[Tensor, ...] | list[Tensor]) -> Tensor:
     """All entries in one float64 vector; a complex one is two."""
     real = [torch.view_as_real(t.detach()) if t.is_complex() else t.detach() for t in tensors]
     return torch.cat([t.to(real[0].device, torch.float64).flatten() for t in real])

@@ -86,7 +86,7 @@ class Monitor:
 
 
 class MonitorState:
-    """`Monitor` at work on a run, whose step, weights and points are kept up to date by the trainer."""
+    """`Monitor` at work on a run, whose step, weights and points are kept up to date by the training loop."""
 
     def __init__(self, monitor: Monitor, run: Run, points: Points, *, steps: int, plain_descent: bool, predicts: bool):
         """plain_descent: whether steps are those of gradient descent; predicts: whether losses can be predicted at all."""
@@ -163,7 +163,7 @@ class MonitorState:
             K = kernel(network, problem, self._few)
             check_finite(network, problem, self._few, e)
         except NonFiniteError:
-            return {}  # the trainer stops at such a loss, and says where
+            return {}  # the training loop stops at such a loss, and says where
         observed = {name: float(part.square().mean()) for name, part in e.items()}
         if self._first is None:
             self._first, self._losses = K.values, observed

@@ -156,7 +156,7 @@ class SelfAdaptiveWeights:
     def advance(self) -> None:
         """A step up in lambda, from the same parameters as the step down in theta."""
         self._optimizer.zero_grad()
-        means = {name: (self.scheme.masked(values) * self._squares[name]).mean() for name, values in self._lambda.items()}
+        means = {name: (self.scheme.apply_mask(values) * self._squares[name]).mean() for name, values in self._lambda.items()}
         weighted_sum(means, dict.fromkeys(means, 1.0)).backward()
         self._optimizer.step()
 
@@ -164,7 +164,7 @@ class SelfAdaptiveWeights:
         return self._masked()  # the kernel's points are the training points: no loss weights have points of their own here
 
     def _masked(self) -> dict[str, Tensor]:
-        return {name: self.scheme.masked(values.detach()) for name, values in self._lambda.items()}
+        return {name: self.scheme.apply_mask(values.detach()) for name, values in self._lambda.items()}
 
     def columns(self) -> dict[str, float]:
         """Mean and largest m(lambda) by condition."""

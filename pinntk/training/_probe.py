@@ -42,7 +42,7 @@ class Probe:
         self.initial = [p.detach().clone() for p in network.parameters()]
         self._snapshot_points = _few_points(config, problem)
         own = config.weighting.points
-        self._kernel_points = None if own is None else _drawn(config, problem, own)
+        self._kernel_points = None if own is None else _draw(config, problem, own)
 
     @property
     def kernel_points(self) -> Points:
@@ -92,8 +92,8 @@ def _few_points(config: TrainConfig, problem: Problem) -> dict[str, Tensor]:
     measured = {c.name: len(c.region.rows) for c in problem.conditions if isinstance(c.region, Measurements)}
     most = at_most(_SNAPSHOT_POINTS, len(counts))
     few = {name: min(measured[name] if n is None else n, most) for name, n in counts.items()}
-    return _drawn(config, problem, few)
+    return _draw(config, problem, few)
 
 
-def _drawn(config: TrainConfig, problem: Problem, counts: Mapping[str, int]) -> dict[str, Tensor]:
+def _draw(config: TrainConfig, problem: Problem, counts: Mapping[str, int]) -> dict[str, Tensor]:
     return problem.sample(counts, seed=config.seed, dtype=torch.float64)

@@ -51,7 +51,7 @@ class RAD:
         total = np.zeros(len(errors[0]))
         for e in errors:
             largest = np.abs(e).max()
-            # Errors that are all zero tell nothing, nor do infinite ones: at the next step the trainer names their condition.
+            # Zero errors say nothing, nor do infinite ones: at the next step the training loop names their condition.
             share = (np.abs(e) / largest) ** self.power if 0 < largest < np.inf else np.ones(len(e))
             total += share / share.mean() + self.floor
         return total / total.sum()

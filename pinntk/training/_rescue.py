@@ -20,7 +20,7 @@ from pinntk.ntk import traces
 from pinntk.residuals import errors
 from pinntk.run import Run
 from pinntk.run._folder import CHECKPOINT
-from pinntk.training._changes import changed
+from pinntk.training._changes import apply_changes
 from pinntk.training._loop import Interrupted, NonFiniteLossError
 from pinntk.training._train import train_as
 
@@ -143,7 +143,7 @@ def rescue(
         if prescribed is None:
             ended = _nothing_left(best, done)
             break
-        config = changed(best.run.config, prescribed.changes)
+        config = apply_changes(best.run.config, prescribed.changes)
         tried.append(config)
         folder = None if out is None else out if number == 1 else out.with_name(f"{out.name}-{number}")
         this = _train_again(run, config, prescribed, folder, measure, device=device, progress=progress)
@@ -171,7 +171,7 @@ def _select(prescription: int | Prescription | None, findings: Sequence[Finding]
 def _next_prescription(best: _Candidate, tried: Sequence[Mapping[str, Any]]) -> Prescription | None:
     """The first prescription that gives another configuration than all before, with no more steps."""
     for entry in prescriptions(best.findings):
-        new = changed(best.run.config, entry.changes)
+        new = apply_changes(best.run.config, entry.changes)
         affordable = new["training"]["steps"] <= best.run.config["training"]["steps"]
         if affordable and all(_settings(new) != _settings(old) for old in tried):
             return entry

@@ -69,7 +69,7 @@ class Step:
         expected = self._eager(batch)
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in self.parameters.values()]
         try:
-            graph = torch.compile(self._traced(batch), fullgraph=True, mode=_mode(batch))
+            graph = torch.compile(self._trace(batch), fullgraph=True, mode=_mode(batch))
             found = self._replay(graph, batch)
         except Exception as error:
             reason = str(error).strip().splitlines() or [""]
@@ -80,7 +80,7 @@ class Step:
         self._graphs[key] = graph
         return found
 
-    def _traced(self, batch: Batch) -> GraphModule:
+    def _trace(self, batch: Batch) -> GraphModule:
         names = list(batch.points)
         tensors, places = _distinct(batch.points)
         counts = batch.counts
@@ -89,7 +89,7 @@ class Step:
             parameters: dict[str, Tensor], weights: list[Tensor], tensors: list[Tensor], point_weights: dict[str, Tensor]
         ) -> tuple[list, list]:
             rows = {name: tensors[place] for name, place in zip(names, places, strict=True)}
-            found = functional_call(_Losses(self.model, self.problem), _prefixed(parameters), (rows, counts, point_weights))
+            found = functional_call(_Losses(self.model, self.problem), _prefix(parameters), (rows, counts, point_weights))
             total = sum(weight * loss for weight, loss in zip(weights, found.values(), strict=True))
             gradient = torch.autograd.grad(total, list(parameters.values()), allow_unused=True, materialize_grads=True)
             return list(found.values()), list(gradient)
@@ -136,7 +136,7 @@ def _weights(batch: Batch) -> list[Tensor]:
     return [batch.like.new_tensor(batch.weights[name]) for name in batch.points]
 
 
-def _prefixed(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _prefix(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"model.{name}": p for name, p in parameters.items()}
 
 

@@ -102,7 +102,7 @@ def train_as(
     On CPU to the last bit, but for a network that `train(dtype=...)` converted: this one starts with weights that were never
     rounded.
 
-    config: `Run.config`, or what `pinntk.training.changed` made of it
+    config: `Run.config`, or what `pinntk.training.apply_changes` made of it
     problem, network, settings: in the place of what config says; settings are those of `pinntk.TrainConfig`
     out, resume, overwrite, device, dtype, progress: as in `train`
     trust: run the problem file that config names although you have not run it on this machine before

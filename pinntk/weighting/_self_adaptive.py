@@ -38,7 +38,7 @@ class SelfAdaptive(Weighting):
     To go on with the weights that a first training found, as the authors do with L-BFGS: `SelfAdaptive(lr=0, initial={name: g
     ** 0.5 for name, g in run.point_weights.items()})` on the same points.
 
-    >>> SelfAdaptive(mask=2).masked(torch.tensor([0.5, 3.0]))
+    >>> SelfAdaptive(mask=2).apply_mask(torch.tensor([0.5, 3.0]))
     tensor([0.2500, 9.0000])
     """
 
@@ -107,7 +107,7 @@ class SelfAdaptive(Weighting):
             found[name] = found[name].to(points[name].device)
         return found
 
-    def masked(self, weights: Tensor) -> Tensor:
+    def apply_mask(self, weights: Tensor) -> Tensor:
         """m(lambda)."""
         return torch.sigmoid(weights) if isinstance(self.mask, str) else weights**self.mask
 

@@ -82,7 +82,7 @@ def test_networks_are_chosen_and_come_back(capsys, tmp_path, options, expected):
 def test_a_fourier_option_that_is_no_number_is_named(capsys):
     with pytest.raises(SystemExit):
         main(["train", "poisson1d", "--fourier", "many", "1"])
-    assert "'many' is no number" in capsys.readouterr().err
+    assert "'many' is not a number" in capsys.readouterr().err
 
 
 def test_train_a_file_of_ones_own(capsys, tmp_path):

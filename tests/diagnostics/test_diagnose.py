@@ -14,7 +14,7 @@ from pinntk.diagnostics import RULES, THRESHOLDS, Finding
 from pinntk.diagnostics._findings import by_cause
 from pinntk.diagnostics._prescriptions import gauss_newton
 from pinntk.diagnostics._thresholds import above, below, clearly
-from pinntk.training import changed
+from pinntk.training import apply_changes
 from tests.support.diagnosed import Causal, codes, healthy_run, poisson, trained
 
 pytestmark = pytest.mark.xdist_group("diagnose")  # one worker, for what they share
@@ -251,7 +251,7 @@ def test_gauss_newton_is_prescribed_in_few_words_and_builds_the_same_as_in_many(
     many = {"optimizer_options": {}, "lr": None, "schedule": None, "causal": None, "adaptive": None, "compile": False}
     many = {f"training.{name}": value for name, value in {**many, "sampling": "sobol"}.items()}
     few, all_named = (
-        pinntk.train_as(changed(run.config, entries), progress=False).config for entries in (changes, changes | many)
+        pinntk.train_as(apply_changes(run.config, entries), progress=False).config for entries in (changes, changes | many)
     )
     assert few == all_named
     assert (few["training"]["optimizer"], few["training"]["sampling"], few["training"]["resample"]) == (

@@ -189,10 +189,10 @@ def test_a_run_is_build_network_from_its_folder_and_trained_again_from_its_confi
     trained = pinntk.train_as(again.config, progress=False)
     for p, q, r in zip(run.network.parameters(), again.network.parameters(), trained.network.parameters(), strict=True):
         assert torch.equal(p, q) and torch.equal(p, r)
-    wider = pinntk.training.changed(again.config, {"network.arguments.width": 24})
+    wider = pinntk.training.apply_changes(again.config, {"network.arguments.width": 24})
     assert pinntk.train_as(wider, progress=False).network.config["width"] == 24
-    with pytest.raises(ValueError, match=r"change 'network\.arguments\.sigma': a configuration has no such place"):
-        pinntk.training.changed(again.config, {"network.arguments.sigma": 1.0})
+    with pytest.raises(ValueError, match=r"change 'network\.arguments\.sigma': a configuration has no such key"):
+        pinntk.training.apply_changes(again.config, {"network.arguments.sigma": 1.0})
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
@@ -202,7 +202,7 @@ def test_a_run_is_diagnosed(kind):
     run = pinntk.train(problem, small(kind, problem), **settings)
     for finding in pinntk.diagnose(run):
         for prescription in finding.prescriptions:
-            pinntk.training.changed(run.config, prescription.changes)
+            pinntk.training.apply_changes(run.config, prescription.changes)
 
 
 @pytest.mark.parametrize(

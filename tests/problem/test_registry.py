@@ -85,12 +85,12 @@ def test_files_that_are_no_problem(tmp_path):
 
 
 def test_settings_from_text():
-    assert registry.parsed("poisson1d", {"k": "2"}) == {"k": 2}
-    value = registry.parsed("wave1d", {"c": "3"})["c"]
+    assert registry.parse_parameters("poisson1d", {"k": "2"}) == {"k": 2}
+    value = registry.parse_parameters("wave1d", {"c": "3"})["c"]
     assert value == 3.0
     assert isinstance(value, float)
     with pytest.raises(ValueError, match="--set k=four: expected a number"):
-        registry.parsed("poisson1d", {"k": "four"})
+        registry.parse_parameters("poisson1d", {"k": "four"})
 
 
 def test_descriptions_have_a_title():

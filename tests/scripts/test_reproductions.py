@@ -8,7 +8,7 @@ import _reproduction as reproduction
 import pytest
 
 
-def test_all_reproductions_are_listed():
+def test_all_reproductions_are_list():
     folder = Path(reproduction.__file__).parent
     using = {path.stem for path in folder.glob("*.py") if "reproduction.parser(" in path.read_text()}
     assert using == set(reproduction.SCRIPTS)

@@ -7,7 +7,7 @@ import torch
 
 import pinntk
 from pinntk.run._network import describe_network
-from pinntk.training import changed
+from pinntk.training import apply_changes
 from pinntk.weighting import NTK, Causal, Fixed, GradientNorm
 
 pytestmark = pytest.mark.xdist_group("configuration")  # one worker, for what they share
@@ -104,7 +104,7 @@ def config():
 
 def test_changes_reach_the_training_and_leave_the_original_alone(config):
     before = json.dumps(config)
-    new = changed(
+    new = apply_changes(
         config,
         {
             "weighting.every": 2,  # named before the section that it is in
@@ -125,19 +125,19 @@ def test_changes_reach_the_training_and_leave_the_original_alone(config):
     assert next(run.network.parameters()).dtype == torch.float64
     assert len(run.points["poisson"]) == 20 and len(run.points["ends"]) == 5
     assert run.history[0]["learning_rate"] == 0.01
-    assert changed(config, {"weighting": "ntk"})["weighting"] == {"name": "ntk"}
-    assert changed(config, {"weighting.poisson": 3.0})["weighting"] == {"name": "fixed", "ends": 2.0, "poisson": 3.0}
+    assert apply_changes(config, {"weighting": "ntk"})["weighting"] == {"name": "ntk"}
+    assert apply_changes(config, {"weighting.poisson": 3.0})["weighting"] == {"name": "fixed", "ends": 2.0, "poisson": 3.0}
 
 
 def test_another_optimizer_has_its_own_defaults(config):
-    config = changed(config, {"training.lr": 1e-3, "training.optimizer_options": {"amsgrad": True}})
-    solver = changed(config, {"training.optimizer": "gauss-newton", "network.dtype": "float64"})
+    config = apply_changes(config, {"training.lr": 1e-3, "training.optimizer_options": {"amsgrad": True}})
+    solver = apply_changes(config, {"training.optimizer": "gauss-newton", "network.dtype": "float64"})
     run = pinntk.train_as(solver, progress=False)
     assert (run.config["training"]["lr"], run.config["training"]["resample"]) == (None, 1)
-    back = pinntk.train_as(changed(run.config, {"training.optimizer": "adam", "training.lr": 0.5}), progress=False)
+    back = pinntk.train_as(apply_changes(run.config, {"training.optimizer": "adam", "training.lr": 0.5}), progress=False)
     assert (back.history[0]["learning_rate"], back.config["training"]["resample"]) == (0.5, 0)
-    assert changed(config, {"training.optimizer": "adam"})["training"] == config["training"]
-    assert changed(config, {"training.optimizer": "lbfgs"})["training"]["schedule"] is None
+    assert apply_changes(config, {"training.optimizer": "adam"})["training"] == config["training"]
+    assert apply_changes(config, {"training.optimizer": "lbfgs"})["training"]["schedule"] is None
 
 
 @pytest.mark.parametrize(
@@ -154,17 +154,17 @@ def test_another_optimizer_has_its_own_defaults(config):
     ],
 )
 def test_a_place_that_is_none_is_refused_with_the_nearest(config, place, nearest):
-    with pytest.raises(ValueError, match=rf"change '{place}': a configuration has no such place; the nearest is '.*{nearest}"):
-        changed(config, {place: 1})
+    with pytest.raises(ValueError, match=rf"change '{place}': a configuration has no such key; the nearest is '.*{nearest}"):
+        apply_changes(config, {place: 1})
 
 
 def test_places_that_depend_on_the_run(config):
-    given = changed(config, {"training.points": "given"})
+    given = apply_changes(config, {"training.points": "given"})
     with pytest.raises(ValueError, match=r"points were given as tensors; change 'training\.points' as a whole"):
-        changed(given, {"training.points.poisson": 30})
-    assert changed(given, {"training.points": {"poisson": 30}})["training"]["points"] == {"poisson": 30}
+        apply_changes(given, {"training.points.poisson": 30})
+    assert apply_changes(given, {"training.points": {"poisson": 30}})["training"]["points"] == {"poisson": 30}
     own = {**config, "network": {**config["network"], "class": "mine.Net", "arguments": None}}
     with pytest.raises(ValueError, match=r"network is mine\.Net, whose arguments pinntk does not know"):
-        changed(own, {"network.arguments.width": 30})
+        apply_changes(own, {"network.arguments.width": 30})
     with pytest.raises(ValueError, match=r"weighting 'ntk' with \{'evry': 3\}"):
-        pinntk.train_as(changed(config, {"weighting": {"name": "ntk", "evry": 3}}))
+        pinntk.train_as(apply_changes(config, {"weighting": {"name": "ntk", "evry": 3}}))

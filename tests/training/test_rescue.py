@@ -178,7 +178,7 @@ def test_what_cannot_be_built_again_gets_the_change_to_make_by_hand(monkeypatch)
     run = pinntk.train(problem, own, points=POINTS, steps=2, progress=False)
     with pytest.raises(ValueError, match=r"which pinntk cannot build.*By hand: train faster \(training.lr = 0.01\)"):
         rescue(run)
-    with pytest.raises(ValueError, match=r"change 'training\.learning_rate': a configuration has no such place"):
+    with pytest.raises(ValueError, match=r"change 'training\.learning_rate': a configuration has no such key"):
         rescue(run, prescription=Prescription("as it may be", {"training.learning_rate": 1.0}))
 
 

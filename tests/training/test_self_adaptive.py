@@ -11,7 +11,7 @@ from pinntk.diagnostics import spectrum
 from pinntk.diagnostics._rules_points import too_few_points
 from pinntk.reporting import plot
 from pinntk.training import _losses as losses_module
-from pinntk.training import changed
+from pinntk.training import apply_changes
 from pinntk.weighting import Causal, SelfAdaptive
 
 pytestmark = pytest.mark.xdist_group("self_adaptive")  # one worker, for what they share
@@ -160,7 +160,7 @@ def test_a_configuration_trains_the_same_again(settings):
     again = pinntk.train_as(config, progress=False)
     assert same(run, again)
     assert json.loads(json.dumps(again.config)) == config
-    steeper = pinntk.train_as(changed(config, {"weighting.lr": 1.0}), progress=False)
+    steeper = pinntk.train_as(apply_changes(config, {"weighting.lr": 1.0}), progress=False)
     assert steeper.history[-1]["max_point_weight/burgers"] > run.history[-1]["max_point_weight/burgers"]
 
 
@@ -219,7 +219,7 @@ def test_a_run_is_drawn_and_every_cure_can_be_followed():
     prescribed = [entry.changes for finding in pinntk.diagnose(run) for entry in finding.prescriptions if entry.changes]
     assert prescribed
     for changes in prescribed:
-        pinntk.train_as(changed(run.config, changes), steps=1, progress=False, snapshot_every=0)
+        pinntk.train_as(apply_changes(run.config, changes), steps=1, progress=False, snapshot_every=0)
 
 
 def test_fresh_points_are_prescribed_without_weights_that_belong_to_points(monkeypatch):
@@ -231,7 +231,7 @@ def test_fresh_points_are_prescribed_without_weights_that_belong_to_points(monke
     monkeypatch.setattr("pinntk.diagnostics._rules_points._clustering", lambda x, name: 0.0)
     fresh = too_few_points(x).prescriptions[1].changes
     assert fresh["training.resample"] == 1
-    assert pinntk.train_as(changed(run.config, fresh), **{**settings, "steps": 2}, progress=False).step == 2
+    assert pinntk.train_as(apply_changes(run.config, fresh), **{**settings, "steps": 2}, progress=False).step == 2
 
 
 def test_the_command_line(tmp_path, capsys):

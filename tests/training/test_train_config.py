@@ -105,6 +105,8 @@ def test_it_is_frozen_and_replaced():
         ({"points": 100}, TypeError, "points=int: give counts"),
         ({"optimizer": None}, TypeError, "optimizer=None: a name"),
         ({"decay": "a"}, TypeError, "decay='a': a number"),
+        ({"lr": float("nan")}, ValueError, "lr=nan: a finite number"),
+        ({"steps": True}, ValueError, "steps=True"),
         ({"decay_every": 0}, ValueError, "decay_every=0: a whole number"),
         ({"lr": "0.1"}, TypeError, "lr='0.1': a number"),
         ({"compile": "yes"}, TypeError, "compile='yes': True or False"),
@@ -127,6 +129,9 @@ def test_a_configuration_cannot_be_changed_and_can_be_copied():
     held = TrainConfig(points=given)
     given["residual"] = -5
     assert held.points == {"residual": 9}
+    described = config.describe(start()[0])
+    described["training"]["optimizer_options"]["eps"] = 7
+    assert config.optimizer_options == {"amsgrad": True}
     for copied in (copy.deepcopy(config), pickle.loads(pickle.dumps(config)), config.replace()):
         assert copied == config and copied.replace(lr=0.1) != config
     with pytest.raises(TypeError, match="unhashable"):

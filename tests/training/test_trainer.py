@@ -222,6 +222,10 @@ def test_resume_refuses_what_does_not_fit(tmp_path):
         train(folder)
     with pytest.raises(ValueError, match=r"trained with lr=0.001, now lr=0.5"):
         train(folder, resume=True, lr=0.5)
+    weighed = tmp_path / "weighed"
+    train(weighed, steps=4, weighting=Fixed(boundary=100))
+    with pytest.raises(ValueError, match=r"trained with boundary=100\.0, now boundary=None"):
+        train(weighed, resume=True, weighting=Fixed())
     problem, network = small(k=1)
     with pytest.raises(ValueError, match=r"is of another problem \(parameters: \{'k': 4\} there, \{'k': 1\} here\)"):
         pinntk.train(problem, network, steps=4, out=folder, resume=True, progress=False)
