@@ -77,7 +77,7 @@ class _Recorder(TorchFunctionMode):
     """Records weights at work and the activations after them, whether a module or plain code calls the function.
 
     An activation belongs to the layer whose output it receives, or else (a bias, a scale or a norm came in between) to the
-    last layer if that has none yet. Maps by fixed buffers, such as Fourier features, are no layers.
+    last layer if that has none yet. Maps by fixed buffers, such as Fourier features, are not layers.
     """
 
     def __init__(self, network: nn.Module):

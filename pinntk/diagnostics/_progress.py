@@ -27,7 +27,7 @@ class Progress:
     """The history of a run.
 
     steps, time: (T,) of the rows, and the sum of the learning rates before each
-    loss: (T,) sum_i lambda_i L_i with the weights that hold at the end, so that a change of weights is no change of the loss
+    loss: (T,) sum_i lambda_i L_i with the weights that hold at the end, so that a change of weights does not change the loss
     lr: the first learning rate; NaN with a kernel solver
     rise: last over least loss
     fall: last over first loss

@@ -93,7 +93,7 @@ class Redundancy:
 def redundancy(kernel: KernelBlocks, *, floor: float | None = None) -> dict[str, Redundancy]:
     """Redundant points of every condition, and of all of K under `sampling.WHOLE`.
 
-    floor: eigenvalues below floor * lambda_max are no part of the rank; n eps of K's dtype unless given. For the kernel of
+    floor: eigenvalues below floor * lambda_max are not part of the rank; n eps of K's dtype unless given. For the kernel of
         a float32 network, n * 1.2e-7
 
     A smooth network's spectrum falls fast, so the rank of many points in one dimension is far below n for good points as

@@ -134,7 +134,7 @@ def spectrum(kernel: KernelBlocks, weights: Weights | None = None) -> Spectrum:
 def stacked_errors(errors: Mapping[str, Tensor], names: Sequence[str], sizes: Sequence[int]) -> Tensor:
     """e of all conditions in the order of a kernel's rows, (n,), float64, detached.
 
-    Raises TypeError for what is no mapping, ValueError for a condition too many or too few, a wrong shape or NaN.
+    Raises TypeError for what is not a mapping, ValueError for a condition too many or too few, a wrong shape or NaN.
     """
     if not isinstance(errors, Mapping):
         raise TypeError(f"errors is a {type(errors).__name__}; expected {{condition: (n,) tensor}}, as from pinntk.errors")

@@ -32,7 +32,8 @@ class FNO1d(nn.Module):
     seed: draws the weights from a generator of their own
 
     Maps (batch, grid, inputs) to (batch, grid, outputs), and (batch, grid) to (batch, grid) where there is one channel each.
-    Its input is no point of a domain, so no problem trains it and no jet passes it; `pinntk.ntk.function_kernel` is its kernel.
+    Its input is not a point of a domain, so no problem trains it and no jet passes it. `pinntk.ntk.function_kernel` is its
+    kernel.
     Raises ValueError for an unknown name, a size below 1, a wrong number of channels or a grid too coarse for the modes.
     """
 

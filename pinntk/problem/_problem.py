@@ -244,7 +244,7 @@ class Problem:
         """The points in the conditions' order, checked. A mapping may leave conditions out.
 
         Raises ValueError, naming the condition and the row, for a wrong shape, no rows, NaN, or points outside the
-        condition's region; TypeError for rows that are no numbers.
+        condition's region; TypeError for rows that are not numbers.
         """
         if not isinstance(points, Mapping):
             raise TypeError(f"points maps condition names to (n, {self.domain.dimension}) tensors; got {type(points).__name__}")

@@ -31,7 +31,7 @@ def unit_cube(n: int, dimension: int, method: str, rng: np.random.Generator) -> 
     if method == "latin-hypercube":
         return qmc.LatinHypercube(dimension, rng=rng).random(n)
     if method == "sobol":
-        with warnings.catch_warnings():  # a count that is no power of 2 loses balance only, which no one relies on here
+        with warnings.catch_warnings():  # a count that is not a power of 2 loses balance only, which no one relies on here
             warnings.simplefilter("ignore", UserWarning)
             return qmc.Sobol(dimension, rng=rng).random(n)
     return grid(grid_counts(n, dimension))

@@ -21,7 +21,7 @@ def errors(network: nn.Module, problem: Problem, points: Points, method: str = "
     method: "taylor" (one forward pass of jets), "autograd" (nested reverse mode), or "auto": taylor, and autograd with
         a warning, once for each network, where an operation has no Taylor rule
 
-    Raises ValueError for a wrong shape of the network's or an operator's result, TypeError for points that are no numbers,
+    Raises ValueError for a wrong shape of the network's or an operator's result, TypeError for points that are not numbers,
     DependentPointsError for a network that mixes points.
 
     >>> import pinntk

@@ -153,7 +153,7 @@ def _mode(batch: Batch) -> str | None:
 
 
 def _without_restacking(graph: GraphModule) -> GraphModule:
-    """Takes a component that was just put into a stack directly, so that neighbouring operations fuse into one loop over
+    """Takes a component that was just put into a stack directly, so that neighboring operations fuse into one loop over
     the points instead of writing all components and reading them back: 1.3 times faster.
     """
     aten = torch.ops.aten

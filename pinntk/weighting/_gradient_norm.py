@@ -19,7 +19,7 @@ class GradientNorm(Weighting):
 
     the form of the Expert's guide (Wang, Sankaran, Wang & Perdikaris 2023, algorithm 1) of SISC 43(5) A3055; the first update
     has nothing to average with. The gradients are those of L_i = mean(e_i^2) in all trained parameters, coefficients among
-    them, without lambda_i; with causal weights, of the causal loss. They follow the errors, and so are no kernel weights:
+    them, without lambda_i; with causal weights, of the causal loss. They follow the errors, and so are not kernel weights:
     norm(grad L_i)^2 = 4 e_i^T K_ii e_i / n_i^2, where `NTK` takes the trace of K_ii / n_i.
 
     every: steps between updates; the first is before step 1

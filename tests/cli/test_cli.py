@@ -206,7 +206,7 @@ def test_kernel_of_infinite_width(capsys, tmp_path):
     expected = pinntk.infinite_kernel(network, problem, problem.sample(residual=3, boundary=2)).numpy()
     assert pinntk.KernelBlocks.load(tmp_path / "K.npz").numpy() == pytest.approx(expected, rel=1e-12)
     counts = "residual=2,initial=2"
-    assert infinite("burgers", "--points", counts + ",boundary=2")[0] == 0  # linearised at its exact solution
+    assert infinite("burgers", "--points", counts + ",boundary=2")[0] == 0  # linearized at its exact solution
     status, _, err = infinite("allen_cahn", "--points", counts + ",periodic=2")
     assert status != 0
     assert "not linear" in err

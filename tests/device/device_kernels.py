@@ -258,7 +258,7 @@ def test_kernel_of_a_function():
 
 
 @covers(pinntk.mean_kernel, pinntk.MeanKernel)
-def test_means_over_initialisations():
+def test_means_over_initializations():
     problem, points = EXAMPLES["poisson"].load()
 
     def draw(place):

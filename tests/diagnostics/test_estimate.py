@@ -37,7 +37,7 @@ def test_estimate_of_a_network_that_was_moved_off_the_solution(healthy):
     assert found.parts["walls"] > 10 * found.parts["equation"]
 
 
-def test_natural_step_is_where_the_linearised_loss_is_least():
+def test_natural_step_is_where_the_linearized_loss_is_least():
     problem = poisson()
     network = pinntk.nn.MLP(problem, width=8, depth=1, dtype=torch.float64)
     points = problem.sample(residual=10, boundary=2, dtype=torch.float64)

@@ -206,7 +206,7 @@ def test_a_coefficient_that_no_error_depends_on_is_unidentified(form):
 
 
 def levenberg_marquardt(network, problem, points, noise, steps):
-    """Minimises sum |e_i|^2 / s_i^2 over the network and the coefficients; stops where it no longer falls."""
+    """Minimizes sum |e_i|^2 / s_i^2 over the network and the coefficients; stops where it no longer falls."""
     theta = [*network.parameters(), *problem.coefficients.values()]
 
     def residuals():

@@ -129,19 +129,19 @@ def test_thread_benchmark_runs_every_task_in_both_states(tmp_path, capsys, monke
     }.items():
         monkeypatch.setitem(benchmark_threads.TASKS, name, task)
     monkeypatch.setattr(benchmark_threads, "measured", lambda task, ruled, seconds: benchmark_threads.speed(task, seconds))
-    neighbours = []
+    neighbors = []
 
-    class Neighbour(benchmark_threads.subprocess.Popen):
+    class Neighbor(benchmark_threads.subprocess.Popen):
         def __init__(self, command):
             super().__init__([sys.executable, "-c", "import time; time.sleep(60)"])
-            neighbours.append(self)
+            neighbors.append(self)
 
-    monkeypatch.setattr(benchmark_threads.subprocess, "Popen", Neighbour)
+    monkeypatch.setattr(benchmark_threads.subprocess, "Popen", Neighbor)
     rows = benchmark_threads.main(["--seconds", "0.001", "-o", str(tmp_path / "found.json")])
     assert json.loads((tmp_path / "found.json").read_text()) == rows
     assert [row["task"] for row in rows] == list(benchmark_threads.TASKS)
     assert all(row[f"{state}, {kind}"] > 0 for row in rows for state in ("idle", "busy") for kind in ("default", "rule"))
-    assert len(neighbours) == 2 * len(rows) and all(process.poll() is not None for process in neighbours)
+    assert len(neighbors) == 2 * len(rows) and all(process.poll() is not None for process in neighbors)
     assert "busy, default" in capsys.readouterr().out
     work, ratio = benchmark_threads.gain(10, 4, 1)
     assert work == 10 * 5 * 16 and ratio > 0
