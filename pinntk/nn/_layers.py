@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
 from itertools import pairwise
 from math import isfinite, sqrt
 from typing import Any, TypedDict
@@ -123,6 +125,22 @@ class DenseOptions(TypedDict, total=False):
     initialization: str
     beta: float
     gain: float
+
+
+def option_names(kind: type[nn.Module]) -> list[str]:
+    """The keywords of a network's class, those that it hands on to `Dense` among them."""
+    parameters = inspect.signature(kind).parameters.values()
+    shared = DenseOptions.__annotations__ if any(p.kind is p.VAR_KEYWORD for p in parameters) else {}
+    return [*(p.name for p in parameters if p.kind is not p.VAR_KEYWORD), *shared]
+
+
+def check_options(kind: type[nn.Module], layers: Iterable[str]) -> None:
+    """Raises TypeError, with the nearest one, for an option that neither the network nor `Dense` has."""
+    for name in layers:
+        if name not in DenseOptions.__annotations__:
+            close = get_close_matches(name, option_names(kind), 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"options are {', '.join(option_names(kind))}"
+            raise TypeError(f"{kind.__name__} has no option {name!r}; {hint}")
 
 
 class Dense(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.nn._embeddings import embedded_size, embeddings, parse_fourier, parse_harmonics
-from pinntk.nn._layers import Dense, DenseOptions, check_sizes, dimensions, scale
+from pinntk.nn._layers import Dense, DenseOptions, check_options, check_sizes, dimensions, scale
 from pinntk.problem import Problem
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class MLP(nn.Module):
         **layers: Unpack[DenseOptions],
     ):
         super().__init__()
+        check_options(type(self), layers)
         inputs, outputs = dimensions("MLP", problem, inputs, outputs)
         check_sizes(width=width, depth=depth)
         normalize, mean, deviation = scale(problem, inputs, normalize)

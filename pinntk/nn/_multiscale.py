@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.nn._embeddings import FourierFeatures
-from pinntk.nn._layers import ACTIVATIONS, Dense, DenseOptions, check_sizes, dimensions, parse_scales, scale
+from pinntk.nn._layers import ACTIVATIONS, Dense, DenseOptions, check_options, check_sizes, dimensions, parse_scales, scale
 from pinntk.problem import Problem
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class MultiscaleFourier(nn.Module):
         **layers: Unpack[DenseOptions],
     ):
         super().__init__()
+        check_options(type(self), layers)
         inputs, outputs = dimensions("MultiscaleFourier", problem, inputs, outputs)
         check_sizes(features=features, width=width, depth=depth)
         sigmas = parse_scales("sigmas", sigmas)
@@ -128,6 +129,7 @@ class MscaleDNN(nn.Module):
         **layers: Unpack[DenseOptions],
     ):
         super().__init__()
+        check_options(type(self), layers)
         inputs, outputs = dimensions("MscaleDNN", problem, inputs, outputs)
         check_sizes(width=width, depth=depth)
         scales = parse_scales("scales", scales)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from torch import nn
 
 from pinntk.nn import NETWORKS
-from pinntk.nn._layers import DenseOptions
+from pinntk.nn._layers import option_names
 from pinntk.problem import Problem
 
 
@@ -50,7 +49,4 @@ def build_network(config: Mapping[str, Any], problem: Problem) -> nn.Module:
 
 def network_options(kind: type[nn.Module]) -> list[str]:
     """The arguments of a network of `pinntk.nn` that config.json records and changes may name."""
-    parameters = inspect.signature(kind).parameters.values()
-    shared = DenseOptions.__annotations__ if any(p.kind is p.VAR_KEYWORD for p in parameters) else {}
-    own = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
-    return [name for name in (*own, *shared) if name not in ("problem", "inputs", "outputs", "dtype", "device")]
+    return [name for name in option_names(kind) if name not in ("problem", "inputs", "outputs", "dtype", "device")]

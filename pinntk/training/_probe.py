@@ -60,7 +60,7 @@ class Probe:
         whole = to_network(self.network, self.kernel_points)
         points = {name: rows for name, rows in distributed.shard(whole).items() if len(rows)}
         weights = None if batch is None else self._weights_at(whole, points, batch)
-        found = compute_traces(self.network, self.problem, points, weights or {}) if points else {}
+        found = compute_traces(self.network, self.problem, points, weights) if points else {}
         names = list(whole)
         device = next(iter(whole.values())).device
         sums = distributed.all_sum_numbers([found.get(name, 0.0) for name in names], device)

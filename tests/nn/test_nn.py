@@ -287,3 +287,10 @@ def test_bad_hard_constraints(settings, message):
 def test_bad_settings(settings, message):
     with pytest.raises(ValueError, match=message):
         pinntk.nn.MLP(**settings)
+
+
+@pytest.mark.parametrize("kind", [pinntk.nn.MLP, pinntk.nn.MultiscaleFourier, pinntk.nn.MscaleDNN])
+def test_an_option_that_is_misspelled_is_named_with_the_nearest(kind):
+    for name, nearest in (("widht", "width"), ("activaton", "activation")):
+        with pytest.raises(TypeError, match=rf"{kind.__name__} has no option '{name}'; did you mean '{nearest}'\?"):
+            kind(inputs=1, outputs=1, **{name: 3})
