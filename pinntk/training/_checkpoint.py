@@ -62,8 +62,8 @@ class Checkpoint:
             else:
                 self._check_free(folder, overwrite)
             if distributed.rank() == 0:
-                if not resume:
-                    clear_folder(folder)  # also what is left of a run that died before its first checkpoint
+                if not resume and any((folder / name).exists() for name in (CONFIG, CHECKPOINT)):  # of a run: that is checked
+                    clear_folder(folder)  # also what is left of one that died before its first checkpoint
                 write_config(folder, self.run.config)
                 remember_trained(self.run.problem.source)
             yield

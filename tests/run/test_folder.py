@@ -55,6 +55,15 @@ def test_overwriting_removes_what_pinntk_wrote_and_nothing_else(tmp_path, capsys
     capsys.readouterr()
 
 
+def test_a_folder_without_a_run_keeps_what_is_in_it(tmp_path):
+    own = ("report.html", "comparison.html", "diagnosis.json", "figures/losses.png", "kernel/00000007.npz")
+    for name in own:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"mine")
+    train(tmp_path, snapshot_every=0)
+    assert all((tmp_path / name).read_bytes() == b"mine" for name in own)
+
+
 def test_every_figure_is_known_to_be_pinntks(tmp_path):
     assert set(plot.figures(train(tmp_path / "run"))) <= set(FIGURE_NAMES)
 
