@@ -1,4 +1,4 @@
-"""min |A d + r|^2 + mu |d|^2 for any number of dampings mu, from one factorization of A."""
+"""min |A d + r|^2 + mu |d|^2 for every damping mu, from one factorization of A."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 
 from pinntk._util.memory import parse_bytes, require
 from pinntk._util.threads import of_factorization, threads_for
-from pinntk._util.warn import warn_user
 from pinntk.ntk._gram import add_product
 from pinntk.solvers._jacobian import ScaledJacobian
 
 FORMS = ("auto", "kernel", "parameters")
-# A A^T and A^T A square the condition number: below this share of their trace, mu drowns in their rounding, and steps come
-# from orthogonal factors of A itself. Above, refinement with A gives back the digits that Cholesky loses.
-NORMAL = 1e-14
-_CONTRACTION = 0.1  # of the refinement's correction against the step: beyond it Cholesky factors are not accurate enough
+# Eigenvalues of A A^T and A^T A are good to 2e-16 of the largest one, so that a damping of this share of it keeps 3 digits of
+# every step; singular values of A are good to 2e-16 of the largest one themselves, squared 5e-32.
+SQUARED = 1e-12
+_SMALLEST = 1e-34
+_HALVINGS = 80  # of an interval of at most 200 in log mu
 
 
 def check_form(form: str) -> None:
@@ -29,137 +29,171 @@ def check_form(form: str) -> None:
 
 
 @dataclass(frozen=True)
-class DampedSolution:
-    """The solution `step` for one mu, and `apply`: v -> -(A^T A + mu I)^-1 A^T v from the same factors."""
+class _Spectrum:
+    """(A^T A + mu I)^-1 A^T v, diagonal: lift(coordinates(v) / (squares + mu)).
 
-    mu: float
-    step: Tensor
-    apply: Callable[[Tensor], Tensor]
+    squares: eigenvalues of A^T A, (k,)
+    c: coordinates(r), (k,)
+    scale: |lift(x)| = |scale x|; a number or (k,)
+    least: of mu, relative to the largest eigenvalue, that keeps its digits
+    """
+
+    squares: Tensor
+    c: Tensor
+    coordinates: Callable[[Tensor], Tensor]
+    lift: Callable[[Tensor], Tensor]
+    scale: Tensor | float
+    least: float
 
 
 class DampedLeastSquares:
-    r"""d(mu) = -A^T (A A^T + mu I)^-1 r = -(A^T A + mu I)^-1 A^T r.
+    r"""d(mu) = -A^T (A A^T + mu I)^-1 r = -(A^T A + mu I)^-1 A^T r for any number of dampings mu.
 
     form: "kernel" (n x n), "parameters" (p x p), or "auto": the smaller one
     max_memory: beyond it A is never formed; then only the kernel form, from the factors, remains
+    orthogonal: never square A, as is done while mu stays above 1e-12 of its largest eigenvalue
 
-    While mu is not lost in the rounding of A A^T, Cholesky factors of it (or of A^T A) serve, refined once with A itself
-    (Bjorck 1987). Below, A = Q R once (or A^T = Q R), and every mu costs one QR factorization of [R; sqrt(mu) I],
-    min(n, p) columns wide, 5 times the time: the condition number is never squared.
+    While mu is large, S^2 and V (or U) come from the eigenvalues of A^T A (or A A^T), which hold half the digits of A. The
+    first mu below brings a QR factorization of A (or A^T) and the singular values of its triangle, three times the time.
+    Where A is not formed `least` says below which mu is not answered.
+
+    Raises ValueError for an unknown form, MemoryError beforehand where it does not fit.
     """
 
-    def __init__(self, A: ScaledJacobian, r: Tensor, form: str = "auto", max_memory: int | str = "4GiB"):
+    def __init__(
+        self,
+        A: ScaledJacobian,
+        r: Tensor,
+        form: str = "auto",
+        max_memory: int | str = "4GiB",
+        orthogonal: bool = False,
+    ):
         check_form(form)
         budget = parse_bytes(max_memory)
-        self._explicit = 3 * 8 * A.n * A.p <= budget  # A, and what its factorization copies
-        if not self._explicit and (form == "parameters" or 3 * 8 * A.n**2 > budget):
+        self.explicit = 3 * 8 * A.n * A.p <= budget  # A, and what its factorization copies
+        if not self.explicit and (form == "parameters" or 3 * 8 * A.n**2 > budget):
             raise MemoryError(
-                f"{A.n} errors and {A.p} parameters need more than max_memory={max_memory!r}; give fewer points, or "
-                "matrix_free=True"
+                f"{A.n} errors and {A.p} parameters need more than max_memory={max_memory!r}; give fewer points, or more memory"
             )
         require(
-            3 * 8 * A.n * (A.p if self._explicit else A.n),
+            3 * 8 * A.n * (A.p if self.explicit else A.n),
             f"the linear system of {A.n} errors and {A.p} parameters",
-            "give fewer points, or matrix_free=True",
+            "give fewer points",
             r.device,
         )
         self._A, self._r = A, r
-        self.form = form if form != "auto" else "kernel" if A.n < A.p or not self._explicit else "parameters"
+        self.form = form if form != "auto" else "kernel" if A.n < A.p or not self.explicit else "parameters"
+        self._orthogonal = orthogonal and self.explicit
 
-    def solve(self, mu: float) -> DampedSolution:
-        if mu <= 0:
-            raise ValueError(f"mu={mu}: a damping above 0")
-        lowest = NORMAL * self._A.squared_norm
-        if self._explicit:
-            found = self._solve_by_cholesky(mu) if mu >= lowest else None
-            return self._solve_by_qr(mu) if found is None else found
-        found = self._solve_by_cholesky(max(mu, lowest))
-        while found is None:
-            lowest *= 10
-            found = self._solve_by_cholesky(max(mu, lowest))
-        if found.mu > mu:
-            warn_user(f"damping {mu:.1e} drowns in the kernel's rounding; {found.mu:.1e} is used")
-        return found
+    @property
+    def largest(self) -> float:
+        """The largest eigenvalue of A^T A."""
+        return float(self._spectrum().squares.max())
 
-    def decrease(self, d: Tensor) -> float:
-        """|r|^2 - |A d + r|^2, the decrease that the linear model predicts."""
-        change = self._A.matvec(d)
-        return float(-(change @ (2 * self._r + change)))
+    @property
+    def least(self) -> float:
+        """The least damping that is answered."""
+        return (_SMALLEST if self.explicit else self._squared.least) * self.largest
+
+    def step(self, mu: float) -> Tensor:
+        """d(mu), (p,). Raises ValueError for mu below `least`."""
+        found = self._spectrum(mu)
+        return -found.lift(found.c / (found.squares + mu))
+
+    def apply(self, v: Tensor, mu: float) -> Tensor:
+        """The step for other errors v, (n,) -> (p,): -(A^T A + mu I)^-1 A^T v."""
+        found = self._spectrum(mu)
+        return -found.lift(found.coordinates(v) / (found.squares + mu))
+
+    def length(self, mu: float) -> float:
+        """|d(mu)|, which falls with mu."""
+        found = self._spectrum(mu)
+        return float((found.scale * found.c / (found.squares + mu)).norm())
+
+    def decrease(self, mu: float) -> float:
+        """|r|^2 - |A d + r|^2, the decrease that the linear model promises of d(mu)."""
+        found = self._spectrum(mu)
+        damped = found.scale * found.c / (found.squares + mu)
+        return float((damped.square() * (found.squares + 2 * mu)).sum())
+
+    def dimension(self, mu: float) -> float:
+        """sum S^2 / (S^2 + mu): how many directions mu leaves free, at most min(n, p)."""
+        found = self._spectrum(mu)
+        return float((found.squares / (found.squares + mu)).sum())
+
+    def damping(self, length: float) -> float:
+        """The mu whose step has this length; the least one where every step is shorter."""
+        found = self._spectrum()
+        mu = _damping(found, length)
+        if mu < found.least * float(found.squares.max()) and self.explicit and not self._orthogonal:
+            self._orthogonal = True
+            mu = _damping(self._singular, length)
+        return max(mu, self.least)
+
+    def _spectrum(self, mu: float | None = None) -> _Spectrum:
+        """The factors that are good for this damping; None: those at hand."""
+        if not self._orthogonal and mu is not None and mu < self._squared.least * float(self._squared.squares.max()):
+            if not self.explicit:
+                raise ValueError(f"mu={mu:.1e}: at least {self.least:.1e}, or it drowns in the rounding of A A^T")
+            self._orthogonal = True
+        return self._singular if self._orthogonal else self._squared
 
     @cached_property
-    def _normal(self) -> Tensor:
+    def _squared(self) -> _Spectrum:
+        A, r = self._A, self._r
+        matrix = A.matrix if self.explicit else None
         if self.form == "kernel":
-            return self._A.kernel()
-        columns = self._A.matrix.T
-        M = columns.new_zeros(len(columns), len(columns))
-        with threads_for(of_factorization(columns)):
-            add_product(M, columns, columns, symmetric=True)
-        return M.tril_().add_(M.tril(-1).T)
+            K = A.kernel() if matrix is None else _gram(matrix)
+            with threads_for(of_factorization(K)):
+                squares, U = torch.linalg.eigh(K)
+            squares = squares.clamp_min(0)
+            return _Spectrum(squares, U.T @ r, lambda v: U.T @ v, lambda x: A.rmatvec(U @ x), squares.sqrt(), SQUARED)
+        M = _gram(A.matrix.T)
+        with threads_for(of_factorization(M)):
+            squares, V = torch.linalg.eigh(M)
+
+        def coordinates(v: Tensor) -> Tensor:
+            return V.T @ A.rmatvec(v)
+
+        return _Spectrum(squares.clamp_min(0), coordinates(r), coordinates, lambda x: V @ x, 1.0, SQUARED)
 
     @cached_property
-    def _identity(self) -> Tensor:
-        return torch.eye(len(self._normal), dtype=self._r.dtype, device=self._r.device)
-
-    def _solve_by_cholesky(self, mu: float) -> DampedSolution | None:
-        """By Cholesky factors and refinement; None where A^T A has too few digits for it."""
-        with threads_for(of_factorization(self._normal)):
-            L, info = torch.linalg.cholesky_ex(self._normal + mu * self._identity)
-        if int(info):
-            return None
-        A = self._A
-
-        def solve_normal(v: Tensor) -> Tensor:
-            return torch.cholesky_solve(v.unsqueeze(1), L).squeeze(1)
-
-        def both(v: Tensor) -> tuple[Tensor, Tensor]:
-            """The solution in the form's own space, n or p numbers, and its correction."""
+    def _singular(self) -> _Spectrum:
+        A, r = self._A, self._r
+        with threads_for(of_factorization(A.matrix)):
             if self.form == "kernel":
-                y = solve_normal(v)
-                return y, solve_normal(v - A.matvec(A.rmatvec(y)) - mu * y)
-            d = -solve_normal(A.rmatvec(v))
-            return d, -solve_normal(A.rmatvec(v + A.matvec(d)) + mu * d)
+                Q, R = torch.linalg.qr(A.matrix.T)
+                U, S, Vh = torch.linalg.svd(R.T, full_matrices=False)
 
-        def lift(x: Tensor) -> Tensor:
-            return -A.rmatvec(x) if self.form == "kernel" else x
+                def by_errors(v: Tensor) -> Tensor:
+                    return S * (U.T @ v)
 
-        x, correction = both(self._r)
-        if self._explicit and not correction.norm() <= _CONTRACTION * x.norm():
-            return None
+                return _Spectrum(S.square(), by_errors(r), by_errors, lambda x: Q @ (Vh.T @ x), 1.0, _SMALLEST)
+            p = A.p
+            R = torch.linalg.qr(torch.cat([A.matrix, r.unsqueeze(1)], 1), mode="r").R  # r's column is Q^T r, without Q
+            U, S, Vh = torch.linalg.svd(R[:p, :p], full_matrices=False)
 
-        def apply(v: Tensor) -> Tensor:
-            x, correction = both(v)
-            return lift(x + correction)
+        def by_gradient(v: Tensor) -> Tensor:
+            return Vh @ A.rmatvec(v)
 
-        return DampedSolution(mu, lift(x + correction), apply)
+        return _Spectrum(S.square(), S * (U.T @ R[:p, p]), by_gradient, lambda x: Vh.T @ x, 1.0, _SMALLEST)
 
-    @cached_property
-    def _square(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        """(M, c, Q): min |A d + r|^2 + mu |d|^2 is min |M y + c|^2 + mu |y|^2 with M square, d = Q y (Q None: d = y)."""
-        A, r = self._A.matrix, self._r
-        with threads_for(of_factorization(A)):
-            if self.form == "kernel":
-                Q, R = torch.linalg.qr(A.T)
-                return R.T, r, Q
-            R = torch.linalg.qr(torch.cat([A, r.unsqueeze(1)], 1), mode="r").R
-        return R[: A.shape[1], : A.shape[1]], R[: A.shape[1], A.shape[1]], None
 
-    def _solve_by_qr(self, mu: float) -> DampedSolution:
-        M, c, Q = self._square
-        k = M.shape[1]
-        stacked = M.new_zeros(len(M) + k, k + 1)
-        stacked[: len(M), :k], stacked[: len(M), k] = M, c
-        stacked[len(M) :, :k].diagonal().fill_(mu**0.5)
-        with threads_for(of_factorization(stacked)):
-            T = torch.linalg.qr(stacked, mode="r").R
-        T, z = T[:k, :k], T[:k, k:]
+def _gram(rows: Tensor) -> Tensor:
+    """rows rows^T."""
+    M = rows.new_zeros(len(rows), len(rows))
+    with threads_for(of_factorization(rows)):
+        add_product(M, rows, rows, symmetric=True)
+    return M.tril_().add_(M.tril(-1).T)
 
-        def lift(y: Tensor) -> Tensor:
-            return y.squeeze(1) if Q is None else (Q @ y).squeeze(1)
 
-        def apply(v: Tensor) -> Tensor:
-            gradient = self._A.rmatvec(v).unsqueeze(1)
-            right = gradient if Q is None else Q.T @ gradient
-            y = torch.linalg.solve_triangular(T.T, right, upper=False)
-            return -lift(torch.linalg.solve_triangular(T, y, upper=True))
-
-        return DampedSolution(mu, -lift(torch.linalg.solve_triangular(T, z, upper=True)), apply)
+def _damping(spectrum: _Spectrum, length: float) -> float:
+    """By bisection of log mu. |g| / length is above the answer: no step is longer than |g| / mu."""
+    squares, g = spectrum.squares, spectrum.scale * spectrum.c
+    low = (_SMALLEST * squares.max()).clamp_min(1e-300).log()
+    high = torch.maximum((g.norm() / length).clamp_min(1e-300).log(), low)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        longer = (g / (squares + middle.exp())).norm() > length
+        low, high = torch.where(longer, middle, low), torch.where(longer, high, middle)
+    return float(high.exp())

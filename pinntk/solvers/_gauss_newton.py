@@ -4,58 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from math import isfinite
+from math import exp, isfinite, log
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pinntk._util.precision import without_autocast
 from pinntk._util.threads import of_step, with_threads_for
 from pinntk.ntk import trained_parameters
-from pinntk.ntk._blocks import Weights
 from pinntk.problem import Points, Problem
 from pinntk.residuals import check_network
 from pinntk.residuals._points import to_network
 from pinntk.residuals._values import check_real_parameters
-from pinntk.solvers._damped import DampedLeastSquares, check_form
+from pinntk.solvers._damped import SQUARED, DampedLeastSquares, check_form
 from pinntk.solvers._jacobian import ScaledJacobian, check_start, loss_weights, losses_by_condition, scaled_errors
-from pinntk.solvers._matrix_free import ConjugateGradients, MatrixFreeJacobian
+from pinntk.solvers._phase import CONVERGE, EXPLORE, Phase
 from pinntk.solvers._solver import StepReport
 from pinntk.solvers._vector import assign, flatten
 
-Jacobian = ScaledJacobian | MatrixFreeJacobian
-System = DampedLeastSquares | ConjugateGradients
-
-_BOLDER, _SAFER = 4.0, 6.0  # factors of the damping from one try to the next
-_BOLDEST = 2  # tries that may be taken in one step, so that a step that fits few points too well is soon noticed
-_TRIES = 10
-_PROBE = 0.1  # of the step: where its curvature is measured
+_WINDOW = 3.0  # between the radius and the least and greatest one that are tried
+_START = 1.0  # the first radius
 _CURVED = 0.75  # 2 |a| / |d| beyond which the quadratic path means nothing (Transtrum & Sethna 2012)
 
 
 class GaussNewton:
-    r"""Levenberg-Marquardt on r = (sqrt(lambda_i / n_i) e_i), whose squared norm is the loss, with A = dr / dtheta:
+    r"""Levenberg-Marquardt in a trust region, on r = (sqrt(lambda_i / n_i) e_i), whose squared norm is the loss, with
+    A = dr / dtheta:
 
-        d = -A^T (A A^T + mu I)^-1 r,    a = -1/2 A^T (A A^T + mu I)^-1 r''(d),    theta <- theta + d + a
+        d = -A^T (A A^T + mu I)^-1 r,    a = -A^T (A A^T + mu I)^-1 (r(d) - r - A d),    theta <- theta + d + a
 
-    a is the geodesic acceleration (Transtrum & Sethna 2012, arXiv 1201.5885): r''(d), the second derivative of the errors
-    along d, costs one evaluation and turns the straight step into a parabola. The damping is found by trying: the boldest
-    one whose true decrease of the loss is above `target` times the one that the linear model predicts.
+    One factorization of A gives d for every mu. Some radii around the length of the last step, each with the mu for which |d| is
+    that, are judged by the true loss: the step goes as far as its decrease stays above `target` times the one that the
+    linear model promises (Webb, Jerad & Cartis, arXiv 2607.02194). The singular values of A are used down to rounding, so
+    that the error is not left at the square root of it.
 
-    Momentum, in SPRING's form (Goldshlager, Abrahamsen & Lin 2024, arXiv 2401.10190): d minimizes |A d + r|^2 +
-    mu |d - momentum d_previous|^2, so that the last step goes on in the directions that these points and this damping say
-    little of. A step that it spoils is tried again without.
+    a is the geodesic acceleration (Transtrum & Sethna 2012, arXiv 1201.5885): r(d), the errors after d, show how far the path
+    bends from the straight line, half its second derivative along d; a takes that back. It is added where it lowers the loss.
+
+    Two phases: it explores with long steps, until mu has nearly reached rounding; then it converges, with steps that keep to
+    `final` of what the model promises. `phase` is the one of the next step. Use fresh points in every step while it explores,
+    and the same ones when it converges.
 
     weights: loss weights by condition; None takes the NTK weights of the first step's points, normalized to sum 1
-    target: least ratio of true to predicted decrease of an accepted step
+    target, final: least ratio of true to promised decrease while exploring and while converging, between 0 and 1
+    radii: how many are tried, at least 2
     acceleration: whether to add a
-    momentum: in [0, 1)
     form: "kernel" (n x n), "parameters" (p x p), or "auto", the smaller; see `DampedLeastSquares`
-    max_memory: of the dense factorizations; of the factors kept, if matrix_free
-    matrix_free: steps by preconditioned conjugate gradients on products with A, for n and p beyond memory
+    max_memory: of the dense factorizations
 
-    The network's parameters and the problem's coefficients are solved for together. Use float64, and fresh points in every
-    step: on a fixed grid the loss falls to rounding and the error stays at the grid's.
+    The network's parameters and the problem's coefficients are solved for together. Use float64.
     Raises ValueError for arguments that do not fit, and as `pinntk.kernel` does for a network that does not.
 
     >>> import torch
@@ -73,28 +71,48 @@ class GaussNewton:
         problem: Problem,
         *,
         weights: Mapping[str, float] | None = None,
-        target: float = 0.1,
+        target: float = 0.25,
+        final: float = 0.5,
+        radii: int = 8,
         acceleration: bool = True,
-        momentum: float = 0.7,
         form: str = "auto",
         max_memory: int | str = "4GiB",
-        matrix_free: bool = False,
     ):
-        if not 0 < target < 1:
-            raise ValueError(f"target={target!r}: a ratio between 0 and 1")
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum={momentum!r}: at least 0 and below 1")
+        for name, value in {"target": target, "final": final}.items():
+            if not 0 < value < 1:
+                raise ValueError(f"{name}={value!r}: a ratio between 0 and 1")
+        if radii < 2:
+            raise ValueError(f"radii={radii!r}: at least 2")
         check_form(form)
         self.network, self.problem = network, problem
         self.weights: Mapping[str, float] | None = None if weights is None else dict(weights)
-        self.target, self.acceleration, self.form, self.max_memory = target, acceleration, form, max_memory
-        self.matrix_free, self.momentum = matrix_free, momentum
-        self.damping: float | None = None
-        self._previous: Tensor | None = None  # the last step, if it was taken
+        self.target, self.final, self.radii = target, final, radii
+        self.acceleration, self.form, self.max_memory = acceleration, form, max_memory
+        self.radius = _START
+        self._phase = Phase()
         trained = trained_parameters(network, problem)
         check_real_parameters(trained, "GaussNewton")
         self._parameters = list(trained.values())
         self._checked = False
+
+    @property
+    def phase(self) -> str:
+        """Of the next step: "explore" or "converge"."""
+        return CONVERGE if self._phase.converging else EXPLORE
+
+    @property
+    def size(self) -> int:
+        """p, the number of parameters."""
+        return sum(parameter.numel() for parameter in self._parameters)
+
+    def explore(self) -> None:
+        """Begins to explore anew: other points, or more of them, are to come."""
+        damping, self._phase = self._phase.damping, Phase()
+        self._phase.damping = damping
+
+    def converge(self) -> None:
+        """Converges from the next step on, which is to be on the same points."""
+        self._phase.converging = True
 
     @without_autocast
     @with_threads_for(lambda self, points: of_step(self.network, self.problem, points))
@@ -114,84 +132,90 @@ class GaussNewton:
         current_errors = partial(scaled_errors, self.network, self.problem, points, weights)
         r = current_errors()
         check_start(self.network, self.problem, points, r)
-        A, system = self._system(points, weights, r)
-        before, start = float(r @ r), flatten(self._parameters, self._parameters[0].device)
+        A = ScaledJacobian(self.network, self.problem, points, weights)
+        converging = self._phase.converging
+        orthogonal = converging or self._phase.damping < SQUARED
+        system = DampedLeastSquares(A, r, self.form, self.max_memory, orthogonal)
+        start = flatten(self._parameters, self._parameters[0].device)
         losses = losses_by_condition(r, points, self.weights)
-        mu = 1e-3 * A.squared_norm if self.damping is None else self.damping
-        self.damping = mu = max(mu, 1e-30 * A.squared_norm)
+        trial = _Trial(system, A, r, current_errors, self._parameters, start, self.acceleration)
         try:
-            best = self._search(mu, system, A, r, current_errors, start)
+            mu, loss, d = self._longest(trial, self.final if converging else self.target)
         except BaseException:  # Ctrl-C included: no trial stays behind
             assign(self._parameters, start)
             raise
-        if best is None:
+        before, largest = float(r @ r), system.largest
+        relative, dimension = mu / largest if largest else 1.0, system.dimension(mu)
+        if not loss < before:
             assign(self._parameters, start)
-            self.damping, self._previous = 100 * mu, None
-            note = f"no damping from {mu:.1e} to {mu * _SAFER ** (_TRIES - 1):.1e} lowers the loss"
-            return StepReport(before, before, losses, 0.0, self.damping, False, note)
-        self.damping, loss, d = best
-        self._previous = d
+            self.radius /= _WINDOW
+            note = f"no step of length {self.radius:.1e} or more lowers the loss"
+            return StepReport(before, before, losses, 0.0, mu, False, note, relative, dimension, self.phase)
+        self.radius = float(d.norm())
+        self._phase.advance(relative, before)
         assign(self._parameters, start + d)
-        return StepReport(before, loss, losses, float(d.norm()), self.damping, True)
+        return StepReport(before, loss, losses, self.radius, mu, True, "", relative, dimension, self.phase)
 
-    def _system(self, points: Points, weights: Weights, r: Tensor) -> tuple[Jacobian, System]:
-        if self.matrix_free:
-            products = MatrixFreeJacobian(self.network, self.problem, points, weights, self.max_memory)
-            return products, ConjugateGradients(products, r)
-        A = ScaledJacobian(self.network, self.problem, points, weights)
-        return A, DampedLeastSquares(A, r, self.form, self.max_memory)
-
-    def _search(
-        self, mu: float, system: System, A: Jacobian, r: Tensor, errors: Callable[[], Tensor], start: Tensor
-    ) -> tuple[float, float, Tensor] | None:
-        """(damping, loss, step) of the boldest step, from damping mu on, whose decrease is as predicted; None if none is."""
-        best: tuple[float, float, Tensor] | None = None
-        kept = 0
-        carried = None if self._previous is None or not self.momentum else self.momentum * self._previous
-        for _ in range(_TRIES):
-            loss, d, ratio = self._try(mu, carried, system, A, r, errors, start)
-            if ratio <= self.target and best is None and carried is not None:
-                carried = None
-                continue
-            if ratio > self.target:
-                best, kept = (mu, loss, d), kept + 1
-                mu /= _BOLDER
-            elif best is None:
-                mu *= _SAFER
-            if best is not None and (ratio <= self.target or kept == _BOLDEST):
+    def _longest(self, trial: _Trial, target: float) -> tuple[float, float, Tensor]:
+        """(damping, loss, step) at the radius where the true decrease, over the promised one, comes down to `target`:
+        between the first of the radii where it is below and the one before, linearly in their logarithms.
+        """
+        shortest, longest = log(self.radius / _WINDOW), log(self.radius * _WINDOW)
+        spacing = (longest - shortest) / (self.radii - 1)
+        least, tried = 1.0, None
+        for k in range(self.radii):
+            at = shortest + k * spacing
+            tried = trial(exp(at))
+            ratio = tried[0]
+            if ratio < target:
+                if k == 0:
+                    break
+                share = (least - target) / (least - ratio)
+                tried = trial(exp(at - (1 - share) * spacing))
                 break
-        return best
-
-    def _try(
-        self,
-        mu: float,
-        carried: Tensor | None,
-        system: System,
-        A: Jacobian,
-        r: Tensor,
-        errors: Callable[[], Tensor],
-        start: Tensor,
-    ) -> tuple[float, Tensor, float]:
-        """(true loss, step, true decrease over the predicted one) for one damping."""
-        solved = system.solve(mu)
-        d = solved.step if carried is None else solved.step + carried + solved.apply(A.matvec(carried))
-        predicted = system.decrease(d)
-        if self.acceleration:
-            assign(self._parameters, start + _PROBE * d)
-            curvature = 2 / _PROBE * ((errors() - r) / _PROBE - A.matvec(d))
-            a = 0.5 * solved.apply(curvature)
-            if 2 * a.norm() < _CURVED * d.norm():
-                d = d + a
-        assign(self._parameters, start + d)
-        after = errors()
-        loss = float(after @ after)
-        ratio = (float(r @ r) - loss) / predicted if predicted > 0 else -1.0
-        return loss, d, ratio if isfinite(ratio) else -1.0
+            least = min(least, ratio)
+        assert tried is not None
+        return tried[1:]
 
     def state_dict(self) -> dict[str, Any]:
-        return {"damping": self.damping, "weights": self.weights, "previous": self._previous}
+        return {"radius": self.radius, "weights": self.weights, "phase": self._phase.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.damping, previous = state["damping"], state["previous"]
-        self._previous = None if previous is None else previous.to(self._parameters[0].device)
+        self.radius = state["radius"]
         self.weights = None if state["weights"] is None else dict(state["weights"])
+        self._phase.load_state_dict(state["phase"])
+
+
+class _Trial:
+    """Tries the step of a given length: (true decrease over the promised one, damping, loss, step)."""
+
+    def __init__(
+        self,
+        system: DampedLeastSquares,
+        A: ScaledJacobian,
+        r: Tensor,
+        errors: Callable[[], Tensor],
+        parameters: list[Tensor],
+        start: Tensor,
+        acceleration: bool,
+    ):
+        self.system, self.A, self.r, self.errors = system, A, r, errors
+        self.parameters, self.start, self.acceleration = parameters, start, acceleration
+
+    def __call__(self, length: float) -> tuple[float, float, float, Tensor]:
+        mu = self.system.damping(length)
+        d = self.system.step(mu)
+        after = self._errors_at(d)
+        loss, promised = float(after @ after), self.system.decrease(mu)
+        if self.acceleration and isfinite(loss):
+            a = self.system.apply(after - self.r - self.A.matvec(d), mu)
+            if 2 * a.norm() < _CURVED * d.norm():
+                bent = self._errors_at(d + a)
+                if (found := float(bent @ bent)) < loss:
+                    loss, d = found, d + a
+        ratio = (float(self.r @ self.r) - loss) / promised if promised > 0 else -1.0
+        return ratio if isfinite(ratio) else -1.0, mu, loss, d
+
+    def _errors_at(self, d: Tensor) -> Tensor:
+        assign(self.parameters, self.start + d)
+        return self.errors()

@@ -70,6 +70,19 @@ class NaturalGradient:
         self._raised = 1.0
         self._checked = False
 
+    phase = "explore"  # always: it needs fresh points
+
+    @property
+    def size(self) -> int:
+        """p, the number of parameters."""
+        return sum(parameter.numel() for parameter in self._parameters.values())
+
+    def explore(self) -> None:
+        """Nothing changes."""
+
+    def converge(self) -> None:
+        """Nothing changes."""
+
     @without_autocast
     @with_threads_for(lambda self, points: of_step(self.network, self.problem, points))
     def step(self, points: Points, point_weights: Points | None = None) -> StepReport:

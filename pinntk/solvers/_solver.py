@@ -19,6 +19,9 @@ class StepReport:
     damping: mu, as it was added to the diagonal of the matrix that was solved
     accepted: whether the parameters changed
     note: why a step was refused
+    relative_damping: mu over the largest eigenvalue of that matrix; 1 where the solver does not know it
+    dimension: sum s / (s + mu) over that matrix's eigenvalues s, how many directions the damping left free; 0 if not known
+    phase: of the next step: "explore", for which fresh points are best, or "converge", for the same ones
     """
 
     loss_before: float
@@ -28,6 +31,9 @@ class StepReport:
     damping: float
     accepted: bool
     note: str = ""
+    relative_damping: float = 1.0
+    dimension: float = 0.0
+    phase: str = "explore"
 
 
 class Solver(Protocol):
@@ -39,6 +45,24 @@ class Solver(Protocol):
     """
 
     weights: Mapping[str, float] | None
+
+    @property
+    def phase(self) -> str:
+        """Of the next step, as in `StepReport`."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """p, the number of parameters."""
+        ...
+
+    def explore(self) -> None:
+        """Other points, or more of them, are to come: whoever converges explores again."""
+        ...
+
+    def converge(self) -> None:
+        """From now on the same points are to come."""
+        ...
 
     def step(self, points: Points, point_weights: Points | None = None) -> StepReport: ...
 

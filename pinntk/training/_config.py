@@ -80,7 +80,7 @@ class TrainConfig:
     adaptive: fresh points of residuals fall where the errors are large, by `pinntk.RAD(...)`; True for its defaults. Needs
         `resample`; the first points, and those of other conditions, are drawn as without it. With a solver None is: once
         points prove too few; their importance weights then keep the losses mean squares over the domain
-    grow: with a solver and fresh points, their number may grow up to this factor (4 unless given), when they prove too few
+    grow: with a solver and fresh points, their number may grow up to this factor (8 unless given), when they prove too few
     seed: of points, and of whatever draws random numbers in the training
     log_every, eval_every (error, traces, drift), checkpoint_every, snapshot_every (kernel): in steps; by default 400, 100
         (but not more often than every 10 steps), 20 and 10 times per run; 0 is never
@@ -169,7 +169,7 @@ class TrainConfig:
         )
         self._set(
             adaptive=make_adaptive(self.adaptive, self.resample, self.solver),
-            grow=float((4.0 if self.solver and self.resample else 1.0) if self.grow is None else self.grow),
+            grow=float((8.0 if self.solver and self.resample else 1.0) if self.grow is None else self.grow),
             **{name: every for name, every in _intervals(self.steps).items() if getattr(self, name) is None},
         )
         _check_together(self)

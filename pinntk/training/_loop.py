@@ -51,7 +51,7 @@ class Training:
         self.like = next(iter((*network.parameters(), *parameters))).detach()
         self.points = TrainingPoints(config, network, problem)
         check_network(network, problem, self.points.all)
-        self.update = make_update(config, network, problem, parameters)
+        self.update = make_update(config, network, problem, parameters, self.points)
         self.loss_weights = LossWeights(config.weighting, problem)
         self.point_weights = _point_weights(config, network, problem, self.points)
         self.probe = Probe(config, network, problem, parameters, self.points, self.point_weights)
@@ -84,7 +84,7 @@ class Training:
                 with threads_for(self._work, self.update.work):
                     logged = self._one_step()
                 if logged:
-                    bar.set_postfix_str(self.log.summary(), refresh=False)
+                    bar.set_postfix_str(self._standing(), refresh=False)
                 bar.update()
                 if self._any(interrupted.is_set()):
                     self._interrupt()
@@ -95,7 +95,11 @@ class Training:
                     self._save()
             with threads_for(self._work, self.update.work):
                 self._finish()
-            bar.set_postfix_str(self.log.summary())
+            bar.set_postfix_str(self._standing())
+
+    def _standing(self) -> str:
+        """For the progress bar."""
+        return ", ".join(filter(None, (self.update.status(), self.log.summary())))
 
     def non_finite(self, what: str) -> NonFiniteLossError:
         """What is raised where a number stops being finite."""
@@ -124,7 +128,8 @@ class Training:
 
     def _prepare(self) -> None:
         """Points, their weights and the loss weights of this step."""
-        if self.points.redraw(self.step, self.update.growth, self.update.adapting):
+        update = self.update
+        if self.points.redraw(self.step, update.growth, update.adapting, update.hold):
             self._follow_points()
         if self.point_weights is not None:
             self._batch = self._weigh_points(self.point_weights)
@@ -133,7 +138,8 @@ class Training:
             self._snapshot()
         counts = {name: len(rows) for name, rows in self.probe.kernel_points.items()}
         batch = self._batch
-        self.loss_weights.update(self.step, lambda measures: self.probe.for_weights(measures, batch), counts)
+        if not update.hold:
+            self.loss_weights.update(self.step, lambda measures: self.probe.for_weights(measures, batch), counts)
         self._batch = Batch(batch.points, batch.counts, self.loss_weights.values, batch.point_weights)
 
     def _follow_points(self) -> None:

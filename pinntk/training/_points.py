@@ -13,9 +13,11 @@ from pinntk.problem import Points, Problem
 from pinntk.problem._coordinates import check_coordinates
 from pinntk.residuals._points import to_network
 from pinntk.training._config import TrainConfig
+from pinntk.training._losses import error_values
 from pinntk.training._resampling import adapted_points
 
 _DRAW = 1_000_003  # between the seeds of one draw and the next
+_UNSEEN = 500_009  # between the seeds of points to train on and of those to test on
 
 
 class TrainingPoints:
@@ -31,6 +33,7 @@ class TrainingPoints:
     def __init__(self, config: TrainConfig, network: nn.Module, problem: Problem):
         self.config, self.network, self.problem = config, network, problem
         self._counts = {} if config.fixed_points else config.counts(problem)
+        self._drawn_for = 1.0, False  # growth and adapting
         drawn = problem.check(config.points) if config.fixed_points else self._draw(0, 1.0)
         self._set(drawn)
         for name, rows in drawn.items():
@@ -43,15 +46,19 @@ class TrainingPoints:
         like = next(iter(self.all.values()))
         self.importance = None if importance is None else {name: g.to(like) for name, g in importance.items()}
 
-    def redraw(self, step: int, growth: float, adapting: bool) -> bool:
+    def redraw(self, step: int, growth: float = 1.0, adapting: bool = False, hold: bool = False) -> bool:
         """Draws fresh points where they are due before this step; returns whether they were.
 
         growth: of their number since the first draw
         adapting: whether points of residuals fall where the errors are large
+        hold: keep the points, unless `growth` or `adapting` has changed since they were drawn
         """
         every = self.config.resample
-        if not step or not every or step % every:
+        if not step or not every:
             return False
+        if (growth, adapting) == self._drawn_for if hold else step % every:
+            return False
+        self._drawn_for = growth, adapting
         draw, rad = step // every, self.config.rad
         if not adapting or rad is None:
             self._set(self._draw(draw, growth))
@@ -60,6 +67,17 @@ class TrainingPoints:
         points, importance = adapted_points(rad, self.network, self.problem, wanted, **self._settings(draw))
         self._set(points, importance if self.config.solver else None)
         return True
+
+    def others(self, step: int) -> dict[str, Tensor] | None:
+        """As many points again, drawn evenly, that no step has seen; None where the user has chosen which there are."""
+        if self.config.fixed_points or not self.config.resample:
+            return None
+        settings = {**self._settings(step), "seed": self.config.seed + _DRAW * step + _UNSEEN}
+        return to_network(self.network, self.problem.sample(self._grown(self._drawn_for[0]), **settings))
+
+    def losses(self, points: Points) -> dict[str, float]:
+        """mean(e_i^2) of each condition on these points."""
+        return {name: float(e.double().square().mean()) for name, e in error_values(self.network, self.problem, points).items()}
 
     def _draw(self, draw: int, growth: float) -> dict[str, Tensor]:
         return self.problem.sample(self._grown(growth), **self._settings(draw))
@@ -79,13 +97,14 @@ class TrainingPoints:
 
     def state_dict(self) -> dict[str, Any]:
         """What conditions share stays shared: `torch.save` keeps that."""
-        return {"points": dict(self.all), "importance": self.importance}
+        return {"points": dict(self.all), "importance": self.importance, "drawn_for": self._drawn_for}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Raises ValueError if the user's own points are others than those saved."""
         if self.config.fixed_points and not _same(state["points"], self.all):
             raise ValueError("it was trained on other points; give the same")
         self._set(state["points"], state["importance"])
+        self._drawn_for = tuple(state["drawn_for"])
 
 
 def _same(a: Points, b: Points) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
-from statistics import median
 from typing import Any, Protocol
 
 import torch
@@ -14,24 +12,22 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from pinntk._util import distributed
 from pinntk.problem import Problem
-from pinntk.solvers import SOLVERS, SelfScaledBroyden, Solver
+from pinntk.solvers import SOLVERS, SelfScaledBroyden
 from pinntk.training._batch import Batch
 from pinntk.training._config import TrainConfig
 from pinntk.training._losses import weighted_sum
 from pinntk.training._optimizers import make_optimizer, make_schedule
+from pinntk.training._points import TrainingPoints
+from pinntk.training._solver_update import SolverUpdate
 from pinntk.training._step import Step
 
 Losses = dict[str, Tensor]  # {condition: mean(g e^2)}, with point weights g
-
-_STALE = 100  # steps of a solver that bring neither the least nor the median loss a tenth down: it gives up
-_REFUSED = 5  # steps refused one after the other before it gives up
-_NOISY = 3.0  # loss on fresh points over the loss that a step left on its own, beyond which there are too few
-_GROWTH = 1.5
 
 
 class Update(Protocol):
     growth: float  # of the number of points
     adapting: bool  # whether fresh points fall where the errors are large
+    hold: bool  # whether points and weights stay as they are, until `growth` changes
     work: float  # multiply-adds of the largest operation beside those on the points, and a solver's own
 
     def step(self, batch: Batch, check: Callable[[Losses], None]) -> Losses:
@@ -46,12 +42,18 @@ class Update(Protocol):
         """Why no further step helps; "" while it may."""
         ...
 
+    def status(self) -> str:
+        """For the progress bar, where it stands; "" if there is nothing to say."""
+        ...
+
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
-def make_update(config: TrainConfig, network: nn.Module, problem: Problem, parameters: list[Tensor]) -> Update:
+def make_update(
+    config: TrainConfig, network: nn.Module, problem: Problem, parameters: list[Tensor], points: TrainingPoints
+) -> Update:
     """What `config.optimizer` asks for. Raises ValueError for options that it does not have."""
     if config.solver:
         try:
@@ -59,7 +61,7 @@ def make_update(config: TrainConfig, network: nn.Module, problem: Problem, param
         except TypeError as error:
             raise ValueError(f"optimizer {config.optimizer!r} with {dict(config.optimizer_options)}: {error}") from error
         adapting = None if config.adaptive is None else bool(config.adaptive)
-        return SolverUpdate(solver, config.grow, fresh=bool(config.resample), adapting=adapting)
+        return SolverUpdate(solver, points, config.grow, fresh=bool(config.resample), adapting=adapting)
     optimizer = make_optimizer(config.optimizer, parameters, config.lr, config.optimizer_options)
     schedule = make_schedule(config.schedule or "constant", optimizer, config.steps, config.decay, config.decay_every)
     return GradientUpdate(Step(network, problem, config.compile), optimizer, schedule, adapting=config.rad is not None)
@@ -68,7 +70,7 @@ def make_update(config: TrainConfig, network: nn.Module, problem: Problem, param
 class GradientUpdate:
     """A torch optimizer with its learning-rate schedule."""
 
-    growth = 1.0
+    growth, hold = 1.0, False
 
     def __init__(self, gradient: Step, optimizer: Optimizer, schedule: LRScheduler, adapting: bool = False):
         self.adapting = adapting
@@ -100,106 +102,15 @@ class GradientUpdate:
     def stop_reason(self) -> str:
         return ""
 
+    def status(self) -> str:
+        return ""
+
     def state_dict(self) -> dict[str, Any]:
         return {"optimizer": self._optimizer.state_dict(), "schedule": self._schedule.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         load_optimizer(self._optimizer, dict(state["optimizer"]))
         self._schedule.load_state_dict(state["schedule"])
-
-
-class SolverUpdate:
-    """A solver on the kernel. Where fresh points show a loss much larger than the one that the last step left on its own,
-    the step fits the points and not the equation: then they fall where the errors are large, and if that does not do their
-    number grows, up to `most` times. Point weights make up for where the points fall.
-
-    adapting: whether points fall where the errors are large: from the start, never, or (None) once they prove too few
-    """
-
-    work = 0.0
-
-    def __init__(
-        self,
-        solver: Solver,
-        most: float = 1.0,
-        fresh: bool = True,
-        adapting: bool | None = None,
-    ):
-        if distributed.world() > 1:
-            raise ValueError("solvers run in one process; start them without torchrun")
-        self._solver, self._most, self._fresh = solver, most, fresh
-        self.growth = 1.0
-        self.adapting, self._may_adapt = bool(adapting), adapting is None
-        self._damping = float("nan")
-        self._remaining: float | None = None  # the loss that the last step left
-        self._noise: deque[float] = deque(maxlen=5)
-        self._losses: deque[float] = deque(maxlen=2 * _STALE)  # on fresh points they scatter tenfold
-        self._refused = 0
-
-    def step(self, batch: Batch, check: Callable[[Losses], None]) -> Losses:
-        total = sum(batch.weights.values())
-        fresh = {name: weight / total for name, weight in batch.weights.items()}
-        before, self._solver.weights = self._solver.weights, fresh
-        report = self._solver.step(batch.points, batch.point_weights)
-        self._damping = report.damping
-        if before is not None and before != fresh and report.loss_before:  # what is remembered was measured by other weights
-            self._rescale(report.loss_before / sum(before[name] * loss for name, loss in report.losses.items()))
-        losses = {name: batch.like.new_tensor(loss) for name, loss in report.losses.items()}
-        check(losses)
-        self._refused = 0 if report.accepted else self._refused + 1
-        self._losses.append(report.loss_before)
-        if self._fresh and self._remaining:
-            self._noise.append(report.loss_before / self._remaining)
-        self._remaining = report.loss
-        if len(self._noise) == self._noise.maxlen and median(self._noise) > _NOISY:
-            self._improve_points()
-        return losses
-
-    def _rescale(self, factor: float) -> None:
-        """What is remembered of the losses, in the loss weights of now."""
-        self._losses = deque((factor * loss for loss in self._losses), self._losses.maxlen)
-        self._remaining = None if self._remaining is None else self._remaining * factor
-
-    def _improve_points(self) -> None:
-        if self._may_adapt and not self.adapting:
-            self.adapting = True
-            self._remaining = None  # such points see losses that even ones missed
-        elif self.growth < self._most:
-            self.growth = min(_GROWTH * self.growth, self._most)
-        else:
-            return
-        self._noise.clear()
-        self._losses.clear()
-        self._refused = 0
-
-    def columns(self) -> dict[str, float]:
-        return {"damping": self._damping, "growth": self.growth, "adapting": float(self.adapting)}
-
-    def stop_reason(self) -> str:
-        if self._refused >= _REFUSED:
-            return f"no damping lowers the loss in {_REFUSED} steps: a minimum of these points, or the rounding of the dtype"
-        if self._stale():
-            return f"the loss has not fallen by a tenth in {_STALE} steps"
-        return ""
-
-    def _stale(self) -> bool:
-        if len(self._losses) < 2 * _STALE:
-            return False
-        earlier, later = list(self._losses)[:_STALE], list(self._losses)[_STALE:]
-        return min(later) > 0.9 * min(earlier) and median(later) > 0.9 * median(earlier)
-
-    def state_dict(self) -> dict[str, Any]:
-        own: dict[str, Any] = {"damping": self._damping, "growth": self.growth, "adapting": self.adapting}
-        own |= {"remaining": self._remaining, "noise": list(self._noise)}
-        return {"solver": self._solver.state_dict(), **own, "losses": list(self._losses), "refused": self._refused}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._solver.load_state_dict(state["solver"])
-        self._damping, self.growth, self.adapting = state["damping"], state["growth"], state["adapting"]
-        self._remaining = state["remaining"]
-        self._noise.extend(state["noise"])
-        self._losses.extend(state["losses"])
-        self._refused = state["refused"]
 
 
 def over_all(shares: Mapping[str, Tensor], counts: Mapping[str, int], like: Tensor) -> Losses:

@@ -1,0 +1,185 @@
+"""The steps of a solver on the kernel: which points they need, and when no further one helps."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from statistics import geometric_mean, median
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from pinntk._util import distributed
+from pinntk.problem import Points
+from pinntk.solvers import Solver, StepReport
+from pinntk.training._batch import Batch
+
+Losses = dict[str, Tensor]  # {condition: mean(g e^2)}, with point weights g
+
+_STALE = 100  # steps that bring neither the least nor the median loss a tenth down: no further ones help
+_REFUSED = 5  # steps refused one after the other: none helps
+_NOISY = 1.5  # loss on fresh points over the loss that a step left on its own, in the mean: what a step gains is lost again
+_UNSEEN = 3.0  # loss on other points over that on points held, beyond which there are too few
+_CHECK = 5  # steps from one look at other points to the next, while the same points are kept
+_GROWTH = 1.5
+_LOOK = 5  # steps: fresh losses are judged by so many, compared with those before
+
+
+class TestPoints(Protocol):
+    def others(self, step: int) -> Points | None:
+        """Points that no step has seen, or None."""
+        ...
+
+    def losses(self, points: Points) -> Mapping[str, float]:
+        """mean(e_i^2) of each condition on them."""
+        ...
+
+
+class SolverUpdate:
+    """A solver on the kernel, and the points that it needs.
+
+    While the solver explores, points are fresh in every step. Where they show a loss much larger than the one that the last step
+    left on its own, the step fits the points and not the equation: then they fall where the errors are large, and if that does
+    not do their number grows, up to `most` times. Point weights make up for where the points fall. When the solver converges, the
+    points stay, and grow where others show a much larger loss.
+
+    adapting: whether points fall where the errors are large: from the start, never, or (None) once they prove too few
+    fresh: whether there may be other points than those of the first step
+    """
+
+    work = 0.0
+
+    def __init__(
+        self,
+        solver: Solver,
+        points: TestPoints,
+        most: float = 1.0,
+        fresh: bool = True,
+        adapting: bool | None = None,
+    ):
+        if distributed.world() > 1:
+            raise ValueError("solvers run in one process; start them without torchrun")
+        self._solver, self._points, self._most, self._fresh = solver, points, most, fresh
+        self.growth, self.hold = 1.0, False
+        self.adapting, self._may_adapt = bool(adapting), adapting is None
+        self._damping = self._relative = float("nan")
+        self._remaining: float | None = None  # the loss that the last step left
+        self._noise: deque[float] = deque(maxlen=2 * _LOOK)
+        self._losses: deque[float] = deque(maxlen=2 * _STALE)  # on fresh points they scatter tenfold
+        self._steps = self._refused = 0
+        self._note = ""
+        self._unseen: float | None = None  # loss on other points over that on these, when last looked at
+
+    def step(self, batch: Batch, check: Callable[[Losses], None]) -> Losses:
+        total = sum(batch.weights.values())
+        fresh = {name: weight / total for name, weight in batch.weights.items()}
+        before, self._solver.weights = self._solver.weights, fresh
+        report = self._solver.step(batch.points, batch.point_weights)
+        if before is not None and before != fresh and report.loss_before:  # what is remembered was measured by other weights
+            self._rescale(report.loss_before / sum(before[name] * loss for name, loss in report.losses.items()))
+        losses = {name: batch.like.new_tensor(loss) for name, loss in report.losses.items()}
+        check(losses)
+        self._steps += 1
+        self._damping, self._relative, self._note = report.damping, report.relative_damping, report.note
+        self._refused = 0 if report.accepted else self._refused + 1
+        self._losses.append(report.loss_before)
+        self._judge_points(report, sum(batch.counts.values()))
+        self._remaining = report.loss
+        self.hold = self._solver.phase == "converge"
+        return losses
+
+    def _judge_points(self, report: StepReport, count: int) -> None:
+        """Whether there are enough of them, and where they should be."""
+        if not self._fresh:
+            return
+        if self.hold:
+            if self._steps % _CHECK == 0 and (others := self._points.others(self._steps)) is not None:
+                weights = self._solver.weights or {}
+                unseen = sum(weights[name] * loss for name, loss in self._points.losses(others).items())
+                self._unseen = unseen / report.loss if report.loss else float("inf")
+                if self._unseen > _UNSEEN:
+                    self._improve_points()
+            return
+        if self._remaining:
+            self._noise.append(report.loss_before / self._remaining)
+        if not (self._noisy() and self._stands()):
+            return
+        # From as many errors as parameters on, a step can no longer fit all of them, and fresh points cost more than they tell.
+        room = _GROWTH * count <= self._solver.size
+        if (room or (self._may_adapt and not self.adapting)) and self._improve_points():
+            self._solver.explore()
+        else:
+            self._solver.converge()
+
+    def _noisy(self) -> bool:
+        return len(self._noise) == 2 * _LOOK and geometric_mean(self._noise) > _NOISY
+
+    def _stands(self) -> bool:
+        """Whether the loss on fresh points has not halved from five steps to the next five. While it falls, it does no harm that
+        each step fits its own points much better."""
+        recent = list(self._losses)[-2 * _LOOK :]
+        return len(recent) == 2 * _LOOK and median(recent[_LOOK:]) > 0.5 * median(recent[:_LOOK])
+
+    def _improve_points(self) -> bool:
+        """Whether that was still possible."""
+        if self._may_adapt and not self.adapting:
+            self.adapting = True
+            self._remaining = None  # such points see losses that even ones missed
+        elif self.growth < self._most:
+            self.growth = min(_GROWTH * self.growth, self._most)
+        else:
+            return False
+        self._noise.clear()
+        self._losses.clear()
+        self._refused = 0
+        return True
+
+    def _rescale(self, factor: float) -> None:
+        """What is remembered of the losses, in the loss weights of now."""
+        self._losses = deque((factor * loss for loss in self._losses), self._losses.maxlen)
+        self._remaining = None if self._remaining is None else self._remaining * factor
+
+    def columns(self) -> dict[str, float]:
+        found = {"damping": self._damping, "growth": self.growth, "adapting": float(self.adapting)}
+        return {**found, "converging": float(self.hold)}
+
+    def status(self) -> str:
+        if self._steps == 0:
+            return ""
+        phase = "converging" if self.hold else "exploring"
+        return f"{phase}, damping {self._relative:.0e}"
+
+    def stop_reason(self) -> str:
+        if self._refused >= _REFUSED:
+            return f"in {_REFUSED} steps, {self._note}"
+        if not self._stale():
+            return ""
+        stands = f"the loss has not fallen by a tenth in {_STALE} steps"
+        if self._unseen is None:
+            return stands
+        if self._unseen > _UNSEEN:
+            return f"points: {stands}, and on other points it is {self._unseen:.0f} times as large: let more grow"
+        return f"capacity: {stands}, and on other points it is no larger: a wider network would go on"
+
+    def _stale(self) -> bool:
+        if len(self._losses) < 2 * _STALE:
+            return False
+        earlier, later = list(self._losses)[:_STALE], list(self._losses)[_STALE:]
+        return min(later) > 0.9 * min(earlier) and median(later) > 0.9 * median(earlier)
+
+    def state_dict(self) -> dict[str, Any]:
+        own = {name: getattr(self, name) for name in _STATE}
+        own |= {"_noise": list(self._noise), "_losses": list(self._losses)}
+        return {"solver": self._solver.state_dict(), "own": own}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._solver.load_state_dict(state["solver"])
+        own = dict(state["own"])
+        for name in ("_noise", "_losses"):
+            getattr(self, name).extend(own.pop(name))
+        for name, value in own.items():
+            setattr(self, name, value)
+
+
+_STATE = ("growth", "hold", "adapting", "_damping", "_relative", "_remaining", "_steps", "_refused", "_note", "_unseen")
