@@ -25,6 +25,7 @@ from pinntk.solvers._vector import assign, flatten
 
 _WINDOW = 3.0  # between the radius and the least and greatest one that are tried
 _START = 1.0  # the first radius
+_CORRECTIONS = 10  # of a step, at most
 _CURVED = 0.75  # 2 |a| / |d| beyond which the quadratic path means nothing (Transtrum & Sethna 2012)
 
 
@@ -207,12 +208,20 @@ class _Trial:
         d = self.system.step(mu)
         after = self._errors_at(d)
         loss, promised = float(after @ after), self.system.decrease(mu)
-        if self.acceleration and isfinite(loss):
-            a = self.system.apply(after - self.r - self.A.matvec(d), mu)
-            if 2 * a.norm() < _CURVED * d.norm():
-                bent = self._errors_at(d + a)
-                if (found := float(bent @ bent)) < loss:
-                    loss, d = found, d + a
+        size = _CURVED * float(d.norm())
+        for _ in range(_CORRECTIONS if self.acceleration and isfinite(loss) else 0):
+            further = self.system.apply(after - self.A.matvec(d), mu)
+            length = float((further - d).norm())
+            if not 2 * length < size:
+                break
+            bent = self._errors_at(further)
+            found = float(bent @ bent)
+            if not found < loss:
+                break
+            enough = found > 0.9 * loss
+            loss, d, after, size = found, further, bent, length * 2 * _CURVED
+            if enough:
+                break
         ratio = (float(self.r @ self.r) - loss) / promised if promised > 0 else -1.0
         return ratio if isfinite(ratio) else -1.0, mu, loss, d
 
