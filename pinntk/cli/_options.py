@@ -62,8 +62,8 @@ def add_solve(commands: Any) -> argparse.ArgumentParser:
     group = command.add_argument_group("solving")
     group.add_argument("--steps", type=int, help="at most so many steps (default: 2000)")
     group.add_argument("--seconds", type=float, help="at most so much time (default: 300)")
-    group.add_argument("--grow", type=float, help="the number of points may grow up to this factor (default: 4)")
-    group.add_argument("--target", type=float, default=0.1, help="least ratio of true to predicted decrease (default: 0.1)")
+    group.add_argument("--grow", type=float, help="the number of points may grow up to this factor (default: 8)")
+    group.add_argument("--target", type=float, default=0.25, help="least ratio of true to promised decrease (default: 0.25)")
     group.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
     command.set_defaults(width=20, depth=4, dtype="float64")
     return command

@@ -7,7 +7,6 @@ from functools import partial
 from math import exp, isfinite, log
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from pinntk._util.precision import without_autocast
@@ -25,32 +24,33 @@ from pinntk.solvers._vector import assign, flatten
 
 _WINDOW = 3.0  # between the radius and the least and greatest one that are tried
 _START = 1.0  # the first radius
-_CORRECTIONS = 10  # of a step, at most
-_CURVED = 0.75  # 2 |a| / |d| beyond which the quadratic path means nothing (Transtrum & Sethna 2012)
+_CURVED = 0.375  # of the step: a first correction beyond it means nothing (Transtrum & Sethna 2012)
+_CONTRACTION = 0.75  # of a correction: the next one must be below it
+_WORTH = 0.9  # of the loss: what a correction must leave for another one to be tried
 
 
 class GaussNewton:
-    r"""Levenberg-Marquardt in a trust region, on r = (sqrt(lambda_i / n_i) e_i), whose squared norm is the loss, with
-    A = dr / dtheta:
+    r"""Levenberg-Marquardt in a trust region, on r = (sqrt(lambda_i / n_i) e_i), whose squared norm is the loss. With
+    A = dr / dtheta, of which one factorization serves for every mu, a step goes through
 
-        d = -A^T (A A^T + mu I)^-1 r,    a = -A^T (A A^T + mu I)^-1 (r(d) - r - A d),    theta <- theta + d + a
+        d_1 = -A^T (A A^T + mu I)^-1 r,    d_(j+1) = -A^T (A A^T + mu I)^-1 (r(theta + d_j) - A d_j)
 
-    One factorization of A gives d for every mu. Some radii around the length of the last step, each with the mu for which |d| is
-    that, are judged by the true loss: the step goes as far as its decrease stays above `target` times the one that the
-    linear model promises (Webb, Jerad & Cartis, arXiv 2607.02194). The singular values of A are used down to rounding, so
-    that the error is not left at the square root of it.
+    **Length.** Some radii around the length of the last step, each with the mu for which |d_1| is that, are judged by the true
+    loss. The step goes as far as its decrease stays above `target` times the one that the linear model promises of d_1 (Webb,
+    Jerad & Cartis, arXiv 2607.02194). Singular values of A are used down to rounding, or the error would stay at its root.
 
-    a is the geodesic acceleration (Transtrum & Sethna 2012, arXiv 1201.5885): r(d), the errors after d, show how far the path
-    bends from the straight line, half its second derivative along d; a takes that back. It is added where it lowers the loss.
+    **Corrections.** r(theta + d_j) - A d_j are the errors that the straight line through theta + d_j would start from. They
+    bend the step along a curved valley, in which straight steps are short. The first is the geodesic acceleration (Transtrum &
+    Sethna 2012, arXiv 1201.5885). Each costs an evaluation, a hundredth of a factorization, and is kept if it lowers the loss.
 
-    Two phases: it explores with long steps, until mu has nearly reached rounding; then it converges, with steps that keep to
-    `final` of what the model promises. `phase` is the one of the next step. Use fresh points in every step while it explores,
-    and the same ones when it converges.
+    **Phases.** It explores with long steps, until mu is small and the loss no longer halves in 20 steps. Then it converges, by
+    steps that keep to `final` of what is promised. Use fresh points in every step while it explores, and the same ones when
+    it converges; `phase` is the one of the next step.
 
     weights: loss weights by condition; None takes the NTK weights of the first step's points, normalized to sum 1
     target, final: least ratio of true to promised decrease while exploring and while converging, between 0 and 1
     radii: how many are tried, at least 2
-    acceleration: whether to add a
+    corrections: how many there are at most; 0 for straight steps
     form: "kernel" (n x n), "parameters" (p x p), or "auto", the smaller; see `DampedLeastSquares`
     max_memory: of the dense factorizations
 
@@ -75,7 +75,7 @@ class GaussNewton:
         target: float = 0.25,
         final: float = 0.5,
         radii: int = 8,
-        acceleration: bool = True,
+        corrections: int = 10,
         form: str = "auto",
         max_memory: int | str = "4GiB",
     ):
@@ -84,11 +84,13 @@ class GaussNewton:
                 raise ValueError(f"{name}={value!r}: a ratio between 0 and 1")
         if radii < 2:
             raise ValueError(f"radii={radii!r}: at least 2")
+        if corrections < 0:
+            raise ValueError(f"corrections={corrections!r}: at least 0")
         check_form(form)
         self.network, self.problem = network, problem
         self.weights: Mapping[str, float] | None = None if weights is None else dict(weights)
         self.target, self.final, self.radii = target, final, radii
-        self.acceleration, self.form, self.max_memory = acceleration, form, max_memory
+        self.corrections, self.form, self.max_memory = corrections, form, max_memory
         self.radius = _START
         self._phase = Phase()
         trained = trained_parameters(network, problem)
@@ -139,7 +141,7 @@ class GaussNewton:
         system = DampedLeastSquares(A, r, self.form, self.max_memory, orthogonal)
         start = flatten(self._parameters, self._parameters[0].device)
         losses = losses_by_condition(r, points, self.weights)
-        trial = _Trial(system, A, r, current_errors, self._parameters, start, self.acceleration)
+        trial = _Trial(system, A, r, current_errors, self._parameters, start, self.corrections)
         try:
             mu, loss, d = self._longest(trial, self.final if converging else self.target)
         except BaseException:  # Ctrl-C included: no trial stays behind
@@ -198,29 +200,29 @@ class _Trial:
         errors: Callable[[], Tensor],
         parameters: list[Tensor],
         start: Tensor,
-        acceleration: bool,
+        corrections: int,
     ):
         self.system, self.A, self.r, self.errors = system, A, r, errors
-        self.parameters, self.start, self.acceleration = parameters, start, acceleration
+        self.parameters, self.start, self.corrections = parameters, start, corrections
 
     def __call__(self, length: float) -> tuple[float, float, float, Tensor]:
         mu = self.system.damping(length)
         d = self.system.step(mu)
         after = self._errors_at(d)
         loss, promised = float(after @ after), self.system.decrease(mu)
-        size = _CURVED * float(d.norm())
-        for _ in range(_CORRECTIONS if self.acceleration and isfinite(loss) else 0):
-            further = self.system.apply(after - self.A.matvec(d), mu)
-            length = float((further - d).norm())
-            if not 2 * length < size:
+        limit = _CURVED * float(d.norm())
+        for _ in range(self.corrections if isfinite(loss) else 0):
+            corrected = self.system.apply(after - self.A.matvec(d), mu)
+            by = float((corrected - d).norm())
+            if not by < limit:
                 break
-            bent = self._errors_at(further)
+            bent = self._errors_at(corrected)
             found = float(bent @ bent)
             if not found < loss:
                 break
-            enough = found > 0.9 * loss
-            loss, d, after, size = found, further, bent, length * 2 * _CURVED
-            if enough:
+            worth = found < _WORTH * loss
+            loss, d, after, limit = found, corrected, bent, _CONTRACTION * by
+            if not worth:
                 break
         ratio = (float(self.r @ self.r) - loss) / promised if promised > 0 else -1.0
         return ratio if isfinite(ratio) else -1.0, mu, loss, d

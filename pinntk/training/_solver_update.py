@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from statistics import geometric_mean, median
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from pinntk._util import distributed
@@ -26,7 +25,7 @@ _GROWTH = 1.5
 _LOOK = 5  # steps: fresh losses are judged by so many, compared with those before
 
 
-class TestPoints(Protocol):
+class OtherPoints(Protocol):
     def others(self, step: int) -> Points | None:
         """Points that no step has seen, or None."""
         ...
@@ -39,10 +38,10 @@ class TestPoints(Protocol):
 class SolverUpdate:
     """A solver on the kernel, and the points that it needs.
 
-    While the solver explores, points are fresh in every step. Where they show a loss much larger than the one that the last step
-    left on its own, the step fits the points and not the equation: then they fall where the errors are large, and if that does
-    not do their number grows, up to `most` times. Point weights make up for where the points fall. When the solver converges, the
-    points stay, and grow where others show a much larger loss.
+    While the solver explores, points are fresh in every step. Where they take back what steps gain on their own points, there
+    are too few: then they fall where the errors are large, and if that does not do their number grows, up to `most` times and to
+    the number of parameters; beyond that, points are held. When the solver converges they are held too, and grow where others
+    show a much larger loss. Point weights make up for where points fall.
 
     adapting: whether points fall where the errors are large: from the start, never, or (None) once they prove too few
     fresh: whether there may be other points than those of the first step
@@ -53,7 +52,7 @@ class SolverUpdate:
     def __init__(
         self,
         solver: Solver,
-        points: TestPoints,
+        points: OtherPoints,
         most: float = 1.0,
         fresh: bool = True,
         adapting: bool | None = None,
@@ -116,8 +115,9 @@ class SolverUpdate:
         return len(self._noise) == 2 * _LOOK and geometric_mean(self._noise) > _NOISY
 
     def _stands(self) -> bool:
-        """Whether the loss on fresh points has not halved from five steps to the next five. While it falls, it does no harm that
-        each step fits its own points much better."""
+        """Whether the loss on fresh points has not halved from five steps to the next five. While it falls, it does no harm
+        that each step fits its own points much better.
+        """
         recent = list(self._losses)[-2 * _LOOK :]
         return len(recent) == 2 * _LOOK and median(recent[_LOOK:]) > 0.5 * median(recent[:_LOOK])
 

@@ -163,7 +163,6 @@ ENTRIES = [
     lambda n, p, x: pinntk.posterior(n, p, x, {"equation": 1.0}),
     lambda n, p, x: GaussNewton(n, p).step(x),
     lambda n, p, x: GaussNewton(n, p, weights={"equation": 1.0}).step(x),
-    lambda n, p, x: GaussNewton(n, p, weights={"equation": 1.0}, matrix_free=True).step(x),
     lambda n, p, x: NaturalGradient(n, p).step(x),
     lambda n, p, x: NaturalGradient(n, p, weights={"equation": 1.0}).step(x),
     pinntk.diagnose,

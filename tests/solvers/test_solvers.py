@@ -6,8 +6,8 @@ import torch
 import pinntk
 from pinntk.ntk import factors
 from pinntk.solvers import DampedLeastSquares, GaussNewton, NaturalGradient, ScaledJacobian, scaled_errors
-from pinntk.solvers import _damped as damped_module
 from pinntk.solvers._jacobian import ntk_weights
+from pinntk.solvers._phase import Phase
 from tests.support.examples import EXAMPLES
 from tests.support.networks import build
 
@@ -51,23 +51,43 @@ def test_the_scaled_jacobian_is_the_derivative_of_the_loss(example):
     torch.testing.assert_close(2 * A.T @ r, torch.cat([g.flatten().double() for g in gradient]), rtol=1e-9, atol=1e-10)
 
 
-@pytest.mark.parametrize("normal", [True, False], ids=["Cholesky", "QR"])
+@pytest.mark.parametrize("orthogonal", [True, False], ids=["singular values", "eigenvalues"])
 @pytest.mark.parametrize("form", ["kernel", "parameters"])
-def test_damped_steps_equal_the_formula_in_every_form(monkeypatch, form, normal):
-    monkeypatch.setattr(damped_module, "NORMAL", 0.0 if normal else float("inf"))
+@pytest.mark.parametrize("mu", [1e-3, 1e-20])
+def test_damped_steps_equal_the_formula_in_every_form(form, orthogonal, mu):
+    network, problem, points, weights = setting()
+    A, r = dense(network, problem, points, weights)
+    mu *= float(A.square().sum())
+    system = DampedLeastSquares(ScaledJacobian(network, problem, points, weights), r, form, orthogonal=orthogonal)
+    rows = torch.cat([A, mu**0.5 * torch.eye(A.shape[1], dtype=A.dtype)])
+
+    def solve(v):
+        right = torch.cat([-v, v.new_zeros(A.shape[1])])
+        return torch.linalg.lstsq(rows, right.unsqueeze(1), driver="gelsd", rcond=0.0).solution.squeeze(1)
+
+    expected = solve(r)
+    assert (system.step(mu) - expected).norm() < 1e-7 * expected.norm()
+    assert system.length(mu) == pytest.approx(float(expected.norm()), rel=1e-7)
+    v = A @ torch.randn(A.shape[1], dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    again = solve(v)
+    assert (system.apply(v, mu) - again).norm() < 1e-5 * again.norm()
+    promised = float(r @ r) - float((A @ expected + r).square().sum())
+    assert system.decrease(mu) == pytest.approx(promised, rel=1e-9)
+    s = torch.linalg.svdvals(A).square()
+    assert system.largest == pytest.approx(float(s.max()), rel=1e-12)
+    assert system.dimension(mu) == pytest.approx(float((s / (s + mu)).sum()), rel=1e-6)
+
+
+@pytest.mark.parametrize("form", ["kernel", "parameters"])
+def test_the_damping_of_a_length_gives_a_step_of_that_length(form):
     network, problem, points, weights = setting()
     A, r = dense(network, problem, points, weights)
     system = DampedLeastSquares(ScaledJacobian(network, problem, points, weights), r, form)
-    mu = 1e-3
-    H = A.T @ A + mu * torch.eye(A.shape[1], dtype=A.dtype)
-    expected = -torch.linalg.solve(H, A.T @ r)
-    solved = system.solve(mu)
-    assert (solved.step - expected).norm() < 1e-8 * expected.norm()
-    v = torch.randn(len(r), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    again = -torch.linalg.solve(H, A.T @ v)
-    assert (solved.apply(v) - again).norm() < 1e-8 * again.norm()
-    predicted = float(r @ r) - float((A @ expected + r).square().sum())
-    assert system.decrease(expected) == pytest.approx(predicted, rel=1e-9)
+    longest = float((torch.linalg.pinv(A, rtol=1e-14) @ r).norm())
+    for share in (0.9, 0.5, 1e-3, 1e-8):
+        mu = system.damping(share * longest)
+        assert float(system.step(mu).norm()) == pytest.approx(share * longest, rel=1e-6)
+    assert system.damping(1e6 * longest) == pytest.approx(system.least, rel=1e-9)
 
 
 @pytest.mark.parametrize("counts", [{"residual": 20, "boundary": 2}, {"residual": 120, "boundary": 2}])
@@ -82,7 +102,7 @@ def test_kernel_and_parameter_form_take_the_same_step(counts):
     assert (steps["kernel"] - steps["parameters"]).norm() < 1e-8 * steps["kernel"].norm()
 
 
-def test_orthogonal_factors_keep_the_digits_that_the_normal_matrix_loses(monkeypatch):
+def test_orthogonal_factors_keep_the_digits_that_the_normal_matrix_loses():
     """A with singular values down to 1e-7 of the largest: squared they are rounding."""
 
     class Given:
@@ -104,59 +124,34 @@ def test_orthogonal_factors_keep_the_digits_that_the_normal_matrix_loses(monkeyp
     V, _ = torch.linalg.qr(torch.randn(30, 30, generator=generator, dtype=torch.float64))
     s = torch.logspace(0, -7, 30, dtype=torch.float64)
     expected = V[:, -1]
-    errors = {}
-    monkeypatch.setattr(damped_module, "_CONTRACTION", float("inf"))
     for form, A in (("parameters", (U * s) @ V.T), ("kernel", ((U * s) @ V.T)[:20])):
         r = -A @ expected
-        truth = torch.linalg.lstsq(
-            torch.cat([A, 1e-8 * torch.eye(30, dtype=A.dtype)]), torch.cat([-r, r.new_zeros(30)])
-        ).solution
+        rows = torch.cat([A, 1e-8 * torch.eye(30, dtype=A.dtype)])
+        truth = torch.linalg.lstsq(rows, torch.cat([-r, r.new_zeros(30)]), driver="gelsd").solution
         H = A.T @ A + 1e-16 * torch.eye(30, dtype=A.dtype)
-        steps = {"squared": -torch.cholesky_solve((A.T @ r).unsqueeze(1), torch.linalg.cholesky(H)).squeeze(1)}
-        for name, threshold in (("QR", float("inf")), ("refined", 0.0)):
-            monkeypatch.setattr(damped_module, "NORMAL", threshold)
-            steps[name] = DampedLeastSquares(Given(A), r, form).solve(1e-16).step
-        errors[form] = {name: float((step - truth).norm() / truth.norm()) for name, step in steps.items()}
-    assert errors["parameters"]["QR"] < 1e-7 < 1e-5 < errors["parameters"]["squared"]
-    assert errors["parameters"]["refined"] < 0.01 * errors["parameters"]["squared"]
-    assert errors["kernel"]["QR"] < 1e-6
-    assert errors["kernel"]["refined"] < 1e-6
+        squared = -torch.cholesky_solve((A.T @ r).unsqueeze(1), torch.linalg.cholesky(H)).squeeze(1)
+        found = DampedLeastSquares(Given(A), r, form).step(1e-16)
+        errors = [float((step - truth).norm() / truth.norm()) for step in (found, squared)]
+        assert errors[0] < 1e-6
+        assert errors[0] < 1e-2 * errors[1]
 
 
 def test_the_kernel_form_needs_no_jacobian():
     network, problem, points, weights = setting()
     A = ScaledJacobian(network, problem, points, weights)
     r = scaled_errors(network, problem, points, weights)
-    expected = DampedLeastSquares(A, r).solve(1e-3).step
+    expected = DampedLeastSquares(A, r).step(1e-3)
     lean = ScaledJacobian(network, problem, points, weights)
-    found = DampedLeastSquares(lean, r, max_memory=3 * 8 * A.n**2).solve(1e-3).step
+    system = DampedLeastSquares(lean, r, max_memory=3 * 8 * A.n**2)
+    found = system.step(1e-3)
     assert "matrix" not in lean.__dict__
     assert (found - expected).norm() < 1e-8 * expected.norm()
     with pytest.raises(MemoryError, match="max_memory"):
         DampedLeastSquares(lean, r, max_memory=3 * 8 * A.n**2 - 1)
-
-
-def test_a_damping_below_the_rounding_is_announced_where_nothing_else_is_left():
-    network, problem, points, weights = setting("poisson")
-    points = {name: rows[:1].repeat(8, 1) for name, rows in points.items()}  # a singular kernel
-    A = ScaledJacobian(network, problem, points, weights)
-    r = scaled_errors(network, problem, points, weights)
-    with pytest.warns(UserWarning, match="drowns in the kernel's rounding"):
-        DampedLeastSquares(A, r, max_memory=3 * 8 * A.n**2).solve(1e-30)
-
-
-def test_the_matrix_free_step_is_the_dense_one():
-    changes = {}
-    for matrix_free in (False, True):
-        problem = pinntk.load("burgers")
-        network = pinntk.nn.MLP(problem, width=8, depth=2, dtype=torch.float64)
-        points = problem.sample(residual=60, initial=10, boundary=10, dtype=torch.float64)
-        solver = GaussNewton(network, problem, matrix_free=matrix_free, max_memory="1MiB" if matrix_free else "4GiB")
-        before = torch.nn.utils.parameters_to_vector(network.parameters()).detach().clone()
-        report = solver.step(points, {"burgers": torch.linspace(0.1, 2, 60)})
-        changes[matrix_free] = torch.nn.utils.parameters_to_vector(network.parameters()).detach() - before
-        assert report.accepted
-    assert (changes[True] - changes[False]).norm() < 1e-6 * changes[False].norm()
+    assert system.least == pytest.approx(1e-12 * system.largest)
+    assert system.damping(1e9) == system.least
+    with pytest.raises(ValueError, match="it drowns in the rounding of A A\\^T"):
+        system.step(0.5 * system.least)
 
 
 def solve(steps, seed=0, **settings):
@@ -178,42 +173,117 @@ def test_gauss_newton_reaches_what_adam_does_not():
         assert set(report.losses) == {"poisson", "ends"}
 
 
-def test_acceleration_pays():
-    """A step with the curvature of its path loses more of the loss: over the same steps, by orders of magnitude."""
-    with_it, without = (solve(40, acceleration=flag)[3][-1].loss for flag in (True, False))
-    assert with_it < 0.1 * without
+def test_corrections_pay():
+    """By them the loss falls further over the same steps, by orders of magnitude."""
+    with_them, without = (solve(40, corrections=count)[3][-1].loss for count in (10, 0))
+    assert with_them < 0.1 * without
 
 
-def test_momentum_carries_the_last_step_on_where_damping_leaves_it():
-    """d minimizes |A d + r|^2 + mu |d - 0.6 d_previous|^2, or without d_previous where that spoils the step."""
+@pytest.mark.parametrize("corrections", [0, 1, 10])
+def test_a_step_is_as_long_as_its_true_decrease_allows(corrections):
+    """Of the lengths tried, interpolated; each with its corrections, as far as they contract and lower the loss."""
     problem = pinntk.load("poisson1d")
     network = pinntk.nn.MLP(problem, width=6, depth=2, dtype=torch.float64)
-    solver = GaussNewton(network, problem, acceleration=False, momentum=0.6)
-    at, carried = [torch.nn.utils.parameters_to_vector(network.parameters()).detach()], []
-    for k in range(6):
+    solver = GaussNewton(network, problem, corrections=corrections, radii=5, target=0.3)
+    parameters = list(network.parameters())
+    counted = 0
+    for k in range(12):
         points = problem.sample(residual=40, boundary=2, seed=k, dtype=torch.float64)
         A, r = dense(network, problem, points, solver.weights or ntk_weights(network, problem, points))
-        damping = solver.step(points).damping
-        at.append(torch.nn.utils.parameters_to_vector(network.parameters()).detach())
-        taken, last = at[-1] - at[-2], 0.6 * (at[-2] - at[-3]) if k else torch.zeros_like(at[0])
-        H = A.T @ A + damping * torch.eye(A.shape[1], dtype=A.dtype)
-        with_it, without = (-torch.linalg.solve(H, A.T @ r - damping * part) for part in (last, 0 * last))
-        carried.append(bool((taken - with_it).norm() < 1e-7 * taken.norm()))
-        assert carried[-1] or (taken - without).norm() < 1e-7 * taken.norm()
-    assert sum(carried[1:]) >= 2
+        weights = solver.weights or ntk_weights(network, problem, points)
+        start = torch.nn.utils.parameters_to_vector(parameters).detach()
+        report = solver.step(points)
+        taken = torch.nn.utils.parameters_to_vector(parameters).detach() - start
+        H = A.T @ A + report.damping * torch.eye(A.shape[1], dtype=A.dtype)
+
+        def errors_at(d, points=points, weights=weights, start=start):
+            torch.nn.utils.vector_to_parameters(start + d, parameters)
+            return scaled_errors(network, problem, points, weights)
+
+        def apply(v, A=A, H=H):
+            return -torch.linalg.solve(H, A.T @ v)
+
+        d = apply(r)
+        loss, limit = float(errors_at(d).square().sum()), 0.375 * d.norm()
+        for _ in range(corrections):
+            further = apply(errors_at(d) - A @ d)
+            found = float(errors_at(further).square().sum())
+            if (further - d).norm() >= limit or found >= loss:
+                break
+            counted += 1
+            enough = found > 0.9 * loss
+            limit, d, loss = 0.75 * (further - d).norm(), further, found
+            if enough:
+                break
+        torch.nn.utils.vector_to_parameters(start + taken, parameters)
+        if report.accepted:
+            assert (taken - d).norm() < 1e-5 * taken.norm()
+            assert report.loss == pytest.approx(loss, rel=1e-5)
+            assert report.step_length == pytest.approx(float(taken.norm()))
+            assert solver.radius == report.step_length
+        else:
+            assert not taken.any()
+    assert (counted > 0) == (corrections > 0)
 
 
-def test_a_step_that_momentum_spoils_is_tried_without(monkeypatch):
+@pytest.mark.parametrize(
+    ("bends", "length"),
+    [(lambda x: 1.0, 3.0), (lambda x: -1.0, 1 / 3), (lambda x: 1 - x, 0.7), (lambda x: 1 - 0.1 * x, 3.0)],
+)
+def test_the_length_is_where_the_ratio_comes_down_to_the_target(bends, length):
+    """bends: the ratio of true to promised decrease at a length; the radius is 1, between 1/3 and 3 with six others."""
+    _, _, solver, _ = solve(0)
+    solver.radius = 1.0
+    tried = []
+
+    def trial(at):
+        tried.append(at)
+        return bends(at), 0.0, at, torch.zeros(1)
+
+    assert solver._longest(trial, 0.3)[1] == pytest.approx(length, rel=0.02)
+    assert tried[0] == pytest.approx(1 / 3)
+
+
+def test_it_converges_once_the_damping_is_small_and_the_loss_stands():
+    phase = Phase()
+    for loss in [1.0] * 100:
+        phase.advance(1e-6, loss)  # the damping is large: the loss may stand for long before it falls
+    assert not phase.converging
+    for k in range(100):
+        phase.advance(1e-15, 0.9**k)  # halves in seven steps
+    assert not phase.converging
+    state = phase.state_dict()
+    for k in range(60):
+        phase.advance(1e-15, 0.9**100 * (1 + k % 3))
+        if phase.converging:
+            break
+    assert 10 <= k <= 40
+    other = Phase()
+    other.load_state_dict(state)
+    for _ in range(k + 1):
+        assert not other.converging
+        other.advance(1e-15, 0.9**100 * (1 + _ % 3))
+    assert other.converging
+
+
+def test_a_solver_explores_anew_when_told():
     _, _, solver, _ = solve(2)
-    trial, carried = solver._try, []
+    assert solver.phase == "explore"
+    solver.converge()
+    assert solver.phase == "converge"
+    assert solver.step(solver.problem.sample(residual=20, boundary=2, seed=5, dtype=torch.float64)).phase == "converge"
+    solver.explore()
+    assert solver.phase == "explore"
+    assert solver.size == sum(p.numel() for p in solver.network.parameters())
 
-    def watched(mu, momentum, *rest):
-        carried.append(momentum is not None)
-        return (0.0, None, -1.0) if momentum is not None else trial(mu, momentum, *rest)
 
-    monkeypatch.setattr(solver, "_try", watched)
-    assert solver.step(solver.problem.sample(residual=50, boundary=2, seed=9, dtype=torch.float64)).accepted
-    assert carried[0] and not any(carried[1:])
+def test_it_goes_to_rounding():
+    problem = pinntk.load("poisson1d", k=1)
+    network = pinntk.nn.MLP(problem, width=8, depth=2, dtype=torch.float64)
+    run = pinntk.train(
+        problem, network, optimizer="gauss-newton", steps=300, points={"residual": 60}, progress=False, snapshot_every=0
+    )
+    assert run.relative_error < 1e-11
 
 
 @pytest.mark.parametrize("solver_class", [GaussNewton, NaturalGradient])
@@ -264,26 +334,26 @@ def test_point_weights_that_do_not_fit_are_refused(point_weights, message):
 
 def test_a_refused_step_changes_nothing(monkeypatch):
     problem, network, solver, _ = solve(3)
-    before, damping = [p.detach().clone() for p in network.parameters()], solver.damping
-    monkeypatch.setattr(solver, "_try", lambda mu, *rest: (0.0, None, float("nan")))
+    before, radius = [p.detach().clone() for p in network.parameters()], solver.radius
+    monkeypatch.setattr(solver, "_longest", lambda trial, target: (1e-3, float("nan"), torch.zeros(1)))
     report = solver.step(problem.sample(residual=20, boundary=2, seed=5, dtype=torch.float64))
     assert not report.accepted
-    assert "no damping" in report.note
+    assert "lowers the loss" in report.note
     assert report.loss == report.loss_before
     assert all(torch.equal(p, q) for p, q in zip(before, network.parameters(), strict=True))
-    assert solver.damping == pytest.approx(100 * damping)
+    assert solver.radius == pytest.approx(radius / 3)
 
 
 def test_an_interrupted_step_leaves_no_trial_behind(monkeypatch):
     problem, network, solver, _ = solve(1)
     before = [p.detach().clone() for p in network.parameters()]
-    trial = solver._try
+    longest = solver._longest
 
-    def interrupted(*arguments):
-        trial(*arguments)
+    def interrupted(trial, target):
+        longest(trial, target)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(solver, "_try", interrupted)
+    monkeypatch.setattr(solver, "_longest", interrupted)
     with pytest.raises(KeyboardInterrupt):
         solver.step(problem.sample(residual=20, boundary=2, seed=5, dtype=torch.float64))
     assert all(torch.equal(p, q) for p, q in zip(before, network.parameters(), strict=True))
@@ -321,7 +391,9 @@ def test_coefficients_are_solved_for_with_the_network():
     [
         ({"target": 1.0}, "target"),
         ({"form": "dense"}, "form='dense'"),
-        ({"momentum": 1.0}, "momentum=1.0"),
+        ({"final": 0.0}, "final=0.0"),
+        ({"radii": 1}, "radii=1"),
+        ({"corrections": -1}, "corrections=-1"),
         ({"weights": {"ends": 1.0}}, "poisson.* are missing"),
     ],
 )

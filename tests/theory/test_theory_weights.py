@@ -146,7 +146,7 @@ def test_scaled_errors():
 def test_damped_step(form):
     network, problem, points, A, r = scaled()
     mu = 1e-3
-    found = DampedLeastSquares(ScaledJacobian(network, problem, points, WEIGHTS), r, form).solve(mu).step
+    found = DampedLeastSquares(ScaledJacobian(network, problem, points, WEIGHTS), r, form).step(mu)
     by_points = -A.T @ torch.linalg.solve(A @ A.T + mu * torch.eye(len(A)).to(A), r)
     by_parameters = -torch.linalg.solve(A.T @ A + mu * torch.eye(A.shape[1]).to(A), A.T @ r)
     assert relative(found, by_points) < 1e-10
@@ -158,9 +158,9 @@ def test_a_damped_step_flattens_the_spectrum():
     U, s, _ = torch.linalg.svd(A, full_matrices=False)
     mu = float(s[3]) ** 2
     system = DampedLeastSquares(ScaledJacobian(network, problem, points, WEIGHTS), r)
-    after = r + A @ system.solve(mu).step
+    after = r + A @ system.step(mu)
     assert relative(U.T @ after, mu / (mu + s**2) * (U.T @ r)) < 1e-8
-    assert system.decrease(system.solve(mu).step) == pytest.approx(float(r @ r - after @ after), rel=1e-8)
+    assert system.decrease(mu) == pytest.approx(float(r @ r - after @ after), rel=1e-8)
 
 
 def curvature(network, problem, points, d):
@@ -182,10 +182,10 @@ def curvature(network, problem, points, d):
 def test_geodesic_acceleration():
     """It removes the second order of the error that a step along a straight line makes."""
     network, problem, points, A, r = scaled(bent())
-    solved = DampedLeastSquares(ScaledJacobian(network, problem, points, WEIGHTS), r).solve(1e-12)
-    d = solved.step
+    system = DampedLeastSquares(ScaledJacobian(network, problem, points, WEIGHTS), r)
+    d = system.step(1e-12)
     second = curvature(network, problem, points, d)
-    a = 0.5 * solved.apply(second)
+    a = 0.5 * system.apply(second, 1e-12)
     assert relative(a, -0.5 * torch.linalg.pinv(A) @ second) < 1e-5
     wrong = {}
     for h in (1e-2, 5e-3):
@@ -196,18 +196,34 @@ def test_geodesic_acceleration():
     assert wrong["bent", 1e-2] / wrong["bent", 5e-3] == pytest.approx(8, rel=0.1)
 
 
-def test_gauss_newton_takes_that_step():
-    network, problem, points, A, r = scaled()
+@pytest.mark.parametrize(("radius", "bent_is_better"), [(0.3, False), (0.7, True)])
+def test_gauss_newton_takes_that_step(radius, bent_is_better):
+    """Where it lowers the loss. The first correction is the acceleration up to the third order of d."""
+    network, problem, points, A, r = scaled(bent())
     start = parameters_to_vector(network.parameters()).detach()
-    solver = GaussNewton(network, problem, weights=WEIGHTS, momentum=0.0)
+    solver = GaussNewton(network, problem, weights=WEIGHTS, corrections=1)
+    solver.radius = radius
     report = solver.step(points)
     found = parameters_to_vector(network.parameters()).detach() - start
     K = A @ A.T + report.damping * torch.eye(len(A)).to(A)
-    d = -A.T @ torch.linalg.solve(K, r)
+
+    def apply(v):
+        return -A.T @ torch.linalg.solve(K, v)
+
+    def errors(d):
+        return scaled_errors(moved(network, d), problem, points, WEIGHTS)
+
+    d = apply(r)
     vector_to_parameters(start, network.parameters())
-    a = -0.5 * A.T @ torch.linalg.solve(K, curvature(network, problem, points, d))
+    corrected = apply(errors(d) - A @ d)
     assert report.accepted
-    assert float((found - d - a).norm()) < 0.2 * float((found - d).norm())  # r'' is a difference there, at a tenth of d
+    assert (errors(corrected).norm() < errors(d).norm()) == bent_is_better
+    assert relative(found, corrected if bent_is_better else d) < 1e-7
+    acceleration = 0.5 * apply(curvature(network, problem, points, d))
+    wrong = []
+    for h in (1e-2, 5e-3):
+        wrong.append(float((apply(errors(h * d) - r - h * A @ d) - h**2 * acceleration).norm()))
+    assert wrong[0] / wrong[1] == pytest.approx(8, rel=0.1)
 
 
 def test_momentum_of_solvers():
@@ -231,7 +247,7 @@ def test_a_full_step_is_regression():
     noise = torch.cat([torch.full((len(rows),), mu * len(rows) / WEIGHTS[name]) for name, rows in points.items()])
     expected = before - J_test @ J.T @ torch.linalg.solve(J @ J.T + noise.double().diag(), e)
     A, r = ScaledJacobian(network, problem, points, WEIGHTS), scaled_errors(network, problem, points, WEIGHTS)
-    after = moved(network, DampedLeastSquares(A, r).solve(mu).step)(test)[:, 0]
+    after = moved(network, DampedLeastSquares(A, r).step(mu))(test)[:, 0]
     assert relative(after - before, expected - before) < 1e-6
 
 
