@@ -141,7 +141,8 @@ def _finish_slabs(found: Slabs, arguments: argparse.Namespace) -> int:
     if found.relative_error is not None:
         print(f"relative L2 error {found.relative_error:.3e} over all of the time")
     print(f"figures in {paths[0][0].parent}, and in each slab")
-    print(f"next: pinntk diagnose {shlex.quote(str(found.runs[-1].folder))}")
+    worst = max(found.runs, key=lambda run: run.history[-1]["loss"])
+    print(f"next: pinntk diagnose {shlex.quote(str(worst.folder))}")
     return 0
 
 

@@ -79,8 +79,8 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
         "--slabs",
         type=_slabs,
         metavar="N",
-        help="train in so many time slabs, one after the other, each from the end of the one before; or the edges between them, "
-        "as in 0,0.1,1. Steps and seconds are those of each slab",
+        help="train in so many time slabs, one after the other, each from the end of the one before; or the times between "
+        "them, as in 0,0.1,1. Steps and seconds are those of each slab",
     )
 
 
@@ -292,7 +292,7 @@ def _number(text: str) -> float:
 def _slabs(text: str) -> int | tuple[float, ...]:
     number = _number(text) if "," not in text else _numbers(text)
     if isinstance(number, float):
-        raise argparse.ArgumentTypeError(f"{text!r}: a whole number of slabs, or the edges between them, as in 0,0.1,1")
+        raise argparse.ArgumentTypeError(f"{text!r}: a whole number of slabs, or the times between them, as in 0,0.1,1")
     return number
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, Signature
 from itertools import pairwise
 from math import isfinite
-from typing import Any
 
 import numpy as np
 import torch
@@ -175,6 +174,8 @@ def _time(problem: Problem) -> tuple[int, float, float]:
     """The axis of time, and where it starts and ends. Raises ValueError for what slabs cannot solve one after the other."""
     axis, backward = time_axis(problem)
     what = f"{problem.name} cannot be cut into time slabs"
+    if problem.slab:
+        raise ValueError(f"{what}: it is a slab itself; cut the whole problem, as in slabs=(0, 0.1, 0.5, 1)")
     if axis is None:
         raise ValueError(f"{what}: it has no time; name a coordinate t, or give initial conditions on one slice")
     if trained := [name for name, value in problem.coefficients.items() if value.requires_grad]:
@@ -295,9 +296,3 @@ def _reference(problem: Problem, axis: int, number: int, edges: Sequence[float])
     axes = tuple(times[here] if a == axis else times for a, times in enumerate(whole.axes))
     part = GridSolution(axes, np.compress(here, whole.values, axis))
     return lambda: part
-
-
-def describe_slab(slab: Mapping[str, Any]) -> str:
-    """As in "slab_02, from 0.25 to 0.5"."""
-    one, other = slab["edges"][slab["number"] : slab["number"] + 2]
-    return f"{slab_name(slab['number'])}, from {one:g} to {other:g}"

@@ -40,7 +40,9 @@ def read_config(folder: Path, name: str = CONFIG) -> dict[str, Any]:
     """Raises FileNotFoundError for a folder without one, ValueError, naming the file, for one that is not a run's."""
     path = folder / name
     if not path.is_file() and (folder / SLABS).is_file():
-        raise FileNotFoundError(f"{folder} holds time slabs, each a run: give one of them, such as {folder / 'slab_00'}")
+        raise FileNotFoundError(
+            f"{folder} holds time slabs, each a run: give one, such as {folder / 'slab_00'}, or load all with pinntk.load_slabs"
+        )
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no run ({name} is missing); give the folder that `pinntk train -o` wrote")
     try:

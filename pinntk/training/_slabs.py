@@ -270,6 +270,7 @@ def _check_each(config: TrainConfig, problem: Problem, edges: Sequence[float]) -
     for number in range(len(edges) - 1):
         here, own = restricted(problem, number, edges), _of_slab(config, problem, number, edges)
         own.weighting.start(here)
+        here.counts(own.weighting.points or {})
         if own.fixed_points:
             here.check(own.points)
         else:
