@@ -98,8 +98,8 @@ def train_slabs(
     >>> problem = pinntk.load("convection", beta=1.0)
     >>> network = pinntk.nn.MLP(problem, width=8, depth=1)
     >>> found = train_slabs(problem, network, slabs=2, steps=2, points={"residual": 10}, progress=False)
-    >>> [run.problem.domain.describe() for run in found.runs]
-    ['t in [0, 0.5], x in [0, 6.28319]', 't in [0.5, 1], x in [0, 6.28319]']
+    >>> [run.problem.domain.bounds[0] for run in found.runs]
+    [(0.0, 0.5), (0.5, 1.0)]
     """
     if not isinstance(problem, Problem) or not callable(network):
         raise TypeError(f"train_slabs({type(problem).__name__}, {type(network).__name__}): the order is problem, network")

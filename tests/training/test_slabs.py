@@ -460,9 +460,8 @@ def test_bad_arguments_are_named():
         train(problem=pinntk.load("heat_inverse"))
     with pytest.raises(ValueError, match=r"periodic={'t': 1}: the network repeats in time with the length of a slab"):
         train(network=mlp(problem, periodic="t"))
-    assert (
-        len(train(network=mlp(problem, periodic="x"), steps=1, weighting=None, points={"residual": 4, "initial": 2}).runs) == 3
-    )
+    few = {"weighting": None, "points": {"residual": 4, "initial": 2}}
+    assert len(train(network=mlp(problem, periodic="x"), steps=1, **few).runs) == 3
 
 
 def test_several_processes_are_refused(monkeypatch):
