@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, Signature
 from itertools import pairwise
 from math import isfinite
+from operator import index
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pinntk._util.registry import WeakRegistry
 from pinntk._util.warn import warn_user
@@ -37,17 +39,20 @@ def slab_edges(problem: Problem, slabs: int | Sequence[float]) -> tuple[float, .
     >>> slab_edges(load("convection"), 4)
     (0.0, 0.25, 0.5, 0.75, 1.0)
     """
-    _, start, end = _time(problem)
-    if isinstance(slabs, int) and not isinstance(slabs, bool):
-        if slabs < 1:
-            raise ValueError(f"slabs={slabs}: at least 1")
-        return (*(start + (end - start) * k / slabs for k in range(slabs)), end)
-    name = problem.coordinates[_time(problem)[0]]
+    axis, start, end = _time(problem)
+    name = problem.coordinates[axis]
     wanted = f"a whole number, or the edges from {name} = {start:g} to {name} = {end:g} in this order"
+    given: Any = slabs
     try:
-        edges = tuple(float(edge) for edge in slabs)  # type: ignore[union-attr]
+        if isinstance(given, bool):
+            raise TypeError
+        edges = tuple(float(edge) for edge in given) if hasattr(given, "__len__") else index(given)
     except (TypeError, ValueError):
         raise ValueError(f"slabs={slabs!r}: {wanted}") from None
+    if isinstance(edges, int):
+        if edges < 1:
+            raise ValueError(f"slabs={edges}: at least 1")
+        return (*(start + (end - start) * k / edges for k in range(edges)), end)
     sign = 1 if end > start else -1
     ordered = all(isfinite(b) and sign * (b - a) > 0 for a, b in pairwise(edges))
     if len(edges) < 2 or (edges[0], edges[-1]) != (start, end) or not ordered:
@@ -63,8 +68,8 @@ def slab_name(number: int) -> str:
 def slab_start(problem: Problem, number: int, edges: Sequence[float]) -> Problem:
     """The problem's initial conditions alone, as they are written, on the slice where a slab starts."""
     conditions = [c for c in restricted(problem, number, edges).conditions if c.kind == "initial"]
-    box = _box(problem, number, edges)
-    return Problem(box, conditions, problem.fields, coefficients=problem.coefficients, name=problem.name)
+    coefficients = _asked_for(problem, conditions)
+    return Problem(_box(problem, number, edges), conditions, problem.fields, coefficients=coefficients, name=problem.name)
 
 
 def restricted(problem: Problem, number: int, edges: Sequence[float], before: Values | None = None) -> Problem:
@@ -93,7 +98,7 @@ def restricted(problem: Problem, number: int, edges: Sequence[float], before: Va
         problem.fields,
         problem.exact,
         None if problem.exact is not None or problem.reference is None else _reference(problem, axis, number, edges),
-        problem.coefficients,
+        _asked_for(problem, conditions),
         f"{problem.name} {slab_name(number)}",
         problem.parameters,
         problem.source,
@@ -114,17 +119,18 @@ def points_within(problem: Problem, number: int, edges: Sequence[float], points:
     for name, given in points.items():
         if name not in here.names:
             if name not in problem.names:
-                kept[name] = given  # refused by who knows why
+                kept[name] = given  # `Problem.check` says what is wrong
             continue
         initial = here[name].kind == "initial"
         key = id(given), initial
         if key not in found:
             rows = as_rows(name, given)
-            if initial:
-                found[key] = rows.clone() if number else rows
-                found[key][:, axis] = edges[number] if number else rows[:, axis]
-            else:
-                found[key] = rows[_inside(rows[:, axis].double(), number, edges)]
+            if not initial:
+                rows = rows[_inside(rows[:, axis].double(), number, edges)]
+            elif number:
+                rows = rows.clone()
+                rows[:, axis] = edges[number]
+            found[key] = rows
         if len(found[key]):
             kept[name] = found[key]
         elif here[name].kind != "data":
@@ -243,6 +249,12 @@ def _time_orders(spec: ArgumentSpec, axis: int, problem: Problem) -> set[int]:
 
 
 # The parts of a slab.
+
+
+def _asked_for(problem: Problem, conditions: Sequence[Condition]) -> dict[str, nn.Parameter]:
+    """The coefficients of some conditions."""
+    asked = {spec.argument for condition in conditions for spec in problem.arguments[condition.name]}
+    return {name: value for name, value in problem.coefficients.items() if name in asked}
 
 
 def _box(problem: Problem, number: int, edges: Sequence[float]) -> Box:

@@ -46,6 +46,7 @@ def test_equal_slabs_end_where_the_problem_does():
     assert edges[0] == 0.1 and edges[-1] == 0.7 and edges == pytest.approx((0.1, 0.3, 0.5, 0.7))
     assert slab_edges(problem, (0.1, 0.6, 0.7)) == (0.1, 0.6, 0.7)
     assert slab_edges(problem, 1) == (0.1, 0.7)
+    assert slab_edges(problem, np.int64(2)) == slab_edges(problem, np.array([0.1, 0.4, 0.7])) == (0.1, 0.4, 0.7)
 
 
 def moved(condition, t):

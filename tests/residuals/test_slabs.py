@@ -127,6 +127,26 @@ def test_time_may_run_backward():
     assert torch.allclose(found, (network(rows) - before(rows))[:, 0], rtol=1e-13)
 
 
+def test_fixed_coefficients_are_those_of_the_whole():
+    @residual(PLANE)
+    def decay(u, u_t, rate):
+        return u_t + rate * u
+
+    @initial(PLANE.at(t=0))
+    def begin(u, level):
+        return u - level
+
+    problem = Problem(PLANE, [decay, begin], coefficients={"rate": 2.0, "level": 3.0})
+    problem.coefficients.requires_grad_(False)
+    before, network = mlp(problem, 1), mlp(problem, 2)
+    part = slab(problem, 1, 2, before)
+    points = sample(part)
+    found, rows = pinntk.errors(network, part, points), points["decay"]
+    assert torch.allclose(found["begin"], (network(points["begin"]) - before(points["begin"]))[:, 0])
+    slope = reference.derivative(network, rows, 0, (1, 0))
+    assert torch.allclose(found["decay"], slope + 2 * network(rows)[:, 0])
+
+
 def test_the_network_before_is_a_constant():
     problem = pinntk.load("wave1d")
     before, network = mlp(problem, 1), mlp(problem, 2)
