@@ -49,9 +49,7 @@ class Periodic(nn.Module):
         self.register_buffer("high", bounds[self.axes, 1])
         m = [m for count in harmonics.values() for m in range(1, count + 1)]
         self.register_buffer("rate", 2 * pi * torch.tensor(m, dtype=bounds.dtype))
-        self.seams = [  # of the first harmonic of an axis, and the polynomial there
-            (self.axes.index(axis), [amplitude / sqrt(2) * c for c in bernoulli(k + 2)]) for axis, k in levels.items()
-        ]
+        self.seams = [(self.axes.index(axis), *bernoulli(k + 2)) for axis, k in levels.items()]
         self.features = len(self.others) + 2 * len(self.axes) + len(self.seams)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -59,21 +57,23 @@ class Periodic(nn.Module):
         # Turn 1 is turn 0: else sin(2 pi) = 2e-7 in float32, and the kernel of a periodic condition is small, but not 0.
         phase = (turns - torch.floor(turns)) * self.rate
         waves = [x[:, self.others], self.amplitude * torch.cos(phase), self.amplitude * torch.sin(phase)]
-        return torch.cat([*waves, *(_horner(polynomial, turns[:, [at]]) for at, polynomial in self.seams)], 1)
+        for at, polynomial, size in self.seams:
+            waves.append(self.amplitude / sqrt(2) / size * _horner(polynomial, turns[:, [at]]))
+        return torch.cat(waves, 1)
 
 
-def bernoulli(n: int) -> list[float]:
-    """The coefficients of B_n(s), highest power first, over its root mean square on [0, 1]: it and its first n - 2 derivatives
+def bernoulli(n: int) -> tuple[list[float], float]:
+    """The coefficients of B_n(s), highest power first, and its root mean square on [0, 1]. It and its first n - 2 derivatives
     are the same at 0 and 1, the next one is not.
 
-    >>> [round(c / sqrt(180), 12) for c in bernoulli(2)]
-    [1.0, -1.0, 0.166666666667]
+    >>> bernoulli(3)[0]
+    [1.0, -1.5, 0.5, 0.0]
     """
     numbers = [Fraction(1)]
     for m in range(1, 2 * n + 1):
         numbers.append(-sum((comb(m + 1, k) * numbers[k] for k in range(m)), Fraction(0)) / (m + 1))
     mean_square = float(abs(numbers[2 * n]) * factorial(n) ** 2 / factorial(2 * n))
-    return [float(comb(n, k) * numbers[k]) / sqrt(mean_square) for k in range(n + 1)]
+    return [float(comb(n, k) * numbers[k]) for k in range(n + 1)], sqrt(mean_square)
 
 
 def _horner(coefficients: Sequence[float], s: Tensor) -> Tensor:

@@ -298,8 +298,8 @@ def _check_agreement(problem: Problem, first: Prescribed, second: Prescribed, de
         place = ", ".join(f"{name} = {v:.4g}" for name, v in zip(problem.coordinates, x[worst].tolist(), strict=True))
         what = problem.fields[second.field] + (f"_{problem.coordinates[second.axis]}" if second.slope else "")
         raise UnmetError(
-            f"{first.name!r} and {second.name!r} ask for different things where they meet: {what} = {one[worst]:.4g} and "
-            f"{other[worst]:.4g} at {place}",
+            f"{first.name!r} and {second.name!r} ask for different things where they meet: {what} = {one[worst] + 0.0:.4g} and "
+            f"{other[worst] + 0.0:.4g} at {place}",
             conflict=True,
         )
 
