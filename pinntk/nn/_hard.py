@@ -13,10 +13,12 @@ from torch import Tensor
 from pinntk._util.warn import warn_user
 from pinntk.nn._prescribed import (
     AGREE,
+    MOST_TERMS,
     Device,
     Prescribed,
     UnmetError,
     call_operator,
+    check_terms,
     columns_of,
     prescriptions,
     random_points,
@@ -26,7 +28,7 @@ from pinntk.nn._transfinite import Transfinite, most_terms
 from pinntk.problem import PeriodicPair, Problem
 
 AUTO = "auto"
-_AUTO_TERMS, _MOST_TERMS = 80, 1000  # evaluations of operators in a pass, under "auto" and at all
+_AUTO_TERMS = 80  # evaluations of operators in a pass, where they were not asked for by name
 _PROBES = 32
 _MET = 1e-9  # of the field's size: errors of conditions that are met
 
@@ -254,11 +256,10 @@ class _Search:
                 raise UnmetError("slopes are met across the faces of one coordinate only")
             if not any(other.slope is part.slope for other in same):
                 trial.append(part)
-        most = _AUTO_TERMS if self._asked == AUTO else _MOST_TERMS
         count = most_terms([part for part in trial if part.field == parts[0].field], self._device)
-        if count > most:
-            hint = f"; it would be done for hard=({name!r}, ...)" if count <= _MOST_TERMS else ""
-            raise UnmetError(f"its values would be evaluated {count} times in every pass of the network, at most {most}{hint}")
+        if self._asked == AUTO and count <= MOST_TERMS:
+            check_terms(count, _AUTO_TERMS, f"; it would be done for hard=({name!r}, ...)")
+        check_terms(count, MOST_TERMS)
         return trial
 
     def fault(self) -> dict[str, str] | None:

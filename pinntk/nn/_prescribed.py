@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from pinntk.problem import Box, Condition, Faces, Measurements
 from pinntk.problem._arguments import ArgumentSpec
 from pinntk.taylor import Jet
 
+MOST_TERMS = 1000  # evaluations of an operator in one pass of a network
 AGREE = 1e-10  # of their size: two numbers of float64 data that are to be one
 _PROBES = 64  # random points of a face
 _LINES, _LINE_POINTS, _STEEPEST = 4, 257, 3  # lines across a face, points on each, intervals that are looked at closely
@@ -159,9 +162,17 @@ def prescriptions(condition: Condition, specs: tuple[ArgumentSpec, ...], domain:
         slope = any(index)
         if slope and index != tuple(int(i == axis) for i in range(domain.dimension)):
             raise UnmetError("it asks for a derivative along a face, not across it")
-        part = Prescribed(condition, specs, domain, field, axis, end, slope)
-        found.append(_examined(part, device))
-    return found
+        found.append(Prescribed(condition, specs, domain, field, axis, end, slope))
+    varying = Counter(part.axis for part in found if part.takes - {part.axis})
+    check_terms(prod(1 + count for count in varying.values()) - 1, MOST_TERMS)
+    return [_examined(part, device) for part in found]
+
+
+def check_terms(count: int, most: int, hint: str = "") -> None:
+    """Raises `UnmetError` for more evaluations of operators in a pass than `most`."""
+    if count > most:
+        shown = count if count < 1e6 else f"{count:.1g}"
+        raise UnmetError(f"its values would be evaluated {shown} times in every pass of the network, at most {most}{hint}")
 
 
 def _faces(condition: Condition, domain: Box) -> list[tuple[int, int]]:
