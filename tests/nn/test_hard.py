@@ -104,6 +104,20 @@ def test_in_float32_errors_are_rounding(name):
         assert found[condition].abs().max() < 2e-5
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_zeros_are_zeros_to_the_bit(dtype):
+    """(x - low) / L is 1 on no upper face but by luck: 0.1 to 0.7 has none."""
+    domain = Box(x=(0.1, 0.7), y=(-0.3, 1.1))
+
+    @boundary(domain.boundary())
+    def walls(u):
+        return u
+
+    problem = Problem(domain, [walls])
+    network = quietly(problem, dtype=dtype)
+    assert pinntk.errors(network, problem, problem.sample(walls=40, dtype=dtype))["walls"].abs().max() == 0
+
+
 # By hand.
 
 

@@ -9,6 +9,7 @@ from torch import cos, sin
 import pinntk
 from pinntk import Box, Problem, boundary, data, initial, residual
 from pinntk.nn import MLP
+from pinntk.nn._transfinite import Transfinite
 from tests.support.constrained import SMALL, largest, quietly
 
 BOX = Box(t=(0, 1), x=(0, 1))
@@ -150,6 +151,16 @@ def test_two_conditions_of_one_face():
     assert max(largest(network, problem).values()) < 1e-15
     with pytest.warns(UserWarning, match="condition 'otherwise' is left"):
         assert MLP(twice(otherwise), **SMALL, hard="auto").hard == ("asked",)
+
+
+def test_what_is_built_in_is_tried_before_it_is_claimed(monkeypatch):
+    """By whatever fault the factor does not vanish."""
+    problem = pinntk.load("burgers")
+    monkeypatch.setattr(Transfinite, "factor", lambda self, x: x[:, 0] ** 2)  # at t = 0 only
+    with pytest.raises(ValueError, match="'walls' cannot be met by construction: built in, its error would still be"):
+        MLP(problem, **SMALL, hard="walls")
+    with pytest.warns(UserWarning, match="condition 'walls' is left to training"):
+        assert MLP(problem, **SMALL, hard="auto").hard == ("start",)
 
 
 @pytest.mark.parametrize(
