@@ -251,6 +251,12 @@ def _add_network_options(command: argparse.ArgumentParser) -> None:
         "--periodic", default="", metavar="NAME,...", help="mlp: coordinates that it repeats in exactly; x=3 takes 3 harmonics"
     )
     group.add_argument(
+        "--hard",
+        default="",
+        metavar="NAME,...",
+        help="mlp: conditions that it meets by construction; auto takes all that it can (default: none)",
+    )
+    group.add_argument(
         "--fourier",
         nargs=2,
         type=_number,

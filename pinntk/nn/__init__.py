@@ -2,7 +2,7 @@
 operator networks map functions to functions and train on no problem.
 """
 
-from pinntk.nn._constraint import HardConstraint
+from pinntk.nn._constraint import HardConstraint, hard_constraint
 from pinntk.nn._embeddings import power_law
 from pinntk.nn._fno import FNO1d, MscaleFNO
 from pinntk.nn._mlp import MLP
@@ -20,6 +20,7 @@ __all__ = [
     "MscaleFNO",
     "MultiscaleFourier",
     "SlabNetwork",
+    "hard_constraint",
     "linear_scales",
     "octaves",
     "power_law",

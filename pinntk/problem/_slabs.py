@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from inspect import Parameter, Signature
 from itertools import pairwise
 from math import isfinite
@@ -90,7 +91,7 @@ def restricted(problem: Problem, number: int, edges: Sequence[float], before: Va
             continue
         if condition.kind == "initial" and number:
             taken = None if before is None else before[condition.name]
-            operator = _Start(condition, problem.arguments[condition.name], axis, start, taken)
+            operator = Start(condition, problem.arguments[condition.name], axis, start, taken)
         conditions.append(Condition(condition.name, condition.kind, here, operator))
     return Problem(
         _box(problem, number, edges),
@@ -140,7 +141,7 @@ def points_within(problem: Problem, number: int, edges: Sequence[float], points:
     return kept
 
 
-class _Start:
+class Start:
     """An initial condition's operator where a later slab starts, less what `taken` gives there.
 
     It is called with the time of the problem's own start, the only time that it is written for: so that what it computes from
@@ -163,6 +164,12 @@ class _Start:
         self.__signature__ = Signature([Parameter(name, Parameter.KEYWORD_ONLY) for name in names])
         if hasattr(condition.operator, "__code__"):
             self.__code__ = condition.operator.__code__  # by which an error in it is placed
+
+    def as_written(self) -> Start:
+        """Without anything taken off."""
+        found = copy(self)
+        found.taken = None
+        return found
 
     def __call__(self, **values: Tensor) -> Tensor:
         points = values[POINTS]

@@ -17,6 +17,7 @@ from pinntk._util import distributed
 from pinntk._util.interrupt import deferred_interrupt
 from pinntk._util.warn import warn_user
 from pinntk.nn import NETWORKS, SlabNetwork
+from pinntk.nn._constraint import met_by
 from pinntk.problem import Measurements, Problem
 from pinntk.problem._slabs import points_within, restricted, slab_edges, slab_name
 from pinntk.problem._time import time_axis
@@ -79,7 +80,7 @@ def train_slabs(
 
     network: what each slab's network is like; it is not trained itself. One of `pinntk.nn` is built for each slab, so that it
         normalizes the slab's own time; one of your own is copied as it is; a function from a slab's problem to a network makes
-        what it likes
+        what it likes. Initial conditions are met by construction (`hard`) in the first slab only: in others they are trained
     slabs: how many, of equal length; or their edges, from the problem's start to its end
     fresh: each network begins with the weights of `network`, or those that the function gives it, and not with the trained
         parameters of the slab before
@@ -219,16 +220,26 @@ def _make(
 def _like(given: nn.Module, problem: Problem) -> nn.Module:
     """The given network made for a slab: a `pinntk.nn` one built for its domain, with the given parameters."""
     parameters = dict(given.named_parameters())
+    initial = {c.name for c in problem.conditions if c.kind == "initial"}
     if type(given) in NETWORKS.values():
         like = next(iter(parameters.values()))
         kind: Any = type(given)
-        made: nn.Module = kind(problem, dtype=like.dtype, device=like.device, **vars(given)["config"])
+        options = dict(vars(given)["config"])
+        if options.get("hard"):
+            dropped = initial if problem.slab["number"] else ()
+            options["hard"] = [name for name in options["hard"] if name in problem.names and name not in dropped]
+        made: nn.Module = kind(problem, dtype=like.dtype, device=like.device, **options)
         own = dict(made.named_parameters())
         if {name: p.shape for name, p in own.items()} == {name: p.shape for name, p in parameters.items()}:
             for name, p in own.items():
                 p.requires_grad_(parameters[name].requires_grad)
             _carry(given, made, problem)
             return made.train(given.training)
+    if built_in := initial & set(met_by(given)):
+        raise ValueError(
+            f"network: a copy of it would meet {min(built_in)!r} where the whole time starts, not where a slab does; give a "
+            "function that makes each slab's network, as in lambda part: pinntk.nn.hard_constraint(part, ...)"
+        )
     return deepcopy(given)
 
 

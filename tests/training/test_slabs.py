@@ -184,6 +184,67 @@ def test_networks_of_ones_own():
     assert len(train(network=lambda part: mlp(part, width=next(widths)), steps=1, fresh=True).runs) == 3
 
 
+@pytest.mark.parametrize("name", ["reaction", "wave1d"])
+def test_what_is_met_by_construction_stays_so_but_for_later_starts(name, tmp_path):
+    problem = pinntk.load(name)
+    network = mlp(problem, hard="auto")
+    settings = {"problem": problem, "network": network, "steps": 4, "points": {"residual": 12, "initial": 6}}
+    found = train(tmp_path / "whole", **settings)
+    later = tuple(condition for condition in network.hard if problem[condition].kind != "initial")
+    assert len(later) < len(network.hard)
+    assert [run.network.hard for run in found.runs] == [network.hard, later, later]
+    for run in found.runs:
+        size = {name: float(e.detach().abs().max()) for name, e in pinntk.errors(run.network, run.problem, run.points).items()}
+        assert all((size[name] < 1e-12) == (name in run.network.hard) for name in problem.names)
+    assert {len(run.network.dense.weights[0].T) for run in found.runs} == {
+        len(network.dense.weights[0].T)
+    }  # as smooth as the start
+    assert "begins a time slab with what the network before leaves" in found.runs[1].network.soft["start"]
+    assert same(load_slabs(tmp_path / "whole"), found)
+    x = problem.sample(residual=9, **F64)[problem.names[0]]
+    for number, run in enumerate(found.runs):
+        loaded = Run.load(tmp_path / "whole" / f"slab_{number:02d}")
+        assert torch.equal(loaded.network(x), run.network(x))
+        pair = (pinntk.errors(r.network, r.problem, run.points)["start"] for r in (loaded, run))
+        assert torch.equal(*pair)
+    with pytest.raises(pinntk.Interrupted):
+        train(tmp_path / "cut", **{**settings, "steps": 20, "weighting": Interrupting(5)})
+    resumed = train(tmp_path / "cut", **{**settings, "steps": 20, "resume": True})
+    assert same(resumed, train(**{**settings, "steps": 20}))
+
+
+def test_a_line_in_time_is_not_met_by_construction_later(tmp_path):
+    """Where no coordinate is left, a start is one number, and could be built in: but not built again from a folder."""
+    domain = pinntk.Box(t=(0, 1))
+
+    @pinntk.residual(domain)
+    def decay(u, u_t):
+        return u_t + u
+
+    @pinntk.initial(domain.at(t=0))
+    def begin(u):
+        return u - 1
+
+    problem = pinntk.Problem(domain, [decay, begin])
+    found = train(problem=problem, network=mlp(problem, hard="auto"), points={"residual": 5}, steps=3)
+    assert [run.network.hard for run in found.runs] == [("begin",), (), ()]
+    with pytest.raises(ValueError, match="'begin' cannot be met by construction: it begins a time slab with what the network"):
+        train(problem=problem, network=lambda part: mlp(part, hard="begin"), points={"residual": 5}, steps=3)
+
+
+def test_a_copy_that_meets_the_first_start_is_refused():
+    problem = pinntk.load("burgers")
+
+    def constrained(part):
+        return pinntk.nn.hard_constraint(part, mlp(part))
+
+    settings = {"problem": problem, "points": {"residual": 8, "initial": 4, "boundary": 4}, "steps": 2}
+    with pytest.raises(ValueError, match="a copy of it would meet 'start' where the whole time starts, not where a slab does"):
+        train(network=constrained(problem), **settings)
+    found = train(network=constrained, **settings)
+    assert [run.network.hard for run in found.runs] == [("start", "walls"), ("walls",), ("walls",)]
+
+
 def test_settings_fit_each_slab():
     domain = pinntk.Box(t=(0, 1), x=(0, 1))
 
