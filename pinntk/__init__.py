@@ -41,7 +41,7 @@ from pinntk.problem import (
     periodic,
     residual,
 )
-from pinntk.residuals import NonFiniteError, errors
+from pinntk.residuals import NonFiniteError, errors, slab
 from pinntk.run import BusyFolderError, MonitorReport, Run, UntrustedFileError
 from pinntk.taylor import DependentPointsError, Jet, UnsupportedOperationError
 from pinntk.training import (
@@ -50,11 +50,14 @@ from pinntk.training import (
     Monitor,
     NonFiniteLossError,
     Rescue,
+    Slabs,
     TrainConfig,
     TrainingWarning,
+    load_slabs,
     rescue,
     train,
     train_as,
+    train_slabs,
 )
 
 __all__ = [
@@ -87,6 +90,7 @@ __all__ = [
     "Problem",
     "Rescue",
     "Run",
+    "Slabs",
     "TrainConfig",
     "TrainingWarning",
     "UnidentifiedError",
@@ -112,6 +116,7 @@ __all__ = [
     "initial",
     "kernel",
     "load",
+    "load_slabs",
     "mean_kernel",
     "nn",
     "periodic",
@@ -119,10 +124,12 @@ __all__ = [
     "rescue",
     "residual",
     "sharded_kernel",
+    "slab",
     "solvers",
     "traces",
     "train",
     "train_as",
+    "train_slabs",
     "trained_parameters",
     "weighting",
 ]

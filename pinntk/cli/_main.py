@@ -10,6 +10,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,13 @@ from pinntk.ntk._blocks import require_kernel
 from pinntk.problem import Points, Problem
 from pinntk.problem import _registry as registry
 from pinntk.problem._problem import parameters_text
+from pinntk.problem._slabs import slab_name
 from pinntk.reporting import _terminal as verdict
 from pinntk.reporting import plot, write_comparison, write_diagnosis, write_report
 from pinntk.reporting._html import Diagnosed, distinct_labels
 from pinntk.run import MonitorReport, Run
 from pinntk.run._folder import COMPARISON, CONFIG, DIAGNOSIS, REPORT
-from pinntk.training import Interrupted, rescue
+from pinntk.training import Interrupted, Slabs, rescue
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -113,15 +115,34 @@ def _solve(arguments: argparse.Namespace) -> int:
     return _finish(start_solving(arguments), arguments)
 
 
-def _finish(run: Run, arguments: argparse.Namespace) -> int:
-    """Figures and report of a run."""
+def _finish(run: Run | Slabs, arguments: argparse.Namespace) -> int:
+    """Figures and report of a run, or of those of time slabs."""
     if distributed.rank():
         return 0
+    if isinstance(run, Slabs):
+        return _finish_slabs(run, arguments)
     paths = plot.save(run)
     if not arguments.quiet:
         _report(run)
         print(f"figures in {paths[0].parent}")
         print(f"next: pinntk diagnose {shlex.quote(str(run.folder))}")
+    return 0
+
+
+def _finish_slabs(found: Slabs, arguments: argparse.Namespace) -> int:
+    paths = [plot.save(run) for run in found.runs]
+    if arguments.quiet:
+        return 0
+    print(f"{'slab':<10} {'from':>10} {'to':>10} {'steps':>8} {'loss':>10} {'relative L2 error':>18}")
+    for run, (one, other) in zip(found.runs, pairwise(found.edges), strict=True):
+        error = "-" if run.relative_error is None else f"{run.relative_error:.3e}"
+        name = slab_name(run.problem.slab["number"])
+        print(f"{name:<10} {one:>10.4g} {other:>10.4g} {run.step:>8} {run.history[-1]['loss']:>10.2e} {error:>18}")
+    if found.relative_error is not None:
+        print(f"relative L2 error {found.relative_error:.3e} over all of the time")
+    print(f"figures in {paths[0][0].parent}, and in each slab")
+    worst = max(found.runs, key=lambda run: run.history[-1]["loss"])
+    print(f"next: pinntk diagnose {shlex.quote(str(worst.folder))}")
     return 0
 
 

@@ -92,7 +92,10 @@ def load_problem(arguments: argparse.Namespace) -> Problem:
     return registry.load(arguments.problem, **registry.parse_parameters(arguments.problem, parameters))
 
 
-_OWN = {"beta": "mlp", "periodic": "mlp", "fourier": "mlp", "sigmas": "multiscale-fourier", "scales": "mscale-dnn"}
+_OWN = {
+    **dict.fromkeys(("beta", "periodic", "fourier", "hard"), "mlp"),
+    **{"sigmas": "multiscale-fourier", "scales": "mscale-dnn"},
+}
 NETWORK_OPTIONS = (
     *("network", "width", "depth", "activation", "parametrization", "initialization", "raw_inputs", "dtype"),
     *_OWN,
@@ -107,6 +110,9 @@ def make_network(arguments: argparse.Namespace, problem: Problem) -> nn.Module:
     if "periodic" in own:
         harmonics = ",".join(part if "=" in part else f"{part}=1" for part in filter(None, own["periodic"].split(",")))
         own["periodic"] = pairs(harmonics, "--periodic", int, "x=3")
+    if "hard" in own:
+        names = tuple(name.strip() for name in own["hard"].split(","))
+        own["hard"] = names[0] if len(names) == 1 else names
     if arguments.raw_inputs:
         own["normalize"] = False
     return NETWORKS[arguments.network](

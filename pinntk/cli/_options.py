@@ -28,6 +28,7 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
         "  pinntk train wave1d --set c=2 --weighting ntk --steps 20000\n"
         "  pinntk train my_pde.py --weights boundary=100 -o runs/mine\n"
         "  pinntk train convection --weighting ntk --causal 0.01,0.1,1 --periodic x\n"
+        "  pinntk train convection --set beta=40 --slabs 8\n"
         "  pinntk train --resume runs/mine --steps 40000",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -74,6 +75,13 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--resume", metavar="RUN", help="continue the run in this folder, with its settings")
     command.add_argument("-o", "--out", help="the run folder (default: runs/PROBLEM)")
     command.add_argument("--overwrite", action="store_true", help="replace a run that the folder already holds")
+    command.add_argument(
+        "--slabs",
+        type=_slabs,
+        metavar="N",
+        help="train in so many time slabs, one after the other, each from the end of the one before; or the times between "
+        "them, as in 0,0.1,1. Steps and seconds are those of each slab",
+    )
 
 
 def add_diagnose(commands: Any) -> argparse.ArgumentParser:
@@ -243,6 +251,12 @@ def _add_network_options(command: argparse.ArgumentParser) -> None:
         "--periodic", default="", metavar="NAME,...", help="mlp: coordinates that it repeats in exactly; x=3 takes 3 harmonics"
     )
     group.add_argument(
+        "--hard",
+        default="",
+        metavar="NAME,...",
+        help="mlp: conditions that it meets by construction; auto takes all that it can (default: none)",
+    )
+    group.add_argument(
         "--fourier",
         nargs=2,
         type=_number,
@@ -279,6 +293,13 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def _slabs(text: str) -> int | tuple[float, ...]:
+    number = _number(text) if "," not in text else _numbers(text)
+    if isinstance(number, float):
+        raise argparse.ArgumentTypeError(f"{text!r}: a whole number of slabs, or the times between them, as in 0,0.1,1")
+    return number
 
 
 def _seed(text: str) -> int:

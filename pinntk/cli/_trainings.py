@@ -10,20 +10,23 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from pinntk._util import distributed
 from pinntk.cli._meaning import NETWORK_OPTIONS, counts, load_problem, make_network, settings, usable_device
 from pinntk.problem import Problem
 from pinntk.problem._registry import source_path
 from pinntk.run import Run
 from pinntk.run._configuration import check_entries, read_config
-from pinntk.run._folder import CHECKPOINT, CONFIG
-from pinntk.training import train, train_as
+from pinntk.run._folder import CHECKPOINT, CONFIG, SLABS
+from pinntk.run._slabs import holds_slabs, read_slabs
+from pinntk.training import Slabs, TrainConfig, train, train_as, train_slabs
 from pinntk.training._train import network_of, problem_of
 
 _SECTIONS = ("problem", "network", "training", "weighting")
 
 
-def start_training(arguments: argparse.Namespace) -> Run:
+def start_training(arguments: argparse.Namespace) -> Run | Slabs:
     """`pinntk train`: fresh, by a configuration file, or on from a checkpoint."""
     if arguments.resume:
         return _resume(arguments)
@@ -33,10 +36,10 @@ def start_training(arguments: argparse.Namespace) -> Run:
     given = settings(arguments)
     problem.counts(**counts(arguments))
     out, network = _folder(arguments, problem), make_network(arguments, problem)
-    return train(problem, network, **given, out=out, overwrite=arguments.overwrite, progress=not arguments.quiet)
+    return _train(arguments, problem, network, TrainConfig(**given), out=out)
 
 
-def _train_by_file(arguments: argparse.Namespace) -> Run:
+def _train_by_file(arguments: argparse.Namespace) -> Run | Slabs:
     """Trains by a config.json; what parts of one leave out is taken from the command line."""
     config = _read_file(Path(arguments.config))
     if "problem" in config and arguments.problem is not None:
@@ -57,13 +60,21 @@ def _train_by_file(arguments: argparse.Namespace) -> Run:
         seed = config.get("training", {}).get("seed") if arguments.seed is None else arguments.seed
         network = make_network(argparse.Namespace(**{**vars(arguments), "seed": seed}), problem)
     given = settings(arguments, config.get("weighting"))
-    out = _folder(arguments, problem)
-    device = usable_device(arguments.device)
-    options = {"out": out, "overwrite": arguments.overwrite, "device": device, "progress": not arguments.quiet}
-    return train_as(config, problem=problem, network=network, **options, **given)
+    out, device = _folder(arguments, problem), usable_device(arguments.device)
+    return _train(arguments, problem, network, TrainConfig.from_json(config, **given), out=out, device=device)
 
 
-def start_solving(arguments: argparse.Namespace) -> Run:
+def _train(
+    arguments: argparse.Namespace, problem: Problem, network: nn.Module, config: TrainConfig, **options: Any
+) -> Run | Slabs:
+    """On all of the time, or in --slabs."""
+    options |= {"overwrite": arguments.overwrite, "progress": not arguments.quiet}
+    if arguments.slabs is None:
+        return train(problem, network, config, **options)
+    return train_slabs(problem, network, config, slabs=arguments.slabs, **options)
+
+
+def start_solving(arguments: argparse.Namespace) -> Run | Slabs:
     """`pinntk solve`: fresh, or on from a checkpoint."""
     if arguments.resume:
         return _resume(arguments)
@@ -71,9 +82,7 @@ def start_solving(arguments: argparse.Namespace) -> Run:
     names = ("steps", "seconds", "grow", "sampling")
     asked = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     problem.counts(**counts(arguments))
-    return train(
-        problem,
-        make_network(arguments, problem),
+    config = TrainConfig(
         **{"steps": 2000, "seconds": 300.0, **asked},
         optimizer="gauss-newton",
         optimizer_options={"target": arguments.target},
@@ -83,36 +92,40 @@ def start_solving(arguments: argparse.Namespace) -> Run:
         eval_every=10,
         checkpoint_every=20,
         snapshot_every=0,
-        out=_folder(arguments, problem),
-        overwrite=arguments.overwrite,
-        progress=not arguments.quiet,
     )
+    out, network = _folder(arguments, problem), make_network(arguments, problem)
+    return _train(arguments, problem, network, config, out=out)
 
 
 def _folder(arguments: argparse.Namespace, problem: Problem) -> Path:
     """Where the run goes; checked before the work begins."""
     out = Path(arguments.out or f"runs/{problem.name}")
-    if not arguments.overwrite and (out / CHECKPOINT).exists():
+    if not arguments.overwrite and ((out / CHECKPOINT).exists() or holds_slabs(out)):
         raise FileExistsError(
             f"{out} already holds a run; continue it with --resume {out}, replace it with --overwrite, or use another -o"
         )
     return out
 
 
-def _resume(arguments: argparse.Namespace) -> Run:
+def _resume(arguments: argparse.Namespace) -> Run | Slabs:
     """Continues a run with the settings in its config.json; --steps and --device may differ."""
     if arguments.problem is not None:
         raise ValueError("--resume takes problem and settings from the run; leave the problem out")
     refuse_all_but(arguments, "--resume", ("resume", "steps", "seconds", "device", "quiet", "trust"))
     folder = Path(arguments.resume)
-    config = read_config(folder)
+    in_slabs = (folder / SLABS).is_file()
+    config = read_slabs(folder) if in_slabs else read_config(folder)
     if config["training"]["points"] == "given":
         raise ValueError(f"{folder} was trained on points of your own; resume it from Python: pinntk.train(..., resume=True)")
     given = {name: value for name in ("steps", "seconds") if (value := getattr(arguments, name, None)) is not None}
     announce(config)
     problem = problem_of(config, str(folder), arguments.trust)
-    device = usable_device(arguments.device)
-    return train_as(config, problem=problem, out=folder, resume=True, device=device, progress=not arguments.quiet, **given)
+    options: dict[str, Any] = {"out": folder, "resume": True, "device": usable_device(arguments.device)}
+    options["progress"] = not arguments.quiet
+    if not in_slabs:
+        return train_as(config, problem=problem, **options, **given)
+    options |= {name: config["slabs"][key] for name, key in (("slabs", "edges"), ("fresh", "fresh"))}
+    return train_slabs(problem, network_of(config, problem), TrainConfig.from_json(config, **given), **options)
 
 
 def load_run(folder: str | Path, arguments: argparse.Namespace) -> Run:

@@ -16,6 +16,7 @@ from pinntk.ntk import kernel, trained_parameters
 from pinntk.problem import Condition, Faces, Measurements, PeriodicPair, Points, Problem, field_problem, with_field_values
 from pinntk.problem._sampling import generator
 from pinntk.residuals import errors
+from pinntk.weighting._balance import ROUNDING
 
 _TOLERANCE = 1e-3  # of each condition's prior standard deviation: what is less is not explained
 _LEAST_RANK = 1e-12  # of the largest eigenvalue: below it, rounding of K in float64
@@ -90,7 +91,8 @@ def estimate(
         u = network(where.clone()).double()
     sizes = [len(rows) for rows in fresh.values()]
     trace = torch.cat([K.diagonal(name).sum().expand(n) for name, n in zip(fresh, sizes, strict=True)])
-    root = torch.where(trace > 0, trace.clamp_min(1e-300).rsqrt(), 0)  # a condition met by construction has K_ii = 0
+    met = trace <= ROUNDING * K.values.diagonal()[: len(trace)].sum()  # by construction: K_ii is 0, to rounding
+    root = torch.where(met, 0, trace.clamp_min(1e-300).rsqrt())
     n = len(root)
     K_ee = K.values[:n, :n] * root[:, None] * root
     K_ue = K.values[n:, :n] * root
@@ -103,7 +105,8 @@ def estimate(
     changes = -(K_ue @ solved).reshape(len(problem.fields), samples, -1)
     size = float((u.T + changes[..., 0]).norm())
     prior = float(K.values.diagonal()[n:].mean().sqrt())
-    gain = {name: _over(float(K.diagonal(name).mean().clamp_min(0).sqrt()), prior) for name in fresh}
+    gains = {name: _over(float(K.diagonal(name).mean().clamp_min(0).sqrt()), prior) for name in fresh}
+    gain = {name: 0.0 if bool(met[spans[name]].all()) else value for name, value in gains.items()}
     rms = size / u.numel() ** 0.5
     remaining = e - K_ee @ solved[:, 0]
     eigenvalues = torch.linalg.eigvalsh(K_ee)

@@ -12,6 +12,7 @@ from pinntk._util.precision import without_autocast
 from pinntk.diagnostics._sampling import domain_points, network_points, subset, whole_number
 from pinntk.ntk import kernel
 from pinntk.problem import Points, Problem, field_problem, with_field_values
+from pinntk.weighting._balance import ROUNDING
 
 _FINER = 1e-2  # of the tolerance, at which `undetermined` looks again
 
@@ -71,9 +72,11 @@ def undetermined(
     points = subset(network_points(network, problem, points), most, seed)
     where = domain_points(network, problem, samples, seed)
     K = kernel(network, with_field_values(problem), points | dict.fromkeys(field_problem(problem).names, where))
-    scale = torch.cat([K.diagonal(name).mean().sqrt().expand(len(points[name])) for name in points])
-    n, dependent = len(scale), (scale > 0).nonzero()[:, 0]  # a condition met by construction has K_ii = 0, and says nothing
-    root = 1 / scale[dependent]
+    mean = torch.stack([K.diagonal(name).mean().clamp_min(0) for name in points])
+    met = mean <= ROUNDING * mean.sum()  # a condition met by construction has K_ii = 0, to rounding, and says nothing
+    sizes = torch.tensor([len(rows) for rows in points.values()], device=mean.device)
+    n, dependent = int(sizes.sum()), (~met).repeat_interleave(sizes).nonzero()[:, 0]
+    root = mean.rsqrt().repeat_interleave(sizes)[dependent]
     K_ee = K.values[dependent][:, dependent] * root[:, None] * root
     K_eu = K.values[dependent][:, n:] * root[:, None]
     prior = K.values[n:, n:]

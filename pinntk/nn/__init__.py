@@ -2,11 +2,12 @@
 operator networks map functions to functions and train on no problem.
 """
 
-from pinntk.nn._constraint import HardConstraint
+from pinntk.nn._constraint import HardConstraint, hard_constraint
 from pinntk.nn._embeddings import power_law
 from pinntk.nn._fno import FNO1d, MscaleFNO
 from pinntk.nn._mlp import MLP
 from pinntk.nn._multiscale import MscaleDNN, MultiscaleFourier, linear_scales, octaves
+from pinntk.nn._slabs import SlabNetwork
 
 NETWORKS = {"mlp": MLP, "multiscale-fourier": MultiscaleFourier, "mscale-dnn": MscaleDNN}
 
@@ -18,6 +19,8 @@ __all__ = [
     "MscaleDNN",
     "MscaleFNO",
     "MultiscaleFourier",
+    "SlabNetwork",
+    "hard_constraint",
     "linear_scales",
     "octaves",
     "power_law",

@@ -1,13 +1,15 @@
-"""Conditions that a network meets by construction."""
+"""Conditions that a network meets by construction: written by hand, or derived from the problem."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pinntk.nn._hard import AUTO, hard_conditions, parse_hard
+from pinntk.nn._mlp import MLP
 from pinntk.problem import Problem
 from pinntk.problem._arguments import call_by_coordinates
 
@@ -21,7 +23,8 @@ class HardConstraint(nn.Module):
         alike, a tuple with one (n,) or number a field, or (n, fields)
 
     Conditions met in this way have error 0 and kernel 0; training goes by what remains. Raises ValueError for an unknown
-    coordinate or a wrong number of fields.
+    coordinate or a wrong number of fields. `hard_constraint` finds offset and factor by itself, and `hard` and `soft` then have
+    what came of it.
 
     >>> from pinntk import load
     >>> from pinntk.nn import MLP
@@ -42,7 +45,10 @@ class HardConstraint(nn.Module):
         super().__init__()
         self.coordinates, self.fields = problem.domain.coordinates, problem.fields
         self.network, self.offset, self.factor = network, offset, factor
-        center = torch.tensor(problem.domain.bounds).mean(1)
+        self.hard: tuple[str, ...] = ()
+        self.soft: Mapping[str, str] = {}
+        device = next((p.device for p in network.parameters()), None)
+        center = torch.tensor(problem.domain.bounds, device=device).mean(1)
         for name in ("offset", "factor"):
             self._check(name, self._columns(getattr(self, name), center.repeat(3, 1)))
 
@@ -67,3 +73,49 @@ class HardConstraint(nn.Module):
             raise ValueError(
                 f"{name} returned shape {shape} for 3 points; return (n,), or a tuple with one (n,) a field of {self.fields}"
             )
+
+
+def hard_constraint(problem: Problem, network: nn.Module, conditions: str | Sequence[str] = AUTO) -> HardConstraint:
+    r"""u(x) = offset(x) + factor(x) N(x) that meets a problem's conditions whatever N is, offset and factor derived from them.
+
+    What can be met: conditions on faces of the domain whose error is c (u - g), the value of one field against a function g of
+    the point, or c (u_t - h) across a face where u is met too; whether an operator is of that form is found by calling it. The
+    offset is g continued into the domain by transfinite interpolation, which calls the operator itself, so that its derivatives
+    are those of the problem; the factor is a product of distances from the faces, of maximum 1. g may have no jumps, and two
+    conditions must agree where they meet. Conditions with coefficients, on measured points and in the domain are not of this
+    kind. Periodic conditions hold where the network repeats: an `MLP` with `periodic`, or `MLP(problem, hard=...)`, which does
+    all this and can be built again from a run's config.json.
+
+    network: N, any nn.Module that maps (n, d) to (n, fields)
+    conditions: "auto", or names of conditions, each of which has to be met
+
+    The result's `hard` has the names of the conditions that are met, `soft` why each of the others is not. Under "auto", warns
+    of conditions that are left because they contradict others. Raises ValueError, naming condition and reason, for one that was
+    named and cannot be met.
+
+    >>> import pinntk
+    >>> problem = pinntk.load("burgers")
+    >>> network = hard_constraint(problem, pinntk.nn.MultiscaleFourier(problem, width=8, dtype=torch.float64))
+    >>> network.hard
+    ('start', 'walls')
+    >>> points = problem.sample(residual=5, seed=0, dtype=torch.float64)
+    >>> errors = pinntk.errors(network, problem, points)
+    >>> bool(errors["start"].abs().max() < 1e-15), bool(errors["walls"].abs().max() < 1e-15)
+    (True, True)
+    """
+    asked = parse_hard(conditions, problem)
+    if asked is None:
+        raise ValueError("conditions=None: 'auto', or names of conditions")
+    repeated = network.config["periodic"] or () if isinstance(network, MLP) else ()
+    if isinstance(network, MLP) and network.config["hard"] is not None:
+        raise ValueError(f"the network meets {network.hard} already, by its own hard=; leave one of the two out")
+    device = next((p.device for p in network.parameters()), None)
+    found = hard_conditions(problem, asked, repeated=repeated, own_inputs=False, device=device)
+    constrained = HardConstraint(problem, network, offset=found.offset, factor=found.factor)
+    constrained.hard, constrained.soft = found.met, found.left
+    return constrained
+
+
+def met_by(network: nn.Module) -> tuple[str, ...]:
+    """The conditions that a network of this room says it meets by construction: their errors and kernels are 0."""
+    return network.hard if isinstance(network, (MLP, HardConstraint)) else ()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isfinite, pi
+from fractions import Fraction
+from math import comb, factorial, isfinite, pi, sqrt
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -19,16 +21,26 @@ class Periodic(nn.Module):
     What follows repeats in x with all its derivatives (Dong & Ni 2021, JCP 435:110242): both ends have the same features,
     to the bit. Maps (n, d) to (n, features): the other coordinates as they are, then all cosines, then all sines.
 
+    Where only the value and k derivatives are to repeat, one more feature leaves the next one free, after the sines: the
+    Bernoulli polynomial B_(k+2)((x - low) / L), with the mean square of the others.
+
     bounds: (d, 2), low and high of every coordinate
     harmonics: {axis: number of harmonics}
     amplitude: a; sqrt(2) gives each feature the mean square 1
+    levels: {axis: k} of axes where not all derivatives repeat
     """
 
     low: Tensor
     high: Tensor
     rate: Tensor
 
-    def __init__(self, bounds: Tensor, harmonics: Mapping[int, int], amplitude: float):
+    def __init__(
+        self,
+        bounds: Tensor,
+        harmonics: Mapping[int, int],
+        amplitude: float,
+        levels: Mapping[int, int] = MappingProxyType({}),
+    ):
         super().__init__()
         self.amplitude = amplitude
         self.others = [axis for axis in range(len(bounds)) if axis not in harmonics]
@@ -37,13 +49,38 @@ class Periodic(nn.Module):
         self.register_buffer("high", bounds[self.axes, 1])
         m = [m for count in harmonics.values() for m in range(1, count + 1)]
         self.register_buffer("rate", 2 * pi * torch.tensor(m, dtype=bounds.dtype))
-        self.features = len(self.others) + 2 * len(self.axes)
+        self.seams = [(self.axes.index(axis), *bernoulli(k + 2)) for axis, k in levels.items()]
+        self.features = len(self.others) + 2 * len(self.axes) + len(self.seams)
 
     def forward(self, x: Tensor) -> Tensor:
         turns = (x[:, self.axes] - self.low) / (self.high - self.low)
         # Turn 1 is turn 0: else sin(2 pi) = 2e-7 in float32, and the kernel of a periodic condition is small, but not 0.
         phase = (turns - torch.floor(turns)) * self.rate
-        return torch.cat([x[:, self.others], self.amplitude * torch.cos(phase), self.amplitude * torch.sin(phase)], 1)
+        waves = [x[:, self.others], self.amplitude * torch.cos(phase), self.amplitude * torch.sin(phase)]
+        for at, polynomial, size in self.seams:
+            waves.append(self.amplitude / sqrt(2) / size * _horner(polynomial, turns[:, [at]]))
+        return torch.cat(waves, 1)
+
+
+def bernoulli(n: int) -> tuple[list[float], float]:
+    """The coefficients of B_n(s), highest power first, and its root mean square on [0, 1]. It and its first n - 2 derivatives
+    are the same at 0 and 1, the next one is not.
+
+    >>> bernoulli(3)[0]
+    [1.0, -1.5, 0.5, 0.0]
+    """
+    numbers = [Fraction(1)]
+    for m in range(1, 2 * n + 1):
+        numbers.append(-sum((comb(m + 1, k) * numbers[k] for k in range(m)), Fraction(0)) / (m + 1))
+    mean_square = float(abs(numbers[2 * n]) * factorial(n) ** 2 / factorial(2 * n))
+    return [float(comb(n, k) * numbers[k]) for k in range(n + 1)], sqrt(mean_square)
+
+
+def _horner(coefficients: Sequence[float], s: Tensor) -> Tensor:
+    value = s * coefficients[0] + coefficients[1]
+    for c in coefficients[2:]:
+        value = value * s + c
+    return value
 
 
 class FourierFeatures(nn.Module):
@@ -90,11 +127,12 @@ def embeddings(
     amplitude: float,
     fourier: Sequence | Mapping[str, Any] | None,
     generator: torch.Generator,
+    levels: Mapping[int, int] = MappingProxyType({}),
 ) -> nn.Sequential:
     """`Periodic`, then `FourierFeatures`, where they are asked for; empty otherwise. B is drawn in float64."""
     chain, features = nn.Sequential(), len(bounds)
     if harmonics:
-        periodic = Periodic(bounds, harmonics, amplitude)
+        periodic = Periodic(bounds, harmonics, amplitude, levels)
         chain.append(periodic)
         features = periodic.features
     if isinstance(fourier, Mapping):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.nn._embeddings import embedded_size, embeddings, parse_fourier, parse_harmonics
+from pinntk.nn._hard import HardConditions, hard_conditions, parse_hard
 from pinntk.nn._layers import Dense, DenseOptions, check_options, check_sizes, dimensions, scale
 from pinntk.problem import Problem
 
@@ -40,14 +41,23 @@ class MLP(nn.Module):
         a coordinate, after `normalize` and `periodic` (Tancik et al. 2020; Wang, Wang & Perdikaris 2021); or frequencies b_j
         and amplitudes a_j of your choice, {"frequencies": [...], "amplitudes": [...]}, as from `pinntk.nn.power_law`:
         a_j cos(2 pi b_j . x~), a_j sin(2 pi b_j . x~), divided by norm(a); all a_j alike where amplitudes are left out
+    hard: conditions of the problem that the network meets by construction, whatever its parameters are: names, each of which
+        has to be met, or "auto" for all that can be. Prescribed values on faces of the domain (`boundary`, `initial`), u_t
+        beside u on an initial face, and periodic conditions can; see `hard_constraint`. The network becomes
+        offset(x) + factor(x) u(x), and repeats where a condition asks for it. `network.hard` has the names of conditions that
+        are met, `network.soft` why each of the others is not
     seed: draws the weights, and the features before them, from a generator of their own
 
-    Raises ValueError for an unknown name, a size below 1 or a gain that is not above 0.
+    Raises ValueError for an unknown name, a size below 1, a gain that is not above 0 or a condition named by `hard` that cannot
+    be met.
 
     >>> import pinntk
     >>> network = MLP(pinntk.load("burgers"), width=8, depth=2, periodic="x")
     >>> network(torch.rand(5, 2)).shape
     torch.Size([5, 1])
+    >>> network = MLP(pinntk.load("wave1d"), width=8, depth=2, hard="auto")
+    >>> network.hard
+    ('start', 'start_velocity', 'walls')
     """
 
     mean: Tensor
@@ -62,6 +72,7 @@ class MLP(nn.Module):
         normalize: bool | None = None,
         periodic: str | Sequence[str] | Mapping[str, int] | None = None,
         fourier: tuple[int, float] | Mapping[str, Sequence] | None = None,
+        hard: str | Sequence[str] | None = None,
         inputs: int | None = None,
         outputs: int | None = None,
         seed: int = 0,
@@ -75,16 +86,18 @@ class MLP(nn.Module):
         check_sizes(width=width, depth=depth)
         normalize, mean, deviation = scale(problem, inputs, normalize)
         harmonics = parse_harmonics(periodic, problem)
+        conditions = self._derive(problem, hard, harmonics, device)
         fourier = parse_fourier(fourier)
         dtype = dtype or torch.get_default_dtype()
         generator = torch.Generator().manual_seed(seed)
         intervals = ((0.0, 1.0),) * inputs if problem is None else problem.domain.bounds  # not needed without a problem
         bounds = torch.tensor(intervals, dtype=torch.float64)
-        by_axis = {} if problem is None else {problem.domain.axis(name): count for name, count in harmonics.items()}
+        by_axis, levels = _by_axis(problem, harmonics, conditions)
         mean[list(by_axis)], deviation[list(by_axis)] = 0, 1  # `Periodic` takes these coordinates as they are
         self.register_buffer("mean", mean.to(device, dtype))
         self.register_buffer("deviation", deviation.to(device, dtype))
-        self.embeddings = embeddings(bounds, by_axis, sqrt(2) if normalize else 1.0, fourier, generator).to(device, dtype)
+        amplitude = sqrt(2) if normalize else 1.0
+        self.embeddings = embeddings(bounds, by_axis, amplitude, fourier, generator, levels).to(device, dtype)
         features = embedded_size(self.embeddings, inputs)
         self.dense = Dense([features, *[width] * depth, outputs], generator, dtype=dtype, device=device, **layers)
         self.config: dict[str, Any] = {
@@ -94,12 +107,27 @@ class MLP(nn.Module):
             "normalize": normalize,
             "periodic": harmonics or None,
             "fourier": fourier,
+            "hard": None if conditions is None else list(self.hard),
             "seed": seed,
         }
 
+    def _derive(
+        self, problem: Problem | None, hard: Any, harmonics: Collection[str], device: torch.device | str | None
+    ) -> HardConditions | None:
+        """What `hard` asks for; None for nothing. `hard`, `soft` and `constraint` say what came of it."""
+        asked = parse_hard(hard, problem)
+        found = None
+        if asked is not None and problem is not None:
+            found = hard_conditions(problem, asked, repeated=harmonics, device=device)
+        self.hard: tuple[str, ...] = () if found is None else found.met
+        self.soft: Mapping[str, str] = {} if found is None else found.left
+        self.constraint = found if found is not None and found.has_values else None
+        return found
+
     def forward(self, x: Tensor) -> Tensor:
         """(n, d) -> (n, fields)."""
-        return self.dense(self.features(x))
+        values = self.dense(self.features(x))
+        return values if self.constraint is None else self.constraint(x, values)
 
     def features(self, x: Tensor) -> Tensor:
         """What the first layer receives: (n, d) -> (n, features)."""
@@ -109,3 +137,14 @@ class MLP(nn.Module):
         weights = self.dense.weights
         sizes = [weights[0].shape[1], *(weight.shape[0] for weight in weights)]
         return f"{sizes}, activation={self.dense.activation}, parametrization={self.dense.parametrization}"
+
+
+def _by_axis(
+    problem: Problem | None, harmonics: Mapping[str, int], conditions: HardConditions | None
+) -> tuple[dict[int, int], dict[int, int]]:
+    """{axis: harmonics} of what repeats by choice or by a condition, and {axis: continuous derivatives} where not all do."""
+    if problem is None:
+        return {}, {}
+    repeated = {} if conditions is None else conditions.repeated
+    levels = {problem.domain.axis(name): level for name, level in repeated.items() if level is not None}
+    return {problem.domain.axis(name): count for name, count in {**dict.fromkeys(repeated, 1), **harmonics}.items()}, levels

@@ -54,6 +54,7 @@ class Problem:
     coefficients: unknown numbers of an inverse problem, name -> initial value. The attribute has them as an nn.ParameterDict of
         float64 scalars, which train with the network; an nn.Parameter in place of a number is shared, not copied
     name, parameters, source: set by `pinntk.load`; source is what to load it by
+    slab: set by `pinntk.slab`: which part of another problem's time this is
 
     `arguments` has, for each condition, what its operator's arguments ask for.
 
@@ -81,6 +82,7 @@ class Problem:
     name: str
     parameters: Mapping[str, Any]
     source: str
+    slab: Mapping[str, Any]
     arguments: Mapping[str, tuple[ArgumentSpec, ...]] = field(init=False)
 
     def __init__(
@@ -94,6 +96,7 @@ class Problem:
         name: str = "problem",
         parameters: Mapping[str, Any] = MappingProxyType({}),
         source: str = "",
+        slab: Mapping[str, Any] = MappingProxyType({}),
     ):
         attributes = {
             "domain": domain,
@@ -105,6 +108,7 @@ class Problem:
             "name": name,
             "parameters": parameters,
             "source": source,
+            "slab": slab,
         }
         for key, value in attributes.items():
             object.__setattr__(self, key, value)

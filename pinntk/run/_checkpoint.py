@@ -36,13 +36,16 @@ _PARTS: dict[str, type | tuple[type, ...]] = {
 
 def identity(problem: Problem) -> dict[str, Any]:
     """What makes two problems the same to a checkpoint."""
-    return {
+    found = {
         "name": problem.name,
         "parameters": json.loads(json.dumps(dict(problem.parameters), default=str)),
         "coordinates": list(problem.coordinates),
         "fields": list(problem.fields),
         "conditions": {c.name: c.kind for c in problem.conditions},
     }
+    if problem.slab:  # wherever the folder of the one before lies
+        found["slab"] = {"edges": list(problem.slab["edges"]), "begins with": problem.slab["sha256"]}
+    return found
 
 
 def write_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pinntk._util.files import replacing
-from pinntk.run._folder import CONFIG
+from pinntk.run._folder import CONFIG, SLABS
 
 FORMAT = 1
 _SECTIONS = ("problem", "network", "training", "weighting")
@@ -19,7 +19,7 @@ _REQUIRED = {
 }
 _NONE, _NUMBER = type(None), (int, float)
 _KINDS: dict[str, dict[str, tuple[type, ...]]] = {
-    "problem": {"name": (str,), "source": (str,), "parameters": (dict,)},
+    "problem": {"name": (str,), "source": (str,), "parameters": (dict,), "slab": (dict,)},
     "network": {"class": (str,), "arguments": (dict, _NONE), "dtype": (str,)},
     "training": {
         "steps": (int,),
@@ -36,11 +36,15 @@ _KINDS: dict[str, dict[str, tuple[type, ...]]] = {
 }
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path, name: str = CONFIG) -> dict[str, Any]:
     """Raises FileNotFoundError for a folder without one, ValueError, naming the file, for one that is not a run's."""
-    path = folder / CONFIG
+    path = folder / name
+    if not path.is_file() and (folder / SLABS).is_file():
+        raise FileNotFoundError(
+            f"{folder} holds time slabs, each a run: give one, such as {folder / 'slab_00'}, or load all with pinntk.load_slabs"
+        )
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} holds no run ({CONFIG} is missing); give the folder that `pinntk train -o` wrote")
+        raise FileNotFoundError(f"{folder} holds no run ({name} is missing); give the folder that `pinntk train -o` wrote")
     try:
         config = json.loads(path.read_text())
     except (ValueError, RecursionError) as error:  # not JSON, or not text

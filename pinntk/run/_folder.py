@@ -19,6 +19,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
+SLABS, SLAB = "slabs.json", re.compile(r"slab_\d{2,}")  # of a training in time slabs, and the run folders in it
 CONFIG, METRICS, CHECKPOINT, SNAPSHOTS, FIGURES = "config.json", "metrics.csv", "checkpoint.pt", "kernel", "figures"
 REPORT, COMPARISON, DIAGNOSIS = "report.html", "comparison.html", "diagnosis.json"  # what `pinntk diagnose` adds
 FIGURE_NAMES = ("solution", "losses", "spectra", "drift")

@@ -12,10 +12,11 @@ from torch import nn
 
 from pinntk._util.warn import warn_user
 from pinntk.ntk import KernelBlocks
-from pinntk.problem import Points, Problem, load
+from pinntk.problem import Points, Problem
 from pinntk.run._checkpoint import check_identity, load_state, read_checkpoint
 from pinntk.run._configuration import read_config
 from pinntk.run._network import build_network
+from pinntk.run._slabs import problem_named
 from pinntk.run._snapshots import read_snapshots
 from pinntk.run._source import source_change
 from pinntk.run._trust import check_trust
@@ -110,8 +111,17 @@ class Run:
         return np.array(steps), np.array(drift)
 
     @classmethod
-    def load(cls, folder: str | os.PathLike, network: nn.Module | None = None, *, trust: bool = False) -> Run:
+    def load(
+        cls,
+        folder: str | os.PathLike,
+        network: nn.Module | None = None,
+        *,
+        problem: Problem | None = None,
+        trust: bool = False,
+    ) -> Run:
         """Reads a run folder. A `pinntk.nn` network is rebuilt; one of your own is passed in, and gets the weights.
+
+        problem: in the place of the one that the folder names, whose file is then not run; one built in Python has no file
 
         trust: run the problem file that the folder names although you have not run it on this machine before, and remember
             that; see `pinntk.run.check_trust`
@@ -122,8 +132,9 @@ class Run:
         folder = Path(folder)
         config = read_config(folder)
         state = read_checkpoint(folder)
-        check_trust(config["problem"], folder, trust)
-        problem = load(config["problem"]["source"], **config["problem"]["parameters"])
+        if problem is None:
+            check_trust(config["problem"], folder, trust)
+            problem = problem_named(config["problem"], folder)
         if change := source_change(config["problem"], problem):
             warn_user(f"{folder}: {change} since the run was trained; what is examined now is not quite what was trained")
         check_identity(state, problem, folder)

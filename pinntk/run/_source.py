@@ -20,6 +20,7 @@ def describe_problem(problem: Problem) -> dict[str, Any]:
         "name": problem.name,
         "source": problem.source or problem.name,
         "parameters": dict(problem.parameters),
+        **({"slab": dict(problem.slab)} if problem.slab else {}),
     }
     content = _content(problem)
     if content is None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pinntk._util.threads import of_kernel, threads_for
+from pinntk.nn._constraint import met_by
 from pinntk.ntk import Factors, gram
 from pinntk.ntk._assemble import compute_traces
 from pinntk.ntk._blocks import Weights, check_point_weights, check_weights
@@ -51,9 +52,13 @@ def losses_by_condition(r: Tensor, points: Points, weights: Mapping[str, float])
 
 
 def ntk_weights(network: nn.Module, problem: Problem, points: Points, point_weights: Points | None = None) -> dict[str, float]:
-    """NTK weights from exact traces on checked points, with sum 1."""
+    """NTK weights from exact traces on checked points, with sum 1; a condition that is met by construction has part in it."""
     counts = {name: len(rows) for name, rows in points.items()}
-    found = NTK().rule(compute_traces(network, problem, points, point_weights), counts)
+    trained = {name: rows for name, rows in points.items() if name not in met_by(network)}
+    weighed = {name: g for name, g in (point_weights or {}).items() if name in trained}
+    found = dict.fromkeys(points, 1.0)
+    if trained:
+        found |= NTK().rule(compute_traces(network, problem, trained, weighed), counts)
     total = sum(found.values())
     return {name: weight / total for name, weight in found.items()}
 

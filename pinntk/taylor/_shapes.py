@@ -302,9 +302,13 @@ def type_as(input: Jet, other: Any) -> Any:
     return _move(input, Tensor.to, other.dtype)
 
 
-def _move(x: Jet, method: Any, *args: Any, **kwargs: Any) -> Any:
-    """A jet; or, in a dtype that jumps from value to value, plain numbers, whose derivatives are 0."""
+def _move(x: Any, method: Any, *args: Any, **kwargs: Any) -> Any:
+    """A jet; or, in a dtype that jumps from value to value, plain numbers, whose derivatives are 0. A tensor moved to where a
+    jet is stays a tensor.
+    """
     args = tuple(arg.components if isinstance(arg, Jet) else arg for arg in args)
+    if not isinstance(x, Jet):
+        return method(x, *args, **kwargs)
     components = method(x.components, *args, **kwargs)
     if components.is_floating_point() or components.is_complex():
         return x.view_like(components)

@@ -10,6 +10,7 @@ from pinntk.training._optimizers import make_schedule
 from pinntk.training._point_weights import CausalWeights, SelfAdaptiveWeights
 from pinntk.training._resampling import RAD
 from pinntk.training._rescue import Rescue, rescue
+from pinntk.training._slabs import Slabs, load_slabs, train_slabs
 from pinntk.training._step import Step
 from pinntk.training._train import train, train_as
 
@@ -22,13 +23,16 @@ __all__ = [
     "NonFiniteLossError",
     "Rescue",
     "SelfAdaptiveWeights",
+    "Slabs",
     "Step",
     "TrainConfig",
     "TrainingWarning",
     "apply_changes",
+    "load_slabs",
     "losses",
     "make_schedule",
     "rescue",
     "train",
     "train_as",
+    "train_slabs",
 ]

@@ -15,6 +15,7 @@ from pinntk.run import BusyFolderError, Run
 from pinntk.run._checkpoint import all_finite, check_identity, identity, load_state, read_checkpoint, write_checkpoint
 from pinntk.run._configuration import read_config, write_config
 from pinntk.run._folder import CHECKPOINT, CONFIG, clear_folder, is_foreign, lock_folder, write_metrics
+from pinntk.run._slabs import clear_slabs, holds_slabs
 from pinntk.run._snapshots import read_snapshots
 from pinntk.run._source import source_change
 from pinntk.run._trust import remember_trained
@@ -64,6 +65,8 @@ class Checkpoint:
             if distributed.rank() == 0:
                 if not resume and any((folder / name).exists() for name in (CONFIG, CHECKPOINT)):  # of a run: that is checked
                     clear_folder(folder)  # also what is left of one that died before its first checkpoint
+                if not resume:
+                    clear_slabs(folder)
                 write_config(folder, self.run.config)
                 remember_trained(self.run.problem.source)
             yield
@@ -82,7 +85,7 @@ class Checkpoint:
     def _check_free(self, folder: Path, overwrite: bool) -> None:
         if distributed.any_rank(is_foreign(folder), self.device):
             raise FileExistsError(f"{folder / CONFIG} is not of a run of pinntk; name another folder")
-        if not overwrite and distributed.any_rank(self.path is not None, self.device):
+        if not overwrite and distributed.any_rank(self.path is not None or holds_slabs(folder), self.device):
             raise FileExistsError(f"{folder} already holds a run; resume it, overwrite it, or name another folder")
 
     def save(self) -> None:
@@ -120,7 +123,7 @@ class Checkpoint:
             raise ValueError(
                 f"cannot resume {folder}: {change}; put it back (config.json holds a copy), or train anew in another folder"
             )
-        _check_same_settings(folder, config, run.config)
+        check_same_settings(folder, config, run.config)
         load_state(state, run.network, run.problem, folder)
         steps = run.config["training"]["steps"]
         if state["step"] > steps:
@@ -140,7 +143,7 @@ class Checkpoint:
         run.snapshots.update(read_snapshots(folder, state["step"]))
 
 
-def _check_same_settings(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def check_same_settings(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raises ValueError for a setting that a resumed run may not change."""
     for section in ("network", "training", "weighting"):
         then, new = before[section], json.loads(json.dumps(now[section], default=str))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pinntk._util import distributed
 from pinntk._util.threads import of_step, threads_for
+from pinntk.nn._constraint import met_by
 from pinntk.ntk._factors import trained_parameters
 from pinntk.problem import Problem
 from pinntk.residuals import NonFiniteError, check_network
@@ -52,7 +53,7 @@ class Training:
         self.points = TrainingPoints(config, network, problem)
         check_network(network, problem, self.points.all)
         self.update = make_update(config, network, problem, parameters, self.points)
-        self.loss_weights = LossWeights(config.weighting, problem)
+        self.loss_weights = LossWeights(config.weighting, problem, met_by(network))
         self.point_weights = _point_weights(config, network, problem, self.points)
         self.probe = Probe(config, network, problem, parameters, self.points, self.point_weights)
         self.monitor = _monitor(config, run, self.points)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from pinntk.problem import Problem
@@ -10,10 +10,13 @@ from pinntk.weighting import Weighting
 
 
 class LossWeights:
-    """{condition: lambda_i} in `values`, kept by a `Weighting`."""
+    """{condition: lambda_i} in `values`, kept by a `Weighting`.
 
-    def __init__(self, weighting: Weighting, problem: Problem):
-        self.weighting = weighting
+    met: conditions that the network meets by construction: the scheme does not see them, and their weights stay
+    """
+
+    def __init__(self, weighting: Weighting, problem: Problem, met: Collection[str] = ()):
+        self.weighting, self._met = weighting, frozenset(met)
         self.values: dict[str, float] = weighting.start(problem)
         self._updates = 0
 
@@ -26,7 +29,9 @@ class LossWeights:
         if not every or step % every:
             return
         before = self.values if self._updates else None
-        self.values = self.weighting.update(before, measure(self.weighting.measures), counts)
+        measured = {name: size for name, size in measure(self.weighting.measures).items() if name not in self._met}
+        if measured:
+            self.values = {**self.values, **self.weighting.update(before, measured, counts)}
         self._updates += 1
 
     def state_dict(self) -> dict[str, Any]:

@@ -203,7 +203,8 @@ def _train_again(
     given: dict[str, Any] = {}
     if config["training"]["points"] == "given":
         given["points"] = old.points
-    if not old.problem.source and not old.problem.coefficients:  # with coefficients it has been trained too
+    built = not old.problem.source or old.problem.slab  # in Python; a slab begins with a network
+    if built and not old.problem.coefficients:  # with coefficients it has been trained too
         given["problem"] = replace(old.problem)
     resume = folder is not None and (folder / CHECKPOINT).exists()
     try:

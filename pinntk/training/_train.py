@@ -21,6 +21,7 @@ from pinntk.residuals import NonFiniteError
 from pinntk.run import Run, check_trust
 from pinntk.run._configuration import FORMAT
 from pinntk.run._network import build_network, describe_network, network_class
+from pinntk.run._slabs import problem_named
 from pinntk.run._source import describe_problem
 from pinntk.training._config import TrainConfig, check_names
 from pinntk.training._loop import NonFiniteLossError, Training
@@ -60,10 +61,7 @@ def train(
     """
     if not isinstance(problem, Problem) or not isinstance(network, nn.Module):
         raise TypeError(f"train({type(problem).__name__}, {type(network).__name__}): the order is train(problem, network)")
-    if config is not None and not isinstance(config, TrainConfig):
-        raise TypeError(f"config={type(config).__name__}: a pinntk.TrainConfig; of a config.json, train_as(config)")
-    check_names(settings)
-    config = TrainConfig(**settings) if config is None else config.replace(**settings) if settings else config
+    config = as_config(config, settings)
     _check_processes(config)
     _move(network, problem, device, dtype)
     described = describe_run(config, problem, network)
@@ -81,6 +79,14 @@ def train(
         except NonFiniteError as error:
             raise training.non_finite(str(error)) from error
     return run
+
+
+def as_config(config: TrainConfig | None, settings: Mapping[str, Any]) -> TrainConfig:
+    """A configuration, or a new one, with settings beside it that override it."""
+    if config is not None and not isinstance(config, TrainConfig):
+        raise TypeError(f"config={type(config).__name__}: a pinntk.TrainConfig; of a config.json, train_as(config)")
+    check_names(settings)
+    return TrainConfig(**settings) if config is None else config.replace(**settings) if settings else config
 
 
 def train_as(
@@ -145,7 +151,7 @@ def problem_of(config: Mapping[str, Any], where: str = "the configuration", trus
         raise ValueError(
             f"the run's problem {source!r} was built in Python, in no file; give it: train_as(config, problem=...)"
         )
-    return registry.load(source, **config["problem"].get("parameters", {}))
+    return problem_named(config["problem"], where)
 
 
 def network_of(config: Mapping[str, Any], problem: Problem) -> nn.Module:

@@ -56,13 +56,14 @@ class NTK(Weighting):
         return dict.fromkeys(problem.names, 1.0)
 
     def rule(self, traces: Mapping[str, float], counts: Mapping[str, int]) -> dict[str, float]:
-        """Weights from traces Tr K_ii and numbers of points n_i, without momentum."""
+        """Weights from traces Tr K_ii and numbers of points n_i, without momentum. Conditions may be left out."""
         grouped = {name: group for group in self.groups for name in group}
         groups = dict.fromkeys(grouped.get(name, (name,)) for name in traces)
         size = {}
         for group in groups:
-            n = sum(counts[name] for name in group) if self.normalization == "mean" else 1
-            size[group] = sum(traces[name] for name in group) / n
+            known = [name for name in group if name in traces]
+            n = sum(counts[name] for name in known) if self.normalization == "mean" else 1
+            size[group] = sum(traces[name] for name in known) / n
         weights = balance(
             size, self._warned, "does not depend on the parameters (its kernel is zero), as under a hard constraint"
         )

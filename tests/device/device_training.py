@@ -346,6 +346,8 @@ def _networks(problem, device):
     inner = pinntk.nn.MLP(problem, width=5, depth=1, **place)
     yield pinntk.nn.HardConstraint(problem, inner, offset=lambda t, x: torch.sin(x) + t, factor=lambda x: x * (1 - x))
     yield pinntk.nn.HardConstraint(problem, inner, offset=0.5, factor=2.0)
+    yield pinntk.nn.hard_constraint(problem, inner)
+    yield pinntk.nn.MLP(problem, width=5, depth=2, hard="auto", **place)
 
 
 def features():
@@ -353,7 +355,7 @@ def features():
 
 
 @covers(pinntk.nn.MLP, pinntk.nn.MultiscaleFourier, pinntk.nn.MscaleDNN, pinntk.nn.HardConstraint)
-@covers(pinntk.nn.octaves, pinntk.nn.linear_scales)
+@covers(pinntk.nn.octaves, pinntk.nn.linear_scales, pinntk.nn.hard_constraint)
 def test_networks_are_drawn_alike_and_built_on_the_device():
     problem = diffusion()
     x = torch.rand(5, 2, **F64)

@@ -69,7 +69,8 @@ class InfiniteMLP:
     def of(cls, network: MLP) -> InfiniteMLP:
         """The limit of an MLP in the NTK parametrization as its width grows; random Fourier features stay as they are.
 
-        Raises TypeError for another network, ValueError for the standard parametrization, whose kernel grows with the width.
+        Raises TypeError for another network, ValueError for the standard parametrization, whose kernel grows with the width,
+        and for values that are met by construction (`hard`).
         """
         if not isinstance(network, MLP):
             raise TypeError(f"{type(network).__name__} has no known limit; give a pinntk.nn.MLP, or an InfiniteMLP")
@@ -77,6 +78,11 @@ class InfiniteMLP:
             raise ValueError(
                 "the kernel of an MLP in the standard parametrization grows with its width and has no limit; use "
                 'MLP(..., parametrization="ntk")'
+            )
+        if network.constraint is not None:
+            raise ValueError(
+                f"hard={list(network.hard)} multiplies the network by a factor, and the limit of that is not known here; give "
+                "the same network without hard"
             )
         inputs = deepcopy(network).double().features
         depth, gain = network.config["depth"], network.config["gain"]

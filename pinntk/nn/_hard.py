@@ -1,0 +1,330 @@
+"""Which conditions of a problem a network can meet by construction, and what makes it meet them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pinntk._util.warn import warn_user
+from pinntk.nn._prescribed import (
+    AGREE,
+    MOST_TERMS,
+    Device,
+    Prescribed,
+    UnmetError,
+    call_operator,
+    check_terms,
+    columns_of,
+    prescriptions,
+    random_points,
+)
+from pinntk.nn._repetition import repetition
+from pinntk.nn._transfinite import Transfinite, most_terms
+from pinntk.problem import PeriodicPair, Problem
+from pinntk.problem._slabs import Start
+
+AUTO = "auto"
+_AUTO_TERMS = 80  # evaluations of operators in a pass, where they were not asked for by name
+_PROBES = 32
+_OF_A_SLAB = "it begins a time slab with what the network before leaves, which no formula continues into the slab"
+_MET = 1e-9  # of the field's size: errors of conditions that are met
+
+
+@dataclass(frozen=True, eq=False)
+class HardConditions:
+    """What a network meets by construction: u = offset + factor N, N with inputs that repeat.
+
+    met: names of conditions whose error is 0 whatever N is, in the problem's order
+    left: {name: why not} of the others
+    repeated: {coordinate: continuous derivatives} that the network's inputs must repeat in; None for all of them
+    fields: of each field; None where nothing is prescribed
+    """
+
+    met: tuple[str, ...]
+    left: Mapping[str, str]
+    repeated: Mapping[str, int | None]
+    fields: tuple[Transfinite | None, ...]
+
+    def offset(self, points: Tensor) -> Tensor | float:
+        """(n, fields) at (n, d) points, or 0."""
+        return self._columns([0.0 if field is None else field.offset(points) for field in self.fields], points)
+
+    def factor(self, points: Tensor) -> Tensor | float:
+        """(n, fields) at (n, d) points, (n, 1) where it is the same for all fields, or 1."""
+        first = self.fields[0]
+        if first is not None and all(field is not None and field.zeros == first.zeros for field in self.fields):
+            return self._columns([first.factor(points)], points)
+        return self._columns([1.0 if field is None else field.factor(points) for field in self.fields], points)
+
+    def __call__(self, points: Tensor, values: Tensor) -> Tensor:
+        """u from N, both (n, fields)."""
+        offset, factor = self.offset(points), self.factor(points)
+        if not isinstance(factor, float) or factor != 1:
+            values = factor * values
+        return values if isinstance(offset, float) and offset == 0 else offset + values
+
+    @property
+    def has_values(self) -> bool:
+        """Whether u is anything but N."""
+        return any(field is not None for field in self.fields)
+
+    def __deepcopy__(self, memo: object) -> HardConditions:
+        return self  # it does not change, and holds operators of the user's
+
+    def _columns(self, columns: Sequence[Tensor | float], x: Tensor) -> Tensor | float:
+        """One number where all are the same one; else (n, columns) in the points' dtype."""
+        numbers = [column for column in columns if isinstance(column, float)]
+        if len(numbers) == len(columns) and len(set(numbers)) == 1:
+            return numbers[0]
+        filled = [torch.full_like(x[:, 0], c) if isinstance(c, float) else c.to(x.dtype) for c in columns]
+        return torch.stack(filled, 1)
+
+
+def parse_hard(hard: Any, problem: Problem | None) -> str | tuple[str, ...] | None:
+    """None, "auto", or names of conditions. Raises ValueError for anything else."""
+    if hard is None:
+        return None
+    if problem is None:
+        raise ValueError(f"hard={hard!r} needs a problem, whose conditions are to be met")
+    names = (hard,) if isinstance(hard, str) else hard
+    if not isinstance(names, Collection) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"hard={hard!r}: None, 'auto', or names of conditions, as in {problem.names[-1:]}")
+    if hard == AUTO and AUTO not in problem.names:
+        return AUTO
+    for name in names:
+        try:
+            problem[name]
+        except KeyError as error:
+            raise ValueError(f"hard={hard!r}: {error.args[0]}") from None
+    return tuple(names)
+
+
+def hard_conditions(
+    problem: Problem,
+    asked: str | Sequence[str],
+    *,
+    repeated: Collection[str] = (),
+    own_inputs: bool = True,
+    device: Device = None,
+) -> HardConditions:
+    """What of a problem's conditions is met by construction, and how; a problem is never evaluated on a network for this.
+
+    asked: "auto", or names of conditions, each of which has to be met
+    repeated: coordinates in which the network repeats as it is, with all derivatives
+    own_inputs: whether inputs of the network can be chosen, so that it repeats in others
+    device: where operators are tried, in float64
+
+    Raises ValueError, naming condition and reason, for one that is asked for by name and cannot be met. Under "auto" it is
+    left, with a warning where that is because conditions contradict each other.
+    """
+    device = None if device is not None and torch.device(device).type == "mps" else device  # which has no float64
+    left_out: dict[str, str] = {}
+    while True:
+        search = _Search(problem, asked, left_out, repeated, own_inputs, device)
+        if (fault := search.fault()) is None:
+            break
+        left_out |= fault
+        if asked != AUTO:
+            break
+    missing = [name for name in problem.names if name not in search.met or name in left_out]
+    left = {name: left_out.get(name) or search.left.get(name, "it was not asked for") for name in missing}
+    if asked != AUTO and (refused := [name for name in asked if name in left]):
+        raise ValueError(
+            f"hard={asked!r}: condition {refused[0]!r} cannot be met by construction: {left[refused[0]]}; leave it out, or "
+            "hard='auto' for what can"
+        )
+    for name in search.conflicts if asked == AUTO else ():
+        warn_user(f"condition {name!r} is left to training, and not met by construction: {left[name]}")
+    met = tuple(name for name in problem.names if name not in left)
+    levels = {name: None if level == inf else int(level) for name, level in search.levels.items()}
+    return HardConditions(met, left, levels, search.fields)
+
+
+class _Search:
+    """Condition by condition, what can be met beside what was met before.
+
+    met, left: names; conflicts: those of `left` that contradict one that is met; levels: {coordinate: continuous derivatives}
+        of the network's inputs; fields: as in `HardConditions`
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        asked: str | Sequence[str],
+        left_out: Mapping[str, str],
+        repeated: Collection[str],
+        own_inputs: bool,
+        device: Device,
+    ):
+        self._problem, self._asked, self._device = problem, asked, device
+        self._repeated, self._own_inputs = repeated, own_inputs
+        self.left = dict(left_out)
+        self.met: list[str] = []
+        self.conflicts = list(left_out)
+        self.levels: dict[str, float] = {}
+        self._broken: dict[str, str] = {}
+        self._parts = self._prescriptions()
+        self._accepted: list[Prescribed] = []
+        for axis in sorted({c.region.axis for c in problem.conditions if isinstance(c.region, PeriodicPair)}):
+            self._repeat(axis)
+        for slopes in (False, True):
+            for name, parts in self._parts.items():
+                if parts[0].slope is slopes and self._is_wanted(name):
+                    self._accept(name, parts)
+        by_field = [[part for part in self._accepted if part.field == field] for field in range(len(problem.fields))]
+        self.fields = tuple(Transfinite(parts, problem.domain, device) if parts else None for parts in by_field)
+
+    def _is_wanted(self, name: str) -> bool:
+        return name not in self.left and (self._asked == AUTO or name in self._asked)
+
+    def _refuse(self, name: str, error: UnmetError) -> None:
+        self.left[name] = str(error)
+        if error.conflict:
+            self.conflicts.append(name)
+
+    def _prescriptions(self) -> dict[str, list[Prescribed]]:
+        found = {}
+        for condition in self._problem.conditions:
+            if isinstance(condition.region, PeriodicPair):
+                continue
+            specs = self._problem.arguments[condition.name]
+            if isinstance(condition.operator, Start):  # left to training; as it is written, it says how smooth fields are
+                self.left.setdefault(condition.name, _OF_A_SLAB)
+                condition = replace(condition, operator=condition.operator.as_written())
+            try:
+                found[condition.name] = prescriptions(condition, specs, self._problem.domain, self._device)
+            except UnmetError as error:
+                self.left.setdefault(condition.name, str(error))
+        return found
+
+    # Periodic conditions.
+
+    def _repeat(self, axis: int) -> None:
+        coordinate = self._problem.coordinates[axis]
+        given = coordinate in self._repeated
+        pairs = [c.name for c in self._problem.conditions if isinstance(c.region, PeriodicPair) and c.region.axis == axis]
+        if not given and not any(map(self._is_wanted, pairs)):
+            return
+        every = [part for parts in self._parts.values() for part in parts]
+        try:
+            if not given and not self._own_inputs:
+                raise UnmetError(
+                    f"the network's own inputs would have to repeat in {coordinate}: MLP(problem, hard=...), or "
+                    f"MLP(problem, periodic={coordinate!r}) as the network"
+                )
+            if not given and (blocking := [p.name for p in every if p.axis == axis and self._is_wanted(p.name)]):
+                raise UnmetError(f"{blocking[0]!r} prescribes values where {coordinate} ends")
+            found = repetition(self._problem, axis, self._is_wanted, every, given=given, device=self._device)
+        except UnmetError as error:
+            for name in filter(self._is_wanted, pairs):
+                self._refuse(name, error)
+            return
+        self.met += found.met
+        self._broken |= found.broken
+        if not given:
+            self.levels[coordinate] = found.level
+
+    # Values and slopes.
+
+    def _accept(self, name: str, parts: Sequence[Prescribed]) -> None:
+        try:
+            trial = self._with(name, parts)
+        except UnmetError as error:
+            self._refuse(name, error)
+            return
+        self._accepted = trial
+        self.met.append(name)
+
+    def _with(self, name: str, parts: Sequence[Prescribed]) -> list[Prescribed]:
+        """What is accepted, and these parts of a condition. Raises `UnmetError` where they do not go together."""
+        if name in self._broken:
+            raise UnmetError(self._broken[name], conflict=True)
+        trial = list(self._accepted)
+        for part in parts:
+            coordinate = self._problem.coordinates[part.axis]
+            if coordinate in self.levels or coordinate in self._repeated:
+                raise UnmetError(
+                    f"the network repeats in {coordinate}, and with a factor that is 0 at one of its ends would not"
+                )
+            others = [other for other in trial if other.field == part.field]
+            for other in others:
+                _check_agreement(self._problem, other, part, self._device)
+            same = [other for other in others if (other.axis, other.end) == (part.axis, part.end)]
+            if part.slope and not any(not other.slope for other in same):
+                raise UnmetError("it prescribes a slope where no value is met, and both go together only")
+            if part.slope and any(other.slope and other.axis != part.axis for other in others):
+                raise UnmetError("slopes are met across the faces of one coordinate only")
+            if not any(other.slope is part.slope for other in same):
+                trial.append(part)
+        count = most_terms([part for part in trial if part.field == parts[0].field], self._device)
+        if self._asked == AUTO and count <= MOST_TERMS:
+            check_terms(count, _AUTO_TERMS, f"; it would be done for hard=({name!r}, ...)")
+        check_terms(count, MOST_TERMS)
+        return trial
+
+    def fault(self) -> dict[str, str] | None:
+        """The first condition that is not met as it should be, on random points and for a function N of no structure; None if
+        there is none.
+        """
+        conditions = HardConditions((), {}, {}, self.fields)
+        for name, parts in self._parts.items():
+            for part in parts if name in self.met else ():
+                error = _largest_error(conditions, part, self._device)
+                if not error <= _MET:
+                    return {name: f"built in, its error would still be {error:.1g} of what the field's size makes it"}
+        return None
+
+
+def _check_agreement(problem: Problem, first: Prescribed, second: Prescribed, device: Device) -> None:
+    """Raises `UnmetError` where two prescriptions of one field differ on points that both hold on."""
+    if first.slope and not second.slope:
+        first, second = second, first
+    if first.axis == second.axis and (first.end != second.end or first.slope is not second.slope):
+        return
+    fixed = first.place | second.place
+    x = torch.stack(columns_of(random_points(problem.domain, _PROBES, device), fixed), 1)
+    size = max(first.scale, second.scale)
+    if second.slope and not first.slope:
+        low, high = problem.domain.bounds[second.axis]
+        one = first.derivatives(x, first.place, second.axis, 1)[1]
+        size = max(second.scale, float(one.abs().max()), first.scale / (high - low))
+    else:
+        with torch.no_grad():
+            one = first.value(x, fixed)
+    with torch.no_grad():
+        other = second.value(x, fixed)
+    apart = (one - other).abs()
+    if float(apart.max()) > AGREE * size:
+        worst = int(apart.argmax())
+        place = ", ".join(f"{name} = {v:.4g}" for name, v in zip(problem.coordinates, x[worst].tolist(), strict=True))
+        what = problem.fields[second.field] + (f"_{problem.coordinates[second.axis]}" if second.slope else "")
+        raise UnmetError(
+            f"{first.name!r} and {second.name!r} ask for different things where they meet: {what} = {one[worst] + 0.0:.4g} and "
+            f"{other[worst] + 0.0:.4g} at {place}",
+            conflict=True,
+        )
+
+
+def _largest_error(conditions: HardConditions, part: Prescribed, device: Device) -> float:
+    """Of a prescription, relative to that of the field's size in the domain."""
+    inside = random_points(part.domain, _PROBES, device)
+    x = torch.stack(columns_of(inside, part.place), 1).requires_grad_()
+    d, fields = x.shape[1], len(conditions.fields)
+    waves = torch.arange(1, d * fields + 1, dtype=x.dtype, device=device).reshape(d, fields)
+    with torch.enable_grad():
+        size = float(conditions(inside, torch.cos(inside @ waves + 1))[:, part.field].detach().abs().max())
+        v = conditions(x, torch.cos(x @ waves + 1))[:, part.field]
+        if part.slope:
+            v = torch.autograd.grad(v.sum(), x)[0][:, part.axis]
+    with torch.no_grad():
+        columns = columns_of(x.detach(), part.place)
+        v = v.detach()
+        low, high = part.domain.bounds[part.axis]
+        size = max(part.scale, size / (high - low) if part.slope else size)
+        e, zero, full = (call_operator(part.condition, part.specs, values, columns) for values in (v, 0 * v, 0 * v + size))
+        return float(e.abs().max() / (full - zero).abs().max())

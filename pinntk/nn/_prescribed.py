@@ -1,0 +1,310 @@
+"""What a condition prescribes on a face of the domain: a field's value there, or its slope across the face."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pinntk.problem import Box, Condition, Faces, Measurements
+from pinntk.problem._arguments import ArgumentSpec
+from pinntk.taylor import Jet
+
+MOST_TERMS = 1000  # evaluations of an operator in one pass of a network
+AGREE = 1e-10  # of their size: two numbers of float64 data that are to be one
+_PROBES = 64  # random points of a face
+_LINES, _LINE_POINTS, _STEEPEST = 4, 257, 3  # lines across a face, points on each, intervals that are looked at closely
+_HALVINGS = 30
+_JUMP = 1e-3  # of the largest value: a change over 4e-12 of the domain
+_LARGE = 2.0**20  # a value at which an operator that is linear must still be
+_LINEAR, _EQUAL = 1e-9, 1e-13  # relative: deviations from a linear function, and of one number from another, by rounding
+_SMALLEST = 1e-3  # of the largest factor of the value: below, the operator is close to not asking for it
+_STEP, _SAME_SLOPE = 1e-6, 1e-4  # of finite differences, relative to the domain; their relative deviation
+
+
+Device = torch.device | str | None
+
+
+class UnmetError(ValueError):
+    """Why a condition cannot be met by construction.
+
+    conflict: whether it is because two conditions ask for different things
+    """
+
+    def __init__(self, reason: str, conflict: bool = False):
+        super().__init__(reason)
+        self.conflict = conflict
+
+
+def call_operator(condition: Condition, specs: Sequence[ArgumentSpec], value: Tensor, columns: Sequence[Tensor]) -> Any:
+    """The error (n,) where each argument that is not a coordinate is `value` (n,), at points given by their columns (n,)."""
+
+    def argument(spec: ArgumentSpec) -> Tensor:
+        if spec.kind == "points":
+            return torch.stack(list(columns), 1)
+        return (columns[spec.axis] if spec.kind == "coordinate" else value).clone()  # an operator may work in place
+
+    return condition.operator(**{spec.argument: argument(spec) for spec in specs})
+
+
+@dataclass(frozen=True, eq=False)
+class Prescribed:
+    """A field's value on a face, or its slope across it, by a condition whose error is e(v) = c (v - g) in that number v.
+
+    g = -e(0) / c comes from the condition's operator itself, so that whatever flows through it has its derivatives.
+
+    field: its number
+    axis, end: the face; end 0 is the lower one, 1 the upper
+    slope: whether v is the derivative along `axis`, and not the value
+    c: where it is the same at all points; None where it has to be computed
+    scale: the largest |g| that was seen on the face
+    """
+
+    condition: Condition
+    specs: tuple[ArgumentSpec, ...]
+    domain: Box
+    field: int
+    axis: int
+    end: int
+    slope: bool
+    c: float | None = None
+    scale: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return self.condition.name
+
+    @property
+    def place(self) -> dict[int, float]:
+        """The face: {axis: value}."""
+        return {self.axis: self.domain.bounds[self.axis][self.end]}
+
+    @property
+    def takes(self) -> frozenset[int]:
+        """The coordinates that its operator asks for."""
+        if any(spec.kind == "points" for spec in self.specs):
+            return frozenset(range(self.domain.dimension))
+        return frozenset(spec.axis for spec in self.specs if spec.kind == "coordinate")
+
+    def value(self, x: Tensor, fixed: Mapping[int, float]) -> Tensor:
+        """g (n,) at (n, d) points moved to where some coordinates, those of the face among them, have the `fixed` values."""
+        columns = columns_of(x, fixed)
+        at_zero = call_operator(self.condition, self.specs, torch.zeros_like(columns[self.axis]), columns)
+        if self.c is not None:
+            return at_zero if self.c == -1 else at_zero / -self.c
+        at_one = call_operator(self.condition, self.specs, torch.ones_like(columns[self.axis]), columns)
+        return at_zero / (at_zero - at_one)
+
+    def values(self, x: Tensor, places: Sequence[Mapping[int, float]]) -> list[Tensor]:
+        """`value` at several places, by one call of the operator."""
+        if len(places) == 1:
+            return [self.value(x, places[0])]
+        n, m = len(x), len(places)
+        if not isinstance(x, Jet):
+            moved = torch.cat([torch.stack(columns_of(x, fixed), 1) for fixed in places])
+            return list(self.value(moved, {}).split(n))
+        data = x.components.unsqueeze(1).repeat(1, m, 1, 1)  # [S, m, n, d]
+        for row, fixed in zip(data.unbind(1), places, strict=True):
+            for axis, number in fixed.items():
+                row[:, :, axis] = 0
+                row[0, :, axis] = number
+        found = self.value(x.like(data.flatten(1, 2)), {})  # a point at several places is several points
+        return [found.like(part) for part in found.components.split(n, 1)] if isinstance(found, Jet) else list(found.split(n))
+
+    def number(self, fixed: Mapping[int, float], device: Device) -> float | None:
+        """g, where nothing that the operator takes is left to vary; None otherwise."""
+        if not self.takes <= fixed.keys():
+            return None
+        corner = torch.zeros(1, self.domain.dimension, dtype=torch.float64, device=device)
+        with torch.no_grad():
+            return float(self.value(corner, fixed))
+
+    def derivatives(self, x: Tensor, fixed: Mapping[int, float], axis: int, order: int) -> list[Tensor]:
+        """g and its derivatives along a coordinate up to `order`, (n,) each, by nested autograd, at points moved as above."""
+        with torch.enable_grad():
+            moved = list(x.detach().unbind(1))
+            moved[axis] = moved[axis].clone().requires_grad_()
+            found = [self.value(torch.stack(moved, 1), fixed)]
+            for _ in range(order):
+                slope = None
+                if found[-1].requires_grad:
+                    (slope,) = torch.autograd.grad(found[-1].sum(), moved[axis], create_graph=True, allow_unused=True)
+                found.append(torch.zeros_like(found[-1]) if slope is None else slope)
+        return [values.detach() for values in found]
+
+
+def columns_of(x: Tensor, fixed: Mapping[int, float]) -> list[Tensor]:
+    """The columns (n,) of (n, d) points, some of them at fixed values: constants, which need no derivatives."""
+    columns = (torch.full_like(x[:, 0], fixed[axis]) if axis in fixed else x[:, axis] for axis in range(x.shape[1]))
+    return list(columns)
+
+
+def random_points(domain: Box, n: int, device: Device) -> Tensor:
+    """(n, d) points in float64, the same at each call."""
+    return torch.as_tensor(domain.sample(n, "uniform", np.random.default_rng(0)), dtype=torch.float64, device=device)
+
+
+def prescriptions(condition: Condition, specs: tuple[ArgumentSpec, ...], domain: Box, device: Device) -> list[Prescribed]:
+    """What a condition prescribes on each of its faces. Raises `UnmetError` where that is not the value of one field, or its
+    slope across the face, as a differentiable function of the point.
+    """
+    faces = _faces(condition, domain)
+    field, index = _asked(specs, domain)
+    found = []
+    for axis, end in faces:
+        slope = any(index)
+        if slope and index != tuple(int(i == axis) for i in range(domain.dimension)):
+            raise UnmetError("it asks for a derivative along a face, not across it")
+        found.append(Prescribed(condition, specs, domain, field, axis, end, slope))
+    varying = Counter(part.axis for part in found if part.takes - {part.axis})
+    check_terms(prod(1 + count for count in varying.values()) - 1, MOST_TERMS)
+    return [_examined(part, device) for part in found]
+
+
+def check_terms(count: int, most: int, hint: str = "") -> None:
+    """Raises `UnmetError` for more evaluations of operators in a pass than `most`."""
+    if count > most:
+        shown = count if count < 1e6 else f"{count:.1g}"
+        raise UnmetError(f"its values would be evaluated {shown} times in every pass of the network, at most {most}{hint}")
+
+
+def _faces(condition: Condition, domain: Box) -> list[tuple[int, int]]:
+    region = condition.region
+    if isinstance(region, Box):
+        raise UnmetError("it holds in the whole domain")
+    if isinstance(region, Measurements):
+        raise UnmetError("it holds at measured points")
+    if not isinstance(region, Faces) or region.box.bounds != domain.bounds:
+        raise UnmetError(f"it holds on {region.describe()}, not on faces of the problem's domain")
+    found = []
+    for piece in region.pieces:
+        axis, value = piece[0]
+        if len(piece) > 1 or value not in domain.bounds[axis]:
+            raise UnmetError(f"it holds on {Faces(domain, (piece,)).describe()}, which is no face of the domain")
+        found.append((axis, domain.bounds[axis].index(value)))
+    return list(dict.fromkeys(found))
+
+
+def _asked(specs: Sequence[ArgumentSpec], domain: Box) -> tuple[int, tuple[int, ...]]:
+    """The field and the derivative of it, of order 0 or 1, that alone an operator takes beside coordinates."""
+    of_fields = [spec for spec in specs if spec.kind not in ("coordinate", "points")]
+    for spec in of_fields:
+        if spec.kind == "coefficient":
+            raise UnmetError(f"it depends on the coefficient {spec.argument!r}")
+    if len(of_fields) != 1 or of_fields[0].kind != "derivative" or sum(of_fields[0].index) > 1:
+        names = ", ".join(spec.argument for spec in of_fields) or "no field"
+        raise UnmetError(f"it takes {names}, and not the value of one field alone, or its first derivative across a face")
+    return of_fields[0].field, of_fields[0].index
+
+
+def _examined(part: Prescribed, device: Device) -> Prescribed:
+    """With c and scale, found on points of the face. Raises `UnmetError` for an operator that is not e(v) = c (v - g)."""
+    points = torch.cat([random_points(part.domain, _PROBES, device), *(line.flatten(0, 1) for line in _lines(part, device))])
+    columns = columns_of(points, part.place)
+    try:
+        with torch.no_grad():
+            c = linear_factor(partial(call_operator, part.condition, part.specs, columns=columns), points)
+            part = replace(part, c=c)
+            g = part.value(points, part.place)
+            part = replace(part, scale=float(g.abs().max()))
+            _check_jumps(part, device)
+        _check_slopes(part, points[:_PROBES])
+    except UnmetError:
+        raise
+    except Exception as error:  # whatever a user's operator does with what it is not used to
+        raise UnmetError(f"its operator failed when it was tried: {type(error).__name__}: {error}") from error
+    return part
+
+
+def linear_factor(error: Callable[..., Any], points: Tensor) -> float | None:
+    """c of an error e(v) = e(0) + c v, v a number at each of (n, d) points: one number, or None where it differs from point to
+    point. Raises `UnmetError` for any other error.
+
+    error: e by its keyword `value`, (n,) to (n,)
+    """
+    n, like = len(points), points[:, 0]
+    numbers = torch.as_tensor(np.random.default_rng(1).standard_normal(n)).to(like)
+
+    def at(value: Tensor | float) -> Tensor:
+        e = error(value=value if isinstance(value, Tensor) else torch.full_like(like, value))
+        if not isinstance(e, Tensor) or e.shape != (n,) or not e.is_floating_point() or not e.isfinite().all():
+            raise UnmetError("its error is not one finite number a point")
+        return e.to(like.dtype)
+
+    zero = at(0.0)
+    c = (at(_LARGE) - at(-_LARGE)) / (2 * _LARGE)
+    for value in (1.0, -2.0, 1e-3, -1e3, _LARGE, numbers, 10 * numbers, 0.0):
+        off = (at(value) - zero - c * value).abs()
+        if bool((off > _LINEAR * (zero.abs() + c.abs() * (1 + torch.as_tensor(value).abs()))).any()):
+            raise UnmetError("its error is not linear in what it takes of the field, point by point")
+    least, most = float(c.abs().min()), float(c.abs().max())
+    if most <= _EQUAL * float(zero.abs().max()) or most == 0:
+        raise UnmetError("its error does not depend on what it takes of the field")
+    if least < _SMALLEST * most or float(c.min()) * float(c.max()) < 0:
+        raise UnmetError(f"the factor of the field in its error comes close to 0: from {most:.2g} to {least:.2g} in size")
+    if float(c.max() - c.min()) > _EQUAL * most:
+        return None
+    mean = float(c.mean())
+    return float(round(mean)) if abs(mean - round(mean)) <= _EQUAL * most else mean
+
+
+# Whether values on a face continue into the domain: no jumps, and derivatives that autograd knows.
+
+
+def _lines(part: Prescribed, device: Device) -> list[Tensor]:
+    """Of each coordinate that the operator takes beside that of the face: lines across the face, (lines, points, d)."""
+    found = []
+    for axis in sorted(part.takes - {part.axis}):
+        low, high = part.domain.bounds[axis]
+        lines = random_points(part.domain, _LINES, device).unsqueeze(1).repeat(1, _LINE_POINTS, 1)
+        lines[:, :, axis] = torch.linspace(low, high, _LINE_POINTS, dtype=lines.dtype, device=device)
+        found.append(lines)
+    return found
+
+
+def _check_jumps(part: Prescribed, device: Device) -> None:
+    """Raises `UnmetError` for values that jump: the steepest places are halved until a slope would have no height left."""
+
+    def g(points: Tensor) -> Tensor:
+        return part.value(points, part.place)
+
+    for axis, lines in zip(sorted(part.takes - {part.axis}), _lines(part, device), strict=True):
+        values = g(lines.flatten(0, 1)).unflatten(0, lines.shape[:2])
+        steepest = values.diff(dim=1).abs().topk(_STEEPEST, 1).indices.flatten()  # (lines * steepest,)
+        row = torch.arange(_LINES, device=lines.device).repeat_interleave(_STEEPEST)
+        low, high = lines[row, steepest], lines[row, steepest + 1]
+        for _ in range(_HALVINGS):
+            middle = 0.5 * (low + high)
+            first = ((g(middle) - g(low)).abs() > (g(high) - g(middle)).abs()).unsqueeze(1)
+            low, high = torch.where(first, low, middle), torch.where(first, middle, high)
+        change = (g(high) - g(low)).abs()
+        if float(change.max()) > _JUMP * part.scale:
+            where = float(low[change.argmax(), axis])
+            raise UnmetError(f"its values jump at {part.domain.coordinates[axis]} = {where:.6g}, and would jump in the domain")
+
+
+def _check_slopes(part: Prescribed, points: Tensor) -> None:
+    """Raises `UnmetError` where autograd does not know how the values change along the face: after a detach(), in numpy."""
+    for axis in sorted(part.takes - {part.axis}):
+        low, high = part.domain.bounds[axis]
+        step = _STEP * (high - low)
+        ahead, behind = points.clone(), points.clone()
+        ahead[:, axis] += step
+        behind[:, axis] -= step
+        with torch.no_grad():
+            rise = part.value(ahead, part.place) - part.value(behind, part.place)
+        expected = rise / (2 * step)
+        slope = part.derivatives(points, part.place, axis, 1)[1]
+        size = float(expected.abs().max()) + 1e-3 * part.scale / (high - low)
+        if float(((slope - expected).abs() > _SAME_SLOPE * size).double().mean()) > 0.5:
+            name = part.domain.coordinates[axis]
+            raise UnmetError(
+                f"autograd does not know how its values change with {name}: a detach(), or numpy, comes in between"
+            )

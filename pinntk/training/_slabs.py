@@ -1,0 +1,358 @@
+"""`pinntk.train_slabs`: a long evolution in time slabs, each by a training of its own from the end of the one before."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pinntk._util import distributed
+from pinntk._util.interrupt import deferred_interrupt
+from pinntk._util.warn import warn_user
+from pinntk.nn import NETWORKS, SlabNetwork
+from pinntk.nn._constraint import met_by
+from pinntk.problem import Measurements, Problem
+from pinntk.problem._slabs import points_within, restricted, slab_edges, slab_name
+from pinntk.problem._time import time_axis
+from pinntk.residuals._slabs import slab
+from pinntk.run import Run, check_trust
+from pinntk.run._folder import CHECKPOINT, CONFIG, clear_folder, is_foreign, lock_folder
+from pinntk.run._slabs import clear_slabs, holds_slabs, problem_named, read_slabs, write_slabs
+from pinntk.run._source import source_change
+from pinntk.training._checkpoint import check_same_settings
+from pinntk.training._config import TrainConfig
+from pinntk.training._loop import Interrupted, NonFiniteLossError
+from pinntk.training._train import as_config, describe_run, train
+from pinntk.weighting import Fixed
+
+Network = nn.Module | Callable[[Problem], nn.Module]
+
+
+@dataclass(frozen=True, eq=False)
+class Slabs:
+    """What `train_slabs` leaves behind.
+
+    problem: the whole one
+    edges: the times between which the slabs lie
+    runs: one a slab, in order; fewer than slabs where `load_slabs` finds a training that was stopped
+    network: over all of the time, a `pinntk.nn.SlabNetwork` of the runs' networks
+    relative_error: relative L2 over all of the time; None where no solution is known, or slabs are missing
+    folder: with a run folder for each slab, slab_00, slab_01, ...; or None
+    """
+
+    problem: Problem
+    edges: tuple[float, ...]
+    runs: tuple[Run, ...]
+    network: SlabNetwork
+    relative_error: float | None
+    folder: Path | None
+
+    def __repr__(self) -> str:
+        relative = "" if self.relative_error is None else f", relative error {self.relative_error:.2e}"
+        return f"Slabs({self.problem.name}, {len(self.runs)} of {len(self.edges) - 1} slabs{relative}, folder={self.folder})"
+
+
+def train_slabs(
+    problem: Problem,
+    network: Network,
+    config: TrainConfig | None = None,
+    *,
+    slabs: int | Sequence[float] = 8,
+    fresh: bool = False,
+    out: str | os.PathLike | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    progress: bool = True,
+    **settings: Any,
+) -> Slabs:
+    """Trains in time slabs, one after the other, each of them from the end values of the one before (`pinntk.slab`).
+
+    For evolutions that one network cannot follow: long, chaotic or fast ones (Krishnapriyan et al. 2021, sequence to sequence).
+
+    network: what each slab's network is like; it is not trained itself. One of `pinntk.nn` is built for each slab, so that it
+        normalizes the slab's own time; one of your own is copied as it is; a function from a slab's problem to a network makes
+        what it likes. Initial conditions are met by construction (`hard`) in the first slab only: in others they are trained
+    slabs: how many, of equal length; or their edges, from the problem's start to its end
+    fresh: each network begins with the weights of `network`, or those that the function gives it, and not with the trained
+        parameters of the slab before
+    config, settings: of each slab's training, as for `pinntk.train`; steps and seconds are those of one slab. Of counts of
+        measured data a slab takes as many as it has; points given as tensors are shared out by their times, and initial ones
+        moved to each slab's start
+    out: a folder, with a run folder for each slab in it
+    resume: go on in `out`, from the checkpoint of the slab in progress; on CPU to the last bit as if never stopped. `steps`
+        may grow, for the slabs that are not done
+    overwrite, device, dtype, progress: as for `pinntk.train`
+
+    Raises what `pinntk.slab` and `pinntk.train` raise, ValueError for a network that is periodic in time, and for several
+    processes.
+
+    >>> import pinntk
+    >>> problem = pinntk.load("convection", beta=1.0)
+    >>> network = pinntk.nn.MLP(problem, width=8, depth=1)
+    >>> found = train_slabs(problem, network, slabs=2, steps=2, points={"residual": 10}, progress=False)
+    >>> [run.problem.domain.bounds[0] for run in found.runs]
+    [(0.0, 0.5), (0.5, 1.0)]
+    """
+    if not isinstance(problem, Problem) or not callable(network):
+        raise TypeError(f"train_slabs({type(problem).__name__}, {type(network).__name__}): the order is problem, network")
+    if distributed.world() > 1:
+        raise ValueError("time slabs are trained in one process; start it without torchrun")
+    config = as_config(config, settings)
+    edges = slab_edges(problem, slabs)
+    _check_each(config, problem, edges)
+    first = _make(network, slab(problem, 0, edges), None, fresh, device, dtype)
+    described = {
+        **describe_run(config, problem, first),
+        "slabs": {"edges": list(edges), "fresh": bool(fresh), "stop_reasons": []},
+    }
+    folder = None if out is None else Path(out)
+    runs: list[Run] = []
+    with _opened(folder, described, resume, overwrite, problem) as done, deferred_interrupt() as interrupted:
+        for number in range(len(edges) - 1):
+            part = _problem(problem, number, edges, runs)
+            here = _make(network, part, runs[-1].network, fresh, device, dtype) if runs else first
+            own = None if folder is None else folder / slab_name(number)
+            if number < len(done):
+                assert own is not None
+                runs.append(Run.load(own, here, problem=part))
+                runs[-1].stop_reason = done[number]
+                continue
+            if interrupted.is_set():
+                raise Interrupted(f"stopped before {slab_name(number)}{_how_to_go_on(folder)}")
+            goes_on = resume and own is not None and (own / CHECKPOINT).exists()
+            options: dict[str, Any] = {"out": own, "resume": goes_on, "device": device, "dtype": dtype, "progress": progress}
+            with _named(number, folder):
+                runs.append(train(part, here, _of_slab(config, problem, number, edges), **options))
+            done.append(runs[-1].stop_reason)
+            if folder is not None:
+                write_slabs(folder, {**described, "slabs": {**described["slabs"], "stop_reasons": done}})
+    return _result(problem, edges, runs, folder)
+
+
+def load_slabs(
+    folder: str | os.PathLike, network: Network | None = None, *, problem: Problem | None = None, trust: bool = False
+) -> Slabs:
+    """What `train_slabs` left in a folder.
+
+    network: as it was given to `train_slabs`, where it was one of your own; those of `pinntk.nn` are rebuilt
+    problem: in the place of the one that the folder names, as for `pinntk.Run.load`
+    trust: run the problem file that the folder names although you have not run it on this machine before
+
+    Warns where slabs are missing, because the training was stopped, and where the problem's file has changed since. Raises as
+    `pinntk.Run.load` does.
+    """
+    folder = Path(folder)
+    described = read_slabs(folder)
+    if problem is None:
+        check_trust(described["problem"], folder, trust)
+        problem = problem_named(described["problem"], folder)
+    if change := source_change(described["problem"], problem):
+        warn_user(f"{folder}: {change} since the slabs were trained; what is examined now is not quite what was trained")
+    edges, reasons = slab_edges(problem, described["slabs"]["edges"]), described["slabs"]["stop_reasons"]
+    if not reasons:
+        raise FileNotFoundError(f"{folder}: no slab is done yet; resume the training")
+    dtype = getattr(torch, described["network"]["dtype"])
+    runs: list[Run] = []
+    for number, reason in enumerate(reasons):
+        part = _problem(problem, number, edges, runs)
+        here = None if network is None else _make(network, part, None, dtype=dtype)
+        runs.append(Run.load(folder / slab_name(number), here, problem=part))
+        runs[-1].stop_reason = reason
+    if missing := len(edges) - 1 - len(runs):
+        warn_user(f"{folder}: the last {missing} of {len(edges) - 1} slabs are missing; resume the training")
+    return _result(problem, edges, runs, folder)
+
+
+def _result(problem: Problem, edges: tuple[float, ...], runs: Sequence[Run], folder: Path | None) -> Slabs:
+    axis, _ = time_axis(problem)
+    assert axis is not None
+    network = SlabNetwork([run.network for run in runs], edges[: len(runs) + 1], axis)
+    whole = problem.has_solution and len(runs) == len(edges) - 1
+    return Slabs(problem, edges, tuple(runs), network, problem.relative_error(network) if whole else None, folder)
+
+
+# Of one slab.
+
+
+def _problem(problem: Problem, number: int, edges: Sequence[float], runs: Sequence[Run]) -> Problem:
+    if number == 0:
+        return slab(problem, 0, edges)
+    before = runs[number - 1]
+    found = slab(problem, number, edges, before.network)
+    where = None if before.folder is None else str(before.folder.resolve())
+    return replace(found, slab={**found.slab, "previous": where})
+
+
+def _make(
+    given: Network,
+    problem: Problem,
+    before: nn.Module | None,
+    fresh: bool = False,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> nn.Module:
+    """A slab's network, with the parameters that it begins with."""
+    made = _like(given, problem) if isinstance(given, nn.Module) else given(problem)
+    if not isinstance(made, nn.Module):
+        raise TypeError(f"network(problem) returned {type(made).__name__}; it must return a torch.nn.Module")
+    periodic = getattr(made, "config", {}).get("periodic") if type(made) in NETWORKS.values() else None
+    axis, _ = time_axis(problem)
+    if axis is not None and problem.coordinates[axis] in (periodic or ()):
+        raise ValueError(
+            f"periodic={periodic!r}: the network repeats in time with the length of a slab, which is not the problem's period; "
+            "leave the time out"
+        )
+    made.to(device=device, dtype=dtype)
+    if before is not None and not fresh:
+        _carry(before, made, problem)
+    return made
+
+
+def _like(given: nn.Module, problem: Problem) -> nn.Module:
+    """The given network made for a slab: a `pinntk.nn` one built for its domain, with the given parameters."""
+    parameters = dict(given.named_parameters())
+    initial = {c.name for c in problem.conditions if c.kind == "initial"}
+    if type(given) in NETWORKS.values():
+        like = next(iter(parameters.values()))
+        kind: Any = type(given)
+        options = dict(vars(given)["config"])
+        if options.get("hard"):
+            dropped = initial if problem.slab["number"] else ()
+            options["hard"] = [name for name in options["hard"] if name in problem.names and name not in dropped]
+        made: nn.Module = kind(problem, dtype=like.dtype, device=like.device, **options)
+        own = dict(made.named_parameters())
+        if {name: p.shape for name, p in own.items()} == {name: p.shape for name, p in parameters.items()}:
+            for name, p in own.items():
+                p.requires_grad_(parameters[name].requires_grad)
+            _carry(given, made, problem)
+            return made.train(given.training)
+    if built_in := initial & set(met_by(given)):
+        raise ValueError(
+            f"network: a copy of it would meet {min(built_in)!r} where the whole time starts, not where a slab does; give a "
+            "function that makes each slab's network, as in lambda part: pinntk.nn.hard_constraint(part, ...)"
+        )
+    return deepcopy(given)
+
+
+def _carry(before: nn.Module, into: nn.Module, problem: Problem) -> None:
+    """Parameters; buffers, such as the scale of the inputs, are each network's own."""
+    theirs, own = dict(before.named_parameters()), dict(into.named_parameters())
+    if {name: p.shape for name, p in own.items()} != {name: p.shape for name, p in theirs.items()}:
+        raise ValueError(
+            f"{problem.name}: its network has other parameters than that of the slab before, with whose parameters it is to "
+            "begin; make the same network for every slab, or use fresh=True"
+        )
+    with torch.no_grad():
+        for name, p in own.items():
+            p.copy_(theirs[name])
+
+
+def _of_slab(config: TrainConfig, problem: Problem, number: int, edges: Sequence[float]) -> TrainConfig:
+    """The settings as they fit a slab: its own points, and no more measured rows, than it has."""
+    here = restricted(problem, number, edges)
+    changes: dict[str, Any] = {}
+    gone = set(problem.names) - set(here.names)
+    if config.fixed_points:
+        changes["points"] = points_within(problem, number, edges, config.points)
+    else:
+        counts = {name: n for name, n in config.points.items() if name not in gone}
+        for condition in here.conditions:
+            n = counts.get(condition.name, counts.get("data"))
+            if isinstance(condition.region, Measurements) and n is not None:
+                counts[condition.name] = min(n, len(condition.region.points))
+        if counts != dict(config.points):
+            changes["points"] = counts
+    if isinstance(config.weighting, Fixed) and gone & set(config.weighting.weights):
+        changes["weighting"] = Fixed(**{name: w for name, w in config.weighting.weights.items() if name not in gone})
+    return config.replace(**changes) if changes else config
+
+
+def _check_each(config: TrainConfig, problem: Problem, edges: Sequence[float]) -> None:
+    """What does not fit a later slab is refused before the first is trained."""
+    for number in range(len(edges) - 1):
+        here, own = restricted(problem, number, edges), _of_slab(config, problem, number, edges)
+        own.weighting.start(here)
+        here.counts(own.weighting.points or {})
+        if own.fixed_points:
+            here.check(own.points)
+        else:
+            here.counts(own.counts(here))
+
+
+# The folder.
+
+
+@contextmanager
+def _opened(
+    folder: Path | None, described: Mapping[str, Any], resume: bool, overwrite: bool, problem: Problem
+) -> Iterator[list[str]]:
+    """Prepares the folder and holds its lock; the stop reasons of the slabs that are done."""
+    if folder is None:
+        if resume:
+            raise ValueError("resume=True needs out=, the folder of the slabs to continue")
+        yield []
+        return
+    done: list[str] = []
+    if resume:
+        before = read_slabs(folder)
+        done = [str(reason) for reason in before["slabs"]["stop_reasons"]]
+        _check_same(folder, before, described, problem)
+    with lock_folder(folder):
+        if not resume:
+            _free(folder, overwrite)
+        write_slabs(folder, {**described, "slabs": {**described["slabs"], "stop_reasons": done}})
+        yield done
+
+
+def _check_same(folder: Path, before: Mapping[str, Any], described: Mapping[str, Any], problem: Problem) -> None:
+    """Raises ValueError for slabs, a problem or settings that a resumed training may not change."""
+    for key in ("name", "parameters"):
+        then, now = before["problem"][key], described["problem"][key]
+        if then != now and str(then) != str(now):
+            raise ValueError(f"cannot resume {folder}: its problem has {key} {then!r}, now {now!r}; name another folder")
+    if change := source_change(before["problem"], problem):
+        raise ValueError(f"cannot resume {folder}: {change}; put it back, or train anew in another folder")
+    for key in ("edges", "fresh"):
+        then, now = before["slabs"][key], described["slabs"][key]
+        if then != now:
+            raise ValueError(
+                f"cannot resume {folder}: it was trained with {'slabs' if key == 'edges' else key}={then!r}, now {now!r}; give "
+                "the same, or name another folder"
+            )
+    check_same_settings(folder, before, described)
+
+
+def _free(folder: Path, overwrite: bool) -> None:
+    """Raises FileExistsError for a folder that holds runs, and empties it if `overwrite`."""
+    if is_foreign(folder):
+        raise FileExistsError(f"{folder / CONFIG} is not of a run of pinntk; name another folder")
+    if not overwrite and (holds_slabs(folder) or (folder / CHECKPOINT).exists()):
+        raise FileExistsError(f"{folder} already holds a run or slabs; resume them, overwrite them, or name another folder")
+    if (folder / CONFIG).exists() or (folder / CHECKPOINT).exists():
+        clear_folder(folder)
+    clear_slabs(folder)
+
+
+@contextmanager
+def _named(number: int, folder: Path | None) -> Iterator[None]:
+    """Says of what ends a training in which slab it did, and how to go on with all of them."""
+    try:
+        yield
+    except Interrupted as error:
+        stopped = str(error).partition(";")[0]
+        raise Interrupted(f"{slab_name(number)}: {stopped}{_how_to_go_on(folder)}") from None
+    except NonFiniteLossError as error:
+        raise NonFiniteLossError(f"{slab_name(number)}: {error}") from error
+
+
+def _how_to_go_on(folder: Path | None) -> str:
+    return "" if folder is None else f"; continue with: pinntk train --resume {folder}, or train_slabs(..., resume=True)"

@@ -1,0 +1,367 @@
+"""Conditions that a network meets by construction, derived from the problem."""
+
+from copy import deepcopy
+from math import pi
+
+import pytest
+import torch
+from torch import cos, exp, sin
+
+import pinntk
+from pinntk import Box, Problem, boundary, initial, residual
+from pinntk.nn import MLP, hard_constraint
+from tests.support import reference
+from tests.support.constrained import F64, SMALL, largest, quietly
+
+# What is met in each problem of the package, and what is not, with the reason. Residuals are never met.
+MET = {
+    "allen_cahn": ("wrap", "wrap_slope"),
+    "burgers": ("start", "walls"),
+    "convection": ("start", "wrap"),
+    "heat_inverse": ("start", "walls"),
+    "helmholtz2d": ("walls",),
+    "kovasznay": ("walls_u", "walls_v", "outflow"),
+    "poisson1d": ("ends",),
+    "poisson2d": ("walls",),
+    "poisson_multiscale": ("ends",),
+    "poisson_nd": (),
+    "reaction": ("start", "wrap"),
+    "reaction_diffusion": ("wrap", "wrap_slope"),
+    "wave1d": ("start", "start_velocity", "walls"),
+}
+LEFT = {
+    ("allen_cahn", "start"): "does not repeat in x as 'wrap_slope' asks for: the derivative of order 1 is 2 at x = -1 and -2",
+    ("reaction_diffusion", "start"): "does not repeat in x as 'wrap_slope' asks for: the derivative of order 1 is 0.001708",
+    ("heat_inverse", "readings"): "it holds at measured points",
+    ("poisson_nd", "walls"): "evaluated 242 times in every pass of the network, at most 80; it would be done for hard=('walls'",
+}
+ROUNDING = 1e-14  # of errors whose terms are of order 1
+
+
+def test_every_problem_of_the_package_is_in_the_table():
+    assert set(MET) == set(pinntk.available())
+
+
+@pytest.mark.parametrize("name", MET)
+def test_what_is_met_is_met_whatever_the_parameters(name):
+    problem = pinntk.load(name)
+    for seed in (0, 1):
+        network = quietly(problem, seed=seed)
+        assert network.hard == MET[name]
+        assert set(network.soft) == set(problem.names) - set(MET[name])
+        for condition, reason in network.soft.items():
+            assert LEFT.get((name, condition), "it holds in the whole domain") in reason
+        if network.hard:
+            assert max(largest(network, problem).values()) < ROUNDING
+    if network.hard:
+        assert max(largest(quietly(problem, hard=None), problem, network.hard).values()) > 0.05
+
+
+@pytest.mark.parametrize("name", MET)
+def test_jets_and_nested_autograd_agree_on_what_remains(name):
+    problem = pinntk.load(name)
+    network = quietly(problem)
+    points = problem.sample(residual=12, boundary=8, initial=8, periodic=8, seed=2, **F64)
+    taylor, autograd, slow = (
+        pinntk.errors(network, problem, points, "taylor"),
+        pinntk.errors(network, problem, points, "autograd"),
+        reference.errors(network, problem, points),
+    )
+    for condition in points:
+        size = slow[condition].abs().max() + 1
+        assert (taylor[condition] - slow[condition]).abs().max() < 1e-12 * size
+        assert (autograd[condition] - slow[condition]).abs().max() < 1e-12 * size
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["poisson1d", "poisson2d", "helmholtz2d", "burgers", "wave1d", "allen_cahn", "kovasznay", "reaction", "convection"],
+)
+def test_kernels_are_those_of_the_rows_and_of_the_fast_path(name):
+    problem = pinntk.load(name)
+    network = quietly(problem)
+    points = problem.sample(residual=6, boundary=5, initial=5, periodic=5, seed=3, **F64)
+    K = pinntk.kernel(network, problem, points)
+    expected = reference.kernel(network, problem, points)
+    assert (K.values - expected).abs().max() < 1e-12 * expected.abs().max()
+    assert {origin.path for origin in K.origins.values()} == {"taylor"}
+    for condition in network.hard:
+        assert K.trace(condition) < 1e-28 * K.trace(problem.names[0])
+        if problem[condition].kind != "periodic":
+            assert K[condition].abs().max() == 0
+            assert K[problem.names[0], condition].abs().max() == 0
+
+
+@pytest.mark.parametrize("name", [name for name in MET if MET[name]])
+def test_in_float32_errors_are_rounding(name):
+    problem = pinntk.load(name)
+    network = quietly(problem, dtype=torch.float32)
+    points = problem.sample(seed=1, dtype=torch.float32)
+    found = pinntk.errors(network, problem, points)
+    assert network(torch.rand(3, problem.domain.dimension)).dtype == torch.float32
+    for condition in network.hard:
+        assert found[condition].dtype == torch.float32
+        assert found[condition].abs().max() < 2e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_zeros_are_zeros_to_the_bit(dtype):
+    """(x - low) / L is 1 on no upper face but by luck: 0.1 to 0.7 has none."""
+    domain = Box(x=(0.1, 0.7), y=(-0.3, 1.1))
+
+    @boundary(domain.boundary())
+    def walls(u):
+        return u
+
+    problem = Problem(domain, [walls])
+    network = quietly(problem, dtype=dtype)
+    assert pinntk.errors(network, problem, problem.sample(walls=40, dtype=dtype))["walls"].abs().max() == 0
+
+
+# By hand.
+
+
+def rise(s):
+    """From 0, with slope 0, to 1."""
+    return 1.04 * s**2 / (s**2 + 0.04)
+
+
+def test_the_network_of_burgers_is_the_formula():
+    problem = pinntk.load("burgers")
+    network, inner = MLP(problem, **SMALL, hard="auto"), MLP(problem, **SMALL)
+    t, x = points = torch.rand(2, 7, **F64) * 2 - 1
+    N = inner(points.T)[:, 0]
+    expected = -sin(pi * x) + t * (1 - x.square()) * N
+    assert torch.allclose(network(points.T)[:, 0], expected, rtol=1e-14, atol=1e-14)
+    assert list(network.state_dict()) == list(inner.state_dict())
+
+
+def test_the_network_of_a_wave_starts_at_rest():
+    problem = pinntk.load("wave1d")
+    network, inner = MLP(problem, **SMALL, hard="auto"), MLP(problem, **SMALL)
+    t, x = points = torch.rand(2, 7, **F64)
+    expected = sin(pi * x) + 0.5 * sin(4 * pi * x) + 4 * x * (1 - x) * rise(t) * inner(points.T)[:, 0]
+    assert torch.allclose(network(points.T)[:, 0], expected, rtol=1e-13, atol=1e-13)
+
+
+def test_fields_have_factors_of_their_own():
+    problem = pinntk.load("kovasznay")
+    network, inner = MLP(problem, **SMALL, hard="auto"), MLP(problem, **SMALL)
+    x, y = points = torch.rand(2, 7, **F64)
+    u, v, p = network(points.T).unbind(1)
+    N = inner(points.T)
+    walls = 16 * (x + 0.5) * (1 - x) * (y + 0.5) * (1.5 - y) / 9
+    outflow = float(problem.exact_values(torch.tensor([[1.0, 0.0]], **F64))[0, 2])
+    assert torch.allclose(p, outflow + (1 - x) / 1.5 * N[:, 2], rtol=1e-13, atol=1e-13)
+    G = [field - walls * N[:, i] for i, field in enumerate((u, v))]
+    edges = torch.tensor([[-0.5, 0.3], [0.2, 1.5]], **F64)
+    assert torch.allclose(network(edges)[:, :2], problem.exact_values(edges)[:, :2], rtol=1e-13, atol=1e-13)
+    assert (G[0] - problem.exact_values(points.T)[:, 0]).abs().max() > 1e-3  # it is no solution, only its values at the walls
+
+
+def test_only_what_is_named_is_met():
+    problem = pinntk.load("burgers")
+    network = MLP(problem, **SMALL, hard="walls")
+    assert network.hard == ("walls",)
+    assert network.soft == {"burgers": "it holds in the whole domain", "start": "it was not asked for"}
+    assert largest(network, problem, ["walls"])["walls"] == 0
+    assert largest(network, problem, ["start"])["start"] > 0.1
+    assert MLP(problem, **SMALL, hard=("start", "walls")).hard == ("start", "walls")
+    assert MLP(problem, **SMALL, hard=()).hard == MLP(problem, **SMALL).hard == ()
+
+
+# Values of all kinds on faces of a box.
+
+
+def cube(exact, d=3, **settings):
+    """A problem with the values of a function on all faces of a box of different sides."""
+    domain = Box(**{f"x{i}": (-0.5 * i, 1.0 + i) for i in range(1, d + 1)})
+
+    @residual(domain)
+    def inside(lap_u):
+        return lap_u
+
+    @boundary(domain.boundary())
+    def walls(u, points):
+        return settings.get("factor", 1.0) * (u - exact(points))
+
+    return Problem(domain, [inside, walls])
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 4])
+def test_values_on_all_faces_of_a_box(d):
+    problem = cube(lambda points: sin(points).prod(1) + cos(points @ torch.arange(1.0, 1 + points.shape[1]).to(points)), d)
+    network = MLP(problem, **SMALL, hard="auto")
+    assert network.hard == ("walls",)
+    assert largest(network, problem)["walls"] < 1e-14
+    points = problem.sample(inside=8, seed=1, **F64)
+    taylor, slow = pinntk.errors(network, problem, points, "taylor"), reference.errors(network, problem, points)
+    assert torch.allclose(taylor["inside"], slow["inside"], rtol=1e-12, atol=1e-12)
+
+
+def test_a_function_that_transfinite_interpolation_reproduces():
+    """Sums of functions of all coordinates but one: the offset is the function itself, in the whole domain."""
+    problem = cube(lambda points: sin(points[:, 0]) * exp(points[:, 1]) + cos(points[:, 1] * points[:, 2]) + points[:, 2], 3)
+    network = MLP(problem, **SMALL, hard="auto")
+    points = torch.as_tensor(problem.domain.grid((4, 5, 6)))
+    offset = network.constraint.offset(points)[:, 0]
+    expected = sin(points[:, 0]) * exp(points[:, 1]) + cos(points[:, 1] * points[:, 2]) + points[:, 2]
+    assert torch.allclose(offset, expected, rtol=1e-13, atol=1e-13)
+
+
+def test_many_faces_are_met_where_they_are_asked_for_by_name():
+    problem = pinntk.load("poisson_nd")
+    network = MLP(problem, **SMALL, hard=("walls",))
+    assert largest(network, problem, n=10)["walls"] < 1e-13
+    with pytest.raises(ValueError, match=r"evaluated 2186 times in every pass of the network, at most 1000; leave it out"):
+        MLP(pinntk.load("poisson_nd", d=7), **SMALL, hard=("walls",))
+    network = MLP(pinntk.load("poisson_nd", d=60), **SMALL, hard="auto")  # at once
+    assert "evaluated 4e+28 times" in network.soft["walls"]
+
+
+def test_one_value_everywhere_is_met_in_any_dimension():
+    domain = Box.cube(40)
+
+    @boundary(domain.boundary())
+    def walls(u):
+        return 2 * u - 6
+
+    problem = Problem(domain, [walls])
+    network = MLP(problem, **SMALL, hard="auto")
+    assert network.constraint.offset(torch.rand(2, 40)) == 3
+    assert largest(network, problem, n=8)["walls"] == 0
+
+
+def test_a_factor_that_differs_from_point_to_point():
+    domain = Box(x=(0, 1), y=(0, 2))
+
+    @boundary(domain.ends("x"))
+    def sides(u, y):
+        return (1 + y) * u - sin(3 * y)
+
+    @boundary(domain.at(y=0))
+    def floor(u, x):
+        return 0.3 * (u - x * (1 - x))
+
+    problem = Problem(domain, [sides, floor])
+    network = MLP(problem, **SMALL, hard="auto")
+    assert network.hard == ("sides", "floor")
+    assert max(largest(network, problem).values()) < 1e-15
+
+
+def test_start_and_velocity_beside_walls_that_move():
+    """u = sin(t) (1 + x) + x^2: the walls' own velocity is that of the start where they meet."""
+    domain = Box(x=(0, 2), t=(0, 3))
+
+    @boundary(domain.ends("x"))
+    def walls(u, t, x):
+        return u - sin(t) * (1 + x) - x**2
+
+    @initial(domain.at(t=0))
+    def velocity(u_t, x):
+        return 4 * u_t - 4 * (1 + x)
+
+    @initial(domain.at(t=0))
+    def start(x, u):
+        return x**2 - u
+
+    problem = Problem(domain, [walls, velocity, start])
+    network = MLP(problem, **SMALL, hard="auto")
+    assert network.hard == ("walls", "velocity", "start")
+    assert max(largest(network, problem).values()) < 1e-14
+    points = torch.rand(9, 2, **F64)
+    x, t = points.T
+    assert torch.allclose(network.constraint.factor(points)[:, 0], x * (2 - x) * rise(t / 3), rtol=1e-14)
+    with pytest.raises(
+        ValueError, match="'velocity' cannot be met by construction: it prescribes a slope where no value is met"
+    ):
+        MLP(problem, **SMALL, hard=("walls", "velocity"))
+
+
+def test_values_and_slopes_at_both_ends():
+    domain = Box(x=(1, 3))
+    conditions = []
+    for name, operator, end in (
+        ("left", lambda u: u - 1, 1),
+        ("left_slope", lambda u_x: u_x - 2, 1),
+        ("right", lambda u: u + 3, 3),
+        ("right_slope", lambda u_x: u_x + 4, 3),
+    ):
+        operator.__name__ = name
+        conditions.append(boundary(domain.at(x=end))(operator))
+    problem = Problem(domain, conditions)
+    network = MLP(problem, **SMALL, hard="auto")
+    assert network.hard == problem.names
+    assert max(largest(network, problem, n=2).values()) < 1e-13
+    middle = torch.tensor([[2.0]], **F64)
+    assert network.constraint.factor(middle).item() == 1  # its maximum
+    assert network.constraint.offset(middle).item() == pytest.approx((1 - 3) / 2 + 2 * (2 + 4) / 8)  # of Hermite's cubic
+
+
+def test_time_may_run_backward_and_have_any_name():
+    domain = Box(s=(0, 2), x=(0, 1))
+
+    @residual(domain)
+    def heat(u_s, u_xx):
+        return u_s + u_xx
+
+    @initial(domain.at(s=2))
+    def end(u, x):
+        return u - x
+
+    problem = Problem(domain, [heat, end])
+    network = MLP(problem, **SMALL, hard="auto")
+    assert largest(network, problem)["end"] == 0
+    assert network.constraint.factor(torch.tensor([[0.5, 0.3]], **F64)).item() == 0.75
+
+
+# Any network.
+
+
+def test_any_network_can_be_constrained():
+    problem = pinntk.load("wave1d")
+    inner = pinntk.nn.MscaleDNN(problem, scales=(1.0, 2.0), width=6, depth=1, activation="tanh", **F64)
+    network = hard_constraint(problem, inner)
+    assert network.hard == ("start", "start_velocity", "walls")
+    assert set(network.soft) == {"wave"}
+    assert max(largest(network, problem).values()) < 1e-14
+    points = problem.sample(residual=5, boundary=3, initial=3, **F64)
+    expected = reference.kernel(network, problem, points)
+    assert (pinntk.kernel(network, problem, points).values - expected).abs().max() < 1e-12 * expected.abs().max()
+    assert hard_constraint(problem, inner, "start").hard == ("start",)
+    with pytest.raises(ValueError, match="conditions=None"):
+        hard_constraint(problem, inner, None)
+
+
+def test_a_network_that_repeats_by_itself_meets_periodic_conditions():
+    problem = pinntk.load("convection")
+    network = hard_constraint(problem, MLP(problem, **SMALL, periodic={"x": 2}))
+    assert network.hard == ("start", "wrap")
+    assert max(largest(network, problem).values()) < 1e-15
+    other = hard_constraint(problem, pinntk.nn.MultiscaleFourier(problem, width=4, **F64))
+    assert other.hard == ("start",)
+    assert "the network's own inputs would have to repeat in x" in other.soft["wrap"]
+    with pytest.raises(ValueError, match=r"the network meets \('start', 'wrap'\) already"):
+        hard_constraint(problem, MLP(problem, **SMALL, hard="auto"))
+
+
+def test_a_network_can_be_copied_and_moved():
+    problem = pinntk.load("kovasznay")
+    network = MLP(problem, **SMALL, hard="auto")
+    again = deepcopy(network)
+    points = torch.rand(4, 2, **F64)
+    assert torch.equal(again(points), network(points))
+    single = again.float()
+    assert single(points.float()).dtype == torch.float32
+    assert torch.allclose(single(points.float()).double(), network(points), atol=1e-5)
+    assert again.hard == network.hard
+    assert again.soft == network.soft
+
+
+def test_the_limit_of_infinite_width_does_not_know_factors():
+    problem = pinntk.load("poisson1d")
+    points = problem.sample(residual=4, boundary=2, **F64)
+    with pytest.raises(
+        ValueError, match=r"hard=\['ends'\] multiplies the network by a factor, and the limit of that is not known"
+    ):
+        pinntk.infinite_kernel(MLP(problem, parametrization="ntk", hard="auto", **F64), problem, points)

@@ -1,0 +1,131 @@
+"""Networks with hard constraints in trainings, on the command line and under diagnosis."""
+
+import json
+import warnings
+
+import pytest
+import torch
+
+import pinntk
+from pinntk.cli import main
+from pinntk.nn import MLP
+from pinntk.run._network import build_network, describe_network
+from pinntk.training._loss_weights import LossWeights
+
+SMALL = {"width": 8, "depth": 2, "dtype": torch.float64}
+
+
+@pytest.fixture
+def strict():
+    """Warnings are errors: nothing is said of conditions that were asked to be met."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+@pytest.mark.parametrize("hard", ["auto", "walls", ("walls", "start"), ()])
+def test_config_json_has_the_conditions_that_are_met(hard):
+    problem = pinntk.load("burgers")
+    network = MLP(problem, hard=hard, **SMALL)
+    described = json.loads(json.dumps({"network": describe_network(network)}))
+    assert described["network"]["arguments"]["hard"] == list(network.hard)
+    again = build_network(described, problem)
+    assert again.config == network.config
+    points = torch.rand(4, 2, dtype=torch.float64)
+    assert torch.equal(again(points), network(points))
+    described["network"]["arguments"]["hard"] = "auto"  # as one would write it
+    assert build_network(described, problem).hard == ("start", "walls")
+    described["network"]["arguments"]["hard"] = ["walls", "begin"]
+    with pytest.raises(ValueError, match=r"hard=\['walls', 'begin'\]: burgers has no condition 'begin'"):
+        build_network(described, problem)
+
+
+@pytest.mark.parametrize("name", ["reaction", "kovasznay"])
+def test_a_run_comes_back_and_goes_on(name, tmp_path, strict):
+    problem = pinntk.load(name)
+    settings = {"points": {"residual": 30}, "weighting": "ntk", "progress": False, "out": tmp_path}
+    run = pinntk.train(problem, MLP(problem, hard="auto", **SMALL), steps=3, **settings)
+    again = pinntk.Run.load(tmp_path)
+    points = torch.rand(5, 2, dtype=torch.float64)
+    assert torch.equal(again.network(points), run.network(points))
+    assert again.network.hard == run.network.hard
+    more = pinntk.train(problem, again.network, steps=5, resume=True, **settings)
+    assert more.step == 5
+    assert max(row[f"loss/{condition}"] for row in more.history for condition in run.network.hard) < 1e-28
+
+
+def test_ntk_weights_know_what_is_met(strict, tmp_path):
+    problem = pinntk.load("kovasznay")
+    network = MLP(problem, hard=("walls_u", "outflow"), **SMALL)
+    points = problem.sample(residual=20, boundary=10, seed=0, dtype=torch.float64)
+    traces = pinntk.traces(network, problem, points)
+    assert traces["walls_u"] == traces["outflow"] == 0
+    run = pinntk.train(problem, network, steps=2, weighting="ntk", points=points, progress=False)
+    row = run.history[-1]
+    assert row["weight/walls_u"] == row["weight/outflow"] == 1
+    trained = {condition: trace for condition, trace in traces.items() if condition not in network.hard}
+    expected = pinntk.weighting.NTK().rule(trained, {condition: len(points[condition]) for condition in trained})
+    first = pinntk.train(
+        problem, MLP(problem, hard=network.hard, **SMALL), steps=1, weighting="ntk", points=points, progress=False
+    )
+    for condition, weight in expected.items():
+        assert first.history[-1][f"weight/{condition}"] == pytest.approx(weight, rel=1e-12)
+
+
+def test_groups_of_ntk_weights_without_what_is_met():
+    problem = pinntk.load("wave1d")
+    weighting = pinntk.weighting.NTK(groups=[("start", "walls")])
+    weights = LossWeights(weighting, problem, met=("start",))
+    counts = dict.fromkeys(problem.names, 10)
+    traces = {"wave": 60.0, "start": 0.0, "start_velocity": 20.0, "walls": 40.0}
+    weights.update(0, lambda measures: traces, counts)
+    assert weights.values == {"wave": 2.0, "start": 1.0, "start_velocity": 6.0, "walls": 3.0}
+
+
+@pytest.mark.parametrize("name", ["poisson1d", "wave1d", "convection"])
+def test_gauss_newton_and_gradient_norms_run_in_silence(name, strict):
+    problem = pinntk.load(name, **({"k": 1} if name == "poisson1d" else {}))
+    for settings in ({"optimizer": "gauss-newton"}, {"weighting": "gradient-norm"}):
+        network = MLP(problem, hard="auto", **SMALL)
+        before = problem.relative_error(network)
+        run = pinntk.train(problem, network, steps=4, points={"residual": 40}, progress=False, **settings)
+        weights = [value for row in run.history for key, value in row.items() if key.startswith("weight/")]
+        assert weights
+        assert all(0 < weight < 1e6 for weight in weights)
+        assert name != "poisson1d" or "optimizer" not in settings or problem.relative_error(network) < 0.1 * before
+
+
+@pytest.mark.parametrize("settings", [{"hard": "auto"}, {"periodic": "x"}], ids=str)
+@pytest.mark.parametrize("name", ["allen_cahn", "convection"])
+def test_a_diagnosis_says_nothing_of_what_is_met(name, settings):
+    """Kernels of periodic conditions are rounding, which a diagnosis must not divide by."""
+    problem = pinntk.load(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        network = MLP(problem, **settings, **SMALL)
+        run = pinntk.train(problem, network, steps=20, points={"residual": 40}, weighting="ntk", progress=False)
+        found = pinntk.diagnose(run)
+    assert {finding.code for finding in found}.isdisjoint({"wrong-problem", "conflict", "imbalance"})
+    for finding in found:
+        assert "wrap" not in finding.sentence
+    x = pinntk.diagnostics.examine(run)
+    assert x.estimate.gain["wrap"] == x.estimate.parts["wrap"] == 0
+    assert all(value == value for value in x.estimate.parts.values())
+    assert all(undetermined.share <= 1 for undetermined in x.undetermined.values())
+
+
+def test_the_command_line(capsys, tmp_path):
+    common = ["--width", "6", "--depth", "1", "--quiet", "--points", "residual=8,boundary=4,initial=4"]
+    folder = tmp_path / "run"
+    assert main(["train", "burgers", "--hard", "auto", "--steps", "3", "-o", str(folder), *common]) == 0
+    assert json.loads((folder / "config.json").read_text())["network"]["arguments"]["hard"] == ["start", "walls"]
+    assert pinntk.Run.load(folder).network.hard == ("start", "walls")
+    assert main(["train", "--resume", str(folder), "--steps", "4"]) == 0
+    solved = tmp_path / "solved"
+    assert main(["solve", "wave1d", "--hard", "walls, start", "--steps", "2", "-o", str(solved), *common]) == 0
+    assert pinntk.Run.load(solved).network.hard == ("start", "walls")
+    capsys.readouterr()
+    assert main(["train", "burgers", "--hard", "wals", "-o", str(tmp_path / "no"), *common]) == 2
+    assert "burgers has no condition 'wals'" in capsys.readouterr().err
+    assert main(["train", "burgers", "--hard", "auto", "--network", "mscale-dnn", "-o", str(tmp_path / "no"), *common]) == 2
+    assert "--hard does not apply to --network mscale-dnn" in capsys.readouterr().err
