@@ -40,7 +40,7 @@ class SolverUpdate:
 
     While the solver explores, points are fresh in every step. Where they take back what steps gain on their own points, there
     are too few: then they fall where the errors are large, and if that does not do their number grows, up to `most` times and
-    to the number of parameters; beyond that, points are held. When the solver converges they are held too, and grow where others
+    to the number of parameters. Beyond, points are held. When the solver converges they are held too, and grow where others
     show a much larger loss. Point weights make up for where points fall.
 
     adapting: whether points fall where the errors are large: from the start, never, or (None) once they prove too few
