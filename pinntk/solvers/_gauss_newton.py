@@ -7,6 +7,7 @@ from functools import partial
 from math import exp, isfinite, log
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pinntk._util.precision import without_autocast
@@ -26,12 +27,15 @@ _WINDOW = 3.0  # between the radius and the least and greatest one that are trie
 _START = 1.0  # the first radius
 _CURVED = 0.375  # of the step: a first correction beyond it means nothing (Transtrum & Sethna 2012)
 _CONTRACTION = 0.75  # of a correction: the next one must be below it
+_ROUNDED = 100  # times the change by the last digits of all parameters: a loss below that has none of its own
 _WORTH = 0.9  # of the loss: what a correction must leave for another one to be tried
 
 
 class GaussNewton:
-    r"""Levenberg-Marquardt in a trust region, on r = (sqrt(lambda_i / n_i) e_i), whose squared norm is the loss. With
-    A = dr / dtheta, of which one factorization serves for every mu, a step goes through
+    r"""Levenberg-Marquardt in a trust region, with corrections.
+
+    It is on r = (sqrt(lambda_i / n_i) e_i), whose squared norm is the loss. With A = dr / dtheta, of which one factorization
+    serves for every mu, a step goes through
 
         d_1 = -A^T (A A^T + mu I)^-1 r,    d_(j+1) = -A^T (A A^T + mu I)^-1 (r(theta + d_j) - A d_j)
 
@@ -152,12 +156,24 @@ class GaussNewton:
         if not loss < before:
             assign(self._parameters, start)
             self.radius /= _WINDOW
+            noise = self._rounding(r, current_errors, start)
             note = f"no step of length {self.radius:.1e} or more lowers the loss"
+            if before < _ROUNDED * noise:
+                note = f"the loss of {before:.1e} is rounding: the last digits of the parameters change it by {noise:.0e}"
             return StepReport(before, before, losses, 0.0, mu, False, note, relative, dimension, self.phase)
         self.radius = float(d.norm())
         self._phase.advance(relative, before)
         assign(self._parameters, start + d)
         return StepReport(before, loss, losses, self.radius, mu, True, "", relative, dimension, self.phase)
+
+    def _rounding(self, r: Tensor, errors: Callable[[], Tensor], start: Tensor) -> float:
+        """|r(theta) - r|^2 with every parameter changed by one unit in its last place, up and down in turn."""
+        signs = torch.ones_like(start)
+        signs[1::2] = -1
+        assign(self._parameters, start * (1 + torch.finfo(start.dtype).eps * signs))
+        change = errors() - r
+        assign(self._parameters, start)
+        return float(change @ change)
 
     def _longest(self, trial: _Trial, target: float) -> tuple[float, float, Tensor]:
         """(damping, loss, step) at the radius where the true decrease, over the promised one, comes down to `target`:

@@ -189,5 +189,5 @@ for solver in sys.argv[4:]:
     assert found["first"] == network.dense.weights[0][0, 0].item()
     assert found["shapes"]["p0"] == [32, 2]
     assert found["shapes"]["p3"] == [1]
-    assert found["shapes"]["points poisson"] == [2000, 2]
-    assert found["shapes"]["points walls"] == [200, 2]
+    assert found["shapes"]["points poisson"] == [600, 2]
+    assert found["shapes"]["points walls"] == [60, 2]

@@ -56,7 +56,7 @@ def test_defaults_follow_from_what_is_given():
     assert (plain.schedule, plain.sampling, plain.resample, plain.grow, plain.rad) == ("cosine", "uniform", 0, 1.0, None)
     assert isinstance(plain.weighting, Fixed) and not plain.solver
     solver = TrainConfig(optimizer="Gauss-Newton")
-    assert (solver.schedule, solver.sampling, solver.resample, solver.grow) == (None, "sobol", 1, 4.0)
+    assert (solver.schedule, solver.sampling, solver.resample, solver.grow) == (None, "sobol", 1, 8.0)
     assert solver.solver and solver.rad == RAD() and solver.weighting.every == 25
     fixed = TrainConfig(optimizer="gauss-newton", points={"poisson": torch.zeros(3, 1)})
     assert fixed.fixed_points and (fixed.resample, fixed.grow) == (0, 1.0)
@@ -76,7 +76,7 @@ def test_it_is_frozen_and_replaced():
     assert (other.lr, other.optimizer_options, other.schedule) == (None, {}, "constant")
     assert config.replace(optimizer="lbfgs", lr=0.5).lr == 0.5
     solver = config.replace(optimizer="gauss-newton")
-    assert (solver.resample, solver.sampling, solver.grow) == (1, "sobol", 4.0)
+    assert (solver.resample, solver.sampling, solver.grow) == (1, "sobol", 8.0)
     assert solver.replace(optimizer="adam").resample == 0
 
 
