@@ -83,8 +83,10 @@ class SolverUpdate:
         self._damping, self._relative, self._note = report.damping, report.relative_damping, report.note
         self._refused = 0 if report.accepted else self._refused + 1
         self._losses.append(report.loss_before)
-        self._judge_points(report, sum(batch.counts.values()))
+        if self._fresh and not self.hold and self._remaining and report.loss_before:
+            self._noise.append(report.loss_before / self._remaining)
         self._remaining = report.loss
+        self._judge_points(report, sum(batch.counts.values()))
         self.hold = self._solver.phase == "converge"
         return losses
 
@@ -100,8 +102,6 @@ class SolverUpdate:
                 if self._unseen > _UNSEEN:
                     self._improve_points()
             return
-        if self._remaining:
-            self._noise.append(report.loss_before / self._remaining)
         if not (self._noisy() and self._stands()):
             return
         # From as many errors as parameters on, a step can no longer fit all of them, and fresh points cost more than they tell.

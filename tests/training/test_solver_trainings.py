@@ -133,8 +133,8 @@ def test_what_steps_gain_and_fresh_points_take_back_asks_for_other_points():
     assert stepped(update, 1).adapting
     assert update.growth == 1
     assert not update.hold
-    stepped(update, 11)
-    assert update.growth == 1.5
+    assert stepped(update, 10).growth == 1  # what the last step left was left on points of another kind
+    assert stepped(update, 1).growth == 1.5
     stepped(update, 11, count=700)
     assert update.growth == 1.5
     assert update.hold
@@ -145,6 +145,7 @@ def test_what_steps_gain_and_fresh_points_take_back_asks_for_other_points():
     [
         lambda k: 0.8**k,  # steps fit their own points better than others, and gain all the same
         lambda k: 1.0,  # steps gain nothing
+        lambda k: float(k < 3),  # nothing is left to gain
     ],
 )
 def test_points_stay_few_where_they_are_not_to_blame(losses):
