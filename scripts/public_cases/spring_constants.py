@@ -4,7 +4,7 @@ Readings of x at 10 times in [0, 0.36], no noise, weight 10^4 beside the equatio
 starts. Exact: x = exp(-2 t) (cos(w t) + 2 / w sin(w t)), w = sqrt(396).
 Reported: with mu and k as unknowns beside the network the training does not converge; a second user got good curves
 and inaccurate mu and k after 500,000 steps and more. Setting there: tanh, 3 layers of 32, 30 points in [0, 1], Adam
-of 1e-4, mu and k trained at the network's rate; where they start is not stated, 1 here.
+of 1e-4 (1e-3 here), mu and k trained at the network's rate; where they start is not stated, 1 here.
 True cause: scales. k is 400 times what a unit-sized parameter is, and moves by a learning rate a step.
 Known by: arithmetic (Adam of 1e-4 needs 4 million steps from 1 to 400), and the second user's remark that x, mu and k
 differ by factors of 10 and 100.
