@@ -22,9 +22,9 @@ from pinntk.problem import Measurements, Problem
 from pinntk.problem._slabs import points_within, restricted, slab_edges, slab_name
 from pinntk.problem._time import time_axis
 from pinntk.residuals._slabs import slab
-from pinntk.run import Run, check_trust
+from pinntk.run import Run
 from pinntk.run._folder import CHECKPOINT, CONFIG, clear_folder, is_foreign, lock_folder
-from pinntk.run._slabs import clear_slabs, holds_slabs, problem_named, read_slabs, write_slabs
+from pinntk.run._slabs import clear_slabs, holds_slabs, problem_examined, read_slabs, write_slabs
 from pinntk.run._source import source_change
 from pinntk.training._checkpoint import check_same_settings
 from pinntk.training._config import TrainConfig
@@ -152,11 +152,7 @@ def load_slabs(
     """
     folder = Path(folder)
     described = read_slabs(folder)
-    if problem is None:
-        check_trust(described["problem"], folder, trust)
-        problem = problem_named(described["problem"], folder)
-    if change := source_change(described["problem"], problem):
-        warn_user(f"{folder}: {change} since the slabs were trained; what is examined now is not quite what was trained")
+    problem = problem_examined(described["problem"], folder, problem, trust)
     edges, reasons = slab_edges(problem, described["slabs"]["edges"]), described["slabs"]["stop_reasons"]
     if not reasons:
         raise FileNotFoundError(f"{folder}: no slab is done yet; resume the training")
