@@ -92,7 +92,24 @@ _TABLE = (
     Threshold("late", 2.0, "estimated error in the last quarter of time over the first: 1 without causality, 2.2 when failing"),
     Threshold("ordered", 0.7, "rank correlation of estimated error and time: 1 when failing, at random below 0.6"),
     # Problem and precision.
-    Threshold("exact", 1e-2, "size of the exact solution's own error: rounding when the statement is right"),
+    Threshold(
+        "exact", 1e-2, "step of the fields that mends the known solution's error, over that solution: 1e-6 when it is one"
+    ),
+    Threshold("open", 0.03, "share of a field that no condition sees, on trial functions: 6e-4 when determined, 0.04 to 0.9 else"),
+    Threshold("open-rate", 0.3, "by which power it falls with the tolerance: 0.9 to 1 in well-posed problems, 0 to 0.1 in others"),
+    Threshold("determined-rate", 0.7, "the same on a part of the time, from which a field counts as determined: 0.9 to 1"),
+    Threshold("constant", 0.99, "share of what is open in constants: 1 of a pressure or of walls that let nothing through, else 0.9"),
+    Threshold("corner", 0.05, "gap of two prescribed values over the spread of both: rounding where they agree; 5 % can be seen"),
+    Threshold("contradiction", 0.1, "errors beyond every trial function over those of constants: measurements have noise of 5 %"),
+    Threshold(
+        "contradiction-stays",
+        0.9,
+        "the same over that with half the degree: 0.98 to 1 without a solution; 0.77 where a corner jumps, less where it is smooth",
+    ),
+    Threshold("contradiction-alone", 0.5, "share of it that one condition has alone: 0, or near 1 for waves too short to see"),
+    Threshold(
+        "contradiction-smooth", 0.8, "share of it in smooth functions: 0.97 without a solution, 0.03 for waves too short to see"
+    ),
     Threshold("undetermined", 0.2, "share of the field left undetermined; where the initial network is unknown"),
     Threshold("undetermined-rate", 0.5, "by which power it falls with the tolerance: 0.9 to 1 in well-posed problems"),
     Threshold("trivial", 0.1, "spread of a field over that of its data"),
