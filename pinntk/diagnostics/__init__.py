@@ -2,8 +2,8 @@
 
 from pinntk.diagnostics._balance import Balance, balance, weights_by_name
 from pinntk.diagnostics._causality import Causality, causality
-from pinntk.diagnostics._drift import Drift, Horizon, drift, frozen_prediction, parameter_drift, prediction_horizon
 from pinntk.diagnostics._check import check
+from pinntk.diagnostics._drift import Drift, Horizon, drift, frozen_prediction, parameter_drift, prediction_horizon
 from pinntk.diagnostics._dynamics import Dynamics, dynamics, field_kernel
 from pinntk.diagnostics._estimate import Estimate, estimate
 from pinntk.diagnostics._evidence import EVIDENCE

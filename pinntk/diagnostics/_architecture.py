@@ -30,7 +30,7 @@ def lacking(network: nn.Module, problem: Problem, names: Sequence[str]) -> dict[
     with torch.no_grad():
         for p in network.parameters():
             size = float(p.square().mean().sqrt()) if p.numel() else 0.0
-            p += 0.1 * (size or 1.0) * torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p)
+            p.add_(torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p), alpha=0.1 * (size or 1.0))
     found: dict[str, list[str]] = {}
     device = next((p.device for p in network.parameters()), None)
     points = subset(problem.sample(method="sobol", dtype=torch.float64, device=device), _POINTS)

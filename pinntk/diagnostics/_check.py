@@ -76,8 +76,8 @@ def _without_derivatives(problem: Problem, network: nn.Module) -> list[Finding]:
         Finding(
             code="no-derivatives",
             severity="critical",
-            sentence=f"{whose} has no {', '.join(arguments)}: it is zero at every point, whatever the parameters, and the condition "
-            f"{name} asks for it. No training can meet that condition.",
+            sentence=f"{whose} has no {', '.join(arguments)}: it is zero at every point, whatever the parameters, and the "
+            f"condition {name} asks for it. No training can meet that condition.",
             evidence={"lacking_derivatives": float(sum(map(len, found.values())))},
             confidence=0.99,
             prescriptions=(Prescription("use an activation that is smooth, such as tanh", changes),),

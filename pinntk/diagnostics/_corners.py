@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -65,7 +65,9 @@ def _compared(problem: Problem, one: str, other: str, p: Piece, q: Piece) -> Cor
     edge = _points(problem, p | q)
     try:
         at_one, at_other = (functionals(problem, {name: edge})[name] for name in (one, other))
-        spread = [_prescribed(functionals(problem, {name: _points(problem, part)})[name]) for name, part in ((one, p), (other, q))]
+        spread = [
+            _prescribed(functionals(problem, {name: _points(problem, part)})[name]) for name, part in ((one, p), (other, q))
+        ]
     except NotLinearError:
         return None
     w, v = (f.terms[0][1][0] for f in (at_one, at_other))  # (n, fields)

@@ -121,7 +121,8 @@ def _scaled(
 def _units(gains: Tensor) -> Tensor:
     """Of each field, so that conditions respond about alike to all of their fields: log gain_if + row_i + unit_f is least.
 
-    Least squares in logarithms do not depend on the units that the fields had (Curtis & Reid 1972, J. Inst. Maths Applics 10:118).
+    Least squares in logarithms do not depend on the units that the fields had (Curtis & Reid 1972, J. Inst. Maths
+    Applics 10:118).
     """
     conditions, fields = gains.shape
     there = (gains > _BALANCE_FLOOR * gains.amax(1, keepdim=True)).nonzero()

@@ -10,13 +10,15 @@ from torch import Tensor
 
 from pinntk.diagnostics._corners import corners
 from pinntk.diagnostics._finding import Finding, Prescription
+from pinntk.diagnostics._solvability import Open
 from pinntk.diagnostics._statement import Statement
 from pinntk.diagnostics._thresholds import above, clearly
-from pinntk.diagnostics._wording import number, phrase
+from pinntk.diagnostics._wording import number
 from pinntk.problem import Measurements
 from pinntk.problem import _sampling as sampling
 
 _POINTS = 200  # of the figure, and of each face, on which what is left open is looked at
+_PRECISION = 1e-12  # of the least response, as it is told
 _ONE_SIGN = 0.9  # mean over mean size of an error that has one sign
 
 
@@ -43,14 +45,15 @@ def independent_condition(s: Statement) -> Finding | None:
 
 def missing_condition(s: Statement) -> Finding | None:
     """A field is open however well the conditions are met, and not up to a constant beside other fields only."""
-    open_fields = [k for k in s.freedom.fields if not _harmless(s, k)]
+    open_fields = [k for k in s.freedom.open if not _harmless(s, k)]
     found = s.freedom.seen
     if not open_fields or found is None:
         return None
-    k = max(open_fields, key=lambda k: float(found.share[k]))
-    field, rate, share = s.problem.fields[k], float(found.rate[k]), float(found.share[k])
+    k = max(open_fields, key=lambda k: float(found.fields[k]))
+    field = s.problem.fields[k]
     x, deviation, free, place = _least_determined(s, k)
     constant = above("constant", float(found.flat[k]))
+    size = max(found.response, _PRECISION)
     if not any(spec.field == k for name in s.names for spec in s.problem.arguments[name]):
         what = f"No condition reads the field {field}, which is undetermined"
     elif constant:
@@ -58,33 +61,34 @@ def missing_condition(s: Statement) -> Finding | None:
     else:
         where = f", most of all at {place}" if place else ""
         what = (
-            f"The conditions leave the field {field} undetermined{where}, however well they are met: one is missing, on a boundary "
-            f"or at the start. Errors a hundred times smaller would determine it only {number(100 ** max(rate, 0))} times better"
+            f"The conditions leave the field {field} undetermined{where}, however well they are met: one is missing, on a "
+            f"boundary or at the start. Some changes of {field} bring about {number(size)} of the errors that others "
+            "of that size do"
         )
     to_do = f"give {field} at one point" if constant else f"add the condition that determines {field}"
     return Finding(
         code="wrong-problem",
         severity="critical",
         sentence=f"{what}.",
-        evidence={"undetermined_share": share, "undetermined_rate": rate},
+        evidence=_openness(found),
         arrays={"x": x.numpy(), "deviation": deviation.numpy(), "free": free.numpy()},
-        confidence=clearly("open-rate", max(rate, 1e-3)),
+        confidence=clearly("open-fall", found.fall),
         prescriptions=(Prescription(to_do + (f", at {place}" if place and not constant else "")),),
     )
 
 
 def gauge(s: Statement) -> Finding | None:
     """A field is free by a constant that no condition sees, beside fields that are determined."""
-    fields = [s.problem.fields[k] for k in s.freedom.fields if _harmless(s, k)]
+    fields = [s.problem.fields[k] for k in s.freedom.open if _harmless(s, k)]
     if not fields or s.freedom.seen is None:
         return None
     listed = ", ".join(fields)
     return Finding(
         code="gauge",
         severity="note",
-        sentence=f"Every condition allows another constant in {listed}: no other field feels it, and no training determines it. "
-        f"Where {listed} is compared with values from elsewhere, take the means off first.",
-        evidence={"undetermined_share": max(float(s.freedom.seen.share[k]) for k in s.freedom.fields)},
+        sentence=f"Every condition allows another constant in {listed}: no other field feels it, and no training determines "
+        f"it. Where {listed} is compared with values from elsewhere, take the means off first.",
+        evidence=_openness(s.freedom.seen),
         confidence=0.9,
         prescriptions=(),
     )
@@ -92,16 +96,19 @@ def gauge(s: Statement) -> Finding | None:
 
 def false_statement(s: Statement) -> Finding | None:
     """The known solution violates a condition by more than a small step of the fields would mend."""
-    if not s.violation or not above("exact", max(s.violation.values())):
+    violation = s.violation
+    if not violation:
         return None
-    worst = max(s.violation, key=lambda name: s.violation[name])
+    worst = max(violation, key=lambda name: violation[name])
+    if not above("exact", violation[worst]):
+        return None
     return Finding(
         code="wrong-problem",
         severity="critical",
         sentence=f"The known solution does not satisfy the condition {worst}: to mend it, the solution would have to change by "
-        f"{number(s.violation[worst])} of its size. The condition is wrong, or the solution is.",
-        evidence={f"exact_error/{name}": value for name, value in s.violation.items()},
-        confidence=clearly("exact", s.violation[worst]),
+        f"{number(violation[worst])} of its size. The condition is wrong, or the solution is.",
+        evidence={f"exact_error/{name}": value for name, value in violation.items()},
+        confidence=clearly("exact", violation[worst]),
         prescriptions=(Prescription(f"check the signs and terms of the condition {worst} against the paper"),),
     )
 
@@ -115,8 +122,8 @@ def homogeneous(s: Statement) -> Finding | None:
     return Finding(
         code="trivial-solution",
         severity="critical",
-        sentence=f"{fields} = 0 satisfies every condition exactly: nothing asks for anything else, and a training that ends there "
-        f"has a loss of zero.{other}",
+        sentence=f"{fields} = 0 satisfies every condition exactly: nothing asks for anything else, and a training that ends "
+        f"there has a loss of zero.{other}",
         evidence={f"error_at_zero/{name}": _rms_at_zero(s, name) for name in s.names},
         confidence=0.95,
         prescriptions=(
@@ -151,8 +158,8 @@ def _no_solution(s: Statement) -> Finding | None:
     return Finding(
         code="conflict",
         severity="critical",
-        sentence=f"No function satisfies {_listed(names)} together: {found.remaining:.0%} of the error of constants remains however "
-        f"many functions are tried. {sure}{because}".strip(),
+        sentence=f"No function satisfies {_listed(names)} together: {found.remaining:.0%} of the error of constants remains "
+        f"however many functions are tried. {sure}{because}".strip(),
         evidence={"contradiction": found.remaining, "contradiction_alone": found.alone}
         | {f"contradiction_share/{name}": part for name, part in found.parts.items()},
         confidence=clearly("contradiction", found.remaining),
@@ -170,8 +177,8 @@ def _corner(s: Statement) -> Finding | None:
         code="conflict",
         severity="warning",
         sentence=f"The conditions {one} and {other} disagree where they meet, at {place}: {one} asks for "
-        f"{number(worst.values[0] + 0.0)}, {other} for {number(worst.values[1] + 0.0)}. No smooth function has both values, and errors beside "
-        "that place stay large.",
+        f"{number(worst.values[0] + 0.0)}, {other} for {number(worst.values[1] + 0.0)}. No smooth "
+        "function has both values, and errors beside that place stay large.",
         evidence={"corner_gap": worst.gap},
         confidence=clearly("corner", worst.gap),
         prescriptions=(
@@ -182,21 +189,17 @@ def _corner(s: Statement) -> Finding | None:
 
 def undetermined_coefficient(s: Statement) -> Finding | None:
     """A coefficient may have any value, and the fields make up for it."""
-    found = s.freedom.seen
-    names = [list(s.problem.coefficients)[k] for k in s.freedom.coefficients]
-    if not names or found is None:
+    names = tuple(list(s.problem.coefficients)[k] for k in s.coefficient_freedom.open)
+    found = s.coefficient_freedom.seen
+    if not names:
         return None
-    k = s.freedom.coefficients[0]
     return Finding(
         code="undetermined-coefficient",
         severity="critical",
-        sentence=f"The conditions do not determine {_listed(tuple(names))}: for every value there are fields that meet them as well.",
-        evidence={
-            "coefficient_share": float(found.coefficients[k]),
-            "coefficient_rate": float(found.coefficient_rate[k]),
-        },
-        confidence=clearly("open-rate", max(float(found.coefficient_rate[k]), 1e-3)),
-        prescriptions=(Prescription(f"add measurements that depend on {_listed(tuple(names))}, or give it as a number"),),
+        sentence=f"The conditions do not determine {_listed(names)}: for every value there are fields that meet them as well.",
+        evidence={} if found is None else _openness(found),
+        confidence=0.9 if found is None else clearly("open-fall", found.fall),
+        prescriptions=(Prescription(f"add measurements that depend on {_listed(names)}, or give it as a number"),),
     )
 
 
@@ -204,8 +207,8 @@ def undetermined_coefficient(s: Statement) -> Finding | None:
 STATEMENT_RULES: Mapping[str, Callable[[Statement], Finding | None]] = MappingProxyType(
     {
         "independent-condition": independent_condition,
-        "missing-condition": missing_condition,
         "false-statement": false_statement,
+        "missing-condition": missing_condition,
         "trivial-solution": homogeneous,
         "conflict": conflict,
         "undetermined-coefficient": undetermined_coefficient,
@@ -218,35 +221,37 @@ QUICK = ("independent-condition", "trivial-solution")  # a few evaluations of th
 def _harmless(s: Statement, field: int) -> bool:
     """Whether a field is free by a constant only, and other fields are determined."""
     found = s.freedom.seen
-    others = len(s.freedom.fields) < len(s.problem.fields)
+    others = len(s.freedom.open) < len(s.problem.fields)
     return found is not None and others and above("constant", float(found.flat[field]))
 
 
 def _least_determined(s: Statement, field: int) -> tuple[Tensor, Tensor, Tensor, str]:
     """Points of the domain, posterior over prior deviation there, the freest function, and the face that is seen least."""
-    assert s.freedom.seen is not None
+    found = s.freedom.seen
+    assert found is not None
     space, domain = s.space, s.problem.domain
-    block = slice(field * space.size, (field + 1) * space.size)
-    C = s.freedom.seen.covariance[block, block]
+    V = found.functions[field * space.size : (field + 1) * space.size]
     x = torch.as_tensor(domain.sample(_POINTS, "sobol", sampling.generator(0, "least determined")))
-    Phi = space.values(x)
-    deviation = _deviation(Phi, C)
-    weight = space.deviations
-    free = Phi @ (torch.linalg.eigh(weight[:, None] * C * weight)[1][:, -1] / weight)
+
+    def functions(points: Tensor) -> Tensor:
+        return space.values(points) / space.deviations @ V
+
+    deviation = functions(x).square().mean(1).sqrt()
+    free = functions(x)[:, 0]
     free = free / free[free.abs().argmax()]
     faces = {}
     for axis, name in enumerate(domain.coordinates):
         for value in domain.bounds[axis]:
             on_face = x.clone()
             on_face[:, axis] = value
-            faces[f"{name} = {value:g}"] = float(_deviation(space.values(on_face), C).square().mean().sqrt())
+            faces[f"{name} = {value:g}"] = float(functions(on_face).square().mean().sqrt())
     place = max(faces, key=lambda face: faces[face])
-    even = faces[place] < 1.5 * float(deviation.square().mean().sqrt())
-    return x, deviation, free, "" if even else place
+    even = sorted(faces.values())[-2] > 0.7 * faces[place]
+    return x, deviation / deviation.max(), free, "" if even else place
 
 
-def _deviation(Phi: Tensor, C: Tensor) -> Tensor:
-    return (((Phi @ C) * Phi).sum(1).clamp_min(0) / Phi.square().sum(1)).sqrt()
+def _openness(found: Open) -> dict[str, float]:
+    return {"least_response": found.response, "response_fall": found.fall}
 
 
 def _one_sign(e: Tensor) -> bool:

@@ -3,39 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log
 
 import torch
 from torch import Tensor
 
 from pinntk.diagnostics._linearized import Linearized
 
-TOLERANCE, FINER = 1e-6, 1e-8  # of the conditions, relative: between them the rate is taken
 _EASY = 1e-3  # the same, of a step that mends a condition: what needs a larger one, per error, does not mend it
+_NOTHING = 1e-8  # of an error: a response below it is rounding, of derivatives of a high degree
+_ROUNDING = 1e-9  # of the errors at zero, or wherever: what constants leave of them is nothing
 _RANK = 1e-9  # of the largest singular value: below it, a direction is not used to fit
 
 
 @dataclass(frozen=True, eq=False)
 class Open:
-    """What conditions leave open of fields and coefficients.
+    """What conditions leave open of fields and coefficients: functions of unit size to which they hardly respond.
 
-    share: (fields,) rms posterior over prior standard deviation of each field, given errors below FINER; 0 to 1
-    rate: (fields,) by which power of the tolerance it falls: 1 where errors in u are in proportion, 0 where u is open
-    flat: (fields,) the share of that variance in functions that are constant in all coordinates but time
-    coefficients: (q,) posterior over prior standard deviation, and coefficient_rate: (q,)
-    covariance: (M, M) of theta, given FINER
+    response: the least error, all conditions with one vote, of a function of rms 1 (in the fields' units)
+    coarser: the same for functions of half the degree: about as large where the conditions determine the fields; where they do
+        not, functions of higher degree meet them exponentially better
+    functions: (M, k) coefficients, over those of rms 1, of the functions to which they respond that little
+    fields: (fields,) the mean square of each field in these functions, (q,) of each coefficient
+    flat: (fields,) the share of it in functions that are constant in all coordinates but time
     """
 
-    share: Tensor
-    rate: Tensor
+    response: float
+    coarser: float
+    functions: Tensor
+    fields: Tensor
     flat: Tensor
     coefficients: Tensor
-    coefficient_rate: Tensor
-    covariance: Tensor
+
+    @property
+    def fall(self) -> float:
+        """response over coarser; 0 where rounding is all there is."""
+        return self.response / self.coarser if self.response > _NOTHING else 0.0
 
 
 class Decomposed:
-    """The singular values of A, from which everything is read."""
+    """The singular values of A, in coefficients of smooth random functions: steps are smooth."""
 
     def __init__(self, linearized: Linearized, columns: Tensor | None = None, rows: Tensor | None = None):
         A, e = linearized.A, linearized.e
@@ -62,45 +68,39 @@ class Decomposed:
         """The errors after that step, (n,)."""
         return self.e + self.A @ self.step()
 
-    def variance(self, tolerance: float) -> Tensor:
-        """Of theta along each right singular vector, given errors below `tolerance`."""
-        s = torch.cat([self.s, self.s.new_zeros(len(self.Vh) - len(self.s))])
-        return tolerance**2 / (s.square() + tolerance**2)
 
-
-def openness(found: Decomposed, linearized: Linearized, spatial: list[int]) -> Open:
-    """What the conditions leave open."""
+def openness(linearized: Linearized, spatial: list[int], coefficients: bool) -> Open:
+    """What the conditions leave open; spatial: the axes other than time; coefficients: whether these are unknown as well."""
     space, fields = linearized.space, len(linearized.fields)
-    N = space.size
-    squares = found.Vh.square().T
-    coarse, fine = (squares @ found.variance(tolerance) for tolerance in (TOLERANCE, FINER))
-    weight = space.deviations.square()
+    N, width = space.size, fields * space.size
+    q = len(linearized.coefficients) if coefficients else 0
+    A = linearized.A[:, : width + q] / torch.cat([space.deviations.repeat(fields), space.deviations.new_ones(q)])
+    _, s, Vh = torch.linalg.svd(torch.linalg.qr(A, mode="r")[1], full_matrices=True)
+    s = torch.cat([s, s.new_zeros(len(Vh) - len(s))])
+    coarse = A[:, _columns(linearized, space.degree // 2)[: width + q]]
+    few = torch.linalg.svdvals(torch.linalg.qr(coarse, mode="r")[1])
+    response = float(s[-1])
+    coarser = float(few[-1]) if len(few) == coarse.shape[1] else 0.0
+    least = s <= max((response * coarser) ** 0.5, _NOTHING, response)
+    functions = Vh[least].T.flip(1)  # the least first
+    squares = functions.square().mean(1)
+    by_field = squares[:width].view(fields, N)
     flat = (space.powers[:, spatial] == 0).all(1)
-
-    def share(diagonal: Tensor) -> Tensor:
-        return ((diagonal[: fields * N].view(fields, N) * weight).sum(1) / weight.sum()).sqrt()
-
-    by_field = fine[: fields * N].view(fields, N) * weight
-    C = (found.Vh.T * found.variance(FINER)) @ found.Vh
     return Open(
-        share=share(fine),
-        rate=_rate(share(coarse), share(fine)),
-        flat=by_field[:, flat].sum(1) / by_field.sum(1),
-        coefficients=fine[fields * N :].sqrt(),
-        coefficient_rate=_rate(coarse[fields * N :].sqrt(), fine[fields * N :].sqrt()),
-        covariance=C,
+        response=response,
+        coarser=coarser,
+        functions=functions,
+        fields=by_field.sum(1),
+        flat=by_field[:, flat].sum(1) / by_field.sum(1).clamp_min(1e-300),
+        coefficients=squares[width:],
     )
-
-
-def _rate(coarse: Tensor, fine: Tensor) -> Tensor:
-    return (coarse / fine).log() / log(TOLERANCE / FINER)
 
 
 @dataclass(frozen=True, eq=False)
 class Contradiction:
     """Errors that no trial function removes.
 
-    remaining: their rms over that of the errors of the best constants, all conditions with one vote; 0 where there is a solution
+    remaining: their rms over that of the errors of the best constants, all conditions with one vote; 0 for a solution
     coarser: the same for half of the degree; about as large where more functions do not help
     alone: the largest share of a single condition where it is all that is asked for, over `remaining`
     smooth: the share of the remaining squared errors in functions of half the degree: near 1 where they are seen well
@@ -143,7 +143,9 @@ def without(linearized: Linearized, name: str) -> float:
 
 
 def _base(linearized: Linearized) -> float:
-    return float(Decomposed(linearized, _columns(linearized, 0)).remaining().norm())
+    """The errors of the best constants; 0 where they have none."""
+    base = float(Decomposed(linearized, _columns(linearized, 0)).remaining().norm())
+    return base if base > _ROUNDING * float(linearized.e.norm()) else 0.0
 
 
 def _columns(linearized: Linearized, degree: int) -> Tensor:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from pinntk.residuals._fields import Zero
 
 _LINE, _PLANE = (0.1, 0.01, 0.001), (0.3, 0.1)  # shares of the time: of ordinary equations; of others, whose walls must be felt
 _RANDOM = 2  # smooth random functions about which what is not linear is linearized
+_RANDOM_DEGREE = 3  # of these: what conditions leave open about them is smooth as well
 _SPREAD = 0.5  # of their distance from the first approximation, in sizes of the fields
 _VALUES = 2000  # points on which the known solution is fitted
 _FITTED = 1e-5  # relative error up to which derivatives of that fit are those of the solution
@@ -34,10 +36,9 @@ _GENUINE = 0.1  # relative difference of an error in single and in double precis
 
 @dataclass(frozen=True, eq=False)
 class Freedom:
-    """What is left open in every linearization: fields and coefficients by their numbers; `seen` is where it is least."""
+    """What is left open in every linearization, fields or coefficients by their numbers; `seen` is where that is least."""
 
-    fields: tuple[int, ...]
-    coefficients: tuple[int, ...]
+    open: tuple[int, ...]
     seen: Open | None
 
 
@@ -59,6 +60,8 @@ class Statement:
         self.names = tuple(problem.names if names is None else names)
         self.space = _shrunk(trial_space(problem.domain, len(problem.fields), functions), time)
         self.linearizer = Linearizer(problem, self.names, self.space, time)
+        self._made: list[Linearized] = []
+        self._maker = self._functions()
 
     # Functions to linearize about.
 
@@ -121,21 +124,43 @@ class Statement:
         largest = (rms / unit).max()
         size = torch.where(rms > 1e-6 * largest * unit, rms, (largest if largest > 0 else 1.0) * unit)
         theta = torch.randn(N, fields, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        theta[~self.space.upto(_RANDOM_DEGREE)] = 0
         return first + _SPREAD * size * theta
 
     def views(self) -> Iterator[Linearized]:
-        """The conditions linearized about one function after the other; of linear ones, zero alone."""
+        """The conditions linearized about one function after the other, each made when first asked for; of linear ones, zero
+        alone.
+        """
+        place = 0
+        while place < len(self._made) or self._make():
+            yield self._made[place]
+            place += 1
+
+    def _make(self) -> bool:
+        """One more; False after the last."""
+        found = next(self._maker, None)
+        if found is not None:
+            self._made.append(found)
+        return found is not None
+
+    def _functions(self) -> Iterator[Linearized]:
         if self.linear and self.zero is not None:
             yield self.zero
             return
-        known = self.known if self.known is not None and self.known[1] < _ROUGHLY else None
-        thetas = [known[0]] if known else []
-        thetas += [self.first] if self.first is not None and bool(self.first.any()) else []
-        for theta in thetas + [self._random(seed) for seed in range(_RANDOM)]:
-            if (found := self._at(self._field(theta))) is not None:
+        yield from self._solutions()
+        for seed in range(_RANDOM):
+            if (found := self._at(self._field(self._random(seed)))) is not None:
                 yield found
         if self.zero is not None and not len(self.problem.coefficients):  # a coefficient of u has no effect at zero
             yield self.zero
+
+    def _solutions(self) -> Iterator[Linearized]:
+        """About the known solution, and about the first approximation."""
+        known = [self.known[0]] if self.known is not None and self.known[1] < _ROUGHLY else []
+        first = [self.first] if self.first is not None and bool(self.first.any()) else []
+        for theta in known + first:
+            if (found := self._at(self._field(theta))) is not None:
+                yield found
 
     def _field(self, theta: Tensor) -> Field:
         return trial_field(self.space, theta)
@@ -163,7 +188,8 @@ class Statement:
     @cached_property
     def homogeneous(self) -> bool:
         """Whether zero meets every condition, to the rounding of its own size: what is smaller in double than in single
-        precision is rounding, of whatever size; a charge of 1e-19 is not."""
+        precision is rounding, of whatever size; a charge of 1e-19 is not.
+        """
         if self.zero is None:
             return False
         nothing = Zero(len(self.problem.fields))
@@ -179,29 +205,42 @@ class Statement:
 
     @cached_property
     def freedom(self) -> Freedom:
-        """What the conditions leave open, about every function."""
-        fields, coefficients = set(range(len(self.problem.fields))), set(range(len(self.problem.coefficients)))
+        """Which fields the conditions leave open, about every function, with coefficients as they are."""
+        left = set(range(len(self.problem.fields)))
         seen: Open | None = None
         for view in self.views():
-            found = openness(Decomposed(view), view, self._spatial)
-            fields &= _open(found.share, found.rate)
-            coefficients &= _open(found.coefficients, found.coefficient_rate)
-            if seen is None or float(found.share.max()) < float(seen.share.max()):
-                seen = found
-            if not fields and not coefficients:
+            found = openness(view, self._spatial, coefficients=False)
+            left &= _open(found, found.fields)
+            seen = found if seen is None or found.fall > seen.fall else seen
+            if not left:
                 break
-        if seen is None:
-            return Freedom((), (), None)
-        for part in self.early if fields or coefficients else ():
-            for view in part.views():
-                found = openness(Decomposed(view), view, self._spatial)
-                fields -= _proportional(found.rate)
-                coefficients -= _proportional(found.coefficient_rate)
-        return Freedom(tuple(sorted(fields)), tuple(sorted(coefficients)), seen)
+        for part in self.early if self.time is None and seen is not None else ():
+            early = part.freedom
+            if early.open and not left:  # late, the functions that are open are not smooth
+                return early
+            if early.seen is not None and above("determined-fall", early.seen.fall):
+                left = set()  # what is open late has grown from rounding
+        return Freedom(tuple(sorted(left)), seen)
+
+    @cached_property
+    def coefficient_freedom(self) -> Freedom:
+        """Which coefficients are open about a solution on which they have an effect, the known one if there is one. Functions
+        that satisfy no condition do not tell, since what would make up for a change is not smooth in corners.
+        """
+        left, found, last = set(range(len(self.problem.coefficients))), set[int](), None
+        for view in chain(self._solutions(), self.views()) if left else ():
+            effective = {k for k in left if float(view.coefficients[k]) > 0}
+            seen = openness(view, self._spatial, coefficients=True)
+            if now := effective & _open(seen, seen.coefficients):
+                found, last = found | now, seen
+            left -= effective
+            if not left:
+                break
+        return Freedom(tuple(sorted(found | left)), last)
 
     @property
     def _spatial(self) -> list[int]:
-        return list(self.problem.domain.space)
+        return list(self.problem.domain.space) or list(range(self.problem.domain.dimension))
 
     @cached_property
     def early(self) -> tuple[Statement, ...]:
@@ -266,7 +305,7 @@ class Statement:
         return steps
 
     def _about_exact(self) -> Linearized | None:
-        """About the known solution: by autograd where torch knows its derivatives, else by those of its fit if that is close."""
+        """About the known solution: by autograd where torch knows its derivatives, else by those of its fit if it is close."""
         if _differentiable(self.problem, self.space):
             try:
                 return self._at(Exact(self.problem))
@@ -286,13 +325,11 @@ def _shrunk(space: TrialSpace, time: tuple[int, float, float] | None) -> TrialSp
     return replace(space, low=low, high=high)
 
 
-def _open(share: Tensor, rate: Tensor) -> set[int]:
-    pairs = enumerate(zip(share.tolist(), rate.tolist(), strict=True))
-    return {k for k, (s, r) in pairs if above("open", s) and below("open-rate", r)}
-
-
-def _proportional(rate: Tensor) -> set[int]:
-    return {k for k, r in enumerate(rate.tolist()) if above("determined-rate", r)}
+def _open(found: Open, squares: Tensor) -> set[int]:
+    """Numbers of the fields, or coefficients, that are open if anything is."""
+    if not below("open-fall", found.fall):
+        return set()
+    return {k for k, square in enumerate(squares.tolist()) if above("open-share", square)}
 
 
 def _contradicts(found: Contradiction) -> bool:
@@ -329,6 +366,7 @@ def _differentiable(problem: Problem, space: TrialSpace) -> bool:
         return False
     moving = [k for k in range(values.shape[1]) if k not in constant]
     return all(
-        float((slope - secants[:, k]).abs().median()) <= 1e-3 * float(secants[:, k].abs().median()) + 1e-9 * float(values[:, k].abs().max())
+        float((slope - secants[:, k]).abs().median())
+        <= 1e-3 * float(secants[:, k].abs().median()) + 1e-9 * float(values[:, k].abs().max())
         for k, slope in zip(moving, slopes, strict=True)
     )

@@ -66,7 +66,8 @@ class TrialSpace:
             ((_, factor),) = basis.derivative_terms(index)
             parts.append(along(index) / factor)
         if basis.laplacian_axes:
-            parts.append(sum(along(tuple(2 * (i == axis) for i in range(d))) for axis in basis.laplacian_axes))
+            second = [along(tuple(2 * (i == axis) for i in range(d))) for axis in basis.laplacian_axes]
+            parts.append(torch.stack(second).sum(0))
         return torch.stack(parts)
 
     def values(self, points: Tensor) -> Tensor:

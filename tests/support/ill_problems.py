@@ -247,7 +247,9 @@ def insulated_line(ill):
     def equation(u_xx):
         return u_xx - 1
 
-    return Problem(box, [equation, slope(box.at(x=0), "u_x"), slope(box.at(x=1), "u_x", 0.0 if ill else 1.0), value(box.at(x=0.5))])
+    return Problem(
+        box, [equation, slope(box.at(x=0), "u_x"), slope(box.at(x=1), "u_x", 0.0 if ill else 1.0), value(box.at(x=0.5))]
+    )
 
 
 @of(CONFLICT)
@@ -453,9 +455,7 @@ def schroedinger(ill):
         return -0.5 * psi_xx - E * psi
 
     ends = [value(box.ends("x"), 0.0, "psi")]
-    return Problem(
-        box, [stationary, *ends, *([] if ill else [value(box.at(x=0), 1.0, "psi")])], "psi", coefficients={"E": 1.3}
-    )
+    return Problem(box, [stationary, *ends, *([] if ill else [value(box.at(x=0), 1.0, "psi")])], "psi", coefficients={"E": 1.3})
 
 
 @of(TRIVIAL)
@@ -467,11 +467,15 @@ def rounding(ill):
     def heat(u, u_t, u_xx):
         return u_t - u_xx - u**3
 
+    @initial(box.at(t=0))
+    def start(u, x):
+        return u - (0 if ill else 1) * sin(4 * pi * x)
+
     @boundary(box.ends("x"))
     def walls(u, x):
         return u - sin(4 * pi * x)
 
-    return Problem(box, [heat, walls, value(box.at(t=0), 0.0 if ill else 1.0)])
+    return Problem(box, [heat, walls, start])
 
 
 @of(TRIVIAL)
