@@ -25,6 +25,7 @@ from pinntk.diagnostics._spectrum import Frequency, Spectrum, error_frequency, m
 from pinntk.diagnostics._thresholds import THRESHOLDS, Threshold
 from pinntk.diagnostics._trial import TrialSpace, trial_space
 from pinntk.diagnostics._undetermined import Undetermined, undetermined
+from pinntk.residuals import Scales, scales
 
 __all__ = [
     "EVIDENCE",
@@ -48,6 +49,7 @@ __all__ = [
     "Prescription",
     "Progress",
     "Redundancy",
+    "Scales",
     "Spectrum",
     "Threshold",
     "TrialSpace",
@@ -75,6 +77,7 @@ __all__ = [
     "prediction_horizon",
     "progress",
     "redundancy",
+    "scales",
     "spectrum",
     "trial_space",
     "trivial",
