@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from pinntk._util.precision import without_autocast
-from pinntk.diagnostics._architecture import activation_of, lacking, unconstrained
-from pinntk.diagnostics._finding import Finding, Prescription
+from pinntk.diagnostics._architecture import unconstrained
+from pinntk.diagnostics._finding import Finding
+from pinntk.diagnostics._rules_architecture import without_derivatives
 from pinntk.diagnostics._rules_statement import QUICK, STATEMENT_RULES
 from pinntk.diagnostics._statement import Statement
 from pinntk.problem import Problem
@@ -48,7 +49,7 @@ def check(problem: Problem, network: nn.Module | None = None, *, quick: bool = F
         found = statement_findings(Statement(problem, functions=_FEW), network, QUICK)
     else:
         found = statement_findings(Statement(problem), network, tuple(STATEMENT_RULES))
-    return found if network is None else sorted([*found, *_without_derivatives(problem, network)], key=_severe)
+    return found if network is None else sorted([*found, *without_derivatives(problem, network)], key=_severe)
 
 
 def statement_findings(s: Statement, network: nn.Module | None, rules: Sequence[str]) -> list[Finding]:
@@ -62,24 +63,3 @@ def statement_findings(s: Statement, network: nn.Module | None, rules: Sequence[
 
 def _severe(finding: Finding) -> int:
     return ("critical", "warning", "note").index(finding.severity)
-
-
-def _without_derivatives(problem: Problem, network: nn.Module) -> list[Finding]:
-    found = lacking(network, problem, problem.names)
-    if not found:
-        return []
-    name, arguments = next(iter(found.items()))
-    activation = activation_of(network)
-    whose = f"The activation {activation}" if activation else "This network"
-    changes = {"network.arguments.activation": "tanh"} if activation else {}
-    return [
-        Finding(
-            code="no-derivatives",
-            severity="critical",
-            sentence=f"{whose} has no {', '.join(arguments)}: it is zero at every point, whatever the parameters, and the "
-            f"condition {name} asks for it. No training can meet that condition.",
-            evidence={"lacking_derivatives": float(sum(map(len, found.values())))},
-            confidence=0.99,
-            prescriptions=(Prescription("use an activation that is smooth, such as tanh", changes),),
-        )
-    ]

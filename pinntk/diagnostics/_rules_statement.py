@@ -251,7 +251,8 @@ def _least_determined(s: Statement, field: int) -> tuple[Tensor, Tensor, Tensor,
 
 
 def _openness(found: Open) -> dict[str, float]:
-    return {"least_response": found.response, "response_fall": found.fall}
+    evidence = {"least_response": found.response, "response_fall": found.fall}
+    return evidence
 
 
 def _one_sign(e: Tensor) -> bool:
