@@ -2,6 +2,7 @@
 
 from pinntk.diagnostics._balance import Balance, balance, weights_by_name
 from pinntk.diagnostics._causality import Causality, causality
+from pinntk.diagnostics._check import check
 from pinntk.diagnostics._drift import Drift, Horizon, drift, frozen_prediction, parameter_drift, prediction_horizon
 from pinntk.diagnostics._dynamics import Dynamics, dynamics, field_kernel
 from pinntk.diagnostics._estimate import Estimate, estimate
@@ -22,7 +23,9 @@ from pinntk.diagnostics._sampling import (
 from pinntk.diagnostics._sanity import OutputScale, Precision, Triviality, output_scale, precision_floor, trivial
 from pinntk.diagnostics._spectrum import Frequency, Spectrum, error_frequency, mode_frequency, spectrum
 from pinntk.diagnostics._thresholds import THRESHOLDS, Threshold
+from pinntk.diagnostics._trial import TrialSpace, trial_space
 from pinntk.diagnostics._undetermined import Undetermined, undetermined
+from pinntk.residuals import Scales, scales
 
 __all__ = [
     "EVIDENCE",
@@ -46,12 +49,15 @@ __all__ = [
     "Prescription",
     "Progress",
     "Redundancy",
+    "Scales",
     "Spectrum",
     "Threshold",
+    "TrialSpace",
     "Triviality",
     "Undetermined",
     "balance",
     "causality",
+    "check",
     "coverage",
     "diagnose",
     "drift",
@@ -71,7 +77,9 @@ __all__ = [
     "prediction_horizon",
     "progress",
     "redundancy",
+    "scales",
     "spectrum",
+    "trial_space",
     "trivial",
     "undetermined",
     "weights_by_name",
