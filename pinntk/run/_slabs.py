@@ -53,6 +53,15 @@ def slab_folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("slab_*") if SLAB.fullmatch(path.name) and path.is_dir())
 
 
+def slab_after(folder: Path, problem: Problem) -> Path | None:
+    """The folder of the slab that begins as the one in `folder` ends; None where there is none."""
+    folder, number = folder.resolve(), problem.slab.get("number")
+    if number is None or folder.name != slab_name(number) or not (folder.parent / SLABS).exists():
+        return None
+    after = folder.with_name(slab_name(number + 1))
+    return after if (after / CHECKPOINT).exists() else None
+
+
 def clear_slabs(folder: Path) -> None:
     """Removes what trainings in time slabs wrote, and nothing else. Raises FileExistsError for a run of something else."""
     for path in slab_folders(folder):
@@ -99,7 +108,7 @@ def problem_named(described: Mapping[str, Any], folder: Path | str, trust: bool 
     if found.slab["sha256"] != known:
         raise ValueError(
             f"{folder} begins as the network in {before} ended, and that one has changed since; restore it, or train the slabs "
-            "from there on anew"
+            "anew"
         )
     return replace(found, slab={**found.slab, "previous": str(before)})
 

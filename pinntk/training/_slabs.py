@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -302,6 +303,9 @@ def _opened(
         before = read_slabs(folder)
         done = [str(reason) for reason in before["slabs"]["stop_reasons"]]
         _check_same(folder, before, described, problem)
+        if len(done) == len(described["slabs"]["edges"]) - 1:
+            _warn_of_changes(folder, before, described)
+            described = before
     with lock_folder(folder):
         if not resume:
             _free(folder, overwrite)
@@ -325,6 +329,16 @@ def _check_same(folder: Path, before: Mapping[str, Any], described: Mapping[str,
                 "the same, or name another folder"
             )
     check_same_settings(folder, before, described)
+
+
+def _warn_of_changes(folder: Path, before: Mapping[str, Any], described: Mapping[str, Any]) -> None:
+    """Of settings that come too late: all slabs are done."""
+    then, now = before["training"], json.loads(json.dumps(described["training"], default=str))
+    if changed := [f"{name}={value}" for name, value in now.items() if name in then and then[name] != value]:
+        warn_user(
+            f"{folder}: all its slabs are done and stay as they are, so that {', '.join(changed)} changes nothing; train anew "
+            "in another folder"
+        )
 
 
 def _free(folder: Path, overwrite: bool) -> None:
