@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from math import exp, isfinite, log
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -57,6 +58,7 @@ class GaussNewton:
     corrections: how many there are at most; 0 for straight steps
     form: "kernel" (n x n), "parameters" (p x p), or "auto", the smaller; see `DampedLeastSquares`
     max_memory: of the dense factorizations
+    coefficient_scales: {coefficient: s}: it is moved as s times a number of size 1; 1 for the others
 
     The network's parameters and the problem's coefficients are solved for together. Use float64.
     Raises ValueError for arguments that do not fit, and as `pinntk.kernel` does for a network that does not.
@@ -82,6 +84,7 @@ class GaussNewton:
         corrections: int = 10,
         form: str = "auto",
         max_memory: int | str = "4GiB",
+        coefficient_scales: Mapping[str, float] = MappingProxyType({}),
     ):
         for name, value in {"target": target, "final": final}.items():
             if not 0 < value < 1:
@@ -100,6 +103,7 @@ class GaussNewton:
         trained = trained_parameters(network, problem)
         check_real_parameters(trained, "GaussNewton")
         self._parameters = list(trained.values())
+        self.coefficient_scales = dict(coefficient_scales)
         self._checked = False
 
     @property
@@ -139,7 +143,7 @@ class GaussNewton:
         current_errors = partial(scaled_errors, self.network, self.problem, points, weights)
         r = current_errors()
         check_start(self.network, self.problem, points, r)
-        A = ScaledJacobian(self.network, self.problem, points, weights)
+        A = ScaledJacobian(self.network, self.problem, points, weights, self.coefficient_scales)
         converging = self._phase.converging
         orthogonal = converging or self._phase.damping < SQUARED
         system = DampedLeastSquares(A, r, self.form, self.max_memory, orthogonal)
@@ -163,7 +167,7 @@ class GaussNewton:
             return StepReport(before, before, losses, 0.0, mu, False, note, relative, dimension, self.phase)
         self.radius = float(d.norm())
         self._phase.advance(relative, before)
-        assign(self._parameters, start + d)
+        assign(self._parameters, start + A.units * d)
         return StepReport(before, loss, losses, self.radius, mu, True, "", relative, dimension, self.phase)
 
     def _rounding(self, r: Tensor, errors: Callable[[], Tensor], start: Tensor) -> float:
@@ -197,12 +201,14 @@ class GaussNewton:
         return tried[1:]
 
     def state_dict(self) -> dict[str, Any]:
-        return {"radius": self.radius, "weights": self.weights, "phase": self._phase.state_dict()}
+        state = {"radius": self.radius, "weights": self.weights, "phase": self._phase.state_dict()}
+        return state | {"coefficient_scales": self.coefficient_scales}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.radius = state["radius"]
         self.weights = None if state["weights"] is None else dict(state["weights"])
         self._phase.load_state_dict(state["phase"])
+        self.coefficient_scales = dict(state.get("coefficient_scales", {}))
 
 
 class _Trial:
@@ -244,5 +250,5 @@ class _Trial:
         return ratio if isfinite(ratio) else -1.0, mu, loss, d
 
     def _errors_at(self, d: Tensor) -> Tensor:
-        assign(self.parameters, self.start + d)
+        assign(self.parameters, self.start + self.A.units * d)
         return self.errors()
