@@ -118,12 +118,17 @@ def homogeneous(s: Statement) -> Finding | None:
     if not s.homogeneous or (s.known is not None and not bool(s.known[0].any())):
         return None
     fields = " = ".join(s.problem.fields)
+    only = s.linear and not s.freedom.open and s.known is None  # then it is the solution, perhaps the one that is meant
+    what = (
+        "and is the only solution"
+        if only
+        else "nothing asks for anything else, and a training that ends there has a loss of zero"
+    )
     other = "" if s.known is None else " The known solution is another one."
     return Finding(
         code="trivial-solution",
-        severity="critical",
-        sentence=f"{fields} = 0 satisfies every condition exactly: nothing asks for anything else, and a training that ends "
-        f"there has a loss of zero.{other}",
+        severity="note" if only else "critical",
+        sentence=f"{fields} = 0 satisfies every condition exactly{',' if only else ':'} {what}.{other}",
         evidence={f"error_at_zero/{name}": _rms_at_zero(s, name) for name in s.names},
         confidence=0.95,
         prescriptions=(
@@ -168,7 +173,7 @@ def _no_solution(s: Statement) -> Finding | None:
 
 
 def _corner(s: Statement) -> Finding | None:
-    worst = next(iter(corners(s.problem, s.names)), None)
+    worst = None if s.homogeneous else next(iter(corners(s.problem, s.names)), None)
     if worst is None or not above("corner", worst.gap):
         return None
     one, other = worst.conditions
