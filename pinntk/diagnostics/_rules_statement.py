@@ -156,9 +156,7 @@ def _no_solution(s: Statement) -> Finding | None:
     because = ""
     if even and not measured and len(names) > 1:
         others = " and ".join(name for name in names if name not in even)
-        because = (
-            f" What remains of {even[0]} has one sign everywhere: its integral over the domain is not what {others} allow."
-        )
+        because = f" What remains of {even[0]} has one sign everywhere: its integral over the domain does not fit {others}."
     sure = "Without any one of them the others could be met." if len(names) > 1 and s.contradicting() else ""
     return Finding(
         code="conflict",
