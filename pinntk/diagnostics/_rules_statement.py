@@ -52,7 +52,7 @@ def missing_condition(s: Statement) -> Finding | None:
     k = max(open_fields, key=lambda k: float(found.fields[k]))
     field = s.problem.fields[k]
     x, deviation, free, place = _least_determined(s, k)
-    constant = above("constant", float(found.flat[k]))
+    constant = not s.freedom.early and above("constant", float(found.flat[k]))
     size = max(found.response, _PRECISION)
     if not any(spec.field == k for name in s.names for spec in s.problem.arguments[name]):
         what = f"No condition reads the field {field}, which is undetermined"
@@ -225,7 +225,7 @@ def _harmless(s: Statement, field: int) -> bool:
     """Whether a field is free by a constant only, and other fields are determined."""
     found = s.freedom.seen
     others = len(s.freedom.open) < len(s.problem.fields)
-    return found is not None and others and above("constant", float(found.flat[field]))
+    return found is not None and others and not s.freedom.early and above("constant", float(found.flat[field]))
 
 
 def _least_determined(s: Statement, field: int) -> tuple[Tensor, Tensor, Tensor, str]:

@@ -39,10 +39,14 @@ _GENUINE = 0.1  # relative difference of an error in single and in double precis
 
 @dataclass(frozen=True, eq=False)
 class Freedom:
-    """What is left open in every linearization, fields or coefficients by their numbers; `seen` is where that is least."""
+    """What is left open in every linearization, fields or coefficients by their numbers; `seen` is where that is least.
+
+    early: whether it was seen on a short part of the time only, on which everything is nearly constant
+    """
 
     open: tuple[int, ...]
     seen: Open | None
+    early: bool = False
 
 
 class Statement:
@@ -232,12 +236,12 @@ class Statement:
             seen = found if seen is None or found.fall > seen.fall else seen
             if not left:
                 break
-        for part in self.early if self.time is None and seen is not None else ():
+        for part in reversed(self.early if seen is not None else ()):  # the shortest first
             early = part.freedom
-            if early.open and not left:  # late, the functions that are open are not smooth
-                return early
+            if early.open:  # late, the functions that are open may not be smooth
+                return replace(early, early=True) if not left else Freedom(tuple(sorted(left)), seen)
             if early.seen is not None and above("determined-fall", early.seen.fall):
-                left = set()  # what is open late has grown from rounding
+                return Freedom((), seen)  # what is open late has grown from rounding
         return Freedom(tuple(sorted(left)), seen)
 
     @cached_property
