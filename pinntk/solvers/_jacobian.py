@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 import torch
@@ -14,6 +14,7 @@ from pinntk.ntk import Factors, gram
 from pinntk.ntk._assemble import compute_traces
 from pinntk.ntk._blocks import Weights, check_point_weights, check_weights
 from pinntk.ntk._factors import compute_factors
+from pinntk.ntk._gram import explicit_panels
 from pinntk.ntk._finite import check_rows
 from pinntk.problem import Points, Problem
 from pinntk.residuals import errors
@@ -113,6 +114,19 @@ class ScaledJacobian:
         for i, row in enumerate(rows):
             row.extend(rows[j][i].T for j in range(i + 1, len(rows)))
         return torch.cat([torch.cat(row, 1) for row in rows])
+
+    def row_blocks(self, most: int) -> Iterator[Tensor]:
+        """A, at most so many rows at a time."""
+        for scale, part in self._parts:
+            for start in range(0, part.n, most):
+                rows = slice(start, start + most)
+                yield scale[rows] * part.of_points(rows).matrix()
+
+    def column_blocks(self, most: int) -> Iterator[Tensor]:
+        """A, about so many columns at a time, in an order of their own."""
+        parts = [part for _, part in self._parts]
+        for panels in explicit_panels(parts, list(parts[0].sizes), most):
+            yield torch.cat([scale * panel for (scale, _), panel in zip(self._parts, panels, strict=True)])
 
     @cached_property
     def squared_norm(self) -> float:
