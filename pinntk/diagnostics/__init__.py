@@ -23,6 +23,7 @@ from pinntk.diagnostics._sanity import OutputScale, Precision, Triviality, outpu
 from pinntk.diagnostics._spectrum import Frequency, Spectrum, error_frequency, mode_frequency, spectrum
 from pinntk.diagnostics._thresholds import THRESHOLDS, Threshold
 from pinntk.diagnostics._undetermined import Undetermined, undetermined
+from pinntk.residuals import Scales, scales
 
 __all__ = [
     "EVIDENCE",
@@ -46,6 +47,7 @@ __all__ = [
     "Prescription",
     "Progress",
     "Redundancy",
+    "Scales",
     "Spectrum",
     "Threshold",
     "Triviality",
@@ -71,6 +73,7 @@ __all__ = [
     "prediction_horizon",
     "progress",
     "redundancy",
+    "scales",
     "spectrum",
     "trivial",
     "undetermined",

@@ -33,7 +33,7 @@ from pinntk.nn import MLP
 from pinntk.ntk import KernelBlocks, kernel
 from pinntk.ntk._blocks import check_weights
 from pinntk.problem import Points, Problem
-from pinntk.residuals import check_network, errors
+from pinntk.residuals import Scales, check_network, errors, scales
 from pinntk.residuals._values import check_finite
 from pinntk.run import Run
 from pinntk.run._network import build_network, network_class
@@ -119,6 +119,11 @@ class Examination:
     @cached_property
     def input_scale(self) -> InputScale | None:
         return input_scale(self.network, self.problem)
+
+    @cached_property
+    def scales(self) -> Scales:
+        """Of the problem; the network has no part in it."""
+        return scales(self.problem, device=next((p.device for p in self.network.parameters()), None))
 
     @cached_property
     def output_scale(self) -> OutputScale:

@@ -110,6 +110,7 @@ def _measures(run: pinntk.Run) -> dict:
         "layers": d.layers(*given),
         "input_scale": d.input_scale(run.network, run.problem),
         "output_scale": d.output_scale(*given),
+        "scales": [torch.tensor(size) for size in d.scales(run.problem, x.points).fields.values()],
         "precision_floor": d.precision_floor(*given),
         "trivial": d.trivial(*given),
         "undetermined": d.undetermined(*given, samples=20),

@@ -44,6 +44,13 @@ def sample(problem, n=9):
     return problem.sample(residual=n, initial=n, boundary=n, periodic=n, **F64)
 
 
+def later(problem, number=1, slabs=2):
+    """The network before a slab, another one, the slab, and points in it."""
+    before, network = mlp(problem, 1), mlp(problem, 2)
+    part = slab(problem, number, slabs, before)
+    return before, network, part, sample(part)
+
+
 def evolution(*operators, domain=PLANE, at=0.0):
     @residual(domain)
     def equation(u, u_t, u_xx):
@@ -67,10 +74,7 @@ def test_an_exact_solution_solves_every_slab(name):
 
 
 def test_value_and_velocity_are_carried_over():
-    problem = pinntk.load("wave1d")
-    before, network = mlp(problem, 1), mlp(problem, 2)
-    part = slab(problem, 1, 2, before)
-    points = sample(part)
+    before, network, part, points = later(pinntk.load("wave1d"))
     found = pinntk.errors(network, part, points)
     for name, index in (("start", (0, 0)), ("start_velocity", (1, 0))):
         rows = points[name]
@@ -98,9 +102,7 @@ def test_several_fields_and_derivatives_in_one_condition():
         return v
 
     problem = Problem(PLANE, [first, second, both, speed], fields=("u", "v"))
-    before, network = mlp(problem, 1), mlp(problem, 2)
-    points = sample(slab(problem, 2, 3, before))
-    part = slab(problem, 2, 3, before)
+    before, network, part, points = later(problem, 2, 3)
     found, alone = pinntk.errors(network, part, points), pinntk.errors(before, part, points)
     rows = points["both"]
 
@@ -118,10 +120,8 @@ def test_time_may_run_backward():
     def end(u, x):
         return u - torch.sin(pi * x)
 
-    problem = evolution(end, at=1.0)
-    before, network = mlp(problem, 1), mlp(problem, 2)
-    part = slab(problem, 1, 2, before)
-    rows = sample(part)["end"]
+    before, network, part, points = later(evolution(end, at=1.0))
+    rows = points["end"]
     assert part.domain.bounds[0] == (0.0, 0.5) and set(rows[:, 0].tolist()) == {0.5}
     found = pinntk.errors(network, part, {"end": rows})["end"]
     assert torch.allclose(found, (network(rows) - before(rows))[:, 0], rtol=1e-13)
@@ -138,9 +138,7 @@ def test_fixed_coefficients_are_those_of_the_whole():
 
     problem = Problem(PLANE, [decay, begin], coefficients={"rate": 2.0, "level": 3.0})
     problem.coefficients.requires_grad_(False)
-    before, network = mlp(problem, 1), mlp(problem, 2)
-    part = slab(problem, 1, 2, before)
-    points = sample(part)
+    before, network, part, points = later(problem)
     found, rows = pinntk.errors(network, part, points), points["decay"]
     assert torch.allclose(found["begin"], (network(points["begin"]) - before(points["begin"]))[:, 0])
     slope = reference.derivative(network, rows, 0, (1, 0))
@@ -148,10 +146,7 @@ def test_fixed_coefficients_are_those_of_the_whole():
 
 
 def test_the_network_before_is_a_constant():
-    problem = pinntk.load("wave1d")
-    before, network = mlp(problem, 1), mlp(problem, 2)
-    part = slab(problem, 1, 2, before)
-    points = sample(part)
+    before, network, part, points = later(pinntk.load("wave1d"))
     found = pinntk.errors(network, part, points)
     sum(e.square().sum() for e in found.values()).backward()
     assert all(p.grad is None and p.requires_grad for p in before.parameters())

@@ -1,9 +1,5 @@
-"""Trainings in time slabs: each from the end of the one before, resumed to the bit, loaded whole and by the slab."""
+"""Trainings in time slabs: each from the end of the one before, and what is refused."""
 
-import json
-import os
-import shutil
-import signal
 import warnings
 
 import numpy as np
@@ -13,58 +9,12 @@ from torch import nn
 
 import pinntk
 from pinntk import Run, load_slabs
-from pinntk.weighting import NTK, Causal, Fixed
+from pinntk.weighting import NTK, Fixed
+from tests.support.slabs import Interrupting, convection, decay, mlp, parameters, same, same_tensors, train
 from tests.support.small_problems import F64
 
-COUNTS = {"residual": 12, "initial": 4, "periodic": 4}
-CAUSAL = Causal(1.0, slices=3)
 SOLVING: dict = {"optimizer": "gauss-newton", "lr": None, "weighting": None}
 SOLVING |= {"points": {"residual": 250, "initial": 40, "periodic": 40, "boundary": 40}}
-
-
-def convection(beta=1.0):
-    return pinntk.load("convection", beta=beta)
-
-
-def mlp(problem, **choices):
-    return pinntk.nn.MLP(problem, **{"width": 6, "depth": 1, **F64, **choices})
-
-
-def train(out=None, *, problem=None, network=None, **settings):
-    problem = problem or convection()
-    given = {
-        "steps": 20,
-        "points": COUNTS,
-        "weighting": NTK(every=7),
-        "lr": 1e-3,
-        "slabs": 3,
-        "snapshot_every": 0,
-        "progress": False,
-    }
-    return pinntk.train_slabs(problem, network or mlp(problem), out=out, **{**given, **settings})
-
-
-def parameters(found):
-    return [p for run in found.runs for p in run.network.parameters()]
-
-
-def same(a, b):
-    equal = all(torch.equal(p, q) for p, q in zip(parameters(a), parameters(b), strict=True))
-    return equal and a.relative_error == b.relative_error
-
-
-class Interrupting(NTK):
-    """Ctrl-C at the n-th update of all slabs together."""
-
-    def __init__(self, at):
-        super().__init__(every=7)
-        self._at, self._seen = at, 0
-
-    def update(self, weights, traces, counts):
-        self._seen += 1
-        if self._seen == self._at:
-            os.kill(os.getpid(), signal.SIGINT)
-        return super().update(weights, traces, counts)
 
 
 # What is trained.
@@ -150,10 +100,6 @@ def test_each_network_scales_its_own_time_and_begins_with_the_last_parameters(mo
     assert len(begun) == 3 and all(same_tensors(start, given) for start in begun)
 
 
-def same_tensors(a, b):
-    return all(torch.equal(p, q) for p, q in zip(a, b, strict=True))
-
-
 def test_a_frozen_part_stays_frozen():
     network = mlp(convection())
     network.dense.weights[0].requires_grad_(False)
@@ -213,36 +159,13 @@ def test_what_is_met_by_construction_stays_so_but_for_later_starts(name, tmp_pat
     assert same(resumed, train(**{**settings, "steps": 20}))
 
 
-def test_a_line_in_time_is_not_met_by_construction_later(tmp_path):
+def test_a_line_in_time_is_not_met_by_construction_later():
     """Where no coordinate is left, a start is one number, and could be built in: but not built again from a folder."""
-    domain = pinntk.Box(t=(0, 1))
-
-    @pinntk.residual(domain)
-    def decay(u, u_t):
-        return u_t + u
-
-    @pinntk.initial(domain.at(t=0))
-    def begin(u):
-        return u - 1
-
-    problem = pinntk.Problem(domain, [decay, begin])
+    problem = decay()
     found = train(problem=problem, network=mlp(problem, hard="auto"), points={"residual": 5}, steps=3)
     assert [run.network.hard for run in found.runs] == [("begin",), (), ()]
     with pytest.raises(ValueError, match="'begin' cannot be met by construction: it begins a time slab with what the network"):
         train(problem=problem, network=lambda part: mlp(part, hard="begin"), points={"residual": 5}, steps=3)
-
-
-def test_a_copy_that_meets_the_first_start_is_refused():
-    problem = pinntk.load("burgers")
-
-    def constrained(part):
-        return pinntk.nn.hard_constraint(part, mlp(part))
-
-    settings = {"problem": problem, "points": {"residual": 8, "initial": 4, "boundary": 4}, "steps": 2}
-    with pytest.raises(ValueError, match="a copy of it would meet 'start' where the whole time starts, not where a slab does"):
-        train(network=constrained(problem), **settings)
-    found = train(network=constrained, **settings)
-    assert [run.network.hard for run in found.runs] == [("start", "walls"), ("walls",), ("walls",)]
 
 
 def test_settings_fit_each_slab():
@@ -291,216 +214,29 @@ def test_a_traced_slab_takes_the_steps_of_an_eager_one(monkeypatch):
         assert torch.allclose(p, q, rtol=1e-9, atol=1e-12)
 
 
-# Folders.
-
-
-def test_folders_read_back(tmp_path):
-    found = train(tmp_path / "out")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["slab_00", "slab_01", "slab_02", "slabs.json"]
-    again = load_slabs(tmp_path / "out")
-    assert same(found, again) and again.edges == found.edges and again.folder == tmp_path / "out"
-    assert [run.history for run in again.runs] == [run.history for run in found.runs]
-    assert repr(again).startswith("Slabs(convection, 3 of 3 slabs, relative error ")
-    for number, run in enumerate(found.runs):
-        alone = Run.load(tmp_path / "out" / f"slab_{number:02d}")
-        assert same_tensors(alone.network.parameters(), run.network.parameters())
-        assert alone.problem.name == f"convection slab_{number:02d}"
-        error, expected = (pinntk.errors(r.network, r.problem, r.points)["start"] for r in (alone, run))
-        assert torch.equal(error, expected)
-    with pytest.raises(FileNotFoundError, match=r"holds time slabs, each a run: give one, such as .*slab_00, or load all"):
-        Run.load(tmp_path / "out")
-    with pytest.raises(FileNotFoundError, match="holds no run"):
-        load_slabs(tmp_path)
-
-
-def test_folders_may_be_moved_and_must_stay_together(tmp_path):
-    found = train(tmp_path / "out")
-    shutil.move(tmp_path / "out", tmp_path / "moved")
-    assert same(load_slabs(tmp_path / "moved"), found)
-    assert same_tensors(Run.load(tmp_path / "moved" / "slab_02").network.parameters(), found.runs[2].network.parameters())
-    shutil.move(tmp_path / "moved" / "slab_02", tmp_path / "alone")
-    with pytest.raises(FileNotFoundError, match=r"alone begins as the run in .*slab_01 ended, and that is gone; put it back"):
-        Run.load(tmp_path / "alone")
-
-
-def test_a_slab_whose_start_has_changed_is_refused(tmp_path):
-    train(tmp_path)
-    config = json.loads((tmp_path / "slab_00" / "config.json").read_text())
-    pinntk.train_as(config, out=tmp_path / "slab_00", resume=True, progress=False, steps=25)
-    with pytest.raises(ValueError, match=r"slab_01 begins as the network in .*slab_00 ended, and that one has changed since"):
-        Run.load(tmp_path / "slab_01")
-    with pytest.raises(ValueError, match="is of another problem"):
-        load_slabs(tmp_path)
-
-
-def test_a_slab_is_resumed_and_rescued_as_any_run(tmp_path):
-    found = train(tmp_path / "out", steps=5)
-    last = tmp_path / "out" / "slab_02"
-    config = json.loads((last / "config.json").read_text())
-    problem = pinntk.training._train.problem_of(config, str(last))
-    resumed = pinntk.train_as(config, problem=problem, out=last, resume=True, progress=False, steps=8)
-    assert resumed.step == 8 and resumed.problem.slab["sha256"] == found.runs[2].problem.slab["sha256"]
-    faster = pinntk.Prescription("faster", {"training.lr": 1e-2})
-    for run in (found.runs[1], Run.load(tmp_path / "out" / "slab_01")):
-        rescued = pinntk.rescue(run, prescription=faster, findings=[], progress=False, out=tmp_path / f"rescued-{id(run)}")
-        assert Run.load(rescued.attempts[0].run.folder).problem.slab["number"] == 1
-
-
-def test_a_slab_made_in_python_says_so(tmp_path):
-    problem = convection()
-    part = pinntk.slab(problem, 1, 2, mlp(problem))
-    pinntk.train(part, mlp(part), steps=2, points=COUNTS, out=tmp_path, progress=False)
-    with pytest.raises(ValueError, match="begins with a network that was given in Python, and no folder; load it with"):
-        Run.load(tmp_path)
-    assert Run.load(tmp_path, problem=part).problem is part
-    with pytest.raises(ValueError, match="is of another problem"):
-        Run.load(tmp_path, problem=pinntk.slab(problem, 1, 2, mlp(problem, seed=1)))
-
-
-def test_own_networks_are_loaded_together(tmp_path):
-    def own(part):
-        torch.manual_seed(0)
-        return nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 1))
-
-    found = train(tmp_path, network=own, steps=3, dtype=torch.float64)
-    assert same(load_slabs(tmp_path, own), found)
-    assert same(load_slabs(tmp_path, own(None)), found)
-    assert Run.load(tmp_path / "slab_00", own(None).double()).step == 3
-    with pytest.raises(ValueError, match=r"Sequential, which pinntk cannot build; load all slabs with pinntk.load_slabs\("):
-        Run.load(tmp_path / "slab_01", own(None).double())
-
-
-def test_a_problem_built_in_python_is_given_to_load(tmp_path):
-    domain = pinntk.Box(t=(0, 1))
-
-    @pinntk.residual(domain)
-    def decay(u, u_t):
-        return u_t + u
-
-    @pinntk.initial(domain.at(t=0))
-    def begin(u):
-        return u - 1
-
-    problem = pinntk.Problem(domain, [decay, begin], exact=lambda t: torch.exp(-t))
-    found = train(tmp_path, problem=problem, points={"residual": 5}, steps=3)
-    assert same(load_slabs(tmp_path, problem=problem), found)
-    with pytest.raises(ValueError, match="problem 'problem' is unknown"):
-        load_slabs(tmp_path)
-
-
-# Stopped and resumed.
-
-
-@pytest.mark.parametrize(
-    ("at", "settings"),
-    [(2, {}), (5, {}), (8, {"resample": 3}), (5, {"fresh": True}), (5, {"dtype": torch.float64}), (8, {"causal": CAUSAL})],
-    ids=str,
-)
-def test_a_resumed_training_equals_one_never_stopped(tmp_path, at, settings):
-    network = mlp(convection(), dtype=torch.float32 if "dtype" in settings else torch.float64)
-    whole = train(tmp_path / "whole", network=network, **settings)
-    stopped = rf"slab_0{(at - 1) // 3}: stopped after step \d+ of 20; continue with: pinntk train --resume .*cut, or "
-    with pytest.raises(pinntk.Interrupted, match=stopped):
-        train(tmp_path / "cut", network=network, **settings, weighting=Interrupting(at))
-    assert len(json.loads((tmp_path / "cut" / "slabs.json").read_text())["slabs"]["stop_reasons"]) == (at - 1) // 3
-    resumed = train(tmp_path / "cut", network=network, **settings, resume=True)
-    assert same(resumed, whole)
-    for a, b in zip(resumed.runs, whole.runs, strict=True):
-        assert [row["step"] for row in a.history] == [row["step"] for row in b.history]
-    assert same(train(tmp_path / "cut", network=network, **settings, resume=True), whole)  # nothing is left to do
-
-
-def test_a_solvers_training_resumes_with_its_reasons(tmp_path):
-    settings = {"slabs": 2, "steps": 6, "optimizer": "gauss-newton", "lr": None, "points": COUNTS}
-    whole = train(tmp_path / "whole", **settings)
-    with pytest.raises(pinntk.Interrupted):
-        train(tmp_path / "cut", **settings, weighting=Interrupting(2))
-    assert same(train(tmp_path / "cut", **settings, resume=True), whole)
-    quick = {"slabs": 2, "steps": 50, "seconds": 1e-9}
-    first = train(tmp_path / "quick", **quick)
-    assert [run.stop_reason for run in first.runs] == ["the time is up (0 s)"] * 2
-    assert [run.stop_reason for run in load_slabs(tmp_path / "quick").runs] == ["the time is up (0 s)"] * 2
-    again = train(tmp_path / "quick", **quick, resume=True)
-    assert [run.step for run in again.runs] == [1, 1] and again.runs[1].stop_reason == "the time is up (0 s)"
-
-
-def test_what_is_done_can_be_loaded_before_the_rest_is(tmp_path):
-    with pytest.raises(pinntk.Interrupted):
-        train(tmp_path, weighting=Interrupting(5))
-    with pytest.warns(UserWarning, match="the last 2 of 3 slabs are missing; resume the training"):
-        found = load_slabs(tmp_path)
-    assert len(found.runs) == 1 and found.relative_error is None and found.network.edges == (0.0, 1 / 3)
-    assert "1 of 3 slabs" in repr(found)
-    with pytest.raises(pinntk.Interrupted):
-        train(tmp_path, overwrite=True, weighting=Interrupting(2))
-    with pytest.raises(FileNotFoundError, match="no slab is done yet; resume the training"):
-        load_slabs(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"slabs": 2}, r"trained with slabs=\[0.0, 0.33"),
-        ({"fresh": True}, "trained with fresh=False, now True"),
-        ({"lr": 1e-2}, "trained with lr=0.001, now lr=0.01"),
-        ({"seed": 1}, "trained with seed=0, now seed=1"),
-        ({"network": "wider"}, "trained with arguments="),
-        ({"problem": "faster"}, "its problem has parameters {'beta': 1.0}, now {'beta': 2.0}"),
-    ],
-)
-def test_a_folder_with_other_settings_is_refused(tmp_path, change, message):
-    train(tmp_path, steps=2)
-    problem = convection(2.0 if "problem" in change else 1.0)
-    network = mlp(problem, width=9 if "network" in change else 6)
-    with pytest.raises(ValueError, match=f"cannot resume .*{message}"):
-        train(tmp_path, **{"steps": 2, **change, "problem": problem, "network": network, "resume": True})
-
-
-def test_more_steps_are_those_of_slabs_that_are_not_done(tmp_path):
-    with pytest.raises(pinntk.Interrupted):
-        train(tmp_path, steps=8, weighting=Interrupting(3))
-    resumed = train(tmp_path, steps=12, resume=True)
-    assert [run.step for run in resumed.runs] == [8, 12, 12]
-
-
-def test_a_folder_is_not_written_over(tmp_path):
-    train(tmp_path / "out", steps=2)
-    with pytest.raises(FileExistsError, match="already holds a run or slabs; resume them, overwrite them, or name another"):
-        train(tmp_path / "out", steps=2)
-    (tmp_path / "out" / "slab_02" / "notes.txt").write_text("mine")
-    found = train(tmp_path / "out", steps=3, slabs=2, overwrite=True)
-    assert [run.step for run in found.runs] == [3, 3]
-    assert [path.name for path in (tmp_path / "out" / "slab_02").iterdir()] == ["notes.txt"]
-    problem = convection()
-    with pytest.raises(FileExistsError, match="already holds a run"):
-        pinntk.train(problem, mlp(problem), steps=2, points=COUNTS, out=tmp_path / "out", progress=False)
-    pinntk.train(problem, mlp(problem), steps=2, points=COUNTS, out=tmp_path / "out", progress=False, overwrite=True)
-    assert not (tmp_path / "out" / "slabs.json").exists() and not (tmp_path / "out" / "slab_00").exists()
-    with pytest.raises(FileExistsError, match="already holds a run"):
-        train(tmp_path / "out", steps=2)
-    train(tmp_path / "out", steps=2, overwrite=True)
-    assert not (tmp_path / "out" / "config.json").exists()
-    foreign = tmp_path / "foreign"
-    (foreign / "slab_00").mkdir(parents=True)
-    (foreign / "slab_00" / "config.json").write_text("{}")
-    with pytest.raises(FileExistsError, match="slab_00 is not of a run of pinntk"):
-        train(foreign, steps=2, overwrite=True)
-
-
-def test_two_trainings_do_not_share_a_folder(tmp_path):
-    from pinntk.run._folder import lock_folder
-
-    with lock_folder(tmp_path), pytest.raises(pinntk.BusyFolderError):
-        train(tmp_path, steps=2)
-
-
-def test_a_slab_that_blows_up_is_named(tmp_path):
-    settings = {"optimizer": "gradient-descent", "lr": 1e6, "schedule": "constant", "checkpoint_every": 1, "weighting": None}
-    with pytest.raises(pinntk.NonFiniteLossError, match=r"slab_00: step \d+: the loss of"):
-        train(tmp_path, steps=200, **settings)
+def test_errors_of_slabs_are_those_of_their_times():
+    found = train()
+    solution = found.problem.solution
+    predicted = found.problem.predict(found.network, found.problem.solution_points).reshape(solution.values.shape)
+    expected = np.sqrt(((predicted - solution.values) ** 2).sum() / (solution.values**2).sum())
+    assert found.relative_error == pytest.approx(expected, rel=1e-12)
+    assert found.runs[1].relative_error == found.runs[1].problem.relative_error(found.network.networks[1])
 
 
 # What is refused.
+
+
+def test_a_copy_that_meets_the_first_start_is_refused():
+    problem = pinntk.load("burgers")
+
+    def constrained(part):
+        return pinntk.nn.hard_constraint(part, mlp(part))
+
+    settings = {"problem": problem, "points": {"residual": 8, "initial": 4, "boundary": 4}, "steps": 2}
+    with pytest.raises(ValueError, match="a copy of it would meet 'start' where the whole time starts, not where a slab does"):
+        train(network=constrained(problem), **settings)
+    found = train(network=constrained, **settings)
+    assert [run.network.hard for run in found.runs] == [("start", "walls"), ("walls",), ("walls",)]
 
 
 def test_bad_arguments_are_named():
@@ -531,28 +267,7 @@ def test_several_processes_are_refused(monkeypatch):
         train()
 
 
-def test_a_damaged_slabs_json_is_named(tmp_path):
-    train(tmp_path, steps=1)
-    path = tmp_path / "slabs.json"
-    config = json.loads(path.read_text())
-    path.write_text(json.dumps({**config, "slabs": {"edges": [0, 1]}}))
-    with pytest.raises(ValueError, match=r"slabs.json is damaged: slabs.fresh is missing"):
-        load_slabs(tmp_path)
-    path.write_text("{")
-    with pytest.raises(ValueError, match=r"slabs.json is damaged"):
-        load_slabs(tmp_path)
-    own = tmp_path / "slab_01" / "config.json"
-    config = json.loads(own.read_text())
-    config["problem"]["slab"].pop("edges")
-    own.write_text(json.dumps(config))
-    with pytest.raises(ValueError, match=r"the configuration's problem.slab is damaged"):
-        Run.load(tmp_path / "slab_01")
-
-
-def test_errors_of_slabs_are_those_of_their_times():
-    found = train()
-    solution = found.problem.solution
-    predicted = found.problem.predict(found.network, found.problem.solution_points).reshape(solution.values.shape)
-    expected = np.sqrt(((predicted - solution.values) ** 2).sum() / (solution.values**2).sum())
-    assert found.relative_error == pytest.approx(expected, rel=1e-12)
-    assert found.runs[1].relative_error == found.runs[1].problem.relative_error(found.network.networks[1])
+def test_a_slab_that_blows_up_is_named(tmp_path):
+    settings = {"optimizer": "gradient-descent", "lr": 1e6, "schedule": "constant", "checkpoint_every": 1, "weighting": None}
+    with pytest.raises(pinntk.NonFiniteLossError, match=r"slab_00: step \d+: the loss of"):
+        train(tmp_path, steps=200, **settings)

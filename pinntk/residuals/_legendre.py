@@ -1,0 +1,86 @@
+"""Legendre polynomials on a domain, orthonormal there, and their derivatives: smooth functions at the domain's lengths."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import combinations_with_replacement
+from math import comb
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pinntk.problem import Box
+
+_MOST, _HIGHEST = 130, 24  # functions, and their degree on a line
+_LEAST = 2  # degree: less has no second derivatives
+
+
+class Legendre:
+    """Products of Legendre polynomials of total degree up to p, with mean square 1 over a domain; the first one is 1.
+
+    p is the largest with at most 130 functions, 2 or more, up to 24; where even 2 has more, products are left out.
+
+    degrees: (m, d), of each function along each coordinate
+    """
+
+    def __init__(self, domain: Box, device: torch.device | str | None = None):
+        d = domain.dimension
+        highest = max((p for p in range(_LEAST, _HIGHEST + 1) if comb(p + d, d) <= _MOST), default=0)
+        self.degrees = torch.tensor(_degrees(d, highest), device=device)
+        self._low = torch.as_tensor(domain.low, dtype=torch.float64, device=device)
+        self._length = torch.as_tensor(domain.high - domain.low, dtype=torch.float64, device=device)
+        self._top = int(self.degrees.max())
+
+    def __len__(self) -> int:
+        return len(self.degrees)
+
+    def derivative(self, points: Tensor, index: tuple[int, ...]) -> Tensor:
+        """(n, m): a derivative of every function at (n, d) points."""
+        x = 2 * (points - self._low) / self._length - 1
+        found = torch.ones(len(points), len(self), dtype=x.dtype, device=x.device)
+        for axis, order in enumerate(index):
+            if not order and not self.degrees[:, axis].any():
+                continue
+            along = _values(x[:, axis], self._top) @ _differentiated(self._top, order).to(x)
+            found = found * along[:, self.degrees[:, axis]] * (2 / self._length[axis]) ** order
+        return found
+
+    def laplacian(self, points: Tensor, axes: tuple[int, ...]) -> Tensor:
+        """(n, m)."""
+        d = points.shape[1]
+        found = torch.zeros(len(points), len(self), dtype=points.dtype, device=points.device)
+        for axis in axes:
+            found += self.derivative(points, tuple(2 * (i == axis) for i in range(d)))
+        return found
+
+
+def _degrees(d: int, highest: int) -> list[list[int]]:
+    """Of total degree up to `highest`, by degree; where that is 0, no products, and up to 2."""
+    if not highest:
+        powers = [[p * (i == axis) for i in range(d)] for p in range(1, _LEAST + 1) for axis in range(d)]
+        return [[0] * d, *powers]
+    found = []
+    for total in range(highest + 1):
+        for axes in combinations_with_replacement(range(d), total):
+            found.append([axes.count(axis) for axis in range(d)])
+    return found
+
+
+def _values(x: Tensor, top: int) -> Tensor:
+    """P_0 .. P_top at (n,) points of [-1, 1], (n, top + 1), by their recurrence."""
+    found = [torch.ones_like(x), x]
+    for k in range(1, top):
+        found.append(((2 * k + 1) * x * found[k] - k * found[k - 1]) / (k + 1))
+    return torch.stack(found[: top + 1], 1)
+
+
+@cache
+def _differentiated(top: int, order: int) -> Tensor:
+    """(top + 1, top + 1): column k has the coefficients of the derivative of sqrt(2 k + 1) P_k among the P_j."""
+    columns = np.diag(np.sqrt(2 * np.arange(top + 1) + 1))
+    for _ in range(order):
+        columns = np.stack(
+            [np.resize(np.append(np.polynomial.legendre.legder(c), np.zeros(top + 1)), top + 1) for c in columns.T], 1
+        )
+    return torch.from_numpy(columns)
