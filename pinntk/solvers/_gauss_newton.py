@@ -25,6 +25,7 @@ from pinntk.solvers._vector import assign, flatten
 
 _WINDOW = 3.0  # between the radius and the least and greatest one that are tried
 _START = 1.0  # the first radius
+_SHORTER = 4  # more radii, where none in the window lowers the loss
 _CURVED = 0.375  # of the step: a first correction beyond it means nothing (Transtrum & Sethna 2012)
 _CONTRACTION = 0.75  # of a correction: the next one must be below it
 _ROUNDED = 100  # times the change by the last digits of all parameters: a loss below that has none of its own
@@ -155,7 +156,7 @@ class GaussNewton:
         relative, dimension = mu / largest if largest else 1.0, system.dimension(mu)
         if not loss < before:
             assign(self._parameters, start)
-            self.radius /= _WINDOW
+            self.radius /= _WINDOW ** (1 + _SHORTER)
             noise = self._rounding(r, current_errors, start)
             note = f"no step of length {self.radius:.1e} or more lowers the loss"
             if before < _ROUNDED * noise:
@@ -188,12 +189,20 @@ class GaussNewton:
             ratio = tried[0]
             if ratio < target:
                 if k == 0:
-                    break
+                    return self._shorter(trial, tried, shortest)
                 share = (least - target) / (least - ratio)
                 tried = trial(exp(at - (1 - share) * spacing))
                 break
             least = min(least, ratio)
         assert tried is not None
+        return tried[1:]
+
+    def _shorter(self, trial: _Trial, tried: tuple[float, float, float, Tensor], length: float) -> tuple[float, float, Tensor]:
+        """The first of shorter radii, each a third of the one before, whose step lowers the loss at all."""
+        for k in range(_SHORTER):
+            if tried[0] > 0:
+                break
+            tried = trial(exp(length - (k + 1) * log(_WINDOW)))
         return tried[1:]
 
     def state_dict(self) -> dict[str, Any]:

@@ -238,7 +238,13 @@ def test_a_step_is_as_long_as_its_true_decrease_allows(corrections):
 
 @pytest.mark.parametrize(
     ("bends", "length"),
-    [(lambda x: 1.0, 3.0), (lambda x: -1.0, 1 / 3), (lambda x: 1 - x, 0.7), (lambda x: 1 - 0.1 * x, 3.0)],
+    [
+        (lambda x: 1.0, 3.0),
+        (lambda x: -1.0, 3**-5),
+        (lambda x: 1 - 20 * x, 1 / 27),
+        (lambda x: 1 - x, 0.7),
+        (lambda x: 1 - 0.1 * x, 3.0),
+    ],
 )
 def test_the_length_is_where_the_ratio_comes_down_to_the_target(bends, length):
     """bends: the ratio of true to promised decrease at a length; the radius is 1, between 1/3 and 3 with six others."""
@@ -351,7 +357,7 @@ def test_a_refused_step_changes_nothing(monkeypatch):
     assert "lowers the loss" in report.note
     assert report.loss == report.loss_before
     assert all(torch.equal(p, q) for p, q in zip(before, network.parameters(), strict=True))
-    assert solver.radius == pytest.approx(radius / 3)
+    assert solver.radius == pytest.approx(radius / 3**5)
 
 
 def test_an_interrupted_step_leaves_no_trial_behind(monkeypatch):
