@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from math import exp, isfinite, log
 from typing import Any
 
@@ -13,12 +12,14 @@ from torch import Tensor, nn
 from pinntk._util.precision import without_autocast
 from pinntk._util.threads import of_step, with_threads_for
 from pinntk.ntk import trained_parameters
+from pinntk.ntk._blocks import Weights
 from pinntk.problem import Points, Problem
 from pinntk.residuals import check_network
 from pinntk.residuals._points import to_network
 from pinntk.residuals._values import check_real_parameters
 from pinntk.solvers._damped import SQUARED, DampedLeastSquares, check_form
 from pinntk.solvers._jacobian import ScaledJacobian, check_start, loss_weights, losses_by_condition, scaled_errors
+from pinntk.solvers._natural import NaturalSteps
 from pinntk.solvers._phase import CONVERGE, EXPLORE, Phase
 from pinntk.solvers._solver import StepReport
 from pinntk.solvers._vector import assign, flatten
@@ -33,29 +34,32 @@ _WORTH = 0.9  # of the loss: what a correction must leave for another one to be 
 
 
 class GaussNewton:
-    r"""Levenberg-Marquardt in a trust region, with corrections.
+    r"""Levenberg-Marquardt in a trust region, with corrections; then Newton steps that need not lower the loss.
 
     It is on r = (sqrt(lambda_i / n_i) e_i), whose squared norm is the loss. With A = dr / dtheta, of which one factorization
     serves for every mu, a step goes through
 
         d_1 = -A^T (A A^T + mu I)^-1 r,    d_(j+1) = -A^T (A A^T + mu I)^-1 (r(theta + d_j) - A d_j)
 
-    **Length.** Some radii around the length of the last step, each with the mu for which |d_1| is that, are judged by the true
-    loss. The step goes as far as its decrease stays above `target` times the one that the linear model promises of d_1 (Webb,
-    Jerad & Cartis, arXiv 2607.02194). Singular values of A are used down to rounding, or the error would stay at its root.
+    **Exploring.** Some radii around the length of the last step, each with the mu for which |d_1| is that, are judged by the
+    true loss. The step goes as far as its decrease stays above `target` times the one that the linear model promises of d_1
+    (Webb, Jerad & Cartis, arXiv 2607.02194).
 
     **Corrections.** r(theta + d_j) - A d_j are the errors that the straight line through theta + d_j would start from. They
     bend the step along a curved valley, in which straight steps are short. The first is the geodesic acceleration (Transtrum &
     Sethna 2012, arXiv 1201.5885). Each costs an evaluation, a hundredth of a factorization, and is kept if it lowers the loss.
 
-    **Phases.** It explores with long steps, until mu is small and the loss no longer halves in 20 steps. Then it converges, by
-    steps that keep to `final` of what is promised. Use fresh points in every step while it explores, and the same ones when
-    it converges; `phase` is the one of the next step.
+    **Converging.** Once mu is small and the loss no longer halves in 20 steps, or after `converge()`, steps are as long as their
+    first correction allows, whatever the loss is after them: `NaturalSteps`. The loss may rise a millionfold before it falls to
+    rounding. Meanwhile the network keeps the best parameters that were found.
+
+    Use fresh points in every step while it explores, and the same ones when it converges; `phase` is the one of the next step.
+    Singular values of A are used down to rounding, or the error would stay at its root.
 
     weights: loss weights by condition; None takes the NTK weights of the first step's points, normalized to sum 1
-    target, final: least ratio of true to promised decrease while exploring and while converging, between 0 and 1
-    radii: how many are tried, at least 2
-    corrections: how many there are at most; 0 for straight steps
+    target: least ratio of true to promised decrease while exploring, between 0 and 1
+    radii: how many are tried while exploring, at least 2
+    corrections: how many there are at most while exploring; 0 for straight steps
     form: "kernel" (n x n), "parameters" (p x p), or "auto", the smaller; see `DampedLeastSquares`
     max_memory: of the dense factorizations
 
@@ -78,15 +82,13 @@ class GaussNewton:
         *,
         weights: Mapping[str, float] | None = None,
         target: float = 0.25,
-        final: float = 0.5,
         radii: int = 8,
         corrections: int = 10,
         form: str = "auto",
         max_memory: int | str = "4GiB",
     ):
-        for name, value in {"target": target, "final": final}.items():
-            if not 0 < value < 1:
-                raise ValueError(f"{name}={value!r}: a ratio between 0 and 1")
+        if not 0 < target < 1:
+            raise ValueError(f"target={target!r}: a ratio between 0 and 1")
         if radii < 2:
             raise ValueError(f"radii={radii!r}: at least 2")
         if corrections < 0:
@@ -94,10 +96,10 @@ class GaussNewton:
         check_form(form)
         self.network, self.problem = network, problem
         self.weights: Mapping[str, float] | None = None if weights is None else dict(weights)
-        self.target, self.final, self.radii = target, final, radii
-        self.corrections, self.form, self.max_memory = corrections, form, max_memory
+        self.target, self.radii, self.corrections = target, radii, corrections
+        self.form, self.max_memory = form, max_memory
         self.radius = _START
-        self._phase = Phase()
+        self._phase, self._natural = Phase(), NaturalSteps()
         trained = trained_parameters(network, problem)
         check_real_parameters(trained, "GaussNewton")
         self._parameters = list(trained.values())
@@ -108,24 +110,21 @@ class GaussNewton:
         """Of the next step: "explore" or "converge"."""
         return CONVERGE if self._phase.converging else EXPLORE
 
-    @property
-    def size(self) -> int:
-        """p, the number of parameters."""
-        return sum(parameter.numel() for parameter in self._parameters)
-
     def explore(self) -> None:
         """Begins to explore anew: other points, or more of them, are to come."""
+        self._natural = NaturalSteps()
         damping, self._phase = self._phase.damping, Phase()
         self._phase.damping = damping
 
     def converge(self) -> None:
-        """Converges from the next step on, which is to be on the same points."""
+        """Converges from the next step on: the same points are to come, or, while it converges, others from now on."""
         self._phase.converging = True
+        self._natural.begin()
 
     @without_autocast
     @with_threads_for(lambda self, points: of_step(self.network, self.problem, points))
     def step(self, points: Points, point_weights: Points | None = None) -> StepReport:
-        """One step on `points`, {condition: (n, d)}. The parameters change only if the loss on them falls.
+        """One step on `points`, {condition: (n, d)}. The network changes only if its loss on them falls.
 
         point_weights: g (n,) of some conditions, for the loss lambda_i mean(g e_i^2); 1 for the others
 
@@ -137,44 +136,65 @@ class GaussNewton:
             self._checked = True
         points = to_network(self.network, points)
         self.weights, weights = loss_weights(self.weights, self.network, self.problem, points, point_weights)
-        current_errors = partial(scaled_errors, self.network, self.problem, points, weights)
-        r = current_errors()
-        check_start(self.network, self.problem, points, r)
-        A = ScaledJacobian(self.network, self.problem, points, weights)
-        converging = self._phase.converging
-        orthogonal = converging or self._phase.damping < SQUARED
-        system = DampedLeastSquares(A, r, self.form, self.max_memory, orthogonal)
-        start = flatten(self._parameters, self._parameters[0].device)
-        losses = losses_by_condition(r, points, self.weights)
-        trial = _Trial(system, A, r, current_errors, self._parameters, start, self.corrections)
+        system = _System(self, points, weights)
         try:
-            mu, loss, d = self._longest(trial, self.final if converging else self.target)
+            return self._converging(system) if self._phase.converging else self._exploring(system)
         except BaseException:  # Ctrl-C included: no trial stays behind
-            assign(self._parameters, start)
+            assign(self._parameters, system.start)
             raise
+
+    def _exploring(self, at: _System) -> StepReport:
+        A, r = at.jacobian(), at.r
+        orthogonal = self._phase.damping < SQUARED
+        system = DampedLeastSquares(A, r, self.form, self.max_memory, orthogonal)
+        trial = _Trial(system, A, r, at.errors_after, self.corrections)
+        mu, loss, d = self._longest(trial, self.target)
         before, largest = float(r @ r), system.largest
-        relative, dimension = mu / largest if largest else 1.0, system.dimension(mu)
+        relative = mu / largest if largest else 1.0
         if not loss < before:
-            assign(self._parameters, start)
+            assign(self._parameters, at.start)
             self.radius /= _WINDOW ** (1 + _SHORTER)
-            noise = self._rounding(r, current_errors, start)
-            note = f"no step of length {self.radius:.1e} or more lowers the loss"
-            if before < _ROUNDED * noise:
-                note = f"the loss of {before:.1e} is rounding: the last digits of the parameters change it by {noise:.0e}"
-            return StepReport(before, before, losses, 0.0, mu, False, note, relative, dimension, self.phase)
+            note = self._rounding(at, before) or f"no step of length {self.radius:.1e} or more lowers the loss"
+            return StepReport(before, before, at.losses, 0.0, mu, False, note, relative, 0.0, self.phase)
         self.radius = float(d.norm())
         self._phase.advance(relative, before)
-        assign(self._parameters, start + d)
-        return StepReport(before, loss, losses, self.radius, mu, True, "", relative, dimension, self.phase)
+        assign(self._parameters, at.start + d)
+        return StepReport(before, loss, at.losses, self.radius, mu, True, "", relative, 0.0, self.phase)
 
-    def _rounding(self, r: Tensor, errors: Callable[[], Tensor], start: Tensor) -> float:
-        """|r(theta) - r|^2 with every parameter changed by one unit in its last place, up and down in turn."""
-        signs = torch.ones_like(start)
+    def _converging(self, at: _System) -> StepReport:
+        best, natural = float(at.r @ at.r), self._natural
+        if natural.exhausted or natural.since:
+            note = self._rounding(at, best) or ("no steps lower the loss" if natural.exhausted else "")
+            if note:
+                return StepReport(best, best, at.losses, 0.0, 0.0, False, note, natural.damping, 0.0, self.phase)
+        start, r = at.start, at.r
+        if natural.iterate is not None:
+            start = natural.iterate
+            assign(self._parameters, start)
+            r = at.errors()
+        A = at.jacobian()
+        system = DampedLeastSquares(A, r, self.form, self.max_memory, True)
+
+        def errors_after(d: Tensor) -> Tensor:
+            assign(self._parameters, start + d)
+            return at.errors()
+
+        mu, d, after = natural.step(system, A, errors_after)
+        loss = float(after @ after)
+        better = natural.took(loss, best, start + d)
+        assign(self._parameters, start + d if better else at.start)
+        return StepReport(best, min(loss, best), at.losses, float(d.norm()), mu, better, "", natural.damping, 0.0, self.phase)
+
+    def _rounding(self, at: _System, loss: float) -> str:
+        """Says so where the loss is below what changing every parameter by one unit in its last place, up and down in turn, does."""
+        signs = torch.ones_like(at.start)
         signs[1::2] = -1
-        assign(self._parameters, start * (1 + torch.finfo(start.dtype).eps * signs))
-        change = errors() - r
-        assign(self._parameters, start)
-        return float(change @ change)
+        change = at.errors_after(at.start * torch.finfo(at.start.dtype).eps * signs) - at.r
+        assign(self._parameters, at.start)
+        noise = float(change @ change)
+        if loss >= _ROUNDED * noise:
+            return ""
+        return f"the loss of {loss:.1e} is rounding: the last digits of the parameters change it by {noise:.0e}"
 
     def _longest(self, trial: _Trial, target: float) -> tuple[float, float, Tensor]:
         """(damping, loss, step) at the radius where the true decrease, over the promised one, comes down to `target`:
@@ -206,12 +226,43 @@ class GaussNewton:
         return tried[1:]
 
     def state_dict(self) -> dict[str, Any]:
-        return {"radius": self.radius, "weights": self.weights, "phase": self._phase.state_dict()}
+        return {
+            "radius": self.radius,
+            "weights": self.weights,
+            "phase": self._phase.state_dict(),
+            "natural": self._natural.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.radius = state["radius"]
         self.weights = None if state["weights"] is None else dict(state["weights"])
         self._phase.load_state_dict(state["phase"])
+        self._natural.load_state_dict(state["natural"])
+        if self._natural.iterate is not None:
+            self._natural.iterate = self._natural.iterate.to(self._parameters[0].device)
+
+
+class _System:
+    """The errors of a network and its problem on some points: r now, and after a step d."""
+
+    def __init__(self, solver: GaussNewton, points: Points, weights: Weights):
+        self._of = solver.network, solver.problem, points, weights
+        self._parameters = solver._parameters
+        self.start = flatten(self._parameters, self._parameters[0].device)
+        self.r = self.errors()
+        check_start(solver.network, solver.problem, points, self.r)
+        assert solver.weights is not None
+        self.losses = losses_by_condition(self.r, points, solver.weights)
+
+    def errors(self) -> Tensor:
+        return scaled_errors(*self._of)
+
+    def errors_after(self, d: Tensor) -> Tensor:
+        assign(self._parameters, self.start + d)
+        return self.errors()
+
+    def jacobian(self) -> ScaledJacobian:
+        return ScaledJacobian(*self._of)
 
 
 class _Trial:
@@ -222,18 +273,16 @@ class _Trial:
         system: DampedLeastSquares,
         A: ScaledJacobian,
         r: Tensor,
-        errors: Callable[[], Tensor],
-        parameters: list[Tensor],
-        start: Tensor,
+        errors_after: Callable[[Tensor], Tensor],
         corrections: int,
     ):
-        self.system, self.A, self.r, self.errors = system, A, r, errors
-        self.parameters, self.start, self.corrections = parameters, start, corrections
+        self.system, self.A, self.r = system, A, r
+        self.errors_after, self.corrections = errors_after, corrections
 
     def __call__(self, length: float) -> tuple[float, float, float, Tensor]:
         mu = self.system.damping(length)
         d = self.system.step(mu)
-        after = self._errors_at(d)
+        after = self.errors_after(d)
         loss, promised = float(after @ after), self.system.decrease(mu)
         limit = _CURVED * float(d.norm())
         for _ in range(self.corrections if isfinite(loss) else 0):
@@ -241,7 +290,7 @@ class _Trial:
             by = float((corrected - d).norm())
             if not by < limit:
                 break
-            bent = self._errors_at(corrected)
+            bent = self.errors_after(corrected)
             found = float(bent @ bent)
             if not found < loss:
                 break
@@ -251,7 +300,3 @@ class _Trial:
                 break
         ratio = (float(self.r @ self.r) - loss) / promised if promised > 0 else -1.0
         return ratio if isfinite(ratio) else -1.0, mu, loss, d
-
-    def _errors_at(self, d: Tensor) -> Tensor:
-        assign(self.parameters, self.start + d)
-        return self.errors()

@@ -51,17 +51,12 @@ class Solver(Protocol):
         """Of the next step, as in `StepReport`."""
         ...
 
-    @property
-    def size(self) -> int:
-        """p, the number of parameters."""
-        ...
-
     def explore(self) -> None:
         """Other points, or more of them, are to come: whoever converges explores again."""
         ...
 
     def converge(self) -> None:
-        """From now on the same points are to come."""
+        """From now on the same points are to come; said again, others, and those from now on."""
         ...
 
     def step(self, points: Points, point_weights: Points | None = None) -> StepReport: ...
