@@ -16,10 +16,12 @@ _LIMIT = 0.3  # of a step: beyond it the first correction says that the step is 
 _CONTRACTION = 0.3  # of a correction: the next one must be below it
 _CORRECTIONS = 25
 _WORTH = 0.5  # of the loss: what a correction must leave for another one to be tried
-_DECADES = 4  # that the damping may fall in one step
-_PROGRESS = 0.9  # of the least loss
-_PATIENCE = 40  # steps without progress: then steps are to be shorter
+_DECADES = 8  # that the damping may fall in one step
+_PROGRESS, _LOWER = 0.9, 0.5  # of the least loss, of the least damping
+_PATIENCE = 40  # steps in which neither the least loss nor the least damping falls: then steps are to be shorter
 _LEAST_LIMIT = 0.01
+
+_STATE = ("limit", "damping", "least", "since", "iterate")
 
 ErrorsAfter = Callable[[Tensor], Tensor]  # r(theta + d) of d
 
@@ -39,17 +41,20 @@ class NaturalSteps:
 
     limit: halved, and the way begun again from the best parameters, after 40 steps without progress
     damping: mu of the last step, relative to the largest eigenvalue of A^T A
-    since: steps since the last progress
+    least: damping since the way began
+    since: steps since the last progress: a lower loss than ever, or a lower damping on this way
     iterate: where the next step starts, (p,), if not from the best parameters
     """
 
     def __init__(self) -> None:
-        self.limit, self.damping, self.since = _LIMIT, _FIRST, 0
+        self.limit, self.since = _LIMIT, 0
+        self.damping = self.least = _FIRST
         self.iterate: Tensor | None = None
 
     def begin(self) -> None:
         """Other points are to come: what counts is progress on them."""
         self.limit, self.since = _LIMIT, 0
+        self.damping = self.least = min(self.damping, _FIRST)
 
     def step(self, system: DampedLeastSquares, A: ScaledJacobian, errors_after: ErrorsAfter) -> tuple[float, Tensor, Tensor]:
         """(mu, step d, errors after it)."""
@@ -101,10 +106,13 @@ class NaturalSteps:
     def took(self, loss: float, best: float, iterate: Tensor) -> bool:
         """After a step to `iterate`; whether its loss is below the best one so far."""
         better = loss < best
-        self.since = 0 if loss < _PROGRESS * best else self.since + 1
+        progress = loss < _PROGRESS * best or self.damping < _LOWER * self.least
+        self.since = 0 if progress else self.since + 1
+        self.least = min(self.least, self.damping)
         self.iterate = None if better or not isfinite(loss) else iterate
         if self.since >= _PATIENCE and self.limit > _LEAST_LIMIT:
             self.since, self.limit, self.iterate = 0, self.limit / 2, None
+            self.damping = self.least = _FIRST
         return better
 
     @property
@@ -113,11 +121,11 @@ class NaturalSteps:
         return self.since >= _PATIENCE
 
     def state_dict(self) -> dict[str, Any]:
-        return {"limit": self.limit, "damping": self.damping, "since": self.since, "iterate": self.iterate}
+        return {name: getattr(self, name) for name in _STATE}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.limit, self.damping, self.since = state["limit"], state["damping"], state["since"]
-        self.iterate = state["iterate"]
+        for name in _STATE:
+            setattr(self, name, state[name])
 
 
 class _Trial:

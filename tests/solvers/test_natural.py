@@ -24,7 +24,7 @@ def explored(steps=25, seed=0, **settings):
 
 
 def loss_of(network, problem, points, weights):
-    return sum(weights[name] * float(e.square().mean()) for name, e in pinntk.errors(network, problem, points).items())
+    return sum(weights[name] * float(e.detach().square().mean()) for name, e in pinntk.errors(network, problem, points).items())
 
 
 def at(solver, network, problem, points):
@@ -65,7 +65,7 @@ def test_the_step_is_as_long_as_its_first_correction_allows(damping):
     torch.testing.assert_close(after, errors_after(d))
     assert contraction(A, r, errors_after, mu) <= steps.limit * 1.01
     longer = contraction(A, r, errors_after, mu / 10**0.5)
-    assert longer > steps.limit * 0.99 or mu == pytest.approx(1e-4 * damping * system.largest)
+    assert longer > steps.limit * 0.99 or mu == pytest.approx(1e-8 * damping * system.largest)
 
 
 def test_it_ends_at_rounding_and_the_network_never_gets_worse():
@@ -152,5 +152,7 @@ def test_without_progress_steps_become_shorter_and_begin_again_from_the_best():
     for _ in range(400):
         steps.took(2.0, 1.0, iterate)
     assert steps.exhausted
+    steps.damping = 1e-20
+    assert not steps.took(2.0, 1.0, iterate) and not steps.exhausted  # a way with ever smaller damping is worth going on
     steps.begin()
     assert not steps.exhausted and steps.limit == first
