@@ -246,7 +246,24 @@ def _add_network_options(command: argparse.ArgumentParser) -> None:
         help=f"of the standard parametrization: {_either(INITIALIZATIONS)} (default: xavier)",
     )
     group.add_argument("--beta", type=float, help="mlp, NTK parametrization: scale of the biases (default: 1)")
-    group.add_argument("--raw-inputs", action="store_true", help="do not normalize the coordinates")
+    _add_network_shapes(group)
+    group.add_argument("--dtype", choices=sorted(DTYPES), default="float32", help="of the network (default: %(default)s)")
+    group.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1 ... (default: %(default)s)"
+    )
+
+
+def _add_network_shapes(group: argparse._ArgumentGroup) -> None:
+    """What is done with inputs and outputs."""
+    group.add_argument(
+        "--raw-inputs", action="store_true", help="do not normalize the coordinates, nor scale the outputs unless asked to"
+    )
+    group.add_argument(
+        "--output-scales",
+        metavar="NAME=SHIFT:SCALE,...",
+        help="fields as shift + scale N, as in T=300:20; none for N as it is, auto by the conditions (default: auto; it "
+        "acts where sizes are above 10 or below 0.001)",
+    )
     group.add_argument(
         "--periodic", default="", metavar="NAME,...", help="mlp: coordinates that it repeats in exactly; x=3 takes 3 harmonics"
     )
@@ -271,10 +288,6 @@ def _add_network_options(command: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--scales", type=_numbers, metavar="A,A...", help="mscale-dnn: factors on the inputs (default: 1,2,4,8,16,32)"
-    )
-    group.add_argument("--dtype", choices=sorted(DTYPES), default="float32", help="of the network (default: %(default)s)")
-    group.add_argument(
-        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1 ... (default: %(default)s)"
     )
 
 

@@ -92,7 +92,34 @@ _TABLE = (
     Threshold("late", 2.0, "estimated error in the last quarter of time over the first: 1 without causality, 2.2 when failing"),
     Threshold("ordered", 0.7, "rank correlation of estimated error and time: 1 when failing, at random below 0.6"),
     # Problem and precision.
-    Threshold("exact", 1e-2, "size of the exact solution's own error: rounding when the statement is right"),
+    Threshold(
+        "exact", 1e-2, "step of the fields that mends the known solution's error, over that solution: 1e-6 when it is one"
+    ),
+    Threshold(
+        "open-fall",
+        0.03,
+        "least response to a function of size 1, over that to half the degree: 0.15 to 1 when determined, else below 0.01",
+    ),
+    Threshold("open-share", 1e-4, "mean square of a field or coefficient in what is open: 0.004 to 1, of others 0 to rounding"),
+    Threshold("determined-fall", 0.5, "the same fall on a part of the time, from which nothing is open: 0.9 to 1"),
+    Threshold(
+        "constant", 0.999, "share of what is open in constants: 1 to ten digits of a pressure, below 0.99 of other functions"
+    ),
+    Threshold(
+        "corner", 0.05, "gap of two prescribed values over the spread of both: rounding where they agree; 5 % can be seen"
+    ),
+    Threshold(
+        "contradiction", 0.03, "errors beyond all trial functions over those of constants: 0.05 to 0.9, noise aside else 1e-3"
+    ),
+    Threshold(
+        "contradiction-stays",
+        0.9,
+        "the same over that with half the degree: 0.98 to 1 without a solution; 0.77 where a corner jumps, less else",
+    ),
+    Threshold("contradiction-alone", 0.5, "share of it that one condition has alone: 0, or near 1 for waves too short to see"),
+    Threshold(
+        "contradiction-smooth", 0.8, "share of it in smooth functions: 0.97 without a solution, 0.03 for waves too short to see"
+    ),
     Threshold("undetermined", 0.2, "share of the field left undetermined; where the initial network is unknown"),
     Threshold("undetermined-rate", 0.5, "by which power it falls with the tolerance: 0.9 to 1 in well-posed problems"),
     Threshold("trivial", 0.1, "spread of a field over that of its data"),

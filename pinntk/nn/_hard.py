@@ -73,6 +73,10 @@ class HardConditions:
         """Whether u is anything but N."""
         return any(field is not None for field in self.fields)
 
+    def prescribed(self, problem: Problem) -> list[str]:
+        """The fields that the offset gives values."""
+        return [name for name, field in zip(problem.fields, self.fields, strict=True) if field is not None]
+
     def __deepcopy__(self, memo: object) -> HardConditions:
         return self  # it does not change, and holds operators of the user's
 

@@ -41,8 +41,9 @@ def build_network(config: Mapping[str, Any], problem: Problem) -> nn.Module:
     dtype = getattr(torch, described.get("dtype", "float32"), None)
     if not isinstance(dtype, torch.dtype):
         raise ValueError(f"the configuration's network.dtype is {described['dtype']!r}, not a dtype of torch, such as float32")
+    arguments = {"output_scales": {}} | described["arguments"]  # a run that does not name them had none
     try:
-        return kind(problem, dtype=dtype, **described["arguments"])
+        return kind(problem, dtype=dtype, **arguments)
     except TypeError as error:
         raise ValueError(f"the configuration's network.arguments do not fit {described['class']}: {error}") from error
 
