@@ -49,9 +49,9 @@ class GaussNewton:
     bend the step along a curved valley, in which straight steps are short. The first is the geodesic acceleration (Transtrum &
     Sethna 2012, arXiv 1201.5885). Each costs an evaluation, a hundredth of a factorization, and is kept if it lowers the loss.
 
-    **Converging.** Once mu is small and the loss no longer halves in 20 steps, or after `converge()`, steps are as long as their
-    first correction allows, whatever the loss is after them: `NaturalSteps`. The loss may rise a millionfold before it falls to
-    rounding. Meanwhile the network keeps the best parameters that were found.
+    **Converging.** Once mu is small and the loss no longer halves in 20 steps, or after `converge()`, steps are as long as
+    their first correction allows, whatever the loss is after them: `NaturalSteps`. The loss may rise a millionfold before it
+    falls to rounding. Meanwhile the network keeps the best parameters that were found.
 
     Use fresh points in every step while it explores, and the same ones when it converges; `phase` is the one of the next step.
     Singular values of A are used down to rounding, or the error would stay at its root.
@@ -186,7 +186,7 @@ class GaussNewton:
         return StepReport(best, min(loss, best), at.losses, float(d.norm()), mu, better, "", natural.damping, 0.0, self.phase)
 
     def _rounding(self, at: _System, loss: float) -> str:
-        """Says so where the loss is below what changing every parameter by one unit in its last place, up and down in turn, does."""
+        """Says so where the loss is near what changing the last digit of every parameter, up and down in turn, makes."""
         signs = torch.ones_like(at.start)
         signs[1::2] = -1
         change = at.errors_after(at.start * torch.finfo(at.start.dtype).eps * signs) - at.r

@@ -14,8 +14,8 @@ from pinntk.ntk import Factors, gram
 from pinntk.ntk._assemble import compute_traces
 from pinntk.ntk._blocks import Weights, check_point_weights, check_weights
 from pinntk.ntk._factors import compute_factors
-from pinntk.ntk._gram import explicit_panels
 from pinntk.ntk._finite import check_rows
+from pinntk.ntk._gram import explicit_panels
 from pinntk.problem import Points, Problem
 from pinntk.residuals import errors
 from pinntk.residuals._values import SQUARE, check_finite
