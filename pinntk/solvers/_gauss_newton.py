@@ -26,6 +26,7 @@ from pinntk.solvers._vector import assign, flatten
 
 _WINDOW = 3.0  # between the radius and the least and greatest one that are tried
 _START = 1.0  # the first radius
+_FINAL = 0.5  # least ratio of true to promised decrease while converging
 _SHORTER = 4  # more radii, where none in the window lowers the loss
 _CURVED = 0.375  # of the step: a first correction beyond it means nothing (Transtrum & Sethna 2012)
 _CONTRACTION = 0.75  # of a correction: the next one must be below it
@@ -49,9 +50,10 @@ class GaussNewton:
     bend the step along a curved valley, in which straight steps are short. The first is the geodesic acceleration (Transtrum &
     Sethna 2012, arXiv 1201.5885). Each costs an evaluation, a hundredth of a factorization, and is kept if it lowers the loss.
 
-    **Converging.** Once mu is small and the loss no longer halves in 20 steps, or after `converge()`, steps are as long as
-    their first correction allows, whatever the loss is after them: `NaturalSteps`. The loss may rise a millionfold before it
-    falls to rounding. Meanwhile the network keeps the best parameters that were found.
+    **Converging.** It begins once mu is small and the loss no longer halves in 20 steps, or by `converge()`. The points are to
+    stay the same. When steps that lower the loss no longer halve it in five, they are as long as their first correction
+    allows, whatever the loss is after them: `NaturalSteps`. The loss may rise a millionfold before it falls to rounding;
+    meanwhile the network keeps the best parameters that were found.
 
     Use fresh points in every step while it explores, and the same ones when it converges; `phase` is the one of the next step.
     Singular values of A are used down to rounding, or the error would stay at its root.
@@ -118,7 +120,7 @@ class GaussNewton:
 
     def converge(self) -> None:
         """Converges from the next step on: the same points are to come, or, while it converges, others from now on."""
-        self._phase.converging = True
+        self._phase.converge()
         self._natural.begin()
 
     @without_autocast
@@ -138,30 +140,36 @@ class GaussNewton:
         self.weights, weights = loss_weights(self.weights, self.network, self.problem, points, point_weights)
         system = _System(self, points, weights)
         try:
-            return self._converging(system) if self._phase.converging else self._exploring(system)
+            return self._natural_step(system) if self._phase.stalled else self._falling(system)
         except BaseException:  # Ctrl-C included: no trial stays behind
             assign(self._parameters, system.start)
             raise
 
-    def _exploring(self, at: _System) -> StepReport:
-        A, r = at.jacobian(), at.r
-        orthogonal = self._phase.damping < SQUARED
+    def _falling(self, at: _System) -> StepReport:
+        """A step that has to lower the loss."""
+        A, r, converging = at.jacobian(), at.r, self._phase.converging
+        orthogonal = converging or self._phase.damping < SQUARED
         system = DampedLeastSquares(A, r, self.form, self.max_memory, orthogonal)
         trial = _Trial(system, A, r, at.errors_after, self.corrections)
-        mu, loss, d = self._longest(trial, self.target)
+        mu, loss, d = self._longest(trial, _FINAL if converging else self.target)
         before, largest = float(r @ r), system.largest
         relative = mu / largest if largest else 1.0
         if not loss < before:
             assign(self._parameters, at.start)
             self.radius /= _WINDOW ** (1 + _SHORTER)
-            note = self._rounding(at, before) or f"no step of length {self.radius:.1e} or more lowers the loss"
+            note = self._rounding(at, before)
+            if converging and not note:
+                self._phase.stalled = True
+            elif not note:
+                note = f"no step of length {self.radius:.1e} or more lowers the loss"
             return StepReport(before, before, at.losses, 0.0, mu, False, note, relative, 0.0, self.phase)
         self.radius = float(d.norm())
         self._phase.advance(relative, before)
         assign(self._parameters, at.start + d)
         return StepReport(before, loss, at.losses, self.radius, mu, True, "", relative, 0.0, self.phase)
 
-    def _converging(self, at: _System) -> StepReport:
+    def _natural_step(self, at: _System) -> StepReport:
+        """A step that need not lower the loss, from where the last one ended."""
         best, natural = float(at.r @ at.r), self._natural
         if natural.exhausted or natural.since:
             note = self._rounding(at, best) or ("no steps lower the loss" if natural.exhausted else "")
