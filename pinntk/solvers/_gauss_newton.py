@@ -112,6 +112,11 @@ class GaussNewton:
         """Of the next step: "explore" or "converge"."""
         return CONVERGE if self._phase.converging else EXPLORE
 
+    @property
+    def size(self) -> int:
+        """p, the number of parameters."""
+        return sum(parameter.numel() for parameter in self._parameters)
+
     def explore(self) -> None:
         """Begins to explore anew: other points, or more of them, are to come."""
         self._natural = NaturalSteps()

@@ -72,6 +72,11 @@ class NaturalGradient:
 
     phase = "explore"  # always: it needs fresh points
 
+    @property
+    def size(self) -> int:
+        """p, the number of parameters."""
+        return sum(parameter.numel() for parameter in self._parameters.values())
+
     def explore(self) -> None:
         """Nothing changes."""
 

@@ -51,6 +51,11 @@ class Solver(Protocol):
         """Of the next step, as in `StepReport`."""
         ...
 
+    @property
+    def size(self) -> int:
+        """p, the number of parameters."""
+        ...
+
     def explore(self) -> None:
         """Other points, or more of them, are to come: whoever converges explores again."""
         ...

@@ -23,6 +23,7 @@ _UNSEEN = 3.0  # loss on other points over that on points held, beyond which the
 _FEW = 100.0  # the same, beyond which they are far too few
 _CHECK = 5  # steps from one look at other points to the next, while the same points are kept
 _GROWTH = 1.5
+_PER_PARAMETER = 2.0  # points to converge on
 _LOOK = 5  # steps: fresh losses are judged by so many, compared with those before
 
 
@@ -87,7 +88,12 @@ class SolverUpdate:
             self._noise.append(report.loss_before / self._remaining)
         self._remaining = report.loss
         self._judge_points(report)
-        self.hold = self._solver.phase == "converge"
+        if not self.hold and self._solver.phase == "converge":
+            self.hold = True
+            if self._fresh:
+                self._outnumber(sum(batch.counts.values()))
+        elif self._solver.phase == "explore":
+            self.hold = False
         return losses
 
     def _judge_points(self, report: StepReport) -> None:
@@ -111,6 +117,12 @@ class SolverUpdate:
         self._solver.converge()
         if self._solver.phase == "explore":  # always: then more fresh points are what helps
             self._improve_points()
+
+    def _outnumber(self, count: int) -> None:
+        """Twice as many points as parameters, where that is within `most`: fewer can be met by many networks."""
+        enough = _PER_PARAMETER * self._solver.size / count * self.growth
+        if self.growth < enough <= self._most:
+            self.growth = enough
 
     def _noisy(self) -> bool:
         return len(self._noise) == 2 * _LOOK and geometric_mean(self._noise) > _NOISY

@@ -89,9 +89,8 @@ def test_a_solver_stops_when_it_cannot_improve_and_says_why():
 class Scripted:
     """A solver whose loss before the k-th step is losses(k), and of that `share` after it."""
 
-    size = 1000
-
-    def __init__(self, losses, share=0.99, phase="explore"):
+    def __init__(self, losses, share=0.99, phase="explore", size=100):
+        self.size = size
         self.losses, self.share, self.steps, self.weights, self.phase = losses, share, 0, None, phase
 
     def step(self, points, point_weights):
@@ -135,12 +134,19 @@ def test_what_steps_gain_and_fresh_points_take_back_asks_for_other_points():
     assert not update.hold
     assert not stepped(update, 10).hold  # what the last step left was left on points of another kind
     assert stepped(update, 1).hold
-    assert update.growth == 1
     restless = Scripted(lambda k: 1e-3, share=0.5)
     restless.converge = lambda: None
     update = stepped(SolverUpdate(restless, Elsewhere(0.0), most=8), 22)
     assert update.growth == 1.5
     assert not update.hold
+
+
+@pytest.mark.parametrize(("most", "growth"), [(8, 4.0), (4, 4.0), (3, 1.0)])
+def test_points_that_are_to_be_held_outnumber_the_parameters_twice(most, growth):
+    update = SolverUpdate(Scripted(lambda k: 1e-3, size=600, phase="converge"), Elsewhere(0.0), most=most)
+    assert stepped(update, 20).growth == growth
+    own = SolverUpdate(Scripted(lambda k: 1e-3, size=600, phase="converge"), Elsewhere(0.0), fresh=False)
+    assert stepped(own, 20).growth == 1
 
 
 @pytest.mark.parametrize(
