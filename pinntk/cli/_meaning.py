@@ -82,7 +82,7 @@ def pairs(text: str, option: str, kind: Callable[[str], Any], example: str = "bo
 
 def load_problem(arguments: argparse.Namespace) -> Problem:
     if arguments.problem is None:
-        raise ValueError("name a problem, as in `pinntk train poisson1d`; `pinntk problems` lists them")
+        raise ValueError(f"name a problem, as in `{arguments.parser.prog} poisson1d`; `pinntk problems` lists them")
     parameters = {}
     for entry in arguments.set:
         name, equals, value = entry.partition("=")
@@ -111,7 +111,11 @@ def make_network(arguments: argparse.Namespace, problem: Problem) -> nn.Module:
         harmonics = ",".join(part if "=" in part else f"{part}=1" for part in filter(None, own["periodic"].split(",")))
         own["periodic"] = pairs(harmonics, "--periodic", int, "x=3")
     if "hard" in own:
-        names = tuple(name.strip() for name in own["hard"].split(","))
+        names = tuple(name.strip() for name in own["hard"].split(",") if name.strip())
+        if not names:
+            raise ValueError(
+                f"--hard {own['hard']!r}: names of conditions, as in --hard start,walls, or auto for all that can be"
+            )
         own["hard"] = names[0] if len(names) == 1 else names
     if arguments.raw_inputs:
         own["normalize"] = False

@@ -36,8 +36,8 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
     command.add_argument(
         "--config",
         metavar="FILE",
-        help="take problem, network and settings from a config.json, parts of one, or the run folder that has it; options "
-        "of training, weights and logging beside it override it",
+        help="take problem, network and settings from a config.json or slabs.json, parts of one, or the folder that has it; "
+        "options of training, weights and logging beside it override it",
     )
     _add_problem_options(command)
     _add_settings(command, "training")
@@ -309,10 +309,12 @@ def _number(text: str) -> float:
 
 
 def _slabs(text: str) -> int | tuple[float, ...]:
-    number = _number(text) if "," not in text else _numbers(text)
-    if isinstance(number, float):
-        raise argparse.ArgumentTypeError(f"{text!r}: a whole number of slabs, or the times between them, as in 0,0.1,1")
-    return number
+    try:
+        return _numbers(text) if "," in text else int(text)
+    except (ValueError, argparse.ArgumentTypeError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: a whole number of slabs, or the times between them, as in 0,0.1,1"
+        ) from None
 
 
 def _seed(text: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from math import inf
 from typing import Any
 
@@ -101,11 +102,21 @@ def parse_hard(hard: Any, problem: Problem | None) -> str | tuple[str, ...] | No
     if hard == AUTO and AUTO not in problem.names:
         return AUTO
     for name in names:
-        try:
-            problem[name]
-        except KeyError as error:
-            raise ValueError(f"hard={hard!r}: {error.args[0]}") from None
+        if name not in problem.names:
+            raise ValueError(f"hard={hard!r}: {_unknown(name, problem)}")
     return tuple(names)
+
+
+def _unknown(name: str, problem: Problem) -> str:
+    """What is wrong with a name that no condition has, and what to write."""
+    if name == AUTO:
+        return "'auto' stands alone, for all that can be met; leave it out, or the names"
+    if of_kind := [c.name for c in problem.conditions if c.kind == name]:
+        return f"a kind of conditions; name them, as in {of_kind[0]!r}, or 'auto' for all that can be met"
+    can = [c.name for c in problem.conditions if c.kind != "residual"]
+    close = get_close_matches(name, can, 1)
+    instead = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(map(repr, can)) or 'none to be met'}, or 'auto'"
+    return f"{problem.name} has no condition {name!r}; {instead}"
 
 
 def hard_conditions(
