@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from math import log
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ FORMS = ("auto", "kernel", "parameters")
 # every step; singular values of A are good to 2e-16 of the largest one themselves, squared 5e-32.
 SQUARED = 1e-12
 _SMALLEST = 1e-34
+_NULL = 1e-15  # eigenvalues of rank-deficient ones are up to 9e-16 of the largest in place of 0
 _HALVINGS = 80  # of an interval of at most 200 in log mu
 
 
@@ -55,7 +57,7 @@ class DampedLeastSquares:
 
     While mu is large, S^2 and V (or U) come from the eigenvalues of A^T A (or A A^T), which hold half the digits of A. The
     first mu below brings a QR factorization of A (or A^T) and the singular values of its triangle, three times the time.
-    Where A is not formed `least` says below which mu is not answered.
+    Where A is not formed, no mu below `least` is answered.
 
     Raises ValueError for an unknown form, MemoryError beforehand where it does not fit.
     """
@@ -69,20 +71,20 @@ class DampedLeastSquares:
         orthogonal: bool = False,
     ):
         check_form(form)
-        budget = parse_bytes(max_memory)
-        self.explicit = 3 * 8 * A.n * A.p <= budget  # A, and what its factorization copies
-        if not self.explicit and (form == "parameters" or 3 * 8 * A.n**2 > budget):
-            raise MemoryError(
-                f"{A.n} errors and {A.p} parameters need more than max_memory={max_memory!r}; give fewer points, or more memory"
-            )
-        require(
-            3 * 8 * A.n * (A.p if self.explicit else A.n),
-            f"the linear system of {A.n} errors and {A.p} parameters",
-            "give fewer points",
-            r.device,
-        )
         self._A, self._r = A, r
-        self.form = form if form != "auto" else "kernel" if A.n < A.p or not self.explicit else "parameters"
+        self.form = form if form != "auto" else "kernel" if A.n < A.p else "parameters"
+        side = A.n if self.form == "kernel" else A.p
+        budget = parse_bytes(max_memory)
+        needed = 3 * 8 * max(A.n * A.p, side**2)  # A or its square, and what the factorization copies
+        self.explicit = needed <= budget
+        if not self.explicit:
+            needed = 3 * 8 * side**2
+            if self.form == "parameters" or needed > budget:
+                raise MemoryError(
+                    f"{A.n} errors and {A.p} parameters need more than max_memory={max_memory!r}; give fewer points, "
+                    "or more memory"
+                )
+        require(needed, f"the linear system of {A.n} errors and {A.p} parameters", "give fewer points", r.device)
         self._orthogonal = orthogonal and self.explicit
 
     @property
@@ -104,22 +106,6 @@ class DampedLeastSquares:
         """The step for other errors v, (n,) -> (p,): -(A^T A + mu I)^-1 A^T v."""
         found = self._spectrum(mu)
         return -found.lift(found.coordinates(v) / (found.squares + mu))
-
-    def length(self, mu: float) -> float:
-        """|d(mu)|, which falls with mu."""
-        found = self._spectrum(mu)
-        return float((found.scale * found.c / (found.squares + mu)).norm())
-
-    def decrease(self, mu: float) -> float:
-        """|r|^2 - |A d + r|^2, the decrease that the linear model promises of d(mu)."""
-        found = self._spectrum(mu)
-        damped = found.scale * found.c / (found.squares + mu)
-        return float((damped.square() * (found.squares + 2 * mu)).sum())
-
-    def dimension(self, mu: float) -> float:
-        """sum S^2 / (S^2 + mu): how many directions mu leaves free, at most min(n, p)."""
-        found = self._spectrum(mu)
-        return float((found.squares / (found.squares + mu)).sum())
 
     def damping(self, length: float) -> float:
         """The mu whose step has this length; the least one where every step is shorter."""
@@ -146,7 +132,7 @@ class DampedLeastSquares:
             K = A.kernel() if matrix is None else _gram(matrix)
             with threads_for(of_factorization(K)):
                 squares, U = torch.linalg.eigh(K)
-            squares = squares.clamp_min(0)
+            squares[squares < _NULL * squares.max()] = 0  # r, unlike A^T r, may be large along them
             return _Spectrum(squares, U.T @ r, lambda v: U.T @ v, lambda x: A.rmatvec(U @ x), squares.sqrt(), SQUARED)
         M = _gram(A.matrix.T)
         with threads_for(of_factorization(M)):
@@ -190,10 +176,12 @@ def _gram(rows: Tensor) -> Tensor:
 def _damping(spectrum: _Spectrum, length: float) -> float:
     """By bisection of log mu. |g| / length is above the answer: no step is longer than |g| / mu."""
     squares, g = spectrum.squares, spectrum.scale * spectrum.c
-    low = (_SMALLEST * squares.max()).clamp_min(1e-300).log()
-    high = torch.maximum((g.norm() / length).clamp_min(1e-300).log(), low)
+    largest, most = float(squares.max()) or 1.0, float(g.abs().max()) or 1.0
+    squares, g, length = squares / largest, g / most, length * (largest / most)  # what is squared below stays in range
+    low = squares.new_tensor(log(_SMALLEST))
+    high = torch.maximum((g.norm() / length).log(), low)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         longer = (g / (squares + middle.exp())).norm() > length
         low, high = torch.where(longer, middle, low), torch.where(longer, high, middle)
-    return float(high.exp())
+    return float(high.exp()) * largest

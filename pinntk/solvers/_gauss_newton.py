@@ -28,6 +28,7 @@ _START = 1.0  # the first radius
 _CURVED = 0.375  # of the step: a first correction beyond it means nothing (Transtrum & Sethna 2012)
 _CONTRACTION = 0.75  # of a correction: the next one must be below it
 _ROUNDED = 100  # times the change by the last digits of all parameters: a loss below that has none of its own
+_SHORTEST = 1e-12  # radius, of the norm of the parameters: from shorter ones it would not recover on other points
 _WORTH = 0.9  # of the loss: what a correction must leave for another one to be tried
 
 
@@ -144,53 +145,53 @@ class GaussNewton:
         orthogonal = converging or self._phase.damping < SQUARED
         system = DampedLeastSquares(A, r, self.form, self.max_memory, orthogonal)
         start = flatten(self._parameters, self._parameters[0].device)
-        losses = losses_by_condition(r, points, self.weights)
+        losses = losses_by_condition(self.network, self.problem, points, r, self.weights, point_weights)
         trial = _Trial(system, A, r, current_errors, self._parameters, start, self.corrections)
+        self.radius = max(self.radius, _SHORTEST * max(float(start.norm()), 1.0))
+        before = float(r @ r)
         try:
             mu, loss, d = self._longest(trial, self.final if converging else self.target)
-        except BaseException:  # Ctrl-C included: no trial stays behind
+            accepted = loss < before
+            noise = 0.0 if accepted else self._rounding(r, current_errors, start)
+        finally:  # after Ctrl-C too: no trial stays behind
             assign(self._parameters, start)
-            raise
-        before, largest = float(r @ r), system.largest
-        relative, dimension = mu / largest if largest else 1.0, system.dimension(mu)
-        if not loss < before:
-            assign(self._parameters, start)
+        relative = mu / system.largest if system.largest else 1.0
+        if not accepted:
             self.radius /= _WINDOW
-            noise = self._rounding(r, current_errors, start)
-            note = f"no step of length {self.radius:.1e} or more lowers the loss"
+            note = f"a step of length {float(d.norm()):.1e}, the shortest tried, does not lower the loss"
             if before < _ROUNDED * noise:
-                note = f"the loss of {before:.1e} is rounding: the last digits of the parameters change it by {noise:.0e}"
-            return StepReport(before, before, losses, 0.0, mu, False, note, relative, dimension, self.phase)
+                note = "the loss is rounding: the last digits of the parameters change the errors by a tenth or more"
+            return StepReport(before, before, losses, 0.0, mu, False, note, relative)
         self.radius = float(d.norm())
         self._phase.advance(relative, before)
         assign(self._parameters, start + d)
-        return StepReport(before, loss, losses, self.radius, mu, True, "", relative, dimension, self.phase)
+        return StepReport(before, loss, losses, self.radius, mu, True, "", relative)
 
     def _rounding(self, r: Tensor, errors: Callable[[], Tensor], start: Tensor) -> float:
         """|r(theta) - r|^2 with every parameter changed by one unit in its last place, up and down in turn."""
-        signs = torch.ones_like(start)
-        signs[1::2] = -1
-        assign(self._parameters, start * (1 + torch.finfo(start.dtype).eps * signs))
+        units = torch.cat([start.new_full((p.numel(),), torch.finfo(p.dtype).eps) for p in self._parameters])
+        units[1::2] *= -1
+        assign(self._parameters, start * (1 + units))
         change = errors() - r
-        assign(self._parameters, start)
         return float(change @ change)
 
     def _longest(self, trial: _Trial, target: float) -> tuple[float, float, Tensor]:
         """(damping, loss, step) at the radius where the true decrease, over the promised one, comes down to `target`:
-        between the first of the radii where it is below and the one before, linearly in their logarithms.
+        between the first of the radii where it is below and the one before, linearly in their logarithms; at the one before
+        where there the loss does not fall, since errors scatter at the end.
         """
         shortest, longest = log(self.radius / _WINDOW), log(self.radius * _WINDOW)
         spacing = (longest - shortest) / (self.radii - 1)
         least, tried = 1.0, None
         for k in range(self.radii):
             at = shortest + k * spacing
-            tried = trial(exp(at))
+            shorter, tried = tried, trial(exp(at))
             ratio = tried[0]
             if ratio < target:
-                if k == 0:
-                    break
-                share = (least - target) / (least - ratio)
-                tried = trial(exp(at - (1 - share) * spacing))
+                if shorter is not None:
+                    share = (least - target) / (least - ratio)
+                    tried = trial(exp(at - (1 - share) * spacing))
+                    tried = tried if tried[0] > 0 else shorter
                 break
             least = min(least, ratio)
         assert tried is not None
@@ -224,11 +225,13 @@ class _Trial:
     def __call__(self, length: float) -> tuple[float, float, float, Tensor]:
         mu = self.system.damping(length)
         d = self.system.step(mu)
+        Ad = self.A.matvec(d)
+        promised = float(Ad @ Ad) + 2 * mu * float(d @ d)  # |r|^2 - |r + A d|^2
         after = self._errors_at(d)
-        loss, promised = float(after @ after), self.system.decrease(mu)
+        loss = float(after @ after)
         limit = _CURVED * float(d.norm())
         for _ in range(self.corrections if isfinite(loss) else 0):
-            corrected = self.system.apply(after - self.A.matvec(d), mu)
+            corrected = self.system.apply(after - Ad, mu)
             by = float((corrected - d).norm())
             if not by < limit:
                 break
@@ -240,6 +243,7 @@ class _Trial:
             loss, d, after, limit = found, corrected, bent, _CONTRACTION * by
             if not worth:
                 break
+            Ad = self.A.matvec(d)
         ratio = (float(self.r @ self.r) - loss) / promised if promised > 0 else -1.0
         return ratio if isfinite(ratio) else -1.0, mu, loss, d
 

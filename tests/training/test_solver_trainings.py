@@ -179,7 +179,7 @@ def test_points_that_are_held_grow_where_others_show_more():
     ],
 )
 def test_a_solver_stops_where_the_loss_stands_and_not_where_it_scatters(losses, stop):
-    update = SolverUpdate(Scripted(losses), Elsewhere(0.0), fresh=False)
+    update = SolverUpdate(Scripted(losses), Elsewhere(0.0), every=0)
     points = {"poisson": torch.zeros(3, 1, dtype=torch.float64)}
     for k in range(1, 1001):
         weight = 1.0 + (k > 150)  # what is remembered follows the weights
