@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from math import log
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ SQUARED = 1e-12
 _BY_TRANSPOSE = 4e-26
 _SMALLEST = 1e-34
 _COPIES = 3 * 8  # bytes of a float64 number, and of what factorizations copy
+_NULL = 1e-15  # eigenvalues of rank-deficient ones are up to 9e-16 of the largest in place of 0
 _HALVINGS = 80  # of an interval of at most 200 in log mu
 
 
@@ -73,9 +75,10 @@ class DampedLeastSquares:
         orthogonal: bool = False,
     ):
         check_form(form)
-        budget = parse_bytes(max_memory)
+        self._A, self._r = A, r
         self.form = form if form != "auto" else "kernel" if A.n < A.p else "parameters"
         side, across = (A.n, A.p) if self.form == "kernel" else (A.p, A.n)
+        budget = parse_bytes(max_memory)
         if _COPIES * side**2 > budget:
             raise MemoryError(
                 f"{A.n} errors and {A.p} parameters need more than max_memory={max_memory!r}; give fewer points, or more memory"
@@ -83,12 +86,11 @@ class DampedLeastSquares:
         self.whole = _COPIES * side * across <= budget
         self._block = across if self.whole else max(side, budget // (_COPIES * side) - side)
         require(
-            _COPIES * side * min(across, self._block + side),
+            _COPIES * side * max(side, min(across, self._block + side)),
             f"the linear system of {A.n} errors and {A.p} parameters",
             "give fewer points",
             r.device,
         )
-        self._A, self._r = A, r
         self._orthogonal = orthogonal
 
     @property
@@ -110,22 +112,6 @@ class DampedLeastSquares:
         """The step for other errors v, (n,) -> (p,): -(A^T A + mu I)^-1 A^T v."""
         found = self._spectrum(mu)
         return -found.lift(found.coordinates(v) / (found.squares + mu))
-
-    def length(self, mu: float) -> float:
-        """|d(mu)|, which falls with mu."""
-        found = self._spectrum(mu)
-        return float((found.scale * found.c / (found.squares + mu)).norm())
-
-    def decrease(self, mu: float) -> float:
-        """|r|^2 - |A d + r|^2, the decrease that the linear model promises of d(mu)."""
-        found = self._spectrum(mu)
-        damped = found.scale * found.c / (found.squares + mu)
-        return float((damped.square() * (found.squares + 2 * mu)).sum())
-
-    def dimension(self, mu: float) -> float:
-        """sum S^2 / (S^2 + mu): how many directions mu leaves free, at most min(n, p)."""
-        found = self._spectrum(mu)
-        return float((found.squares / (found.squares + mu)).sum())
 
     def damping(self, length: float) -> float:
         """The mu whose step has this length; the least one where every step is shorter."""
@@ -152,7 +138,7 @@ class DampedLeastSquares:
             K = _gram([A.matrix]) if self.whole else A.kernel()
             with threads_for(of_factorization(K)):
                 squares, U = torch.linalg.eigh(K)
-            squares = squares.clamp_min(0)
+            squares[squares < _NULL * squares.max()] = 0  # r, unlike A^T r, may be large along them
             return _Spectrum(squares, U.T @ r, lambda v: U.T @ v, lambda x: A.rmatvec(U @ x), squares.sqrt(), SQUARED)
         M = _gram(block.T for block in self._rows())
         with threads_for(of_factorization(M)):
@@ -242,10 +228,12 @@ def _triangle(blocks: Iterable[Tensor]) -> Tensor:
 def _damping(spectrum: _Spectrum, length: float) -> float:
     """By bisection of log mu. |g| / length is above the answer: no step is longer than |g| / mu."""
     squares, g = spectrum.squares, spectrum.scale * spectrum.c
-    low = (_SMALLEST * squares.max()).clamp_min(1e-300).log()
-    high = torch.maximum((g.norm() / length).clamp_min(1e-300).log(), low)
+    largest, most = float(squares.max()) or 1.0, float(g.abs().max()) or 1.0
+    squares, g, length = squares / largest, g / most, length * (largest / most)  # what is squared below stays in range
+    low = squares.new_tensor(log(_SMALLEST))
+    high = torch.maximum((g.norm() / length).log(), low)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         longer = (g / (squares + middle.exp())).norm() > length
         low, high = torch.where(longer, middle, low), torch.where(longer, high, middle)
-    return float(high.exp())
+    return float(high.exp()) * largest

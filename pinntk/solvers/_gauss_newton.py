@@ -31,6 +31,7 @@ _SHORTER = 4  # more radii, where none in the window lowers the loss
 _CURVED = 0.375  # of the step: a first correction beyond it means nothing (Transtrum & Sethna 2012)
 _CONTRACTION = 0.75  # of a correction: the next one must be below it
 _ROUNDED = 100  # times the change by the last digits of all parameters: a loss below that has none of its own
+_SHORTEST = 1e-12  # radius, of the norm of the parameters: from shorter ones it would not recover on other points
 _WORTH = 0.9  # of the loss: what a correction must leave for another one to be tried
 
 
@@ -143,7 +144,7 @@ class GaussNewton:
             self._checked = True
         points = to_network(self.network, points)
         self.weights, weights = loss_weights(self.weights, self.network, self.problem, points, point_weights)
-        system = _System(self, points, weights)
+        system = _System(self, points, weights, point_weights)
         try:
             return self._natural_step(system) if self._phase.stalled else self._falling(system)
         except BaseException:  # Ctrl-C included: no trial stays behind
@@ -156,30 +157,32 @@ class GaussNewton:
         orthogonal = converging or self._phase.damping < SQUARED
         system = DampedLeastSquares(A, r, self.form, self.max_memory, orthogonal)
         trial = _Trial(system, A, r, at.errors_after, self.corrections)
+        self.radius = max(self.radius, _SHORTEST * max(float(at.start.norm()), 1.0))
+        before = float(r @ r)
         mu, loss, d = self._longest(trial, _FINAL if converging else self.target)
-        before, largest = float(r @ r), system.largest
-        relative = mu / largest if largest else 1.0
+        relative = mu / system.largest if system.largest else 1.0
         if not loss < before:
-            assign(self._parameters, at.start)
             self.radius /= _WINDOW ** (1 + _SHORTER)
             note = self._rounding(at, before)
+            assign(self._parameters, at.start)
             if converging and not note:
                 self._phase.stalled = True
             elif not note:
-                note = f"no step of length {self.radius:.1e} or more lowers the loss"
-            return StepReport(before, before, at.losses, 0.0, mu, False, note, relative, 0.0, self.phase)
+                note = f"a step of length {float(d.norm()):.1e}, the shortest tried, does not lower the loss"
+            return StepReport(before, before, at.losses, 0.0, mu, False, note, relative)
         self.radius = float(d.norm())
         self._phase.advance(relative, before)
         assign(self._parameters, at.start + d)
-        return StepReport(before, loss, at.losses, self.radius, mu, True, "", relative, 0.0, self.phase)
+        return StepReport(before, loss, at.losses, self.radius, mu, True, "", relative)
 
     def _natural_step(self, at: _System) -> StepReport:
         """A step that need not lower the loss, from where the last one ended."""
         best, natural = float(at.r @ at.r), self._natural
-        if natural.exhausted or natural.since:
-            note = self._rounding(at, best) or ("no steps lower the loss" if natural.exhausted else "")
+        if natural.since:
+            note = self._rounding(at, best) or ("no further steps lower the loss" if natural.exhausted else "")
             if note:
-                return StepReport(best, best, at.losses, 0.0, 0.0, False, note, natural.damping, 0.0, self.phase)
+                assign(self._parameters, at.start)
+                return StepReport(best, best, at.losses, 0.0, 0.0, False, note, natural.damping)
         start, r = at.start, at.r
         if natural.iterate is not None:
             start = natural.iterate
@@ -196,35 +199,35 @@ class GaussNewton:
         loss = float(after @ after)
         better = natural.took(loss, best, start + d)
         assign(self._parameters, start + d if better else at.start)
-        return StepReport(best, min(loss, best), at.losses, float(d.norm()), mu, better, "", natural.damping, 0.0, self.phase)
+        return StepReport(best, min(loss, best), at.losses, float(d.norm()), mu, better, "", natural.damping)
 
     def _rounding(self, at: _System, loss: float) -> str:
         """Says so where the loss is near what changing the last digit of every parameter, up and down in turn, makes."""
-        signs = torch.ones_like(at.start)
-        signs[1::2] = -1
-        change = at.errors_after(at.start * torch.finfo(at.start.dtype).eps * signs) - at.r
-        assign(self._parameters, at.start)
-        noise = float(change @ change)
-        if loss >= _ROUNDED * noise:
+        units = torch.cat([at.start.new_full((p.numel(),), torch.finfo(p.dtype).eps) for p in self._parameters])
+        units[1::2] *= -1
+        change = at.errors_after(at.start * units) - at.r
+        if loss >= _ROUNDED * float(change @ change):
             return ""
-        return f"the loss of {loss:.1e} is rounding: the last digits of the parameters change it by {noise:.0e}"
+        return "the loss is rounding: the last digits of the parameters change the errors by a tenth or more"
 
     def _longest(self, trial: _Trial, target: float) -> tuple[float, float, Tensor]:
         """(damping, loss, step) at the radius where the true decrease, over the promised one, comes down to `target`:
-        between the first of the radii where it is below and the one before, linearly in their logarithms.
+        between the first of the radii where it is below and the one before, linearly in their logarithms; at the one before
+        where there the loss does not fall, since errors scatter at the end.
         """
         shortest, longest = log(self.radius / _WINDOW), log(self.radius * _WINDOW)
         spacing = (longest - shortest) / (self.radii - 1)
         least, tried = 1.0, None
         for k in range(self.radii):
             at = shortest + k * spacing
-            tried = trial(exp(at))
+            shorter, tried = tried, trial(exp(at))
             ratio = tried[0]
             if ratio < target:
-                if k == 0:
+                if shorter is None:
                     return self._shorter(trial, tried, shortest)
                 share = (least - target) / (least - ratio)
                 tried = trial(exp(at - (1 - share) * spacing))
+                tried = tried if tried[0] > 0 else shorter
                 break
             least = min(least, ratio)
         assert tried is not None
@@ -258,14 +261,14 @@ class GaussNewton:
 class _System:
     """The errors of a network and its problem on some points: r now, and after a step d."""
 
-    def __init__(self, solver: GaussNewton, points: Points, weights: Weights):
+    def __init__(self, solver: GaussNewton, points: Points, weights: Weights, point_weights: Points | None):
         self._of = solver.network, solver.problem, points, weights
         self._parameters = solver._parameters
         self.start = flatten(self._parameters, self._parameters[0].device)
         self.r = self.errors()
         check_start(solver.network, solver.problem, points, self.r)
         assert solver.weights is not None
-        self.losses = losses_by_condition(self.r, points, solver.weights)
+        self.losses = losses_by_condition(solver.network, solver.problem, points, self.r, solver.weights, point_weights)
 
     def errors(self) -> Tensor:
         return scaled_errors(*self._of)
@@ -295,11 +298,13 @@ class _Trial:
     def __call__(self, length: float) -> tuple[float, float, float, Tensor]:
         mu = self.system.damping(length)
         d = self.system.step(mu)
+        Ad = self.A.matvec(d)
+        promised = float(Ad @ Ad) + 2 * mu * float(d @ d)  # |r|^2 - |r + A d|^2
         after = self.errors_after(d)
-        loss, promised = float(after @ after), self.system.decrease(mu)
+        loss = float(after @ after)
         limit = _CURVED * float(d.norm())
         for _ in range(self.corrections if isfinite(loss) else 0):
-            corrected = self.system.apply(after - self.A.matvec(d), mu)
+            corrected = self.system.apply(after - Ad, mu)
             by = float((corrected - d).norm())
             if not by < limit:
                 break
@@ -311,5 +316,6 @@ class _Trial:
             loss, d, after, limit = found, corrected, bent, _CONTRACTION * by
             if not worth:
                 break
+            Ad = self.A.matvec(d)
         ratio = (float(self.r @ self.r) - loss) / promised if promised > 0 else -1.0
         return ratio if isfinite(ratio) else -1.0, mu, loss, d

@@ -44,12 +44,22 @@ def check_start(network: nn.Module, problem: Problem, points: Points, r: Tensor)
     check_finite(network, problem, points, {name: e.square() for name, e in zip(points, pieces, strict=True)}, SQUARE)
 
 
-def losses_by_condition(r: Tensor, points: Points, weights: Mapping[str, float]) -> dict[str, float]:
-    """mean(g e_i^2) of every condition, from r; 0 where the weight lambda_i is 0, which r does not know."""
-    pieces = r.split([len(rows) for rows in points.values()])
-    return {
-        name: float(piece @ piece) / weights[name] if weights[name] else 0.0 for name, piece in zip(points, pieces, strict=True)
-    }
+def losses_by_condition(
+    network: nn.Module,
+    problem: Problem,
+    points: Points,
+    r: Tensor,
+    weights: Mapping[str, float],
+    point_weights: Points | None = None,
+) -> dict[str, float]:
+    """mean(g e_i^2) of every condition, from r; from errors computed anew where lambda_i is 0, so that r does not know them."""
+    pieces = dict(zip(points, r.split([len(rows) for rows in points.values()]), strict=True))
+    left_out = {name: points[name] for name, weight in weights.items() if not weight}
+    if left_out:
+        ones = {name: (point_weights or {}).get(name, 1.0) for name in left_out}
+        anew = scaled_errors(network, problem, left_out, ones).split([len(rows) for rows in left_out.values()])
+        pieces |= zip(left_out, anew, strict=True)
+    return {name: float(piece @ piece) / (weights[name] or 1.0) for name, piece in pieces.items()}
 
 
 def ntk_weights(network: nn.Module, problem: Problem, points: Points, point_weights: Points | None = None) -> dict[str, float]:
@@ -127,11 +137,6 @@ class ScaledJacobian:
         parts = [part for _, part in self._parts]
         for panels in explicit_panels(parts, list(parts[0].sizes), most):
             yield torch.cat([scale * panel for (scale, _), panel in zip(self._parts, panels, strict=True)])
-
-    @cached_property
-    def squared_norm(self) -> float:
-        """Sum of the squares of all entries, which bounds the largest eigenvalue of A A^T."""
-        return sum(float((scale.squeeze(1) ** 2 * part.diagonal).sum()) for scale, part in self._parts)
 
     def matvec(self, d: Tensor) -> Tensor:
         """A d, (p,) -> (n,)."""

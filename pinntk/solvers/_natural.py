@@ -16,7 +16,6 @@ _LIMIT = 0.3  # of a step: beyond it the first correction says that the step is 
 _CONTRACTION = 0.3  # of a correction: the next one must be below it
 _CORRECTIONS = 25
 _WORTH = 0.5  # of the loss: what a correction must leave for another one to be tried
-_LEAST = 1e-28  # damping: singular values below 1e-14 of the largest are those of A's own rounding
 _DECADES = 8  # that the damping may fall in one step
 _PROGRESS, _LOWER = 0.9, 0.5  # of the least loss, of the least damping
 _PATIENCE = 40  # steps in which neither the least loss nor the least damping falls: then steps are to be shorter
@@ -79,10 +78,10 @@ class NaturalSteps:
     def _longest(self, system: DampedLeastSquares, A: ScaledJacobian, errors_after: ErrorsAfter) -> _Trial:
         """The step of the least damping, to half a decade, whose first correction is within the limit."""
         largest = system.largest
-        least = log10(max(system.least / largest, _LEAST))
+        least = log10(system.least / largest)
 
         def trial(exponent: float) -> _Trial:
-            return _Trial(system, A, errors_after, largest * 10**exponent)
+            return _Trial(system, A, errors_after, max(largest * 10**exponent, system.least))
 
         at = max(log10(self.damping), least)
         found = trial(at)

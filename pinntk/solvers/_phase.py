@@ -7,9 +7,13 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
+from pinntk.solvers._damped import SQUARED
+
 EXPLORE, CONVERGE = "explore", "converge"
 
-_SMALL = 1e-12  # of the damping, relative to the largest eigenvalue of A^T A: smaller directions are in use than A^T A knows
+# Of the damping, relative to the largest eigenvalue of A^T A: smaller directions are in use than A^T A knows. The kernel form
+# without A takes SQUARED itself, but for rounding, and nothing smaller.
+_SMALL = 1.001 * SQUARED
 _RECENT = 20  # steps
 _FEW = 5  # steps on points that are held
 _FALL = 0.5  # of the loss, in as many steps

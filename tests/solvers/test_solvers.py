@@ -46,7 +46,6 @@ def test_the_scaled_jacobian_is_the_derivative_of_the_loss(example):
     assert sum(block.shape[1] for block in columns) == ours.p and max(block.shape[1] for block in columns) < ours.p
     torch.testing.assert_close(sum(B @ B.T for B in columns), A @ A.T, rtol=1e-11, atol=1e-12 * float(A.norm()) ** 2)
     torch.testing.assert_close(ours.kernel(), A @ A.T, rtol=1e-11, atol=1e-12 * float(A.norm()) ** 2)
-    assert ours.squared_norm == pytest.approx(float(A.norm()) ** 2, rel=1e-12)
     torch.testing.assert_close(scaled_errors(network, problem, points, weights), r)
     loss = sum(weights[name] * e.square().mean() for name, e in pinntk.errors(network, problem, points).items())
     assert float(r @ r) == pytest.approx(loss.item(), rel=1e-12)
@@ -81,16 +80,11 @@ def test_damped_steps_equal_the_formula_in_every_form(form, orthogonal, blocks, 
     expected = solve(r)
     tolerance = 1e-4 if tall else 1e-7  # the oracle's own: a least squares problem of condition 1e10
     assert (system.step(mu) - expected).norm() < tolerance * expected.norm()
-    assert system.length(mu) == pytest.approx(float(expected.norm()), rel=tolerance)
     v = A @ torch.randn(A.shape[1], dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     again = solve(v)
     least = 1e-15 * float(A.norm() * v.norm()) / mu if blocks else 0.0  # there is no Q, and A^T v is rounded
     assert (system.apply(v, mu) - again).norm() < 1e-5 * again.norm() + least
-    promised = float(r @ r) - float((A @ expected + r).square().sum())
-    assert system.decrease(mu) == pytest.approx(promised, rel=1e-7 if tall else 1e-9)
-    s = torch.linalg.svdvals(A).square()
-    assert system.largest == pytest.approx(float(s.max()), rel=1e-12)
-    assert system.dimension(mu) == pytest.approx(float((s / (s + mu)).sum()), rel=1e-6)
+    assert system.largest == pytest.approx(float(torch.linalg.svdvals(A)[0]) ** 2, rel=1e-12)
     assert ("matrix" in jacobian.__dict__) == (not blocks or tall == (form == "kernel"))
 
 
@@ -124,7 +118,6 @@ def test_orthogonal_factors_keep_the_digits_that_the_normal_matrix_loses():
     class Given:
         def __init__(self, matrix):
             self.matrix, (self.n, self.p) = matrix, matrix.shape
-            self.squared_norm = float(matrix.square().sum())
 
         def matvec(self, d):
             return self.matrix @ d
@@ -287,9 +280,11 @@ def test_a_solver_explores_anew_when_told():
     assert solver.phase == "explore"
     solver.converge()
     assert solver.phase == "converge"
-    assert solver.step(solver.problem.sample(residual=20, boundary=2, seed=5, dtype=torch.float64)).phase == "converge"
+    solver.step(solver.problem.sample(residual=20, boundary=2, seed=5, dtype=torch.float64))
+    assert solver.phase == "converge"
     solver.explore()
     assert solver.phase == "explore"
+    assert solver.size == sum(p.numel() for p in solver.network.parameters())
 
 
 def test_it_goes_to_rounding():
@@ -353,7 +348,7 @@ def test_a_refused_step_changes_nothing(monkeypatch):
     monkeypatch.setattr(solver, "_longest", lambda trial, target: (1e-3, float("nan"), torch.zeros(1)))
     report = solver.step(problem.sample(residual=20, boundary=2, seed=5, dtype=torch.float64))
     assert not report.accepted
-    assert "lowers the loss" in report.note
+    assert "does not lower the loss" in report.note
     assert report.loss == report.loss_before
     assert all(torch.equal(p, q) for p, q in zip(before, network.parameters(), strict=True))
     assert solver.radius == pytest.approx(radius / 3**5)

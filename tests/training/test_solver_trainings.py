@@ -145,7 +145,7 @@ def test_what_steps_gain_and_fresh_points_take_back_asks_for_other_points():
 def test_points_that_are_to_be_held_outnumber_the_parameters_twice(most, growth):
     update = SolverUpdate(Scripted(lambda k: 1e-3, size=600, phase="converge"), Elsewhere(0.0), most=most)
     assert stepped(update, 20).growth == growth
-    own = SolverUpdate(Scripted(lambda k: 1e-3, size=600, phase="converge"), Elsewhere(0.0), fresh=False)
+    own = SolverUpdate(Scripted(lambda k: 1e-3, size=600, phase="converge"), Elsewhere(0.0), every=0)
     assert stepped(own, 20).growth == 1
 
 
@@ -190,7 +190,7 @@ def test_points_that_are_held_grow_where_others_show_more():
     ],
 )
 def test_a_solver_stops_where_the_loss_stands_and_not_where_it_scatters(losses, stop):
-    update = SolverUpdate(Scripted(losses), Elsewhere(0.0), fresh=False)
+    update = SolverUpdate(Scripted(losses), Elsewhere(0.0), every=0)
     points = {"poisson": torch.zeros(3, 1, dtype=torch.float64)}
     for k in range(1, 1001):
         weight = 1.0 + (k > 150)  # what is remembered follows the weights
