@@ -16,6 +16,7 @@ from pinntk.ntk._blocks import Weights, check_point_weights, check_weights
 from pinntk.ntk._factors import compute_factors
 from pinntk.ntk._finite import check_rows
 from pinntk.ntk._gram import explicit_panels
+from pinntk.ntk._rounding import vanishing
 from pinntk.problem import Points, Problem
 from pinntk.residuals import errors
 from pinntk.residuals._values import SQUARE, check_finite
@@ -69,7 +70,9 @@ def ntk_weights(network: nn.Module, problem: Problem, points: Points, point_weig
     weighed = {name: g for name, g in (point_weights or {}).items() if name in trained}
     found = dict.fromkeys(points, 1.0)
     if trained:
-        found |= NTK().rule(compute_traces(network, problem, trained, weighed), counts)
+        traces = compute_traces(network, problem, trained, weighed)
+        none = vanishing(network, problem, trained, traces)
+        found |= NTK().rule({name: 0.0 if name in none else size for name, size in traces.items()}, counts)
     total = sum(found.values())
     return {name: weight / total for name, weight in found.items()}
 
