@@ -50,8 +50,8 @@ def is_structured(left: Factors, right: Factors, name: str) -> bool:
 
 def _same_order(sides: Sequence[Factors], name: str) -> bool:
     """Whether all keep that parameter as factors in the same order."""
-    outers = [side.outers.get(name) for side in sides]
-    return len({None if outer is None else outer.transposed for outer in outers} | {None}) == 2 and None not in outers
+    orders = {side.outers[name].transposed if name in side.outers else None for side in sides}
+    return len(orders) == 1 and None not in orders
 
 
 def explicit_panels(
