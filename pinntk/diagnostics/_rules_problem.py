@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
 from pinntk.diagnostics._judgment import failing
+from pinntk.diagnostics._rules_sizes import unscaled_fields
 from pinntk.diagnostics._rules_training import saturation, unnormalized_inputs
 from pinntk.diagnostics._thresholds import above, below, clearly
 from pinntk.diagnostics._undetermined import undetermined
@@ -60,7 +61,7 @@ def _false_statement(x: Examination) -> Finding | None:
 
 
 def _undetermined_field(x: Examination) -> Finding | None:
-    if saturation(x) or unnormalized_inputs(x):
+    if saturation(x) or unnormalized_inputs(x) or unscaled_fields(x):
         return None  # such a network leaves fields undetermined that the conditions determine
     # Points may be too few to tell; on many fresh ones only a missing condition stays. And it is the problem's, not the
     # training's: it shows in the initial network as well, where that is known.
