@@ -11,6 +11,12 @@ EVIDENCE = MappingProxyType(
         "estimated_error": "estimated relative L2 error of the solution",
         "unreachable_share": "share of the squared errors that no small step removes",
         "kernel_rank": "rank of the kernel",
+        # Sizes.
+        "field_size/": "size of the field, by the conditions",
+        "field_shift/": "its mean",
+        "field_scale/": "its spread",
+        "coefficient_size/": "size of the coefficient, by the conditions",
+        "coefficient_value/": "value of the coefficient",
         # Inputs, step, layers.
         "input_mean_max": "largest mean of an input",
         "input_deviation_max": "largest standard deviation of an input",

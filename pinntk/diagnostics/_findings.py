@@ -12,6 +12,7 @@ from pinntk._util.threads import of_step, threads_for
 from pinntk.diagnostics import _rules_conditions as conditions
 from pinntk.diagnostics import _rules_points as of_points
 from pinntk.diagnostics import _rules_problem as of_problem
+from pinntk.diagnostics import _rules_sizes as sizes
 from pinntk.diagnostics import _rules_training as training
 from pinntk.diagnostics import _rules_waves as waves
 from pinntk.diagnostics._examination import Examination, examine
@@ -27,6 +28,8 @@ RULES: Mapping[str, Callable[[Examination], Finding | None]] = MappingProxyType(
         "wrong-problem": of_problem.wrong_problem,
         "undetermined-coefficient": of_problem.undetermined_coefficient,
         "unsuitable-activation": of_problem.unsuitable_activation,
+        "unscaled-output": sizes.unscaled_output,
+        "unscaled-coefficient": sizes.unscaled_coefficient,
         "unnormalized-inputs": training.unnormalized_inputs,
         "step-too-small": training.step_too_small,
         "step-too-large": training.step_too_large,

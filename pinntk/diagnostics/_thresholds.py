@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from math import inf, isnan
 from types import MappingProxyType
 
+from pinntk.residuals._scales import LARGE, SMALL
+
 
 @dataclass(frozen=True)
 class Threshold:
@@ -36,6 +38,16 @@ _TABLE = (
         "unreachable-size", 0.02, "size of an error beyond reach: below 1e-3 when healthy, 0.2 when failing; 2 % can be seen"
     ),
     Threshold("doubtful", 0.55, "confidence below which a finding is listed after surer ones of its severity"),
+    # Sizes.
+    Threshold(
+        "field-large", LARGE, "size of a field: fresh networks give about 1, and 10,000 steps of 0.001 move a bias by 10"
+    ),
+    Threshold(
+        "field-small", SMALL, "the same, too small: 0.004 (Kovasznay's v at Re 1000) is healthy, 2e-4 (meters of steel) fails"
+    ),
+    Threshold("stretch", 1.0, "size of a field over its change by parameters that move by 1: healthy 0.1 to 0.3, kelvin 40"),
+    Threshold("shrink", 1e-4, "the same, too small: displacements of steel, in meters, 2e-5"),
+    Threshold("coefficient", 10.0, "size of a coefficient over its value, or else: a start that is off by 10 is a usual guess"),
     # Inputs, step, layers.
     Threshold("input-offset", 10.0, "mean of a first-layer input: 0 if normalized, 0.5 on [0, 1], 500 in the failing case"),
     Threshold(

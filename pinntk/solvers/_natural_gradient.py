@@ -18,6 +18,7 @@ from pinntk.problem import Points, Problem
 from pinntk.residuals import check_network
 from pinntk.residuals._values import check_real_parameters
 from pinntk.solvers._jacobian import ScaledJacobian, check_start, loss_weights, losses_by_condition, scaled_errors
+from pinntk.solvers._phase import EXPLORE
 from pinntk.solvers._solver import StepReport
 from pinntk.solvers._vector import assign, flatten
 
@@ -48,6 +49,8 @@ class NaturalGradient:
     momentum from Goldshlager, Abrahamsen & Lin 2024 (J. Comput. Phys. 516:113351, arXiv 2401.10190, "SPRING").
     """
 
+    phase = EXPLORE  # always: fresh points are best for it
+
     def __init__(
         self,
         network: nn.Module,
@@ -69,8 +72,6 @@ class NaturalGradient:
         self._phi: Tensor | None = None
         self._raised = 1.0
         self._checked = False
-
-    phase = "explore"  # always: it needs fresh points
 
     @property
     def size(self) -> int:
@@ -101,7 +102,7 @@ class NaturalGradient:
         r = scaled_errors(self.network, self.problem, points, weights)
         check_start(self.network, self.problem, points, r)
         require_kernel(len(r), len(r), device=r.device, copies=_COPIES)
-        losses = losses_by_condition(r, points, self.weights)
+        losses = losses_by_condition(self.network, self.problem, points, r, self.weights, point_weights)
         loss = float(r @ r)
         phi, mu = self._direction(ScaledJacobian(self.network, self.problem, points, weights), r)
         parameters = list(self._parameters.values())

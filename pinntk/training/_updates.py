@@ -61,7 +61,7 @@ def make_update(
         except TypeError as error:
             raise ValueError(f"optimizer {config.optimizer!r} with {dict(config.optimizer_options)}: {error}") from error
         adapting = None if config.adaptive is None else bool(config.adaptive)
-        return SolverUpdate(solver, points, config.grow, fresh=bool(config.resample), adapting=adapting)
+        return SolverUpdate(solver, points, config.grow, config.resample, adapting)
     optimizer = make_optimizer(config.optimizer, parameters, config.lr, config.optimizer_options)
     schedule = make_schedule(config.schedule or "constant", optimizer, config.steps, config.decay, config.decay_every)
     return GradientUpdate(Step(network, problem, config.compile), optimizer, schedule, adapting=config.rad is not None)
