@@ -148,6 +148,27 @@ def add_rescue(commands: Any) -> argparse.ArgumentParser:
     return command
 
 
+def add_check(commands: Any) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        "check",
+        help="what is wrong with a problem, before anything is trained",
+        description="Says in seconds what is wrong with a problem: conditions that are missing, that\n"
+        "contradict each other, that zero meets or that the known solution violates, and\n"
+        "coefficients that nothing determines; and whether the network has the derivatives\n"
+        "that they ask for.",
+        epilog="examples:\n  pinntk check burgers\n  pinntk check my_pde.py --set speed=2 --activation relu",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("problem", help="a built-in problem, or a .py file with a function problem()")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the problem, as in k=4"
+    )
+    command.add_argument("--seed", type=_seed, help="of the network (default: 0)")
+    command.add_argument("--json", action="store_true", help="print the findings as JSON")
+    _add_network_options(command)
+    return command
+
+
 def add_plot(commands: Any) -> argparse.ArgumentParser:
     command = commands.add_parser("plot", help="draw the figures of a run folder", description="Draws a run's figures anew.")
     command.add_argument("run", help="the run folder")

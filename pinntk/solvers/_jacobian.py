@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
@@ -17,6 +17,7 @@ from pinntk.ntk._assemble import compute_traces
 from pinntk.ntk._blocks import Weights, check_point_weights, check_weights
 from pinntk.ntk._factors import coefficient_key, compute_factors
 from pinntk.ntk._finite import check_rows
+from pinntk.ntk._gram import explicit_panels
 from pinntk.ntk._rounding import vanishing
 from pinntk.problem import Points, Problem
 from pinntk.residuals import errors
@@ -46,12 +47,22 @@ def check_start(network: nn.Module, problem: Problem, points: Points, r: Tensor)
     check_finite(network, problem, points, {name: e.square() for name, e in zip(points, pieces, strict=True)}, SQUARE)
 
 
-def losses_by_condition(r: Tensor, points: Points, weights: Mapping[str, float]) -> dict[str, float]:
-    """mean(g e_i^2) of every condition, from r; 0 where the weight lambda_i is 0, which r does not know."""
-    pieces = r.split([len(rows) for rows in points.values()])
-    return {
-        name: float(piece @ piece) / weights[name] if weights[name] else 0.0 for name, piece in zip(points, pieces, strict=True)
-    }
+def losses_by_condition(
+    network: nn.Module,
+    problem: Problem,
+    points: Points,
+    r: Tensor,
+    weights: Mapping[str, float],
+    point_weights: Points | None = None,
+) -> dict[str, float]:
+    """mean(g e_i^2) of every condition, from r; from errors computed anew where lambda_i is 0, so that r does not know them."""
+    pieces = dict(zip(points, r.split([len(rows) for rows in points.values()]), strict=True))
+    left_out = {name: points[name] for name, weight in weights.items() if not weight}
+    if left_out:
+        ones = {name: (point_weights or {}).get(name, 1.0) for name in left_out}
+        anew = scaled_errors(network, problem, left_out, ones).split([len(rows) for rows in left_out.values()])
+        pieces |= zip(left_out, anew, strict=True)
+    return {name: float(piece @ piece) / (weights[name] or 1.0) for name, piece in pieces.items()}
 
 
 def ntk_weights(network: nn.Module, problem: Problem, points: Points, point_weights: Points | None = None) -> dict[str, float]:
@@ -98,8 +109,6 @@ class ScaledJacobian:
     weights: as for `scaled_errors`
     coefficient_scales: {coefficient: s}: the column of the derivative in c / s
 
-    `units` is s for these and 1 for other parameters, (p,), or (1,) where there are none: a step d of the columns moves the
-        parameters by units d.
     Rows are ordered by condition, as in `points`; columns as in `pinntk.trained_parameters`. Raises NonFiniteError
     for rows that are NaN or infinite.
     """
@@ -121,10 +130,7 @@ class ScaledJacobian:
         ]
         self._work = of_kernel(network, problem, points)
         self.n = sum(part.n for _, part in self._parts)
-        sizes = self._parts[0][1].sizes
-        self.p = sum(sizes.values())
-        units = [by_key.get(key, 1.0) for key, size in sizes.items() for _ in range(size)] if by_key else []
-        self.units = torch.tensor(units or [1.0], dtype=torch.float64, device=self._parts[0][1].device)
+        self.p = sum(self._parts[0][1].sizes.values())
 
     @cached_property
     def matrix(self) -> Tensor:
@@ -141,10 +147,18 @@ class ScaledJacobian:
             row.extend(rows[j][i].T for j in range(i + 1, len(rows)))
         return torch.cat([torch.cat(row, 1) for row in rows])
 
-    @cached_property
-    def squared_norm(self) -> float:
-        """Sum of the squares of all entries, which bounds the largest eigenvalue of A A^T."""
-        return sum(float((scale.squeeze(1) ** 2 * part.diagonal).sum()) for scale, part in self._parts)
+    def row_blocks(self, most: int) -> Iterator[Tensor]:
+        """A, at most so many rows at a time."""
+        for scale, part in self._parts:
+            for start in range(0, part.n, most):
+                rows = slice(start, start + most)
+                yield scale[rows] * part.of_points(rows).matrix()
+
+    def column_blocks(self, most: int) -> Iterator[Tensor]:
+        """A, about so many columns at a time, in an order of their own."""
+        parts = [part for _, part in self._parts]
+        for panels in explicit_panels(parts, list(parts[0].sizes), most):
+            yield torch.cat([scale * panel for (scale, _), panel in zip(self._parts, panels, strict=True)])
 
     def matvec(self, d: Tensor) -> Tensor:
         """A d, (p,) -> (n,)."""

@@ -19,8 +19,9 @@ from pinntk.problem import Points, Problem
 from pinntk.residuals import check_network
 from pinntk.residuals._values import check_real_parameters
 from pinntk.solvers._jacobian import ScaledJacobian, check_start, loss_weights, losses_by_condition, scaled_errors
+from pinntk.solvers._phase import EXPLORE
 from pinntk.solvers._solver import StepReport
-from pinntk.solvers._vector import assign, flatten
+from pinntk.solvers._vector import assign, flatten, units_of
 
 _STEPS = tuple(2.0**-k for k in range(16))
 _SHORT, _LONG = 2.0**-8, 0.25  # steps below and from which the damping rises and falls
@@ -42,13 +43,15 @@ class NaturalGradient:
         with sum 1, and keeps them
     damping: the least mu, over the mean diagonal of A A^T, above 0
     momentum: m, in [0, 1); 0 is the energy natural gradient, without memory
-    coefficient_scales: {coefficient: s}: it is moved as s times a number of size 1; 1 for the others
+    coefficient_scales: {coefficient: s}, s a power of 2: it is moved as s times a number of size 1; 1 for the others
 
     Raises ValueError for settings out of range, and as `pinntk.kernel` does for points or a network that do not fit.
 
     Müller & Zeinhofer 2023 (ICML, arXiv 2302.13163); in kernel space Guzmán-Cordero et al. 2025 (arXiv 2505.12149, "ENGD-W");
     momentum from Goldshlager, Abrahamsen & Lin 2024 (J. Comput. Phys. 516:113351, arXiv 2401.10190, "SPRING").
     """
+
+    phase = EXPLORE  # always: fresh points are best for it
 
     def __init__(
         self,
@@ -73,8 +76,6 @@ class NaturalGradient:
         self._phi: Tensor | None = None
         self._raised = 1.0
         self._checked = False
-
-    phase = "explore"  # always: it needs fresh points
 
     @property
     def size(self) -> int:
@@ -105,19 +106,20 @@ class NaturalGradient:
         r = scaled_errors(self.network, self.problem, points, weights)
         check_start(self.network, self.problem, points, r)
         require_kernel(len(r), len(r), device=r.device, copies=_COPIES)
-        losses = losses_by_condition(r, points, self.weights)
+        losses = losses_by_condition(self.network, self.problem, points, r, self.weights, point_weights)
         loss = float(r @ r)
         A = ScaledJacobian(self.network, self.problem, points, weights, self.coefficient_scales)
         phi, mu = self._direction(A, r)
         parameters = list(self._parameters.values())
-        start = flatten(parameters, r.device)
+        units = units_of(self._parameters, self.coefficient_scales)
+        start = flatten(parameters, r.device, units)
         best, eta = loss, 0.0
         for trial in _STEPS:
-            assign(parameters, start - trial * A.units * phi)
+            assign(parameters, start - trial * phi, units)
             found = float(scaled_errors(self.network, self.problem, points, weights).square().sum())
             if found < best:
                 best, eta = found, trial
-        assign(parameters, start - eta * A.units * phi)
+        assign(parameters, start - eta * phi, units)
         self._adapt(eta)
         if eta:
             self._phi = phi

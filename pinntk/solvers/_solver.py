@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import nan
 from typing import Any, Protocol
 
 from pinntk.problem import Points
@@ -19,9 +20,7 @@ class StepReport:
     damping: mu, as it was added to the diagonal of the matrix that was solved
     accepted: whether the parameters changed
     note: why a step was refused
-    relative_damping: mu over the largest eigenvalue of that matrix; 1 where the solver does not know it
-    dimension: sum s / (s + mu) over that matrix's eigenvalues s, how many directions the damping left free; 0 if not known
-    phase: of the next step: "explore", for which fresh points are best, or "converge", for the same ones
+    relative_damping: mu over the largest eigenvalue of that matrix; NaN where the solver does not know it
     """
 
     loss_before: float
@@ -31,9 +30,7 @@ class StepReport:
     damping: float
     accepted: bool
     note: str = ""
-    relative_damping: float = 1.0
-    dimension: float = 0.0
-    phase: str = "explore"
+    relative_damping: float = nan
 
 
 class Solver(Protocol):
@@ -48,7 +45,7 @@ class Solver(Protocol):
 
     @property
     def phase(self) -> str:
-        """Of the next step, as in `StepReport`."""
+        """Of the next step: "explore", for which fresh points are best, or "converge", for the same ones."""
         ...
 
     @property
@@ -61,7 +58,7 @@ class Solver(Protocol):
         ...
 
     def converge(self) -> None:
-        """From now on the same points are to come."""
+        """From now on the same points are to come; said again, others, and those from now on."""
         ...
 
     def step(self, points: Points, point_weights: Points | None = None) -> StepReport: ...

@@ -99,6 +99,7 @@ class Checkpoint:
             "identity": identity(run.problem),
             "step": run.step,
             "seconds": run.seconds,
+            "stop_reason": run.stop_reason,
             "network": run.network.state_dict(),
             "coefficients": run.problem.coefficients.state_dict(),
             "initial": self.probe.initial,

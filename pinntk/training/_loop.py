@@ -82,6 +82,9 @@ class Training:
         self._clock = perf_counter() - self.run.seconds
         with self.log.bar(config.steps, self.step, progress) as bar:
             while self.step < config.steps:
+                self.run.stop_reason = self._reason_to_stop()
+                if self.run.stop_reason:  # also of a checkpoint
+                    break
                 with threads_for(self._work, self.update.work):
                     logged = self._one_step()
                 if logged:
@@ -89,9 +92,6 @@ class Training:
                 bar.update()
                 if self._any(interrupted.is_set()):
                     self._interrupt()
-                self.run.stop_reason = self._reason_to_stop()
-                if self.run.stop_reason:
-                    break
                 if _due(self.step, config.checkpoint_every) and self.step < config.steps:
                     self._save()
             with threads_for(self._work, self.update.work):

@@ -12,6 +12,7 @@ from pinntk._util import distributed
 from pinntk.problem import Points, Problem
 from pinntk.problem._coordinates import check_coordinates
 from pinntk.residuals._points import to_network
+from pinntk.residuals._values import check_finite
 from pinntk.training._config import TrainConfig
 from pinntk.training._losses import error_values
 from pinntk.training._resampling import adapted_points
@@ -68,16 +69,16 @@ class TrainingPoints:
         self._set(points, importance if self.config.solver else None)
         return True
 
-    def others(self, step: int) -> dict[str, Tensor] | None:
-        """As many points again, drawn evenly, that no step has seen; None where the user has chosen which there are."""
-        if self.config.fixed_points or not self.config.resample:
-            return None
+    def others(self, step: int) -> dict[str, Tensor]:
+        """As many points again, drawn evenly, that no step has seen."""
         settings = {**self._settings(step), "seed": self.config.seed + _DRAW * step + _UNSEEN}
         return to_network(self.network, self.problem.sample(self._grown(self._drawn_for[0]), **settings))
 
     def losses(self, points: Points) -> dict[str, float]:
-        """mean(e_i^2) of each condition on these points."""
-        return {name: float(e.double().square().mean()) for name, e in error_values(self.network, self.problem, points).items()}
+        """mean(e_i^2) of each condition on these points. Raises NonFiniteError where an error is NaN or infinite."""
+        found = error_values(self.network, self.problem, points)
+        check_finite(self.network, self.problem, points, found)
+        return {name: float(e.double().square().mean()) for name, e in found.items()}
 
     def _draw(self, draw: int, growth: float) -> dict[str, Tensor]:
         return self.problem.sample(self._grown(growth), **self._settings(draw))

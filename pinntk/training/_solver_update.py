@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from math import isnan
 from statistics import geometric_mean, median
 from typing import Any, Protocol
 
@@ -20,14 +21,16 @@ _STALE = 100  # steps that bring neither the least nor the median loss a tenth d
 _REFUSED = 5  # steps refused one after the other: none helps
 _NOISY = 1.5  # loss on fresh points over the loss that a step left on its own, in the mean: what a step gains is lost again
 _UNSEEN = 3.0  # loss on other points over that on points held, beyond which there are too few
+_FEW = 100.0  # the same, beyond which they are far too few
 _CHECK = 5  # steps from one look at other points to the next, while the same points are kept
 _GROWTH = 1.5
+_PER_PARAMETER = 2.0  # points to converge on
 _LOOK = 5  # steps: fresh losses are judged by so many, compared with those before
 
 
 class OtherPoints(Protocol):
-    def others(self, step: int) -> Points | None:
-        """Points that no step has seen, or None."""
+    def others(self, step: int) -> Points:
+        """Points that no step has seen."""
         ...
 
     def losses(self, points: Points) -> Mapping[str, float]:
@@ -38,13 +41,12 @@ class OtherPoints(Protocol):
 class SolverUpdate:
     """A solver on the kernel, and the points that it needs.
 
-    While the solver explores, points are fresh in every step. Where they take back what steps gain on their own points, there
-    are too few: then they fall where the errors are large, and if that does not do their number grows, up to `most` times and
-    to the number of parameters. Beyond, points are held. When the solver converges they are held too, and grow where others
-    show a much larger loss. Point weights make up for where points fall.
+    While the solver explores, points are fresh in every step. Where they take back what steps gain on their own points, they
+    are to fall where the errors are large, and if that does not do, the solver converges. Then points are held, and become
+    more, up to `most` times, where others show a much larger loss. Point weights make up for where points fall.
 
+    every: steps from one draw of fresh points to the next; 0 where the first points stay
     adapting: whether points fall where the errors are large: from the start, never, or (None) once they prove too few
-    fresh: whether there may be other points than those of the first step
     """
 
     work = 0.0
@@ -54,17 +56,17 @@ class SolverUpdate:
         solver: Solver,
         points: OtherPoints,
         most: float = 1.0,
-        fresh: bool = True,
+        every: int = 1,
         adapting: bool | None = None,
     ):
         if distributed.world() > 1:
             raise ValueError("solvers run in one process; start them without torchrun")
-        self._solver, self._points, self._most, self._fresh = solver, points, most, fresh
+        self._solver, self._points, self._most, self._every = solver, points, most, every
         self.growth, self.hold = 1.0, False
         self.adapting, self._may_adapt = bool(adapting), adapting is None
         self._damping = self._relative = float("nan")
         self._remaining: float | None = None  # the loss that the last step left
-        self._noise: deque[float] = deque(maxlen=2 * _LOOK)
+        self._drawn: deque[tuple[float, float]] = deque(maxlen=2 * _LOOK)  # loss on fresh points; what the step before had left
         self._losses: deque[float] = deque(maxlen=2 * _STALE)  # on fresh points they scatter tenfold
         self._steps = self._refused = 0
         self._note = ""
@@ -72,54 +74,75 @@ class SolverUpdate:
 
     def step(self, batch: Batch, check: Callable[[Losses], None]) -> Losses:
         total = sum(batch.weights.values())
-        fresh = {name: weight / total for name, weight in batch.weights.items()}
-        before, self._solver.weights = self._solver.weights, fresh
+        if not total:
+            raise ValueError(f"all loss weights are 0, of {', '.join(batch.weights)}: a solver needs one above 0")
+        weights = {name: weight / total for name, weight in batch.weights.items()}
+        before, self._solver.weights = self._solver.weights, weights
         report = self._solver.step(batch.points, batch.point_weights)
-        if before is not None and before != fresh and report.loss_before:  # what is remembered was measured by other weights
-            self._rescale(report.loss_before / sum(before[name] * loss for name, loss in report.losses.items()))
+        if before is not None and before != weights:  # by which what is remembered was measured
+            then = sum(before[name] * loss for name, loss in report.losses.items())
+            if then and report.loss_before:
+                self._rescale(report.loss_before / then)
         losses = {name: batch.like.new_tensor(loss) for name, loss in report.losses.items()}
         check(losses)
+        drawn = not self.hold and self._every > 0 and self._steps % self._every == 0
         self._steps += 1
         self._damping, self._relative, self._note = report.damping, report.relative_damping, report.note
-        self._refused = 0 if report.accepted else self._refused + 1
+        if not report.note:
+            self._refused = 0
+        elif drawn or self.hold or not self._every:  # others will fall elsewhere
+            self._refused += 1
         self._losses.append(report.loss_before)
-        if self._fresh and not self.hold and self._remaining and report.loss_before:
-            self._noise.append(report.loss_before / self._remaining)
+        if drawn and self._remaining and report.loss_before:
+            self._drawn.append((report.loss_before, self._remaining))
         self._remaining = report.loss
-        self._judge_points(report, sum(batch.counts.values()))
-        self.hold = self._solver.phase == "converge"
+        self._judge_points(report)
+        if not self.hold and self._solver.phase == "converge":
+            self.hold = True
+            if self._every:
+                self._outnumber(sum(batch.counts.values()))
+        elif self._solver.phase == "explore":
+            self.hold = False
         return losses
 
-    def _judge_points(self, report: StepReport, count: int) -> None:
+    def _judge_points(self, report: StepReport) -> None:
         """Whether there are enough of them, and where they should be."""
-        if not self._fresh:
+        if not self._every:
             return
         if self.hold:
-            if self._steps % _CHECK == 0 and (others := self._points.others(self._steps)) is not None:
+            if self._steps % _CHECK == 0:
                 weights = self._solver.weights or {}
-                unseen = sum(weights[name] * loss for name, loss in self._points.losses(others).items())
+                others = self._points.losses(self._points.others(self._steps))
+                unseen = sum(weights[name] * loss for name, loss in others.items())
                 self._unseen = unseen / report.loss if report.loss else float("inf")
-                if self._unseen > _UNSEEN:
-                    self._improve_points()
+                if self._unseen > _UNSEEN and self._improve_points():
+                    self._solver.converge()
             return
         if not (self._noisy() and self._stands()):
             return
-        # From as many errors as parameters on, a step can no longer fit all of them, and fresh points cost more than they tell.
-        room = _GROWTH * count <= self._solver.size
-        if (room or (self._may_adapt and not self.adapting)) and self._improve_points():
+        if self._may_adapt and not self.adapting:
+            self._improve_points()
             self._solver.explore()
-        else:
-            self._solver.converge()
+            return
+        self._solver.converge()
+        if self._solver.phase == "explore":  # always: then more fresh points are what helps
+            self._improve_points()
+
+    def _outnumber(self, count: int) -> None:
+        """Twice as many points as parameters, where that is within `most`: fewer can be met by many networks."""
+        enough = _PER_PARAMETER * self._solver.size / count * self.growth
+        if self.growth < enough <= self._most:
+            self.growth = enough
 
     def _noisy(self) -> bool:
-        return len(self._noise) == 2 * _LOOK and geometric_mean(self._noise) > _NOISY
+        return len(self._drawn) == 2 * _LOOK and geometric_mean(loss / left for loss, left in self._drawn) > _NOISY
 
     def _stands(self) -> bool:
-        """Whether the loss on fresh points has not halved from five steps to the next five. While it falls, it does no harm
+        """Whether the loss on fresh points has not halved from five draws to the next five. While it falls, it does no harm
         that each step fits its own points much better.
         """
-        recent = list(self._losses)[-2 * _LOOK :]
-        return len(recent) == 2 * _LOOK and median(recent[_LOOK:]) > 0.5 * median(recent[:_LOOK])
+        losses = [loss for loss, _ in self._drawn]
+        return median(losses[_LOOK:]) > 0.5 * median(losses[:_LOOK])
 
     def _improve_points(self) -> bool:
         """Whether that was still possible."""
@@ -127,10 +150,11 @@ class SolverUpdate:
             self.adapting = True
             self._remaining = None  # such points see losses that even ones missed
         elif self.growth < self._most:
-            self.growth = min(_GROWTH * self.growth, self._most)
+            factor = _GROWTH**2 if self._unseen and self._unseen > _FEW else _GROWTH
+            self.growth = min(factor * self.growth, self._most)
         else:
             return False
-        self._noise.clear()
+        self._drawn.clear()
         self._losses.clear()
         self._refused = 0
         return True
@@ -138,6 +162,7 @@ class SolverUpdate:
     def _rescale(self, factor: float) -> None:
         """What is remembered of the losses, in the loss weights of now."""
         self._losses = deque((factor * loss for loss in self._losses), self._losses.maxlen)
+        self._drawn = deque(((factor * loss, factor * left) for loss, left in self._drawn), self._drawn.maxlen)
         self._remaining = None if self._remaining is None else self._remaining * factor
 
     def columns(self) -> dict[str, float]:
@@ -148,19 +173,20 @@ class SolverUpdate:
         if self._steps == 0:
             return ""
         phase = "converging" if self.hold else "exploring"
-        return f"{phase}, damping {self._relative:.0e}"
+        return phase if isnan(self._relative) else f"{phase}, damping {self._relative:.0e}"
 
     def stop_reason(self) -> str:
         if self._refused >= _REFUSED:
-            return f"in {_REFUSED} steps, {self._note}"
+            return f"{_REFUSED} steps in a row were refused: {self._note}"
         if not self._stale():
             return ""
         stands = f"the loss has not fallen by a tenth in {_STALE} steps"
         if self._unseen is None:
             return stands
+        others = f"{stands}; on other points it is {self._unseen:.2g} times as large"
         if self._unseen > _UNSEEN:
-            return f"points: {stands}, and on other points it is {self._unseen:.0f} times as large: let more grow"
-        return f"capacity: {stands}, and on other points it is no larger: a wider network would go on"
+            return f"points: {others}, and grow={self._most:g} allows no more of them: raise it"
+        return f"capacity: {others}, so that there are enough of them: a wider network may go on"
 
     def _stale(self) -> bool:
         if len(self._losses) < 2 * _STALE:
@@ -170,13 +196,13 @@ class SolverUpdate:
 
     def state_dict(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in _STATE}
-        own |= {"_noise": list(self._noise), "_losses": list(self._losses)}
+        own |= {"_drawn": list(self._drawn), "_losses": list(self._losses)}
         return {"solver": self._solver.state_dict(), "own": own}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._solver.load_state_dict(state["solver"])
         own = dict(state["own"])
-        for name in ("_noise", "_losses"):
+        for name in ("_drawn", "_losses"):
             getattr(self, name).extend(own.pop(name))
         for name, value in own.items():
             setattr(self, name, value)

@@ -64,7 +64,7 @@ def make_update(
         except TypeError as error:
             raise ValueError(f"optimizer {config.optimizer!r} with {dict(config.optimizer_options)}: {error}") from error
         adapting = None if config.adaptive is None else bool(config.adaptive)
-        return SolverUpdate(solver, points, config.grow, fresh=bool(config.resample), adapting=adapting)
+        return SolverUpdate(solver, points, config.grow, config.resample, adapting)
     coefficients = ScaledCoefficients(problem, scales)
     moved = coefficients.in_place_of(parameters)
     optimizer = make_optimizer(config.optimizer, moved, config.lr, config.optimizer_options)

@@ -264,14 +264,12 @@ def test_the_scaled_problem():
     products = [(C.kernel(), C.matvec(d.to(r)), C.rmatvec(r)) for C, d, r in ((B, d.to(NAME), found), (A, d, r))]
     assert on_device(products[0])
     same(*products)
-    same([B.matrix, B.squared_norm], [A.matrix, A.squared_norm])
+    same(B.matrix, A.matrix)
     for form in FORMS:
         solved = [pinntk.solvers.DampedLeastSquares(C, e, form) for C, e in ((B, found), (A, r))]
         steps = [least.step(1e-2) for least in solved]
         assert on_device(steps[0])
         same(*steps, 1e-9)
-        for what in ("length", "decrease", "dimension"):
-            same(*(getattr(least, what)(1e-2) for least in solved), 1e-9)
         same(*(least.damping(0.1) for least in solved), 1e-9)
         applied = [least.apply(errors, 1e-2) for least, errors in zip(solved, (found, r), strict=True)]
         assert on_device(applied[0])
