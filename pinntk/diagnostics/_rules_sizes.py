@@ -104,7 +104,7 @@ def _scaled(x: Examination, far: dict[str, tuple[float, float]]) -> tuple[Prescr
         return (Prescription(what, changes), solver)
     balanced = x.run.config["weighting"]["name"] != "fixed"  # or else conditions keep the weights of their units
     first = Prescription(what, changes) if balanced else Prescription(f"{what}, and weigh conditions by NTK", changes | NTK)
-    return (first, solver)
+    return (solver, first)  # one answer for all units, and where both were tried the better one
 
 
 def unscaled_coefficient(x: Examination) -> Finding | None:
