@@ -60,7 +60,7 @@ def test_points_stay_the_same_once_the_solver_converges():
     assert points.losses({"poisson": others})["poisson"] == pytest.approx(float(e.square().mean()))
 
 
-def test_points_fall_where_errors_are_large_once_they_prove_too_few(tmp_path):
+def test_points_fall_where_errors_are_large_once_they_prove_too_few():
     few = {"points": {"residual": 5}, "log_every": 1}
     run = trained(steps=32, **few)
     steps, adapting = run.column("adapting")
@@ -74,11 +74,6 @@ def test_points_fall_where_errors_are_large_once_they_prove_too_few(tmp_path):
     e = pinntk.errors(always.network, always.problem, always.points)["poisson"].detach()
     assert len(g.unique()) > 1  # the last row's loss is of the weighted points, after the last step
     assert always.history[-1]["loss/poisson"] == pytest.approx(float((g * e**2).mean()), rel=1e-12)
-    for steps in (first - 2, first + 2):
-        trained(tmp_path / str(steps), steps=steps, **few)
-        resumed = trained(tmp_path / str(steps), steps=32, resume=True, **few)
-        for p, q in zip(run.network.parameters(), resumed.network.parameters(), strict=True):
-            assert torch.equal(p, q)
 
 
 def test_a_solver_stops_when_it_cannot_improve_and_says_why():
