@@ -3,7 +3,7 @@
 from pinntk import nn, solvers, weighting
 from pinntk._util.files import cached
 from pinntk._util.version import __version__
-from pinntk.diagnostics import Finding, Prescription, diagnose, examine
+from pinntk.diagnostics import Finding, Prescription, check, diagnose, examine
 from pinntk.gaussian import Collocation, InfiniteEnsemble, Posterior, UnidentifiedError, collocate, infinite_ensemble, posterior
 from pinntk.ntk import (
     Factors,
@@ -100,6 +100,7 @@ __all__ = [
     "available",
     "boundary",
     "cached",
+    "check",
     "collocate",
     "cross_kernel",
     "data",

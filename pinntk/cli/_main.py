@@ -1,4 +1,4 @@
-"""The command line: `pinntk problems | train | solve | diagnose | rescue | kernel | plot`."""
+"""The command line: `pinntk problems | check | train | solve | diagnose | rescue | kernel | plot`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from pinntk._util import distributed
 from pinntk._util.version import __version__
 from pinntk.cli._faults import message_of
 from pinntk.cli._meaning import counts, load_problem, make_network, usable_device
-from pinntk.cli._options import add_diagnose, add_kernel, add_plot, add_rescue, add_solve, add_train
+from pinntk.cli._options import add_check, add_diagnose, add_kernel, add_plot, add_rescue, add_solve, add_train
+from pinntk.cli._parser import Parser
 from pinntk.cli._trainings import load_run, refuse_all_but, start_solving, start_training
-from pinntk.diagnostics import diagnose, examine
+from pinntk.diagnostics import check, diagnose, examine
 from pinntk.nn import MLP
 from pinntk.ntk import KernelBlocks, KernelOperator, Origin, infinite_kernel, kernel, sharded_kernel
 from pinntk.ntk._blocks import require_kernel
@@ -44,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
 
     That is 0, 1 for a fault in pinntk, 2 for bad input, 130 after Ctrl-C, 141 where nobody reads on.
     """
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().read(argv)
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
@@ -75,8 +76,8 @@ def _show_warning(message: Any, category: Any, filename: str, lineno: int, file:
     print(f"pinntk: warning: {message}", file=sys.stderr)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="pinntk",
         description="Why a physics-informed neural network trains badly, and what to change.",
         epilog="Start with: pinntk train poisson1d --weighting ntk",
@@ -84,9 +85,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"pinntk {__version__}, torch {torch.__version__}")
     parser.add_argument("--traceback", action="store_true", help="show where in the code an error came from")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    command = commands.add_parser("problems", help="list the built-in problems, one line each")
-    command.set_defaults(command=_problems)
-    adders = (add_train, _train), (add_solve, _solve), (add_diagnose, _diagnose), (add_rescue, _rescue), (add_kernel, _kernel)
+    commands.add_parser("problems", help="list the built-in problems, one line each").set_defaults(command=_problems)
+    adders = (
+        (add_check, _check),
+        (add_train, _train),
+        (add_solve, _solve),
+        (add_diagnose, _diagnose),
+        (add_rescue, _rescue),
+        (add_kernel, _kernel),
+    )
     for add, action in (*adders, (add_plot, _plot)):
         command = add(commands)
         command.add_argument(
@@ -104,6 +111,13 @@ def _problems(arguments: argparse.Namespace) -> int:
     for name in registry.available():
         title, parameters = registry.describe(name)
         print(f"{name:<18} {title.partition(':')[0]}" + (f" ({parameters_text(parameters)})" if parameters else ""))
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    problem = load_problem(arguments)
+    found = verdict.checked(problem, check(problem, make_network(arguments, problem)))
+    print(json.dumps(found, indent=2) if arguments.json else _colored(verdict.checked_text(found), found["findings"]))
     return 0
 
 

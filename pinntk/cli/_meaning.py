@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -66,7 +66,7 @@ def _causal(arguments: argparse.Namespace) -> Causal | None:
     return Causal(arguments.causal, **({} if arguments.slices is None else {"slices": arguments.slices}))
 
 
-def pairs(text: str, option: str, kind: type, example: str = "boundary=100") -> dict[str, Any]:
+def pairs(text: str, option: str, kind: Callable[[str], Any], example: str = "boundary=100") -> dict[str, Any]:
     """{"a": 1, "b": 2} from "a=1,b=2"."""
     found = {}
     for part in filter(None, text.split(",")):
@@ -82,7 +82,7 @@ def pairs(text: str, option: str, kind: type, example: str = "boundary=100") -> 
 
 def load_problem(arguments: argparse.Namespace) -> Problem:
     if arguments.problem is None:
-        raise ValueError("name a problem, as in `pinntk train poisson1d`; `pinntk problems` lists them")
+        raise ValueError(f"name a problem, as in `{arguments.parser.prog} poisson1d`; `pinntk problems` lists them")
     parameters = {}
     for entry in arguments.set:
         name, equals, value = entry.partition("=")
@@ -97,7 +97,7 @@ _OWN = {
     **{"sigmas": "multiscale-fourier", "scales": "mscale-dnn"},
 }
 NETWORK_OPTIONS = (
-    *("network", "width", "depth", "activation", "parametrization", "initialization", "raw_inputs", "dtype"),
+    *("network", "width", "depth", "activation", "parametrization", "initialization", "raw_inputs", "output_scales", "dtype"),
     *_OWN,
 )
 
@@ -111,10 +111,16 @@ def make_network(arguments: argparse.Namespace, problem: Problem) -> nn.Module:
         harmonics = ",".join(part if "=" in part else f"{part}=1" for part in filter(None, own["periodic"].split(",")))
         own["periodic"] = pairs(harmonics, "--periodic", int, "x=3")
     if "hard" in own:
-        names = tuple(name.strip() for name in own["hard"].split(","))
+        names = tuple(name.strip() for name in own["hard"].split(",") if name.strip())
+        if not names:
+            raise ValueError(
+                f"--hard {own['hard']!r}: names of conditions, as in --hard start,walls, or auto for all that can be"
+            )
         own["hard"] = names[0] if len(names) == 1 else names
     if arguments.raw_inputs:
         own["normalize"] = False
+    if arguments.output_scales is not None:
+        own["output_scales"] = _output_scales(arguments.output_scales)
     return NETWORKS[arguments.network](
         problem,
         width=arguments.width,
@@ -127,6 +133,17 @@ def make_network(arguments: argparse.Namespace, problem: Problem) -> nn.Module:
         device=usable_device(arguments.device),
         **own,
     )
+
+
+def _output_scales(text: str) -> str | dict[str, Any]:
+    """What --output-scales asks for: {"T": (300.0, 20.0)} of "T=300:20", {} of "none"."""
+    if text == "auto":
+        return text
+
+    def pair(text: str) -> tuple[float, ...]:
+        return tuple(map(float, text.split(":")))
+
+    return {} if text == "none" else pairs(text, "--output-scales", pair, "T=300:20")
 
 
 def usable_device(name: str) -> torch.device:

@@ -36,8 +36,8 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
     command.add_argument(
         "--config",
         metavar="FILE",
-        help="take problem, network and settings from a config.json, parts of one, or the run folder that has it; options "
-        "of training, weights and logging beside it override it",
+        help="take problem, network and settings from a config.json or slabs.json, parts of one, or the folder that has it; "
+        "options of training, weights and logging beside it override it",
     )
     _add_problem_options(command)
     _add_settings(command, "training")
@@ -149,6 +149,27 @@ def add_rescue(commands: Any) -> argparse.ArgumentParser:
     return command
 
 
+def add_check(commands: Any) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        "check",
+        help="what is wrong with a problem, before anything is trained",
+        description="Says in seconds what is wrong with a problem: conditions that are missing, that\n"
+        "contradict each other, that zero meets or that the known solution violates, and\n"
+        "coefficients that nothing determines; and whether the network has the derivatives\n"
+        "that they ask for.",
+        epilog="examples:\n  pinntk check burgers\n  pinntk check my_pde.py --set speed=2 --activation relu",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("problem", help="a built-in problem, or a .py file with a function problem()")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the problem, as in k=4"
+    )
+    command.add_argument("--seed", type=_seed, help="of the network (default: 0)")
+    command.add_argument("--json", action="store_true", help="print the findings as JSON")
+    _add_network_options(command)
+    return command
+
+
 def add_plot(commands: Any) -> argparse.ArgumentParser:
     command = commands.add_parser("plot", help="draw the figures of a run folder", description="Draws a run's figures anew.")
     command.add_argument("run", help="the run folder")
@@ -247,7 +268,24 @@ def _add_network_options(command: argparse.ArgumentParser) -> None:
         help=f"of the standard parametrization: {_either(INITIALIZATIONS)} (default: xavier)",
     )
     group.add_argument("--beta", type=float, help="mlp, NTK parametrization: scale of the biases (default: 1)")
-    group.add_argument("--raw-inputs", action="store_true", help="do not normalize the coordinates")
+    _add_network_shapes(group)
+    group.add_argument("--dtype", choices=sorted(DTYPES), default="float32", help="of the network (default: %(default)s)")
+    group.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1 ... (default: %(default)s)"
+    )
+
+
+def _add_network_shapes(group: argparse._ArgumentGroup) -> None:
+    """What is done with inputs and outputs."""
+    group.add_argument(
+        "--raw-inputs", action="store_true", help="do not normalize the coordinates, nor scale the outputs unless asked to"
+    )
+    group.add_argument(
+        "--output-scales",
+        metavar="NAME=SHIFT:SCALE,...",
+        help="fields as shift + scale N, as in T=300:20; none for N as it is, auto by the conditions (default: auto; it "
+        "acts where sizes are above 10 or below 0.001)",
+    )
     group.add_argument(
         "--periodic", default="", metavar="NAME,...", help="mlp: coordinates that it repeats in exactly; x=3 takes 3 harmonics"
     )
@@ -273,10 +311,6 @@ def _add_network_options(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--scales", type=_numbers, metavar="A,A...", help="mscale-dnn: factors on the inputs (default: 1,2,4,8,16,32)"
     )
-    group.add_argument("--dtype", choices=sorted(DTYPES), default="float32", help="of the network (default: %(default)s)")
-    group.add_argument(
-        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1 ... (default: %(default)s)"
-    )
 
 
 def _either(names: Iterable[str]) -> str:
@@ -297,10 +331,12 @@ def _number(text: str) -> float:
 
 
 def _slabs(text: str) -> int | tuple[float, ...]:
-    number = _number(text) if "," not in text else _numbers(text)
-    if isinstance(number, float):
-        raise argparse.ArgumentTypeError(f"{text!r}: a whole number of slabs, or the times between them, as in 0,0.1,1")
-    return number
+    try:
+        return _numbers(text) if "," in text else int(text)
+    except (ValueError, argparse.ArgumentTypeError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: a whole number of slabs, or the times between them, as in 0,0.1,1"
+        ) from None
 
 
 def _seed(text: str) -> int:

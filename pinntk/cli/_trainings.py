@@ -14,6 +14,7 @@ from torch import nn
 
 from pinntk._util import distributed
 from pinntk.cli._meaning import NETWORK_OPTIONS, counts, load_problem, make_network, settings, usable_device
+from pinntk.diagnostics import check
 from pinntk.problem import Problem
 from pinntk.problem._registry import source_path
 from pinntk.run import Run
@@ -24,6 +25,7 @@ from pinntk.training import Slabs, TrainConfig, train, train_as, train_slabs
 from pinntk.training._train import network_of, problem_of
 
 _SECTIONS = ("problem", "network", "training", "weighting")
+_SLABS = "slabs"  # the section of a slabs.json beside them
 
 
 def start_training(arguments: argparse.Namespace) -> Run | Slabs:
@@ -61,17 +63,35 @@ def _train_by_file(arguments: argparse.Namespace) -> Run | Slabs:
         network = make_network(argparse.Namespace(**{**vars(arguments), "seed": seed}), problem)
     given = settings(arguments, config.get("weighting"))
     out, device = _folder(arguments, problem), usable_device(arguments.device)
-    return _train(arguments, problem, network, TrainConfig.from_json(config, **given), out=out, device=device)
+    slabs = config.get(_SLABS, {})
+    options = {"out": out, "device": device, "slabs": slabs.get("edges"), "fresh": slabs.get("fresh", False)}
+    return _train(arguments, problem, network, TrainConfig.from_json(config, **given), **options)
 
 
 def _train(
-    arguments: argparse.Namespace, problem: Problem, network: nn.Module, config: TrainConfig, **options: Any
+    arguments: argparse.Namespace,
+    problem: Problem,
+    network: nn.Module,
+    config: TrainConfig,
+    slabs: list[float] | None = None,
+    fresh: bool = False,
+    **options: Any,
 ) -> Run | Slabs:
-    """On all of the time, or in --slabs."""
+    """On all of the time, or in --slabs, or else in those of a file."""
+    if distributed.rank() == 0 and not arguments.quiet:
+        _say_beforehand(problem, network)
     options |= {"overwrite": arguments.overwrite, "progress": not arguments.quiet}
-    if arguments.slabs is None:
+    slabs = slabs if arguments.slabs is None else arguments.slabs
+    if slabs is None:
         return train(problem, network, config, **options)
-    return train_slabs(problem, network, config, slabs=arguments.slabs, **options)
+    return train_slabs(problem, network, config, slabs=slabs, fresh=fresh, **options)
+
+
+def _say_beforehand(problem: Problem, network: nn.Module) -> None:
+    """One line of what a training cannot mend, where the quick part of the check finds any."""
+    found = [finding for finding in check(problem, network, quick=True) if finding.severity != "note"]
+    if found:
+        print(f"pinntk: before training: {found[0].sentence} `pinntk check` says more.", file=sys.stderr)
 
 
 def start_solving(arguments: argparse.Namespace) -> Run | Slabs:
@@ -155,7 +175,7 @@ def _refuse(arguments: argparse.Namespace, option: str, names: Iterable[str]) ->
 
 def _read_file(path: Path) -> dict[str, Any]:
     """A configuration: one or more sections of a config.json."""
-    path = path / CONFIG if path.is_dir() else path
+    path = path / (SLABS if (path / SLABS).is_file() else CONFIG) if path.is_dir() else path
     try:
         config = json.loads(path.read_text())
     except FileNotFoundError:
@@ -165,14 +185,18 @@ def _read_file(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not set(config) & set(_SECTIONS):
         raise ValueError(f"--config {path}: needs sections of a run's config.json, one or more of {', '.join(_SECTIONS)}")
     for section in config:
-        if section not in (*_SECTIONS, "format", "versions"):
+        if section not in (*_SECTIONS, _SLABS, "format", "versions"):
             close = get_close_matches(section, _SECTIONS, 1, cutoff=0)
             raise ValueError(f"--config {path}: section {section!r} is unknown; did you mean {close[0]!r}?")
     for section, value in config.items():
-        if section in _SECTIONS and not isinstance(value, dict) and not (section == "weighting" and isinstance(value, str)):
+        kinds = (dict, str) if section == "weighting" else dict
+        if section in (*_SECTIONS, _SLABS) and not isinstance(value, kinds):
             raise ValueError(f"--config {path}: section {section!r} is {value!r}; give it as in a run's config.json")
     check_entries(config, path)
-    for section, keys in (("problem", ("source",)), ("network", ("class", "arguments"))):
+    for section, keys in (("problem", ("source",)), ("network", ("class", "arguments")), (_SLABS, ("edges",))):
         if missing := [key for key in keys if section in config and key not in config[section]]:
             raise ValueError(f"--config {path}: section {section!r} needs {missing[0]!r}, as in a run's config.json")
+    edges = config.get(_SLABS, {}).get("edges", [])
+    if not isinstance(edges, list):
+        raise ValueError(f"--config {path}: slabs.edges is {edges!r}; expected a list of times, as in [0, 0.1, 1]")
     return config

@@ -2,6 +2,7 @@
 
 from pinntk.diagnostics._balance import Balance, balance, weights_by_name
 from pinntk.diagnostics._causality import Causality, causality
+from pinntk.diagnostics._check import check
 from pinntk.diagnostics._drift import Drift, Horizon, drift, frozen_prediction, parameter_drift, prediction_horizon
 from pinntk.diagnostics._dynamics import Dynamics, dynamics, field_kernel
 from pinntk.diagnostics._estimate import Estimate, estimate
@@ -22,6 +23,7 @@ from pinntk.diagnostics._sampling import (
 from pinntk.diagnostics._sanity import OutputScale, Precision, Triviality, output_scale, precision_floor, trivial
 from pinntk.diagnostics._spectrum import Frequency, Spectrum, error_frequency, mode_frequency, spectrum
 from pinntk.diagnostics._thresholds import THRESHOLDS, Threshold
+from pinntk.diagnostics._trial import TrialSpace, trial_space
 from pinntk.diagnostics._undetermined import Undetermined, undetermined
 from pinntk.residuals import Scales, scales
 
@@ -50,10 +52,12 @@ __all__ = [
     "Scales",
     "Spectrum",
     "Threshold",
+    "TrialSpace",
     "Triviality",
     "Undetermined",
     "balance",
     "causality",
+    "check",
     "coverage",
     "diagnose",
     "drift",
@@ -75,6 +79,7 @@ __all__ = [
     "redundancy",
     "scales",
     "spectrum",
+    "trial_space",
     "trivial",
     "undetermined",
     "weights_by_name",

@@ -14,10 +14,10 @@ from pinntk.diagnostics._spectrum import stacked_errors
 from pinntk.ntk import KernelBlocks, trained_parameters
 from pinntk.ntk import kernel as computed_kernel
 from pinntk.ntk._blocks import check_weights
+from pinntk.ntk._rounding import vanishing
 from pinntk.problem import Points, Problem
 from pinntk.residuals import check_network, errors
 from pinntk.residuals._values import check_finite, check_real_parameters
-from pinntk.weighting._balance import ROUNDING
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +43,8 @@ class Balance:
     conflict: cosine between grad L_i and grad L_j, -1 to 1: negative where one step cannot serve both; e_i^T K_ij e_j over
         the square root of (e_i^T K_ii e_i) (e_j^T K_jj e_j)
 
+    dependent: the conditions that depend on the parameters; the others are met by construction, to rounding
+
     A condition whose kernel or gradient is zero has coupling and conflict 0, also with itself. All tensors are float64 on
     the CPU; a gradient of a float32 network is as exact as float32.
     """
@@ -62,20 +64,19 @@ class Balance:
     gradient_rate: Mapping[str, float]
     coupling: Tensor
     conflict: Tensor
+    dependent: frozenset[str]
 
     @property
     def imbalance(self) -> float:
         """Largest over smallest lambda_i Tr K_ii / n_i, 1 where NTK weights are in place. Conditions that depend on no
         parameter are left out; infinite where a weight is 0.
         """
-        depends = _depending(self.mean_diagonal)
-        return _ratio([self.rate[name] for name in self.names if name in depends])
+        return _ratio([self.rate[name] for name in self.names if name in self.dependent])
 
     @property
     def gradient_imbalance(self) -> float:
         """Largest over smallest `gradient_norm`, of the same conditions; infinite where a gradient is zero."""
-        depends = _depending(self.mean_diagonal)
-        return _ratio([self.gradient_norm[name] for name in self.names if name in depends])
+        return _ratio([self.gradient_norm[name] for name in self.names if name in self.dependent])
 
 
 @without_autocast
@@ -109,6 +110,7 @@ def balance(
     trace = K.traces()
     mean_diagonal = {name: trace[name] / n for name, n in zip(names, K.sizes, strict=True)}
     weighted = {name: weights[name] * g for name, g in zip(names, gradients, strict=True)}
+    dependent = frozenset(names) - vanishing(network, problem, points, mean_diagonal)
     loss = {name: float(e[name].square().mean()) for name in names}
     flow = gradients @ sum(weighted.values())  # (m,), -dL_i / dt
     return Balance(
@@ -126,7 +128,8 @@ def balance(
         gradient_mean={name: float(g.abs().mean()) for name, g in weighted.items()},
         gradient_rate={name: float(f) / loss[name] if loss[name] else 0.0 for name, f in zip(names, flow, strict=True)},
         coupling=_coupling(K),
-        conflict=_cosines(gradients, [name in _depending(mean_diagonal) for name in names]),
+        conflict=_cosines(gradients, [name in dependent for name in names]),
+        dependent=dependent,
     )
 
 
@@ -156,10 +159,9 @@ def weights_by_name(kernel: KernelBlocks, errors: Mapping[str, Tensor]) -> dict[
         raise TypeError(f"kernel is a {type(kernel).__name__}; expected KernelBlocks, as from pinntk.kernel")
     parts = stacked_errors(errors, kernel.names, kernel.sizes).split(kernel.sizes)
     trace = kernel.traces()
-    depends = _depending({name: trace[name] / n for name, n in zip(kernel.names, kernel.sizes, strict=True)})
     measures: dict[str, dict[str, float]] = {}
     for name, n, e in zip(kernel.names, kernel.sizes, parts, strict=True):
-        if name not in depends:
+        if not trace[name] > 0:
             continue
         block = kernel[name].double().cpu()
         e = e.cpu()
@@ -186,12 +188,6 @@ def _inverse_shares(measure: Mapping[str, float]) -> dict[str, float]:
         return {name: (name in alike) / len(alike) for name in measure}
     total = sum(least / value for value in measure.values())
     return {name: least / value / total for name, value in measure.items()}
-
-
-def _depending(mean_diagonal: Mapping[str, float]) -> set[str]:
-    """The conditions that depend on the parameters."""
-    total = sum(mean_diagonal.values())
-    return {name for name, value in mean_diagonal.items() if value > ROUNDING * total}
 
 
 def _ratio(values: Sequence[float]) -> float:

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from pinntk._util.precision import without_autocast
 from pinntk.diagnostics._sampling import at_most, network_points
 from pinntk.ntk import kernel, trained_parameters
+from pinntk.ntk._rounding import vanishing
 from pinntk.problem import Condition, Faces, Measurements, PeriodicPair, Points, Problem, field_problem, with_field_values
 from pinntk.problem._sampling import generator
 from pinntk.residuals import errors
-from pinntk.weighting._balance import ROUNDING
 
 _TOLERANCE = 1e-3  # of each condition's prior standard deviation: what is less is not explained
 _LEAST_RANK = 1e-12  # of the largest eigenvalue: below it, rounding of K in float64
@@ -91,7 +91,8 @@ def estimate(
         u = network(where.clone()).double()
     sizes = [len(rows) for rows in fresh.values()]
     trace = torch.cat([K.diagonal(name).sum().expand(n) for name, n in zip(fresh, sizes, strict=True)])
-    met = trace <= ROUNDING * K.values.diagonal()[: len(trace)].sum()  # by construction: K_ii is 0, to rounding
+    none = vanishing(network, problem, fresh, {name: float(K.diagonal(name).sum()) for name in fresh})
+    met = torch.cat([torch.full((n,), name in none, device=trace.device) for name, n in zip(fresh, sizes, strict=True)])
     root = torch.where(met, 0, trace.clamp_min(1e-300).rsqrt())
     n = len(root)
     K_ee = K.values[:n, :n] * root[:, None] * root

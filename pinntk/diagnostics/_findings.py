@@ -12,6 +12,7 @@ from pinntk._util.threads import of_step, threads_for
 from pinntk.diagnostics import _rules_conditions as conditions
 from pinntk.diagnostics import _rules_points as of_points
 from pinntk.diagnostics import _rules_problem as of_problem
+from pinntk.diagnostics import _rules_sizes as sizes
 from pinntk.diagnostics import _rules_training as training
 from pinntk.diagnostics import _rules_waves as waves
 from pinntk.diagnostics._examination import Examination, examine
@@ -23,7 +24,12 @@ from pinntk.run import Run
 # In the order of causes: of two findings that are as severe and as certain, the one above explains the one below.
 RULES: Mapping[str, Callable[[Examination], Finding | None]] = MappingProxyType(
     {
+        "independent-condition": of_problem.independent_condition,
         "wrong-problem": of_problem.wrong_problem,
+        "undetermined-coefficient": of_problem.undetermined_coefficient,
+        "unsuitable-activation": of_problem.unsuitable_activation,
+        "unscaled-output": sizes.unscaled_output,
+        "unscaled-coefficient": sizes.unscaled_coefficient,
         "unnormalized-inputs": training.unnormalized_inputs,
         "step-too-small": training.step_too_small,
         "step-too-large": training.step_too_large,
@@ -31,12 +37,13 @@ RULES: Mapping[str, Callable[[Examination], Finding | None]] = MappingProxyType(
         "saturation": training.saturation,
         "clustered-points": of_points.clustered_points,
         "too-few-points": of_points.too_few_points,
-        "conflict": conditions.conflict,
+        "conflict": of_problem.conflict,
         "imbalance": conditions.imbalance,
         "spectral-bias": waves.spectral_bias,
         "causality": conditions.causality,
         "trivial-solution": conditions.trivial_solution,
         "float32-floor": training.float32_floor,
+        "gauge": of_problem.gauge,
     }
 )
 # Evaluated in this order until one finds something, where none of these does.
@@ -77,7 +84,10 @@ def diagnose(
     _ = x.errors  # where they are not finite, this names the points that were given, and no rule those that it drew
     with threads_for(of_step(x.network, x.problem, x.points)):
         found = [finding for rule in RULES.values() if (finding := rule(x)) is not None]
-        return by_cause(found) or [finding for rule in LAST if (finding := rule(x)) is not None][:1]
+        if all(finding.severity == "note" for finding in found):
+            found = [finding for rule in LAST if (finding := rule(x)) is not None][:1] + found
+            return found
+        return by_cause(found)
 
 
 def by_cause(findings: Iterable[Finding]) -> list[Finding]:

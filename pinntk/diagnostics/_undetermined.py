@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from pinntk._util.precision import without_autocast
 from pinntk.diagnostics._sampling import domain_points, network_points, subset, whole_number
 from pinntk.ntk import kernel
+from pinntk.ntk._rounding import vanishing
 from pinntk.problem import Points, Problem, field_problem, with_field_values
-from pinntk.weighting._balance import ROUNDING
 
 _FINER = 1e-2  # of the tolerance, at which `undetermined` looks again
 
@@ -73,7 +73,8 @@ def undetermined(
     where = domain_points(network, problem, samples, seed)
     K = kernel(network, with_field_values(problem), points | dict.fromkeys(field_problem(problem).names, where))
     mean = torch.stack([K.diagonal(name).mean().clamp_min(0) for name in points])
-    met = mean <= ROUNDING * mean.sum()  # a condition met by construction has K_ii = 0, to rounding, and says nothing
+    none = vanishing(network, problem, points, dict(zip(points, mean.tolist(), strict=True)))
+    met = torch.tensor([name in none for name in points], device=mean.device)  # by construction, and says nothing
     sizes = torch.tensor([len(rows) for rows in points.values()], device=mean.device)
     n, dependent = int(sizes.sum()), (~met).repeat_interleave(sizes).nonzero()[:, 0]
     root = mean.rsqrt().repeat_interleave(sizes)[dependent]

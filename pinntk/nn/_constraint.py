@@ -78,13 +78,14 @@ class HardConstraint(nn.Module):
 def hard_constraint(problem: Problem, network: nn.Module, conditions: str | Sequence[str] = AUTO) -> HardConstraint:
     r"""u(x) = offset(x) + factor(x) N(x) that meets a problem's conditions whatever N is, offset and factor derived from them.
 
-    What can be met: conditions on faces of the domain whose error is c (u - g), the value of one field against a function g of
-    the point, or c (u_t - h) across a face where u is met too; whether an operator is of that form is found by calling it. The
-    offset is g continued into the domain by transfinite interpolation, which calls the operator itself, so that its derivatives
-    are those of the problem; the factor is a product of distances from the faces, of maximum 1. g may have no jumps, and two
-    conditions must agree where they meet. Conditions with coefficients, on measured points and in the domain are not of this
-    kind. Periodic conditions hold where the network repeats: an `MLP` with `periodic`, or `MLP(problem, hard=...)`, which does
-    all this and can be built again from a run's config.json.
+    What can be met: conditions on faces of the domain whose error is c (u - g), the value of one field against a function g
+    of the point, or c (u_t - h) across a face where u is met too; whether an operator is of that form is found by calling it.
+    The offset is g continued into the domain by transfinite interpolation, which calls the operator itself, so that its
+    derivatives are those of the problem; the factor is a product of distances from the faces, of maximum 1. g may have no
+    jumps, nor may its derivatives below the highest that the problem takes: under u_t = u_xx a kink in u would be heat that
+    never flows, as no point sees it. Two conditions must agree where they meet. Conditions with coefficients, on measured
+    points and in the domain are not of this kind. Periodic conditions hold where the network repeats: an `MLP` with
+    `periodic`, or `MLP(problem, hard=...)`, which does all this and can be built again from a run's config.json.
 
     network: N, any nn.Module that maps (n, d) to (n, fields)
     conditions: "auto", or names of conditions, each of which has to be met

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from math import inf
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pinntk._util.warn import warn_user
+from pinntk.nn._compatibility import check_agreement, largest_error
 from pinntk.nn._prescribed import (
-    AGREE,
     MOST_TERMS,
     Device,
     Prescribed,
     UnmetError,
-    call_operator,
     check_terms,
-    columns_of,
     prescriptions,
     random_points,
 )
 from pinntk.nn._repetition import repetition
 from pinntk.nn._transfinite import Transfinite, most_terms
 from pinntk.problem import PeriodicPair, Problem
-from pinntk.problem._slabs import Start
+from pinntk.problem import _registry as registry
+from pinntk.problem._slabs import Start, restricted
 
 AUTO = "auto"
 _AUTO_TERMS = 80  # evaluations of operators in a pass, where they were not asked for by name
-_PROBES = 32
 _OF_A_SLAB = "it begins a time slab with what the network before leaves, which no formula continues into the slab"
 _MET = 1e-9  # of the field's size: errors of conditions that are met
 
@@ -43,12 +43,16 @@ class HardConditions:
     left: {name: why not} of the others
     repeated: {coordinate: continuous derivatives} that the network's inputs must repeat in; None for all of them
     fields: of each field; None where nothing is prescribed
+    problem: whose conditions they are
+    given: what `hard_conditions` was told of the network, its `repeated` and `own_inputs`
     """
 
     met: tuple[str, ...]
     left: Mapping[str, str]
     repeated: Mapping[str, int | None]
     fields: tuple[Transfinite | None, ...]
+    problem: Problem
+    given: Mapping[str, Any] = field(default_factory=dict)
 
     def offset(self, points: Tensor) -> Tensor | float:
         """(n, fields) at (n, d) points, or 0."""
@@ -73,8 +77,29 @@ class HardConditions:
         """Whether u is anything but N."""
         return any(field is not None for field in self.fields)
 
+    def prescribed(self, problem: Problem) -> list[str]:
+        """The fields that the offset gives values."""
+        return [name for name, field in zip(problem.fields, self.fields, strict=True) if field is not None]
+
     def __deepcopy__(self, memo: object) -> HardConditions:
         return self  # it does not change, and holds operators of the user's
+
+    def __reduce__(self) -> tuple[Callable[..., HardConditions], tuple]:
+        """By the file of the problem: operators cannot be pickled. Raises TypeError for a problem without one."""
+        problem = self.problem
+        if not problem.source:
+            raise TypeError(
+                "a network with hard conditions cannot be pickled where its problem was built in Python, whose operators it "
+                f"holds: save network.state_dict(), and load it into a network that is made again with hard={self.met}"
+            )
+        slab = (problem.slab["number"], problem.slab["edges"]) if problem.slab else None
+        return _again, (problem.source, dict(problem.parameters), slab, self.met, self.left, self.given, self._sample())
+
+    def _sample(self) -> list[Any]:
+        """Some values, by which to see whether a problem's file has changed."""
+        x = random_points(self.problem.domain, 4, None)
+        with torch.no_grad():
+            return [v.tolist() if isinstance(v, Tensor) else v for v in (self.offset(x), self.factor(x))]
 
     def _columns(self, columns: Sequence[Tensor | float], x: Tensor) -> Tensor | float:
         """One number where all are the same one; else (n, columns) in the points' dtype."""
@@ -83,6 +108,25 @@ class HardConditions:
             return numbers[0]
         filled = [torch.full_like(x[:, 0], c) if isinstance(c, float) else c.to(x.dtype) for c in columns]
         return torch.stack(filled, 1)
+
+
+def _again(
+    source: str,
+    parameters: Mapping[str, Any],
+    slab: tuple[int, Sequence[float]] | None,
+    met: tuple[str, ...],
+    left: Mapping[str, str],
+    given: Mapping[str, Any],
+    sample: Sequence[Any],
+) -> HardConditions:
+    """What was pickled, derived again from the problem's file."""
+    problem = registry.load(source, **parameters)
+    problem = problem if slab is None else restricted(problem, *slab)
+    found = replace(hard_conditions(problem, met, **given), left=left)
+    pairs = zip(found._sample(), sample, strict=True)
+    if not all(np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=1e-9, atol=1e-12) for a, b in pairs):
+        raise ValueError(f"{source}: its conditions {met} are not those that the pickled network was made for; put them back")
+    return found
 
 
 def parse_hard(hard: Any, problem: Problem | None) -> str | tuple[str, ...] | None:
@@ -97,11 +141,21 @@ def parse_hard(hard: Any, problem: Problem | None) -> str | tuple[str, ...] | No
     if hard == AUTO and AUTO not in problem.names:
         return AUTO
     for name in names:
-        try:
-            problem[name]
-        except KeyError as error:
-            raise ValueError(f"hard={hard!r}: {error.args[0]}") from None
+        if name not in problem.names:
+            raise ValueError(f"hard={hard!r}: {_unknown(name, problem)}")
     return tuple(names)
+
+
+def _unknown(name: str, problem: Problem) -> str:
+    """What is wrong with a name that no condition has, and what to write."""
+    if name == AUTO:
+        return "'auto' stands alone, for all that can be met; leave it out, or the names"
+    if of_kind := [c.name for c in problem.conditions if c.kind == name]:
+        return f"a kind of conditions; name them, as in {of_kind[0]!r}, or 'auto' for all that can be met"
+    can = [c.name for c in problem.conditions if c.kind != "residual"]
+    close = get_close_matches(name, can, 1)
+    instead = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(map(repr, can)) or 'none to be met'}, or 'auto'"
+    return f"{problem.name} has no condition {name!r}; {instead}"
 
 
 def hard_conditions(
@@ -142,7 +196,8 @@ def hard_conditions(
         warn_user(f"condition {name!r} is left to training, and not met by construction: {left[name]}")
     met = tuple(name for name in problem.names if name not in left)
     levels = {name: None if level == inf else int(level) for name, level in search.levels.items()}
-    return HardConditions(met, left, levels, search.fields)
+    given = {"repeated": tuple(repeated), "own_inputs": own_inputs}
+    return HardConditions(met, left, levels, search.fields, problem, given)
 
 
 class _Search:
@@ -189,15 +244,21 @@ class _Search:
 
     def _prescriptions(self) -> dict[str, list[Prescribed]]:
         found = {}
-        for condition in self._problem.conditions:
+        problem = self._problem
+
+        def orders(field: int, axis: int) -> int:
+            taken = [spec for specs in problem.arguments.values() for spec in specs if spec.field == field]
+            return max((spec.order(axis, problem.domain.space) for spec in taken), default=0)
+
+        for condition in problem.conditions:
             if isinstance(condition.region, PeriodicPair):
                 continue
-            specs = self._problem.arguments[condition.name]
+            specs = problem.arguments[condition.name]
             if isinstance(condition.operator, Start):  # left to training; as it is written, it says how smooth fields are
                 self.left.setdefault(condition.name, _OF_A_SLAB)
                 condition = replace(condition, operator=condition.operator.as_written())
             try:
-                found[condition.name] = prescriptions(condition, specs, self._problem.domain, self._device)
+                found[condition.name] = prescriptions(condition, specs, problem.domain, orders, self._device)
             except UnmetError as error:
                 self.left.setdefault(condition.name, str(error))
         return found
@@ -253,7 +314,7 @@ class _Search:
                 )
             others = [other for other in trial if other.field == part.field]
             for other in others:
-                _check_agreement(self._problem, other, part, self._device)
+                check_agreement(self._problem, other, part, self._device)
             same = [other for other in others if (other.axis, other.end) == (part.axis, part.end)]
             if part.slope and not any(not other.slope for other in same):
                 raise UnmetError("it prescribes a slope where no value is met, and both go together only")
@@ -271,60 +332,10 @@ class _Search:
         """The first condition that is not met as it should be, on random points and for a function N of no structure; None if
         there is none.
         """
-        conditions = HardConditions((), {}, {}, self.fields)
+        conditions = HardConditions((), {}, {}, self.fields, self._problem)
         for name, parts in self._parts.items():
             for part in parts if name in self.met else ():
-                error = _largest_error(conditions, part, self._device)
+                error = largest_error(conditions, len(self.fields), part, self._device)
                 if not error <= _MET:
                     return {name: f"built in, its error would still be {error:.1g} of what the field's size makes it"}
         return None
-
-
-def _check_agreement(problem: Problem, first: Prescribed, second: Prescribed, device: Device) -> None:
-    """Raises `UnmetError` where two prescriptions of one field differ on points that both hold on."""
-    if first.slope and not second.slope:
-        first, second = second, first
-    if first.axis == second.axis and (first.end != second.end or first.slope is not second.slope):
-        return
-    fixed = first.place | second.place
-    x = torch.stack(columns_of(random_points(problem.domain, _PROBES, device), fixed), 1)
-    size = max(first.scale, second.scale)
-    if second.slope and not first.slope:
-        low, high = problem.domain.bounds[second.axis]
-        one = first.derivatives(x, first.place, second.axis, 1)[1]
-        size = max(second.scale, float(one.abs().max()), first.scale / (high - low))
-    else:
-        with torch.no_grad():
-            one = first.value(x, fixed)
-    with torch.no_grad():
-        other = second.value(x, fixed)
-    apart = (one - other).abs()
-    if float(apart.max()) > AGREE * size:
-        worst = int(apart.argmax())
-        place = ", ".join(f"{name} = {v:.4g}" for name, v in zip(problem.coordinates, x[worst].tolist(), strict=True))
-        what = problem.fields[second.field] + (f"_{problem.coordinates[second.axis]}" if second.slope else "")
-        raise UnmetError(
-            f"{first.name!r} and {second.name!r} ask for different things where they meet: {what} = {one[worst] + 0.0:.4g} and "
-            f"{other[worst] + 0.0:.4g} at {place}",
-            conflict=True,
-        )
-
-
-def _largest_error(conditions: HardConditions, part: Prescribed, device: Device) -> float:
-    """Of a prescription, relative to that of the field's size in the domain."""
-    inside = random_points(part.domain, _PROBES, device)
-    x = torch.stack(columns_of(inside, part.place), 1).requires_grad_()
-    d, fields = x.shape[1], len(conditions.fields)
-    waves = torch.arange(1, d * fields + 1, dtype=x.dtype, device=device).reshape(d, fields)
-    with torch.enable_grad():
-        size = float(conditions(inside, torch.cos(inside @ waves + 1))[:, part.field].detach().abs().max())
-        v = conditions(x, torch.cos(x @ waves + 1))[:, part.field]
-        if part.slope:
-            v = torch.autograd.grad(v.sum(), x)[0][:, part.axis]
-    with torch.no_grad():
-        columns = columns_of(x.detach(), part.place)
-        v = v.detach()
-        low, high = part.domain.bounds[part.axis]
-        size = max(part.scale, size / (high - low) if part.slope else size)
-        e, zero, full = (call_operator(part.condition, part.specs, values, columns) for values in (v, 0 * v, 0 * v + size))
-        return float(e.abs().max() / (full - zero).abs().max())

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from itertools import pairwise
 from math import isfinite, sqrt
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pinntk.nn._output import OutputScales
 from pinntk.problem import Problem
 
 
@@ -127,20 +128,28 @@ class DenseOptions(TypedDict, total=False):
     gain: float
 
 
+class NetworkOptions(DenseOptions, total=False):
+    """And those that belong to the network as a whole."""
+
+    output_scales: OutputScales
+
+
 def option_names(kind: type[nn.Module]) -> list[str]:
     """The keywords of a network's class, those that it hands on to `Dense` among them."""
     parameters = inspect.signature(kind).parameters.values()
-    shared = DenseOptions.__annotations__ if any(p.kind is p.VAR_KEYWORD for p in parameters) else {}
+    shared = NetworkOptions.__annotations__ if any(p.kind is p.VAR_KEYWORD for p in parameters) else {}
     return [*(p.name for p in parameters if p.kind is not p.VAR_KEYWORD), *shared]
 
 
-def check_options(kind: type[nn.Module], layers: Iterable[str]) -> None:
-    """Raises TypeError, with the nearest one, for an option that neither the network nor `Dense` has."""
-    for name in layers:
-        if name not in DenseOptions.__annotations__:
+def split_options(kind: type[nn.Module], options: NetworkOptions) -> tuple[DenseOptions, OutputScales]:
+    """Those of the layers, and `output_scales`. Raises TypeError, with the nearest one, for an option that there is not."""
+    for name in options:
+        if name not in NetworkOptions.__annotations__:
             close = get_close_matches(name, option_names(kind), 1)
             hint = f"did you mean {close[0]!r}?" if close else f"options are {', '.join(option_names(kind))}"
             raise TypeError(f"{kind.__name__} has no option {name!r}; {hint}")
+    layers = {name: value for name, value in options.items() if name in DenseOptions.__annotations__}
+    return cast(DenseOptions, layers), options.get("output_scales")
 
 
 class Dense(nn.Module):

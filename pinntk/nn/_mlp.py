@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from pinntk.nn._embeddings import embedded_size, embeddings, parse_fourier, parse_harmonics
 from pinntk.nn._hard import HardConditions, hard_conditions, parse_hard
-from pinntk.nn._layers import Dense, DenseOptions, check_options, check_sizes, dimensions, scale
+from pinntk.nn._layers import Dense, NetworkOptions, check_sizes, dimensions, scale, split_options
+from pinntk.nn._output import output_scales, rescale
 from pinntk.problem import Problem
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ class MLP(nn.Module):
         beside u on an initial face, and periodic conditions can; see `hard_constraint`. The network becomes
         offset(x) + factor(x) u(x), and repeats where a condition asks for it. `network.hard` has the names of conditions that
         are met, `network.soft` why each of the others is not
+    output_scales: u = shift + scale N(x) for fields whose values are far from 1, as in {"T": (300.0, 20.0)}, N the network of
+        above; or "auto", by `pinntk.diagnostics.scales`, where sizes are above 10 or below 0.001; {} for u = N. The default is
+        "auto", and {} where `normalize` is False: who asks for raw inputs asks for a raw network. `network.output_scales` and
+        config.json have what came of it
     seed: draws the weights, and the features before them, from a generator of their own
 
     Raises ValueError for an unknown name, a size below 1, a gain that is not above 0 or a condition named by `hard` that cannot
@@ -78,10 +83,10 @@ class MLP(nn.Module):
         seed: int = 0,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
-        **layers: Unpack[DenseOptions],
+        **options: Unpack[NetworkOptions],
     ):
         super().__init__()
-        check_options(type(self), layers)
+        layers, asked = split_options(type(self), options)
         inputs, outputs = dimensions("MLP", problem, inputs, outputs)
         check_sizes(width=width, depth=depth)
         normalize, mean, deviation = scale(problem, inputs, normalize)
@@ -100,6 +105,9 @@ class MLP(nn.Module):
         self.embeddings = embeddings(bounds, by_axis, amplitude, fourier, generator, levels).to(device, dtype)
         features = embedded_size(self.embeddings, inputs)
         self.dense = Dense([features, *[width] * depth, outputs], generator, dtype=dtype, device=device, **layers)
+        prescribed = () if conditions is None or problem is None else conditions.prescribed(problem)
+        self.output_scales = output_scales(asked, problem, normalize, prescribed, device)
+        self.rescale = rescale(self.output_scales, problem, dtype=dtype, device=device)
         self.config: dict[str, Any] = {
             "width": width,
             "depth": depth,
@@ -108,6 +116,7 @@ class MLP(nn.Module):
             "periodic": harmonics or None,
             "fourier": fourier,
             "hard": None if conditions is None else list(self.hard),
+            "output_scales": self.output_scales,
             "seed": seed,
         }
 
@@ -127,6 +136,7 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, d) -> (n, fields)."""
         values = self.dense(self.features(x))
+        values = values if self.rescale is None else self.rescale(values)
         return values if self.constraint is None else self.constraint(x, values)
 
     def features(self, x: Tensor) -> Tensor:

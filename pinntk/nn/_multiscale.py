@@ -12,7 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.nn._embeddings import FourierFeatures
-from pinntk.nn._layers import ACTIVATIONS, Dense, DenseOptions, check_options, check_sizes, dimensions, parse_scales, scale
+from pinntk.nn._layers import (
+    ACTIVATIONS,
+    Dense,
+    NetworkOptions,
+    check_sizes,
+    dimensions,
+    parse_scales,
+    scale,
+    split_options,
+)
+from pinntk.nn._output import output_scales, rescale
 from pinntk.problem import Problem
 
 if TYPE_CHECKING:
@@ -30,7 +40,8 @@ class MultiscaleFourier(nn.Module):
         2 pi f / sqrt(12) = 1.8 f of normalized inputs
     features: random frequencies in each branch
     width, depth: units in each hidden layer of the trunk, number of hidden layers
-    problem, normalize, inputs, outputs and **layers (activation, parametrization, initialization, beta, gain): as for `MLP`
+    problem, normalize, inputs, outputs and **options (activation, parametrization, initialization, beta, gain, output_scales):
+        as for `MLP`
     seed: draws frequencies, then weights, from a generator of their own
 
     Maps (n, d) to (n, fields). Raises ValueError for an unknown name, a size below 1 or a sigma that is not above 0.
@@ -53,10 +64,10 @@ class MultiscaleFourier(nn.Module):
         seed: int = 0,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
-        **layers: Unpack[DenseOptions],
+        **options: Unpack[NetworkOptions],
     ):
         super().__init__()
-        check_options(type(self), layers)
+        layers, asked = split_options(type(self), options)
         inputs, outputs = dimensions("MultiscaleFourier", problem, inputs, outputs)
         check_sizes(features=features, width=width, depth=depth)
         sigmas = parse_scales("sigmas", sigmas)
@@ -71,6 +82,8 @@ class MultiscaleFourier(nn.Module):
             self.branches.append(FourierFeatures(angular / (2 * pi)).to(device, dtype))
         self.trunk = Dense([2 * features, *[width] * depth], generator, dtype=dtype, device=device, **layers)
         self.last = Dense([len(sigmas) * width, outputs], generator, dtype=dtype, device=device, **layers)
+        self.output_scales = output_scales(asked, problem, normalize, device=device)
+        self.rescale = rescale(self.output_scales, problem, dtype=dtype, device=device)
         self.config = {
             "sigmas": sigmas,
             "features": features,
@@ -78,6 +91,7 @@ class MultiscaleFourier(nn.Module):
             "depth": depth,
             **self.trunk.options,
             "normalize": normalize,
+            "output_scales": self.output_scales,
             "seed": seed,
         }
 
@@ -85,7 +99,8 @@ class MultiscaleFourier(nn.Module):
         """(n, d) -> (n, fields)."""
         x = (x - self.mean) / self.deviation
         activation = ACTIVATIONS[self.trunk.activation]
-        return self.last(torch.cat([activation(self.trunk(branch(x))) for branch in self.branches], 1))
+        values = self.last(torch.cat([activation(self.trunk(branch(x))) for branch in self.branches], 1))
+        return values if self.rescale is None else self.rescale(values)
 
 
 class MscaleDNN(nn.Module):
@@ -99,8 +114,8 @@ class MscaleDNN(nn.Module):
     width: units in each hidden layer, all scales together; a multiple of N
     depth: hidden layers
     activation: "phi" (the default) or "srelu", bumps of bounded support, or any other of `MLP`
-    problem, inputs, outputs and **layers (activation, parametrization, initialization, beta, gain): as for `MLP`; each group of
-        units is drawn as a layer
+    problem, inputs, outputs and **options (activation, parametrization, initialization, beta, gain, output_scales): as for
+        `MLP`; each group of units is drawn as a layer
     normalize: map each coordinate to mean 0 and standard deviation 1 over the domain before it is scaled; False, as in the
         paper, by default
     seed: draws the weights from a generator of their own
@@ -126,10 +141,10 @@ class MscaleDNN(nn.Module):
         seed: int = 0,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
-        **layers: Unpack[DenseOptions],
+        **options: Unpack[NetworkOptions],
     ):
         super().__init__()
-        check_options(type(self), layers)
+        layers, asked = split_options(type(self), options)
         inputs, outputs = dimensions("MscaleDNN", problem, inputs, outputs)
         check_sizes(width=width, depth=depth)
         scales = parse_scales("scales", scales)
@@ -153,6 +168,8 @@ class MscaleDNN(nn.Module):
         parts = [dense(sizes) for _ in scales]
         self.parts = nn.ModuleList(parts)
         self.rest = dense([width] * depth + [outputs]) if version == 1 else None
+        self.output_scales = output_scales(asked, problem, normalize, device=device)
+        self.rescale = rescale(self.output_scales, problem, dtype=dtype, device=device)
         self.config = {
             "scales": scales,
             "version": version,
@@ -160,6 +177,7 @@ class MscaleDNN(nn.Module):
             "depth": depth,
             **parts[0].options,
             "normalize": normalize,
+            "output_scales": self.output_scales,
             "seed": seed,
         }
 
@@ -167,9 +185,8 @@ class MscaleDNN(nn.Module):
         """(n, d) -> (n, fields)."""
         x = (x - self.mean) / self.deviation
         parts = [part(a * x) for a, part in zip(self.scales, self.parts, strict=True)]
-        if self.rest is None:
-            return reduce(add, parts)
-        return self.rest(ACTIVATIONS[self.rest.activation](torch.cat(parts, 1)))
+        values = reduce(add, parts) if self.rest is None else self.rest(ACTIVATIONS[self.rest.activation](torch.cat(parts, 1)))
+        return values if self.rescale is None else self.rescale(values)
 
 
 def linear_scales(count: int) -> list[float]:

@@ -13,20 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pinntk.nn._smoothness import smoothness_fault
 from pinntk.problem import Box, Condition, Faces, Measurements
 from pinntk.problem._arguments import ArgumentSpec
 from pinntk.taylor import Jet
 
 MOST_TERMS = 1000  # evaluations of an operator in one pass of a network
 AGREE = 1e-10  # of their size: two numbers of float64 data that are to be one
-_PROBES = 64  # random points of a face
-_LINES, _LINE_POINTS, _STEEPEST = 4, 257, 3  # lines across a face, points on each, intervals that are looked at closely
-_HALVINGS = 30
-_JUMP = 1e-3  # of the largest value: a change over 4e-12 of the domain
+_PROBES, _PLACES = 512, 257  # random points of a face, places along an axis
 _LARGE = 2.0**20  # a value at which an operator that is linear must still be
 _LINEAR, _EQUAL = 1e-9, 1e-13  # relative: deviations from a linear function, and of one number from another, by rounding
 _SMALLEST = 1e-3  # of the largest factor of the value: below, the operator is close to not asking for it
-_STEP, _SAME_SLOPE = 1e-6, 1e-4  # of finite differences, relative to the domain; their relative deviation
 
 
 Device = torch.device | str | None
@@ -151,9 +148,17 @@ def random_points(domain: Box, n: int, device: Device) -> Tensor:
     return torch.as_tensor(domain.sample(n, "uniform", np.random.default_rng(0)), dtype=torch.float64, device=device)
 
 
-def prescriptions(condition: Condition, specs: tuple[ArgumentSpec, ...], domain: Box, device: Device) -> list[Prescribed]:
+def prescriptions(
+    condition: Condition,
+    specs: tuple[ArgumentSpec, ...],
+    domain: Box,
+    orders: Callable[[int, int], int],
+    device: Device,
+) -> list[Prescribed]:
     """What a condition prescribes on each of its faces. Raises `UnmetError` where that is not the value of one field, or its
-    slope across the face, as a differentiable function of the point.
+    slope across the face, as a function of the point that is as smooth as the problem needs it.
+
+    orders: the highest derivative of a field along an axis that the problem takes
     """
     faces = _faces(condition, domain)
     field, index = _asked(specs, domain)
@@ -165,7 +170,7 @@ def prescriptions(condition: Condition, specs: tuple[ArgumentSpec, ...], domain:
         found.append(Prescribed(condition, specs, domain, field, axis, end, slope))
     varying = Counter(part.axis for part in found if part.takes - {part.axis})
     check_terms(prod(1 + count for count in varying.values()) - 1, MOST_TERMS)
-    return [_examined(part, device) for part in found]
+    return [_examined(part, partial(orders, field), device) for part in found]
 
 
 def check_terms(count: int, most: int, hint: str = "") -> None:
@@ -204,9 +209,11 @@ def _asked(specs: Sequence[ArgumentSpec], domain: Box) -> tuple[int, tuple[int, 
     return of_fields[0].field, of_fields[0].index
 
 
-def _examined(part: Prescribed, device: Device) -> Prescribed:
-    """With c and scale, found on points of the face. Raises `UnmetError` for an operator that is not e(v) = c (v - g)."""
-    points = torch.cat([random_points(part.domain, _PROBES, device), *(line.flatten(0, 1) for line in _lines(part, device))])
+def _examined(part: Prescribed, orders: Callable[[int], int], device: Device) -> Prescribed:
+    """With c and scale, found on points of the face. Raises `UnmetError` for an operator that is not e(v) = c (v - g), or a g
+    that does not continue into the domain.
+    """
+    points = _probes(part, device)
     columns = columns_of(points, part.place)
     try:
         with torch.no_grad():
@@ -214,13 +221,35 @@ def _examined(part: Prescribed, device: Device) -> Prescribed:
             part = replace(part, c=c)
             g = part.value(points, part.place)
             part = replace(part, scale=float(g.abs().max()))
-            _check_jumps(part, device)
-        _check_slopes(part, points[:_PROBES])
+            _check_independence(part, points, g)
+        varying = {axis: orders(axis) for axis in sorted(part.takes - {part.axis})}
+        fault = smoothness_fault(
+            lambda x, axis, order: part.derivatives(x, part.place, axis, order), part.domain, varying, device
+        )
     except UnmetError:
         raise
     except Exception as error:  # whatever a user's operator does with what it is not used to
         raise UnmetError(f"its operator failed when it was tried: {type(error).__name__}: {error}") from error
+    if fault is not None:
+        raise UnmetError(fault)
     return part
+
+
+def _probes(part: Prescribed, device: Device) -> Tensor:
+    """Random points, (n, d), and from end to end along each axis that the operator takes."""
+    found = [random_points(part.domain, _PROBES, device)]
+    for axis in sorted(part.takes - {part.axis}):
+        line = found[0][:_PLACES].clone()
+        line[:, axis] = torch.linspace(*part.domain.bounds[axis], _PLACES, dtype=line.dtype, device=device)
+        found.append(line)
+    return torch.cat(found)
+
+
+def _check_independence(part: Prescribed, points: Tensor, g: Tensor) -> None:
+    """Raises `UnmetError` where the value at a point is another when half of the others leave the batch."""
+    half = part.value(points[::2], part.place)
+    if float((half - g[::2]).abs().max()) > AGREE * part.scale:
+        raise UnmetError("what it prescribes at a point depends on the other points of the batch")
 
 
 def linear_factor(error: Callable[..., Any], points: Tensor) -> float | None:
@@ -253,58 +282,3 @@ def linear_factor(error: Callable[..., Any], points: Tensor) -> float | None:
         return None
     mean = float(c.mean())
     return float(round(mean)) if abs(mean - round(mean)) <= _EQUAL * most else mean
-
-
-# Whether values on a face continue into the domain: no jumps, and derivatives that autograd knows.
-
-
-def _lines(part: Prescribed, device: Device) -> list[Tensor]:
-    """Of each coordinate that the operator takes beside that of the face: lines across the face, (lines, points, d)."""
-    found = []
-    for axis in sorted(part.takes - {part.axis}):
-        low, high = part.domain.bounds[axis]
-        lines = random_points(part.domain, _LINES, device).unsqueeze(1).repeat(1, _LINE_POINTS, 1)
-        lines[:, :, axis] = torch.linspace(low, high, _LINE_POINTS, dtype=lines.dtype, device=device)
-        found.append(lines)
-    return found
-
-
-def _check_jumps(part: Prescribed, device: Device) -> None:
-    """Raises `UnmetError` for values that jump: the steepest places are halved until a slope would have no height left."""
-
-    def g(points: Tensor) -> Tensor:
-        return part.value(points, part.place)
-
-    for axis, lines in zip(sorted(part.takes - {part.axis}), _lines(part, device), strict=True):
-        values = g(lines.flatten(0, 1)).unflatten(0, lines.shape[:2])
-        steepest = values.diff(dim=1).abs().topk(_STEEPEST, 1).indices.flatten()  # (lines * steepest,)
-        row = torch.arange(_LINES, device=lines.device).repeat_interleave(_STEEPEST)
-        low, high = lines[row, steepest], lines[row, steepest + 1]
-        for _ in range(_HALVINGS):
-            middle = 0.5 * (low + high)
-            first = ((g(middle) - g(low)).abs() > (g(high) - g(middle)).abs()).unsqueeze(1)
-            low, high = torch.where(first, low, middle), torch.where(first, middle, high)
-        change = (g(high) - g(low)).abs()
-        if float(change.max()) > _JUMP * part.scale:
-            where = float(low[change.argmax(), axis])
-            raise UnmetError(f"its values jump at {part.domain.coordinates[axis]} = {where:.6g}, and would jump in the domain")
-
-
-def _check_slopes(part: Prescribed, points: Tensor) -> None:
-    """Raises `UnmetError` where autograd does not know how the values change along the face: after a detach(), in numpy."""
-    for axis in sorted(part.takes - {part.axis}):
-        low, high = part.domain.bounds[axis]
-        step = _STEP * (high - low)
-        ahead, behind = points.clone(), points.clone()
-        ahead[:, axis] += step
-        behind[:, axis] -= step
-        with torch.no_grad():
-            rise = part.value(ahead, part.place) - part.value(behind, part.place)
-        expected = rise / (2 * step)
-        slope = part.derivatives(points, part.place, axis, 1)[1]
-        size = float(expected.abs().max()) + 1e-3 * part.scale / (high - low)
-        if float(((slope - expected).abs() > _SAME_SLOPE * size).double().mean()) > 0.5:
-            name = part.domain.coordinates[axis]
-            raise UnmetError(
-                f"autograd does not know how its values change with {name}: a detach(), or numpy, comes in between"
-            )

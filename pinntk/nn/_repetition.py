@@ -100,10 +100,7 @@ def _order(problem: Problem, condition: Condition, axis: int) -> int | None:
     for spec in problem.arguments[condition.name]:
         if spec.kind == "points" or (spec.kind == "coordinate" and spec.axis == axis):
             return None
-        if spec.kind == "derivative":
-            highest = max(highest, spec.index[axis])
-        elif spec.kind in ("laplacian", "gradient") and axis in problem.domain.space:
-            highest = max(highest, 2 if spec.kind == "laplacian" else 1)
+        highest = max(highest, spec.order(axis, problem.domain.space))
     return highest
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -108,6 +108,12 @@ class Factors:
             self.explicit(name, dtype) if self.has(name) else zero.expand(self.n, size) for name, size in self.sizes.items()
         )
         return torch.cat(list(columns), 1)
+
+    def of_points(self, rows: slice) -> Factors:
+        """The factors of some of the points."""
+        outers = {name: Outer(outer.A[:, rows], outer.B[:, rows], outer.transposed) for name, outer in self.outers.items()}
+        explicit = {name: part[rows] for name, part in self.rows.items()}
+        return replace(self, n=len(range(self.n)[rows]), outers=outers, rows=explicit)
 
     def matmat(self, W: Tensor) -> Tensor:
         """J W, (p, k) -> (n, k), in W's dtype."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,8 +29,9 @@ def gram(left: Factors, right: Factors, dtype: torch.dtype = torch.float64) -> T
     K = torch.zeros(left.n, right.n, dtype=dtype, device=left.device)
     shared = [name for name in left.sizes if left.has(name) and right.has(name)]
     structured = [name for name in shared if is_structured(left, right, name)]
-    for x, y in _explicit_panels(left, right, [name for name in shared if name not in structured], dtype):
-        add_product(K, x, y, symmetric)
+    sides = [left] if symmetric else [left, right]
+    for panels in explicit_panels(sides, [name for name in shared if name not in structured], _panel_width(sides), dtype):
+        add_product(K, panels[0], panels[-1], symmetric)
     for name in structured:
         _add_structured(K, left.outers[name], right.outers[name], symmetric)
     if symmetric:
@@ -40,25 +41,28 @@ def gram(left: Factors, right: Factors, dtype: torch.dtype = torch.float64) -> T
 
 def is_structured(left: Factors, right: Factors, name: str) -> bool:
     """Whether the structured form is the cheaper one for that parameter."""
-    if not _same_order(left, right, name):
+    if not _same_order([left, right], name):
         return False
     a, b = left.outers[name], right.outers[name]
     (pairs, width_in, width_out) = (len(a.A) * len(b.A), a.A.shape[2], a.B.shape[2])
     return pairs * (width_in + width_out + ELEMENTWISE_COST) < width_in * width_out
 
 
-def _same_order(left: Factors, right: Factors, name: str) -> bool:
-    """Whether both keep that parameter as factors in the same order."""
-    a, b = left.outers.get(name), right.outers.get(name)
-    return a is not None and b is not None and a.transposed == b.transposed
+def _same_order(sides: Sequence[Factors], name: str) -> bool:
+    """Whether all keep that parameter as factors in the same order."""
+    orders = {side.outers[name].transposed if name in side.outers else None for side in sides}
+    return len(orders) == 1 and None not in orders
 
 
-def _explicit_panels(left: Factors, right: Factors, names: list[str], dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
-    """Matching columns of both Jacobians, (n_i, width) and (n_j, width), in buffers that are used again."""
-    sides = [left] if left is right else [left, right]
-    factored = {name: _same_order(left, right, name) for name in names}
-    widest = max((left.outers[name].A.shape[2] for name in names if factored[name]), default=1)
-    width = min(max(_panel_width(sides), widest), sum(left.sizes[name] for name in names))
+def explicit_panels(
+    sides: Sequence[Factors], names: Sequence[str], width: int, dtype: torch.dtype = torch.float64
+) -> Iterator[list[Tensor]]:
+    """The same columns of several Jacobians, [(n_i, width), ...], in buffers that are used again: those of the parameters
+    `names`, about `width` at a time (at least one output of a weight), in an order of their own.
+    """
+    factored = {name: _same_order(sides, name) for name in names}
+    widest = max((sides[0].outers[name].A.shape[2] for name in names if factored[name]), default=1)
+    width = min(max(width, widest), sum(sides[0].sizes[name] for name in names))
     buffers = [torch.empty(side.n, width, dtype=dtype, device=side.device) for side in sides]
     filled = 0
     for name in names:
@@ -70,13 +74,13 @@ def _explicit_panels(left: Factors, right: Factors, names: list[str], dtype: tor
                 side.write(start, buffer[:, filled : filled + step])
             start, filled = start + step, filled + step
             if start < size:
-                yield buffers[0][:, :filled], buffers[-1][:, :filled]
+                yield [buffer[:, :filled] for buffer in buffers]
                 filled = 0
     if filled:
-        yield buffers[0][:, :filled], buffers[-1][:, :filled]
+        yield [buffer[:, :filled] for buffer in buffers]
 
 
-def _panel_width(sides: list[Factors]) -> int:
+def _panel_width(sides: Sequence[Factors]) -> int:
     rows = max(1, sum(side.n for side in sides))
     most = CHUNK_ENTRIES // rows
     return max(1, min(most, max(512, PANEL_ENTRIES // rows)) if sides[0].device.type == "cpu" else most)
@@ -118,6 +122,8 @@ class _Products:
 
 
 def _columns(side: Factors, name: str, factored: bool, dtype: torch.dtype) -> _Rows | _Products:
+    if not side.has(name):
+        return _Rows(torch.zeros(1, 1, dtype=dtype, device=side.device).expand(side.n, side.sizes[name]))
     if not factored:
         return _Rows(side.explicit(name, dtype))
     outer = side.outers[name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, partial
@@ -27,6 +27,13 @@ class ArgumentSpec:
     field: int = -1
     index: Index = ()
     axis: int = -1
+
+    def order(self, axis: int, space: Sequence[int]) -> int:
+        """The highest derivative along an axis that it takes; space: the axes of Laplacians, gradients and normals."""
+        if self.kind == "derivative":
+            return self.index[axis]
+        highest = {"laplacian": 2, "gradient": 1, "normal": 1}.get(self.kind, 0)
+        return highest if axis in space else 0
 
 
 @dataclass(frozen=True)

@@ -165,8 +165,8 @@ class Problem:
                 return condition
         raise KeyError(self._unknown_condition(name))
 
-    def _unknown_condition(self, name: str) -> str:
-        close = get_close_matches(name, [*self.names, *KINDS], 1)
+    def _unknown_condition(self, name: str, others: Iterable[str] = ()) -> str:
+        close = get_close_matches(name, [*self.names, *others], 1)
         return f"{self.name} has no condition {name!r}; it has {self.names}" + (
             f"; did you mean {close[0]!r}?" if close else ""
         )
@@ -201,7 +201,7 @@ class Problem:
         counts = {**counts, **more}
         for key, n in counts.items():
             if key not in self.names and key not in KINDS:
-                raise ValueError(self._unknown_condition(key) + f"; counts are given by name or by kind {KINDS}")
+                raise ValueError(self._unknown_condition(key, KINDS) + f"; counts are given by name or by kind {KINDS}")
             if not isinstance(n, int) or n < 1:
                 raise ValueError(f"{key}={n!r}: the number of points is a whole number of at least 1")
         default = self.default_counts()

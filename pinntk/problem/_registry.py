@@ -147,9 +147,9 @@ def _factory(name_or_path: str | os.PathLike) -> tuple[Callable[..., Problem], P
         raise ValueError(f"{text} is not a .py file; give the path of one that defines problem()")
     else:
         close = get_close_matches(text, available(), 1)
-        hint = f"Did you mean {close[0]!r}? " if close else ""
+        hint = f"did you mean {close[0]!r}? " if close else ""
         raise ValueError(
-            f"problem {text!r} is unknown. {hint}Known: {', '.join(available())}; or the path of your own .py file"
+            f"problem {text!r} is unknown; {hint}`pinntk problems` lists all; of your own, give the path of its .py file"
         )
     module = _module(path)
     factory = getattr(module, "problem", None)

@@ -24,6 +24,7 @@ from pinntk.problem._time import time_axis
 
 Values = Mapping[str, Callable[[Tensor], Tensor]]  # initial condition -> its errors (n,) at (n, d) points
 
+_MOST = 10_000  # slabs, each a training and a folder of its own
 _ROUNDING = 1e-9  # of the whole time: a reference's time at a slab's edge counts as in the slab
 _warned = WeakRegistry()
 
@@ -51,8 +52,8 @@ def slab_edges(problem: Problem, slabs: int | Sequence[float]) -> tuple[float, .
     except (TypeError, ValueError):
         raise ValueError(f"slabs={slabs!r}: {wanted}") from None
     if isinstance(edges, int):
-        if edges < 1:
-            raise ValueError(f"slabs={edges}: at least 1")
+        if not 1 <= edges <= _MOST:
+            raise ValueError(f"slabs={edges}: at least 1 and at most {_MOST}, each of which is trained by itself")
         return (*(start + (end - start) * k / edges for k in range(edges)), end)
     sign = 1 if end > start else -1
     ordered = all(isfinite(b) and sign * (b - a) > 0 for a, b in pairwise(edges))
@@ -190,11 +191,13 @@ def _time(problem: Problem) -> tuple[int, float, float]:
     if problem.slab:
         raise ValueError(f"{what}: it is a slab itself; cut the whole problem, as in slabs=(0, 0.1, 0.5, 1)")
     if axis is None:
-        raise ValueError(f"{what}: it has no time; name a coordinate t, or give initial conditions on one slice")
+        raise ValueError(
+            f"{what}: it has no time; leave slabs out, name a coordinate t, or give initial conditions on one slice"
+        )
     if trained := [name for name, value in problem.coefficients.items() if value.requires_grad]:
         raise ValueError(
-            f"{what}: its coefficient {trained[0]!r} is trained, and each slab would find another value of it; train on all of "
-            "the time at once, or fix the coefficient by requires_grad_(False)"
+            f"{what}: its coefficient {trained[0]!r} is trained, in each anew; leave slabs out, or fix it by "
+            "requires_grad_(False)"
         )
     start, end = problem.domain.bounds[axis][:: -1 if backward else 1]
     if not any(c.kind == "initial" for c in problem.conditions):

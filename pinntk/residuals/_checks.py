@@ -15,6 +15,8 @@ from pinntk.problem._coordinates import check_coordinates
 from pinntk.problem._problem import check_output
 from pinntk.residuals._agreement import check_derivatives
 from pinntk.residuals._evaluate import errors
+from pinntk.residuals._fields import AutogradFields
+from pinntk.residuals._linear import linearize
 from pinntk.residuals._points import to_network
 from pinntk.residuals._probe import preserve, random_state, rows_of, same, select_probe
 from pinntk.taylor import DependentPointsError
@@ -172,8 +174,21 @@ def _check_independence(network: nn.Module, problem: Problem, probe: Points, pai
         for name, apart in errors(network, problem, part).items() if part else ():
             both = together[name][[i for i in pair if i < len(together[name])]]
             scale = both.abs().max() + apart.abs().max() + 1
-            if (both - apart).abs().max() > torch.finfo(both.dtype).eps ** 0.5 * scale:
+            limit, change = torch.finfo(both.dtype).eps ** 0.5, (both - apart).abs().max()
+            if change > limit * scale and change > limit * _size_of_terms(network, problem, name, probe[name]):
                 _refuse_dependent(network, problem, probe, name, together[name])
+
+
+def _size_of_terms(network: nn.Module, problem: Problem, name: str, rows: Tensor) -> float:
+    """The largest of what an error is made of, such as E u_xx beside other terms that it cancels with: its rounding is a
+    fraction of that, and not of the error.
+    """
+    coefficients = {key: float(value.detach()) for key, value in problem.coefficients.items()}
+    try:
+        found = linearize(problem, name, rows, lambda points: AutogradFields(network, problem, points), coefficients)
+    except RuntimeError:  # what cannot be differentiated has no terms to look at
+        return 0.0
+    return max((float((term.slope * term.value).abs().max()) for term in found.terms), default=0.0)
 
 
 def _refuse_dependent(network: nn.Module, problem: Problem, probe: Points, name: str, before: Tensor) -> None:

@@ -58,16 +58,35 @@ def slab(problem: Problem, number: int, slabs: int | Sequence[float], previous: 
         raise ValueError(f"slab {number} needs previous=, the network of {slab_name(number - 1)}, whose end it begins with")
     before = deepcopy(previous).requires_grad_(False)
     start = slab_start(problem, number, edges)
+    precise = _in_higher_precision(before)
 
     def left_by(name: str) -> Callable[[Tensor], Tensor]:
         def values(points: Tensor) -> Tensor:
             with torch.no_grad():
-                return errors(before, start, {name: points})[name]
+                return errors(precise(points.dtype), start, {name: points})[name]
 
         return values
 
     found = restricted(problem, number, edges, {name: left_by(name) for name in start.names})
     return replace(found, slab={**found.slab, "sha256": digest(before)})
+
+
+def _in_higher_precision(network: nn.Module) -> Callable[[torch.dtype], nn.Module]:
+    """The network in its own dtype or the one asked for, whichever is more precise.
+
+    A float32 network is rounded anew for each size of a batch, which in errors of float64, as a diagnosis takes them, would be
+    no rounding.
+    """
+    own = next((p.dtype for p in network.parameters()), None)
+    copies = {own: network}
+
+    def at_least(dtype: torch.dtype) -> nn.Module:
+        wider = None if own is None else torch.promote_types(own, dtype)
+        if wider not in copies:
+            copies[wider] = deepcopy(network).to(wider)
+        return copies[wider]
+
+    return at_least
 
 
 class _Random:

@@ -89,6 +89,11 @@ def check_identity(state: Mapping[str, Any], problem: Problem, folder: Path) -> 
     theirs, ours = state["identity"], identity(problem)
     if theirs != ours:
         different = [key for key in ours if theirs.get(key) != ours[key]]
+        if different == ["slab"] and theirs.get("slab", {}).get("edges") == ours["slab"]["edges"]:
+            raise ValueError(
+                f"the checkpoint in {folder} is of another problem: its slab began with another network than the slab before "
+                "has now; restore that one, or train the slabs anew"
+            )
         details = "; ".join(f"{key}: {theirs.get(key)} there, {ours[key]} here" for key in different)
         raise ValueError(f"the checkpoint in {folder} is of another problem ({details}); name another folder")
 

@@ -10,16 +10,13 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from pinntk._util.warn import warn_user
 from pinntk.ntk import KernelBlocks
 from pinntk.problem import Points, Problem
 from pinntk.run._checkpoint import check_identity, load_state, read_checkpoint
 from pinntk.run._configuration import read_config
 from pinntk.run._network import build_network
-from pinntk.run._slabs import problem_named
+from pinntk.run._slabs import problem_examined
 from pinntk.run._snapshots import read_snapshots
-from pinntk.run._source import source_change
-from pinntk.run._trust import check_trust
 
 
 @dataclass(frozen=True)
@@ -133,11 +130,7 @@ class Run:
         folder = Path(folder)
         config = read_config(folder)
         state = read_checkpoint(folder)
-        if problem is None:
-            check_trust(config["problem"], folder, trust)
-            problem = problem_named(config["problem"], folder)
-        if change := source_change(config["problem"], problem):
-            warn_user(f"{folder}: {change} since the run was trained; what is examined now is not quite what was trained")
+        problem = problem_examined(config["problem"], folder, problem, trust)
         check_identity(state, problem, folder)
         network = build_network(config, problem) if network is None else network
         load_state(state, network, problem, folder)

@@ -31,6 +31,12 @@ def network_class(config: Mapping[str, Any]) -> type[nn.Module] | None:
     return None if config["network"]["arguments"] is None else known.get(config["network"]["class"])
 
 
+def arguments_of(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Of section "network", none of a network of one's own; those that pinntk did not have yet are as it worked then."""
+    arguments = described["arguments"]
+    return {} if arguments is None else {"output_scales": {}, **arguments}
+
+
 def build_network(config: Mapping[str, Any], problem: Problem) -> nn.Module:
     """The network that config.json describes, with its initial weights."""
     described, kind = config["network"], network_class(config)
@@ -42,7 +48,7 @@ def build_network(config: Mapping[str, Any], problem: Problem) -> nn.Module:
     if not isinstance(dtype, torch.dtype):
         raise ValueError(f"the configuration's network.dtype is {described['dtype']!r}, not a dtype of torch, such as float32")
     try:
-        return kind(problem, dtype=dtype, **described["arguments"])
+        return kind(problem, dtype=dtype, **arguments_of(described))
     except TypeError as error:
         raise ValueError(f"the configuration's network.arguments do not fit {described['class']}: {error}") from error
 

@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from pinntk._util.files import replacing
+from pinntk._util.warn import warn_user
 from pinntk.problem import Problem
 from pinntk.problem import _registry as registry
 from pinntk.problem._slabs import restricted, slab_name
@@ -20,6 +21,8 @@ from pinntk.run._checkpoint import load_state, read_checkpoint
 from pinntk.run._configuration import read_config
 from pinntk.run._folder import CHECKPOINT, FIGURES, SLAB, SLABS, SNAPSHOTS, clear_folder, is_foreign
 from pinntk.run._network import build_network, network_class
+from pinntk.run._source import source_change
+from pinntk.run._trust import check_trust
 
 _KINDS: dict[str, type] = {"edges": list, "fresh": bool, "stop_reasons": list}
 
@@ -50,6 +53,15 @@ def slab_folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("slab_*") if SLAB.fullmatch(path.name) and path.is_dir())
 
 
+def slab_after(folder: Path, problem: Problem) -> Path | None:
+    """The folder of the slab that begins as the one in `folder` ends; None where there is none."""
+    folder, number = folder.resolve(), problem.slab.get("number")
+    if number is None or folder.name != slab_name(number) or not (folder.parent / SLABS).exists():
+        return None
+    after = folder.with_name(slab_name(number + 1))
+    return after if (after / CHECKPOINT).exists() else None
+
+
 def clear_slabs(folder: Path) -> None:
     """Removes what trainings in time slabs wrote, and nothing else. Raises FileExistsError for a run of something else."""
     for path in slab_folders(folder):
@@ -63,14 +75,24 @@ def clear_slabs(folder: Path) -> None:
     (folder / SLABS).unlink(missing_ok=True)
 
 
-def problem_named(described: Mapping[str, Any], folder: Path | str) -> Problem:
+def problem_examined(described: Mapping[str, Any], folder: Path, given: Problem | None, trust: bool) -> Problem:
+    """The given problem, or else the one that a folder names. Warns where its file has changed since it was trained."""
+    problem = problem_named(described, folder, trust) if given is None else given
+    if change := source_change(described, problem):
+        warn_user(f"{folder}: {change} since it was trained; what is examined now is not quite what was trained")
+    return problem
+
+
+def problem_named(described: Mapping[str, Any], folder: Path | str, trust: bool = False) -> Problem:
     """The problem that section "problem" of a config.json names, built afresh; of a slab, with what the network of the slab
     before leaves.
 
     folder: of the run; the slab before is looked for beside it, and then where it was trained
 
-    Raises ValueError where that network has changed since, or cannot be built by pinntk; FileNotFoundError where it is gone.
+    Raises ValueError where that network has changed since, or cannot be built by pinntk; FileNotFoundError where it is gone;
+    as `check_trust` does for a file of somebody else's.
     """
+    check_trust(described, folder, trust)
     problem = registry.load(described["source"], **described.get("parameters", {}))
     record = described.get("slab")
     if record is None:
@@ -86,7 +108,7 @@ def problem_named(described: Mapping[str, Any], folder: Path | str) -> Problem:
     if found.slab["sha256"] != known:
         raise ValueError(
             f"{folder} begins as the network in {before} ended, and that one has changed since; restore it, or train the slabs "
-            "from there on anew"
+            "anew"
         )
     return replace(found, slab={**found.slab, "previous": str(before)})
 

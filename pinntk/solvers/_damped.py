@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import log
@@ -17,9 +17,12 @@ from pinntk.solvers._jacobian import ScaledJacobian
 
 FORMS = ("auto", "kernel", "parameters")
 # Eigenvalues of A A^T and A^T A are good to 2e-16 of the largest one, so that a damping of this share of it keeps 3 digits of
-# every step; singular values of A are good to 2e-16 of the largest one themselves, squared 5e-32.
+# every step; singular values of A are good to 2e-16 of the largest one themselves, squared 5e-32. A^T u / s, where that
+# stands for a singular vector of A, is good to 2e-16 of the largest one over s: three digits at 2e-13.
 SQUARED = 1e-12
+_BY_TRANSPOSE = 4e-26
 _SMALLEST = 1e-34
+_COPIES = 3 * 8  # bytes of a float64 number, and of what factorizations copy
 _NULL = 1e-15  # eigenvalues of rank-deficient ones are up to 9e-16 of the largest in place of 0
 _HALVINGS = 80  # of an interval of at most 200 in log mu
 
@@ -52,12 +55,13 @@ class DampedLeastSquares:
     r"""d(mu) = -A^T (A A^T + mu I)^-1 r = -(A^T A + mu I)^-1 A^T r for any number of dampings mu.
 
     form: "kernel" (n x n), "parameters" (p x p), or "auto": the smaller one
-    max_memory: beyond it A is never formed; then only the kernel form, from the factors, remains
+    max_memory: of the dense matrices; where it does not hold A, (n, p), that is formed and factored in blocks, so that the
+        smaller of (n, n) and (p, p) has to fit
     orthogonal: never square A, as is done while mu stays above 1e-12 of its largest eigenvalue
 
     While mu is large, S^2 and V (or U) come from the eigenvalues of A^T A (or A A^T), which hold half the digits of A. The
     first mu below brings a QR factorization of A (or A^T) and the singular values of its triangle, three times the time.
-    Where A is not formed, no mu below `least` is answered.
+    `least` says below which mu is not answered: 1e-34 of that eigenvalue, 4e-26 in the kernel form of an A in blocks.
 
     Raises ValueError for an unknown form, MemoryError beforehand where it does not fit.
     """
@@ -73,19 +77,21 @@ class DampedLeastSquares:
         check_form(form)
         self._A, self._r = A, r
         self.form = form if form != "auto" else "kernel" if A.n < A.p else "parameters"
-        side = A.n if self.form == "kernel" else A.p
+        side, across = (A.n, A.p) if self.form == "kernel" else (A.p, A.n)
         budget = parse_bytes(max_memory)
-        needed = 3 * 8 * max(A.n * A.p, side**2)  # A or its square, and what the factorization copies
-        self.explicit = needed <= budget
-        if not self.explicit:
-            needed = 3 * 8 * side**2
-            if self.form == "parameters" or needed > budget:
-                raise MemoryError(
-                    f"{A.n} errors and {A.p} parameters need more than max_memory={max_memory!r}; give fewer points, "
-                    "or more memory"
-                )
-        require(needed, f"the linear system of {A.n} errors and {A.p} parameters", "give fewer points", r.device)
-        self._orthogonal = orthogonal and self.explicit
+        if _COPIES * side**2 > budget:
+            raise MemoryError(
+                f"{A.n} errors and {A.p} parameters need more than max_memory={max_memory!r}; give fewer points, or more memory"
+            )
+        self.whole = _COPIES * side * across <= budget
+        self._block = across if self.whole else max(side, budget // (_COPIES * side) - side)
+        require(
+            _COPIES * side * max(side, min(across, self._block + side)),
+            f"the linear system of {A.n} errors and {A.p} parameters",
+            "give fewer points",
+            r.device,
+        )
+        self._orthogonal = orthogonal
 
     @property
     def largest(self) -> float:
@@ -95,7 +101,7 @@ class DampedLeastSquares:
     @property
     def least(self) -> float:
         """The least damping that is answered."""
-        return (_SMALLEST if self.explicit else self._squared.least) * self.largest
+        return (_SMALLEST if self.whole else _BY_TRANSPOSE) * self.largest
 
     def step(self, mu: float) -> Tensor:
         """d(mu), (p,). Raises ValueError for mu below `least`."""
@@ -111,7 +117,7 @@ class DampedLeastSquares:
         """The mu whose step has this length; the least one where every step is shorter."""
         found = self._spectrum()
         mu = _damping(found, length)
-        if mu < found.least * float(found.squares.max()) and self.explicit and not self._orthogonal:
+        if mu < found.least * float(found.squares.max()) and not self._orthogonal:
             self._orthogonal = True
             mu = _damping(self._singular, length)
         return max(mu, self.least)
@@ -119,22 +125,22 @@ class DampedLeastSquares:
     def _spectrum(self, mu: float | None = None) -> _Spectrum:
         """The factors that are good for this damping; None: those at hand."""
         if not self._orthogonal and mu is not None and mu < self._squared.least * float(self._squared.squares.max()):
-            if not self.explicit:
-                raise ValueError(f"mu={mu:.1e}: at least {self.least:.1e}, or it drowns in the rounding of A A^T")
             self._orthogonal = True
-        return self._singular if self._orthogonal else self._squared
+        found = self._singular if self._orthogonal else self._squared
+        if mu is not None and mu < 0.999 * found.least * float(found.squares.max()):
+            raise ValueError(f"mu={mu:.1e}: at least {self.least:.1e}, or it drowns in rounding")
+        return found
 
     @cached_property
     def _squared(self) -> _Spectrum:
         A, r = self._A, self._r
-        matrix = A.matrix if self.explicit else None
         if self.form == "kernel":
-            K = A.kernel() if matrix is None else _gram(matrix)
+            K = _gram([A.matrix]) if self.whole else A.kernel()
             with threads_for(of_factorization(K)):
                 squares, U = torch.linalg.eigh(K)
             squares[squares < _NULL * squares.max()] = 0  # r, unlike A^T r, may be large along them
             return _Spectrum(squares, U.T @ r, lambda v: U.T @ v, lambda x: A.rmatvec(U @ x), squares.sqrt(), SQUARED)
-        M = _gram(A.matrix.T)
+        M = _gram(block.T for block in self._rows())
         with threads_for(of_factorization(M)):
             squares, V = torch.linalg.eigh(M)
 
@@ -143,34 +149,80 @@ class DampedLeastSquares:
 
         return _Spectrum(squares.clamp_min(0), coordinates(r), coordinates, lambda x: V @ x, 1.0, SQUARED)
 
+    def _rows(self) -> Iterable[Tensor]:
+        return [self._A.matrix] if self.whole else self._A.row_blocks(self._block)
+
     @cached_property
     def _singular(self) -> _Spectrum:
+        with threads_for(of_factorization(self._r.new_empty(1, 1).expand(self._A.n, self._A.p))):
+            return self._singular_values_of_transpose() if self.form == "kernel" else self._singular_values()
+
+    def _singular_values_of_transpose(self) -> _Spectrum:
         A, r = self._A, self._r
-        with threads_for(of_factorization(A.matrix)):
-            if self.form == "kernel":
-                Q, R = torch.linalg.qr(A.matrix.T)
-                U, S, Vh = torch.linalg.svd(R.T, full_matrices=False)
+        if self.whole:
+            Q, R = torch.linalg.qr(A.matrix.T)
+        else:
+            Q, R = None, _triangle(block.T for block in A.column_blocks(self._block))
+        U, S, Vh = torch.linalg.svd(R.T, full_matrices=False)
 
-                def by_errors(v: Tensor) -> Tensor:
-                    return S * (U.T @ v)
+        def by_errors(v: Tensor) -> Tensor:
+            return S * (U.T @ v)
 
-                return _Spectrum(S.square(), by_errors(r), by_errors, lambda x: Q @ (Vh.T @ x), 1.0, _SMALLEST)
-            p = A.p
-            R = torch.linalg.qr(torch.cat([A.matrix, r.unsqueeze(1)], 1), mode="r").R  # r's column is Q^T r, without Q
-            U, S, Vh = torch.linalg.svd(R[:p, :p], full_matrices=False)
+        def lift(x: Tensor) -> Tensor:
+            return A.rmatvec(U @ torch.where(S > 0, x / S, 0)) if Q is None else Q @ (Vh.T @ x)
+
+        return _Spectrum(S.square(), by_errors(r), by_errors, lift, 1.0, _BY_TRANSPOSE if Q is None else _SMALLEST)
+
+    def _singular_values(self) -> _Spectrum:
+        A, r, p = self._A, self._r, self._A.p
+        if self.whole:
+            reflectors, tau = torch.geqrf(A.matrix)
+            R = reflectors[:p].triu()
+
+            def rotated(v: Tensor) -> Tensor:
+                """Q^T v."""
+                return torch.ormqr(reflectors[:, : len(tau)], tau, v.unsqueeze(1), transpose=True)[:p, 0]
+
+            U, S, Vh = torch.linalg.svd(R, full_matrices=False)
+
+            def by_errors(v: Tensor) -> Tensor:
+                return S * (U.T @ rotated(v))
+
+            return _Spectrum(S.square(), by_errors(r), by_errors, lambda x: Vh.T @ x, 1.0, _SMALLEST)
+        # The column of r becomes Q^T r, without Q.
+        R = _triangle(torch.cat([rows, r.unsqueeze(1)], 1) for rows, r in self._rows_with_errors())
+        U, S, Vh = torch.linalg.svd(R[:p, :p], full_matrices=False)
 
         def by_gradient(v: Tensor) -> Tensor:
             return Vh @ A.rmatvec(v)
 
-        return _Spectrum(S.square(), S * (U.T @ R[:p, p]), by_gradient, lambda x: Vh.T @ x, 1.0, _SMALLEST)
+        return _Spectrum(S.square(), S * (U.T @ R[:p, p]), by_gradient, lambda x: Vh.T @ x, 1.0, _BY_TRANSPOSE)
+
+    def _rows_with_errors(self) -> Iterator[tuple[Tensor, Tensor]]:
+        start = 0
+        for rows in self._rows():
+            yield rows, self._r[start : start + len(rows)]
+            start += len(rows)
 
 
-def _gram(rows: Tensor) -> Tensor:
-    """rows rows^T."""
-    M = rows.new_zeros(len(rows), len(rows))
-    with threads_for(of_factorization(rows)):
-        add_product(M, rows, rows, symmetric=True)
+def _gram(blocks: Iterable[Tensor]) -> Tensor:
+    """The sum of B B^T over blocks B of columns."""
+    M = None
+    for block in blocks:
+        M = block.new_zeros(len(block), len(block)) if M is None else M
+        with threads_for(of_factorization(block)):
+            add_product(M, block, block, symmetric=True)
+    assert M is not None
     return M.tril_().add_(M.tril(-1).T)
+
+
+def _triangle(blocks: Iterable[Tensor]) -> Tensor:
+    """R of the QR factorization of blocks of rows one under the other."""
+    R = None
+    for block in blocks:
+        R = torch.linalg.qr(block if R is None else torch.cat([R, block]), mode="r").R
+    assert R is not None
+    return R
 
 
 def _damping(spectrum: _Spectrum, length: float) -> float:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
-from math import exp, isfinite, log
+from math import exp, inf, isfinite, log
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -13,18 +13,22 @@ from torch import Tensor, nn
 from pinntk._util.precision import without_autocast
 from pinntk._util.threads import of_step, with_threads_for
 from pinntk.ntk import trained_parameters
+from pinntk.ntk._blocks import Weights
 from pinntk.problem import Points, Problem
 from pinntk.residuals import check_network
 from pinntk.residuals._points import to_network
-from pinntk.residuals._values import check_real_parameters
+from pinntk.residuals._values import NonFiniteError, check_real_parameters
 from pinntk.solvers._damped import SQUARED, DampedLeastSquares, check_form
 from pinntk.solvers._jacobian import ScaledJacobian, check_start, loss_weights, losses_by_condition, scaled_errors
+from pinntk.solvers._natural import NaturalSteps
 from pinntk.solvers._phase import CONVERGE, EXPLORE, Phase
 from pinntk.solvers._solver import StepReport
-from pinntk.solvers._vector import assign, flatten
+from pinntk.solvers._vector import assign, flatten, units_of
 
 _WINDOW = 3.0  # between the radius and the least and greatest one that are tried
 _START = 1.0  # the first radius
+_FINAL = 0.5  # least ratio of true to promised decrease while converging
+_SHORTER = 4  # more radii, where none in the window lowers the loss
 _CURVED = 0.375  # of the step: a first correction beyond it means nothing (Transtrum & Sethna 2012)
 _CONTRACTION = 0.75  # of a correction: the next one must be below it
 _ROUNDED = 100  # times the change by the last digits of all parameters: a loss below that has none of its own
@@ -33,31 +37,36 @@ _WORTH = 0.9  # of the loss: what a correction must leave for another one to be 
 
 
 class GaussNewton:
-    r"""Levenberg-Marquardt in a trust region, with corrections.
+    r"""Levenberg-Marquardt in a trust region, with corrections; then Newton steps that need not lower the loss.
 
     It is on r = (sqrt(lambda_i / n_i) e_i), whose squared norm is the loss. With A = dr / dtheta, of which one factorization
     serves for every mu, a step goes through
 
         d_1 = -A^T (A A^T + mu I)^-1 r,    d_(j+1) = -A^T (A A^T + mu I)^-1 (r(theta + d_j) - A d_j)
 
-    **Length.** Some radii around the length of the last step, each with the mu for which |d_1| is that, are judged by the true
-    loss. The step goes as far as its decrease stays above `target` times the one that the linear model promises of d_1 (Webb,
-    Jerad & Cartis, arXiv 2607.02194). Singular values of A are used down to rounding, or the error would stay at its root.
+    **Exploring.** Some radii around the length of the last step, each with the mu for which |d_1| is that, are judged by the
+    true loss. The step goes as far as its decrease stays above `target` times the one that the linear model promises of d_1
+    (Webb, Jerad & Cartis, arXiv 2607.02194).
 
     **Corrections.** r(theta + d_j) - A d_j are the errors that the straight line through theta + d_j would start from. They
     bend the step along a curved valley, in which straight steps are short. The first is the geodesic acceleration (Transtrum &
     Sethna 2012, arXiv 1201.5885). Each costs an evaluation, a hundredth of a factorization, and is kept if it lowers the loss.
 
-    **Phases.** It explores with long steps, until mu is small and the loss no longer halves in 20 steps. Then it converges, by
-    steps that keep to `final` of what is promised. Use fresh points in every step while it explores, and the same ones when
-    it converges; `phase` is the one of the next step.
+    **Converging.** It begins once mu is small and the loss no longer halves in 20 steps, or by `converge()`. The points are to
+    stay the same. When steps that lower the loss no longer halve it in five, they are as long as their first correction
+    allows, whatever the loss is after them: `NaturalSteps`. The loss may rise a millionfold before it falls to rounding;
+    meanwhile the network keeps the best parameters that were found.
+
+    Use fresh points in every step while it explores, and the same ones when it converges; `phase` is the one of the next step.
+    Singular values of A are used down to rounding, or the error would stay at its root.
 
     weights: loss weights by condition; None takes the NTK weights of the first step's points, normalized to sum 1
-    target, final: least ratio of true to promised decrease while exploring and while converging, between 0 and 1
-    radii: how many are tried, at least 2
-    corrections: how many there are at most; 0 for straight steps
+    target: least ratio of true to promised decrease while exploring, between 0 and 1
+    radii: how many are tried while exploring, at least 2
+    corrections: how many there are at most while exploring; 0 for straight steps
     form: "kernel" (n x n), "parameters" (p x p), or "auto", the smaller; see `DampedLeastSquares`
     max_memory: of the dense factorizations
+    coefficient_scales: {coefficient: s}, s a power of 2: it is moved as s times a number of size 1; 1 for the others
 
     The network's parameters and the problem's coefficients are solved for together. Use float64.
     Raises ValueError for arguments that do not fit, and as `pinntk.kernel` does for a network that does not.
@@ -78,15 +87,14 @@ class GaussNewton:
         *,
         weights: Mapping[str, float] | None = None,
         target: float = 0.25,
-        final: float = 0.5,
         radii: int = 8,
         corrections: int = 10,
         form: str = "auto",
         max_memory: int | str = "4GiB",
+        coefficient_scales: Mapping[str, float] = MappingProxyType({}),
     ):
-        for name, value in {"target": target, "final": final}.items():
-            if not 0 < value < 1:
-                raise ValueError(f"{name}={value!r}: a ratio between 0 and 1")
+        if not 0 < target < 1:
+            raise ValueError(f"target={target!r}: a ratio between 0 and 1")
         if radii < 2:
             raise ValueError(f"radii={radii!r}: at least 2")
         if corrections < 0:
@@ -94,13 +102,14 @@ class GaussNewton:
         check_form(form)
         self.network, self.problem = network, problem
         self.weights: Mapping[str, float] | None = None if weights is None else dict(weights)
-        self.target, self.final, self.radii = target, final, radii
-        self.corrections, self.form, self.max_memory = corrections, form, max_memory
+        self.target, self.radii, self.corrections = target, radii, corrections
+        self.form, self.max_memory = form, max_memory
         self.radius = _START
-        self._phase = Phase()
+        self._phase, self._natural = Phase(), NaturalSteps()
         trained = trained_parameters(network, problem)
         check_real_parameters(trained, "GaussNewton")
-        self._parameters = list(trained.values())
+        self._names, self._parameters = list(trained), list(trained.values())
+        self.coefficient_scales = dict(coefficient_scales)
         self._checked = False
 
     @property
@@ -115,17 +124,19 @@ class GaussNewton:
 
     def explore(self) -> None:
         """Begins to explore anew: other points, or more of them, are to come."""
+        self._natural = NaturalSteps()
         damping, self._phase = self._phase.damping, Phase()
         self._phase.damping = damping
 
     def converge(self) -> None:
-        """Converges from the next step on, which is to be on the same points."""
-        self._phase.converging = True
+        """Converges from the next step on: the same points are to come, or, while it converges, others from now on."""
+        self._phase.converge()
+        self._natural.begin()
 
     @without_autocast
     @with_threads_for(lambda self, points: of_step(self.network, self.problem, points))
     def step(self, points: Points, point_weights: Points | None = None) -> StepReport:
-        """One step on `points`, {condition: (n, d)}. The parameters change only if the loss on them falls.
+        """One step on `points`, {condition: (n, d)}. The network changes only if its loss on them falls.
 
         point_weights: g (n,) of some conditions, for the loss lambda_i mean(g e_i^2); 1 for the others
 
@@ -137,43 +148,92 @@ class GaussNewton:
             self._checked = True
         points = to_network(self.network, points)
         self.weights, weights = loss_weights(self.weights, self.network, self.problem, points, point_weights)
-        current_errors = partial(scaled_errors, self.network, self.problem, points, weights)
-        r = current_errors()
-        check_start(self.network, self.problem, points, r)
-        A = ScaledJacobian(self.network, self.problem, points, weights)
-        converging = self._phase.converging
+        system = _System(self, points, weights, point_weights)
+        try:
+            return self._natural_step(system) if self._phase.stalled else self._falling(system)
+        except BaseException:  # Ctrl-C included: no trial stays behind
+            self._assign(system.start)
+            raise
+
+    @property
+    def _units(self) -> list[float]:
+        return units_of(self._names, self.coefficient_scales)
+
+    def _assign(self, vector: Tensor) -> None:
+        assign(self._parameters, vector, self._units)
+
+    def _falling(self, at: _System) -> StepReport:
+        """A step that has to lower the loss."""
+        A, r, converging = at.jacobian(), at.r, self._phase.converging
         orthogonal = converging or self._phase.damping < SQUARED
         system = DampedLeastSquares(A, r, self.form, self.max_memory, orthogonal)
-        start = flatten(self._parameters, self._parameters[0].device)
-        losses = losses_by_condition(self.network, self.problem, points, r, self.weights, point_weights)
-        trial = _Trial(system, A, r, current_errors, self._parameters, start, self.corrections)
-        self.radius = max(self.radius, _SHORTEST * max(float(start.norm()), 1.0))
+        trial = _Trial(system, A, r, at.errors_after, self.corrections)
+        self.radius = max(self.radius, _SHORTEST * max(float(at.start.norm()), 1.0))
         before = float(r @ r)
-        try:
-            mu, loss, d = self._longest(trial, self.final if converging else self.target)
-            accepted = loss < before
-            noise = 0.0 if accepted else self._rounding(r, current_errors, start)
-        finally:  # after Ctrl-C too: no trial stays behind
-            assign(self._parameters, start)
+        mu, loss, d = self._longest(trial, _FINAL if converging else self.target)
         relative = mu / system.largest if system.largest else 1.0
-        if not accepted:
-            self.radius /= _WINDOW
-            note = f"a step of length {float(d.norm()):.1e}, the shortest tried, does not lower the loss"
-            if before < _ROUNDED * noise:
-                note = "the loss is rounding: the last digits of the parameters change the errors by a tenth or more"
-            return StepReport(before, before, losses, 0.0, mu, False, note, relative)
+        if not loss < before:
+            self.radius /= _WINDOW ** (1 + _SHORTER)
+            note = self._rounding(at, before)
+            self._assign(at.start)
+            if converging and not note:
+                self._phase.stalled = True
+            elif not note:
+                note = f"a step of length {float(d.norm()):.1e}, the shortest tried, does not lower the loss"
+            return StepReport(before, before, at.losses, 0.0, mu, False, note, relative)
         self.radius = float(d.norm())
         self._phase.advance(relative, before)
-        assign(self._parameters, start + d)
-        return StepReport(before, loss, losses, self.radius, mu, True, "", relative)
+        self._assign(at.start + d)
+        return StepReport(before, loss, at.losses, self.radius, mu, True, "", relative)
 
-    def _rounding(self, r: Tensor, errors: Callable[[], Tensor], start: Tensor) -> float:
-        """|r(theta) - r|^2 with every parameter changed by one unit in its last place, up and down in turn."""
-        units = torch.cat([start.new_full((p.numel(),), torch.finfo(p.dtype).eps) for p in self._parameters])
+    def _natural_step(self, at: _System) -> StepReport:
+        """A step that need not lower the loss, from where the last one ended."""
+        best, natural = float(at.r @ at.r), self._natural
+        if natural.since:
+            note = self._rounding(at, best) or ("no further steps lower the loss" if natural.exhausted else "")
+            if note:
+                self._assign(at.start)
+                return StepReport(best, best, at.losses, 0.0, 0.0, False, note, natural.damping)
+        start, r = at.start, at.r
+        if natural.iterate is not None:
+            start = natural.iterate
+            self._assign(start)
+            r = at.errors()
+        try:
+            A = at.jacobian()
+        except NonFiniteError:
+            if natural.iterate is None:
+                raise
+            return self._lost(at)
+        system = DampedLeastSquares(A, r, self.form, self.max_memory, True)
+        if not system.largest:
+            return self._lost(at)
+
+        def errors_after(d: Tensor) -> Tensor:
+            self._assign(start + d)
+            return at.errors()
+
+        mu, d, after = natural.step(system, A, errors_after)
+        loss = float(after @ after)
+        better = natural.took(loss, best, start + d)
+        self._assign(start + d if better else at.start)
+        return StepReport(best, min(loss, best), at.losses, float(d.norm()), mu, better, "", natural.damping)
+
+    def _lost(self, at: _System) -> StepReport:
+        """Nothing leads on from here: the next step starts from the best parameters."""
+        best = float(at.r @ at.r)
+        self._natural.took(inf, best, at.start)
+        self._assign(at.start)
+        return StepReport(best, best, at.losses, 0.0, 0.0, False, "", self._natural.damping)
+
+    def _rounding(self, at: _System, loss: float) -> str:
+        """Says so where the loss is near what changing the last digit of every parameter, up and down in turn, makes."""
+        units = torch.cat([at.start.new_full((p.numel(),), torch.finfo(p.dtype).eps) for p in self._parameters])
         units[1::2] *= -1
-        assign(self._parameters, start * (1 + units))
-        change = errors() - r
-        return float(change @ change)
+        change = at.errors_after(at.start * units) - at.r
+        if loss >= _ROUNDED * float(change @ change):
+            return ""
+        return "the loss is rounding: the last digits of the parameters change the errors by a tenth or more"
 
     def _longest(self, trial: _Trial, target: float) -> tuple[float, float, Tensor]:
         """(damping, loss, step) at the radius where the true decrease, over the promised one, comes down to `target`:
@@ -188,22 +248,64 @@ class GaussNewton:
             shorter, tried = tried, trial(exp(at))
             ratio = tried[0]
             if ratio < target:
-                if shorter is not None:
-                    share = (least - target) / (least - ratio)
-                    tried = trial(exp(at - (1 - share) * spacing))
-                    tried = tried if tried[0] > 0 else shorter
+                if shorter is None:
+                    return self._shorter(trial, tried, shortest)
+                share = (least - target) / (least - ratio)
+                tried = trial(exp(at - (1 - share) * spacing))
+                tried = tried if tried[0] > 0 else shorter
                 break
             least = min(least, ratio)
         assert tried is not None
         return tried[1:]
 
+    def _shorter(self, trial: _Trial, tried: tuple[float, float, float, Tensor], length: float) -> tuple[float, float, Tensor]:
+        """The first of shorter radii, each a third of the one before, whose step lowers the loss at all."""
+        for k in range(_SHORTER):
+            if tried[0] > 0:
+                break
+            tried = trial(exp(length - (k + 1) * log(_WINDOW)))
+        return tried[1:]
+
     def state_dict(self) -> dict[str, Any]:
-        return {"radius": self.radius, "weights": self.weights, "phase": self._phase.state_dict()}
+        return {
+            "radius": self.radius,
+            "weights": self.weights,
+            "phase": self._phase.state_dict(),
+            "natural": self._natural.state_dict(),
+            "coefficient_scales": self.coefficient_scales,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.radius = state["radius"]
         self.weights = None if state["weights"] is None else dict(state["weights"])
         self._phase.load_state_dict(state["phase"])
+        self._natural.load_state_dict(state["natural"])
+        self.coefficient_scales = dict(state.get("coefficient_scales", {}))
+        if self._natural.iterate is not None:
+            self._natural.iterate = self._natural.iterate.to(self._parameters[0].device)
+
+
+class _System:
+    """The errors of a network and its problem on some points: r now, and after a step d."""
+
+    def __init__(self, solver: GaussNewton, points: Points, weights: Weights, point_weights: Points | None):
+        self._of = solver.network, solver.problem, points, weights
+        self._scales, self._assign = solver.coefficient_scales, solver._assign
+        self.start = flatten(solver._parameters, solver._parameters[0].device, solver._units)
+        self.r = self.errors()
+        check_start(solver.network, solver.problem, points, self.r)
+        assert solver.weights is not None
+        self.losses = losses_by_condition(solver.network, solver.problem, points, self.r, solver.weights, point_weights)
+
+    def errors(self) -> Tensor:
+        return scaled_errors(*self._of)
+
+    def errors_after(self, d: Tensor) -> Tensor:
+        self._assign(self.start + d)
+        return self.errors()
+
+    def jacobian(self) -> ScaledJacobian:
+        return ScaledJacobian(*self._of, self._scales)
 
 
 class _Trial:
@@ -214,20 +316,18 @@ class _Trial:
         system: DampedLeastSquares,
         A: ScaledJacobian,
         r: Tensor,
-        errors: Callable[[], Tensor],
-        parameters: list[Tensor],
-        start: Tensor,
+        errors_after: Callable[[Tensor], Tensor],
         corrections: int,
     ):
-        self.system, self.A, self.r, self.errors = system, A, r, errors
-        self.parameters, self.start, self.corrections = parameters, start, corrections
+        self.system, self.A, self.r = system, A, r
+        self.errors_after, self.corrections = errors_after, corrections
 
     def __call__(self, length: float) -> tuple[float, float, float, Tensor]:
         mu = self.system.damping(length)
         d = self.system.step(mu)
         Ad = self.A.matvec(d)
         promised = float(Ad @ Ad) + 2 * mu * float(d @ d)  # |r|^2 - |r + A d|^2
-        after = self._errors_at(d)
+        after = self.errors_after(d)
         loss = float(after @ after)
         limit = _CURVED * float(d.norm())
         for _ in range(self.corrections if isfinite(loss) else 0):
@@ -235,7 +335,7 @@ class _Trial:
             by = float((corrected - d).norm())
             if not by < limit:
                 break
-            bent = self._errors_at(corrected)
+            bent = self.errors_after(corrected)
             found = float(bent @ bent)
             if not found < loss:
                 break
@@ -246,7 +346,3 @@ class _Trial:
             Ad = self.A.matvec(d)
         ratio = (float(self.r @ self.r) - loss) / promised if promised > 0 else -1.0
         return ratio if isfinite(ratio) else -1.0, mu, loss, d
-
-    def _errors_at(self, d: Tensor) -> Tensor:
-        assign(self.parameters, self.start + d)
-        return self.errors()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +15,10 @@ from pinntk.nn._constraint import met_by
 from pinntk.ntk import Factors, gram
 from pinntk.ntk._assemble import compute_traces
 from pinntk.ntk._blocks import Weights, check_point_weights, check_weights
-from pinntk.ntk._factors import compute_factors
+from pinntk.ntk._factors import coefficient_key, compute_factors
 from pinntk.ntk._finite import check_rows
+from pinntk.ntk._gram import explicit_panels
+from pinntk.ntk._rounding import vanishing
 from pinntk.problem import Points, Problem
 from pinntk.residuals import errors
 from pinntk.residuals._values import SQUARE, check_finite
@@ -68,7 +72,9 @@ def ntk_weights(network: nn.Module, problem: Problem, points: Points, point_weig
     weighed = {name: g for name, g in (point_weights or {}).items() if name in trained}
     found = dict.fromkeys(points, 1.0)
     if trained:
-        found |= NTK().rule(compute_traces(network, problem, trained, weighed), counts)
+        traces = compute_traces(network, problem, trained, weighed)
+        none = vanishing(network, problem, trained, traces)
+        found |= NTK().rule({name: 0.0 if name in none else size for name, size in traces.items()}, counts)
     total = sum(found.values())
     return {name: weight / total for name, weight in found.items()}
 
@@ -90,18 +96,35 @@ def loss_weights(
     return found, {name: weight * given[name] if name in given else weight for name, weight in found.items()}
 
 
+def _in_units(part: Factors, scales: Mapping[str, float]) -> Factors:
+    """J with the columns of some coefficients times their scales."""
+    scaled = {key: size * part.explicit(key) for key, size in scales.items() if part.has(key)}
+    outers = {key: outer for key, outer in part.outers.items() if key not in scaled}
+    return replace(part, outers=outers, rows={**part.rows, **scaled})
+
+
 class ScaledJacobian:
     """A = dr / dtheta, (n, p), factored; explicit only where `matrix` is asked for. Float64.
 
     weights: as for `scaled_errors`
+    coefficient_scales: {coefficient: s}: the column of the derivative in c / s
 
     Rows are ordered by condition, as in `points`; columns as in `pinntk.trained_parameters`. Raises NonFiniteError
     for rows that are NaN or infinite.
     """
 
-    def __init__(self, network: nn.Module, problem: Problem, points: Points, weights: Weights):
+    def __init__(
+        self,
+        network: nn.Module,
+        problem: Problem,
+        points: Points,
+        weights: Weights,
+        coefficient_scales: Mapping[str, float] = MappingProxyType({}),
+    ):
+        by_key = {coefficient_key(name): size for name, size in coefficient_scales.items()}
         found = compute_factors(network, problem, points)
         check_rows(network, problem, points, found)
+        found = {name: _in_units(part, by_key) for name, part in found.items()} if by_key else found
         self._parts: list[tuple[Tensor, Factors]] = [
             (scale(weights[name], part.n, part.device).unsqueeze(1), part) for name, part in found.items()
         ]
@@ -123,6 +146,19 @@ class ScaledJacobian:
         for i, row in enumerate(rows):
             row.extend(rows[j][i].T for j in range(i + 1, len(rows)))
         return torch.cat([torch.cat(row, 1) for row in rows])
+
+    def row_blocks(self, most: int) -> Iterator[Tensor]:
+        """A, at most so many rows at a time."""
+        for scale, part in self._parts:
+            for start in range(0, part.n, most):
+                rows = slice(start, start + most)
+                yield scale[rows] * part.of_points(rows).matrix()
+
+    def column_blocks(self, most: int) -> Iterator[Tensor]:
+        """A, about so many columns at a time, in an order of their own."""
+        parts = [part for _, part in self._parts]
+        for panels in explicit_panels(parts, list(parts[0].sizes), most):
+            yield torch.cat([scale * panel for (scale, _), panel in zip(self._parts, panels, strict=True)])
 
     def matvec(self, d: Tensor) -> Tensor:
         """A d, (p,) -> (n,)."""

@@ -15,7 +15,8 @@ from pinntk.run import BusyFolderError, Run
 from pinntk.run._checkpoint import all_finite, check_identity, identity, load_state, read_checkpoint, write_checkpoint
 from pinntk.run._configuration import read_config, write_config
 from pinntk.run._folder import CHECKPOINT, CONFIG, clear_folder, is_foreign, lock_folder, write_metrics
-from pinntk.run._slabs import clear_slabs, holds_slabs
+from pinntk.run._network import arguments_of
+from pinntk.run._slabs import clear_slabs, holds_slabs, slab_after
 from pinntk.run._snapshots import read_snapshots
 from pinntk.run._source import source_change
 from pinntk.run._trust import remember_trained
@@ -120,6 +121,11 @@ class Checkpoint:
     def _restore(self, folder: Path) -> None:
         config, state, run = read_config(folder), read_checkpoint(folder), self.run
         check_identity(state, run.problem, folder)
+        if after := slab_after(folder, run.problem):
+            raise ValueError(
+                f"cannot resume {folder}: {after.name} begins as it ended, and would not any more; resume {folder.parent}, or "
+                f"a copy of {folder.name} elsewhere"
+            )
         if change := source_change(config["problem"], run.problem):
             raise ValueError(
                 f"cannot resume {folder}: {change}; put it back (config.json holds a copy), or train anew in another folder"
@@ -128,7 +134,8 @@ class Checkpoint:
         load_state(state, run.network, run.problem, folder)
         steps = run.config["training"]["steps"]
         if state["step"] > steps:
-            raise ValueError(f"cannot resume {folder} to step {steps}: it is at step {state['step']} already")
+            at = state["step"]
+            raise ValueError(f"cannot resume {folder} to step {steps}: it is at step {at} already; give steps of at least {at}")
         initial = zip(state["initial"], self.probe.initial, strict=True)
         self.probe.initial = [start.to(p) for start, p in initial]
         for name, part in self.parts.items():
@@ -147,7 +154,7 @@ class Checkpoint:
 def check_same_settings(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raises ValueError for a setting that a resumed run may not change."""
     for section in ("network", "training", "weighting"):
-        then, new = before[section], json.loads(json.dumps(now[section], default=str))
+        then, new = _entries(before, section), _entries(json.loads(json.dumps(now, default=str)), section)
         for key in dict.fromkeys((*new, *then)):
             free = section == "training" and key in SETTINGS and SETTINGS[key].metadata["free"]
             if not free and then.get(key) != new.get(key):
@@ -155,3 +162,11 @@ def check_same_settings(folder: Path, before: Mapping[str, Any], now: Mapping[st
                     f"cannot resume {folder}: it was trained with {key}={then.get(key)!r}, now {key}={new.get(key)!r}; "
                     "give the same settings, or name another folder"
                 )
+
+
+def _entries(config: Mapping[str, Any], section: str) -> dict[str, Any]:
+    """Of a section of config.json, with the network's arguments among the others."""
+    entries = dict(config[section])
+    if section != "network":
+        return entries
+    return {"class": entries["class"], **arguments_of(entries), **entries, "arguments": None}

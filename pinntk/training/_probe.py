@@ -11,6 +11,7 @@ from pinntk._util import distributed
 from pinntk.diagnostics._sampling import at_most
 from pinntk.ntk import KernelBlocks, kernel
 from pinntk.ntk._assemble import compute_traces
+from pinntk.ntk._rounding import vanishing
 from pinntk.problem import Measurements, Points, Problem
 from pinntk.residuals._points import to_network
 from pinntk.training._batch import Batch
@@ -52,7 +53,9 @@ class Probe:
     def for_weights(self, measures: str, batch: Batch) -> dict[str, float]:
         """What loss weights are made from, of the loss that is minimized: "traces" or "gradient norms"."""
         if measures == "traces":
-            return self.traces(batch)
+            found = self.traces(batch)
+            none = vanishing(self.network, self.problem, to_network(self.network, self.kernel_points), found)
+            return {name: 0.0 if name in none else size for name, size in found.items()}
         return gradient_norms(self.network, self.problem, self.parameters, batch)
 
     def traces(self, batch: Batch | None = None) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,9 +23,9 @@ from pinntk.problem import Measurements, Problem
 from pinntk.problem._slabs import points_within, restricted, slab_edges, slab_name
 from pinntk.problem._time import time_axis
 from pinntk.residuals._slabs import slab
-from pinntk.run import Run, check_trust
+from pinntk.run import Run
 from pinntk.run._folder import CHECKPOINT, CONFIG, clear_folder, is_foreign, lock_folder
-from pinntk.run._slabs import clear_slabs, holds_slabs, problem_named, read_slabs, write_slabs
+from pinntk.run._slabs import clear_slabs, holds_slabs, problem_examined, read_slabs, write_slabs
 from pinntk.run._source import source_change
 from pinntk.training._checkpoint import check_same_settings
 from pinntk.training._config import TrainConfig
@@ -152,11 +153,7 @@ def load_slabs(
     """
     folder = Path(folder)
     described = read_slabs(folder)
-    if problem is None:
-        check_trust(described["problem"], folder, trust)
-        problem = problem_named(described["problem"], folder)
-    if change := source_change(described["problem"], problem):
-        warn_user(f"{folder}: {change} since the slabs were trained; what is examined now is not quite what was trained")
+    problem = problem_examined(described["problem"], folder, problem, trust)
     edges, reasons = slab_edges(problem, described["slabs"]["edges"]), described["slabs"]["stop_reasons"]
     if not reasons:
         raise FileNotFoundError(f"{folder}: no slab is done yet; resume the training")
@@ -306,6 +303,9 @@ def _opened(
         before = read_slabs(folder)
         done = [str(reason) for reason in before["slabs"]["stop_reasons"]]
         _check_same(folder, before, described, problem)
+        if len(done) == len(described["slabs"]["edges"]) - 1:
+            _warn_of_changes(folder, before, described)
+            described = before
     with lock_folder(folder):
         if not resume:
             _free(folder, overwrite)
@@ -329,6 +329,16 @@ def _check_same(folder: Path, before: Mapping[str, Any], described: Mapping[str,
                 "the same, or name another folder"
             )
     check_same_settings(folder, before, described)
+
+
+def _warn_of_changes(folder: Path, before: Mapping[str, Any], described: Mapping[str, Any]) -> None:
+    """Of settings that come too late: all slabs are done."""
+    then, now = before["training"], json.loads(json.dumps(described["training"], default=str))
+    if changed := [f"{name}={value}" for name, value in now.items() if name in then and then[name] != value]:
+        warn_user(
+            f"{folder}: all its slabs are done and stay as they are, so that {', '.join(changed)} changes nothing; train anew "
+            "in another folder"
+        )
 
 
 def _free(folder: Path, overwrite: bool) -> None:

@@ -21,8 +21,10 @@ _STALE = 100  # steps that bring neither the least nor the median loss a tenth d
 _REFUSED = 5  # steps refused one after the other: none helps
 _NOISY = 1.5  # loss on fresh points over the loss that a step left on its own, in the mean: what a step gains is lost again
 _UNSEEN = 3.0  # loss on other points over that on points held, beyond which there are too few
+_FEW = 100.0  # the same, beyond which they are far too few
 _CHECK = 5  # steps from one look at other points to the next, while the same points are kept
 _GROWTH = 1.5
+_PER_PARAMETER = 2.0  # points to converge on
 _LOOK = 5  # steps: fresh losses are judged by so many, compared with those before
 
 
@@ -39,10 +41,9 @@ class OtherPoints(Protocol):
 class SolverUpdate:
     """A solver on the kernel, and the points that it needs.
 
-    While the solver explores, points are fresh in every step. Where they take back what steps gain on their own points, there
-    are too few: then they fall where the errors are large, and if that does not do their number grows, up to `most` times and
-    to the number of parameters. Beyond, points are held. When the solver converges they are held too, and grow where others
-    show a much larger loss. Point weights make up for where points fall.
+    While the solver explores, points are fresh in every step. Where they take back what steps gain on their own points, they
+    are to fall where the errors are large, and if that does not do, the solver converges. Then points are held, and become
+    more, up to `most` times, where others show a much larger loss. Point weights make up for where points fall.
 
     every: steps from one draw of fresh points to the next; 0 where the first points stay
     adapting: whether points fall where the errors are large: from the start, never, or (None) once they prove too few
@@ -87,7 +88,7 @@ class SolverUpdate:
         drawn = not self.hold and self._every > 0 and self._steps % self._every == 0
         self._steps += 1
         self._damping, self._relative, self._note = report.damping, report.relative_damping, report.note
-        if report.accepted:
+        if not report.note:
             self._refused = 0
         elif drawn or self.hold or not self._every:  # others will fall elsewhere
             self._refused += 1
@@ -95,11 +96,16 @@ class SolverUpdate:
         if drawn and self._remaining and report.loss_before:
             self._drawn.append((report.loss_before, self._remaining))
         self._remaining = report.loss
-        self._judge_points(report, sum(batch.counts.values()))
-        self.hold = self._solver.phase == "converge"
+        self._judge_points(report)
+        if not self.hold and self._solver.phase == "converge":
+            self.hold = True
+            if self._every:
+                self._outnumber(sum(batch.counts.values()))
+        elif self._solver.phase == "explore":
+            self.hold = False
         return losses
 
-    def _judge_points(self, report: StepReport, count: int) -> None:
+    def _judge_points(self, report: StepReport) -> None:
         """Whether there are enough of them, and where they should be."""
         if not self._every:
             return
@@ -109,17 +115,24 @@ class SolverUpdate:
                 others = self._points.losses(self._points.others(self._steps))
                 unseen = sum(weights[name] * loss for name, loss in others.items())
                 self._unseen = unseen / report.loss if report.loss else float("inf")
-                if self._unseen > _UNSEEN:
-                    self._improve_points()
+                if self._unseen > _UNSEEN and self._improve_points():
+                    self._solver.converge()
             return
         if not (self._noisy() and self._stands()):
             return
-        # From as many errors as parameters on, a step can no longer fit all of them, and fresh points cost more than they tell.
-        room = _GROWTH * count <= self._solver.size
-        if (room or (self._may_adapt and not self.adapting)) and self._improve_points():
+        if self._may_adapt and not self.adapting:
+            self._improve_points()
             self._solver.explore()
-        else:
-            self._solver.converge()
+            return
+        self._solver.converge()
+        if self._solver.phase == "explore":  # always: then more fresh points are what helps
+            self._improve_points()
+
+    def _outnumber(self, count: int) -> None:
+        """Twice as many points as parameters, where that is within `most`: fewer can be met by many networks."""
+        enough = _PER_PARAMETER * self._solver.size / count * self.growth
+        if self.growth < enough <= self._most:
+            self.growth = enough
 
     def _noisy(self) -> bool:
         return len(self._drawn) == 2 * _LOOK and geometric_mean(loss / left for loss, left in self._drawn) > _NOISY
@@ -137,7 +150,8 @@ class SolverUpdate:
             self.adapting = True
             self._remaining = None  # such points see losses that even ones missed
         elif self.growth < self._most:
-            self.growth = min(_GROWTH * self.growth, self._most)
+            factor = _GROWTH**2 if self._unseen and self._unseen > _FEW else _GROWTH
+            self.growth = min(factor * self.growth, self._most)
         else:
             return False
         self._drawn.clear()

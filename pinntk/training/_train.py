@@ -18,7 +18,7 @@ from pinntk._util.version import __version__
 from pinntk.problem import Problem
 from pinntk.problem import _registry as registry
 from pinntk.residuals import NonFiniteError
-from pinntk.run import Run, check_trust
+from pinntk.run import Run
 from pinntk.run._configuration import FORMAT
 from pinntk.run._network import build_network, describe_network, network_class
 from pinntk.run._slabs import problem_named
@@ -145,13 +145,12 @@ def describe_run(config: TrainConfig, problem: Problem, network: nn.Module) -> d
 
 def problem_of(config: Mapping[str, Any], where: str = "the configuration", trust: bool = False) -> Problem:
     """The problem that a config.json names, built afresh. Raises UntrustedFileError for a file of somebody else's."""
-    check_trust(config["problem"], where, trust)
     source = config["problem"]["source"]
     if source not in registry.available() and not str(source).endswith(".py"):
         raise ValueError(
             f"the run's problem {source!r} was built in Python, in no file; give it: train_as(config, problem=...)"
         )
-    return problem_named(config["problem"], where)
+    return problem_named(config["problem"], where, trust)
 
 
 def network_of(config: Mapping[str, Any], problem: Problem) -> nn.Module:

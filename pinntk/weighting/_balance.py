@@ -9,8 +9,6 @@ from pinntk._util.warn import warn_user
 
 Key = TypeVar("Key", str, tuple[str, ...])  # a condition, or several that share one weight
 
-ROUNDING = 1e-12  # of the sum of sizes: float32 rounding squared and more, as sin(2 pi x) has it where it should vanish
-
 
 def check_update(every: int, momentum: float) -> None:
     """Raises ValueError for an `every` or a `momentum` that no scheme can have."""
@@ -20,8 +18,11 @@ def check_update(every: int, momentum: float) -> None:
         raise ValueError(f"momentum={momentum!r}: at least 0 and below 1")
 
 
-def balance(sizes: Mapping[Key, float], warned: set[Key], complaint: str, rounding: float = ROUNDING) -> dict[Key, float]:
-    """sum_j s_j / s_i, and 1 where s_i is zero to rounding: of that a warning, `complaint`, once per key, kept in `warned`."""
+def balance(sizes: Mapping[Key, float], warned: set[Key], complaint: str, rounding: float = 0.0) -> dict[Key, float]:
+    """sum_j s_j / s_i, and 1 where s_i is zero: of that a warning, `complaint`, once per key, kept in `warned`.
+
+    rounding: share of the sum that counts as zero, where who measures s_i does not put a zero there
+    """
     total = sum(sizes.values())
     for key, size in sizes.items():
         if size <= rounding * total and key not in warned:

@@ -56,7 +56,11 @@ class NTK(Weighting):
         return dict.fromkeys(problem.names, 1.0)
 
     def rule(self, traces: Mapping[str, float], counts: Mapping[str, int]) -> dict[str, float]:
-        """Weights from traces Tr K_ii and numbers of points n_i, without momentum. Conditions may be left out."""
+        """Weights from traces Tr K_ii and numbers of points n_i, without momentum. Conditions may be left out.
+
+        A trace of 0 leaves the weight at 1. One that is rounding, of a condition that the network meets by construction, is not
+        known from a small one: trainings and solvers put a 0 there, and so should you.
+        """
         grouped = {name: group for group in self.groups for name in group}
         groups = dict.fromkeys(grouped.get(name, (name,)) for name in traces)
         size = {}

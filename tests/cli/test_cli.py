@@ -70,6 +70,8 @@ def test_embeddings_are_chosen_and_come_back(capsys, tmp_path):
         (["multiscale-fourier", "--sigmas", "1,5"], {"sigmas": [1.0, 5.0], "normalize": True}),
         (["mscale-dnn", "--scales", "1,3", "--activation", "srelu"], {"scales": [1.0, 3.0], "normalize": False}),
         (["mlp", "--parametrization", "ntk", "--beta", "0", "--raw-inputs"], {"beta": 0.0, "normalize": False}),
+        (["mlp", "--output-scales", "u=300:20"], {"output_scales": {"u": [300.0, 20.0]}}),
+        (["mlp", "--output-scales", "none"], {"output_scales": {}}),
     ],
 )
 def test_networks_are_chosen_and_come_back(capsys, tmp_path, options, expected):
@@ -118,8 +120,9 @@ def test_kernel_writes_blocks_of_a_fresh_and_of_a_trained_network(capsys, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "poison1d"], "problem 'poison1d' is unknown. Did you mean 'poisson1d'?"),
-        (["train"], "name a problem"),
+        (["train", "poison1d"], "problem 'poison1d' is unknown; did you mean 'poisson1d'?"),
+        (["train"], "name a problem, as in `pinntk train poisson1d`"),
+        (["solve"], "name a problem, as in `pinntk solve poisson1d`"),
         (["train", "poisson1d", "--set", "kk=3"], "no parameter 'kk'"),
         (["train", "poisson1d", "--set", "k"], "write NAME=VALUE"),
         (["train", "poisson1d", "--points", "boundary=many"], "--points 'boundary=many'"),
@@ -152,6 +155,32 @@ def test_mistakes_get_a_message_and_status_2(capsys, tmp_path, monkeypatch, argu
     assert message in err
     assert "Traceback" not in err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "poisson1d", "--wieghting", "ntk"], "there is no option --wieghting; did you mean --weighting?"),
+        (["train", "poisson1d", "--lernrate=3"], "there is no option --lernrate;"),
+        (["solve", "poisson1d", "--weighting", "ntk"], "there is no option --weighting;"),
+        (["solve", "poisson1d", "burgers"], "'burgers' is one word too many;"),
+        (["solve", "poisson1d", "--grow", "a"], "argument --grow: 'a' is not a number;"),
+        (["train", "poisson1d", "--steps", "2.5"], "argument --steps: '2.5' is not a whole number;"),
+        (["train", "poisson1d", "--hard", "--steps", "2"], "argument --hard: expected one argument;"),
+    ],
+)
+def test_words_that_are_not_understood_get_one_line(capsys, arguments, said):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"pinntk {arguments[0]}: error: {said} see pinntk {arguments[0]} --help\n"
+
+
+def test_a_command_that_there_is_not(capsys):
+    with pytest.raises(SystemExit):
+        main(["predict", "run"])
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and "invalid choice: 'predict'" in lines[0] and lines[0].endswith("; see pinntk --help")
 
 
 def test_a_folder_that_holds_a_run_is_kept_unless_told(capsys, tmp_path):

@@ -55,6 +55,16 @@ def test_slabs_by_a_file(capsys, tmp_path):
     options = ["--slabs", 2, "-o", tmp_path / "b", "--quiet"]
     assert run(capsys, "train", "--config", tmp_path / "a", *options)[0] == 0
     assert [run.step for run in pinntk.load_slabs(tmp_path / "b").runs] == [2, 2]
+    assert run(capsys, "train", "--config", tmp_path / "b", "--steps", 3, "-o", tmp_path / "c", "--quiet")[0] == 0
+    assert [run.step for run in pinntk.load_slabs(tmp_path / "c").runs] == [3, 3]
+    edges = ["--slabs", "0,0.2,1", "-o", tmp_path / "d", "--quiet"]
+    assert run(capsys, "train", "--config", tmp_path / "b" / "slabs.json", *edges)[0] == 0
+    assert pinntk.load_slabs(tmp_path / "d").edges == (0.0, 0.2, 1.0)
+    described = json.loads((tmp_path / "b" / "slabs.json").read_text())
+    for slabs, message in (({}, "section 'slabs' needs 'edges'"), ({"edges": None}, "slabs.edges is None; expected a list")):
+        (tmp_path / "e.json").write_text(json.dumps({**described, "slabs": slabs}))
+        status, _, err = run(capsys, "train", "--config", tmp_path / "e.json", "-o", tmp_path / "e")
+        assert status == 2 and message in err
 
 
 def test_mistakes_are_named(capsys, tmp_path):
@@ -75,3 +85,7 @@ def test_mistakes_are_named(capsys, tmp_path):
     with pytest.raises(SystemExit):
         main(["train", "convection", "--slabs", "2.5"])
     assert "'2.5': a whole number of slabs, or the times between them, as in 0,0.1,1" in capsys.readouterr().err
+    for text in ("a", "0,a,1"):
+        with pytest.raises(SystemExit):
+            main(["train", "convection", "--slabs", text])
+        assert f"{text!r}: a whole number of slabs, or the times between them" in capsys.readouterr().err

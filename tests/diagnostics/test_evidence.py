@@ -46,7 +46,7 @@ def test_the_table_has_every_key_and_no_other():
 def test_keys_are_for_machines_and_labels_for_people():
     assert all(re.fullmatch(r"[a-z][a-z0-9_]*/?", name) for name in EVIDENCE)
     assert len(set(EVIDENCE.values())) >= len(EVIDENCE) - 1
-    assert label("exact_error/walls") == "error of the known solution, walls"
+    assert label("exact_error/walls") == "change that mends the known solution's error, over that solution, walls"
 
 
 def test_the_document_has_every_key():

@@ -166,8 +166,15 @@ def test_what_is_built_in_is_tried_before_it_is_claimed(monkeypatch):
 @pytest.mark.parametrize(
     ("hard", "message"),
     [
-        ("wals", r"hard='wals': problem has no condition 'wals'; it has .*did you mean 'walls'\?"),
+        ("wals", r"hard='wals': problem has no condition 'wals'; did you mean 'walls'\?"),
+        ("on", r"hard='on': problem has no condition 'on'; it has 'start', 'walls', or 'auto'"),
+        (
+            "burger",
+            r"hard='burger': problem has no condition 'burger'; it has 'start'",
+        ),  # not the residual, which cannot be met
         (("walls", "stat"), r"hard=\('walls', 'stat'\): problem has no condition 'stat'"),
+        (("auto", "walls"), r"hard=\('auto', 'walls'\): 'auto' stands alone"),
+        ("boundary", r"hard='boundary': a kind of conditions; name them, as in 'walls', or 'auto'"),
         (3, "hard=3: None, 'auto', or names of conditions"),
         (["walls", 2], r"hard=\['walls', 2\]: None, 'auto', or names"),
         ("burgers", r"hard=\('burgers',\): condition 'burgers' cannot be met by construction: it holds in the whole domain"),

@@ -124,7 +124,11 @@ def test_the_command_line(capsys, tmp_path):
     solved = tmp_path / "solved"
     assert main(["solve", "wave1d", "--hard", "walls, start", "--steps", "2", "-o", str(solved), *common]) == 0
     assert pinntk.Run.load(solved).network.hard == ("start", "walls")
+    assert main(["train", "burgers", "--hard", "walls,", "--steps", "1", "-o", str(tmp_path / "comma"), *common]) == 0
+    assert pinntk.Run.load(tmp_path / "comma").network.hard == ("walls",)
     capsys.readouterr()
+    assert main(["train", "burgers", "--hard", ",", "-o", str(tmp_path / "no"), *common]) == 2
+    assert "--hard ',': names of conditions, as in --hard start,walls, or auto" in capsys.readouterr().err
     assert main(["train", "burgers", "--hard", "wals", "-o", str(tmp_path / "no"), *common]) == 2
     assert "burgers has no condition 'wals'" in capsys.readouterr().err
     assert main(["train", "burgers", "--hard", "auto", "--network", "mscale-dnn", "-o", str(tmp_path / "no"), *common]) == 2

@@ -28,11 +28,12 @@ def test_panels_hold_every_column_once_within_their_bound(monkeypatch, chunk, ot
     monkeypatch.setattr(gram, "CHUNK_ENTRIES", chunk)
     left = random_factors(4, 0)
     right = {"itself": left, "another": random_factors(6, 1), "stored otherwise": random_factors(6, 1, transposed=True)}[other]
+    sides = [left] if left is right else [left, right]
     panels, K = [], 0
-    for x, y in gram._explicit_panels(left, right, list(left.sizes), torch.float64):
-        panels.append(x.shape[1])
-        K = K + x @ y.T
-        assert (x.data_ptr() == y.data_ptr()) == (left is right)
+    for found in gram.explicit_panels(sides, list(left.sizes), gram._panel_width(sides)):
+        panels.append(found[0].shape[1])
+        K = K + found[0] @ found[-1].T
+        assert len(found) == len(sides)
     assert sum(panels) == 49
     rows = left.n if left is right else left.n + right.n
     assert max(panels) <= max(chunk // rows, 7)  # never less than one output of a weight matrix

@@ -64,7 +64,7 @@ def test_an_edited_file_is_read_again(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "settings", "message"),
     [
-        ("poison1d", {}, "problem 'poison1d' is unknown. Did you mean 'poisson1d'"),
+        ("poison1d", {}, "problem 'poison1d' is unknown; did you mean 'poisson1d'"),
         ("poisson1d", {"kk": 1}, "poisson1d has no parameter 'kk'; it has k = 4; did you mean 'k'"),
         ("nowhere/mine.py", {}, "no such file"),
     ],

@@ -192,8 +192,12 @@ def test_weights_are_checked_alike_everywhere():
 
 def test_ntk_weights_leave_a_hard_constraint_alone():
     with pytest.warns(UserWarning, match="does not depend on the parameters"):
-        weights = weighting.NTK().rule({"a": 1.0, "b": 3e-17}, {"a": 1, "b": 1})
+        weights = weighting.NTK().rule({"a": 1.0, "b": 0.0}, {"a": 1, "b": 1})
     assert weights["b"] == 1.0
+
+
+def test_ntk_weights_take_small_traces_at_their_word():
+    assert weighting.NTK().rule({"a": 1.0, "b": 3e-17}, {"a": 1, "b": 1})["b"] == pytest.approx(1 / 3e-17)
 
 
 @pytest.mark.parametrize("outputs", [1, 2])

@@ -178,7 +178,21 @@ def test_a_network_in_another_dtype_and_by_autograd():
     with pytest.warns(UserWarning, match="derivatives of Bessel now come from nested reverse-mode autograd"):
         found = pinntk.errors(network, part, {"start": rows})["start"]
     assert found.dtype == torch.float64
-    assert torch.allclose(found, (network(rows) - before(rows.float()).double())[:, 0], rtol=1e-6)
+    assert torch.allclose(found, (network(rows) - before.double()(rows))[:, 0], rtol=1e-12)
+
+
+def test_a_float32_slab_has_a_kernel_and_a_diagnosis_in_float64():
+    """What the network before leaves does not change with the size of the batch by its own rounding."""
+    problem = pinntk.load("wave1d")
+    before, network = mlp(problem, 1).float(), mlp(problem, 2).float()
+    part = slab(problem, 1, 2, before)
+    points = part.sample(residual=9, initial=9, boundary=9)
+    assert pinntk.errors(network, part, points)["start"].dtype == torch.float32
+    double, rows = mlp(problem, 2).float().double(), {name: rows.double() for name, rows in points.items()}
+    gap = (double(rows["start"]) - mlp(problem, 1).float().double()(rows["start"]))[:, 0]
+    assert torch.allclose(pinntk.errors(double, part, rows)["start"], gap, rtol=1e-12, atol=1e-14)
+    pinntk.kernel(double, part, rows)  # refuses errors that change with the batch
+    assert pinntk.diagnostics.estimate(network, part, points).relative > 0
 
 
 @pytest.mark.parametrize("name", EVOLUTIONS)

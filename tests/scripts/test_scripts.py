@@ -6,6 +6,7 @@ import sys
 import _rivals as rivals
 import benchmark_graph
 import benchmark_kernel
+import benchmark_scaling
 import benchmark_solvers
 import benchmark_step
 import benchmark_threads
@@ -191,3 +192,17 @@ for solver in sys.argv[4:]:
     assert found["shapes"]["p3"] == [1]
     assert found["shapes"]["points poisson"] == [600, 2]
     assert found["shapes"]["points walls"] == [60, 2]
+
+
+def test_scaling_measures_a_pair_in_a_process_of_its_own():
+    row = benchmark_scaling.in_a_process(4, 20, "4GiB")
+    assert (row["p"], row["n"]) == (77, 23)
+    assert row["explore"] > 0 and row["converge"] > 0 and row["GiB"] > 0
+    assert benchmark_scaling.text(row).startswith("| 77 | 24 |")
+
+
+def test_scaling_says_what_was_refused(monkeypatch):
+    monkeypatch.setattr(benchmark_scaling.torch, "set_num_threads", lambda n: None)
+    row = benchmark_scaling.measure(4, 20, "1kB")
+    assert "max_memory='1kB'" in row["refused"]
+    assert row["refused"] in benchmark_scaling.text(row)

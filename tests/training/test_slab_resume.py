@@ -46,6 +46,24 @@ def test_a_solvers_training_resumes_with_its_reasons(tmp_path):
     assert [run.step for run in again.runs] == [1, 1] and again.runs[1].stop_reason == "the time is up (0 s)"
 
 
+def test_settings_that_come_too_late_are_warned_of(tmp_path):
+    found = train(tmp_path, steps=2)
+    described = (tmp_path / "slabs.json").read_text()
+    with pytest.warns(UserWarning, match="all its slabs are done and stay as they are, so that steps=5 changes nothing"):
+        again = train(tmp_path, steps=5, resume=True)
+    assert same(again, found) and (tmp_path / "slabs.json").read_text() == described
+
+
+def test_a_folder_from_before_a_setting_was_known_is_resumed(tmp_path):
+    with pytest.raises(pinntk.Interrupted):
+        train(tmp_path, weighting=Interrupting(5))
+    for path in tmp_path.glob("**/*.json"):
+        config = json.loads(path.read_text())
+        del config["network"]["arguments"]["output_scales"]
+        path.write_text(json.dumps(config))
+    assert same(train(tmp_path, resume=True), train())
+
+
 def test_what_is_done_can_be_loaded_before_the_rest_is(tmp_path):
     with pytest.raises(pinntk.Interrupted):
         train(tmp_path, weighting=Interrupting(5))
@@ -57,6 +75,8 @@ def test_what_is_done_can_be_loaded_before_the_rest_is(tmp_path):
         train(tmp_path, overwrite=True, weighting=Interrupting(2))
     with pytest.raises(FileNotFoundError, match="no slab is done yet; resume the training"):
         load_slabs(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"slab_02 holds no run: that slab is not trained yet; go on with --resume "):
+        pinntk.Run.load(tmp_path / "slab_02")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +86,7 @@ def test_what_is_done_can_be_loaded_before_the_rest_is(tmp_path):
         ({"fresh": True}, "trained with fresh=False, now True"),
         ({"lr": 1e-2}, "trained with lr=0.001, now lr=0.01"),
         ({"seed": 1}, "trained with seed=0, now seed=1"),
-        ({"network": "wider"}, "trained with arguments="),
+        ({"network": "wider"}, "trained with width=6, now width=9"),
         ({"problem": "faster"}, "its problem has parameters {'beta': 1.0}, now {'beta': 2.0}"),
     ],
 )

@@ -249,7 +249,7 @@ def test_bad_arguments_are_named():
         train(lerning_rate=1)
     with pytest.raises(TypeError, match="config=dict"):
         pinntk.train_slabs(problem, mlp(problem), {"steps": 1})
-    with pytest.raises(ValueError, match="slabs=0: at least 1"):
+    with pytest.raises(ValueError, match="slabs=0: at least 1 and at most 10000"):
         train(slabs=0)
     with pytest.raises(ValueError, match="resume=True needs out="):
         train(resume=True)

@@ -86,9 +86,8 @@ def test_a_solver_stops_when_it_cannot_improve_and_says_why():
 class Scripted:
     """A solver whose loss before the k-th step is losses(k), and of that `share` after it."""
 
-    size = 1000
-
-    def __init__(self, losses, share=0.99, phase="explore"):
+    def __init__(self, losses, share=0.99, phase="explore", size=100):
+        self.size = size
         self.losses, self.share, self.steps, self.weights, self.phase = losses, share, 0, None, phase
 
     def step(self, points, point_weights):
@@ -130,17 +129,27 @@ def stepped(update, steps, count=300):
 
 
 def test_what_steps_gain_and_fresh_points_take_back_asks_for_other_points():
-    """First where they are, then how many they are; from as many points as parameters on they are held."""
+    """First where errors are large; then they are held, and for a solver that never converges they become more."""
     update = SolverUpdate(Scripted(lambda k: 1e-3, share=0.5), Elsewhere(0.0), most=8)
     assert not stepped(update, 10).adapting  # ten losses, nine of them after a step
     assert stepped(update, 1).adapting
     assert update.growth == 1
     assert not update.hold
-    assert stepped(update, 10).growth == 1  # what the last step left was left on points of another kind
-    assert stepped(update, 1).growth == 1.5
-    stepped(update, 11, count=700)
+    assert not stepped(update, 10).hold  # what the last step left was left on points of another kind
+    assert stepped(update, 1).hold
+    restless = Scripted(lambda k: 1e-3, share=0.5)
+    restless.converge = lambda: None
+    update = stepped(SolverUpdate(restless, Elsewhere(0.0), most=8), 22)
     assert update.growth == 1.5
-    assert update.hold
+    assert not update.hold
+
+
+@pytest.mark.parametrize(("most", "growth"), [(8, 4.0), (4, 4.0), (3, 1.0)])
+def test_points_that_are_to_be_held_outnumber_the_parameters_twice(most, growth):
+    update = SolverUpdate(Scripted(lambda k: 1e-3, size=600, phase="converge"), Elsewhere(0.0), most=most)
+    assert stepped(update, 20).growth == growth
+    own = SolverUpdate(Scripted(lambda k: 1e-3, size=600, phase="converge"), Elsewhere(0.0), every=0)
+    assert stepped(own, 20).growth == 1
 
 
 @pytest.mark.parametrize(
@@ -162,6 +171,8 @@ def test_points_that_are_held_grow_where_others_show_more():
     update = SolverUpdate(Scripted(lambda k: 1e-3, phase="converge"), Elsewhere(2e-3), most=2, adapting=False)
     assert stepped(update, 20).growth == 1
     assert update.hold
+    update = SolverUpdate(Scripted(lambda k: 1e-3, phase="converge"), Elsewhere(1.0), most=8, adapting=False)
+    assert stepped(update, 9).growth == 2.25  # far too few
     update = SolverUpdate(Scripted(lambda k: 1e-3, phase="converge"), Elsewhere(1e-2), most=2, adapting=False)
     assert stepped(update, 9).growth == 1.5
     assert stepped(update, 5).growth == 2
@@ -186,7 +197,8 @@ def test_only_fresh_points_tell_whether_they_are_too_few():
 def test_steps_refused_between_draws_do_not_end_a_training():
     class Refusing(Scripted):
         def step(self, points, point_weights):
-            return replace(super().step(points, point_weights), accepted=self.steps % 10 == 1, note="none")
+            report = super().step(points, point_weights)
+            return report if self.steps % 10 == 1 else replace(report, accepted=False, note="none")
 
     assert not stepped(SolverUpdate(Refusing(lambda k: 1.0), Elsewhere(0.0), every=10), 50).stop_reason()
     reason = "5 steps in a row were refused: none"

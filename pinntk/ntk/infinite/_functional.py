@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from pinntk.problem import Points, Problem
 from pinntk.residuals import AutogradFields, Fields, TaylorFields
 from pinntk.residuals._conditions import condition_errors
 from pinntk.taylor import Basis, Jet, UnsupportedOperationError
+
+Function = nn.Module | Callable[[Tensor, Basis], Tensor]  # a network; or what gives Taylor coefficients [S, n, fields] itself
 
 _PROBE = 0.7  # any other field than zero tells whether an operator is linear
 
@@ -69,19 +72,19 @@ class Exact(nn.Module):
         return self.problem.exact_values(x)
 
 
-def functionals(problem: Problem, points: Points, at: nn.Module | None = None) -> dict[str, Functional]:
+def functionals(problem: Problem, points: Points, at: Function | None = None) -> dict[str, Functional]:
     """{condition: Functional} at checked float64 points.
 
     at: the function at which a nonlinear operator is linearized; None for u = 0, which only linear operators allow
 
     Raises NotLinearError for a nonlinear operator without `at`.
     """
-    if at is not None and next(at.parameters(), None) is not None:
+    if isinstance(at, nn.Module) and next(at.parameters(), None) is not None:
         at = deepcopy(at).double()
     return {name: _functional_of(problem, name, rows, at) for name, rows in points.items()}
 
 
-def _functional_of(problem: Problem, name: str, rows: Tensor, at: nn.Module | None) -> Functional:
+def _functional_of(problem: Problem, name: str, rows: Tensor, at: Function | None) -> Functional:
     basis = problem.basis([name])
     start, terms, coefficients = _linearize(problem, name, rows, basis, at, 0.0)
     if at is None:
@@ -93,7 +96,7 @@ def _functional_of(problem: Problem, name: str, rows: Tensor, at: nn.Module | No
 
 
 def _linearize(
-    problem: Problem, name: str, rows: Tensor, basis: Basis, at: nn.Module | None, constant: float
+    problem: Problem, name: str, rows: Tensor, basis: Basis, at: Function | None, constant: float
 ) -> tuple[Tensor, tuple[tuple[Tensor, Tensor], ...], Tensor]:
     leaves: list[tuple[Tensor, Tensor]] = []
     unknown: dict[str, Tensor] = {}
@@ -101,8 +104,10 @@ def _linearize(
     def fields(points: Tensor) -> _Given:
         if at is None:
             data = torch.full((basis.size, len(points), len(problem.fields)), constant).to(points)
-        else:
+        elif isinstance(at, nn.Module):
             data = _taylor_coefficients(at, problem, points, basis)
+        else:
+            data = at(points, basis).detach()
         leaves.append((points, data.requires_grad_()))
         with torch.enable_grad():
             return _Given(Jet(basis, leaves[-1][1]))

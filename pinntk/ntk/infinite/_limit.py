@@ -70,7 +70,7 @@ class InfiniteMLP:
         """The limit of an MLP in the NTK parametrization as its width grows; random Fourier features stay as they are.
 
         Raises TypeError for another network, ValueError for the standard parametrization, whose kernel grows with the width,
-        and for values that are met by construction (`hard`).
+        for values that are met by construction (`hard`) and for scaled outputs.
         """
         if not isinstance(network, MLP):
             raise TypeError(f"{type(network).__name__} has no known limit; give a pinntk.nn.MLP, or an InfiniteMLP")
@@ -83,6 +83,11 @@ class InfiniteMLP:
             raise ValueError(
                 f"hard={list(network.hard)} multiplies the network by a factor, and the limit of that is not known here; give "
                 "the same network without hard"
+            )
+        if network.output_scales:
+            raise ValueError(
+                f"output_scales={network.output_scales} stretches and shifts the network, and the limit of that is not known "
+                "here; give the same network with output_scales={}"
             )
         inputs = deepcopy(network).double().features
         depth, gain = network.config["depth"], network.config["gain"]

@@ -1,0 +1,102 @@
+"""Whether a network has the derivatives that a problem's conditions ask for."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from pinntk.diagnostics._sampling import subset
+from pinntk.diagnostics._thresholds import below
+from pinntk.diagnostics._undetermined import undetermined
+from pinntk.nn import MLP
+from pinntk.problem import Problem
+from pinntk.problem._arguments import ArgumentSpec
+from pinntk.residuals._fields import AutogradFields, Fields, TaylorFields
+from pinntk.taylor import DependentPointsError, UnsupportedOperationError
+
+_POINTS, _KERNEL_POINTS = 64, 300
+
+
+def lacking(network: nn.Module, problem: Problem, names: Sequence[str]) -> dict[str, list[str]]:
+    """{condition: its derivatives of second and higher order that are exactly zero for this network at all points, whatever its
+    parameters}, as those of relu and of linear layers are.
+
+    They are measured on a float64 copy whose parameters are disturbed, at up to 64 points of each condition.
+    """
+    network = deepcopy(network).double()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in network.parameters():
+            size = float(p.square().mean().sqrt()) if p.numel() else 0.0
+            p.add_(torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p), alpha=0.1 * (size or 1.0))
+    found: dict[str, list[str]] = {}
+    device = next((p.device for p in network.parameters()), None)
+    points = subset(problem.sample(method="sobol", dtype=torch.float64, device=device), _POINTS)
+    for name in names:
+        high = [spec for spec in problem.arguments[name] if _order(spec) > 1]
+        if not high:
+            continue
+        rows = points[name][:, : problem.domain.dimension]
+        with warnings.catch_warnings(), torch.enable_grad():
+            warnings.simplefilter("ignore")
+            fields = _fields(network, problem, name, rows)
+            zero = [spec.argument for spec in high if not bool(_value(fields, problem, spec).any())]
+        if zero:
+            found[name] = zero
+    return found
+
+
+def unconstrained(network: nn.Module, problem: Problem) -> bool:
+    """Whether a network is known to meet no condition by construction: an `MLP` without `hard` and `periodic`, or linear layers
+    and activations in sequence. Any other may have conditions in its forward pass.
+    """
+    if type(network) is MLP:
+        return network.constraint is None and not network.config["periodic"] and not network.hard
+    return isinstance(network, nn.Sequential) and all(
+        isinstance(part, nn.Linear) or type(part).__module__ == "torch.nn.modules.activation" for part in network
+    )
+
+
+def may_be_open(network: nn.Module, problem: Problem) -> bool:
+    """Whether a field can be undetermined for this network: not if it meets by construction what the conditions leave out."""
+    if unconstrained(network, problem):
+        return True
+    points = subset(problem.sample(method="sobol"), _KERNEL_POINTS)
+    return any(below("undetermined-rate", found.rate) for found in undetermined(network, problem, points).values())
+
+
+def can_be_zero(network: nn.Module, problem: Problem) -> bool:
+    """Whether all fields are zero where all parameters are, so that nothing else is added by construction."""
+    network = deepcopy(network)
+    with torch.no_grad():
+        for p in network.parameters():
+            p.zero_()
+        x = next(iter(problem.sample(method="sobol").values()))[:_POINTS, : problem.domain.dimension]
+        like = next(network.parameters(), x)
+        return not bool(network(x.to(like)).any())
+
+
+def activation_of(network: nn.Module) -> str:
+    """The activation's name, where it is known."""
+    return str(network.config.get("activation", "")) if isinstance(network, MLP) else ""
+
+
+def _order(spec: ArgumentSpec) -> int:
+    return 2 if spec.kind == "laplacian" else sum(spec.index) if spec.kind == "derivative" else 1
+
+
+def _fields(network: nn.Module, problem: Problem, name: str, rows: Tensor) -> Fields:
+    try:
+        return TaylorFields(network, problem, rows, problem.basis([name]))
+    except (UnsupportedOperationError, DependentPointsError):
+        return AutogradFields(network, problem, rows)
+
+
+def _value(fields: Fields, problem: Problem, spec: ArgumentSpec) -> Tensor:
+    if spec.kind == "laplacian":
+        return fields.laplacian(spec.field, problem.domain.space)
+    return fields.derivative(spec.field, spec.index)

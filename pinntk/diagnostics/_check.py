@@ -1,0 +1,69 @@
+"""`pinntk.check`: what is wrong with a problem, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from pinntk._util.precision import without_autocast
+from pinntk.diagnostics._architecture import can_be_zero, may_be_open
+from pinntk.diagnostics._finding import Finding
+from pinntk.diagnostics._rules_architecture import without_derivatives
+from pinntk.diagnostics._rules_statement import QUICK, STATEMENT_RULES
+from pinntk.diagnostics._statement import Statement
+from pinntk.problem import Problem
+
+_FEW = 40  # trial functions of the quick part, which asks only whether conditions respond at all
+
+
+@without_autocast
+def check(problem: Problem, network: nn.Module | None = None, *, quick: bool = False) -> list[Finding]:
+    """What is wrong with a problem, and with the network that is to solve it, before a step is trained; empty if nothing is.
+
+    Found are conditions that leave a field or a coefficient open, that no function can meet, that zero meets, that depend on no
+    field, that disagree in a corner or that the known solution violates; and a network whose derivatives are zero where a
+    condition asks for them. The conditions are judged on smooth trial functions of the domain (`diagnostics.TrialSpace`), in
+    float64 on the CPU, so that a network that is narrow, saturated or untrained cannot make good conditions look bad.
+
+    network: one whose construction meets what the conditions leave out makes up for it; whether it has the derivatives that
+        they ask for is asked as well
+    quick: only what a few evaluations of the conditions show, in about a tenth of the time
+
+    Raises TypeError for what is no problem; an operator's own exceptions as `pinntk.errors` does.
+
+    >>> import pinntk
+    >>> domain = pinntk.Box(x=(0, 1))
+    >>> @pinntk.residual(domain)
+    ... def poisson(u_xx):
+    ...     return u_xx + 1
+    >>> @pinntk.boundary(domain.at(x=0))
+    ... def left(u):
+    ...     return u
+    >>> [finding.code for finding in pinntk.check(pinntk.Problem(domain, [poisson, left]))]
+    ['wrong-problem']
+    """
+    if not isinstance(problem, Problem):
+        raise TypeError(f"problem is a {type(problem).__name__}; give a pinntk.Problem, or load one with pinntk.load")
+    if quick:
+        found = statement_findings(Statement(problem, functions=_FEW), network, QUICK)
+    else:
+        found = statement_findings(Statement(problem), network, tuple(STATEMENT_RULES))
+    return found if network is None else sorted([*found, *without_derivatives(problem, network)], key=_severe)
+
+
+def statement_findings(s: Statement, network: nn.Module | None, rules: Sequence[str]) -> list[Finding]:
+    """What those rules find; not what a network rules out by construction."""
+    found = [finding for name in rules if (finding := STATEMENT_RULES[name](s)) is not None]
+    return sorted(found if network is None else [f for f in found if possible(f, network, s.problem)], key=_severe)
+
+
+def possible(finding: Finding, network: nn.Module, problem: Problem) -> bool:
+    """Whether a finding about conditions holds for a network as well, which may meet by construction what they leave out."""
+    if finding.code == "trivial-solution":
+        return can_be_zero(network, problem)
+    return may_be_open(network, problem) if "least_response" in finding.evidence else True
+
+
+def _severe(finding: Finding) -> int:
+    return ("critical", "warning", "note").index(finding.severity)

@@ -1,0 +1,176 @@
+"""A problem's conditions on trial functions: errors e + A theta, each row and each field in units of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pinntk.diagnostics._trial import TrialSpace
+from pinntk.ntk.infinite._functional import Functional, functionals
+from pinntk.problem import Box, Condition, Faces, Measurements, PeriodicPair, Problem
+from pinntk.problem import _sampling as sampling
+from pinntk.taylor import Basis
+
+_POINTS = 2.5  # of a condition, for each trial function that differs on its region: least squares are stable
+_LEAST_POINTS, _MOST_ROWS = 24, 800  # of a condition; of measurements the latter, drawn at random
+_BALANCE_FLOOR = 1e-14  # of a condition's largest response to a field: below it, a field does not enter
+
+Field = nn.Module | Callable[[Tensor, Basis], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Linearized:
+    """The errors of all conditions about one function, e + A theta, for fields u + sum_k theta_k phi_k.
+
+    spans: {condition: its rows}, in the conditions' order
+    A: (n, fields N + coefficients), e: (n,); rows in units of the condition's rms response to a smooth random field, over
+        sqrt(n_i), so that each condition has one vote; columns in units of their fields, and of their coefficients
+    fields: (fields,) the unit of each field, by which theta is multiplied; they are known up to a common factor
+    coefficients: (q,) the unit of each coefficient; 0 where no condition depends on it here
+    rows: {condition: factor of its errors}; 0 where the errors do not depend on the fields. factor: (n,) that, over sqrt(n_i)
+    raw: (n, ...) A before units, and `start` its errors, to compare
+    """
+
+    space: TrialSpace
+    spans: Mapping[str, slice]
+    points: Mapping[str, Tensor]
+    A: Tensor
+    e: Tensor
+    fields: Tensor
+    coefficients: Tensor
+    rows: Mapping[str, float]
+    factor: Tensor
+    raw: Tensor
+    start: Tensor
+
+
+class Linearizer:
+    """The conditions of a problem on one set of points, to be linearized at several functions.
+
+    names: which conditions
+    time: (axis, start, fraction): everything is shrunk to that fraction of the time from its start, as the space's box is
+    """
+
+    def __init__(
+        self, problem: Problem, names: tuple[str, ...], space: TrialSpace, time: tuple[int, float, float] | None = None
+    ):
+        self.problem, self.names, self.space = problem, names, space
+        self.points: dict[str, Tensor] = {}
+        for name in names:
+            rows = _rows(problem[name], space)
+            self.points[name] = rows if time is None else _early(rows, *time)
+        self._functions: dict[str, list[Tensor]] = {}
+
+    def at(self, field: Field) -> Linearized | None:
+        """About that function; None where an error or its derivative is not finite there."""
+        with np.errstate(all="ignore"):
+            found = functionals(self.problem, self.points, field)
+        if not all(bool(f.start.isfinite().all()) for f in found.values()):
+            return None
+        blocks = [self._block(name, f) for name, f in found.items()]
+        raw, start = torch.cat(blocks), torch.cat([f.start for f in found.values()])
+        if not bool(raw.isfinite().all()):
+            return None
+        ends = np.cumsum([len(block) for block in blocks])
+        spans = {n: slice(int(end) - len(b), int(end)) for n, end, b in zip(found, ends, blocks, strict=True)}
+        return _scaled(self.space, self.points, spans, raw, start, len(self.problem.fields))
+
+    def _block(self, name: str, functional: Functional) -> Tensor:
+        """(n_i, fields N + coefficients), without units."""
+        if name not in self._functions:
+            self._functions[name] = [self.space.coefficients(x, functional.basis) for x, _ in functional.terms]
+        fields = range(len(self.problem.fields))
+        block = torch.zeros(len(functional.start), len(fields) * self.space.size, dtype=torch.float64)
+        for phi, (_, weights) in zip(self._functions[name], functional.terms, strict=True):
+            block += torch.cat([torch.einsum("sn,snk->nk", weights[..., f], phi) for f in fields], 1)
+        return torch.cat([block, functional.coefficients], 1)
+
+
+def trial_field(space: TrialSpace, theta: Tensor) -> Callable[[Tensor, Basis], Tensor]:
+    """The function with coefficients theta (N, fields), as its Taylor coefficients [S, n, fields]."""
+
+    def coefficients(points: Tensor, basis: Basis) -> Tensor:
+        return space.coefficients(points, basis) @ theta
+
+    return coefficients
+
+
+def _scaled(
+    space: TrialSpace, points: Mapping[str, Tensor], spans: Mapping[str, slice], raw: Tensor, start: Tensor, fields: int
+) -> Linearized:
+    N, width = space.size, fields * space.size
+    gains = torch.stack(
+        [raw[s, :width].reshape(-1, fields, N).square().sum(2).mean(0).sqrt() for s in spans.values()]
+    )  # (conditions, fields)
+    unit = _units(gains)
+    response = (gains * unit).square().sum(1).sqrt()
+    rows = {name: float(1 / r) if r > 0 else 0.0 for name, r in zip(spans, response, strict=True)}
+    factor = torch.cat([raw.new_full((s.stop - s.start,), rows[name] / (s.stop - s.start) ** 0.5) for name, s in spans.items()])
+    A, e = factor[:, None] * raw, factor * start
+    A[:, :width] *= unit.repeat_interleave(N)
+    largest = [A[s, width:].square().sum(0).sqrt() for s in spans.values()]
+    most = torch.stack(largest).amax(0) if raw.shape[1] > width else raw.new_zeros(0)
+    coefficients = torch.where(most > 0, 1 / most.clamp_min(1e-300), 0)
+    A[:, width:] *= coefficients
+    return Linearized(space, spans, points, A, e, unit, coefficients, rows, factor, raw, start)
+
+
+def _units(gains: Tensor) -> Tensor:
+    """Of each field, so that conditions respond about alike to all of their fields: log gain_if + row_i + unit_f is least.
+
+    Least squares in logarithms do not depend on the units that the fields had (Curtis & Reid 1972, J. Inst. Maths
+    Applics 10:118).
+    """
+    conditions, fields = gains.shape
+    there = (gains > _BALANCE_FLOOR * gains.amax(1, keepdim=True)).nonzero()
+    if not len(there):
+        return gains.new_ones(fields)
+    M = gains.new_zeros(len(there), conditions + fields)
+    k = torch.arange(len(there))
+    M[k, there[:, 0]] = 1
+    M[k, conditions + there[:, 1]] = 1
+    logarithms = gains[there[:, 0], there[:, 1]].log()
+    return torch.linalg.lstsq(M, -logarithms, driver="gelsd").solution[conditions:].exp()
+
+
+# Points, dense near faces as polynomials need them.
+
+
+def _rows(condition: Condition, space: TrialSpace) -> Tensor:
+    region = condition.region
+    rng = sampling.generator(0, "trial", region.describe())
+    if isinstance(region, Measurements):
+        rows = region.rows
+        if len(rows) > _MOST_ROWS:
+            rows = rows[np.sort(rng.choice(len(rows), _MOST_ROWS, replace=False))]
+        return torch.as_tensor(rows, dtype=torch.float64)
+    if isinstance(region, PeriodicPair):
+        region = region.lower
+    if isinstance(region, Faces):
+        share = [_piece(region.box, dict(piece), space, len(region.pieces), rng) for piece in region.pieces]
+        return torch.as_tensor(np.concatenate(share))
+    if isinstance(region, Box):
+        return torch.as_tensor(_piece(region, {}, space, 1, rng))
+    return torch.as_tensor(region.sample(_MOST_ROWS, "sobol", rng), dtype=torch.float64)
+
+
+def _piece(box: Box, fixed: Mapping[int, float], space: TrialSpace, pieces: int, rng: np.random.Generator) -> np.ndarray:
+    free = [axis for axis in range(box.dimension) if axis not in fixed]
+    different = len({tuple(row) for row in space.powers[:, free].tolist()})
+    count = min(int(_POINTS * different), max(_MOST_ROWS, 2 * space.size) // pieces)
+    count = max(count, _LEAST_POINTS) if free else 1
+    cube = (1 - np.cos(np.pi * sampling.unit_cube(count, len(free), "sobol", rng))) / 2
+    points = np.empty((count, box.dimension))
+    points[:, free] = box.low[free] + (box.high - box.low)[free] * cube
+    points[:, list(fixed)] = list(fixed.values())
+    return points
+
+
+def _early(rows: Tensor, axis: int, start: float, fraction: float) -> Tensor:
+    rows = rows.clone()
+    rows[:, axis] = start + fraction * (rows[:, axis] - start)
+    return rows

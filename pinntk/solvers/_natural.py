@@ -1,0 +1,147 @@
+"""Steps judged by the next one, not by the loss: the end of a Gauss-Newton training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import isfinite, log10
+from typing import Any
+
+from torch import Tensor
+
+from pinntk.solvers._damped import DampedLeastSquares
+from pinntk.solvers._jacobian import ScaledJacobian
+
+_FIRST = 1e-12  # damping of the first step, relative to the largest eigenvalue
+_LIMIT = 0.3  # of a step: beyond it the first correction says that the step is too long
+_CONTRACTION = 0.3  # of a correction: the next one must be below it
+_CORRECTIONS = 25
+_WORTH = 0.5  # of the loss: what a correction must leave for another one to be tried
+_DECADES = 8  # that the damping may fall in one step
+_PROGRESS, _LOWER = 0.9, 0.5  # of the least loss, of the least damping
+_PATIENCE = 40  # steps in which neither the least loss nor the least damping falls: then steps are to be shorter
+_LEAST_LIMIT = 0.01
+
+_STATE = ("limit", "damping", "least", "since", "iterate")
+
+ErrorsAfter = Callable[[Tensor], Tensor]  # r(theta + d) of d
+
+
+class NaturalSteps:
+    """Steps with the natural monotonicity test (Deuflhard, Newton Methods for Nonlinear Problems, 2004, chapter 3).
+
+    Late in a training the loss is a narrow curved valley. A long step gains along the small singular values of A and loses,
+    for the moment, more along the large ones; steps that must lower the loss are short, and stall. But what is lost along
+    large ones the next step removes at once. So a step is not judged by the loss, but by its first correction: with
+    apply(v) = -(A^T A + mu I)^-1 A^T v,
+
+        d_1 = apply(r),    d_2 = apply(r(theta + d_1) - A d_1),    |d_2 - d_1| <= limit |d_1|
+
+    and mu is about the least for which that holds. Corrections go on while they contract and halve the loss. The loss may
+    rise a millionfold before it falls to rounding: whoever takes the steps keeps the best parameters apart.
+
+    limit: halved, and the way begun again from the best parameters, after 40 steps without progress
+    damping: mu of the last step, relative to the largest eigenvalue of A^T A
+    least: damping since the way began
+    since: steps since the last progress: a lower loss than ever, or a lower damping on this way
+    iterate: where the next step starts, (p,), if not from the best parameters
+    """
+
+    def __init__(self) -> None:
+        self.limit, self.since = _LIMIT, 0
+        self.damping = self.least = _FIRST
+        self.iterate: Tensor | None = None
+
+    def begin(self) -> None:
+        """Other points are to come: what counts is progress on them."""
+        self.limit, self.since = _LIMIT, 0
+        self.damping = self.least = min(self.damping, _FIRST)
+
+    def step(self, system: DampedLeastSquares, A: ScaledJacobian, errors_after: ErrorsAfter) -> tuple[float, Tensor, Tensor]:
+        """(mu, step d, errors after it)."""
+        found = self._longest(system, A, errors_after)
+        d, after, loss, limit = found.d, found.after, _square(found.after), self.limit
+        corrected, last = found.corrected, found.length
+        for _ in range(_CORRECTIONS):
+            by = float((corrected - d).norm())
+            if not by <= limit * last:
+                break
+            bent = errors_after(corrected)
+            if not isfinite(_square(bent)):
+                break
+            worth = _square(bent) < _WORTH * loss
+            d, after, loss, last, limit = corrected, bent, _square(bent), by, _CONTRACTION
+            if not worth:
+                break
+            corrected = system.apply(after - A.matvec(d), found.mu)
+        return found.mu, d, after
+
+    def _longest(self, system: DampedLeastSquares, A: ScaledJacobian, errors_after: ErrorsAfter) -> _Trial:
+        """The step of the least damping, to half a decade, whose first correction is within the limit."""
+        largest = system.largest
+        least = log10(system.least / largest)
+
+        def trial(exponent: float) -> _Trial:
+            return _Trial(system, A, errors_after, max(largest * 10**exponent, system.least))
+
+        at = max(log10(self.damping), least)
+        found = trial(at)
+        while not found.contraction <= self.limit and at < 0:
+            at += 1
+            found = trial(at)
+        spacing = 1.0
+        for _ in range(_DECADES):
+            if at <= least:
+                break
+            lower = max(at - spacing, least)
+            tried = trial(lower)
+            if tried.contraction <= self.limit:
+                at, found = lower, tried
+            if spacing < 1:
+                break
+            if not tried.contraction <= self.limit:
+                spacing = 0.5
+        self.damping = 10**at
+        return found
+
+    def took(self, loss: float, best: float, iterate: Tensor) -> bool:
+        """After a step to `iterate`; whether its loss is below the best one so far."""
+        better = loss < best
+        progress = loss < _PROGRESS * best or self.damping < _LOWER * self.least
+        self.since = 0 if progress else self.since + 1
+        self.least = min(self.least, self.damping)
+        self.iterate = None if better or not isfinite(loss) else iterate
+        if self.since >= _PATIENCE and self.limit > _LEAST_LIMIT:
+            self.since, self.limit, self.iterate = 0, self.limit / 2, None
+            self.damping = self.least = _FIRST
+        return better
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the shortest steps have made no progress."""
+        return self.since >= _PATIENCE
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _STATE}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name in _STATE:
+            setattr(self, name, state[name])
+
+
+class _Trial:
+    """The step of one damping, its errors and its first correction."""
+
+    def __init__(self, system: DampedLeastSquares, A: ScaledJacobian, errors_after: ErrorsAfter, mu: float):
+        self.mu, self.d = mu, system.step(mu)
+        self.length = float(self.d.norm())
+        self.after = errors_after(self.d)
+        self.contraction = float("inf")
+        if isfinite(_square(self.after)):
+            self.corrected = system.apply(self.after - A.matvec(self.d), mu)
+            self.contraction = float((self.corrected - self.d).norm()) / self.length if self.length else 0.0
+        else:
+            self.corrected = self.d
+
+
+def _square(r: Tensor) -> float:
+    return float(r @ r)
