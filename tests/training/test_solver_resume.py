@@ -10,12 +10,13 @@ import pinntk
 from pinntk.run._checkpoint import read_checkpoint
 from pinntk.training._checkpoint import Checkpoint
 
-PHASES = {
-    "exploring": lambda own: own["_steps"] == 7 and not own["adapting"] and not own["hold"],
-    "points proved too few": lambda own: own["adapting"] and own["growth"] == 1 and not own["hold"],
-    "more of them": lambda own: own["growth"] > 1 and not own["hold"],
-    "held": lambda own: own["hold"],
-    "more are held": lambda own: own["hold"] and own["_unseen"] is not None and own["_unseen"] > 3,
+PHASES = {  # by the states of the points' rule and of the solver
+    "exploring": lambda own, solver: own["_steps"] == 7 and not own["adapting"] and not own["hold"],
+    "points proved too few": lambda own, solver: own["adapting"] and not own["hold"],
+    "held": lambda own, solver: own["hold"],
+    "more are held": lambda own, solver: own["hold"] and own["_unseen"] is not None and own["_unseen"] > 3,
+    "steps may raise the loss": lambda own, solver: solver["phase"]["stalled"],
+    "away from the best": lambda own, solver: solver["natural"]["iterate"] is not None,
 }
 FURTHER = 6  # steps
 
@@ -46,7 +47,7 @@ def trained_step_by_step(base, steps, **settings):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    return trained_step_by_step(tmp_path_factory.mktemp("whole"), 66)
+    return trained_step_by_step(tmp_path_factory.mktemp("whole"), 61)
 
 
 def same(a, b):
@@ -73,7 +74,7 @@ def assert_same(found, expected, step):
 @pytest.mark.parametrize("phase", PHASES)
 def test_training_resumes_in_every_phase(phase, whole, tmp_path):
     states = {step: read_checkpoint(folder) for step, folder in whole.items()}
-    step = min(step for step, state in states.items() if PHASES[phase](state["parts"]["update"]["own"]))
+    step = min(step for step, state in states.items() if PHASES[phase](*map(state["parts"]["update"].get, ("own", "solver"))))
     shutil.copytree(whole[step], tmp_path / "run")
     trained(tmp_path / "run", step + FURTHER, resume=True)
     assert_same(read_checkpoint(tmp_path / "run"), states[step + FURTHER], step + FURTHER)
