@@ -50,8 +50,9 @@ def add_solve(commands: Any) -> argparse.ArgumentParser:
     command = commands.add_parser(
         "solve",
         help="solve a problem to many digits by Gauss-Newton on the kernel",
-        description="Solves with a small float64 network, fresh points in every step and NTK weights, and writes a run\n"
-        "folder like `pinntk train`. Stops when it cannot improve, and says why.",
+        description="Solves with a small float64 network and NTK weights, on few points that are fresh in every step\n"
+        "and held at the end, and writes a run folder like `pinntk train`. Stops when it cannot improve,\n"
+        "and says why.",
         epilog="examples:\n"
         "  pinntk solve poisson1d\n"
         "  pinntk solve burgers --seconds 180\n"

@@ -26,6 +26,7 @@ RULES: Mapping[str, Callable[[Examination], Finding | None]] = MappingProxyType(
     {
         "independent-condition": of_problem.independent_condition,
         "wrong-problem": of_problem.wrong_problem,
+        "conflict": of_problem.conflict,
         "undetermined-coefficient": of_problem.undetermined_coefficient,
         "unsuitable-activation": of_problem.unsuitable_activation,
         "unscaled-output": sizes.unscaled_output,
@@ -37,7 +38,6 @@ RULES: Mapping[str, Callable[[Examination], Finding | None]] = MappingProxyType(
         "saturation": training.saturation,
         "clustered-points": of_points.clustered_points,
         "too-few-points": of_points.too_few_points,
-        "conflict": of_problem.conflict,
         "imbalance": conditions.imbalance,
         "spectral-bias": waves.spectral_bias,
         "causality": conditions.causality,
@@ -97,6 +97,11 @@ def by_cause(findings: Iterable[Finding]) -> list[Finding]:
     saturated units, say, errors between the points are large beyond doubt.
     """
     places = {code: place for place, code in enumerate(RULES)}
+
+    def place(found: Finding) -> int:
+        of_conditions = any(key.startswith("error_at_zero/") for key in found.evidence)  # that zero meets, trained or not
+        return places["wrong-problem"] if of_conditions and found.code == "trivial-solution" else places[found.code]
+
     return sorted(
-        findings, key=lambda found: (SEVERITIES.index(found.severity), below("doubtful", found.confidence), places[found.code])
+        findings, key=lambda found: (SEVERITIES.index(found.severity), below("doubtful", found.confidence), place(found))
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import exp, isfinite, log
+from math import exp, inf, isfinite, log
 from types import MappingProxyType
 from typing import Any
 
@@ -17,7 +17,7 @@ from pinntk.ntk._blocks import Weights
 from pinntk.problem import Points, Problem
 from pinntk.residuals import check_network
 from pinntk.residuals._points import to_network
-from pinntk.residuals._values import check_real_parameters
+from pinntk.residuals._values import NonFiniteError, check_real_parameters
 from pinntk.solvers._damped import SQUARED, DampedLeastSquares, check_form
 from pinntk.solvers._jacobian import ScaledJacobian, check_start, loss_weights, losses_by_condition, scaled_errors
 from pinntk.solvers._natural import NaturalSteps
@@ -199,8 +199,15 @@ class GaussNewton:
             start = natural.iterate
             self._assign(start)
             r = at.errors()
-        A = at.jacobian()
+        try:
+            A = at.jacobian()
+        except NonFiniteError:
+            if natural.iterate is None:
+                raise
+            return self._lost(at)
         system = DampedLeastSquares(A, r, self.form, self.max_memory, True)
+        if not system.largest:
+            return self._lost(at)
 
         def errors_after(d: Tensor) -> Tensor:
             self._assign(start + d)
@@ -211,6 +218,13 @@ class GaussNewton:
         better = natural.took(loss, best, start + d)
         self._assign(start + d if better else at.start)
         return StepReport(best, min(loss, best), at.losses, float(d.norm()), mu, better, "", natural.damping)
+
+    def _lost(self, at: _System) -> StepReport:
+        """Nothing leads on from here: the next step starts from the best parameters."""
+        best = float(at.r @ at.r)
+        self._natural.took(inf, best, at.start)
+        self._assign(at.start)
+        return StepReport(best, best, at.losses, 0.0, 0.0, False, "", self._natural.damping)
 
     def _rounding(self, at: _System, loss: float) -> str:
         """Says so where the loss is near what changing the last digit of every parameter, up and down in turn, makes."""
