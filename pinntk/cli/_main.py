@@ -1,4 +1,4 @@
-"""The command line: `pinntk problems | train | solve | diagnose | rescue | kernel | plot`."""
+"""The command line: `pinntk problems | check | train | solve | diagnose | rescue | kernel | plot`."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from pinntk._util import distributed
 from pinntk._util.version import __version__
 from pinntk.cli._faults import message_of
 from pinntk.cli._meaning import counts, load_problem, make_network, usable_device
-from pinntk.cli._options import add_diagnose, add_kernel, add_plot, add_rescue, add_solve, add_train
+from pinntk.cli._options import add_check, add_diagnose, add_kernel, add_plot, add_rescue, add_solve, add_train
 from pinntk.cli._parser import Parser
 from pinntk.cli._trainings import load_run, refuse_all_but, start_solving, start_training
-from pinntk.diagnostics import diagnose, examine
+from pinntk.diagnostics import check, diagnose, examine
 from pinntk.nn import MLP
 from pinntk.ntk import KernelBlocks, KernelOperator, Origin, infinite_kernel, kernel, sharded_kernel
 from pinntk.ntk._blocks import require_kernel
@@ -86,7 +86,14 @@ def _parser() -> Parser:
     parser.add_argument("--traceback", action="store_true", help="show where in the code an error came from")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("problems", help="list the built-in problems, one line each").set_defaults(command=_problems)
-    adders = (add_train, _train), (add_solve, _solve), (add_diagnose, _diagnose), (add_rescue, _rescue), (add_kernel, _kernel)
+    adders = (
+        (add_check, _check),
+        (add_train, _train),
+        (add_solve, _solve),
+        (add_diagnose, _diagnose),
+        (add_rescue, _rescue),
+        (add_kernel, _kernel),
+    )
     for add, action in (*adders, (add_plot, _plot)):
         command = add(commands)
         command.add_argument(
@@ -104,6 +111,13 @@ def _problems(arguments: argparse.Namespace) -> int:
     for name in registry.available():
         title, parameters = registry.describe(name)
         print(f"{name:<18} {title.partition(':')[0]}" + (f" ({parameters_text(parameters)})" if parameters else ""))
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    problem = load_problem(arguments)
+    found = verdict.checked(problem, check(problem, make_network(arguments, problem)))
+    print(json.dumps(found, indent=2) if arguments.json else _colored(verdict.checked_text(found), found["findings"]))
     return 0
 
 

@@ -50,8 +50,9 @@ def add_solve(commands: Any) -> argparse.ArgumentParser:
     command = commands.add_parser(
         "solve",
         help="solve a problem to many digits by Gauss-Newton on the kernel",
-        description="Solves with a small float64 network, fresh points in every step and NTK weights, and writes a run\n"
-        "folder like `pinntk train`. Stops when it cannot improve, and says why.",
+        description="Solves with a small float64 network and NTK weights, on few points that are fresh in every step\n"
+        "and held at the end, and writes a run folder like `pinntk train`. Stops when it cannot improve,\n"
+        "and says why.",
         epilog="examples:\n"
         "  pinntk solve poisson1d\n"
         "  pinntk solve burgers --seconds 180\n"
@@ -145,6 +146,27 @@ def add_rescue(commands: Any) -> argparse.ArgumentParser:
     default = "cuda" if torch.cuda.is_available() else "cpu"
     command.add_argument("--device", default=default, help="cpu, cuda, cuda:1 ... (default: %(default)s)")
     command.add_argument("--quiet", action="store_true", help="no progress bar")
+    return command
+
+
+def add_check(commands: Any) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        "check",
+        help="what is wrong with a problem, before anything is trained",
+        description="Says in seconds what is wrong with a problem: conditions that are missing, that\n"
+        "contradict each other, that zero meets or that the known solution violates, and\n"
+        "coefficients that nothing determines; and whether the network has the derivatives\n"
+        "that they ask for.",
+        epilog="examples:\n  pinntk check burgers\n  pinntk check my_pde.py --set speed=2 --activation relu",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("problem", help="a built-in problem, or a .py file with a function problem()")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the problem, as in k=4"
+    )
+    command.add_argument("--seed", type=_seed, help="of the network (default: 0)")
+    command.add_argument("--json", action="store_true", help="print the findings as JSON")
+    _add_network_options(command)
     return command
 
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from pinntk._util import distributed
 from pinntk.cli._meaning import NETWORK_OPTIONS, counts, load_problem, make_network, settings, usable_device
+from pinntk.diagnostics import check
 from pinntk.problem import Problem
 from pinntk.problem._registry import source_path
 from pinntk.run import Run
@@ -77,11 +78,20 @@ def _train(
     **options: Any,
 ) -> Run | Slabs:
     """On all of the time, or in --slabs, or else in those of a file."""
+    if distributed.rank() == 0 and not arguments.quiet:
+        _say_beforehand(problem, network)
     options |= {"overwrite": arguments.overwrite, "progress": not arguments.quiet}
     slabs = slabs if arguments.slabs is None else arguments.slabs
     if slabs is None:
         return train(problem, network, config, **options)
     return train_slabs(problem, network, config, slabs=slabs, fresh=fresh, **options)
+
+
+def _say_beforehand(problem: Problem, network: nn.Module) -> None:
+    """One line of what a training cannot mend, where the quick part of the check finds any."""
+    found = [finding for finding in check(problem, network, quick=True) if finding.severity != "note"]
+    if found:
+        print(f"pinntk: before training: {found[0].sentence} `pinntk check` says more.", file=sys.stderr)
 
 
 def start_solving(arguments: argparse.Namespace) -> Run | Slabs:

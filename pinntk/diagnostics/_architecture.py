@@ -10,13 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.diagnostics._sampling import subset
+from pinntk.diagnostics._thresholds import below
+from pinntk.diagnostics._undetermined import undetermined
 from pinntk.nn import MLP
 from pinntk.problem import Problem
 from pinntk.problem._arguments import ArgumentSpec
 from pinntk.residuals._fields import AutogradFields, Fields, TaylorFields
 from pinntk.taylor import DependentPointsError, UnsupportedOperationError
 
-_POINTS = 64
+_POINTS, _KERNEL_POINTS = 64, 300
 
 
 def lacking(network: nn.Module, problem: Problem, names: Sequence[str]) -> dict[str, list[str]]:
@@ -57,6 +59,25 @@ def unconstrained(network: nn.Module, problem: Problem) -> bool:
     return isinstance(network, nn.Sequential) and all(
         isinstance(part, nn.Linear) or type(part).__module__ == "torch.nn.modules.activation" for part in network
     )
+
+
+def may_be_open(network: nn.Module, problem: Problem) -> bool:
+    """Whether a field can be undetermined for this network: not if it meets by construction what the conditions leave out."""
+    if unconstrained(network, problem):
+        return True
+    points = subset(problem.sample(method="sobol"), _KERNEL_POINTS)
+    return any(below("undetermined-rate", found.rate) for found in undetermined(network, problem, points).values())
+
+
+def can_be_zero(network: nn.Module, problem: Problem) -> bool:
+    """Whether all fields are zero where all parameters are, so that nothing else is added by construction."""
+    network = deepcopy(network)
+    with torch.no_grad():
+        for p in network.parameters():
+            p.zero_()
+        x = next(iter(problem.sample(method="sobol").values()))[:_POINTS, : problem.domain.dimension]
+        like = next(network.parameters(), x)
+        return not bool(network(x.to(like)).any())
 
 
 def activation_of(network: nn.Module) -> str:

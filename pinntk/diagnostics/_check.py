@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 
 from pinntk._util.precision import without_autocast
-from pinntk.diagnostics._architecture import unconstrained
+from pinntk.diagnostics._architecture import can_be_zero, may_be_open
 from pinntk.diagnostics._finding import Finding
 from pinntk.diagnostics._rules_architecture import without_derivatives
 from pinntk.diagnostics._rules_statement import QUICK, STATEMENT_RULES
@@ -27,7 +26,8 @@ def check(problem: Problem, network: nn.Module | None = None, *, quick: bool = F
     condition asks for them. The conditions are judged on smooth trial functions of the domain (`diagnostics.TrialSpace`), in
     float64 on the CPU, so that a network that is narrow, saturated or untrained cannot make good conditions look bad.
 
-    network: tells, beside its derivatives, whether conditions may be met by construction; then none is called missing
+    network: one whose construction meets what the conditions leave out makes up for it; whether it has the derivatives that
+        they ask for is asked as well
     quick: only what a few evaluations of the conditions show, in about a tenth of the time
 
     Raises TypeError for what is no problem; an operator's own exceptions as `pinntk.errors` does.
@@ -53,12 +53,16 @@ def check(problem: Problem, network: nn.Module | None = None, *, quick: bool = F
 
 
 def statement_findings(s: Statement, network: nn.Module | None, rules: Sequence[str]) -> list[Finding]:
-    """What those rules find; what a network may have by construction is not called missing from the conditions."""
-    free = network is None or unconstrained(network, s.problem)
-    kept = [name for name in rules if free or name not in ("missing-condition", "trivial-solution", "gauge")]
-    with torch.no_grad():
-        found = [finding for name in kept if (finding := STATEMENT_RULES[name](s)) is not None]
-    return sorted(found, key=_severe)
+    """What those rules find; not what a network rules out by construction."""
+    found = [finding for name in rules if (finding := STATEMENT_RULES[name](s)) is not None]
+    return sorted(found if network is None else [f for f in found if possible(f, network, s.problem)], key=_severe)
+
+
+def possible(finding: Finding, network: nn.Module, problem: Problem) -> bool:
+    """Whether a finding about conditions holds for a network as well, which may meet by construction what they leave out."""
+    if finding.code == "trivial-solution":
+        return can_be_zero(network, problem)
+    return may_be_open(network, problem) if "least_response" in finding.evidence else True
 
 
 def _severe(finding: Finding) -> int:

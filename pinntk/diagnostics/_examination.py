@@ -28,6 +28,7 @@ from pinntk.diagnostics._sampling import (
 )
 from pinntk.diagnostics._sanity import OutputScale, Precision, Triviality, output_scale, precision_floor, trivial
 from pinntk.diagnostics._spectrum import Spectrum, spectrum
+from pinntk.diagnostics._statement import Statement
 from pinntk.diagnostics._undetermined import Undetermined, undetermined
 from pinntk.nn import MLP
 from pinntk.ntk import KernelBlocks, kernel
@@ -140,6 +141,11 @@ class Examination:
     @cached_property
     def undetermined(self) -> dict[str, Undetermined]:
         return undetermined(self.network, self.problem, self.points)
+
+    @cached_property
+    def statement(self) -> Statement:
+        """What the conditions with a weight above 0 say by themselves, whatever the network."""
+        return Statement(self.problem, [name for name in self.points if self.weights[name] > 0] or None)
 
     @cached_property
     def settings(self) -> dict[str, Any]:

@@ -24,7 +24,11 @@ from pinntk.run import Run
 # In the order of causes: of two findings that are as severe and as certain, the one above explains the one below.
 RULES: Mapping[str, Callable[[Examination], Finding | None]] = MappingProxyType(
     {
+        "independent-condition": of_problem.independent_condition,
         "wrong-problem": of_problem.wrong_problem,
+        "conflict": of_problem.conflict,
+        "undetermined-coefficient": of_problem.undetermined_coefficient,
+        "unsuitable-activation": of_problem.unsuitable_activation,
         "unscaled-output": sizes.unscaled_output,
         "unscaled-coefficient": sizes.unscaled_coefficient,
         "unnormalized-inputs": training.unnormalized_inputs,
@@ -34,12 +38,12 @@ RULES: Mapping[str, Callable[[Examination], Finding | None]] = MappingProxyType(
         "saturation": training.saturation,
         "clustered-points": of_points.clustered_points,
         "too-few-points": of_points.too_few_points,
-        "conflict": conditions.conflict,
         "imbalance": conditions.imbalance,
         "spectral-bias": waves.spectral_bias,
         "causality": conditions.causality,
         "trivial-solution": conditions.trivial_solution,
         "float32-floor": training.float32_floor,
+        "gauge": of_problem.gauge,
     }
 )
 # Evaluated in this order until one finds something, where none of these does.
@@ -80,7 +84,10 @@ def diagnose(
     _ = x.errors  # where they are not finite, this names the points that were given, and no rule those that it drew
     with threads_for(of_step(x.network, x.problem, x.points)):
         found = [finding for rule in RULES.values() if (finding := rule(x)) is not None]
-        return by_cause(found) or [finding for rule in LAST if (finding := rule(x)) is not None][:1]
+        if all(finding.severity == "note" for finding in found):
+            found = [finding for rule in LAST if (finding := rule(x)) is not None][:1] + found
+            return found
+        return by_cause(found)
 
 
 def by_cause(findings: Iterable[Finding]) -> list[Finding]:
@@ -90,6 +97,11 @@ def by_cause(findings: Iterable[Finding]) -> list[Finding]:
     saturated units, say, errors between the points are large beyond doubt.
     """
     places = {code: place for place, code in enumerate(RULES)}
+
+    def place(found: Finding) -> int:
+        of_conditions = any(key.startswith("error_at_zero/") for key in found.evidence)  # that zero meets, trained or not
+        return places["wrong-problem"] if of_conditions and found.code == "trivial-solution" else places[found.code]
+
     return sorted(
-        findings, key=lambda found: (SEVERITIES.index(found.severity), below("doubtful", found.confidence), places[found.code])
+        findings, key=lambda found: (SEVERITIES.index(found.severity), below("doubtful", found.confidence), place(found))
     )

@@ -31,7 +31,7 @@ class Linearized:
         sqrt(n_i), so that each condition has one vote; columns in units of their fields, and of their coefficients
     fields: (fields,) the unit of each field, by which theta is multiplied; they are known up to a common factor
     coefficients: (q,) the unit of each coefficient; 0 where no condition depends on it here
-    rows: {condition: factor of its errors}; 0 where the errors do not depend on the fields
+    rows: {condition: factor of its errors}; 0 where the errors do not depend on the fields. factor: (n,) that, over sqrt(n_i)
     raw: (n, ...) A before units, and `start` its errors, to compare
     """
 
@@ -43,6 +43,7 @@ class Linearized:
     fields: Tensor
     coefficients: Tensor
     rows: Mapping[str, float]
+    factor: Tensor
     raw: Tensor
     start: Tensor
 
@@ -115,7 +116,7 @@ def _scaled(
     most = torch.stack(largest).amax(0) if raw.shape[1] > width else raw.new_zeros(0)
     coefficients = torch.where(most > 0, 1 / most.clamp_min(1e-300), 0)
     A[:, width:] *= coefficients
-    return Linearized(space, spans, points, A, e, unit, coefficients, rows, raw, start)
+    return Linearized(space, spans, points, A, e, unit, coefficients, rows, factor, raw, start)
 
 
 def _units(gains: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ def without_derivatives(problem: Problem, network: nn.Module) -> list[Finding]:
     changes = {"network.arguments.activation": "tanh"} if activation else {}
     return [
         Finding(
-            code="no-derivatives",
+            code="unsuitable-activation",
             severity="critical",
             sentence=f"{whose} has no {', '.join(arguments)}: it is zero at every point, whatever the parameters, and the "
             f"condition {name} asks for it. No training can meet that condition.",

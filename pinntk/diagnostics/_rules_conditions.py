@@ -1,4 +1,4 @@
-"""Rules about conditions that train at different rates, contradict each other or wait for each other."""
+"""Rules about conditions that train at different rates or wait for each other."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from scipy.stats import spearmanr
 
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
-from pinntk.diagnostics._judgment import failing, severity, unreachable, unreachable_alone
+from pinntk.diagnostics._judgment import failing, severity
 from pinntk.diagnostics._prescriptions import NTK, gauss_newton
+from pinntk.diagnostics._rules_problem import homogeneous
 from pinntk.diagnostics._thresholds import CONFIDENCE, SURER, above, below, clearly
 from pinntk.diagnostics._wording import capital, number, phrase
-from pinntk.problem import Measurements
 from pinntk.problem._time import time_axis, time_slices
 
 _SLICES = 8  # of time
@@ -46,41 +46,6 @@ def imbalance(x: Examination) -> Finding | None:
         arrays={f"eigenvalues/{name}": values.cpu().numpy() for name, values in x.spectrum.blocks.items()},
         confidence=clearly("imbalance", found.imbalance) if x.run is not None else CONFIDENCE["imbalance"],
         prescriptions=prescriptions,
-    )
-
-
-def conflict(x: Examination) -> Finding | None:
-    """Each condition can be met, but not all at once."""
-    found = x.estimate
-    if not unreachable(x) or unreachable_alone(x) or not above("together", found.unreachable) or x.run is None:
-        return None
-    worst = sorted(found.remaining, key=lambda name: found.remaining[name] * found.size[name], reverse=True)[:2]
-    data = [name for name in found.points if isinstance(x.problem[name].region, Measurements)]
-    prescriptions = [
-        Prescription(f"look for the one among {', '.join(found.points)} that contradicts the others, and correct it")
-    ]
-    if data:
-        weights = {name: 0.0 if name in data else float(f"{x.weights[name]:.3g}") for name in x.weights}
-        prescriptions.insert(
-            0,
-            Prescription(
-                f"train without {', '.join(data)}, whose numbers the others contradict",
-                {"weighting": {"name": "fixed", **weights}},
-            ),
-        )
-    return Finding(
-        code="conflict",
-        severity=severity(x),
-        sentence=f"Each condition can be met alone, but of all together {found.unreachable:.0%} of the squared errors are "
-        f"unreachable, most of it in {' and '.join(phrase(x.problem, name) for name in worst)}.",
-        evidence={
-            "unreachable_share": found.unreachable,
-            "unreachable_share_alone": max(found.alone.values()),
-        }
-        | {f"remaining_share/{name}": value for name, value in found.remaining.items()},
-        arrays={"cosines": x.balance.conflict.cpu().numpy()},
-        confidence=clearly("unreachable", found.unreachable) + SURER["conflict"],
-        prescriptions=tuple(prescriptions),
     )
 
 
@@ -137,7 +102,9 @@ def causality(x: Examination) -> Finding | None:
 
 
 def trivial_solution(x: Examination) -> Finding | None:
-    """A field is constant where its data are not."""
+    """Zero satisfies every condition, or a field is constant where its data are not."""
+    if found := homogeneous(x):
+        return found
     flat = {name: found.ratio for name, found in x.trivial.items() if found.ratio is not None}
     if not flat or not failing(x) or x.run is None:
         return None

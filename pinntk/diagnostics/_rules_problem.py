@@ -1,99 +1,101 @@
-"""Rules about the problem itself: a false statement, a condition that is missing."""
+"""Rules about the problem itself in a diagnosis: the verdicts on its conditions, made without the network that was trained."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from dataclasses import replace
 
+import torch
+
+from pinntk.diagnostics import _rules_statement as statement
+from pinntk.diagnostics._check import possible
+from pinntk.diagnostics._corners import Corner, corners
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
-from pinntk.diagnostics._judgment import failing
-from pinntk.diagnostics._rules_sizes import unscaled_fields
-from pinntk.diagnostics._rules_training import saturation, unnormalized_inputs
-from pinntk.diagnostics._thresholds import above, below, clearly
-from pinntk.diagnostics._undetermined import undetermined
-from pinntk.diagnostics._wording import number
-from pinntk.problem import Measurements, Problem
-from pinntk.residuals import errors
+from pinntk.diagnostics._judgment import failing, severity
+from pinntk.diagnostics._rules_architecture import without_derivatives
+from pinntk.diagnostics._thresholds import above
+from pinntk.problem import Measurements
+
+_BESIDE = 0.1  # of the domain, about a corner
 
 
 def wrong_problem(x: Examination) -> Finding | None:
     """The conditions are not those of the solution that is meant, or leave it undetermined."""
-    return _false_statement(x) or _undetermined_field(x)
+    return _of(x, statement.false_statement(x.statement)) or _of(x, statement.missing_condition(x.statement))
 
 
-class _Exact(nn.Module):
-    """The known solution, as a network."""
-
-    def __init__(self, problem: Problem):
-        super().__init__()
-        self.problem = problem
-
-    def forward(self, rows: Tensor) -> Tensor:
-        return self.problem.exact_values(rows)
+def independent_condition(x: Examination) -> Finding | None:
+    """A condition's error depends on no field and no coefficient."""
+    return _of(x, statement.independent_condition(x.statement))
 
 
-def _false_statement(x: Examination) -> Finding | None:
-    if x.problem.exact is None or len(x.problem.coefficients):
+def unsuitable_activation(x: Examination) -> Finding | None:
+    """A condition asks for derivatives that are zero for this network."""
+    return next(iter(without_derivatives(x.problem, x.network)), None)
+
+
+def undetermined_coefficient(x: Examination) -> Finding | None:
+    """A coefficient may have any value, and the fields make up for it."""
+    return _of(x, statement.undetermined_coefficient(x.statement))
+
+
+def gauge(x: Examination) -> Finding | None:
+    """A field is free by a constant that no condition sees, beside fields that are determined."""
+    return _of(x, statement.gauge(x.statement))
+
+
+def homogeneous(x: Examination) -> Finding | None:
+    """Zero satisfies every condition; not where it is the only solution, and so the one that is meant."""
+    found = statement.homogeneous(x.statement)
+    return None if found is None or found.severity == "note" else _of(x, found)
+
+
+def conflict(x: Examination) -> Finding | None:
+    """No function satisfies all conditions, or two disagree in a corner."""
+    found = statement.conflict(x.statement)
+    if found is None:
         return None
-    found = x.estimate
-    asked = {name: rows for name, rows in found.points.items() if not isinstance(x.problem[name].region, Measurements)}
-    try:
-        with torch.no_grad():
-            wrong = errors(_Exact(x.problem), x.problem, asked, "autograd")
-            size = float(x.problem.exact_values(found.where).square().mean().sqrt())
-    except (RuntimeError, ValueError, TypeError):
-        return None  # an exact solution that cannot be differentiated says nothing
-    relative = {name: float(e.detach().square().mean().sqrt()) / (found.gain[name] * size or 1.0) for name, e in wrong.items()}
-    worst = max(relative, key=lambda name: relative[name])
-    if not above("exact", relative[worst]):
-        return None
-    return Finding(
-        code="wrong-problem",
-        severity="critical",
-        sentence=f"The known solution does not satisfy the condition {worst}: its own error there is "
-        f"{number(relative[worst])} of that of a wrong solution. The condition is wrong, or the solution is.",
-        evidence={"estimated_error": found.relative} | {f"exact_error/{k}": v for k, v in relative.items()},
-        arrays={"x": asked[worst].cpu().numpy(), "error": wrong[worst].detach().cpu().numpy()},
-        confidence=clearly("exact", relative[worst]),
-        prescriptions=(Prescription(f"check the signs and terms of the condition {worst} against the paper"),),
-    )
+    if x.run is not None:
+        found = replace(found, arrays={"cosines": x.balance.conflict.cpu().numpy()})
+    names = [name for name in x.statement.contradicting() if isinstance(x.problem[name].region, Measurements)]
+    if names:
+        weights = {name: 0.0 if name in names else float(f"{x.weights[name]:.3g}") for name in x.weights}
+        leave_out = Prescription(
+            f"train without {', '.join(names)}, whose numbers the others contradict",
+            {"weighting": {"name": "fixed", **weights}},
+        )
+        return replace(found, prescriptions=(leave_out, *found.prescriptions))
+    if found.severity == "warning" and x.run is not None and failing(x):
+        worst = corners(x.problem, x.statement.names)[0]
+        if above("beside-corner", _share_beside(x, worst)):
+            return replace(found, severity=severity(x))
+    return found
 
 
-def _undetermined_field(x: Examination) -> Finding | None:
-    if saturation(x) or unnormalized_inputs(x) or unscaled_fields(x):
-        return None  # such a network leaves fields undetermined that the conditions determine
-    # Points may be too few to tell; on many fresh ones only a missing condition stays. And it is the problem's, not the
-    # training's: it shows in the initial network as well, where that is known.
-    if not any(below("undetermined-rate", found.rate) for found in x.undetermined.values()):
+def _share_beside(x: Examination, corner: Corner) -> float:
+    """The share of the run's squared errors, each condition's over its gain, that lie beside a corner."""
+    domain, found = x.problem.domain, x.estimate
+    beside = total = 0.0
+    for name, e in found.errors.items():
+        if not found.gain[name] > 0:
+            continue
+        square = (e.cpu() / found.gain[name]).square() / len(e)
+        near = torch.ones(len(e), dtype=torch.bool)
+        for coordinate, value in corner.place.items():
+            axis = domain.axis(coordinate)
+            low, high = domain.bounds[axis]
+            ends = (abs(value - end) < 1e-9 * (high - low) for end in (low, high))
+            at = found.points[name][:, axis].cpu()
+            # The same jump is at the other end of a wall as well.
+            places = (low, high) if any(ends) and axis in domain.space else (value,)
+            near &= torch.stack([(at - place).abs() <= _BESIDE * (high - low) for place in places]).any(0)
+        beside, total = beside + float(square[near].sum()), total + float(square.sum())
+    return beside / total if total else 0.0
+
+
+def _of(x: Examination, found: Finding | None) -> Finding | None:
+    """A finding about the conditions, if it holds for a network of this construction, with the run's own error."""
+    network = x.network if x.initial is None else x.initial
+    if found is None or not possible(found, network, x.problem):
         return None
-    points = {name: rows.to(next(iter(x.points.values())).dtype) for name, rows in x.estimate.points.items()}
-    again = undetermined(x.network, x.problem, points)
-    rates = {name: found.rate for name, found in again.items()}
-    if x.initial is not None:
-        rates = {name: max(rates[name], found.rate) for name, found in undetermined(x.initial, x.problem, points).items()}
-    elif not any(above("undetermined", found.share) for found in again.values()):
-        return None
-    name = min(rates, key=lambda name: rates[name])
-    if not below("undetermined-rate", rates[name]) or (
-        x.run is not None and not (failing(x) or above("undetermined", again[name].share))
-    ):
-        return None
-    found = again[name]
-    return Finding(
-        code="wrong-problem",
-        severity="critical",
-        sentence=f"The conditions leave the field {name} undetermined, however well they are met: one is missing, on a "
-        f"boundary or at the start. Errors a hundred times smaller would determine it only "
-        f"{number(100 ** max(rates[name], 0))} times better.",
-        evidence={
-            "undetermined_share": found.share,
-            "undetermined_rate": rates[name],
-            "estimated_error": x.estimate.relative,
-        },
-        arrays={"x": found.points.cpu().numpy(), "deviation": found.deviation.cpu().numpy(), "free": found.free.cpu().numpy()},
-        confidence=clearly("undetermined-rate", rates[name]),
-        prescriptions=(
-            Prescription(f"add the condition that determines the field {name} where the figure shows it undetermined"),
-        ),
-    )
+    return replace(found, evidence=dict(found.evidence) | {"estimated_error": x.estimate.relative})

@@ -96,12 +96,15 @@ def _scaled(x: Examination, far: dict[str, tuple[float, float]]) -> tuple[Prescr
         what += ", and map every coordinate to mean 0 and standard deviation 1"
     if x.run is None:
         return (Prescription(what, changes),)
+    if coefficients := _unscaled_coefficients(x):
+        changes["training.coefficient_scales"] = coefficients
+        what += f", and move {' and '.join(coefficients)} in steps of its own size"
     solver = Prescription(f"{what}, and train by Gauss-Newton", changes | gauss_newton(x.run))
     if str(x.run.config["training"]["optimizer"]).lower() in SOLVERS:
         return (Prescription(what, changes), solver)
     balanced = x.run.config["weighting"]["name"] != "fixed"  # or else conditions keep the weights of their units
     first = Prescription(what, changes) if balanced else Prescription(f"{what}, and weigh conditions by NTK", changes | NTK)
-    return (first, solver)
+    return (solver, first)  # one answer for all units, and where both were tried the better one
 
 
 def unscaled_coefficient(x: Examination) -> Finding | None:
@@ -109,14 +112,13 @@ def unscaled_coefficient(x: Examination) -> Finding | None:
     values = {name: abs(float(value.detach())) for name, value in x.problem.coefficients.items()}
     found = {
         name: size
-        for name, size in x.scales.far_coefficients.items()
+        for name, size in _unscaled_coefficients(x).items()
         if not (values[name] and below("coefficient", max(size / values[name], values[name] / size)))
     }
     if not found:
         return None
     worst = max(found, key=lambda name: found[name] / (values[name] or 1.0))
     ratio = max(found[worst], values[worst]) / (min(found[worst], values[worst]) or 1e-300)
-    start = " and ".join(f"{name} as {number(size)} times a coefficient that starts at 1" for name, size in found.items())
     return Finding(
         code="unscaled-coefficient",
         severity="critical" if x.run is not None else "warning",
@@ -126,5 +128,21 @@ def unscaled_coefficient(x: Examination) -> Finding | None:
         | {f"coefficient_value/{name}": values[name] for name in found},
         arrays={},
         confidence=clearly("coefficient", ratio),
-        prescriptions=(Prescription(f"write {start}"),),
+        prescriptions=_scaled_coefficients(x, found),
     )
+
+
+def _unscaled_coefficients(x: Examination) -> dict[str, float]:
+    """Those far from size 1 that the training does not move in sizes of their own, as it does by default."""
+    given = {} if x.run is None else x.run.config["training"].get("coefficient_scales", {})
+    return {name: size for name, size in x.scales.far_coefficients.items() if given is not None and name not in given}
+
+
+def _scaled_coefficients(x: Examination, found: dict[str, float]) -> tuple[Prescription, ...]:
+    said = " and ".join(f"{name} as {number(size)} times a coefficient of size 1" for name, size in found.items())
+    changes = {"training.coefficient_scales": found}
+    if x.run is None:
+        return (Prescription(f"train {said}", changes),)
+    solver = Prescription(f"train {said}, by Gauss-Newton", changes | gauss_newton(x.run))
+    solving = str(x.run.config["training"]["optimizer"]).lower() in SOLVERS
+    return (Prescription(f"train {said}", changes), *(() if solving else (solver,)))

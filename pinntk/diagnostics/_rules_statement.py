@@ -52,7 +52,7 @@ def missing_condition(s: Statement) -> Finding | None:
     k = max(open_fields, key=lambda k: float(found.fields[k]))
     field = s.problem.fields[k]
     x, deviation, free, place = _least_determined(s, k)
-    constant = above("constant", float(found.flat[k]))
+    constant = not s.freedom.early and above("constant", float(found.flat[k]))
     size = max(found.response, _PRECISION)
     if not any(spec.field == k for name in s.names for spec in s.problem.arguments[name]):
         what = f"No condition reads the field {field}, which is undetermined"
@@ -118,12 +118,17 @@ def homogeneous(s: Statement) -> Finding | None:
     if not s.homogeneous or (s.known is not None and not bool(s.known[0].any())):
         return None
     fields = " = ".join(s.problem.fields)
+    only = s.linear and not s.freedom.open and s.known is None  # then it is the solution, perhaps the one that is meant
+    what = (
+        "and is the only solution"
+        if only
+        else "nothing asks for anything else, and a training that ends there has a loss of zero"
+    )
     other = "" if s.known is None else " The known solution is another one."
     return Finding(
         code="trivial-solution",
-        severity="critical",
-        sentence=f"{fields} = 0 satisfies every condition exactly: nothing asks for anything else, and a training that ends "
-        f"there has a loss of zero.{other}",
+        severity="note" if only else "critical",
+        sentence=f"{fields} = 0 satisfies every condition exactly{',' if only else ':'} {what}.{other}",
         evidence={f"error_at_zero/{name}": _rms_at_zero(s, name) for name in s.names},
         confidence=0.95,
         prescriptions=(
@@ -151,9 +156,7 @@ def _no_solution(s: Statement) -> Finding | None:
     because = ""
     if even and not measured and len(names) > 1:
         others = " and ".join(name for name in names if name not in even)
-        because = (
-            f" What remains of {even[0]} has one sign everywhere: its integral over the domain is not what {others} allow."
-        )
+        because = f" What remains of {even[0]} has one sign everywhere: its integral over the domain does not fit {others}."
     sure = "Without any one of them the others could be met." if len(names) > 1 and s.contradicting() else ""
     return Finding(
         code="conflict",
@@ -168,7 +171,7 @@ def _no_solution(s: Statement) -> Finding | None:
 
 
 def _corner(s: Statement) -> Finding | None:
-    worst = next(iter(corners(s.problem, s.names)), None)
+    worst = None if s.homogeneous else next(iter(corners(s.problem, s.names)), None)
     if worst is None or not above("corner", worst.gap):
         return None
     one, other = worst.conditions
@@ -222,7 +225,7 @@ def _harmless(s: Statement, field: int) -> bool:
     """Whether a field is free by a constant only, and other fields are determined."""
     found = s.freedom.seen
     others = len(s.freedom.open) < len(s.problem.fields)
-    return found is not None and others and above("constant", float(found.flat[field]))
+    return found is not None and others and not s.freedom.early and above("constant", float(found.flat[field]))
 
 
 def _least_determined(s: Statement, field: int) -> tuple[Tensor, Tensor, Tensor, str]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pinntk.diagnostics._linearized import Linearized
 
-_EASY = 1e-3  # the same, of a step that mends a condition: what needs a larger one, per error, does not mend it
+_EASY = 1e-3  # response of a step that mends a condition: what needs a larger one, per error, does not mend it
 _NOTHING = 1e-8  # of an error: a response below it is rounding, of derivatives of a high degree
 _ROUNDING = 1e-9  # of the errors at zero, or wherever: what constants leave of them is nothing
 _RANK = 1e-9  # of the largest singular value: below it, a direction is not used to fit
@@ -51,13 +51,12 @@ class Decomposed:
         U, self.s, self.Vh = torch.linalg.svd(R, full_matrices=True)
         k = len(self.s)
         self._left = Q @ U[:, :k]
-        self._projected = self._left.T @ e
 
-    def step(self) -> Tensor:
-        """The theta of least norm that leaves the least squared errors."""
+    def step(self, e: Tensor) -> Tensor:
+        """The theta of least norm that leaves the least of the squared errors e."""
         k = len(self.s)
         kept = self.s > _RANK * self.s.max()
-        return -self.Vh[:k].T @ torch.where(kept, self._projected / torch.where(kept, self.s, 1), 0)
+        return -self.Vh[:k].T @ torch.where(kept, self._left.T @ e / torch.where(kept, self.s, 1), 0)
 
     def easy_step(self, e: Tensor) -> Tensor:
         """The theta that takes most of the errors e away without going far."""
@@ -66,7 +65,7 @@ class Decomposed:
 
     def remaining(self) -> Tensor:
         """The errors after that step, (n,)."""
-        return self.e + self.A @ self.step()
+        return self.e + self.A @ self.step(self.e)
 
 
 def openness(linearized: Linearized, spatial: list[int], coefficients: bool) -> Open:
@@ -116,10 +115,13 @@ class Contradiction:
     errors: Tensor
 
 
-def contradiction(found: Decomposed, linearized: Linearized, least: float) -> Contradiction:
-    """What remains; `coarser`, `alone` and `smooth` are 0, 0 and 1 where that is below `least` anyway."""
+def contradiction(found: Decomposed, linearized: Linearized, at_zero: Tensor | None, least: float) -> Contradiction:
+    """What remains; `coarser`, `alone` and `smooth` are 0, 0 and 1 where that is below `least` anyway.
+
+    at_zero: the errors (n,) of zero, in their own units, which are smaller than those of a function far from any solution
+    """
     y = found.remaining()
-    base = _base(linearized)
+    base = base_of(linearized, at_zero)
     remaining = _over(float(y.norm()), base)
     square = float(y.square().sum())
     parts = {name: _over(float(y[s].square().sum()), square) for name, s in linearized.spans.items()}
@@ -135,17 +137,22 @@ def contradiction(found: Decomposed, linearized: Linearized, least: float) -> Co
     )
 
 
-def without(linearized: Linearized, name: str) -> float:
+def without(linearized: Linearized, at_zero: Tensor | None, name: str) -> float:
     """What remains of the errors where one condition is left out, as `Contradiction.remaining`."""
     kept = torch.ones(len(linearized.e), dtype=torch.bool)
     kept[linearized.spans[name]] = False
-    return _over(float(Decomposed(linearized, rows=kept).remaining().norm()), _base(linearized))
+    return _over(float(Decomposed(linearized, rows=kept).remaining().norm()), base_of(linearized, at_zero))
 
 
-def _base(linearized: Linearized) -> float:
-    """The errors of the best constants; 0 where they have none."""
-    base = float(Decomposed(linearized, _columns(linearized, 0)).remaining().norm())
-    return base if base > _ROUNDING * float(linearized.e.norm()) else 0.0
+def base_of(linearized: Linearized, at_zero: Tensor | None) -> float:
+    """The errors of the best constants, here or added to zero, whichever are smaller; 0 where they have none."""
+    constants = Decomposed(linearized, _columns(linearized, 0))
+    found = []
+    for e in (linearized.e, None if at_zero is None else linearized.factor * at_zero):
+        if e is not None and (size := float(e.norm())) > 0:
+            base = float((e + constants.A @ constants.step(e)).norm())
+            found.append(base if base > _ROUNDING * size else 0.0)
+    return min(found, default=0.0)
 
 
 def _columns(linearized: Linearized, degree: int) -> Tensor:

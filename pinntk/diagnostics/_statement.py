@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
+from math import inf
 
 import numpy as np
 import torch
@@ -25,6 +26,8 @@ from pinntk.residuals._conditions import OperatorError
 from pinntk.residuals._fields import Zero
 
 _LINE, _PLANE = (0.1, 0.01, 0.001), (0.3, 0.1)  # shares of the time: of ordinary equations; of others, whose walls must be felt
+_SHARES = (1.0, 0.5, 0.25, 0.1, 0.03)  # of the step from zero
+_ROUNDING = 1e-6  # of the errors at zero, below which a step has met the conditions
 _RANDOM = 2  # smooth random functions about which what is not linear is linearized
 _RANDOM_DEGREE = 3  # of these: what conditions leave open about them is smooth as well
 _SPREAD = 0.5  # of their distance from the first approximation, in sizes of the fields
@@ -36,10 +39,14 @@ _GENUINE = 0.1  # relative difference of an error in single and in double precis
 
 @dataclass(frozen=True, eq=False)
 class Freedom:
-    """What is left open in every linearization, fields or coefficients by their numbers; `seen` is where that is least."""
+    """What is left open in every linearization, fields or coefficients by their numbers; `seen` is where that is least.
+
+    early: whether it was seen on a short part of the time only, on which everything is nearly constant
+    """
 
     open: tuple[int, ...]
     seen: Open | None
+    early: bool = False
 
 
 class Statement:
@@ -71,8 +78,23 @@ class Statement:
 
     @cached_property
     def first(self) -> Tensor | None:
-        """Coefficients (N, fields) of the function that satisfies the conditions best, linearized at zero."""
-        return None if self.zero is None else self._theta(self.zero, Decomposed(self.zero).step())
+        """Coefficients (N, fields) of the function that satisfies the conditions best, linearized at zero: as much of it as
+        leaves the least errors.
+        """
+        if self.zero is None:
+            return None
+        theta = self._theta(self.zero, Decomposed(self.zero).easy_step(self.zero.e))
+        sizes = {}
+        for share in _SHARES:
+            found = self._at(self._field(share * theta))
+            sizes[share] = inf if found is None else float((self.zero.factor * found.start).norm())
+            if sizes[share] < _ROUNDING * float(self.zero.e.norm()):
+                break  # it is the solution
+        return min(sizes, key=lambda share: sizes[share]) * theta
+
+    @property
+    def _at_zero(self) -> Tensor | None:
+        return None if self.zero is None else self.zero.start
 
     @cached_property
     def known(self) -> tuple[Tensor, float] | None:
@@ -210,16 +232,16 @@ class Statement:
         seen: Open | None = None
         for view in self.views():
             found = openness(view, self._spatial, coefficients=False)
-            left &= _open(found, found.fields)
+            left &= self._open(found, found.fields)
             seen = found if seen is None or found.fall > seen.fall else seen
             if not left:
                 break
-        for part in self.early if self.time is None and seen is not None else ():
+        for part in reversed(self.early if seen is not None else ()):  # the shortest first
             early = part.freedom
-            if early.open and not left:  # late, the functions that are open are not smooth
-                return early
+            if early.open:  # late, the functions that are open may not be smooth
+                return replace(early, early=True) if not left else Freedom(tuple(sorted(left)), seen)
             if early.seen is not None and above("determined-fall", early.seen.fall):
-                left = set()  # what is open late has grown from rounding
+                return Freedom((), seen)  # what is open late has grown from rounding
         return Freedom(tuple(sorted(left)), seen)
 
     @cached_property
@@ -231,12 +253,19 @@ class Statement:
         for view in chain(self._solutions(), self.views()) if left else ():
             effective = {k for k in left if float(view.coefficients[k]) > 0}
             seen = openness(view, self._spatial, coefficients=True)
-            if now := effective & _open(seen, seen.coefficients):
+            if now := effective & self._open(seen, seen.coefficients):
                 found, last = found | now, seen
             left -= effective
             if not left:
                 break
         return Freedom(tuple(sorted(found | left)), last)
+
+    def _open(self, found: Open, squares: Tensor) -> set[int]:
+        """Numbers of the fields, or coefficients, that are open if anything is."""
+        measured = any(isinstance(self.problem[name].region, Measurements) for name in self.names)
+        if not below("open-fall", found.fall) or (measured and not below("open-between", found.coarser)):
+            return set()
+        return {k for k, square in enumerate(squares.tolist()) if above("open-share", square)}
 
     @property
     def _spatial(self) -> list[int]:
@@ -267,7 +296,7 @@ class Statement:
         if not self.space.complete:
             return None
         for view in self.views():
-            found = contradiction(Decomposed(view), view, THRESHOLDS["contradiction"].value)
+            found = contradiction(Decomposed(view), view, self._at_zero, THRESHOLDS["contradiction"].value)
             if not _contradicts(found):
                 return None
             if least is None or found.remaining < least[0].remaining:
@@ -281,7 +310,9 @@ class Statement:
         if self.contradiction is None:
             return ()
         found, view = self.contradiction
-        return tuple(name for name in self.names if len(self.names) > 1 and without(view, name) < 0.5 * found.remaining)
+        return tuple(
+            name for name in self.names if len(self.names) > 1 and without(view, self._at_zero, name) < 0.5 * found.remaining
+        )
 
     @cached_property
     def violation(self) -> dict[str, float] | None:
@@ -325,13 +356,6 @@ def _shrunk(space: TrialSpace, time: tuple[int, float, float] | None) -> TrialSp
     return replace(space, low=low, high=high)
 
 
-def _open(found: Open, squares: Tensor) -> set[int]:
-    """Numbers of the fields, or coefficients, that are open if anything is."""
-    if not below("open-fall", found.fall):
-        return set()
-    return {k for k, square in enumerate(squares.tolist()) if above("open-share", square)}
-
-
 def _contradicts(found: Contradiction) -> bool:
     return (
         above("contradiction", found.remaining)
@@ -357,11 +381,12 @@ def _differentiable(problem: Problem, space: TrialSpace) -> bool:
                 for column in values.unbind(1)
                 if column.requires_grad
             ]
+        constant = [k for k, column in enumerate(values.unbind(1)) if not column.requires_grad]
+        values = values.detach()
         with torch.no_grad():
             secants = (problem.exact_values(x + h * v) - problem.exact_values(x - h * v)) / (2 * h)
     except (RuntimeError, ValueError, TypeError):
         return False
-    constant = [k for k, column in enumerate(values.unbind(1)) if not column.requires_grad]
     if any(float(secants[:, k].abs().max()) > 1e-6 * float(values[:, k].abs().max()) for k in constant):
         return False
     moving = [k for k in range(values.shape[1]) if k not in constant]

@@ -97,9 +97,6 @@ _TABLE = (
     Threshold("wave-points", 8.0, "points of a residual above which its waves are measured: two waves need 4 each"),
     Threshold("waves", 2.0, "cycles per domain of the remaining residual: the slowest waves are learned by any network"),
     Threshold("slow-waves", 0.3, "share of a residual in the estimated error, if waves that train slowly explain it"),
-    Threshold(
-        "together", 0.75, "`unreachable` of conditions in conflict: from 0.99; up to 0.53 in runs that went astray otherwise"
-    ),
     Threshold("early-late", 5.0, "residual of the first half of time over that of the last: 2 to 3.4 in a healthy decay"),
     Threshold("late", 2.0, "estimated error in the last quarter of time over the first: 1 without causality, 2.2 when failing"),
     Threshold("ordered", 0.7, "rank correlation of estimated error and time: 1 when failing, at random below 0.6"),
@@ -112,6 +109,11 @@ _TABLE = (
         0.03,
         "least response to a function of size 1, over that to half the degree: 0.15 to 1 when determined, else below 0.01",
     ),
+    Threshold(
+        "open-between",
+        1e-5,
+        "least response to functions of half the degree, where there are measurements: rougher ones fit between these; 1e-9",
+    ),
     Threshold("open-share", 1e-4, "mean square of a field or coefficient in what is open: 0.004 to 1, of others 0 to rounding"),
     Threshold("determined-fall", 0.5, "the same fall on a part of the time, from which nothing is open: 0.9 to 1"),
     Threshold(
@@ -121,18 +123,18 @@ _TABLE = (
         "corner", 0.05, "gap of two prescribed values over the spread of both: rounding where they agree; 5 % can be seen"
     ),
     Threshold(
-        "contradiction", 0.03, "errors beyond all trial functions over those of constants: 0.05 to 0.9, noise aside else 1e-3"
+        "contradiction", 0.02, "errors beyond all trial functions over those of constants: 0.05 to 0.9, noise aside else 1e-3"
     ),
     Threshold(
         "contradiction-stays",
         0.9,
         "the same over that with half the degree: 0.98 to 1 without a solution; 0.77 where a corner jumps, less else",
     ),
+    Threshold("beside-corner", 0.5, "share of a run's squared errors within a tenth of the domain of a corner: most of them"),
     Threshold("contradiction-alone", 0.5, "share of it that one condition has alone: 0, or near 1 for waves too short to see"),
     Threshold(
         "contradiction-smooth", 0.8, "share of it in smooth functions: 0.97 without a solution, 0.03 for waves too short to see"
     ),
-    Threshold("undetermined", 0.2, "share of the field left undetermined; where the initial network is unknown"),
     Threshold("undetermined-rate", 0.5, "by which power it falls with the tolerance: 0.9 to 1 in well-posed problems"),
     Threshold("trivial", 0.1, "spread of a field over that of its data"),
     Threshold(
@@ -149,7 +151,6 @@ CONFIDENCE = MappingProxyType(
 )
 SURER = MappingProxyType(
     {
-        "conflict": 0.1,  # that no condition has the errors alone is a second sign
         "network-too-small": 0.1,  # likewise: rank and unreachable errors
         "saturation": 0.15,  # the share is far below 1 where it already stops a training
         "trivial-solution": -0.1,  # a solution may be flat

@@ -14,6 +14,7 @@ from typing import Any
 from pinntk._util.version import __version__
 from pinntk.diagnostics import Examination, Finding, weights_by_name
 from pinntk.diagnostics._wording import number
+from pinntk.problem import Problem
 
 FORMAT = 1  # of diagnosis.json, raised when a key changes its meaning or goes
 NOTHING = "nothing found"
@@ -23,6 +24,11 @@ _HEADLINES = {  # by the worst severity
     "note": "Nothing needs a change",
 }
 _HEALTHY = "Nothing found"
+_OF_A_PROBLEM = {
+    "critical": "This problem cannot be solved as it is stated",
+    "warning": "This problem is hard as it is stated",
+    "note": "Nothing needs a change",
+}
 
 
 def diagnosis(x: Examination, findings: Sequence[Finding]) -> dict[str, Any]:
@@ -45,6 +51,19 @@ def diagnosis(x: Examination, findings: Sequence[Finding]) -> dict[str, Any]:
         "verdict": _HEADLINES[findings[0].severity] if findings else _HEALTHY,
         "findings": found,
         "numbers": _numbers(x),
+    }
+    return json.loads(json.dumps(_json_value(whole), default=str))
+
+
+def checked(problem: Problem, findings: Sequence[Finding]) -> dict[str, Any]:
+    """What `pinntk.check` found, ready for `json.dumps`, with the keys of a `diagnosis` that apply."""
+    whole = {
+        "format": FORMAT,
+        "version": __version__,
+        "problem": problem.name,
+        "parameters": dict(problem.parameters),
+        "verdict": _OF_A_PROBLEM[findings[0].severity] if findings else _HEALTHY,
+        "findings": [finding.as_json() for finding in findings],
     }
     return json.loads(json.dumps(_json_value(whole), default=str))
 
@@ -138,13 +157,7 @@ def name_of(code: str) -> str:
 def text(found: Mapping[str, Any], width: int = 80) -> str:
     """The verdict of a `diagnosis` for a terminal."""
     lines = _lines(title(found), "", width)
-    for i, finding in enumerate(found["findings"]):
-        head = f"{finding['severity'].upper()}: {name_of(finding['code']).lower()}, confidence {finding['confidence']:.0%}"
-        lines += ["", head, *_lines(finding["sentence"], "  ", width)]
-        for k, prescription in enumerate(finding["prescriptions"]):
-            lines += _lines(("To do: " if k == 0 else "Or: ") + prescription["sentence"], "  ", width)
-            if prescription.get("command") and (i, k) < (1, 0):
-                lines.append(f"    {prescription['command']}")
+    lines += _finding_lines(found, width)
     if not found["findings"]:
         lines += ["", *_lines(healthy_sentence(found), "", width)]
     conditions = found["numbers"].get("conditions")
@@ -158,10 +171,33 @@ def text(found: Mapping[str, Any], width: int = 80) -> str:
     return "\n".join(lines)
 
 
+def _finding_lines(found: Mapping[str, Any], width: int) -> list[str]:
+    lines = []
+    for i, finding in enumerate(found["findings"]):
+        head = f"{finding['severity'].upper()}: {name_of(finding['code']).lower()}, confidence {finding['confidence']:.0%}"
+        lines += ["", head, *_lines(finding["sentence"], "  ", width)]
+        for k, prescription in enumerate(finding["prescriptions"]):
+            lines += _lines(("To do: " if k == 0 else "Or: ") + prescription["sentence"], "  ", width)
+            if prescription.get("command") and (i, k) < (1, 0):
+                lines.append(f"    {prescription['command']}")
+    return lines
+
+
+def checked_text(found: Mapping[str, Any], width: int = 80) -> str:
+    """What was `checked`, for a terminal."""
+    lines = [*_lines(f"{_name(found)}: {found['verdict'].lower()}", "", width), *_finding_lines(found, width)]
+    return "\n".join(lines)
+
+
+def _name(found: Mapping[str, Any]) -> str:
+    """The problem and its parameters."""
+    settings = ", ".join(f"{name}={_setting(value)}" for name, value in found["parameters"].items())
+    return str(found["problem"]) + (f" ({settings})" if settings else "")
+
+
 def title(found: Mapping[str, Any]) -> str:
     """What was examined, in one line."""
-    settings = ", ".join(f"{name}={_setting(value)}" for name, value in found["parameters"].items())
-    parts = [found["problem"] + (f" ({settings})" if settings else "")]
+    parts = [_name(found)]
     if found["steps"] is not None:
         parts.append(f"{found['steps']:,} steps")
     if found["numbers"].get("relative_error") is not None:

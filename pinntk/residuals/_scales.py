@@ -25,6 +25,7 @@ _POINTS = {"residual": 200, "data": 200}  # of a condition; of the others:
 _FACE_POINTS = 64
 _ROUNDING = 0.1  # relative change of data from float64 to float32 by which they are rounding, as sin(2 pi x) is at x = 1
 _FREE = 0.1  # of a coefficient's size: left to move in that, its value comes from where it starts
+_NONE = 0.01  # of the size with which its term matches the others: what a coarse solution tells from no such term
 _LEAST_SCALE = 0.01  # of a field's shift: what a coarse solution tells from a constant
 
 _known: WeakKeyDictionary[Problem, tuple[tuple, Scales]] = WeakKeyDictionary()
@@ -169,9 +170,17 @@ def _sizes(problem: Problem, found: tuple[Solution, Solution], free: Mapping[str
         if free[name] > _FREE:
             left.append(name)
         else:
-            coefficients[name] = _digits(abs(value))
+            most = _matching(solution, name)  # a value far below is a zero that was found, and no small size
+            coefficients[name] = _digits(abs(value) if abs(value) > _NONE * most else most)
         sizes[name] = coefficients[name]
     return Scales(fields, solution.conditions_at(sizes), coefficients, tuple(left), misfit)
+
+
+def _matching(solution: Solution, coefficient: str) -> float:
+    """The size with which a coefficient's term is as large as the rest of its condition; of several, the largest."""
+    rest = solution.conditions_at({key: size for key, size in solution.sizes.items() if key != coefficient})
+    gains = {name: gains[coefficient] for name, gains in solution.response.items() if gains.get(coefficient, 0.0) > 0}
+    return max((rest[name] / gain for name, gain in gains.items()), default=0.0)
 
 
 def _open(problem: Problem, start: Mapping[str, float]) -> Scales:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import exp, isfinite, log
+from math import exp, inf, isfinite, log
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -16,13 +17,13 @@ from pinntk.ntk._blocks import Weights
 from pinntk.problem import Points, Problem
 from pinntk.residuals import check_network
 from pinntk.residuals._points import to_network
-from pinntk.residuals._values import check_real_parameters
+from pinntk.residuals._values import NonFiniteError, check_real_parameters
 from pinntk.solvers._damped import SQUARED, DampedLeastSquares, check_form
 from pinntk.solvers._jacobian import ScaledJacobian, check_start, loss_weights, losses_by_condition, scaled_errors
 from pinntk.solvers._natural import NaturalSteps
 from pinntk.solvers._phase import CONVERGE, EXPLORE, Phase
 from pinntk.solvers._solver import StepReport
-from pinntk.solvers._vector import assign, flatten
+from pinntk.solvers._vector import assign, flatten, units_of
 
 _WINDOW = 3.0  # between the radius and the least and greatest one that are tried
 _START = 1.0  # the first radius
@@ -65,6 +66,7 @@ class GaussNewton:
     corrections: how many there are at most while exploring; 0 for straight steps
     form: "kernel" (n x n), "parameters" (p x p), or "auto", the smaller; see `DampedLeastSquares`
     max_memory: of the dense factorizations
+    coefficient_scales: {coefficient: s}, s a power of 2: it is moved as s times a number of size 1; 1 for the others
 
     The network's parameters and the problem's coefficients are solved for together. Use float64.
     Raises ValueError for arguments that do not fit, and as `pinntk.kernel` does for a network that does not.
@@ -89,6 +91,7 @@ class GaussNewton:
         corrections: int = 10,
         form: str = "auto",
         max_memory: int | str = "4GiB",
+        coefficient_scales: Mapping[str, float] = MappingProxyType({}),
     ):
         if not 0 < target < 1:
             raise ValueError(f"target={target!r}: a ratio between 0 and 1")
@@ -105,7 +108,8 @@ class GaussNewton:
         self._phase, self._natural = Phase(), NaturalSteps()
         trained = trained_parameters(network, problem)
         check_real_parameters(trained, "GaussNewton")
-        self._parameters = list(trained.values())
+        self._names, self._parameters = list(trained), list(trained.values())
+        self.coefficient_scales = dict(coefficient_scales)
         self._checked = False
 
     @property
@@ -148,8 +152,15 @@ class GaussNewton:
         try:
             return self._natural_step(system) if self._phase.stalled else self._falling(system)
         except BaseException:  # Ctrl-C included: no trial stays behind
-            assign(self._parameters, system.start)
+            self._assign(system.start)
             raise
+
+    @property
+    def _units(self) -> list[float]:
+        return units_of(self._names, self.coefficient_scales)
+
+    def _assign(self, vector: Tensor) -> None:
+        assign(self._parameters, vector, self._units)
 
     def _falling(self, at: _System) -> StepReport:
         """A step that has to lower the loss."""
@@ -164,7 +175,7 @@ class GaussNewton:
         if not loss < before:
             self.radius /= _WINDOW ** (1 + _SHORTER)
             note = self._rounding(at, before)
-            assign(self._parameters, at.start)
+            self._assign(at.start)
             if converging and not note:
                 self._phase.stalled = True
             elif not note:
@@ -172,7 +183,7 @@ class GaussNewton:
             return StepReport(before, before, at.losses, 0.0, mu, False, note, relative)
         self.radius = float(d.norm())
         self._phase.advance(relative, before)
-        assign(self._parameters, at.start + d)
+        self._assign(at.start + d)
         return StepReport(before, loss, at.losses, self.radius, mu, True, "", relative)
 
     def _natural_step(self, at: _System) -> StepReport:
@@ -181,25 +192,39 @@ class GaussNewton:
         if natural.since:
             note = self._rounding(at, best) or ("no further steps lower the loss" if natural.exhausted else "")
             if note:
-                assign(self._parameters, at.start)
+                self._assign(at.start)
                 return StepReport(best, best, at.losses, 0.0, 0.0, False, note, natural.damping)
         start, r = at.start, at.r
         if natural.iterate is not None:
             start = natural.iterate
-            assign(self._parameters, start)
+            self._assign(start)
             r = at.errors()
-        A = at.jacobian()
+        try:
+            A = at.jacobian()
+        except NonFiniteError:
+            if natural.iterate is None:
+                raise
+            return self._lost(at)
         system = DampedLeastSquares(A, r, self.form, self.max_memory, True)
+        if not system.largest:
+            return self._lost(at)
 
         def errors_after(d: Tensor) -> Tensor:
-            assign(self._parameters, start + d)
+            self._assign(start + d)
             return at.errors()
 
         mu, d, after = natural.step(system, A, errors_after)
         loss = float(after @ after)
         better = natural.took(loss, best, start + d)
-        assign(self._parameters, start + d if better else at.start)
+        self._assign(start + d if better else at.start)
         return StepReport(best, min(loss, best), at.losses, float(d.norm()), mu, better, "", natural.damping)
+
+    def _lost(self, at: _System) -> StepReport:
+        """Nothing leads on from here: the next step starts from the best parameters."""
+        best = float(at.r @ at.r)
+        self._natural.took(inf, best, at.start)
+        self._assign(at.start)
+        return StepReport(best, best, at.losses, 0.0, 0.0, False, "", self._natural.damping)
 
     def _rounding(self, at: _System, loss: float) -> str:
         """Says so where the loss is near what changing the last digit of every parameter, up and down in turn, makes."""
@@ -247,6 +272,7 @@ class GaussNewton:
             "weights": self.weights,
             "phase": self._phase.state_dict(),
             "natural": self._natural.state_dict(),
+            "coefficient_scales": self.coefficient_scales,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -254,6 +280,7 @@ class GaussNewton:
         self.weights = None if state["weights"] is None else dict(state["weights"])
         self._phase.load_state_dict(state["phase"])
         self._natural.load_state_dict(state["natural"])
+        self.coefficient_scales = dict(state.get("coefficient_scales", {}))
         if self._natural.iterate is not None:
             self._natural.iterate = self._natural.iterate.to(self._parameters[0].device)
 
@@ -263,8 +290,8 @@ class _System:
 
     def __init__(self, solver: GaussNewton, points: Points, weights: Weights, point_weights: Points | None):
         self._of = solver.network, solver.problem, points, weights
-        self._parameters = solver._parameters
-        self.start = flatten(self._parameters, self._parameters[0].device)
+        self._scales, self._assign = solver.coefficient_scales, solver._assign
+        self.start = flatten(solver._parameters, solver._parameters[0].device, solver._units)
         self.r = self.errors()
         check_start(solver.network, solver.problem, points, self.r)
         assert solver.weights is not None
@@ -274,11 +301,11 @@ class _System:
         return scaled_errors(*self._of)
 
     def errors_after(self, d: Tensor) -> Tensor:
-        assign(self._parameters, self.start + d)
+        self._assign(self.start + d)
         return self.errors()
 
     def jacobian(self) -> ScaledJacobian:
-        return ScaledJacobian(*self._of)
+        return ScaledJacobian(*self._of, self._scales)
 
 
 class _Trial:

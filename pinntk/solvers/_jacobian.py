@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +15,7 @@ from pinntk.nn._constraint import met_by
 from pinntk.ntk import Factors, gram
 from pinntk.ntk._assemble import compute_traces
 from pinntk.ntk._blocks import Weights, check_point_weights, check_weights
-from pinntk.ntk._factors import compute_factors
+from pinntk.ntk._factors import coefficient_key, compute_factors
 from pinntk.ntk._finite import check_rows
 from pinntk.ntk._gram import explicit_panels
 from pinntk.ntk._rounding import vanishing
@@ -94,18 +96,35 @@ def loss_weights(
     return found, {name: weight * given[name] if name in given else weight for name, weight in found.items()}
 
 
+def _in_units(part: Factors, scales: Mapping[str, float]) -> Factors:
+    """J with the columns of some coefficients times their scales."""
+    scaled = {key: size * part.explicit(key) for key, size in scales.items() if part.has(key)}
+    outers = {key: outer for key, outer in part.outers.items() if key not in scaled}
+    return replace(part, outers=outers, rows={**part.rows, **scaled})
+
+
 class ScaledJacobian:
     """A = dr / dtheta, (n, p), factored; explicit only where `matrix` is asked for. Float64.
 
     weights: as for `scaled_errors`
+    coefficient_scales: {coefficient: s}: the column of the derivative in c / s
 
     Rows are ordered by condition, as in `points`; columns as in `pinntk.trained_parameters`. Raises NonFiniteError
     for rows that are NaN or infinite.
     """
 
-    def __init__(self, network: nn.Module, problem: Problem, points: Points, weights: Weights):
+    def __init__(
+        self,
+        network: nn.Module,
+        problem: Problem,
+        points: Points,
+        weights: Weights,
+        coefficient_scales: Mapping[str, float] = MappingProxyType({}),
+    ):
+        by_key = {coefficient_key(name): size for name, size in coefficient_scales.items()}
         found = compute_factors(network, problem, points)
         check_rows(network, problem, points, found)
+        found = {name: _in_units(part, by_key) for name, part in found.items()} if by_key else found
         self._parts: list[tuple[Tensor, Factors]] = [
             (scale(weights[name], part.n, part.device).unsqueeze(1), part) for name, part in found.items()
         ]

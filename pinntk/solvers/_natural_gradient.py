@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from pinntk.residuals._values import check_real_parameters
 from pinntk.solvers._jacobian import ScaledJacobian, check_start, loss_weights, losses_by_condition, scaled_errors
 from pinntk.solvers._phase import EXPLORE
 from pinntk.solvers._solver import StepReport
-from pinntk.solvers._vector import assign, flatten
+from pinntk.solvers._vector import assign, flatten, units_of
 
 _STEPS = tuple(2.0**-k for k in range(16))
 _SHORT, _LONG = 2.0**-8, 0.25  # steps below and from which the damping rises and falls
@@ -42,6 +43,7 @@ class NaturalGradient:
         with sum 1, and keeps them
     damping: the least mu, over the mean diagonal of A A^T, above 0
     momentum: m, in [0, 1); 0 is the energy natural gradient, without memory
+    coefficient_scales: {coefficient: s}, s a power of 2: it is moved as s times a number of size 1; 1 for the others
 
     Raises ValueError for settings out of range, and as `pinntk.kernel` does for points or a network that do not fit.
 
@@ -59,6 +61,7 @@ class NaturalGradient:
         weights: Mapping[str, float] | None = None,
         damping: float = 1e-10,
         momentum: float = 0.0,
+        coefficient_scales: Mapping[str, float] = MappingProxyType({}),
     ):
         if not 0 < damping < inf:
             raise ValueError(f"damping={damping!r}: a finite number above 0, a fraction of the mean diagonal of A A^T")
@@ -67,6 +70,7 @@ class NaturalGradient:
         self.network, self.problem = network, problem
         self.damping, self.momentum = damping, momentum
         self.weights: Mapping[str, float] | None = None if weights is None else dict(weights)
+        self.coefficient_scales = dict(coefficient_scales)
         self._parameters = trained_parameters(network, problem)
         check_real_parameters(self._parameters, "NaturalGradient")
         self._phi: Tensor | None = None
@@ -104,16 +108,18 @@ class NaturalGradient:
         require_kernel(len(r), len(r), device=r.device, copies=_COPIES)
         losses = losses_by_condition(self.network, self.problem, points, r, self.weights, point_weights)
         loss = float(r @ r)
-        phi, mu = self._direction(ScaledJacobian(self.network, self.problem, points, weights), r)
+        A = ScaledJacobian(self.network, self.problem, points, weights, self.coefficient_scales)
+        phi, mu = self._direction(A, r)
         parameters = list(self._parameters.values())
-        start = flatten(parameters, r.device)
+        units = units_of(self._parameters, self.coefficient_scales)
+        start = flatten(parameters, r.device, units)
         best, eta = loss, 0.0
         for trial in _STEPS:
-            assign(parameters, start - trial * phi)
+            assign(parameters, start - trial * phi, units)
             found = float(scaled_errors(self.network, self.problem, points, weights).square().sum())
             if found < best:
                 best, eta = found, trial
-        assign(parameters, start - eta * phi)
+        assign(parameters, start - eta * phi, units)
         self._adapt(eta)
         if eta:
             self._phi = phi
@@ -131,13 +137,16 @@ class NaturalGradient:
 
     def state_dict(self) -> dict[str, Any]:
         """phi and the weights: with the parameters, all that the next step depends on."""
-        return {"phi": None if self._phi is None else self._phi.clone(), "weights": self.weights, "raised": self._raised}
+        phi = None if self._phi is None else self._phi.clone()
+        state = {"phi": phi, "weights": self.weights, "raised": self._raised}
+        return state | {"coefficient_scales": self.coefficient_scales}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         like = next(iter(self._parameters.values()))
         self._phi = None if state["phi"] is None else state["phi"].to(like.device, torch.float64, copy=True)
         self.weights = None if state["weights"] is None else dict(state["weights"])
         self._raised = state["raised"]
+        self.coefficient_scales = dict(state.get("coefficient_scales", {}))
 
     def _direction(self, A: ScaledJacobian, r: Tensor) -> tuple[Tensor, float]:
         """phi (p,), and mu."""

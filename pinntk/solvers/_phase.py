@@ -11,9 +11,6 @@ from pinntk.solvers._damped import SQUARED
 
 EXPLORE, CONVERGE = "explore", "converge"
 
-# Of the damping, relative to the largest eigenvalue of A^T A: smaller directions are in use than A^T A knows. The kernel form
-# without A takes SQUARED itself, but for rounding, and nothing smaller.
-_SMALL = 1.001 * SQUARED
 _RECENT = 20  # steps
 _FEW = 5  # steps on points that are held
 _FALL = 0.5  # of the loss, in as many steps
@@ -21,8 +18,8 @@ _FALL = 0.5  # of the loss, in as many steps
 
 class Phase:
     """Long steps on fresh points lower the loss as long as the network has directions left to learn. They have served when the
-    damping is small and the loss no longer halves in twenty steps: then it is at the noise of the points. While the damping
-    is large the loss may stand for long before it falls.
+    damping is small, so that directions are in use that A^T A does not know, and the loss no longer halves in twenty steps:
+    then it is at the noise of the points. While the damping is large the loss may stand for long before it falls.
 
     On points that are held steps that lower the loss have served, once and for all, when it no longer halves in five.
     """
@@ -44,7 +41,7 @@ class Phase:
         losses = list(self._losses)
         if self.converging:
             self.stalled = len(losses) > _FEW and losses[-1] > _FALL * losses[-1 - _FEW]
-        elif damping >= _SMALL:
+        elif damping >= SQUARED:
             self._losses.clear()
         elif len(losses) == 2 * _RECENT and median(losses[_RECENT:]) > _FALL * median(losses[:_RECENT]):
             self.converge()

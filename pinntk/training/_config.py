@@ -14,6 +14,7 @@ from pinntk._util.frozen import FrozenDict, same_values
 from pinntk.problem import Problem
 from pinntk.problem._sampling import METHODS
 from pinntk.solvers import is_solver
+from pinntk.training._coefficients import make_coefficient_scales
 from pinntk.training._counts import solver_counts
 from pinntk.training._given import (
     build,
@@ -81,6 +82,8 @@ class TrainConfig:
         `resample`; the first points, and those of other conditions, are drawn as without it. With a solver None is: once
         points prove too few; their importance weights then keep the losses mean squares over the domain
     grow: with a solver and fresh points, their number may grow up to this factor (8 unless given), when they prove too few
+    coefficient_scales: {coefficient: s}: it is trained as s times a number of size 1, s to the nearest power of 2; None for the
+        sizes that `pinntk.diagnostics.scales` finds above 10 or below 0.001, {} for none
     seed: of points, and of whatever draws random numbers in the training
     log_every, eval_every (error, traces, drift), checkpoint_every, snapshot_every (kernel): in steps; by default 400, 100
         (but not more often than every 10 steps), 20 and 10 times per run; 0 is never
@@ -131,6 +134,7 @@ class TrainConfig:
         const=True,
     )
     grow: float = _setting(_DERIVED, belongs_to="optimizer")
+    coefficient_scales: Mapping[str, float] | None = _setting(None)
     seed: int = _setting(0)
     log_every: int = _interval("losses and weights (default: 400 times per run)")
     eval_every: int = _interval("relative L2 error, traces, drift (default: 100 times per run)")
@@ -158,6 +162,7 @@ class TrainConfig:
             causal=make_causal(self.causal),
             monitor=make_monitor(self.monitor),
             points=FrozenDict(make_points(self.points)),
+            coefficient_scales=make_coefficient_scales(self.coefficient_scales),
             weighting=NTK(every=25) if self.solver and self.weighting is None else make_weighting(self.weighting),
         )
         _check_optimizer(self)

@@ -14,6 +14,7 @@ from pinntk._util import distributed
 from pinntk.problem import Problem
 from pinntk.solvers import SOLVERS, SelfScaledBroyden
 from pinntk.training._batch import Batch
+from pinntk.training._coefficients import ScaledCoefficients, coefficient_scales
 from pinntk.training._config import TrainConfig
 from pinntk.training._losses import weighted_sum
 from pinntk.training._optimizers import make_optimizer, make_schedule
@@ -55,16 +56,21 @@ def make_update(
     config: TrainConfig, network: nn.Module, problem: Problem, parameters: list[Tensor], points: TrainingPoints
 ) -> Update:
     """What `config.optimizer` asks for. Raises ValueError for options that it does not have."""
+    scales = coefficient_scales(problem, config.coefficient_scales)
     if config.solver:
+        options = {"coefficient_scales": scales} if scales else {}
         try:
-            solver = SOLVERS[config.optimizer_name](network, problem, **config.optimizer_options)
+            solver = SOLVERS[config.optimizer_name](network, problem, **options, **config.optimizer_options)
         except TypeError as error:
             raise ValueError(f"optimizer {config.optimizer!r} with {dict(config.optimizer_options)}: {error}") from error
         adapting = None if config.adaptive is None else bool(config.adaptive)
         return SolverUpdate(solver, points, config.grow, config.resample, adapting)
-    optimizer = make_optimizer(config.optimizer, parameters, config.lr, config.optimizer_options)
+    coefficients = ScaledCoefficients(problem, scales)
+    moved = coefficients.in_place_of(parameters)
+    optimizer = make_optimizer(config.optimizer, moved, config.lr, config.optimizer_options)
     schedule = make_schedule(config.schedule or "constant", optimizer, config.steps, config.decay, config.decay_every)
-    return GradientUpdate(Step(network, problem, config.compile), optimizer, schedule, adapting=config.rad is not None)
+    gradient = Step(network, problem, config.compile)
+    return GradientUpdate(gradient, optimizer, schedule, coefficients, adapting=config.rad is not None)
 
 
 class GradientUpdate:
@@ -72,8 +78,15 @@ class GradientUpdate:
 
     growth, hold = 1.0, False
 
-    def __init__(self, gradient: Step, optimizer: Optimizer, schedule: LRScheduler, adapting: bool = False):
-        self.adapting = adapting
+    def __init__(
+        self,
+        gradient: Step,
+        optimizer: Optimizer,
+        schedule: LRScheduler,
+        coefficients: ScaledCoefficients,
+        adapting: bool = False,
+    ):
+        self.adapting, self._coefficients = adapting, coefficients
         self._gradient, self._optimizer, self._schedule = gradient, optimizer, schedule
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         p = sum(parameter.numel() for parameter in self._parameters)
@@ -84,7 +97,9 @@ class GradientUpdate:
 
         def closure() -> Tensor:
             self._optimizer.zero_grad()
+            self._coefficients.give()
             shares = self._gradient(batch) if batch.points else {}
+            self._coefficients.pull()
             found = over_all(shares, batch.counts, self._parameters[0])
             if not before:
                 check(found)
@@ -93,6 +108,7 @@ class GradientUpdate:
             return weighted_sum(found, batch.weights)
 
         self._optimizer.step(closure)  # type: ignore[arg-type]  # torch adds tensors to floats
+        self._coefficients.give()
         self._schedule.step()
         return before
 
@@ -106,11 +122,13 @@ class GradientUpdate:
         return ""
 
     def state_dict(self) -> dict[str, Any]:
-        return {"optimizer": self._optimizer.state_dict(), "schedule": self._schedule.state_dict()}
+        state = {"optimizer": self._optimizer.state_dict(), "schedule": self._schedule.state_dict()}
+        return state | {"coefficient_scales": dict(self._coefficients.scales)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         load_optimizer(self._optimizer, dict(state["optimizer"]))
         self._schedule.load_state_dict(state["schedule"])
+        self._coefficients.load(state.get("coefficient_scales", {}))
 
 
 def over_all(shares: Mapping[str, Tensor], counts: Mapping[str, int], like: Tensor) -> Losses:

@@ -77,10 +77,10 @@ def test_an_activation_without_the_derivatives_that_are_asked_for():
     problem = pinntk.load("poisson2d")
     for activation in ("relu", "identity"):
         first = pinntk.check(problem, pinntk.nn.MLP(problem, activation=activation))[0]
-        assert first.code == "no-derivatives"
+        assert first.code == "unsuitable-activation"
         assert first.prescriptions[0].changes == {"network.arguments.activation": "tanh"}
     layers = [torch.nn.Linear(2, 8), torch.nn.LeakyReLU(), torch.nn.Linear(8, 1)]
-    assert codes(problem, torch.nn.Sequential(*layers)) == ["no-derivatives"]
+    assert codes(problem, torch.nn.Sequential(*layers)) == ["unsuitable-activation"]
     for activation in ("tanh", "sin", "gelu", "softplus"):
         assert codes(problem, pinntk.nn.MLP(problem, activation=activation)) == []
 

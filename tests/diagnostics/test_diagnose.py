@@ -335,6 +335,7 @@ def test_the_table_of_thresholds():
 def test_every_rule_is_in_the_order_of_causes_under_its_code(healthy):
     expected = "imbalance spectral-bias unnormalized-inputs step-too-large step-too-small causality too-few-points"
     expected += " clustered-points saturation float32-floor wrong-problem conflict network-too-small trivial-solution"
+    expected += " independent-condition undetermined-coefficient unsuitable-activation gauge"
     expected += " unscaled-output unscaled-coefficient"
     assert sorted(RULES) == sorted(expected.split())
     x = replace(pinntk.examine(healthy))

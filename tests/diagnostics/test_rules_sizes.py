@@ -1,5 +1,7 @@
 """Fields and coefficients far from size 1 are named with their sizes, and what is prescribed mends them."""
 
+from types import MappingProxyType
+
 import numpy as np
 import pytest
 import torch
@@ -47,9 +49,10 @@ def decay(rate=3e9, start=1.0) -> Problem:
     return Problem(domain, [law, readings], fields=("y",), coefficients={"k": start})
 
 
-def raw(problem, steps=100, **network):
+def raw(problem, steps=100, coefficient_scales=MappingProxyType({}), **network):
     network = pinntk.nn.MLP(problem, width=12, depth=1, **{"output_scales": {}, **F64, **network})
-    return pinntk.train(problem, network, steps=steps, points=POINTS, progress=False, snapshot_every=0)
+    settings = {"progress": False, "snapshot_every": 0, "coefficient_scales": coefficient_scales}
+    return pinntk.train(problem, network, steps=steps, points=POINTS, **settings)
 
 
 def first(subject, *rest):
@@ -67,7 +70,7 @@ def test_a_field_far_from_1_is_named_in_its_units_and_mended(kelvin):
     changes = found.prescriptions[0].changes
     assert changes["network.arguments.output_scales"] == {"T": list(examine(run).scales.far["T"])}
     assert changes["weighting"]["name"] == "ntk"
-    rescued = pinntk.rescue(run, findings=[found], prescription=2, progress=False)
+    rescued = pinntk.rescue(run, findings=[found], progress=False)
     assert rescued.after.relative_error < 1e-3 < rescued.before.relative_error
     assert "unscaled-output" not in [finding.code for finding in pinntk.diagnose(rescued.after)]
 
@@ -111,6 +114,7 @@ def test_networks_of_ones_own_are_judged_by_what_they_reach():
 def test_a_coefficient_far_from_where_it_stands():
     found = RULES["unscaled-coefficient"](examine(raw(decay(), steps=5)))
     assert found.evidence["coefficient_size/k"] == pytest.approx(3e9, rel=0.05)
-    assert "3.00e9" in found.sentence
+    assert "3.00e9" in found.sentence and found.prescriptions[0].changes["training.coefficient_scales"]["k"] > 2e9
+    assert RULES["unscaled-coefficient"](examine(raw(decay(), steps=5, coefficient_scales=None))) is None  # the default
     assert RULES["unscaled-coefficient"](examine(raw(decay(start=2e9), steps=5))) is None
     assert RULES["unscaled-coefficient"](examine(raw(pinntk.load("heat_inverse"), steps=5))) is None

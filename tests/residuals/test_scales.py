@@ -127,6 +127,23 @@ def test_an_unknown_rate_far_from_where_it_starts():
     assert scales(alone).open == ("A",)
 
 
+@pytest.mark.parametrize(("loss", "size"), [(0.0, 1.0), (1e-6, 1.0), (0.5, 0.5)])
+def test_a_coefficient_that_is_found_to_be_zero_is_not_small(loss, size):
+    domain = Box(t=(0, 1))
+    times = np.linspace(0, 1, 30)
+
+    @residual(domain)
+    def decay(y, y_t, k):
+        return y_t + k * y + 1
+
+    @data(domain, times, seen=np.exp(-loss * times) - (times if loss < 0.1 else (1 - np.exp(-loss * times)) / loss))
+    def readings(y, seen):
+        return y - seen
+
+    found = scales(Problem(domain, [decay, readings], fields=("y",), coefficients={"k": 3.0}))
+    assert size / 4 < found.coefficients["k"] < 4 * size and found.far_coefficients == {}
+
+
 def test_what_no_data_reach_is_open():
     domain = Box(x=(0, 1))
 

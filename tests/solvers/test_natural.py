@@ -170,3 +170,41 @@ def test_without_progress_steps_become_shorter_and_begin_again_from_the_best():
     assert not steps.took(2.0, 1.0, iterate) and not steps.exhausted  # a way with ever smaller damping is worth going on
     steps.begin()
     assert not steps.exhausted and steps.limit == first
+
+
+def test_errors_without_parameters_end_it():
+    domain = pinntk.Box(x=(0, 1))
+
+    @pinntk.residual(domain)
+    def equation(u, x):
+        return 1 + 0 * u.detach()
+
+    problem = pinntk.Problem(domain, [equation])
+    network = pinntk.nn.MLP(problem, width=3, depth=1, dtype=torch.float64)
+    solver = GaussNewton(network, problem, weights={"equation": 1.0})
+    valley(solver)
+    points = {"equation": torch.linspace(0, 1, 4, dtype=torch.float64)[:, None]}
+    for _ in range(400):
+        report = solver.step(points)
+        assert not report.accepted
+        if report.note:
+            break
+    assert report.note == "no further steps lower the loss"
+
+
+def test_an_iterate_without_finite_derivatives_is_given_up(monkeypatch):
+    _problem, network, solver, points = explored()
+    valley(solver)
+    while solver._natural.iterate is None:
+        solver.step(points)
+    best = torch.nn.utils.parameters_to_vector(network.parameters()).detach().clone()
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "pinntk.solvers._gauss_newton.ScaledJacobian", lambda *_: (_ for _ in ()).throw(pinntk.NonFiniteError("gradient"))
+        )
+        report = solver.step(points)
+        assert not report.accepted and solver._natural.iterate is None
+        assert torch.equal(torch.nn.utils.parameters_to_vector(network.parameters()).detach(), best)
+        with pytest.raises(pinntk.NonFiniteError, match="gradient"):
+            solver.step(points)  # of the best parameters
+    assert solver.step(points).loss <= report.loss

@@ -1,0 +1,101 @@
+"""Verdicts on conditions in a diagnosis: from the problem, whatever became of the network."""
+
+import torch
+
+import pinntk
+from pinntk import Box, Problem, boundary, initial, residual
+from pinntk.diagnostics._corners import corners
+from pinntk.diagnostics._rules_problem import _share_beside
+from tests.support.diagnosed import codes, poisson, trained
+from tests.support.ill_problems import CONFLICT, TRIVIAL, value
+
+
+def fresh(problem, **network):
+    return pinntk.nn.MLP(problem, **{"width": 24, "depth": 2, "dtype": torch.float64, **network})
+
+
+def test_no_network_makes_good_conditions_look_bad():
+    problem = poisson(exact=False)
+    points = problem.sample(residual=60, boundary=2)
+    collapsed = fresh(problem)
+    with torch.no_grad():
+        for parameter in collapsed.parameters():
+            parameter.zero_()
+    for network in (fresh(problem, gain=60.0), fresh(problem, width=2, normalize=False), collapsed):
+        found = codes(network, problem, points)
+        assert not {"conflict", "wrong-problem"} & set(found)
+
+
+def test_a_saturated_run_has_no_conflict_and_a_contradiction_has_one():
+    points = {"residual": 40, "boundary": 2}
+    assert "conflict" not in codes(trained(poisson(), {"gain": 60.0}, steps=50, points=points))
+    run = trained(CONFLICT["insulated_line"](True), steps=50, points=points)
+    found = pinntk.diagnose(run)[0]
+    assert (found.code, found.severity) == ("conflict", "critical")
+    assert found.evidence["contradiction"] > 0.5
+
+
+def test_zero_is_a_trivial_solution_unless_it_is_the_only_one():
+    points = {"residual": 20, "boundary": 2}
+    run = trained(TRIVIAL["schroedinger"](True), steps=20, points=points)
+    assert codes(run)[0] == "trivial-solution"
+
+    def level(y_x):
+        return y_x
+
+    box = Box(x=(0, 1))
+    only = Problem(box, [residual(box)(level), value(box.at(x=0), 0.0, "y")], "y")
+    assert "trivial-solution" not in codes(fresh(only), only, only.sample(residual=20, boundary=1))
+
+
+def test_conditions_without_weight_do_not_count():
+    problem = CONFLICT["two_values"](True)
+    points, network = problem.sample(residual=60, boundary=20, method="sobol"), fresh(CONFLICT["two_values"](True))
+    weights = dict.fromkeys(problem.names, 1.0)
+    assert "conflict" in codes(network, problem, points, weights)
+    assert "conflict" not in codes(network, problem, points, weights | {"second": 0.0})
+
+
+def test_a_free_pressure_is_a_note_at_the_end():
+    box = Box(x=(0, 1), y=(0, 1))
+
+    @residual(box)
+    def momentum_x(p_x, lap_u, y):
+        return p_x - lap_u - y
+
+    @residual(box)
+    def momentum_y(p_y, lap_v):
+        return p_y - lap_v
+
+    @residual(box)
+    def continuity(u_x, v_y):
+        return u_x + v_y
+
+    conditions = [momentum_x, momentum_y, continuity, value(box.boundary()), value(box.boundary(), 0.0, "v")]
+    problem = Problem(box, conditions, fields=("u", "v", "p"))
+    found = pinntk.diagnose(fresh(problem), problem, problem.sample(residual=80, boundary=20))
+    assert (found[-1].code, found[-1].severity) == ("gauge", "note")
+
+
+def test_a_corner_is_the_cause_where_the_errors_lie_beside_it():
+    box = Box(t=(0, 1), x=(0, 1))
+
+    @residual(box)
+    def heat(u_t, u_xx):
+        return u_t - 0.1 * u_xx
+
+    @initial(box.at(t=0))
+    def start(u):
+        return u - 1
+
+    @boundary(box.ends("x"))
+    def walls(u):
+        return u
+
+    problem = Problem(box, [heat, start, walls])
+    points = {"residual": 200, "initial": 40, "boundary": 60}
+    run = trained(problem, steps=15, points=points, optimizer="gauss-newton", lr=None)
+    first = pinntk.diagnose(run)[0]
+    assert (first.code, first.evidence["corner_gap"]) == ("conflict", 1)
+    assert "disagree where they meet, at t = 0, x = 0" in first.sentence
+    assert _share_beside(pinntk.examine(run), corners(problem, problem.names)[0]) > 0.6  # of two strips, a fifth of the domain
