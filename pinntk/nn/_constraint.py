@@ -118,5 +118,9 @@ def hard_constraint(problem: Problem, network: nn.Module, conditions: str | Sequ
 
 
 def met_by(network: nn.Module) -> tuple[str, ...]:
-    """The conditions that a network of this room says it meets by construction: their errors and kernels are 0."""
-    return network.hard if isinstance(network, (MLP, HardConstraint)) else ()
+    """The conditions that a network of this room says it meets by construction: their errors and kernels are 0. One that goes
+    forward in a way of its own says nothing.
+    """
+    if isinstance(network, (MLP, HardConstraint)) and type(network).forward in (MLP.forward, HardConstraint.forward):
+        return network.hard
+    return ()

@@ -17,8 +17,9 @@ class SlabNetwork(nn.Module):
         at an edge belongs to the slab that it ends, one outside of all to the nearest
     axis: which coordinate is time
 
-    Continuous as far as the trainings carried values over. Every network is evaluated at every point, at the middle of its
-    own slab where the point lies in another, so that jets, kernels and compiled graphs pass.
+    Continuous as far as the trainings carried values over. Without gradients each network is evaluated on its own rows. With
+    them, and for jets, kernels and compiled graphs, which tell points apart by their rows, each is evaluated at every point, at
+    the middle of its own slab where the point lies in another.
 
     Raises ValueError where networks and edges do not fit.
 
@@ -45,6 +46,14 @@ class SlabNetwork(nn.Module):
         if len(self.networks) == 1:
             return self.networks[0](x)
         beyond = [self._beyond(x, edge) for edge in self.edges[1:-1]]
+        if isinstance(x, Tensor) and len(x) and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            try:
+                owners = torch.stack(beyond).sum(0)
+                rows = [(owners == number).nonzero()[:, 0] for number in range(len(self.networks))]
+            except RuntimeError:  # under vmap, and of tensors without numbers, there are no rows to choose
+                pass
+            else:
+                return self._by_rows(x, rows)
         others = torch.arange(x.shape[1], device=x.device) != self.axis
         u: Tensor | None = None
         for number, network in enumerate(self.networks):
@@ -54,6 +63,13 @@ class SlabNetwork(nn.Module):
             values = network(torch.where(inside[:, None] | others, x, middle))
             u = values if u is None else torch.where(inside[:, None], values, u)
         assert u is not None
+        return u
+
+    def _by_rows(self, x: Tensor, rows: Sequence[Tensor]) -> Tensor:
+        parts = [(own, network(x[own])) for own, network in zip(rows, self.networks, strict=True) if len(own)]
+        u = parts[0][1].new_empty((len(x), *parts[0][1].shape[1:]))
+        for own, values in parts:
+            u[own] = values
         return u
 
     def _beyond(self, x: Tensor, edge: float) -> Tensor:

@@ -53,7 +53,9 @@ class Training:
         self.points = TrainingPoints(config, network, problem)
         check_network(network, problem, self.points.all)
         self.update = make_update(config, network, problem, parameters, self.points)
-        self.loss_weights = LossWeights(config.weighting, problem, met_by(network))
+        met = met_by(network)
+        self._met = () if set(self.points.all) <= set(met) else met  # which no step can change; but something must be minimized
+        self.loss_weights = LossWeights(config.weighting, problem, met)
         self.point_weights = _point_weights(config, network, problem, self.points)
         self.probe = Probe(config, network, problem, parameters, self.points, self.point_weights)
         self.monitor = _monitor(config, run, self.points)
@@ -119,11 +121,12 @@ class Training:
         measured = {**(self.probe.columns() if _due(self.step, self.config.eval_every) else {}), **monitored}
         if self.monitor:
             self.monitor.step(columns.get("learning_rate"), self._batch.weights)
-        losses = self.update.step(self._batch, self._check_finite)
-        self.run.seconds = perf_counter() - self._clock
         logged = bool(measured) or _due(self.step, self.config.log_every)
+        met = self._losses_met() if logged else {}
+        found = self.update.step(self._batch, self._check_finite)
+        self.run.seconds = perf_counter() - self._clock
         if logged:
-            self.log.add(self._time(columns), losses, self._batch, measured)
+            self.log.add(self._time(columns), self._in_order({**found, **met}), self._batch, measured)
         self.run.step += 1
         return logged
 
@@ -150,9 +153,26 @@ class Training:
         self._work = of_step(self.network, self.problem, self.points.share)
 
     def _make_batch(self, point_weights: Mapping[str, Tensor] | None = None) -> Batch:
+        """Of the conditions that are trained: without those that the network meets by construction."""
         points = self.points
         weights = points.importance if point_weights is None else point_weights
-        return Batch(points.share, points.counts, self.loss_weights.values, weights)
+        share = {name: rows for name, rows in points.share.items() if name not in self._met}
+        counts = {name: n for name, n in points.counts.items() if name not in self._met}
+        own = None if weights is None else {name: g for name, g in weights.items() if name not in self._met}
+        return Batch(share, counts, self.loss_weights.values, own)
+
+    def _losses_met(self) -> Losses:
+        """Of conditions that are met by construction: rounding."""
+        counts = {name: n for name, n in self.points.counts.items() if name in self._met}
+        if not counts:
+            return {}
+        share = {name: rows for name, rows in self.points.share.items() if name in self._met}
+        with torch.no_grad():
+            found = losses(self.network, self.problem, share, counts) if share else {}
+        return over_all(found, counts, self.like.real)
+
+    def _in_order(self, losses: Losses) -> Losses:
+        return {name: losses[name] for name in self.points.counts}
 
     def _weigh_points(self, point_weights: PointWeights) -> Batch:
         return self._make_batch(point_weights.compute(self.like.real.dtype))
@@ -207,7 +227,7 @@ class Training:
         batch = self._batch
         with torch.no_grad():
             shares = losses(self.network, self.problem, batch.points, batch.counts, batch.point_weights) if batch.points else {}
-        found = over_all(shares, batch.counts, self.like.real)
+        found = self._in_order({**over_all(shares, batch.counts, self.like.real), **self._losses_met()})
         if self.config.snapshot_every:
             self._snapshot()
         monitored = self._look() if self.monitor else {}

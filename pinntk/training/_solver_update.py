@@ -73,10 +73,10 @@ class SolverUpdate:
         self._unseen: float | None = None  # loss on other points over that on these, when last looked at
 
     def step(self, batch: Batch, check: Callable[[Losses], None]) -> Losses:
-        total = sum(batch.weights.values())
-        if not total:
-            raise ValueError(f"all loss weights are 0, of {', '.join(batch.weights)}: a solver needs one above 0")
-        weights = {name: weight / total for name, weight in batch.weights.items()}
+        weights = {name: batch.weights[name] for name in batch.points}
+        if not (total := sum(weights.values())):
+            raise ValueError(f"all loss weights are 0, of {', '.join(weights)}: a solver needs one above 0")
+        weights = {name: weight / total for name, weight in weights.items()}
         before, self._solver.weights = self._solver.weights, weights
         report = self._solver.step(batch.points, batch.point_weights)
         if before is not None and before != weights:  # by which what is remembered was measured
@@ -112,8 +112,9 @@ class SolverUpdate:
         if self.hold:
             if self._steps % _CHECK == 0:
                 weights = self._solver.weights or {}
-                others = self._points.losses(self._points.others(self._steps))
-                unseen = sum(weights[name] * loss for name, loss in others.items())
+                others = self._points.others(self._steps)
+                losses = self._points.losses({name: rows for name, rows in others.items() if name in weights})
+                unseen = sum(weights[name] * loss for name, loss in losses.items())
                 self._unseen = unseen / report.loss if report.loss else float("inf")
                 if self._unseen > _UNSEEN and self._improve_points():
                     self._solver.converge()

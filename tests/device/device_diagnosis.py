@@ -118,10 +118,13 @@ def _measures(run: pinntk.Run) -> dict:
         "progress": d.progress(run),
         "prediction_horizon": d.prediction_horizon(*run.column("loss/heat"), run.column("loss/heat")[1]),
         "diagnose": len(d.diagnose(x)),
+        "check": [len(d.check(run.problem, run.network)), len(d.check(run.problem, run.network, quick=True))],
+        "trial_space": d.trial_space(run.problem.domain, 1).powers,
         "examine": x.few,
     }
 
 
+@covers(pinntk.check)
 def test_every_function_of_the_diagnostics():
     found, expected = map(_measures, pair())
     functions = {name for name in diagnostics.__all__ if isinstance(getattr(diagnostics, name), types.FunctionType)}

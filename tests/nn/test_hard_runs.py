@@ -7,8 +7,10 @@ import pytest
 import torch
 
 import pinntk
+from pinntk import training
 from pinntk.cli import main
 from pinntk.nn import MLP
+from pinntk.nn._constraint import met_by
 from pinntk.run._network import build_network, describe_network
 from pinntk.training._loss_weights import LossWeights
 
@@ -112,6 +114,76 @@ def test_a_diagnosis_says_nothing_of_what_is_met(name, settings):
     assert x.estimate.gain["wrap"] == x.estimate.parts["wrap"] == 0
     assert all(value == value for value in x.estimate.parts.values())
     assert all(undetermined.share <= 1 for undetermined in x.undetermined.values())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"lr": 1e-2, "weighting": "ntk"},
+        {"lr": 1e-2, "causal": pinntk.weighting.Causal(1.0, slices=3)},
+        {"lr": 1e-2, "weighting": pinntk.weighting.SelfAdaptive()},
+        {"optimizer": "gauss-newton"},
+    ],
+    ids=str,
+)
+def test_what_is_met_is_reported_and_not_trained(monkeypatch, settings):
+    """The same training, but for rounding, as one whose steps know the conditions that are met: not under natural-gradient,
+    whose damping is a share of the mean diagonal of K, and that is without zeros now.
+    """
+    problem = pinntk.load("wave1d", beta=2.0)
+    seen = []
+    plain = training._updates.SOLVERS["gauss-newton"].step
+
+    def watched(self, points, point_weights=None):
+        seen.append(tuple(points))
+        return plain(self, points, point_weights)
+
+    def trained():
+        counts = {"residual": 30, "initial": 6, "boundary": 6}
+        return pinntk.train(problem, MLP(problem, hard="auto", **SMALL), steps=6, points=counts, progress=False, **settings)
+
+    monkeypatch.setattr(training._updates.SOLVERS["gauss-newton"], "step", watched)
+    run = trained()
+    assert set(seen) <= {("wave",)}
+    assert list(run.points) == list(problem.names)
+    row = run.history[-1]
+    assert all(row[f"loss/{name}"] < 1e-24 < row["loss/wave"] for name in run.network.hard)
+    assert [key for key in row if key.startswith("loss/")] == [f"loss/{name}" for name in problem.names]
+    monkeypatch.setattr(training._loop, "met_by", lambda network: ())
+    monkeypatch.setattr(training._loop, "LossWeights", lambda *given: LossWeights(*given[:2], run.network.hard))
+    other = trained()
+    assert "optimizer" not in settings or settings["optimizer"] != "gauss-newton" or problem.names in seen
+    for p, q in zip(run.network.parameters(), other.network.parameters(), strict=True):
+        assert torch.allclose(p, q, rtol=1e-6, atol=1e-9)
+
+
+def test_a_problem_of_which_all_is_met_trains_in_peace():
+    domain = pinntk.Box(x=(0, 1))
+
+    @pinntk.boundary(domain.ends("x"))
+    def ends(u, x):
+        return u - x
+
+    problem = pinntk.Problem(domain, [ends])
+    run = pinntk.train(problem, MLP(problem, hard="auto", **SMALL), steps=2, progress=False)
+    assert run.history[-1]["loss/ends"] < 1e-28
+
+
+def test_a_network_that_goes_forward_in_its_own_way_claims_nothing():
+    class Shifted(MLP):
+        def forward(self, x):
+            return super().forward(x) + self.dense.weights[0].sum()
+
+    class Named(MLP):
+        """Nothing else."""
+
+    problem = pinntk.load("poisson1d", k=1)
+    assert met_by(Shifted(problem, hard="auto", **SMALL)) == ()
+    assert met_by(Named(problem, hard="auto", **SMALL)) == ("ends",)
+    network = Shifted(problem, hard="auto", **SMALL)
+    run = pinntk.train(problem, network, steps=30, lr=1e-2, weighting=pinntk.weighting.Fixed(ends=1e4), progress=False)
+    _, losses = run.column("loss/ends")
+    assert losses[-1] < 0.2 * losses[0]
 
 
 def test_the_command_line(capsys, tmp_path):

@@ -94,6 +94,35 @@ def test_a_network_is_not_asked_outside_of_its_slab():
     assert float(u[1].detach()) == pytest.approx(math.sqrt(0.1 * 0.2), rel=1e-6)
 
 
+class Counting(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.rows = inner, []
+
+    def forward(self, x):
+        self.rows.append(len(x))
+        return self.inner(x)
+
+
+def test_without_gradients_each_network_has_its_own_rows():
+    parts = [Counting(network) for network in networks()]
+    whole = SlabNetwork(parts, EDGES, axis=1)
+    x = PROBLEM.sample(residual=40, **F64)["heat"]
+    expected = whole(x)
+    assert [part.rows for part in parts] == [[40]] * 3
+    with torch.no_grad():
+        found = whole(x)
+        assert sum(part.rows[1] for part in parts) == 40 and all(part.rows[1] < 40 for part in parts)
+        assert torch.allclose(found, expected, rtol=1e-14, atol=1e-15)
+        early = points(0.1, 0.2)
+        assert torch.allclose(whole(early), parts[0](early), rtol=1e-14)
+        assert [len(part.rows) for part in parts] == [4, 2, 2]
+        assert whole(x[:0]).shape == (0, 1)
+        by_row = torch.func.vmap(lambda row: whole(row[None])[0])(x)
+        assert torch.allclose(by_row, expected, rtol=1e-14, atol=1e-15)
+        assert whole.to("meta")(x.to("meta")).shape == (40, 1)
+
+
 def test_networks_and_edges_must_fit():
     with pytest.raises(ValueError, match="3 networks and 3 edges: one network a slab, and one edge more"):
         SlabNetwork(networks(), EDGES[:3], axis=1)
