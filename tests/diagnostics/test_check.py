@@ -14,7 +14,10 @@ from pinntk import Box, Problem, boundary, data, initial, residual
 from pinntk.diagnostics import trial_space
 from pinntk.diagnostics._linearized import Linearizer, trial_field
 from pinntk.taylor import Basis
-from tests.support.ill_problems import CONFLICT, MISSING, TRIVIAL, value
+from tests.support.ill_conditions import value
+from tests.support.ill_conflict import CONFLICT
+from tests.support.ill_missing import MISSING
+from tests.support.ill_trivial import TRIVIAL
 
 LINE = Box(x=(0, 1))
 F64 = {"dtype": torch.float64}

@@ -7,7 +7,9 @@ from pinntk import Box, Problem, boundary, initial, residual
 from pinntk.diagnostics._corners import corners
 from pinntk.diagnostics._rules_problem import _share_beside
 from tests.support.diagnosed import codes, poisson, trained
-from tests.support.ill_problems import CONFLICT, TRIVIAL, value
+from tests.support.ill_conditions import value
+from tests.support.ill_conflict import CONFLICT
+from tests.support.ill_trivial import TRIVIAL
 
 
 def fresh(problem, **network):
