@@ -16,7 +16,7 @@ from pinntk._util.files import replacing
 from pinntk.problem import Problem
 from pinntk.run._folder import CHECKPOINT, CHECKSUM_DIGITS, CHECKSUM_MARK
 
-_FORMAT = 4
+_FORMAT = 5
 _TRAILER = len(CHECKSUM_MARK) + CHECKSUM_DIGITS
 _PARTS: dict[str, type | tuple[type, ...]] = {
     "identity": dict,

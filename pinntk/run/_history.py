@@ -147,6 +147,6 @@ class Run:
             step=state["step"],
             seconds=state["seconds"],
             folder=folder,
-            stop_reason=state.get("stop_reason", ""),
+            stop_reason=state["stop_reason"],
             monitor=saved and MonitorReport(**{**saved["report"], "warned": tuple(saved["report"]["warned"])}),
         )

@@ -280,7 +280,7 @@ class GaussNewton:
         self.weights = None if state["weights"] is None else dict(state["weights"])
         self._phase.load_state_dict(state["phase"])
         self._natural.load_state_dict(state["natural"])
-        self.coefficient_scales = dict(state.get("coefficient_scales", {}))
+        self.coefficient_scales = dict(state["coefficient_scales"])
         if self._natural.iterate is not None:
             self._natural.iterate = self._natural.iterate.to(self._parameters[0].device)
 

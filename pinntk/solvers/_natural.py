@@ -41,7 +41,7 @@ class NaturalSteps:
 
     limit: halved, and the way begun again from the best parameters, after 40 steps without progress
     damping: mu of the last step, relative to the largest eigenvalue of A^T A
-    least: damping since the way began
+    least: the least damping since the way began
     since: steps since the last progress: a lower loss than ever, or a lower damping on this way
     iterate: where the next step starts, (p,), if not from the best parameters
     """

@@ -146,7 +146,7 @@ class NaturalGradient:
         self._phi = None if state["phi"] is None else state["phi"].to(like.device, torch.float64, copy=True)
         self.weights = None if state["weights"] is None else dict(state["weights"])
         self._raised = state["raised"]
-        self.coefficient_scales = dict(state.get("coefficient_scales", {}))
+        self.coefficient_scales = dict(state["coefficient_scales"])
 
     def _direction(self, A: ScaledJacobian, r: Tensor) -> tuple[Tensor, float]:
         """phi (p,), and mu."""
