@@ -17,6 +17,7 @@ from pinntk.diagnostics import _rules_training as training
 from pinntk.diagnostics import _rules_waves as waves
 from pinntk.diagnostics._examination import Examination, examine
 from pinntk.diagnostics._finding import SEVERITIES, Finding
+from pinntk.diagnostics._judgment import failing, severity
 from pinntk.diagnostics._thresholds import below
 from pinntk.problem import Points, Problem
 from pinntk.run import Run
@@ -46,7 +47,7 @@ RULES: Mapping[str, Callable[[Examination], Finding | None]] = MappingProxyType(
         "gauge": of_problem.gauge,
     }
 )
-# Evaluated in this order until one finds something, where none of these does.
+# Evaluated in this order until one finds something, where none of these does that is as severe as the failure.
 LAST: tuple[Callable[[Examination], Finding | None], ...] = (
     waves.slow_waves,
     training.unfinished,
@@ -84,10 +85,17 @@ def diagnose(
     _ = x.errors  # where they are not finite, this names the points that were given, and no rule those that it drew
     with threads_for(of_step(x.network, x.problem, x.points)):
         found = [finding for rule in RULES.values() if (finding := rule(x)) is not None]
-        if all(finding.severity == "note" for finding in found):
-            found = [finding for rule in LAST if (finding := rule(x)) is not None][:1] + found
-            return found
+        if not _explained(x, found):
+            found += [finding for rule in LAST if (finding := rule(x)) is not None][:1]
         return by_cause(found)
+
+
+def _explained(x: Examination, found: Iterable[Finding]) -> bool:
+    """Whether there is a finding, and one as severe as the run's failure: a jump in a corner does not explain a field that is
+    wrong everywhere.
+    """
+    least = severity(x) if failing(x) else "warning"
+    return any(SEVERITIES.index(finding.severity) <= SEVERITIES.index(least) for finding in found)
 
 
 def by_cause(findings: Iterable[Finding]) -> list[Finding]:
@@ -96,7 +104,7 @@ def by_cause(findings: Iterable[Finding]) -> list[Finding]:
     Degrees of confidence are not compared any further: what a cause brings about is often surer than the cause itself. With
     saturated units, say, errors between the points are large beyond doubt.
     """
-    places = {code: place for place, code in enumerate(RULES)}
+    places = {code: place for place, code in enumerate((*RULES, *(rule.__name__ for rule in LAST)))}
 
     def place(found: Finding) -> int:
         of_conditions = any(key.startswith("error_at_zero/") for key in found.evidence)  # that zero meets, trained or not

@@ -73,24 +73,21 @@ def conflict(x: Examination) -> Finding | None:
 
 
 def _share_beside(x: Examination, corner: Corner) -> float:
-    """The share of the run's squared errors, each condition's over its gain, that lie beside a corner."""
-    domain, found = x.problem.domain, x.estimate
-    beside = total = 0.0
-    for name, e in found.errors.items():
-        if not found.gain[name] > 0:
-            continue
-        square = (e.cpu() / found.gain[name]).square() / len(e)
-        near = torch.ones(len(e), dtype=torch.bool)
-        for coordinate, value in corner.place.items():
-            axis = domain.axis(coordinate)
-            low, high = domain.bounds[axis]
-            ends = (abs(value - end) < 1e-9 * (high - low) for end in (low, high))
-            at = found.points[name][:, axis].cpu()
-            # The same jump is at the other end of a wall as well.
-            places = (low, high) if any(ends) and axis in domain.space else (value,)
-            near &= torch.stack([(at - place).abs() <= _BESIDE * (high - low) for place in places]).any(0)
-        beside, total = beside + float(square[near].sum()), total + float(square.sum())
-    return beside / total if total else 0.0
+    """The share of the solution's estimated squared error that lies beside a corner. Errors of the conditions would not do:
+    they lie there, whatever else is wrong.
+    """
+    domain, where = x.problem.domain, x.estimate.where
+    near = torch.ones(len(where), dtype=torch.bool, device=where.device)
+    for coordinate, value in corner.place.items():
+        axis = domain.axis(coordinate)
+        low, high = domain.bounds[axis]
+        ends = (abs(value - end) < 1e-9 * (high - low) for end in (low, high))
+        # The same jump is at the other end of a wall as well.
+        places = (low, high) if any(ends) and axis in domain.space else (value,)
+        near &= torch.stack([(where[:, axis] - place).abs() <= _BESIDE * (high - low) for place in places]).any(0)
+    square = x.estimate.change.square().sum(1)
+    total = float(square.sum())
+    return float(square[near].sum()) / total if total else 0.0
 
 
 def _of(x: Examination, found: Finding | None) -> Finding | None:

@@ -306,7 +306,7 @@ def unexplained(x: Examination) -> Finding | None:
         return None
     return Finding(
         code="unexplained",
-        severity="warning",
+        severity=severity(x),
         sentence=f"The estimated error of the solution is {number(x.estimate.relative)}, and no measurement explains it.",
         evidence={"estimated_error": x.estimate.relative, "unreachable_share": x.estimate.unreachable},
         arrays={},

@@ -130,7 +130,7 @@ _TABLE = (
         0.9,
         "the same over that with half the degree: 0.98 to 1 without a solution; 0.77 where a corner jumps, less else",
     ),
-    Threshold("beside-corner", 0.5, "share of a run's squared errors within a tenth of the domain of a corner: most of them"),
+    Threshold("beside-corner", 0.5, "share of the solution's squared error within a tenth of the domain of a corner: most"),
     Threshold("contradiction-alone", 0.5, "share of it that one condition has alone: 0, or near 1 for waves too short to see"),
     Threshold(
         "contradiction-smooth", 0.8, "share of it in smooth functions: 0.97 without a solution, 0.03 for waves too short to see"

@@ -101,3 +101,28 @@ def test_a_corner_is_the_cause_where_the_errors_lie_beside_it():
     assert (first.code, first.evidence["corner_gap"]) == ("conflict", 1)
     assert "disagree where they meet, at t = 0, x = 0" in first.sentence
     assert _share_beside(pinntk.examine(run), corners(problem, problem.names)[0]) > 0.6  # of two strips, a fifth of the domain
+
+
+def test_a_jump_in_a_corner_does_not_explain_a_field_that_is_wrong_everywhere():
+    """Two conditions jump in a corner of a problem that has hardly been trained: something else is the cause, or unexplained."""
+    box = Box(x=(0, 1), y=(0, 1))
+
+    @residual(box)
+    def laplace(lap_u):
+        return lap_u
+
+    @boundary(box.at(y=1))
+    def lid(u):
+        return u - 1
+
+    @boundary(box.ends("x") | box.at(y=0))
+    def walls(u):
+        return u
+
+    problem = Problem(box, [laplace, lid, walls])
+    run = trained(problem, steps=60, points={"residual": 100, "boundary": 40}, lr=2e-4)
+    examined = pinntk.examine(run)
+    assert _share_beside(examined, corners(problem, problem.names)[0]) < 0.5
+    found = pinntk.diagnose(examined)
+    assert {finding.code: finding.severity for finding in found}["conflict"] == "warning"
+    assert found[0].code != "conflict"
