@@ -137,7 +137,7 @@ def add_rescue(commands: Any) -> argparse.ArgumentParser:
         "start with as many steps, and so on from the best run, as long as anything\n"
         "untried may help and the budget lasts. Prints all side by side. The run itself\n"
         "stays as it is. Stopped by Ctrl-C, the same command goes on.",
-        epilog="examples:\n  pinntk rescue runs/poisson1d\n  pinntk rescue runs/poisson1d --rounds 5 --seconds 600 -o runs/better",
+        epilog="examples:\n  pinntk rescue runs/poisson1d\n  pinntk rescue runs/wave --rounds 5 --seconds 600 -o runs/better",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("run", help="the run folder")

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pinntk.diagnostics import Finding, Prescription
+from pinntk.solvers import is_solver
 from pinntk.training._changes import apply_changes
 from pinntk.training._config import TrainConfig
-from pinntk.solvers import is_solver
 
 Config = Mapping[str, Any]
 _SECTIONS = ("network", "training", "weighting", "slabs")
