@@ -72,7 +72,7 @@ def time_slabs(run: Run) -> tuple[Prescription, ...]:
     if run.problem.slab:
         return ()
     changes = {**gauss_newton(run), "training.steps": min(run.config["training"]["steps"], _SLAB_STEPS), "slabs": _SLABS}
-    sentence = f"train in {_SLABS} time slabs by Gauss-Newton, each from the end values of the one before"
+    sentence = f"train in time slabs by Gauss-Newton, each from the end of the one before: {_SLABS}, or more where one fails"
     return (Prescription(sentence, changes),)
 
 

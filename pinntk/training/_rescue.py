@@ -14,21 +14,26 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from tqdm import tqdm
 
-from pinntk.diagnostics import Finding, Prescription, diagnose
+from pinntk.diagnostics import Finding, Prescription, diagnose, examine
+from pinntk.diagnostics._judgment import failing
 from pinntk.ntk import traces
+from pinntk.problem._slabs import slab_name
 from pinntk.residuals import errors
 from pinntk.run import Run
 from pinntk.run._folder import CHECKPOINT
-from pinntk.run._slabs import holds_slabs
+from pinntk.run._slabs import holds_slabs, read_slabs
 from pinntk.training._changes import apply_changes
 from pinntk.training._config import TrainConfig
 from pinntk.training._loop import Interrupted, NonFiniteLossError
-from pinntk.training._rescued import Rescue, Round, changes_text, learned
-from pinntk.training._slabs import Slabs, train_slabs
+from pinntk.training._rescued import Rescue, Round, changes_text, learned, wrapped
+from pinntk.training._slabs import Slabs, train_slabs_while
 from pinntk.training._train import network_of, problem_of, train_as
 from pinntk.training._treatment import next_treatment, prescriptions
 
+_MORE = 4  # times as many time slabs as are prescribed, at most
+_LEAST = 1.0  # second that a training gets where the budget is spent
 _FRESH = 7_654_321  # seed of the points that two runs are compared on: of no training
 
 
@@ -110,6 +115,8 @@ def rescue(
         if progress:
             _say(learned(this, best.score, metric))
         if this.run is not None and not this.failure and this.score < best.score:
+            if isinstance(this.run, Slabs):
+                config = {**config, "slabs": len(this.run.edges) - 1}
             best, applied = _Candidate(this.run, config, this.score, this.findings), (*applied, treatment)
     return Rescue(run, best.run, found, applied, tuple(done), metric, start.score, best.score, ended)
 
@@ -130,7 +137,7 @@ def _check(run: Run, rounds: int, seconds: float | None, out: str | os.PathLike 
 
 
 def _say(text: str) -> None:
-    print(f"pinntk: {text}", file=sys.stderr, flush=True)
+    tqdm.write("\n".join(wrapped(f"pinntk: {text}")), file=sys.stderr)
 
 
 def _next(best: _Candidate, tried: Sequence[Mapping[str, Any]], left: int) -> Prescription | None:
@@ -195,16 +202,38 @@ def _train_again(
 
 
 def _in_slabs(
-    config: Mapping[str, Any], *, problem: Any, seconds: float | None = None, device: Any, progress: bool, **options: Any
+    config: Mapping[str, Any],
+    *,
+    problem: Any,
+    out: Path | None,
+    resume: bool,
+    seconds: float | None = None,
+    device: Any,
+    progress: bool,
+    **settings: Any,
 ) -> Slabs:
-    """Time slabs as a configuration says: `slabs`, their number."""
+    """Time slabs as a configuration says: `slabs`, their number at first. Twice as many where one of them fails."""
     problem = problem_of(config) if problem is None else problem
-    settings = {"points": options.pop("points")} if "points" in options else {}
-    if seconds is not None:
-        settings["seconds"] = seconds / config["slabs"]
-    given = TrainConfig.from_json(config, **settings)
-    network = network_of(config, problem)
-    return train_slabs(problem, network, given, slabs=config["slabs"], device=device, progress=progress, **options)
+    count, begun = config["slabs"], perf_counter()
+    most = _MORE * count
+
+    def going_on(run: Run) -> bool:
+        return count >= most or not failing(examine(run))
+
+    if resume and out is not None:
+        count = len(read_slabs(out)["slabs"]["edges"]) - 1
+    while True:
+        if seconds is not None:
+            settings["seconds"] = max(seconds - (perf_counter() - begun), _LEAST) / count
+        given = TrainConfig.from_json(config, **settings)
+        options: dict[str, Any] = {"out": out, "resume": resume, "overwrite": count > config["slabs"] and not resume}
+        options |= {"device": device, "progress": progress, "slabs": count}
+        found = train_slabs_while(going_on, problem, network_of(config, problem), given, **options)
+        if count >= most or (len(found.runs) == count and not failing(examine(found.runs[-1]))):
+            return found
+        count, resume = 2 * count, False
+        if progress:
+            _say(f"  {slab_name(len(found.runs) - 1)} of {count // 2} fails: {count} slabs")
 
 
 def _diagnosed(run: Run | Slabs) -> list[Finding]:

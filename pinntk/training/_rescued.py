@@ -76,7 +76,8 @@ def learned(this: Round, best: float, metric: str) -> str:
     if this.run is None:
         return f"  broke off: {this.failure}"
     found = this.findings[0].code if this.findings else "nothing"
-    said = f"  {metric} {best:.3g} -> {this.score:.3g}; found: {found}"
+    where = f" in {len(this.run.runs)} time slabs" if isinstance(this.run, Slabs) else ""
+    said = f" {where} {metric} {best:.3g} -> {this.score:.3g}; found: {found}"
     return f"{said}; {this.failure}" if this.failure else said
 
 
@@ -90,18 +91,18 @@ def changes_text(changes: Mapping[str, Any]) -> str:
 def _side_by_side(rescue: Rescue) -> str:
     lines = []
     for finding in rescue.findings:
-        lines += _lines(f"found {finding}")
+        lines += wrapped(f"found {finding}")
     for number, this in enumerate(rescue.rounds, 1):
-        lines += _lines(f"round {number}: {this.prescription.sentence}")
-        lines += _lines(f"  {changes_text(this.prescription.changes)}")
+        lines += wrapped(f"round {number}: {this.prescription.sentence}")
+        lines += wrapped(f"  {changes_text(this.prescription.changes)}")
         if this.failure:
-            lines += _lines(f"  {'broke off: ' if this.run is None else ''}{this.failure}")
+            lines += wrapped(f"  {'broke off: ' if this.run is None else ''}{this.failure}")
     runs = {f"round {number}": this for number, this in enumerate(rescue.rounds, 1) if this.run is not None}
     if len(runs) > 3:  # columns that fit: the best, and the latest
         kept = {*sorted(runs, key=lambda name: runs[name].score)[:1], *list(runs)[-2:]}
         runs = {name: this for name, this in runs.items() if name in kept}
     lines += ["", *_table(rescue, runs)] if rescue.rounds else []
-    return "\n".join([*lines, "", *_lines(_verdict(rescue))]).strip("\n")
+    return "\n".join([*lines, "", *wrapped(_verdict(rescue))]).strip("\n")
 
 
 def _table(rescue: Rescue, rounds: Mapping[str, Round]) -> list[str]:
@@ -147,6 +148,7 @@ def _verdict(rescue: Rescue) -> str:
     return f"round {number} is the best{where}: {rescue.metric} {rescue.improvement:.3g} times smaller ({rescue.ended})"
 
 
-def _lines(text: str) -> list[str]:
+def wrapped(text: str) -> list[str]:
+    """Lines of at most 80 columns, indented as the text is."""
     indent = " " * (len(text) - len(text.lstrip()))
     return textwrap.wrap(text.strip(), _WIDTH, initial_indent=indent, subsequent_indent=indent or "  ", break_on_hyphens=False)

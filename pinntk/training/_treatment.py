@@ -13,7 +13,7 @@ from pinntk.training._config import TrainConfig
 
 Config = Mapping[str, Any]
 _SECTIONS = ("network", "training", "weighting", "slabs")
-_SIZES = ("network.arguments.width", "network.arguments.depth")
+_COSTLY = ("network.arguments.width", "network.arguments.depth", "training.points")  # to a solver, which adds points itself
 
 
 def prescriptions(findings: Sequence[Finding]) -> list[Prescription]:
@@ -57,6 +57,8 @@ def together(entries: Sequence[Prescription], config: Config) -> Prescription:
     chosen, changes = [entries[0]], dict(entries[0].changes)
     for entry in entries[1:]:
         merged = {**changes, **entry.changes}
+        if any(changes.get(key, value) != value for key, value in entry.changes.items()):
+            continue
         news = merged != changes and _settings(apply_changes(config, entry.changes)) != _settings(config)
         if news and _affordable(entry, config) and _go_together(changes, entry.changes, config):
             chosen.append(entry)
@@ -71,8 +73,8 @@ def _go_together(before: Mapping[str, Any], more: Mapping[str, Any], config: Con
     if any(one[key] != other[key] for key in _changed(now, one) & _changed(now, other) if key in one and key in other):
         return False
     both = apply_changes(config, {**before, **more})
-    if is_solver(both["training"]["optimizer"]) and any(key in more or key in before for key in _SIZES):
-        return False  # a wide network makes the steps of a solver slow
+    if is_solver(both["training"]["optimizer"]) and any(key in more or key in before for key in _COSTLY):
+        return False
     found = _leaves(both)
     wanted = {key: one.get(key) for key in _changed(now, one)} | {key: other.get(key) for key in _changed(now, other)}
     if any(found.get(key) != value for key, value in wanted.items()):
