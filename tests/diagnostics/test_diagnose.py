@@ -9,7 +9,7 @@ import torch
 from torch import cos, pi, sin
 
 import pinntk
-from pinntk import Box, Problem, boundary, residual
+from pinntk import Box, Problem, boundary, initial, residual
 from pinntk.diagnostics import RULES, THRESHOLDS, Finding
 from pinntk.diagnostics._findings import by_cause
 from pinntk.diagnostics._prescriptions import gauss_newton
@@ -88,8 +88,12 @@ def test_spectral_bias_of_data_on_a_wall():
     def shaken(u, t):
         return u - sin(12 * pi * t)
 
-    problem = Problem(domain, [transport, shaken])
-    first = pinntk.diagnose(trained(problem, points={"transport": 200, "shaken": 60}, steps=200))[0]
+    @initial(domain.at(t=0))
+    def start(u):
+        return u
+
+    problem = Problem(domain, [transport, shaken, start])
+    first = pinntk.diagnose(trained(problem, points={"transport": 200, "shaken": 60, "start": 30}, steps=200))[0]
     assert first.code == "spectral-bias" and first.evidence["dominant_waves"] == 6
     assert "in the condition shaken" in first.sentence
 
