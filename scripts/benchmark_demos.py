@@ -4,7 +4,7 @@
     python scripts/benchmark_demos.py euler_beam burgers      some demos
     python scripts/benchmark_demos.py --longest 20000 -o OUT  fewer steps of Adam, and everything that was measured
 
-A row of scripts/healthy_demos/demos.json has a demo's name in DeepXDE's examples/pinn_forward, points, network and stages of
+The demos are told anew, none of their code is here. A row of scripts/healthy_demos/demos.json has a demo's name in DeepXDE's examples/pinn_forward, points, network and stages of
 training. Networks see raw coordinates, as in DeepXDE, and residuals see the points of other conditions (`seen`) and of faces
 (`edges`) too. A run has converged if its relative L2 error, the metric that the demos print, is below `below` (2 %, unless a
 demo's page states what it reaches). Sobol points stand for Hammersley's, Glorot's normal weights for his uniform ones.
@@ -78,7 +78,8 @@ def weights(row: Row, problem: pinntk.Problem, network: nn.Module) -> dict[str, 
     if "balance" not in row:
         return row.get("weights", {})
     drawn = problem.sample(row["points"], method=row["sampling"])
-    return {name: row["balance"] / float(e.square().mean()) for name, e in pinntk.errors(network, problem, drawn).items()}
+    found = pinntk.errors(network, problem, drawn)
+    return {name: row["balance"] / float(e.detach().square().mean()) for name, e in found.items()}
 
 
 def settings(row: Row, stage: Mapping[str, Any], longest: int | None) -> dict[str, Any]:

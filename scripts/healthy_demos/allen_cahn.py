@@ -1,8 +1,8 @@
 """u_t = 0.001 u_xx + 5 (u - u^3) on [-1, 1] x [0, 1], u = -1 at both ends, u = x^2 cos(pi x) at t = 0.
 
 Ends and start are met by construction, x^2 cos(pi x) + t (1 - x^2) N(x, t). The demo compares with a file and knows no
-solution in the training; `known` gives it: second differences on a grid that is fine beside layers of width 0.01,
-Radau to 1e-8. DeepXDE's demo Allen_Cahn.
+solution in the training; `known` gives it, by second differences on 1,600 intervals and Radau to 1e-8: right to 1e-5.
+DeepXDE's demo Allen_Cahn.
 """
 
 from math import pi

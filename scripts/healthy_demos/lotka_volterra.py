@@ -46,4 +46,4 @@ class Waves(nn.Module):
 
 def network(problem: Problem, normalize: bool, **options) -> nn.Module:
     inner = nn.Sequential(Waves(), MLP(inputs=7, outputs=2, **options))
-    return HardConstraint(problem, inner, offset=lambda t: START, factor=tanh)
+    return HardConstraint(problem, inner, offset=lambda t: START, factor=lambda t: tanh(t))

@@ -8,7 +8,8 @@ from math import pi
 
 from torch import nn, sin
 
-from pinntk import Box, MultiscaleFourier, Problem, boundary, residual
+from pinntk import Box, Problem, boundary, residual
+from pinntk.nn import MultiscaleFourier
 
 
 def problem() -> Problem:
