@@ -4,10 +4,11 @@
     python scripts/benchmark_demos.py euler_beam burgers      some demos
     python scripts/benchmark_demos.py --longest 20000 -o OUT  fewer steps of Adam, and everything that was measured
 
-The demos are told anew, none of their code is here. A row of scripts/healthy_demos/demos.json has a demo's name in DeepXDE's examples/pinn_forward, points, network and stages of
-training. Networks see raw coordinates, as in DeepXDE, and residuals see the points of other conditions (`seen`) and of faces
-(`edges`) too. A run has converged if its relative L2 error, the metric that the demos print, is below `below` (2 %, unless a
-demo's page states what it reaches). Sobol points stand for Hammersley's, Glorot's normal weights for his uniform ones.
+The demos are told anew; none of their code is here. A row of scripts/healthy_demos/demos.json has a demo's name in DeepXDE's
+examples/pinn_forward, points, network and stages of training. Networks see raw coordinates, as in DeepXDE, and residuals see
+the points of other conditions (`seen`) and of faces (`edges`) too. A run has converged if its relative L2 error, the metric
+that the demos print, is below `below`: 2 %, unless a demo's page states what it reaches. Sobol points stand for Hammersley's,
+Glorot's normal weights for his uniform ones.
 """
 
 from __future__ import annotations
