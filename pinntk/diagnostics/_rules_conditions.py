@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
 from pinntk.diagnostics._judgment import failing, severity
-from pinntk.diagnostics._prescriptions import NTK, gauss_newton
+from pinntk.diagnostics._prescriptions import NTK, gauss_newton, time_slabs
 from pinntk.diagnostics._rules_problem import homogeneous
 from pinntk.diagnostics._thresholds import CONFIDENCE, SURER, above, below, clearly
 from pinntk.diagnostics._wording import capital, number, phrase
@@ -80,6 +80,7 @@ def causality(x: Examination) -> Finding | None:
         what = f"The residual of {name} is {number(early)} times larger in the first half of time than in the last"
     prescriptions = [
         Prescription("train by Gauss-Newton, whose steps carry the start through all of time at once", gauss_newton(x.run)),
+        *time_slabs(x.run),
         Prescription(
             "let later times count once earlier ones are solved",
             {"training.causal": {"epsilon": 1.0, "slices": 16, "threshold": 0.99}, **NTK},
