@@ -1,5 +1,7 @@
-"""What each rank of tests/util/test_distributed.py runs: everything in the library, then two commands of the command line. What it
-found and what the commands said is left in the folder given."""
+"""What each rank of tests/util/test_distributed.py runs: everything in the library, then two commands of the command line.
+
+What it found and what the commands said is left in the folder given.
+"""
 
 import sys
 from contextlib import redirect_stdout
