@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import combinations
 from math import isfinite
 from pathlib import Path
 from textwrap import wrap
@@ -94,6 +95,8 @@ def _numbers(x: Examination) -> dict[str, Any]:
         "conditions": lambda: _conditions(x),
         "imbalance": lambda: x.balance.imbalance,
         "gradient_imbalance": lambda: x.balance.gradient_imbalance,
+        "alignment": lambda: x.balance.alignment,
+        "cosines": lambda: x.balance.cosines,
         "spectrum": lambda: {
             "modes": len(x.spectrum.values),
             "largest": float(x.spectrum.values[0]),
@@ -106,7 +109,7 @@ def _numbers(x: Examination) -> dict[str, Any]:
         "drift": lambda: _drift(x),
         "weights_by_name": lambda: weights_by_name(x.kernel, x.balance.errors),
         "layers": lambda: [asdict(layer) for layer in x.layers],
-        "coefficients": lambda: {name: float(value) for name, value in x.problem.coefficients.items()},
+        "coefficients": lambda: {name: asdict(found) for name, found in x.coefficients.items()},
     }
     found, missing = {}, {}
     for name, measure in groups.items():
@@ -157,6 +160,8 @@ def name_of(code: str) -> str:
 def text(found: Mapping[str, Any], width: int = 80) -> str:
     """The verdict of a `diagnosis` for a terminal."""
     lines = _lines(title(found), "", width)
+    for sentence in coefficient_sentences(found):
+        lines += _lines(sentence, "", width)
     lines += _finding_lines(found, width)
     if not found["findings"]:
         lines += ["", *_lines(healthy_sentence(found), "", width)]
@@ -166,6 +171,7 @@ def text(found: Mapping[str, Any], width: int = 80) -> str:
         for name, row in conditions.items():
             shown = [number(row[key]) for key in ("loss", "weight", "rate", "gradient_norm")]
             lines.append(f"{name:<16} {row['points']:>7} " + " ".join(f"{value:>10}" for value in shown))
+    lines += _lines(alignment_sentence(found), "", width)
     for name, reason in found["numbers"]["not_measured"].items():
         lines += _lines(f"{name.replace('_', ' ')} not measured: {reason}", "", width)
     return "\n".join(lines)
@@ -207,6 +213,20 @@ def title(found: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
+def coefficient_sentences(found: Mapping[str, Any]) -> list[str]:
+    """A line for each unknown coefficient: value, error bar, and where it came from."""
+    lines = []
+    for name, entry in (found["numbers"].get("coefficients") or {}).items():
+        value, deviation, start = entry["value"], entry["deviation"], entry["start"]
+        if deviation is None:  # infinite
+            lines.append(f"{name} = {number(value)}, which the conditions do not determine")
+            continue
+        moved = start is None or value != start
+        came = "" if start is None else f", from {number(start)}" if moved else ", where it started"
+        lines.append(f"{name} = {number(value)} +- {number(deviation)}{came}")
+    return lines
+
+
 def _setting(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
@@ -225,6 +245,20 @@ def healthy_sentence(found: Mapping[str, Any]) -> str:
         spectrum = numbers["spectrum"]
         parts.append(f"{spectrum['rank']} of {spectrum['modes']} modes of the kernel are above rounding")
     return f"Nothing found: {'; '.join(parts)}." if parts else "Nothing found."
+
+
+def alignment_sentence(found: Mapping[str, Any]) -> str:
+    """How far the gradients of the conditions agree, and of more than two the pair that agrees least; empty for one."""
+    numbers = found["numbers"]
+    if numbers.get("alignment") is None:
+        return ""
+    said = f"alignment of the gradients {number(numbers['alignment'])} (1 where they agree, -1 where they cancel)"
+    cosines, weight = numbers["cosines"], {name: row["weight"] for name, row in numbers["conditions"].items()}
+    pulling = [name for name in cosines if cosines[name][name] and weight[name]]  # the others have no gradient
+    if len(pulling) < 3:
+        return said
+    one, other = min(combinations(pulling, 2), key=lambda pair: cosines[pair[0]][pair[1]])
+    return f"{said}; least between {one} and {other}, with a cosine of {number(cosines[one][other])}"
 
 
 def _lines(sentence: str, indent: str, width: int) -> list[str]:
@@ -251,6 +285,7 @@ def comparison_rows(first: Mapping[str, Any], second: Mapping[str, Any]) -> list
         for name in names:
             row(f"{label} of {name}", "numbers", "conditions", name, key)
     row("imbalance of rates", "numbers", "imbalance")
+    row("alignment of gradients", "numbers", "alignment")
     row("largest rate", "numbers", "spectrum", "largest")
     row("modes above rounding", "numbers", "spectrum", "rank")
     row("effective rank", "numbers", "spectrum", "effective_rank")
