@@ -21,6 +21,7 @@ EVIDENCE = MappingProxyType(
         "input_mean_max": "largest mean of an input",
         "input_deviation_max": "largest standard deviation of an input",
         "input_deviation_min": "smallest standard deviation of an input",
+        "steps": "steps of the training",
         "learning_rate": "learning rate",
         "natural_step": "natural step",
         "step_ratio": "learning rate over natural step",

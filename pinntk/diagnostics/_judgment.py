@@ -36,11 +36,11 @@ def solution_error(x: Examination) -> float:
 
 
 def error_text(x: Examination) -> str:
-    """That error in words: the estimated one, and the true one where it is known and larger."""
-    estimated = f"the estimated error of the solution is {number(x.estimate.relative)}"
-    if solution_error(x) > x.estimate.relative:
-        return f"the solution is off by {number(solution_error(x))}, where {number(x.estimate.relative)} is estimated"
-    return estimated
+    """The error in words: the true one where a solution is known, and the estimated one."""
+    estimated = number(x.estimate.relative)
+    if x.relative_error is None:
+        return f"the estimated error of the solution is {estimated}"
+    return f"the relative L2 error of the solution is {number(x.relative_error)}, estimated {estimated}"
 
 
 def failing(x: Examination) -> bool:

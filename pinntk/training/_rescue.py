@@ -25,7 +25,7 @@ from pinntk.run._folder import CHECKPOINT
 from pinntk.run._slabs import holds_slabs
 from pinntk.training._changes import apply_changes
 from pinntk.training._loop import Interrupted, NonFiniteLossError
-from pinntk.training._rescued import Rescue, Round, changes_text, learned, wrapped
+from pinntk.training._rescued import HELP, Rescue, Round, changes_text, learned, wrapped
 from pinntk.training._slab_search import slabs_that_hold
 from pinntk.training._slabs import Slabs
 from pinntk.training._train import problem_of, train_as
@@ -36,12 +36,13 @@ _FRESH = 7_654_321  # seed of the points that two runs are compared on: of no tr
 
 
 class _Candidate(NamedTuple):
-    """The run to build upon."""
+    """A run that may be built upon, or be the best."""
 
     run: Run | Slabs
     config: Mapping[str, Any]
     score: float
     findings: tuple[Finding, ...]
+    applied: tuple[Prescription, ...] = ()
 
 
 def rescue(
@@ -57,11 +58,10 @@ def rescue(
 ) -> Rescue:
     """Diagnoses a run, makes the changes that are prescribed, trains again from the start with as many steps, and compares.
 
-    Each round diagnoses the best run so far and makes the first change that has not been tried, together with those of other
-    findings that touch different settings. The last rounds are by Gauss-Newton and in time slabs,
-    where these are prescribed and none before was. It ends when nothing is
-    found any more, everything has been tried, or the budget is spent. What comes out worse is kept beside it, and not built
-    upon. The old run and its folder stay as they are.
+    Each round starts from the last run that was 1.25 times better, and makes the first change that has not been tried, together
+    with those of other findings that touch different settings. The last rounds are by Gauss-Newton and in time slabs, where
+    these are prescribed and none before was. It ends when nothing is found any more, everything has been tried, or the budget is
+    spent. The old run and its folder stay as they are.
 
     prescription: for the first round, one of `prescriptions(findings)` by its number from 1, or one of your own
     rounds, seconds: the budget: trainings, at most (3; 1 where a prescription is given), and how long all of them may take
@@ -87,10 +87,9 @@ def rescue(
     seconds = _budget(run) if seconds is None else float(seconds)
     found = tuple(diagnose(run) if findings is None else findings)
     measure, metric = _metric(run)
-    best = start = _Candidate(run, run.config, measure(run), found)
+    best = base = start = _Candidate(run, run.config, measure(run), found)
     chosen = _select(prescription, found)
     tried: list[Mapping[str, Any]] = [run.config]
-    applied: tuple[Prescription, ...] = ()
     done: list[Round] = []
     begun = perf_counter()
     ended = f"{rounds} round{'s' if rounds > 1 else ''}, as asked for"
@@ -99,11 +98,11 @@ def rescue(
         if left <= 0:
             ended = f"the budget of {seconds:g} s is spent"
             break
-        treatment = chosen if number == 1 and chosen else _next(best, tried, rounds - number + 1)
+        treatment = chosen if number == 1 and chosen else _next(base, tried, rounds - number + 1)
         if treatment is None:
-            ended = _nothing_left(best, done)
+            ended = _nothing_left(base, done)
             break
-        config = apply_changes(best.config, treatment.changes)
+        config = apply_changes(base.config, treatment.changes)
         tried.append(config)
         folder = None if out is None else out if number == 1 else out.with_name(f"{out.name}-{number}")
         if progress:
@@ -113,13 +112,15 @@ def rescue(
         this = _judged(this, metric)
         done.append(this)
         if progress:
-            _say(learned(this, best.score, metric))
-        if this.run is not None and not this.failure and this.score < best.score:
+            _say(learned(this, base.score, metric))
+        if this.run is not None and not this.failure:
             if isinstance(this.run, Slabs):  # perhaps more of them, of more steps
                 config = {**config, "training": {**config["training"], "steps": this.run.runs[0].config["training"]["steps"]}}
                 config["slabs"] = len(this.run.edges) - 1
-            best, applied = _Candidate(this.run, config, this.score, this.findings), (*applied, treatment)
-    return Rescue(run, best.run, found, applied, tuple(done), metric, start.score, best.score, ended)
+            new = _Candidate(this.run, config, this.score, this.findings, (*base.applied, treatment))
+            best = min(best, new, key=lambda one: one.score)
+            base = new if new.score * HELP < base.score else base
+    return Rescue(run, best.run, found, best.applied, tuple(done), metric, start.score, best.score, ended)
 
 
 def _check(run: Run, rounds: int, seconds: float | None, out: str | os.PathLike | None) -> Path | None:
@@ -146,10 +147,10 @@ def _say(text: str) -> None:
     tqdm.write("\n".join(wrapped(f"pinntk: {text}")), file=sys.stderr)
 
 
-def _next(best: _Candidate, tried: Sequence[Mapping[str, Any]], left: int) -> Prescription | None:
-    if all(finding.severity == "note" for finding in best.findings):
+def _next(base: _Candidate, tried: Sequence[Mapping[str, Any]], left: int) -> Prescription | None:
+    if all(finding.severity == "note" for finding in base.findings):
         return None
-    return next_treatment(best.findings, best.config, tried, left if left > 1 or len(tried) > 1 else None)
+    return next_treatment(base.findings, base.config, tried, left if left > 1 or len(tried) > 1 else None)
 
 
 def _select(prescription: int | Prescription | None, findings: Sequence[Finding]) -> Prescription | None:
@@ -162,8 +163,8 @@ def _select(prescription: int | Prescription | None, findings: Sequence[Finding]
     return known[prescription - 1]
 
 
-def _nothing_left(best: _Candidate, done: Sequence[Round]) -> str:
-    worse = [finding for finding in best.findings if finding.severity != "note"]
+def _nothing_left(base: _Candidate, done: Sequence[Round]) -> str:
+    worse = [finding for finding in base.findings if finding.severity != "note"]
     if not worse:
         return "nothing is found" + (" any more" if done else ": there is nothing to rescue")
     if prescriptions(worse):
