@@ -60,8 +60,8 @@ def rescue(
 
     Each round starts from the last run that was 1.25 times better, and makes the first change that has not been tried, together
     with those of other findings that touch different settings. The last rounds are by Gauss-Newton and in time slabs, where
-    these are prescribed and none before was. It ends when nothing is found any more, everything has been tried, or the budget is
-    spent. The old run and its folder stay as they are.
+    these are prescribed and none before was. It ends when nothing is found any more, everything has been tried, or the
+    budget is spent. The old run and its folder stay as they are.
 
     prescription: for the first round, one of `prescriptions(findings)` by its number from 1, or one of your own
     rounds, seconds: the budget: trainings, at most (3; 1 where a prescription is given), and how long all of them may take
