@@ -31,7 +31,7 @@ from pinntk.training._slabs import Slabs
 from pinntk.training._train import problem_of, train_as
 from pinntk.training._treatment import next_treatment, prescriptions
 
-_MINUTES, _TIMES = 600.0, 10.0  # the default budget: seconds at least, and times the run's own
+_QUARTER, _TIMES = 900.0, 10.0  # the default budget: seconds at least, and times the run's own
 _FRESH = 7_654_321  # seed of the points that two runs are compared on: of no training
 
 
@@ -65,7 +65,8 @@ def rescue(
 
     prescription: for the first round, one of `prescriptions(findings)` by its number from 1, or one of your own
     rounds, seconds: the budget: trainings, at most (3; 1 where a prescription is given), and how long all of them may take
-        (10 times as long as the run took, and at least 10 minutes); a training that is under way then ends, and counts
+        (10 times as long as the run took, and at least a quarter of an hour); a training that is under way then ends, and
+        counts, but for time slabs
     out: the run folder of the first round; those of further ones are OUT-2, OUT-3, ... Where one holds the same run already,
         it goes on from its checkpoint, so that an interrupted rescue is continued by the same call
     findings: of the run, if they are known; else it is diagnosed
@@ -140,7 +141,7 @@ def _check(run: Run, rounds: int, seconds: float | None, out: str | os.PathLike 
 
 def _budget(run: Run) -> float:
     took = run.history[-1].get("seconds", 0.0) if run.history else 0.0
-    return max(_MINUTES, _TIMES * took)
+    return max(_QUARTER, _TIMES * took)
 
 
 def _say(text: str) -> None:
@@ -204,6 +205,9 @@ def _train_again(
         raise ValueError(
             f"cannot train again: {error}. By hand: {treatment.sentence.rstrip('.')} ({changes_text(treatment.changes)})"
         ) from error
+    if isinstance(run, Slabs) and len(run.runs) < len(run.edges) - 1:
+        spent = f"the budget was spent after {len(run.runs)} of {len(run.edges) - 1} time slabs"
+        return Round(treatment, None, inf, failure=spent)
     return Round(treatment, run, measure(run), tuple(_diagnosed(run)))
 
 
