@@ -267,7 +267,7 @@ def test_a_training_of_three_steps_was_over_before_it_had_begun():
     assert (first.code, first.severity, first.evidence["steps"]) == ("too-few-steps", "critical", 3)
     solver, more = first.prescriptions[:2]
     assert (solver.changes["training.steps"], more.changes) == (100, {"training.steps": 5000})
-    assert "too-few-steps" not in codes(trained(poisson(), steps=3, optimizer="gauss-newton"))
+    assert "too-few-steps" not in codes(trained(poisson(), steps=3, optimizer="gauss-newton", lr=None))
 
 
 def test_a_run_that_was_still_going_is_unfinished():
