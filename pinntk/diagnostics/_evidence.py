@@ -26,7 +26,7 @@ EVIDENCE = MappingProxyType(
         "input_deviation_max": "largest standard deviation of an input",
         "input_deviation_min": "smallest standard deviation of an input",
         "learning_rate": "learning rate, the first",
-        "natural_step": "natural step, the learning rate that lowers the linearized loss most",
+        "natural_step": "natural step (along the signs of the gradient; 1 / lambda_max for gradient descent)",
         "step_ratio": "learning rate over natural step",
         "loss_rise": "weighted loss, last over least",
         "loss_noise": "standard deviation of the change of log10 loss from logged step to step, last half",
@@ -52,14 +52,14 @@ EVIDENCE = MappingProxyType(
         "fresh_over_training_error": "mean squared error, fresh over training points",
         # Conditions.
         "imbalance": "fastest over slowest rate",
-        "rate/": "rate, 2 weight Tr K / n",
+        "rate/": "rate (2 weight Tr K / n)",
         "alignment": "alignment of the conditions' loss gradients (1: one direction, -1: they cancel)",
         "cosine": "cosine between the loss gradients of the fastest and the slowest condition",
         "slow_share": "share of the slow conditions in the estimated error (norms of all conditions' parts)",
-        "residual_share": "share of the residual in the estimated error (norms of all conditions' parts)",
-        "unreachable_share_alone": "share of the residual's squared error that no small step removes, were it alone",
-        "dominant_waves": "waves per domain length of the residual, the strongest",
-        "mean_waves": "waves per domain length of the residual, mean by power",
+        "wave_share": "share of the condition with short waves in the estimated error (norms of all conditions' parts)",
+        "unreachable_share_alone": "share of the condition's squared error that no small step removes, were it alone",
+        "dominant_waves": "waves per domain length of the condition's errors, the strongest",
+        "mean_waves": "waves per domain length of the condition's errors, mean by power",
         "late_over_early_error": "estimated error, last quarter of time over the first",
         "late_over_early_true_error": "true error, last quarter of time over the first",
         "estimated_error_early": "estimated root mean square error over that of the estimated solution, first quarter of time",
@@ -91,10 +91,10 @@ EVIDENCE = MappingProxyType(
 
 
 def label(key: str) -> str:
-    """What people read in place of a key: "rate, walls" for "rate/walls"; a key that the table lacks, in words.
+    """What people read in place of a key: "rate (2 weight Tr K / n), walls" for "rate/walls"; a key that the table lacks, in words.
 
     >>> label("rate/walls"), label("step_ratio"), label("my_number")
-    ('rate, walls', 'learning rate over natural step', 'my number')
+    ('rate (2 weight Tr K / n), walls', 'learning rate over natural step', 'my number')
     """
     if key in EVIDENCE:
         return EVIDENCE[key]
