@@ -91,7 +91,7 @@ EVIDENCE = MappingProxyType(
 
 
 def label(key: str) -> str:
-    """What people read in place of a key: "rate (2 weight Tr K / n), walls" for "rate/walls"; a key that the table lacks, in words.
+    """What people read in place of a key, with the condition's name at the end; a key that the table lacks, in words.
 
     >>> label("rate/walls"), label("step_ratio"), label("my_number")
     ('rate (2 weight Tr K / n), walls', 'learning rate over natural step', 'my number')

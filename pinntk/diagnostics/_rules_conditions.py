@@ -62,7 +62,7 @@ def causality(x: Examination) -> Finding | None:
     if x.run is None or not above("error", x.estimate.relative) or (order := x.causality) is None:
         return None
     estimated = _Growth(_estimated_by_time(x, order))
-    true = None if order.error is None else _Growth(order.error)
+    true = None if order.error is None or not np.isfinite(order.error).any() else _Growth(order.error)
     wrong = true is not None and above("estimate-off", off(estimated.error, true.error))
     judged = estimated if true is None else true
     name = max(order.disorder, key=lambda name: order.disorder[name])
@@ -131,7 +131,7 @@ class _Growth:
     def order(self) -> float:
         """Rank correlation with time."""
         known = np.isfinite(self.error)
-        if not np.ptp(self.error[known]) > 0:
+        if known.sum() < 2 or not np.ptp(self.error[known]) > 0:
             return nan
         return float(spearmanr(np.arange(len(self.error))[known], self.error[known]).statistic)
 
@@ -142,7 +142,8 @@ def _estimated_by_time(x: Examination, order: Causality) -> np.ndarray:
     times = found.where[:, x.problem.domain.axis(order.coordinate)].cpu()
     slices = time_slices(times, order.edges[0], order.edges[-1], count).numpy()
     square = found.change.square().mean(1).cpu().numpy()
-    return np.sqrt([_mean(square[slices == k]) for k in range(count)]) / float(found.values.square().mean().sqrt())
+    whole = float(found.values.square().mean().sqrt()) or nan
+    return np.sqrt([_mean(square[slices == k]) for k in range(count)]) / whole
 
 
 def _mean(values: np.ndarray) -> float:

@@ -63,6 +63,15 @@ def test_without_a_solution_the_estimate_is_all_there_is():
     assert found.sentence.startswith("The estimated error grows with time, 5.00 times from")
     assert not [name for name in (*found.evidence, *found.arrays) if "true" in name]
     assert causality(FALLING, None) is None
+    unknown = causality(GROWING, np.full(8, np.nan))  # a solution that is zero everywhere
+    assert unknown.sentence == found.sentence and not [name for name in unknown.evidence if "true" in name]
+
+
+def test_times_at_which_the_solution_is_not_known_are_left_out():
+    some = np.where(np.arange(8) % 3, np.nan, GROWING)
+    found = causality(GROWING, some)
+    assert found.evidence["true_error_early"] == pytest.approx(0.1) and found.evidence["true_error_late"] == pytest.approx(0.7)
+    assert found.evidence["true_time_order"] == pytest.approx(1) and "trusted" not in found.sentence
 
 
 def test_no_finding_argues_from_an_estimate_that_the_known_solution_refutes():
