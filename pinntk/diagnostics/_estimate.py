@@ -15,6 +15,7 @@ from pinntk.diagnostics._sampling import at_most, network_points
 from pinntk.ntk import kernel, trained_parameters
 from pinntk.ntk._rounding import vanishing
 from pinntk.problem import Condition, Faces, Measurements, PeriodicPair, Points, Problem, field_problem, with_field_values
+from pinntk.problem._gauge import without
 from pinntk.problem._sampling import generator
 from pinntk.residuals import errors
 
@@ -31,7 +32,8 @@ class Estimate:
 
         delta u = -K_ue (K_ee + tolerance^2)^-1 e
 
-    so that u + delta u is better than u by far if the errors are about linear in the parameters over that distance.
+    so that u + delta u is better than u by far if the errors are about linear in the parameters over that distance. Of fields
+    that are free by a constant (`Problem.gauge`), sizes and changes are without it.
 
     points: {condition: (n_i, d)} fresh Sobol points (measurements: their own), errors: {condition: (n_i,)} there
     relative: |delta u| / |u + delta u| over the domain, all fields together: an estimate of the relative L2 error
@@ -103,8 +105,8 @@ def estimate(
     # Columns: all errors, then those of each condition with the others zero.
     columns = torch.stack([e, *(_only(e, span) for span in spans.values())], 1)
     solved = _solve(K_ee, columns, ridge)
-    changes = -(K_ue @ solved).reshape(len(problem.fields), samples, -1)
-    size = float((u.T + changes[..., 0]).norm())
+    changes = _without_gauge(problem, -(K_ue @ solved).reshape(len(problem.fields), samples, -1), where)
+    size = float(_without_gauge(problem, u.T + changes[..., 0], where).norm())
     prior = float(K.values.diagonal()[n:].mean().sqrt())
     gains = {name: _over(float(K.diagonal(name).mean().clamp_min(0).sqrt()), prior) for name in fresh}
     gain = {name: 0.0 if bool(met[spans[name]].all()) else value for name, value in gains.items()}
@@ -127,6 +129,20 @@ def estimate(
         gain=gain,
         size={name: _over(float(part.square().mean().sqrt()), gain[name] * rms) for name, part in found.items()},
     )
+
+
+def _without_gauge(problem: Problem, values: Tensor, where: Tensor) -> Tensor:
+    """Values (fields, m) or (fields, m, k) at points where (m, d), those of free fields without their constants; the same
+    tensor where no field is free.
+    """
+    if not problem.gauge:
+        return values
+    rows = list(values)
+    for name, gauge in problem.gauge.items():
+        k = problem.fields.index(name)
+        columns = [without(gauge, column, where) for column in rows[k].reshape(len(where), -1).unbind(1)]
+        rows[k] = torch.stack(columns, 1).reshape(rows[k].shape)
+    return torch.stack(rows)
 
 
 def _fresh(condition: Condition, rows: Tensor, count: int, conditions: int) -> Tensor:

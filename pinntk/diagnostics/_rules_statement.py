@@ -83,11 +83,14 @@ def gauge(s: Statement) -> Finding | None:
     if not fields or s.freedom.seen is None:
         return None
     listed = ", ".join(fields)
+    known = s.problem.gauge
+    off = f"Where {listed} is compared with values from elsewhere, take the means off first."
+    errors = f"Errors are measured{s.problem.up_to}." if all(name in known for name in fields) else off
     return Finding(
         code="gauge",
         severity="note",
         sentence=f"Every condition allows another constant in {listed}: no other field feels it, and no training determines "
-        f"it. Where {listed} is compared with values from elsewhere, take the means off first.",
+        f"it. {errors}",
         evidence=_openness(s.freedom.seen),
         confidence=0.9,
         prescriptions=(),

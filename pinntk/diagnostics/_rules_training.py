@@ -283,7 +283,7 @@ def unfinished(x: Examination) -> Finding | None:
         code="unfinished",
         severity="warning",
         sentence=f"The loss was still falling when the training ended (to {went.late_fall:.0%} in the second half of the "
-        f"steps), and the estimated error of the solution is {number(x.estimate.relative)}.",
+        f"steps), and the estimated error of the solution is {number(x.estimate.relative)}{x.problem.up_to}.",
         evidence={
             "loss_slope": went.slope,
             "late_loss_fall": went.late_fall,
@@ -307,7 +307,8 @@ def unexplained(x: Examination) -> Finding | None:
     return Finding(
         code="unexplained",
         severity=severity(x),
-        sentence=f"The estimated error of the solution is {number(x.estimate.relative)}, and no measurement explains it.",
+        sentence=f"The estimated error of the solution is {number(x.estimate.relative)}{x.problem.up_to}, and no measurement "
+        "explains it.",
         evidence={"estimated_error": x.estimate.relative, "unreachable_share": x.estimate.unreachable},
         arrays={},
         confidence=clearly("error", x.estimate.relative),
