@@ -54,7 +54,7 @@ def gauges(
             found[name] = None
             continue
         calls = [_Call(domain, condition, arguments[condition.name], number) for condition in conditions]
-        gauge = _gauge(domain, calls)
+        gauge = _of_field(domain, calls)
         if gauge is not None:
             found[name] = gauge
     if len(found) == len(fields):
@@ -103,7 +103,7 @@ def up_to(found: Mapping[str, Gauge], coordinates: Sequence[str]) -> str:
     return f" up to {' and '.join(said)}" if said else ""
 
 
-def _gauge(domain: Box, calls: Sequence[_Call]) -> Gauge | None:
+def _of_field(domain: Box, calls: Sequence[_Call]) -> Gauge | None:
     moments = [axis for axis in range(domain.dimension) if axis not in domain.space]
     if moments and domain.space:  # time is one axis
         seeing = [call for call in calls if call.sees(any_time=True)]
