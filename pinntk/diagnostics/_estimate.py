@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import hypot, inf, isfinite
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pinntk._util.precision import without_autocast
+from pinntk.diagnostics._healthy import healthy_gains
 from pinntk.diagnostics._sampling import at_most, network_points
 from pinntk.ntk import kernel, trained_parameters
-from pinntk.ntk._rounding import vanishing
+from pinntk.ntk._rounding import genuine, vanishing
 from pinntk.problem import Condition, Faces, Measurements, PeriodicPair, Points, Problem, field_problem, with_field_values
 from pinntk.problem._gauge import without
 from pinntk.problem._sampling import generator
@@ -46,6 +48,10 @@ class Estimate:
     gain: {condition: sqrt(mean K_ii / mean K_uu)}, the error of the condition that a change of the fields by 1 makes, for
         the changes that the network makes easily
     size: {condition: rms e_i / (gain_i rms(u + delta u))}, errors without units, also where a condition has no data
+    unmoved: conditions with errors that no parameter changes at all (dead or saturated units, an operator that depends on no
+        field). No step mends these, so that delta u does not know of them. In its place, the change of the fields that would
+        do so counts in `relative`, `parts`, `size` and `unreachable`: rms e_i over the gain of a fresh tanh network, infinite
+        for a condition that depends on no field
     """
 
     points: Mapping[str, Tensor] = field(repr=False)
@@ -62,6 +68,7 @@ class Estimate:
     parameters: int
     gain: Mapping[str, float]
     size: Mapping[str, float]
+    unmoved: tuple[str, ...] = ()
 
 
 @without_autocast
@@ -113,7 +120,7 @@ def estimate(
     rms = size / u.numel() ** 0.5
     remaining = e - K_ee @ solved[:, 0]
     eigenvalues = torch.linalg.eigvalsh(K_ee)
-    return Estimate(
+    known = Estimate(
         points=fresh,
         errors=found,
         relative=_over(float(changes[..., 0].norm()), size),
@@ -128,6 +135,42 @@ def estimate(
         parameters=sum(p.numel() for p in trained_parameters(network, problem).values()),
         gain=gain,
         size={name: _over(float(part.square().mean().sqrt()), gain[name] * rms) for name, part in found.items()},
+    )
+    real = genuine(network, problem, fresh, {name: found[name] for name in fresh if name in none})
+    unmoved = tuple(name for name in fresh if name in real)
+    scaled = (float(e.norm()), float(remaining.norm()))
+    return _with_unmoved(known, problem, unmoved, rms, prior, scaled) if unmoved else known
+
+
+def _with_unmoved(
+    found: Estimate, problem: Problem, unmoved: tuple[str, ...], rms: float, prior: float, scaled: tuple[float, float]
+) -> Estimate:
+    """The same with the errors that no parameter changes, by the gains of a healthy network.
+
+    rms: of u + delta u; prior: standard deviation of the fields by this network's kernel; scaled: norms of all other errors,
+    and of what remains of them, in units of that
+    """
+    gains = healthy_gains(problem, found.points, unmoved, found.where)
+    off = {name: _over(float(found.errors[name].square().mean().sqrt()), gains[name]) for name in unmoved}
+    more, change = hypot(*off.values()), float(found.change.norm()) / found.change.numel() ** 0.5
+    whole = hypot(rms, more)
+    before, after = scaled
+
+    def over_whole(numbers: Mapping[str, float]) -> dict[str, float]:
+        if not isfinite(more):
+            return dict(numbers) | dict.fromkeys(unmoved, inf)
+        return {name: off[name] / whole if name in unmoved else number * rms / whole for name, number in numbers.items()}
+
+    beyond = more / prior if prior else inf
+    return replace(
+        found,
+        relative=hypot(change, more) / whole if isfinite(more) else inf,
+        parts=over_whole(found.parts),
+        remaining=dict(found.remaining) | dict.fromkeys(unmoved, 1.0),
+        unreachable=hypot(after, beyond) ** 2 / hypot(before, beyond) ** 2 if isfinite(beyond) else 1.0,
+        alone=dict(found.alone) | dict.fromkeys(unmoved, 1.0),
+        size=over_whole(found.size),
+        unmoved=unmoved,
     )
 
 

@@ -22,8 +22,16 @@ def unreachable_size(x: Examination) -> float:
 
 
 def unreachable_alone(x: Examination) -> bool:
-    """Whether errors are unreachable, and those of a single condition alone are so already."""
-    return unreachable(x) and above("alone", max(x.estimate.alone.values()) / x.estimate.unreachable)
+    """Whether errors are unreachable, and those of a single condition alone are so already; not where no parameter changes
+    them at all, which is no matter of the network's size or of waves.
+    """
+    return not x.estimate.unmoved and unreachable(x) and above("alone", max(x.estimate.alone.values()) / x.estimate.unreachable)
+
+
+def dead_conditions(x: Examination) -> tuple[str, ...]:
+    """Conditions with errors that none of this network's parameters changes, although they depend on its fields."""
+    unmoved = x.estimate.unmoved
+    return tuple(name for name in unmoved if name not in x.statement.independent) if unmoved else ()
 
 
 def failing(x: Examination) -> bool:

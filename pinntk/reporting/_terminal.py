@@ -91,7 +91,7 @@ def _json_value(value: Any) -> Any:
 def _numbers(x: Examination) -> dict[str, Any]:
     groups: dict[str, Callable[[], Any]] = {
         "relative_error": lambda: x.relative_error,
-        "estimated_error": lambda: x.estimate.relative,
+        "estimated_error": lambda: _estimated(x),
         "conditions": lambda: _conditions(x),
         "imbalance": lambda: x.balance.imbalance,
         "gradient_imbalance": lambda: x.balance.gradient_imbalance,
@@ -116,6 +116,13 @@ def _numbers(x: Examination) -> dict[str, Any]:
         except (ValueError, RuntimeError, ArithmeticError) as error:
             missing[name] = str(error)
     return {**found, "not_measured": missing}
+
+
+def _estimated(x: Examination) -> float:
+    """Raises ArithmeticError where a condition depends on no field, so that nothing is known of the solution from it."""
+    if not isfinite(x.estimate.relative):
+        raise ArithmeticError(f"nothing changes the error of {' and '.join(x.estimate.unmoved)}")
+    return x.estimate.relative
 
 
 def _conditions(x: Examination) -> dict[str, dict[str, Any]]:
