@@ -159,7 +159,7 @@ def _with_unmoved(
     def over_whole(numbers: Mapping[str, float]) -> dict[str, float]:
         if not isfinite(more):
             return dict(numbers) | dict.fromkeys(unmoved, inf)
-        return {name: off[name] / whole if name in unmoved else number * rms / whole for name, number in numbers.items()}
+        return {name: off[name] / whole if name in off else _times(number, rms / whole) for name, number in numbers.items()}
 
     beyond = more / prior if prior else inf
     return replace(
@@ -222,3 +222,7 @@ def _unreachable_share(K: Tensor, e: Tensor, ridge: float) -> float:
 
 def _over(above: float, below: float) -> float:
     return above / below if below else (0.0 if above == 0 else float("inf"))
+
+
+def _times(number: float, factor: float) -> float:
+    return number * factor if isfinite(number) else number
