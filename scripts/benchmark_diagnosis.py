@@ -43,12 +43,12 @@ def examine(case: Case, seed: int) -> dict[str, Any]:
         "seconds": {"training": trained - start, "diagnosis": diagnosed - trained},
     }
     if not case.healthy:
-        rescue = pinntk.rescue(run, findings=findings, progress=False)
-        errors = [step.run.relative_error if step.run else None for step in rescue.attempts]
+        rescue = pinntk.rescue(run, rounds=1, findings=findings, progress=False)
+        errors = [step.run.relative_error if step.run else None for step in rescue.rounds]
         row["after"] = rescue.after.relative_error
         row["tried"] = [
             {"changes": dict(step.prescription.changes), "error": error, "failure": step.failure}
-            for step, error in zip(rescue.attempts, errors, strict=True)
+            for step, error in zip(rescue.rounds, errors, strict=True)
         ]
     return row
 

@@ -37,6 +37,7 @@ from pinntk.reporting import plot, write_comparison, write_diagnosis, write_repo
 from pinntk.reporting._html import Diagnosed, distinct_labels
 from pinntk.run import MonitorReport, Run
 from pinntk.run._folder import COMPARISON, CONFIG, DIAGNOSIS, REPORT
+from pinntk.run._slabs import holds_slabs
 from pinntk.training import Interrupted, Slabs, rescue
 
 
@@ -195,21 +196,24 @@ def _rescue(arguments: argparse.Namespace) -> int:
     folder = Path(arguments.run)
     folder = folder.resolve() if folder.name in ("", "..") else folder
     out = Path(arguments.out or folder.with_name(f"{folder.name}-rescued"))
-    if out.exists() and any(out.iterdir()) and not (out / CONFIG).exists():
+    if out.exists() and any(out.iterdir()) and not ((out / CONFIG).exists() or holds_slabs(out)):
         raise FileExistsError(f"{out} holds something else than a run; name another folder with -o")
     rescued = rescue(
         load_run(folder, arguments),
         prescription=arguments.prescription,
-        attempts=arguments.attempts,
+        rounds=arguments.rounds,
+        seconds=arguments.seconds,
         out=out,
         device=usable_device(arguments.device),
         progress=not arguments.quiet,
     )
-    for trained in rescued.attempts:
-        if trained.run is not None:
-            plot.save(trained.run)
+    for this in rescued.rounds:
+        for trained in () if this.run is None else this.run.runs if isinstance(this.run, Slabs) else (this.run,):
+            plot.save(trained)
     print(rescued)
-    if rescued.after is not rescued.before:
+    if isinstance(rescued.after, Slabs):
+        print(f"figures in each slab's folder in {rescued.after.folder}")
+    elif rescued.after is not rescued.before:
         print(f"figures in {rescued.after.folder}; compare with: pinntk diagnose {folder} {rescued.after.folder}")
     return 0
 

@@ -133,19 +133,21 @@ def add_rescue(commands: Any) -> argparse.ArgumentParser:
     command = commands.add_parser(
         "rescue",
         help="diagnose a run, train again as prescribed, and compare",
-        description="Diagnoses a run, makes the first change that is prescribed, trains again from\n"
-        "the start with as many steps, and prints both side by side. The run itself stays\n"
-        "as it is. Stopped by Ctrl-C, the same command goes on.",
-        epilog="examples:\n  pinntk rescue runs/poisson1d\n  pinntk rescue runs/poisson1d --attempts 3 -o runs/better",
+        description="Diagnoses a run, makes the changes that are prescribed, trains again from the\n"
+        "start with as many steps, and so on from the best run, as long as anything\n"
+        "untried may help and the budget lasts. Prints all side by side. The run itself\n"
+        "stays as it is. Stopped by Ctrl-C, the same command goes on.",
+        epilog="examples:\n  pinntk rescue runs/poisson1d\n  pinntk rescue runs/wave --rounds 5 --seconds 600 -o runs/better",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("run", help="the run folder")
     command.add_argument("--prescription", type=int, metavar="N", help="which one to follow, from 1 (default: the first)")
-    command.add_argument("--attempts", type=int, default=1, metavar="N", help="trainings, at most (default: 1)")
+    command.add_argument("--rounds", type=int, metavar="N", help="trainings, at most (default: 3; 1 with --prescription)")
+    command.add_argument("--seconds", type=float, metavar="S", help="how long all of them may take (default: any time)")
     command.add_argument("-o", "--out", metavar="FOLDER", help="the new run folder (default: RUN-rescued), then FOLDER-2, ...")
     default = "cuda" if torch.cuda.is_available() else "cpu"
     command.add_argument("--device", default=default, help="cpu, cuda, cuda:1 ... (default: %(default)s)")
-    command.add_argument("--quiet", action="store_true", help="no progress bar")
+    command.add_argument("--quiet", action="store_true", help="no progress bar, and no word of what is tried")
     return command
 
 

@@ -1,6 +1,6 @@
 """What is wrong with a training, in numbers, and in words: measurements, findings, prescriptions."""
 
-from pinntk.diagnostics._balance import Balance, balance, weights_by_name
+from pinntk.diagnostics._balance import Balance, balance, gradient_alignment, weights_by_name
 from pinntk.diagnostics._causality import Causality, causality
 from pinntk.diagnostics._check import check
 from pinntk.diagnostics._drift import Drift, Horizon, drift, frozen_prediction, parameter_drift, prediction_horizon
@@ -67,6 +67,7 @@ __all__ = [
     "examine",
     "field_kernel",
     "frozen_prediction",
+    "gradient_alignment",
     "input_scale",
     "layers",
     "mode_frequency",

@@ -50,6 +50,8 @@ EVIDENCE = MappingProxyType(
         # Conditions.
         "imbalance": "fastest over slowest rate",
         "rate/": "rate",
+        "alignment": "alignment of the conditions' loss gradients (1: one direction, -1: they cancel)",
+        "cosine": "cosine between the loss gradients of the fastest and the slowest condition",
         "slow_share": "share of the estimated error from slow conditions",
         "unreachable_share_alone": "the same share, with one condition alone",
         "dominant_waves": "waves per domain length",

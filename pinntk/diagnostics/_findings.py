@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from torch import nn
@@ -19,6 +20,7 @@ from pinntk.diagnostics import _rules_waves as waves
 from pinntk.diagnostics._examination import Examination, examine
 from pinntk.diagnostics._finding import SEVERITIES, Finding
 from pinntk.diagnostics._judgment import failing, severity
+from pinntk.diagnostics._prescriptions import last_resorts
 from pinntk.diagnostics._thresholds import below
 from pinntk.problem import Points, Problem
 from pinntk.run import Run
@@ -88,7 +90,7 @@ def diagnose(
         found = [finding for rule in RULES.values() if (finding := rule(x)) is not None]
         if not _explained(x, found):
             found += [finding for rule in LAST if (finding := rule(x)) is not None][:1]
-        return by_cause(found)
+        return _with_last_resorts(x, by_cause(found))
 
 
 def _explained(x: Examination, found: Iterable[Finding]) -> bool:
@@ -97,6 +99,18 @@ def _explained(x: Examination, found: Iterable[Finding]) -> bool:
     """
     least = severity(x) if failing(x) else "warning"
     return any(SEVERITIES.index(finding.severity) <= SEVERITIES.index(least) for finding in found)
+
+
+def _with_last_resorts(x: Examination, found: list[Finding]) -> list[Finding]:
+    """The last finding that a training can mend prescribes Gauss-Newton as well, and time slabs, if none before does."""
+    mendable = [place for place, finding in enumerate(found) if any(entry.changes for entry in finding.prescriptions)]
+    if x.run is None or not failing(x) or not mendable or found[mendable[-1]].severity == "note":
+        return found
+    known = [dict(entry.changes) for finding in found for entry in finding.prescriptions]
+    more = tuple(entry for entry in last_resorts(x.run) if dict(entry.changes) not in known)
+    last = found[mendable[-1]]
+    found[mendable[-1]] = replace(last, prescriptions=(*last.prescriptions, *more))
+    return found
 
 
 def by_cause(findings: Iterable[Finding]) -> list[Finding]:

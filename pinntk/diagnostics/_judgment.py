@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._thresholds import above
+from pinntk.diagnostics._wording import number
 from pinntk.problem import Measurements
 
 
@@ -34,16 +37,30 @@ def dead_conditions(x: Examination) -> tuple[str, ...]:
     return tuple(name for name in unmoved if name not in x.statement.independent) if unmoved else ()
 
 
+def solution_error(x: Examination) -> float:
+    """The estimated relative error, or the true one where a solution is known and it is larger."""
+    known = x.relative_error
+    return x.estimate.relative if known is None or not isfinite(known) else max(x.estimate.relative, known)
+
+
+def error_text(x: Examination) -> str:
+    """That error in words: the estimated one, and the true one where it is known and larger."""
+    estimated = f"the estimated error of the solution is {number(x.estimate.relative)}"
+    if solution_error(x) > x.estimate.relative:
+        return f"the solution is off by {number(solution_error(x))}, where {number(x.estimate.relative)} is estimated"
+    return estimated
+
+
 def failing(x: Examination) -> bool:
-    """Whether the estimated error of the solution is large, or errors are unreachable. A rule about the result of a training
-    finds something only then.
+    """Whether the error of the solution is large, or errors are unreachable. A rule about the result of a training finds
+    something only then.
     """
-    return above("error", x.estimate.relative) or unreachable(x)
+    return above("error", solution_error(x)) or unreachable(x)
 
 
 def severity(x: Examination) -> str:
     """Critical for a run whose solution has hardly a digit; a warning for others, and for a network that has no run: what
     its training will do is a forecast.
     """
-    wrong = above("severe", x.estimate.relative) or (unreachable(x) and above("severe", unreachable_size(x)))
+    wrong = above("severe", solution_error(x)) or (unreachable(x) and above("severe", unreachable_size(x)))
     return "critical" if wrong and x.run is not None else "warning"

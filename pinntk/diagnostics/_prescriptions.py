@@ -9,11 +9,13 @@ from typing import Any
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Prescription
 from pinntk.problem import Measurements
+from pinntk.problem._slabs import slab_edges
 from pinntk.run import Run
 from pinntk.solvers import SOLVERS
 
 NTK = {"weighting": {"name": "ntk", "every": 100}}
 _SOLVER_STEPS = 100  # of Gauss-Newton, each of which costs as much as tens of gradient steps
+_SLABS, _SLAB_STEPS = 8, 25  # which take about as long as one training, since later slabs begin close to their solution
 _IN_THE_WAY = {"causal": None, "adaptive": None, "compile": False}  # of Gauss-Newton
 _OF_AN_OPTIMIZER: dict[str, Any] = {
     "lr": None,
@@ -48,6 +50,30 @@ def gauss_newton(run: Run) -> dict[str, Any]:
         **({"training.sampling": "sobol"} if solving and training.get("sampling") != "sobol" else {}),
         "weighting": {"name": "ntk", "every": 25},
     }
+
+
+def last_resorts(run: Run) -> tuple[Prescription, ...]:
+    """What ends a list of prescriptions: Gauss-Newton, which depends least on weights and step sizes, and evolutions in time
+    slabs. Not for what was trained so already.
+    """
+    solving = str(run.config["training"]["optimizer"]).lower() in SOLVERS
+    whole = (
+        () if solving else (Prescription("train by Gauss-Newton, which depends least on weights and steps", gauss_newton(run)),)
+    )
+    return (*whole, *time_slabs(run))
+
+
+def time_slabs(run: Run) -> tuple[Prescription, ...]:
+    """Time slabs by Gauss-Newton, for a problem that has them; else nothing."""
+    try:
+        slab_edges(run.problem, _SLABS)
+    except ValueError:
+        return ()
+    if run.problem.slab:
+        return ()
+    changes = {**gauss_newton(run), "training.steps": min(run.config["training"]["steps"], _SLAB_STEPS), "slabs": _SLABS}
+    sentence = f"train in time slabs by Gauss-Newton, each from the end of the one before: {_SLABS}, or more where one fails"
+    return (Prescription(sentence, changes),)
 
 
 def even_points(x: Examination, counts: Mapping[str, int]) -> Prescription:

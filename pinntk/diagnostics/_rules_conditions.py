@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
 from pinntk.diagnostics._judgment import failing, severity
-from pinntk.diagnostics._prescriptions import NTK, gauss_newton
+from pinntk.diagnostics._prescriptions import NTK, gauss_newton, time_slabs
 from pinntk.diagnostics._rules_problem import homogeneous
 from pinntk.diagnostics._thresholds import CONFIDENCE, SURER, above, below, clearly
 from pinntk.diagnostics._wording import capital, number, phrase
@@ -24,7 +24,7 @@ def imbalance(x: Examination) -> Finding | None:
     found = x.balance
     if not above("imbalance", found.imbalance) or not isfinite(found.imbalance) or not failing(x):
         return None
-    rates = {name: rate for name, rate in found.rate.items() if rate > 0}
+    rates = {name: found.rate[name] for name in found.names if name in found.dependent}  # others are rounding, however slow
     fast, slow = (choose(rates, key=lambda name: rates[name]) for choose in (max, min))
     middle = sqrt(rates[fast] * rates[slow])
     parts = x.estimate.parts
@@ -41,7 +41,12 @@ def imbalance(x: Examination) -> Finding | None:
         sentence=f"{capital(phrase(x.problem, fast))} trains {number(found.imbalance)} times faster than "
         f"{phrase(x.problem, slow)}, which has hardly been trained: slow conditions make up {slow_part:.0%} of the estimated "
         "error of the solution.",
-        evidence={"imbalance": found.imbalance, "slow_share": slow_part}
+        evidence={
+            "imbalance": found.imbalance,
+            "slow_share": slow_part,
+            "alignment": found.alignment,
+            "cosine": found.cosines[fast][slow],
+        }
         | {f"rate/{name}": rate for name, rate in found.rate.items()},
         arrays={f"eigenvalues/{name}": values.cpu().numpy() for name, values in x.spectrum.blocks.items()},
         confidence=clearly("imbalance", found.imbalance) if x.run is not None else CONFIDENCE["imbalance"],
@@ -77,6 +82,7 @@ def causality(x: Examination) -> Finding | None:
         what = f"The residual of {name} is {number(early)} times larger in the first half of time than in the last"
     prescriptions = [
         Prescription("train by Gauss-Newton, whose steps carry the start through all of time at once", gauss_newton(x.run)),
+        *time_slabs(x.run),
         Prescription(
             "let later times count once earlier ones are solved",
             {"training.causal": {"epsilon": 1.0, "slices": 16, "threshold": 0.99}, **NTK},

@@ -57,7 +57,8 @@ def conflict(x: Examination) -> Finding | None:
     if found is None:
         return None
     if x.run is not None:
-        found = replace(found, arrays={"cosines": x.balance.conflict.cpu().numpy()})
+        evidence = dict(found.evidence) | {"alignment": x.balance.alignment}
+        found = replace(found, evidence=evidence, arrays={"cosines": x.balance.conflict.cpu().numpy()})
     names = [name for name in x.statement.contradicting() if isinstance(x.problem[name].region, Measurements)]
     if names:
         weights = {name: 0.0 if name in names else float(f"{x.weights[name]:.3g}") for name in x.weights}

@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import combinations
 from math import isfinite
 from pathlib import Path
 from textwrap import wrap
@@ -95,6 +96,8 @@ def _numbers(x: Examination) -> dict[str, Any]:
         "conditions": lambda: _conditions(x),
         "imbalance": lambda: x.balance.imbalance,
         "gradient_imbalance": lambda: x.balance.gradient_imbalance,
+        "alignment": lambda: x.balance.alignment,
+        "cosines": lambda: x.balance.cosines,
         "spectrum": lambda: {
             "modes": len(x.spectrum.values),
             "largest": float(x.spectrum.values[0]),
@@ -174,6 +177,7 @@ def text(found: Mapping[str, Any], width: int = 80) -> str:
         for name, row in conditions.items():
             shown = [number(row[key]) for key in ("loss", "weight", "rate", "gradient_norm")]
             lines.append(f"{name:<16} {row['points']:>7} " + " ".join(f"{value:>10}" for value in shown))
+    lines += _lines(alignment_sentence(found), "", width)
     for name, reason in found["numbers"]["not_measured"].items():
         lines += _lines(f"{name.replace('_', ' ')} not measured: {reason}", "", width)
     return "\n".join(lines)
@@ -240,6 +244,20 @@ def healthy_sentence(found: Mapping[str, Any]) -> str:
     return f"Nothing found: {'; '.join(parts)}." if parts else "Nothing found."
 
 
+def alignment_sentence(found: Mapping[str, Any]) -> str:
+    """How far the gradients of the conditions agree, and of more than two the pair that agrees least; empty for one."""
+    numbers = found["numbers"]
+    if numbers.get("alignment") is None:
+        return ""
+    said = f"alignment of the gradients {number(numbers['alignment'])} (1 where they agree, -1 where they cancel)"
+    cosines, weight = numbers["cosines"], {name: row["weight"] for name, row in numbers["conditions"].items()}
+    pulling = [name for name in cosines if cosines[name][name] and weight[name]]  # the others have no gradient
+    if len(pulling) < 3:
+        return said
+    one, other = min(combinations(pulling, 2), key=lambda pair: cosines[pair[0]][pair[1]])
+    return f"{said}; least between {one} and {other}, with a cosine of {number(cosines[one][other])}"
+
+
 def _lines(sentence: str, indent: str, width: int) -> list[str]:
     return wrap(sentence, width, initial_indent=indent, subsequent_indent=indent)
 
@@ -264,6 +282,7 @@ def comparison_rows(first: Mapping[str, Any], second: Mapping[str, Any]) -> list
         for name in names:
             row(f"{label} of {name}", "numbers", "conditions", name, key)
     row("imbalance of rates", "numbers", "imbalance")
+    row("alignment of gradients", "numbers", "alignment")
     row("largest rate", "numbers", "spectrum", "largest")
     row("modes above rounding", "numbers", "spectrum", "rank")
     row("effective rank", "numbers", "spectrum", "effective_rank")

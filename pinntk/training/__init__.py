@@ -9,7 +9,8 @@ from pinntk.training._monitor import Monitor, TrainingWarning
 from pinntk.training._optimizers import make_schedule
 from pinntk.training._point_weights import CausalWeights, SelfAdaptiveWeights
 from pinntk.training._resampling import RAD
-from pinntk.training._rescue import Rescue, rescue
+from pinntk.training._rescue import rescue
+from pinntk.training._rescued import Rescue, Round
 from pinntk.training._slabs import Slabs, load_slabs, train_slabs
 from pinntk.training._step import Step
 from pinntk.training._train import train, train_as
@@ -22,6 +23,7 @@ __all__ = [
     "Monitor",
     "NonFiniteLossError",
     "Rescue",
+    "Round",
     "SelfAdaptiveWeights",
     "Slabs",
     "Step",

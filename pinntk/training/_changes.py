@@ -66,7 +66,7 @@ def _keys(config: Mapping[str, Any]) -> list[str]:
     scheme = SCHEMES.get(_scheme_name(config))
     options = () if scheme is None else inspect.signature(scheme).parameters.values()
     return [
-        *("network.dtype", "network.arguments", "weighting"),
+        *("network.dtype", "network.arguments", "weighting", "slabs"),
         *(f"network.arguments.{name}" for name in network),
         *(f"training.{name}" for name in SETTINGS if name != "weighting"),
         *(f"training.{name}.{entry}" for name, value in nested.items() for entry in value),

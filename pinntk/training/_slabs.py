@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -24,12 +23,11 @@ from pinntk.problem._slabs import points_within, restricted, slab_edges, slab_na
 from pinntk.problem._time import time_axis
 from pinntk.residuals._slabs import slab
 from pinntk.run import Run
-from pinntk.run._folder import CHECKPOINT, CONFIG, clear_folder, is_foreign, lock_folder
-from pinntk.run._slabs import clear_slabs, holds_slabs, problem_examined, read_slabs, write_slabs
-from pinntk.run._source import source_change
-from pinntk.training._checkpoint import check_same_settings
+from pinntk.run._folder import CHECKPOINT
+from pinntk.run._slabs import problem_examined, read_slabs, write_slabs
 from pinntk.training._config import TrainConfig
 from pinntk.training._loop import Interrupted, NonFiniteLossError
+from pinntk.training._slab_folder import opened
 from pinntk.training._train import as_config, describe_run, train
 from pinntk.weighting import Fixed
 
@@ -105,9 +103,40 @@ def train_slabs(
     """
     if not isinstance(problem, Problem) or not callable(network):
         raise TypeError(f"train_slabs({type(problem).__name__}, {type(network).__name__}): the order is problem, network")
+    return train_slabs_while(
+        lambda run: True,
+        problem,
+        network,
+        as_config(config, settings),
+        slabs=slabs,
+        fresh=fresh,
+        out=out,
+        resume=resume,
+        overwrite=overwrite,
+        device=device,
+        dtype=dtype,
+        progress=progress,
+    )
+
+
+def train_slabs_while(
+    going_on: Callable[[Run], bool],
+    problem: Problem,
+    network: Network,
+    config: TrainConfig,
+    *,
+    slabs: int | Sequence[float],
+    fresh: bool = False,
+    out: str | os.PathLike | None,
+    resume: bool,
+    overwrite: bool,
+    device: torch.device | str | None,
+    dtype: torch.dtype | None = None,
+    progress: bool,
+) -> Slabs:
+    """`train_slabs`, as long as `going_on(run)` of each slab's run; slabs after the first that fails are missing."""
     if distributed.world() > 1:
         raise ValueError("time slabs are trained in one process; start it without torchrun")
-    config = as_config(config, settings)
     edges = slab_edges(problem, slabs)
     _check_each(config, problem, edges)
     first = _make(network, slab(problem, 0, edges), None, fresh, device, dtype)
@@ -117,8 +146,10 @@ def train_slabs(
     }
     folder = None if out is None else Path(out)
     runs: list[Run] = []
-    with _opened(folder, described, resume, overwrite, problem) as done, deferred_interrupt() as interrupted:
+    with opened(folder, described, resume, overwrite, problem) as done, deferred_interrupt() as interrupted:
         for number in range(len(edges) - 1):
+            if runs and not going_on(runs[-1]):
+                break
             part = _problem(problem, number, edges, runs)
             here = _make(network, part, runs[-1].network, fresh, device, dtype) if runs else first
             own = None if folder is None else folder / slab_name(number)
@@ -283,73 +314,6 @@ def _check_each(config: TrainConfig, problem: Problem, edges: Sequence[float]) -
             here.check(own.points)
         else:
             here.counts(own.counts(here))
-
-
-# The folder.
-
-
-@contextmanager
-def _opened(
-    folder: Path | None, described: Mapping[str, Any], resume: bool, overwrite: bool, problem: Problem
-) -> Iterator[list[str]]:
-    """Prepares the folder and holds its lock; the stop reasons of the slabs that are done."""
-    if folder is None:
-        if resume:
-            raise ValueError("resume=True needs out=, the folder of the slabs to continue")
-        yield []
-        return
-    done: list[str] = []
-    if resume:
-        before = read_slabs(folder)
-        done = [str(reason) for reason in before["slabs"]["stop_reasons"]]
-        _check_same(folder, before, described, problem)
-        if len(done) == len(described["slabs"]["edges"]) - 1:
-            _warn_of_changes(folder, before, described)
-            described = before
-    with lock_folder(folder):
-        if not resume:
-            _free(folder, overwrite)
-        write_slabs(folder, {**described, "slabs": {**described["slabs"], "stop_reasons": done}})
-        yield done
-
-
-def _check_same(folder: Path, before: Mapping[str, Any], described: Mapping[str, Any], problem: Problem) -> None:
-    """Raises ValueError for slabs, a problem or settings that a resumed training may not change."""
-    for key in ("name", "parameters"):
-        then, now = before["problem"][key], described["problem"][key]
-        if then != now and str(then) != str(now):
-            raise ValueError(f"cannot resume {folder}: its problem has {key} {then!r}, now {now!r}; name another folder")
-    if change := source_change(before["problem"], problem):
-        raise ValueError(f"cannot resume {folder}: {change}; put it back, or train anew in another folder")
-    for key in ("edges", "fresh"):
-        then, now = before["slabs"][key], described["slabs"][key]
-        if then != now:
-            raise ValueError(
-                f"cannot resume {folder}: it was trained with {'slabs' if key == 'edges' else key}={then!r}, now {now!r}; give "
-                "the same, or name another folder"
-            )
-    check_same_settings(folder, before, described)
-
-
-def _warn_of_changes(folder: Path, before: Mapping[str, Any], described: Mapping[str, Any]) -> None:
-    """Of settings that come too late: all slabs are done."""
-    then, now = before["training"], json.loads(json.dumps(described["training"], default=str))
-    if changed := [f"{name}={value}" for name, value in now.items() if name in then and then[name] != value]:
-        warn_user(
-            f"{folder}: all its slabs are done and stay as they are, so that {', '.join(changed)} changes nothing; train anew "
-            "in another folder"
-        )
-
-
-def _free(folder: Path, overwrite: bool) -> None:
-    """Raises FileExistsError for a folder that holds runs, and empties it if `overwrite`."""
-    if is_foreign(folder):
-        raise FileExistsError(f"{folder / CONFIG} is not of a run of pinntk; name another folder")
-    if not overwrite and (holds_slabs(folder) or (folder / CHECKPOINT).exists()):
-        raise FileExistsError(f"{folder} already holds a run or slabs; resume them, overwrite them, or name another folder")
-    if (folder / CONFIG).exists() or (folder / CHECKPOINT).exists():
-        clear_folder(folder)
-    clear_slabs(folder)
 
 
 @contextmanager

@@ -86,7 +86,7 @@ def measure(row: Row, rescue: bool = True) -> dict[str, Any]:
             result["found"] = findings[0].code if findings else ""
             result["right"] = result["found"] in row["first"]
             if rescue and row["below"] is not None:
-                rescued = pinntk.rescue(run, attempts=row.get("attempts", 3), findings=findings, progress=False)
+                rescued = pinntk.rescue(run, rounds=row.get("rounds", 3), findings=findings, progress=False)
                 result["after"] = scores(row, rescued.after)
                 result["applied"] = [prescription.sentence for prescription in rescued.applied]
         except Exception as error:

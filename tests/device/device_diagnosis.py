@@ -92,6 +92,7 @@ def _measures(run: pinntk.Run) -> dict:
     return {
         "balance": d.balance(*given, x.weights),
         "weights_by_name": d.weights_by_name(x.kernel, e),
+        "gradient_alignment": d.gradient_alignment(x.kernel.matrix()),
         "drift": [d.drift(first, last), d.drift(first, last, 3)],
         "parameter_drift": d.parameter_drift([p.detach() * 0.9 for p in run.network.parameters()], run.network),
         "frozen_prediction": d.frozen_prediction(*given, x.weights, 1e-3, [1, 2]),

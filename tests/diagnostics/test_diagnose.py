@@ -51,9 +51,33 @@ def test_imbalance():
     assert first.code == "imbalance"
     assert first.severity == "critical"
     assert first.sentence.startswith("The residual of equation trains ")
-    assert first.evidence["imbalance"] == pytest.approx(pinntk.examine(run).balance.imbalance)
+    found = pinntk.examine(run).balance
+    assert first.evidence["imbalance"] == pytest.approx(found.imbalance)
+    assert first.evidence["cosine"] == found.cosines["equation"]["walls"]
+    assert first.evidence["alignment"] == pytest.approx(first.evidence["cosine"])  # of two, their cosine
     assert first.prescriptions[0].changes == {"weighting": {"name": "ntk", "every": 100}}
     assert "imbalance" not in codes(trained(poisson(k=2), {"width": 100, "depth": 1, "initialization": "normal"}, lr=1e-3))
+
+
+class Pinned(torch.nn.Module):
+    """sin(pi x) N(x): zero at both ends, to rounding at x = 1."""
+
+    def __init__(self, problem):
+        super().__init__()
+        self.network = pinntk.nn.MLP(problem, width=100, depth=1, initialization="normal", dtype=torch.float64)
+
+    def forward(self, x):
+        return torch.sin(pi * x) * self.network(x)
+
+
+def test_a_condition_that_is_met_by_construction_is_not_the_slow_one():
+    problem = poisson(k=4, shift=0.0)
+    x = pinntk.examine(Pinned(problem), problem, problem.sample(equation=60, walls=2, readings=9, dtype=torch.float64))
+    assert 0 < x.balance.rate["walls"] < 1e-20 * x.balance.rate["readings"]  # rounding
+    found = pinntk.diagnose(x)[0]
+    assert found.code == "imbalance"
+    assert found.sentence.partition(" times faster than ")[2].startswith("the condition readings")
+    assert found.evidence["cosine"] == x.balance.cosines["equation"]["readings"] != 0
 
 
 def test_spectral_bias_and_sigma_from_its_frequency():
@@ -161,6 +185,7 @@ def test_conflict_and_the_data_that_are_right():
     run = trained(poisson(shift=0.5, exact=False), points=points, steps=400)
     first = pinntk.diagnose(run)[0]
     assert first.code == "conflict"
+    assert first.evidence["alignment"] == pinntk.examine(run).balance.alignment
     weights = first.prescriptions[0].changes["weighting"]
     assert weights["readings"] == 0 and weights["walls"] > 0
     assert "conflict" not in codes(trained(poisson(shift=0.0), points=points, steps=400))

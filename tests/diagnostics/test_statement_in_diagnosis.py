@@ -133,7 +133,7 @@ def test_a_corner_is_the_cause_where_the_errors_lie_beside_it():
 
 
 def test_a_jump_in_a_corner_does_not_explain_a_field_that_is_wrong_everywhere():
-    """Two conditions jump in a corner of a problem that has hardly been trained: the cause is another, or unexplained."""
+    """Two conditions jump in a corner of a problem that has hardly been trained: another cause is named."""
     box = Box(x=(0, 1), y=(0, 1))
 
     @residual(box)

@@ -137,6 +137,17 @@ def test_nothing_found_says_so_with_numbers(tmp_path, run):
     assert "What to do first" not in page.text
 
 
+def test_the_alignment_is_told_and_the_pair_that_agrees_least(tmp_path, run):
+    page = reported(tmp_path / "report.html", run, [])
+    x = examine(run)
+    assert f"Alignment of the gradients {number(x.balance.alignment)} (1 where they agree, -1 where they cancel). " in page.text
+    x = examine(trained("burgers"))
+    text = " ".join(verdict.text(verdict.diagnosis(x, [])).split())
+    pairs = {x.balance.cosines[a][b]: (a, b) for i, b in enumerate(x.balance.names) for a in x.balance.names[:i]}
+    one, other = pairs[min(pairs)]
+    assert f"least between {one} and {other}, with a cosine of {number(min(pairs))}" in text
+
+
 def test_names_and_sentences_are_escaped(tmp_path):
     path = tmp_path / "<b>bold & pde.py"
     path.write_text(
@@ -271,6 +282,8 @@ def test_json_equals_the_findings_and_is_strict(run):
     assert again["findings"][1]["evidence"] == {"finite": 1.5, "infinite": None}
     x = examine(run)
     assert again["numbers"]["imbalance"] == pytest.approx(x.balance.imbalance)
+    assert again["numbers"]["alignment"] == pytest.approx(x.balance.alignment)
+    assert again["numbers"]["cosines"]["ends"]["poisson"] == pytest.approx(x.balance.alignment)  # of two, their cosine
     assert again["numbers"]["conditions"]["ends"]["rate"] == pytest.approx(x.balance.rate["ends"])
     assert again["numbers"]["relative_error"] == pytest.approx(run.relative_error)
     assert set(again["numbers"]["weights_by_name"]["trace"]) == {"poisson", "ends"}

@@ -60,8 +60,8 @@ def test_the_first_prescription_is_followed_with_as_many_steps(monkeypatch, tmp_
     found = rescue(run, out=tmp_path / "better")
     assert contents(tmp_path / "run") == before
     assert all(torch.equal(p, q) for p, q in zip(run.network.parameters(), parameters, strict=True))
-    assert found.before is run and found.after is found.attempts[0].run and asked == [run, found.after]
-    assert found.applied == (FASTER,) and found.attempts[0].findings == ()
+    assert found.before is run and found.after is found.rounds[0].run and asked == [run, found.after]
+    assert found.applied == (FASTER,) and found.rounds[0].findings == ()
     assert (found.after.step, found.after.config["training"]["lr"]) == (60, 1e-2)
     assert found.metric == "relative L2 error"
     assert (found.score_before, found.score_after) == (run.relative_error, found.after.relative_error)
@@ -86,12 +86,12 @@ def test_a_real_rescue():
 def test_rounds_build_on_what_helped_and_drop_what_did_not(monkeypatch, tmp_path):
     said = [[finding("a", LONGER, WORSE, FASTER)], [finding("b")], [finding("c", FASTER, WIDER)], []]
     says(monkeypatch, *said)
-    found = rescue(failing(tmp_path / "run"), attempts=5, out=tmp_path / "better")
-    assert [this.prescription for this in found.attempts] == [WORSE, FASTER, WIDER]  # LONGER would not be the same budget
-    assert [this.run.config["training"]["lr"] for this in found.attempts] == [1e-9, 1e-2, 1e-2]  # not built on WORSE
-    assert [this.run.network.config["width"] for this in found.attempts] == [8, 8, 12]
-    assert [this.run.folder.name for this in found.attempts] == ["better", "better-2", "better-3"]
-    scores = [found.score_before, *(this.score for this in found.attempts)]
+    found = rescue(failing(tmp_path / "run"), rounds=5, out=tmp_path / "better")
+    assert [this.prescription for this in found.rounds] == [WORSE, FASTER, WIDER]  # LONGER would not be the same budget
+    assert [this.run.config["training"]["lr"] for this in found.rounds] == [1e-9, 1e-2, 1e-2]  # not built on WORSE
+    assert [this.run.network.config["width"] for this in found.rounds] == [8, 8, 12]
+    assert [this.run.folder.name for this in found.rounds] == ["better", "better-2", "better-3"]
+    scores = [found.score_before, *(this.score for this in found.rounds)]
     assert scores[2] < scores[0] < scores[1]
     assert found.score_after == min(scores)
     assert found.applied == ((FASTER, WIDER) if scores[3] < scores[2] else (FASTER,))
@@ -109,10 +109,10 @@ def test_fewer_steps_of_a_solver_are_within_the_budget(monkeypatch):
 def test_what_makes_it_worse_or_breaks_off_is_not_kept(monkeypatch):
     says(monkeypatch, [finding("a", DIVERGING, WORSE)])
     run = failing()
-    found = rescue(run, attempts=3)
+    found = rescue(run, rounds=3)
     assert found.after is run and found.applied == () and found.improvement == 1
     assert found.score_after == found.score_before
-    assert found.attempts[0].run is None and "is not finite" in found.attempts[0].failure
+    assert found.rounds[0].run is None and "is not finite" in found.rounds[0].failure
     assert found.ended == "everything that is prescribed has been tried"
     text = str(found)
     assert "broke off: step" in text
@@ -126,7 +126,7 @@ def test_one_prescription_is_chosen(monkeypatch):
     monkeypatch.setattr("pinntk.training._rescue.diagnose", lambda run: [])
     run = failing()
     assert rescue(run, findings=found, prescription=2).applied == (FASTER,)
-    assert rescue(run, findings=[], prescription=WIDER).attempts[0].prescription is WIDER
+    assert rescue(run, findings=[], prescription=WIDER).rounds[0].prescription is WIDER
     with pytest.raises(ValueError, match=r"prescription 3: there are 2 .*\n  1  train hardly at all\n  2  train faster"):
         rescue(run, findings=found, prescription=3)
 
@@ -147,7 +147,7 @@ def test_nothing_to_prescribe_is_said(monkeypatch, findings, message):
     says(monkeypatch, findings)
     run = failing(steps=2)
     found = rescue(run)
-    assert found.attempts == () and found.after is run
+    assert found.rounds == () and found.after is run
     assert message in found.ended
     assert message[:30] in str(found).replace("\n  ", " ")
 
@@ -188,8 +188,8 @@ def test_wrong_arguments(monkeypatch, tmp_path):
         rescue(run, out=tmp_path / "run")
     with pytest.raises(ValueError, match="is the folder of the run itself"):
         rescue(run, out=tmp_path / "run" / "within")
-    with pytest.raises(ValueError, match="attempts=0"):
-        rescue(run, attempts=0)
+    with pytest.raises(ValueError, match="rounds=0"):
+        rescue(run, rounds=0)
     with pytest.raises(TypeError, match=r"rescue\(str\): give a run"):
         rescue("runs/x")
     says(monkeypatch, [finding("a", FASTER)])
@@ -227,12 +227,12 @@ def test_the_command_line_prints_both_side_by_side(monkeypatch, tmp_path, capsys
     says(monkeypatch, [finding("step-too-small", FASTER)], [finding("network-too-small", WIDER)], [])
     failing(tmp_path / "run")
     before = contents(tmp_path / "run")
-    assert main(["rescue", f"{tmp_path}/run/", "--attempts", "2", "--quiet"]) == 0
+    assert main(["rescue", f"{tmp_path}/run/", "--rounds", "2", "--quiet"]) == 0
     out = capsys.readouterr().out
     lines = out.splitlines()
     assert max(map(len, lines[:-1])) <= 80 + len(str(tmp_path))
     table = lines[lines.index("") + 1 :]
-    assert table[0].split() == ["before", "attempt", "1", "attempt", "2"]
+    assert table[0].split() == ["before", "round", "1", "round", "2"]
     rows = {line[:22].strip(): line[22:].split() for line in table[1:] if line}
     assert rows["first finding"] == ["step-too-smal", "network-too-s", "none"]
     assert rows["steps"] == ["60", "60", "60"]
@@ -248,9 +248,9 @@ def test_the_command_line_prints_both_side_by_side(monkeypatch, tmp_path, capsys
 def test_many_rounds_fit_80_columns(monkeypatch):
     prescriptions = [Prescription(f"learn at {lr}", {"training.lr": lr}) for lr in (1e-2, 1e-3, 1e-4, 1e-6, 1e-7)]
     says(monkeypatch, [finding("a", *prescriptions)])
-    found = rescue(failing(steps=5, snapshot_every=0), attempts=5)
+    found = rescue(failing(steps=5, snapshot_every=0), rounds=5)
     table = str(found).split("\n\n")[1].splitlines()
-    assert table[0].split() == ["before", "attempt", "1", "attempt", "4", "attempt", "5"]
+    assert table[0].split() == ["before", "round", "1", "round", "4", "round", "5"]
     assert max(map(len, str(found).splitlines())) <= 80
 
 

@@ -70,7 +70,7 @@ def test_a_slab_is_resumed_and_rescued_as_any_run(tmp_path):
     faster = pinntk.Prescription("faster", {"training.lr": 1e-2})
     for run in (found.runs[1], Run.load(tmp_path / "out" / "slab_01")):
         rescued = pinntk.rescue(run, prescription=faster, findings=[], progress=False, out=tmp_path / f"rescued-{id(run)}")
-        assert Run.load(rescued.attempts[0].run.folder).problem.slab["number"] == 1
+        assert Run.load(rescued.rounds[0].run.folder).problem.slab["number"] == 1
 
 
 def test_a_slab_made_in_python_says_so(tmp_path):

@@ -1,0 +1,163 @@
+"""What a rescue tries next, and what it counts as a success."""
+
+import pytest
+import torch
+
+import pinntk
+from pinntk import Box, Problem, initial, residual
+from pinntk.diagnostics import Finding, Prescription
+from pinntk.training import Slabs, apply_changes
+from pinntk.training._treatment import next_treatment, together
+
+FASTER = Prescription("train faster", {"training.lr": 1e-2})
+SLOWER = Prescription("train slower", {"training.lr": 1e-6})
+WIDER = Prescription("use a wider network", {"network.arguments.width": 12})
+MORE = Prescription("more points", {"training.points": {"poisson": 500}})
+NTK = Prescription("balance", {"weighting": {"name": "ntk", "every": 10}})
+NORMAL = Prescription("normalize", {"network.arguments.normalize": True})
+TANH = Prescription("normalize, with tanh", {"network.arguments.normalize": True, "network.arguments.activation": "tanh"})
+SOLVER = Prescription(
+    "solve", {"training.optimizer": "gauss-newton", "training.steps": 5, "weighting": {"name": "ntk", "every": 25}}
+)
+CAUSAL = Prescription("wait for earlier times", {"training.causal": {"epsilon": 1.0, "slices": 4, "threshold": 0.9}})
+SLABS = Prescription("in slabs", {**SOLVER.changes, "slabs": 2})
+
+
+def finding(code, *prescriptions, severity="critical"):
+    return Finding(code=code, severity=severity, sentence=f"It suffers from {code}.", prescriptions=prescriptions)
+
+
+@pytest.fixture(scope="module")
+def config():
+    problem = pinntk.load("poisson1d", k=1)
+    network = pinntk.nn.MLP(problem, width=4, depth=1, activation="sin", normalize=False)
+    return pinntk.train(problem, network, steps=5, points={"residual": 5}, lr=1e-3, progress=False).config
+
+
+@pytest.mark.parametrize(
+    ("entries", "sentence"),
+    [
+        ((FASTER, NTK, NORMAL), "train faster; and balance; and normalize"),
+        ((FASTER, SLOWER, NTK), "train faster; and balance"),  # of two values of a setting the first
+        ((NORMAL, TANH), "normalize; and normalize, with tanh"),  # they agree
+        ((SOLVER, NTK, NORMAL, FASTER), "solve; and normalize"),  # the solver has its weights, and no learning rate
+        ((FASTER, SOLVER), "train faster"),
+        ((SOLVER, WIDER, MORE), "solve"),  # whose steps a wide network or many points make slow
+        ((SOLVER, CAUSAL), "solve"),  # which it refuses
+        ((FASTER, Prescription("as it is", {"network.arguments.width": 4})), "train faster"),
+    ],
+)
+def test_changes_of_different_settings_are_made_at_once(config, entries, sentence):
+    found = together(entries, config)
+    assert found.sentence == sentence
+    for entry in entries:
+        if entry.sentence in found.sentence.split("; and "):
+            assert all(found.changes[key] == value for key, value in entry.changes.items())
+
+
+def chosen(config, findings, left, tried=()):
+    return next_treatment(findings, config, [config, *tried], left)
+
+
+def test_the_last_rounds_are_by_a_solver_and_in_slabs(config):
+    findings = [finding("a", FASTER, SLOWER, SOLVER), finding("b", NORMAL, SLABS)]
+    assert chosen(config, findings, 3).sentence == "train faster; and normalize"
+    assert chosen(config, findings, 2).sentence == "solve; and normalize"
+    solved = apply_changes(config, SOLVER.changes)
+    assert chosen(config, findings, 2, [solved]).sentence == "train faster; and normalize"
+    assert chosen(config, findings, 1, [solved]).sentence == "in slabs; and normalize"
+    assert chosen(config, findings, 1, [solved, apply_changes(config, SLABS.changes)]).sentence == "train faster; and normalize"
+    assert chosen(config, [finding("a", FASTER, SLOWER)], 1).sentence == "train faster"  # no solver is prescribed
+
+
+def test_what_helped_not_together_is_tried_alone(config):
+    findings = [finding("a", FASTER), finding("b", NORMAL), finding("c", NTK, severity="note")]
+    both = apply_changes(config, {**FASTER.changes, **NORMAL.changes})
+    assert chosen(config, findings, None, [both]).sentence == "train faster"
+    alone = apply_changes(config, FASTER.changes)
+    assert chosen(config, findings, None, [both, alone]).sentence == "normalize"
+
+
+def evolution(rate=15.0, end=2.0, known=True):
+    """u_t = rate u (1 - u), whose rest point 0 a network finds first."""
+    domain = Box(t=(0, end))
+
+    @residual(domain)
+    def growth(u, u_t):
+        return u_t - rate * u * (1 - u)
+
+    @initial(domain.at(t=0))
+    def start(u):
+        return u - 1e-3
+
+    def exact(t):
+        return 1 / (1 + 999 * torch.exp(-rate * t))
+
+    return Problem(domain, [growth, start], exact=exact if known else None)
+
+
+def stuck(known=True, **settings):
+    problem = evolution(known=known)
+    settings = {"steps": 300, "points": {"residual": 60}, "lr": 1e-3, "progress": False, "snapshot_every": 0, **settings}
+    return pinntk.train(problem, pinntk.nn.MLP(problem, width=10, depth=2, dtype=torch.float64), **settings)
+
+
+def test_an_evolution_is_cured_in_time_slabs(tmp_path, capsys):
+    run = stuck()
+    findings = pinntk.diagnose(run)
+    listed = [entry for found in findings for entry in found.prescriptions]
+    assert any(entry.changes.get("slabs") for entry in listed)
+    listed = next(entry for entry in listed if entry.changes.get("slabs"))
+    slabs = Prescription("in slabs", {**listed.changes, "slabs": 4, "training.steps": 12})
+    found = pinntk.rescue(run, prescription=slabs, findings=findings, out=tmp_path / "better")
+    assert isinstance(found.after, Slabs) and found.score_before > 0.3
+    assert found.score_after == found.after.relative_error < 0.05
+    assert "time slabs relative L2 error" in capsys.readouterr().err
+    assert max(map(len, str(found).splitlines()[:-3])) <= 80
+    again = pinntk.rescue(run, prescription=slabs, findings=findings, out=tmp_path / "better", progress=False)
+    assert again.score_after == found.score_after and len(again.after.runs) == len(found.after.runs)
+
+
+def test_slabs_are_doubled_where_one_fails(monkeypatch):
+    counts = []
+
+    def failing(x):
+        counts.append(len(x.problem.slab["edges"]) - 1)
+        return counts[-1] < 4
+
+    monkeypatch.setattr("pinntk.training._rescue.failing", failing)
+    monkeypatch.setattr("pinntk.training._rescue.diagnose", lambda run: [])
+    own = Prescription("in slabs", {"training.optimizer": "gauss-newton", "training.steps": 2, "slabs": 2})
+    found = pinntk.rescue(stuck(steps=2), prescription=own, findings=[], progress=False)
+    assert counts == [2, 4, 4, 4, 4]  # the first of 2 fails; all of 4 are asked
+    assert [len(this.run.runs) for this in found.rounds] == [4]
+
+
+def test_a_collapse_is_no_success(monkeypatch):
+    """Without a known solution a field that is zero meets its conditions best."""
+    flat = finding("trivial-solution")
+    said = iter([[finding("a", FASTER)], [flat], [flat]])
+    monkeypatch.setattr("pinntk.training._rescue.diagnose", lambda run: next(said))
+    found = pinntk.rescue(stuck(known=False, steps=5, lr=1e-5), rounds=1, progress=False)
+    assert found.rounds[0].score < found.score_before
+    assert found.after is found.before and "does not count: It suffers from trivial-solution" in str(found)
+
+
+def test_a_budget_ends_a_rescue(monkeypatch):
+    monkeypatch.setattr("pinntk.training._rescue.diagnose", lambda run: [finding("a", FASTER, SLOWER)])
+    run = stuck(steps=2)
+    clock = iter([0.0, 1.0, 1000.0, 1000.0])
+    monkeypatch.setattr("pinntk.training._rescue.perf_counter", lambda: next(clock))
+    found = pinntk.rescue(run, rounds=5, seconds=100, progress=False)
+    assert len(found.rounds) == 1 and found.ended == "the budget of 100 s is spent"
+    assert found.rounds[0].run.config["training"]["seconds"] == 99
+    for wrong in (0, -1.0, float("nan"), "long"):
+        with pytest.raises(ValueError, match="seconds="):
+            pinntk.rescue(run, seconds=wrong)
+
+
+def test_a_hardly_better_run_is_no_rescue(monkeypatch):
+    monkeypatch.setattr("pinntk.training._rescue.diagnose", lambda run: [finding("a", FASTER)])
+    scores = iter([1.0, 0.99])
+    monkeypatch.setattr("pinntk.training._rescue._metric", lambda run: (lambda one: next(scores), "relative L2 error"))
+    assert "hardly helped: relative L2 error from 1 to 0.99" in str(pinntk.rescue(stuck(steps=2), rounds=1, progress=False))
