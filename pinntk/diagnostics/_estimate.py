@@ -134,7 +134,10 @@ def estimate(
         rank=int((eigenvalues > _LEAST_RANK * eigenvalues[-1]).sum()),
         parameters=sum(p.numel() for p in trained_parameters(network, problem).values()),
         gain=gain,
-        size={name: _over(float(part.square().mean().sqrt()), gain[name] * rms) for name, part in found.items()},
+        size={
+            name: 0.0 if name in none else _over(float(part.square().mean().sqrt()), gain[name] * rms)
+            for name, part in found.items()
+        },
     )
     real = genuine(network, problem, fresh, {name: found[name] for name in fresh if name in none})
     unmoved = tuple(name for name in fresh if name in real)

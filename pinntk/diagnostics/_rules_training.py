@@ -9,11 +9,7 @@ import torch
 
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
-<<<<<<< HEAD
-from pinntk.diagnostics._judgment import dead_conditions, failing, severity, unreachable_alone
-=======
-from pinntk.diagnostics._judgment import error_text, failing, severity, solution_error, unreachable_alone
->>>>>>> main
+from pinntk.diagnostics._judgment import dead_conditions, error_text, failing, severity, solution_error, unreachable_alone
 from pinntk.diagnostics._layers import LayerHealth
 from pinntk.diagnostics._prescriptions import adam_rate, gauss_newton
 from pinntk.diagnostics._thresholds import SURER, above, below, clearly
@@ -217,11 +213,7 @@ def unfinished(x: Examination) -> Finding | None:
         code="unfinished",
         severity="warning",
         sentence=f"The loss was still falling when the training ended (to {went.late_fall:.0%} in the second half of the "
-<<<<<<< HEAD
-        f"steps), and the estimated error of the solution is {number(x.estimate.relative)}{x.problem.up_to}.",
-=======
         f"steps), and {error_text(x)}.",
->>>>>>> main
         evidence={
             "loss_slope": went.slope,
             "late_loss_fall": went.late_fall,
@@ -245,12 +237,7 @@ def unexplained(x: Examination) -> Finding | None:
     return Finding(
         code="unexplained",
         severity=severity(x),
-<<<<<<< HEAD
-        sentence=f"The estimated error of the solution is {number(x.estimate.relative)}{x.problem.up_to}, and no measurement "
-        "explains it.",
-=======
         sentence=f"{capital(error_text(x))}, and no measurement explains it.",
->>>>>>> main
         evidence={"estimated_error": x.estimate.relative, "unreachable_share": x.estimate.unreachable},
         arrays={},
         confidence=clearly("error", solution_error(x)),
