@@ -45,10 +45,10 @@ def solution_error(x: Examination) -> float:
 
 def error_text(x: Examination) -> str:
     """That error in words: the estimated one, and the true one where it is known and larger."""
-    estimated = f"the estimated error of the solution is {number(x.estimate.relative)}{x.problem.up_to}"
-    if solution_error(x) > x.estimate.relative:
-        return f"the solution is off by {number(solution_error(x))}{x.problem.up_to}, where {number(x.estimate.relative)} is estimated"
-    return estimated
+    estimated, known, up_to = number(x.estimate.relative), solution_error(x), x.problem.up_to
+    if known > x.estimate.relative:
+        return f"the solution is off by {number(known)}{up_to}, where {estimated} is estimated"
+    return f"the estimated error of the solution is {estimated}{up_to}"
 
 
 def failing(x: Examination) -> bool:
