@@ -37,7 +37,7 @@ def saturation(x: Examination) -> Finding | None:
         errors = joined([f"{name} ({number(value)})" for name, value in rms.items()])
         why = why or _without_weights(x)
         sentence = f"No parameter changes the error of {errors}, so that no step lowers it{f': {why}' if why else ''}."
-        evidence |= {f"unmoved_error/{name}": value for name, value in rms.items()}
+        evidence = evidence | {f"unmoved_error/{name}": value for name, value in rms.items()}
         confidence = _NO_GRADIENT
     return Finding(
         code="saturation",

@@ -36,6 +36,7 @@ def write_report(path: str | os.PathLike, x: Examination, findings: Sequence[Fin
     context = {
         "found": found,
         "title": verdict.title(found),
+        "coefficients": verdict.coefficient_sentences(found),
         "healthy": verdict.healthy_sentence(found),
         "alignment": capital(verdict.alignment_sentence(found)),
         "evidence": [_draw(partial(plot.finding_panels, finding, x.problem)) for finding in findings],

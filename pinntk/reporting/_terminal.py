@@ -110,7 +110,7 @@ def _numbers(x: Examination) -> dict[str, Any]:
         "drift": lambda: _drift(x),
         "weights_by_name": lambda: weights_by_name(x.kernel, x.balance.errors),
         "layers": lambda: [asdict(layer) for layer in x.layers],
-        "coefficients": lambda: {name: float(value) for name, value in x.problem.coefficients.items()},
+        "coefficients": lambda: {name: asdict(found) for name, found in x.coefficients.items()},
     }
     found, missing = {}, {}
     for name, measure in groups.items():
@@ -168,6 +168,8 @@ def name_of(code: str) -> str:
 def text(found: Mapping[str, Any], width: int = 80) -> str:
     """The verdict of a `diagnosis` for a terminal."""
     lines = _lines(title(found), "", width)
+    for sentence in coefficient_sentences(found):
+        lines += _lines(sentence, "", width)
     lines += _finding_lines(found, width)
     if not found["findings"]:
         lines += ["", *_lines(healthy_sentence(found), "", width)]
@@ -222,6 +224,20 @@ def title(found: Mapping[str, Any]) -> str:
 def _up_to(found: Mapping[str, Any]) -> str:
     """Such as " up to a constant of p", behind an error of a problem whose field p is free by a constant."""
     return f" {found['up_to']}" if found.get("up_to") else ""
+
+
+def coefficient_sentences(found: Mapping[str, Any]) -> list[str]:
+    """A line for each unknown coefficient: value, error bar, and where it came from."""
+    lines = []
+    for name, entry in (found["numbers"].get("coefficients") or {}).items():
+        value, deviation, start = entry["value"], entry["deviation"], entry["start"]
+        if deviation is None:  # infinite
+            lines.append(f"{name} = {number(value)}, which the conditions do not determine")
+            continue
+        moved = start is None or value != start
+        came = "" if start is None else f", from {number(start)}" if moved else ", where it started"
+        lines.append(f"{name} = {number(value)} +- {number(deviation)}{came}")
+    return lines
 
 
 def _setting(value: Any) -> str:

@@ -56,6 +56,11 @@ def middle_zero(weights, biases):
     weights[1].zero_()
 
 
+def middle_shut(weights, biases):
+    weights[1].zero_()
+    biases[1].fill_(-1.0)
+
+
 def two_zero(weights, biases):
     weights[1].zero_()
     weights[2].zero_()
@@ -72,7 +77,7 @@ def short_run(problem, made):
         (slope(), shut, "relu", "units of layer"),
         (poisson(), shut, "tanh", "units of layer"),
         (poisson(), two_zero, "tanh", "are zero"),
-        (slope(), middle_zero, "relu", "units of layer"),  # whose slope at zero is zero
+        (slope(), middle_shut, "relu", "units of layer"),
     ],
 )
 def test_a_dead_network_is_named_and_its_error_is_no_zero(problem, fill, activation, because):

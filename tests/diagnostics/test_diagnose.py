@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import cos, pi
+from torch import cos, pi, sin
 
 import pinntk
-from pinntk import Box, Problem, boundary, residual
+from pinntk import Box, Problem, boundary, initial, residual
 from pinntk.diagnostics import RULES, THRESHOLDS, Finding
 from pinntk.diagnostics._findings import by_cause
 from pinntk.diagnostics._prescriptions import gauss_newton
@@ -98,6 +98,28 @@ def test_spectral_bias_and_sigma_from_its_frequency():
     features, sigma = first.prescriptions[0].changes["network.arguments.fourier"]
     # Ten waves a domain length are 10 / sqrt(12) a standard deviation of x; sigma is half of that.
     assert (features, sigma) == (64, pytest.approx(5 / 12**0.5, rel=0.05))
+
+
+def test_spectral_bias_of_data_on_a_wall():
+    """A wall that is shaken fast is learned as slowly as a source with short waves, and its residual has none."""
+    domain = Box(x=(0, 1), t=(0, 1))
+
+    @residual(domain)
+    def transport(u_t, u_x):
+        return u_t + u_x
+
+    @boundary(domain.at(x=0))
+    def shaken(u, t):
+        return u - sin(12 * pi * t)
+
+    @initial(domain.at(t=0))
+    def start(u):
+        return u
+
+    problem = Problem(domain, [transport, shaken, start])
+    first = pinntk.diagnose(trained(problem, points={"transport": 200, "shaken": 60, "start": 30}, steps=200))[0]
+    assert first.code == "spectral-bias" and first.evidence["dominant_waves"] == 6
+    assert "in the condition shaken" in first.sentence
 
 
 def test_unnormalized_inputs():
