@@ -32,6 +32,7 @@ EVIDENCE = MappingProxyType(
         "saturated_share": "share of saturated units, worst layer",
         "saturated_share_at_start": "share of saturated units at the start, worst layer",
         "dead_share": "share of dead units, worst layer",
+        "unmoved_error/": "rms error that no parameter changes",
         "gradient_ratio": "gradient over weight, first layer over the last",
         "parameters": "number of trained parameters",
         "loss_slope": "power of time with which the loss falls",

@@ -58,7 +58,9 @@ def causality(x: Examination) -> Finding | None:
     """The error of the solution grows in time, since later times are fitted to wrong earlier ones."""
     found = x.estimate
     axis, backward = time_axis(x.problem)
-    if axis is None or x.run is None or not above("error", found.relative) or (order := x.causality) is None:
+    if axis is None or x.run is None or not above("error", found.relative) or found.unmoved:  # residuals that nothing moves
+        return None
+    if (order := x.causality) is None:
         return None
     start, end = x.problem.domain.bounds[axis][:: -1 if backward else 1]
     slices = time_slices(found.where[:, axis].cpu(), start, end, _SLICES).numpy()

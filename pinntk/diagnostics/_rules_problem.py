@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import isfinite
 
 import torch
 
@@ -96,4 +97,5 @@ def _of(x: Examination, found: Finding | None) -> Finding | None:
     network = x.network if x.initial is None else x.initial
     if found is None or not possible(found, network, x.problem):
         return None
-    return replace(found, evidence=dict(found.evidence) | {"estimated_error": x.estimate.relative})
+    error = {"estimated_error": x.estimate.relative} if isfinite(x.estimate.relative) else {}
+    return replace(found, evidence=dict(found.evidence) | error)
