@@ -36,6 +36,7 @@ EVIDENCE = MappingProxyType(
         "saturated_share": "share of saturated units, worst layer",
         "saturated_share_at_start": "share of saturated units at the start, worst layer",
         "dead_share": "share of dead units, worst layer",
+        "unmoved_error/": "root mean square error of the condition, which no parameter changes",
         "gradient_ratio": "norm of the gradient over that of the weight, first layer over the last",
         "parameters": "number of trained parameters",
         "loss_slope": "power of time with which the weighted loss changes, last half (negative: it falls)",

@@ -27,8 +27,16 @@ def unreachable_size(x: Examination) -> float:
 
 
 def unreachable_alone(x: Examination) -> bool:
-    """Whether errors are unreachable, and those of a single condition alone are so already."""
-    return unreachable(x) and above("alone", max(x.estimate.alone.values()) / x.estimate.unreachable)
+    """Whether errors are unreachable, and those of a single condition alone are so already; not where no parameter changes
+    them at all, which is no matter of the network's size or of waves.
+    """
+    return not x.estimate.unmoved and unreachable(x) and above("alone", max(x.estimate.alone.values()) / x.estimate.unreachable)
+
+
+def dead_conditions(x: Examination) -> tuple[str, ...]:
+    """Conditions with errors that none of this network's parameters changes, although they depend on its fields."""
+    unmoved = x.estimate.unmoved
+    return tuple(name for name in unmoved if name not in x.statement.independent) if unmoved else ()
 
 
 def solution_error(x: Examination) -> float:
@@ -38,8 +46,10 @@ def solution_error(x: Examination) -> float:
 
 
 def error_evidence(x: Examination) -> dict[str, float]:
-    """The estimated error of the solution, and the true one where it is known."""
-    evidence = {"estimated_error": x.estimate.relative}
+    """The estimated error of the solution, unless it is infinite, and the true one where it is known."""
+    evidence = {}
+    if isfinite(x.estimate.relative):
+        evidence["estimated_error"] = x.estimate.relative
     if x.relative_error is not None:
         evidence["true_error"] = x.relative_error
     return evidence
@@ -47,11 +57,12 @@ def error_evidence(x: Examination) -> dict[str, float]:
 
 def error_text(x: Examination) -> str:
     """Those errors in words."""
-    estimated = number(x.estimate.relative)
+    estimated = number(x.estimate.relative) if isfinite(x.estimate.relative) else "unknown"
+    up_to = x.problem.up_to
     if x.relative_error is None:
-        return f"the estimated relative L2 error of the solution is {estimated}"
+        return f"the estimated relative L2 error of the solution is {estimated}{up_to}"
     doubt = ", which is not to be trusted here" if misled(x) else ""
-    return f"the relative L2 error of the solution is {number(x.relative_error)} (estimated: {estimated}{doubt})"
+    return f"the relative L2 error of the solution is {number(x.relative_error)}{up_to} (estimated: {estimated}{doubt})"
 
 
 def misled(x: Examination) -> bool:
@@ -78,7 +89,7 @@ def doubt(x: Examination) -> str:
     assert x.relative_error is not None
     return (
         f" The estimated error is not to be trusted here: it is {number(x.estimate.relative)}, and the true relative L2 error "
-        f"{number(x.relative_error)}."
+        f"{number(x.relative_error)}{x.problem.up_to}."
     )
 
 

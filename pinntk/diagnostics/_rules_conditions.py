@@ -59,7 +59,9 @@ def imbalance(x: Examination) -> Finding | None:
 
 def causality(x: Examination) -> Finding | None:
     """The error of the solution grows in time, since later times are fitted to wrong earlier ones."""
-    if x.run is None or not above("error", x.estimate.relative) or (order := x.causality) is None:
+    if x.run is None or not above("error", x.estimate.relative) or x.estimate.unmoved:  # residuals that nothing moves
+        return None
+    if (order := x.causality) is None:
         return None
     estimated = _Growth(_estimated_by_time(x, order))
     true = None if order.error is None or not np.isfinite(order.error).any() else _Growth(order.error)
@@ -137,13 +139,14 @@ class _Growth:
 
 
 def _estimated_by_time(x: Examination, order: Causality) -> np.ndarray:
-    """(s,) root mean square of the estimated error in those slices of time, over that of the estimated solution."""
+    """(s,) root mean square of the estimated error in those slices of time, over that of the estimated solution, which is that
+    of the change over the relative error.
+    """
     found, count = x.estimate, len(order.edges) - 1
     times = found.where[:, x.problem.domain.axis(order.coordinate)].cpu()
     slices = time_slices(times, order.edges[0], order.edges[-1], count).numpy()
     square = found.change.square().mean(1).cpu().numpy()
-    whole = float(found.values.square().mean().sqrt()) or nan
-    return np.sqrt([_mean(square[slices == k]) for k in range(count)]) / whole
+    return found.relative * np.sqrt([_mean(square[slices == k]) / square.mean() for k in range(count)])
 
 
 def _mean(values: np.ndarray) -> float:
