@@ -182,7 +182,7 @@ class Examination:
 
     @cached_property
     def relative_error(self) -> float | None:
-        """Relative L2 error against the known solution, if there is one."""
+        """Relative L2 error against the known solution, if there is one; of fields that are free by a constant, without it."""
         return self.problem.relative_error(self.network) if self.problem.has_solution else None
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from math import isfinite, nan
+
+import numpy as np
 
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._thresholds import above
@@ -25,8 +27,16 @@ def unreachable_size(x: Examination) -> float:
 
 
 def unreachable_alone(x: Examination) -> bool:
-    """Whether errors are unreachable, and those of a single condition alone are so already."""
-    return unreachable(x) and above("alone", max(x.estimate.alone.values()) / x.estimate.unreachable)
+    """Whether errors are unreachable, and those of a single condition alone are so already; not where no parameter changes
+    them at all, which is no matter of the network's size or of waves.
+    """
+    return not x.estimate.unmoved and unreachable(x) and above("alone", max(x.estimate.alone.values()) / x.estimate.unreachable)
+
+
+def dead_conditions(x: Examination) -> tuple[str, ...]:
+    """Conditions with errors that none of this network's parameters changes, although they depend on its fields."""
+    unmoved = x.estimate.unmoved
+    return tuple(name for name in unmoved if name not in x.statement.independent) if unmoved else ()
 
 
 def solution_error(x: Examination) -> float:
@@ -35,12 +45,52 @@ def solution_error(x: Examination) -> float:
     return x.estimate.relative if known is None or not isfinite(known) else max(x.estimate.relative, known)
 
 
+def error_evidence(x: Examination) -> dict[str, float]:
+    """The estimated error of the solution, unless it is infinite, and the true one where it is known."""
+    evidence = {}
+    if isfinite(x.estimate.relative):
+        evidence["estimated_error"] = x.estimate.relative
+    if x.relative_error is not None:
+        evidence["true_error"] = x.relative_error
+    return evidence
+
+
 def error_text(x: Examination) -> str:
-    """The error in words: the true one where a solution is known, and the estimated one."""
-    estimated = number(x.estimate.relative)
+    """Those errors in words."""
+    estimated = number(x.estimate.relative) if isfinite(x.estimate.relative) else "unknown"
+    up_to = x.problem.up_to
     if x.relative_error is None:
-        return f"the estimated error of the solution is {estimated}"
-    return f"the relative L2 error of the solution is {number(x.relative_error)}, estimated {estimated}"
+        return f"the estimated relative L2 error of the solution is {estimated}{up_to}"
+    doubt = ", which is not to be trusted here" if misled(x) else ""
+    return f"the relative L2 error of the solution is {number(x.relative_error)}{up_to} (estimated: {estimated}{doubt})"
+
+
+def misled(x: Examination) -> bool:
+    """Whether a known solution shows the estimated error to be far off."""
+    known = x.relative_error
+    return known is not None and above("estimate-off", off(np.array([x.estimate.relative]), np.array([known])))
+
+
+def off(estimated: np.ndarray, true: np.ndarray) -> float:
+    """The distance between an estimated error and the true one, over the true one, where both are finite; else NaN.
+
+    >>> off(np.array([0.2, 0.3]), np.array([0.4, 0.6])), off(np.array([1.0]), np.array([np.nan]))
+    (0.5, nan)
+    """
+    known = np.isfinite(estimated) & np.isfinite(true)
+    size = float(np.linalg.norm(true[known]))
+    return float(np.linalg.norm(estimated[known] - true[known])) / size if size else nan
+
+
+def doubt(x: Examination) -> str:
+    """A sentence for findings that argue from the estimated error, where it is far off; else nothing."""
+    if not misled(x):
+        return ""
+    assert x.relative_error is not None
+    return (
+        f" The estimated error is not to be trusted here: it is {number(x.estimate.relative)}, and the true relative L2 error "
+        f"{number(x.relative_error)}{x.problem.up_to}."
+    )
 
 
 def failing(x: Examination) -> bool:

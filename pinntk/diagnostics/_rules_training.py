@@ -1,20 +1,27 @@
-"""Rules about the network and its training: inputs, step size, layers, precision, size."""
+"""Rules about the network and its training: inputs, step size, precision, size."""
 
 from __future__ import annotations
 
 from math import isfinite, nan, sqrt
-from typing import Any
 
 import numpy as np
 import torch
 
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
-from pinntk.diagnostics._judgment import error_text, failing, severity, solution_error, unreachable_alone
+from pinntk.diagnostics._judgment import (
+    dead_conditions,
+    error_evidence,
+    error_text,
+    failing,
+    severity,
+    solution_error,
+    unreachable_alone,
+)
 from pinntk.diagnostics._layers import LayerHealth
 from pinntk.diagnostics._prescriptions import adam_rate, gauss_newton
 from pinntk.diagnostics._thresholds import SURER, above, below, clearly
-from pinntk.diagnostics._wording import capital, number, setting
+from pinntk.diagnostics._wording import capital, number, percent, setting
 
 _ENOUGH_STEPS = 5000  # of Adam, to begin with
 _ADAM = {"training.optimizer": "adam", "training.optimizer_options": {}}
@@ -26,7 +33,7 @@ def unnormalized_inputs(x: Examination) -> Finding | None:
     if scale is None:
         return None
     if above("input-offset", scale.offset):
-        name, value, what = "input-offset", scale.offset, f"a mean of {number(scale.offset)}"
+        name, value, what = "input-offset", scale.offset, f"a mean that is {number(scale.offset)} away from 0"
     elif above("input-spread", scale.largest):
         name, value, what = "input-spread", scale.largest, f"a standard deviation of {number(scale.largest)}"
     elif below("input-narrow", scale.smallest):
@@ -73,7 +80,7 @@ def step_too_large(x: Examination) -> Finding | None:
         code="step-too-large",
         severity=severity(x),
         sentence=f"The learning rate {setting(went.lr)} is {number(ratio)} times the natural step {number(natural)}; the last "
-        f"loss is {number(went.rise)} times the lowest one.",
+        f"weighted loss is {number(went.rise)} times the least one.",
         evidence={
             "learning_rate": went.lr,
             "natural_step": natural,
@@ -126,7 +133,7 @@ def too_few_steps(x: Examination) -> Finding | None:
 def step_too_small(x: Examination) -> Finding | None:
     """The learning rate is so small that the parameters have hardly moved."""
     went = x.progress
-    if went is None or went.solving or not isfinite(went.lr) or not failing(x):
+    if went is None or went.solving or not isfinite(went.lr) or not failing(x) or dead_conditions(x):  # by no step
         return None
     natural = _natural(x)
     ratio = went.lr / natural
@@ -147,7 +154,7 @@ def step_too_small(x: Examination) -> Finding | None:
         code="step-too-small",
         severity=severity(x),
         sentence=f"The learning rate {setting(went.lr)} is {number(ratio)} of the natural step {number(natural)}: the "
-        f"parameters moved by {went.moved:.1%} only.",
+        f"parameters moved by {percent(went.moved)} of their norm only.",
         evidence=evidence,
         arrays={"step": went.steps, "loss": went.loss},
         confidence=clearly("descent-small" if went.descending else "step-small", ratio),
@@ -160,75 +167,6 @@ def _natural(x: Examination) -> float:
     if x.progress is not None and x.progress.descending:
         return x.spectrum.stable_step / 2
     return x.natural_step
-
-
-def saturation(x: Examination) -> Finding | None:
-    """Units of a layer are saturated or dead, or the gradient vanishes on the way to the first layer."""
-    if not x.layers or not failing(x):
-        return None
-    shares = np.array([nan if layer.saturated is None else layer.saturated for layer in x.layers])
-    dead = np.array([layer.dead for layer in x.layers[:-1]] or [0.0])
-    gradients = [layer.gradient for layer in x.layers if layer.gradient is not None]
-    start = max((layer.saturated or 0.0 for layer in x.initial_layers), default=nan)
-    largest = float(np.nanmax(shares)) if np.isfinite(shares).any() else 0.0
-    vanishing = gradients[0] / gradients[-1] if len(gradients) > 1 and gradients[-1] > 0 else nan
-    if above("saturated", start) and start > largest:
-        sentence = f"{start:.0%} of the units of a layer were saturated at the start: their slope was about zero."
-        confidence = clearly("saturated", start) + SURER["saturation"]
-    elif above("saturated", largest):
-        worst = x.layers[int(np.nanargmax(shares))]
-        sentence = (
-            f"{largest:.0%} of the units of layer {worst.name} ({worst.activation}) are saturated: their slope is about zero."
-        )
-        confidence = clearly("saturated", largest) + SURER["saturation"]
-    elif above("dead", float(dead.max())):
-        worst = x.layers[int(dead.argmax())]
-        sentence = f"{dead.max():.0%} of the units of layer {worst.name} give the same value at all points: they are dead."
-        confidence = clearly("dead", float(dead.max()))
-    elif below("vanishing", vanishing):
-        sentence = (
-            f"The gradient vanishes: in the first layer it is {number(vanishing)} of what it is in the last, relative to "
-            "weights."
-        )
-        confidence = clearly("vanishing", vanishing)
-    else:
-        return None
-    return Finding(
-        code="saturation",
-        severity=severity(x),
-        sentence=sentence,
-        evidence={
-            "saturated_share": largest,
-            "saturated_share_at_start": start,
-            "dead_share": float(dead.max()),
-            "gradient_ratio": vanishing,
-        },
-        arrays={"saturated": shares, "dead": np.array([layer.dead for layer in x.layers])},
-        confidence=min(0.99, confidence),
-        prescriptions=_healthier_layers(x, start),
-    )
-
-
-def _healthier_layers(x: Examination, start: float) -> tuple[Prescription, ...]:
-    if not x.settings:
-        return (Prescription("start from smaller weights (Glorot's), and normalize the inputs"),)
-    changes: dict[str, Any] = {}
-    if x.settings.get("gain", 1.0) > 1:
-        changes["network.arguments.gain"] = 1.0
-    if x.settings["initialization"] != "xavier" or x.settings["beta"] > 1:
-        changes |= {"network.arguments.initialization": "xavier", "network.arguments.beta": 1.0}
-    if x.settings["activation"] in ("relu", "sigmoid"):
-        changes["network.arguments.activation"] = "tanh"
-    if not x.settings["normalize"]:
-        changes["network.arguments.normalize"] = True
-    if not changes and x.progress is not None and not x.progress.solving:
-        changes["training.lr"] = adam_rate(x)
-    found = [Prescription("start from Glorot's weights, with which tanh units work on their slope", changes)]
-    if x.progress is not None and not x.progress.solving and "training.lr" not in changes:
-        found.append(
-            Prescription("start from Glorot's weights, with another learning rate", {**changes, "training.lr": adam_rate(x)})
-        )
-    return tuple(found)
 
 
 def float32_floor(x: Examination) -> Finding | None:
@@ -245,9 +183,10 @@ def float32_floor(x: Examination) -> Finding | None:
     return Finding(
         code="float32-floor",
         severity="warning",
-        sentence=f"Rounding makes up {ratio:.0%} of the weighted error: in {str(dtype).removeprefix('torch.')} the training "
-        "cannot lower it much further.",
-        evidence={"rounding_ratio": ratio, "estimated_error": x.estimate.relative}
+        sentence=f"The root mean square of rounding is {percent(ratio)} of that of the weighted errors: in "
+        f"{str(dtype).removeprefix('torch.')} the training cannot lower them much further.",
+        evidence={"rounding_ratio": ratio}
+        | error_evidence(x)
         | {f"rounding_ratio/{name}": p.ratio for name, p in x.precision.items()},
         arrays={
             "noise": np.array([found.noise for found in x.precision.values()]),
@@ -276,7 +215,7 @@ def network_too_small(x: Examination) -> Finding | None:
         code="network-too-small",
         severity=severity(x),
         sentence=f"The network has {found.parameters} parameters, of which the kernel uses {found.rank} (its rank), and "
-        f"{found.unreachable:.0%} of the squared errors are unreachable.",
+        f"no small step removes {percent(found.unreachable)} of the squared errors.",
         evidence={
             "parameters": found.parameters,
             "kernel_rank": found.rank,
@@ -303,15 +242,15 @@ def unfinished(x: Examination) -> Finding | None:
     return Finding(
         code="unfinished",
         severity="warning",
-        sentence=f"The loss was still falling when the training ended (to {went.late_fall:.0%} in the second half of the "
-        f"steps), and {error_text(x)}.",
+        sentence=f"The weighted loss was still falling when the training ended (to {percent(went.late_fall)} in the second "
+        f"half of the steps), and {error_text(x)}.",
         evidence={
             "loss_slope": went.slope,
             "late_loss_fall": went.late_fall,
             "late_fall_share": went.late_share,
-            "estimated_error": x.estimate.relative,
             "parameter_drift": went.moved,
-        },
+        }
+        | error_evidence(x),
         arrays={"step": went.steps, "loss": went.loss},
         confidence=clearly("falling", went.slope),
         prescriptions=(
@@ -329,7 +268,7 @@ def unexplained(x: Examination) -> Finding | None:
         code="unexplained",
         severity=severity(x),
         sentence=f"{capital(error_text(x))}, and no measurement explains it.",
-        evidence={"estimated_error": x.estimate.relative, "unreachable_share": x.estimate.unreachable},
+        evidence=error_evidence(x) | {"unreachable_share": x.estimate.unreachable},
         arrays={},
         confidence=clearly("error", solution_error(x)),
         prescriptions=(

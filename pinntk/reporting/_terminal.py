@@ -48,6 +48,7 @@ def diagnosis(x: Examination, findings: Sequence[Finding]) -> dict[str, Any]:
         "run": _folder(x),
         "problem": x.problem.name,
         "parameters": dict(x.problem.parameters),
+        "up_to": x.problem.up_to.strip(),
         "steps": None if x.run is None else x.run.step,
         "verdict": _HEADLINES[findings[0].severity] if findings else _HEALTHY,
         "findings": found,
@@ -91,7 +92,7 @@ def _json_value(value: Any) -> Any:
 def _numbers(x: Examination) -> dict[str, Any]:
     groups: dict[str, Callable[[], Any]] = {
         "relative_error": lambda: x.relative_error,
-        "estimated_error": lambda: x.estimate.relative,
+        "estimated_error": lambda: _estimated(x),
         "conditions": lambda: _conditions(x),
         "imbalance": lambda: x.balance.imbalance,
         "gradient_imbalance": lambda: x.balance.gradient_imbalance,
@@ -118,6 +119,13 @@ def _numbers(x: Examination) -> dict[str, Any]:
         except (ValueError, RuntimeError, ArithmeticError) as error:
             missing[name] = str(error)
     return {**found, "not_measured": missing}
+
+
+def _estimated(x: Examination) -> float:
+    """Raises ArithmeticError where a condition depends on no field, so that nothing is known of the solution from it."""
+    if not isfinite(x.estimate.relative):
+        raise ArithmeticError(f"nothing changes the error of {' and '.join(x.estimate.unmoved)}")
+    return x.estimate.relative
 
 
 def _conditions(x: Examination) -> dict[str, dict[str, Any]]:
@@ -207,10 +215,15 @@ def title(found: Mapping[str, Any]) -> str:
     if found["steps"] is not None:
         parts.append(f"{found['steps']:,} steps")
     if found["numbers"].get("relative_error") is not None:
-        parts.append(f"relative L2 error {number(found['numbers']['relative_error'])}")
+        parts.append(f"relative L2 error {number(found['numbers']['relative_error'])}{_up_to(found)}")
     elif found["numbers"].get("estimated_error") is not None:
-        parts.append(f"estimated relative L2 error {number(found['numbers']['estimated_error'])}")
+        parts.append(f"estimated relative L2 error {number(found['numbers']['estimated_error'])}{_up_to(found)}")
     return ", ".join(parts)
+
+
+def _up_to(found: Mapping[str, Any]) -> str:
+    """Such as " up to a constant of p", behind an error of a problem whose field p is free by a constant."""
+    return f" {found['up_to']}" if found.get("up_to") else ""
 
 
 def coefficient_sentences(found: Mapping[str, Any]) -> list[str]:
@@ -236,9 +249,9 @@ def healthy_sentence(found: Mapping[str, Any]) -> str:
     numbers = found["numbers"]
     parts = []
     if numbers.get("relative_error") is not None:
-        parts.append(f"the relative L2 error is {number(numbers['relative_error'])}")
+        parts.append(f"the relative L2 error is {number(numbers['relative_error'])}{_up_to(found)}")
     if numbers.get("estimated_error") is not None:
-        parts.append(f"the error estimated from the kernel is {number(numbers['estimated_error'])}")
+        parts.append(f"the relative L2 error estimated from the kernel is {number(numbers['estimated_error'])}")
     if numbers.get("imbalance") is not None:
         parts.append(f"the rates of the conditions lie within a factor of {number(numbers['imbalance'])}")
     if numbers.get("spectrum"):
@@ -279,7 +292,7 @@ def comparison_rows(first: Mapping[str, Any], second: Mapping[str, Any]) -> list
 
     row("steps", "steps")
     row("relative L2 error", "numbers", "relative_error")
-    row("estimated error", "numbers", "estimated_error")
+    row("relative error, estimated", "numbers", "estimated_error")
     names = dict.fromkeys([*(_at(first, ("numbers", "conditions")) or {}), *(_at(second, ("numbers", "conditions")) or {})])
     for label, key in (("loss", "loss"), ("weight", "weight"), ("rate", "rate")):
         for name in names:

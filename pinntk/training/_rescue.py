@@ -17,6 +17,7 @@ from torch import nn
 from tqdm import tqdm
 
 from pinntk.diagnostics import Finding, Prescription, diagnose
+from pinntk.diagnostics._healthy import healthy_traces
 from pinntk.ntk import traces
 from pinntk.problem import Problem
 from pinntk.residuals import errors
@@ -247,6 +248,7 @@ def _metric(before: Run) -> tuple[Callable[[Run | Slabs], float], str]:
     points = before.problem.sample(counts, seed=_FRESH, dtype=torch.float64)
     points = {name: rows for name, rows in points.items() if name in before.points}
     sizes = traces(_double(before.network), before.problem, points)
+    sizes |= healthy_traces(before.problem, points, [name for name, size in sizes.items() if not size > 0])  # of a dead one
     weights = {name: len(points[name]) / size for name, size in sizes.items() if 0 < size < inf}
 
     def loss(run: Run | Slabs) -> float:
