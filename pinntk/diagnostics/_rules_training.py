@@ -118,8 +118,8 @@ def too_few_steps(x: Examination) -> Finding | None:
     return Finding(
         code="too-few-steps",
         severity=severity(x),
-        sentence=f"The training took {x.run.step} steps, in which the parameters moved by {went.moved:.1%}; trainings take "
-        "thousands.",
+        sentence=f"The training took {x.run.step} steps, in which the parameters moved by {percent(went.moved)}; "
+        "trainings take thousands.",
         evidence={"steps": x.run.step, "parameter_drift": went.moved, "estimated_error": x.estimate.relative},
         arrays={"step": went.steps, "loss": went.loss},
         confidence=clearly("few-steps", x.run.step),
