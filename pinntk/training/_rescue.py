@@ -20,6 +20,7 @@ from pinntk.diagnostics import Finding, Prescription, diagnose
 from pinntk.diagnostics._healthy import healthy_traces
 from pinntk.ntk import traces
 from pinntk.problem import Problem
+from pinntk.problem._parameters import at_accuracy
 from pinntk.residuals import errors
 from pinntk.run import Run
 from pinntk.run._folder import CHECKPOINT
@@ -99,6 +100,9 @@ def rescue(
         left = seconds - (perf_counter() - begun)
         if left <= 0:
             ended = f"the budget of {seconds:g} s is spent"
+            break
+        if metric == "relative L2 error" and best.score <= run.problem.solution_accuracy and not (number == 1 and chosen):
+            ended = f"the error is{at_accuracy(best.score, run.problem.solution_accuracy).removeprefix(',')}"
             break
         treatment = chosen if number == 1 and chosen else _next(best, tried, rounds - number + 1)
         if treatment is None:
