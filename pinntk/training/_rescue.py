@@ -101,8 +101,9 @@ def rescue(
         if left <= 0:
             ended = f"the budget of {seconds:g} s is spent"
             break
-        if metric == "relative L2 error" and best.score <= run.problem.solution_accuracy and not (number == 1 and chosen):
-            ended = f"the error is{at_accuracy(best.score, run.problem.solution_accuracy).removeprefix(',')}"
+        met = at_accuracy(best.score, run.problem.solution_accuracy)  # 0 where no solution is known
+        if met and not (number == 1 and chosen):
+            ended = f"the error is{met.removeprefix(',')}"
             break
         treatment = chosen if number == 1 and chosen else _next(best, tried, rounds - number + 1)
         if treatment is None:
