@@ -20,6 +20,7 @@ from pinntk.diagnostics import Finding, Prescription, diagnose
 from pinntk.diagnostics._healthy import healthy_traces
 from pinntk.ntk import traces
 from pinntk.problem import Problem
+from pinntk.problem._parameters import at_accuracy
 from pinntk.residuals import errors
 from pinntk.run import Run
 from pinntk.run._folder import CHECKPOINT
@@ -99,6 +100,10 @@ def rescue(
         left = seconds - (perf_counter() - begun)
         if left <= 0:
             ended = f"the budget of {seconds:g} s is spent"
+            break
+        met = at_accuracy(best.score, run.problem.solution_accuracy)  # 0 where no solution is known
+        if met and not (number == 1 and chosen):
+            ended = f"the error is{met.removeprefix(',')}"
             break
         treatment = chosen if number == 1 and chosen else _next(base, tried, rounds - number + 1)
         if treatment is None:

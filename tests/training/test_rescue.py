@@ -1,5 +1,6 @@
 """A run that went wrong, trained again as prescribed, and compared."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -72,12 +73,25 @@ def test_the_first_prescription_is_followed_with_as_many_steps(monkeypatch, tmp_
     assert pinntk.Run.load(tmp_path / "better").relative_error == found.after.relative_error
 
 
+def test_a_rescue_ends_at_the_accuracy_of_the_reference(monkeypatch):
+    says(monkeypatch, [finding("step-too-small", FASTER)])
+    run = failing()
+    with torch.no_grad():
+        run.network.dense.weights[-1].zero_()
+        run.network.dense.biases[-1].fill_(2 / torch.pi)  # off by 0.44 from sin(pi x)
+    rough = dataclasses.replace(run, problem=dataclasses.replace(run.problem, solution_accuracy=0.5))
+    found = rescue(rough)
+    assert found.score_before < 0.5
+    assert found.rounds == () and found.ended == "the error is at the accuracy of the reference (0.5)"
+    assert len(rescue(rough, prescription=1).rounds) == 1  # what is asked for is done
+
+
 def test_a_real_rescue():
     """The paper's poisson1d(k=4): unweighted it stays at an error of one half."""
     problem = pinntk.load("poisson1d", k=4)
     network = pinntk.nn.MLP(problem, width=60, depth=1, initialization="normal")
     settings = {"points": {"poisson": 60, "ends": 2}, "lr": 3e-3, "progress": False, "snapshot_every": 0}
-    found = rescue(pinntk.train(problem, network, steps=1000, **settings), rounds=1)
+    found = rescue(pinntk.train(problem, network, steps=200, **settings))
     assert found.findings[0].code == "imbalance"
     assert found.after.config["weighting"]["name"] == "ntk"
     assert found.improvement > 3
