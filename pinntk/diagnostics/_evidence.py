@@ -13,6 +13,7 @@ EVIDENCE = MappingProxyType(
         # Any finding.
         "estimated_error": "estimated relative L2 error of the solution",
         "true_error": "true relative L2 error, by the known solution",
+        "error_of_zero": "where zero is the solution: estimated error over the size of the fields at the start",
         "unreachable_share": "share of the squared errors, each condition with one vote, that no small step removes",
         "kernel_rank": "rank of the kernel on fresh points",
         # Sizes.

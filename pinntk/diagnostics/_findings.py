@@ -30,9 +30,9 @@ RULES: Mapping[str, Callable[[Examination], Finding | None]] = MappingProxyType(
     {
         "independent-condition": of_problem.independent_condition,
         "wrong-problem": of_problem.wrong_problem,
+        "unsuitable-activation": of_problem.unsuitable_activation,  # whose network says nothing of what lies beside a corner
         "conflict": of_problem.conflict,
         "undetermined-coefficient": of_problem.undetermined_coefficient,
-        "unsuitable-activation": of_problem.unsuitable_activation,
         "unscaled-output": sizes.unscaled_output,
         "unscaled-coefficient": sizes.unscaled_coefficient,
         "unnormalized-inputs": training.unnormalized_inputs,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import isfinite, nan
 
 import numpy as np
+import torch
 
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._thresholds import above
@@ -43,15 +44,33 @@ def solution_error(x: Examination) -> float:
     """The estimated relative error, or the true one where a solution is known and it is larger; not where that is the error of
     the known solution itself (`Problem.solution_accuracy`).
     """
+    if (of_zero := error_of_zero(x)) is not None:
+        return of_zero
     known = x.relative_error
     if known is None or not isfinite(known) or known <= x.problem.solution_accuracy:
         return x.estimate.relative
     return max(x.estimate.relative, known)
 
 
+def error_of_zero(x: Examination) -> float | None:
+    """Where zero is the only solution: the estimated error over the size of the fields that the training began with, since
+    relative errors mean nothing. None elsewhere, and without a run.
+    """
+    if x.initial is None or not x.statement.zero_alone:
+        return None
+    where = x.estimate.where.to(next(x.initial.parameters()))
+    with torch.no_grad():
+        began = x.initial(where)
+    size = float(began.double().square().mean().sqrt())
+    return float(x.estimate.change.double().square().mean().sqrt()) / size if size else 0.0
+
+
 def error_evidence(x: Examination) -> dict[str, float]:
     """The estimated error of the solution, unless it is infinite, and the true one where it is known."""
     evidence = {}
+    if (of_zero := error_of_zero(x)) is not None:
+        evidence["error_of_zero"] = of_zero
+        return evidence
     if isfinite(x.estimate.relative):
         evidence["estimated_error"] = x.estimate.relative
     if x.relative_error is not None:
@@ -61,6 +80,8 @@ def error_evidence(x: Examination) -> dict[str, float]:
 
 def error_text(x: Examination) -> str:
     """Those errors in words."""
+    if (of_zero := error_of_zero(x)) is not None:
+        return f"the solution is zero, and the estimated error is {number(of_zero)} of the size that the network began with"
     estimated = number(x.estimate.relative) if isfinite(x.estimate.relative) else "unknown"
     up_to = x.problem.up_to
     if x.relative_error is None:
@@ -101,7 +122,7 @@ def failing(x: Examination) -> bool:
     """Whether the error of the solution is large, or errors are unreachable. A rule about the result of a training finds
     something only then.
     """
-    return above("error", solution_error(x)) or unreachable(x)
+    return above("error", solution_error(x)) or (error_of_zero(x) is None and unreachable(x))
 
 
 def severity(x: Examination) -> str:

@@ -121,7 +121,7 @@ def homogeneous(s: Statement) -> Finding | None:
     if not s.homogeneous or (s.known is not None and not bool(s.known[0].any())):
         return None
     fields = " = ".join(s.problem.fields)
-    only = s.linear and not s.freedom.open and s.known is None  # then it is the solution, perhaps the one that is meant
+    only = s.zero_alone and s.known is None  # then it is the solution, perhaps the one that is meant
     what = (
         "and is the only solution"
         if only

@@ -72,7 +72,9 @@ def step_too_large(x: Examination) -> Finding | None:
     natural = _natural(x)
     ratio = went.lr / natural
     shaken = above("noise", went.noise) and above("step-large", ratio)  # this run may have been stopped at a lucky moment
-    blown_up = (above("rise", went.rise) or (above("shaking", went.shaking) and above("step-large", ratio))) and failing(x)
+    jumps = above("rise", went.rise) or (above("shaking", went.shaking) and above("step-large", ratio))
+    # A loss that is small where the points are may jump there: the error is between them.
+    blown_up = jumps and failing(x) and not any(above("missing", missed.ratio) for missed in x.missing.values())
     if not (shaken or blown_up or (above("step-large", ratio) and _saturates(x) and failing(x))):
         return None
     lr = float(f"{natural:.1e}") / 2 if went.descending else adam_rate(x)
@@ -120,7 +122,7 @@ def too_few_steps(x: Examination) -> Finding | None:
         severity=severity(x),
         sentence=f"The training took {x.run.step} steps, in which the parameters moved by {percent(went.moved)}; "
         "trainings take thousands.",
-        evidence={"steps": x.run.step, "parameter_drift": went.moved, "estimated_error": x.estimate.relative},
+        evidence={"steps": x.run.step, "parameter_drift": went.moved} | error_evidence(x),
         arrays={"step": went.steps, "loss": went.loss},
         confidence=clearly("few-steps", x.run.step),
         prescriptions=(

@@ -14,6 +14,7 @@ from typing import Any
 
 from pinntk._util.version import __version__
 from pinntk.diagnostics import Examination, Finding, weights_by_name
+from pinntk.diagnostics._judgment import error_of_zero
 from pinntk.diagnostics._wording import number
 from pinntk.problem import Problem
 from pinntk.problem._parameters import at_accuracy
@@ -125,6 +126,8 @@ def _numbers(x: Examination) -> dict[str, Any]:
 
 def _estimated(x: Examination) -> float:
     """Raises ArithmeticError where a condition depends on no field, so that nothing is known of the solution from it."""
+    if error_of_zero(x) is not None:
+        raise ArithmeticError("zero is the only solution, and errors relative to it mean nothing")
     if not isfinite(x.estimate.relative):
         raise ArithmeticError(f"nothing changes the error of {' and '.join(x.estimate.unmoved)}")
     return x.estimate.relative

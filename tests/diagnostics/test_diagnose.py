@@ -12,6 +12,7 @@ import pinntk
 from pinntk import Box, Problem, boundary, initial, residual
 from pinntk.diagnostics import RULES, THRESHOLDS, Finding
 from pinntk.diagnostics._findings import by_cause
+from pinntk.diagnostics._judgment import error_of_zero
 from pinntk.diagnostics._prescriptions import gauss_newton
 from pinntk.diagnostics._thresholds import above, below, clearly
 from pinntk.training import apply_changes
@@ -261,6 +262,18 @@ def test_trivial_solution():
     assert "trivial-solution" in codes(run)
 
 
+def test_a_loss_that_jumps_where_the_few_points_are_is_no_matter_of_the_step():
+    """With two points the loss falls to rounding and jumps there; the error is between them."""
+    run = trained(poisson(), points={"residual": 2, "boundary": 2}, steps=600, lr=5e-3, schedule="constant")
+    x = pinntk.examine(run)
+    for row in run.history[len(run.history) // 2 :: 2]:
+        row |= {f"loss/{name}": 100 * row[f"loss/{name}"] for name in run.weights}
+    run.history[-1] |= {f"loss/{name}": 1e3 * run.history[-1][f"loss/{name}"] for name in run.weights}
+    assert x.progress.rise > THRESHOLDS["rise"].value
+    first = pinntk.diagnose(x)[0]
+    assert first.code == "too-few-points" and "step-too-large" not in codes(run)
+
+
 def test_a_training_of_three_steps_was_over_before_it_had_begun():
     run = trained(poisson(), steps=3, lr=1e-3)
     first = pinntk.diagnose(run)[0]
@@ -396,3 +409,30 @@ def test_every_rule_is_in_the_order_of_causes_under_its_code(healthy):
     assert sorted(RULES) == sorted(expected.split())
     x = replace(pinntk.examine(healthy))
     assert all(rule(x) is None for rule in RULES.values())
+
+
+def test_where_zero_is_the_solution_errors_are_measured_by_where_the_training_began():
+    domain = Box(x=(0, 1))
+
+    @residual(domain)
+    def level(u_x):
+        return u_x
+
+    @boundary(domain.at(x=0))
+    def start(u):
+        return u
+
+    problem = Problem(domain, [level, start])
+    points = {"level": 20, "start": 1}
+    good = trained(problem, points=points, steps=500, schedule="cosine")
+    x = pinntk.examine(good)
+    where = x.estimate.where
+    with torch.no_grad():
+        began = float(x.initial(where).square().mean().sqrt())
+    of_zero = error_of_zero(x)
+    assert of_zero == pytest.approx(float(x.estimate.change.square().mean().sqrt()) / began, rel=1e-12)
+    assert of_zero < 0.01 < x.estimate.relative and codes(x) == []
+    poor = pinntk.examine(trained(problem, points=points, steps=100, lr=1e-6))
+    assert error_of_zero(poor) > 0.2 and pinntk.diagnose(poor)[0].severity == "critical"
+    assert error_of_zero(pinntk.examine(good.network, problem, good.points)) is None
+    assert error_of_zero(pinntk.examine(healthy_run())) is None
