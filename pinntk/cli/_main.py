@@ -154,7 +154,7 @@ def _finish_slabs(found: Slabs, arguments: argparse.Namespace) -> int:
         name = slab_name(run.problem.slab["number"])
         print(f"{name:<10} {one:>10.4g} {other:>10.4g} {run.step:>8} {run.history[-1]['loss']:>10.2e} {error:>18}")
     if found.relative_error is not None:
-        print(f"relative L2 error {found.relative_error:.3e} over all of the time")
+        print(f"relative L2 error {found.relative_error:.3e}{found.problem.up_to} over all of the time")
     print(f"figures in {paths[0][0].parent}, and in each slab")
     worst = max(found.runs, key=lambda run: run.history[-1]["loss"])
     print(f"next: pinntk diagnose {shlex.quote(str(worst.folder))}")
@@ -174,7 +174,8 @@ def _report(run: Run) -> None:
     for name in run.problem.coefficients:
         print(f"coefficient {name} = {last[f'coefficient/{name}']:.6g}")
     if run.relative_error is not None:
-        print(f"relative L2 error {run.relative_error:.3e} after {run.step} steps, {last['seconds']:.0f} s")
+        after = f"after {run.step} steps, {last['seconds']:.0f} s"
+        print(f"relative L2 error {run.relative_error:.3e}{run.problem.up_to} {after}")
     if run.stop_reason:
         print(f"stopped: {run.stop_reason}")
     if run.monitor is not None:

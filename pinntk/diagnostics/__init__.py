@@ -1,8 +1,9 @@
 """What is wrong with a training, in numbers, and in words: measurements, findings, prescriptions."""
 
-from pinntk.diagnostics._balance import Balance, balance, weights_by_name
+from pinntk.diagnostics._balance import Balance, balance, gradient_alignment, weights_by_name
 from pinntk.diagnostics._causality import Causality, causality
 from pinntk.diagnostics._check import check
+from pinntk.diagnostics._coefficients import Coefficient
 from pinntk.diagnostics._drift import Drift, Horizon, drift, frozen_prediction, parameter_drift, prediction_horizon
 from pinntk.diagnostics._dynamics import Dynamics, dynamics, field_kernel
 from pinntk.diagnostics._estimate import Estimate, estimate
@@ -33,6 +34,7 @@ __all__ = [
     "THRESHOLDS",
     "Balance",
     "Causality",
+    "Coefficient",
     "Coverage",
     "Drift",
     "Dynamics",
@@ -67,6 +69,7 @@ __all__ = [
     "examine",
     "field_kernel",
     "frozen_prediction",
+    "gradient_alignment",
     "input_scale",
     "layers",
     "mode_frequency",

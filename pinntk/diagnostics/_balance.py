@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
+from math import inf, nan
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,10 @@ class Balance:
     conflict: cosine between grad L_i and grad L_j, -1 to 1: negative where one step cannot serve both; e_i^T K_ij e_j over
         the square root of (e_i^T K_ii e_i) (e_j^T K_jj e_j)
 
+    Of all conditions together:
+    alignment: `gradient_alignment` of grad L_i, over the conditions that depend on the parameters and have a weight above 0;
+        weights do not turn gradients, so that it is that of lambda_i L_i
+
     dependent: the conditions that depend on the parameters; the others are met by construction, to rounding
 
     A condition whose kernel or gradient is zero has coupling and conflict 0, also with itself. All tensors are float64 on
@@ -64,6 +68,7 @@ class Balance:
     gradient_rate: Mapping[str, float]
     coupling: Tensor
     conflict: Tensor
+    alignment: float
     dependent: frozenset[str]
 
     @property
@@ -77,6 +82,12 @@ class Balance:
     def gradient_imbalance(self) -> float:
         """Largest over smallest `gradient_norm`, of the same conditions; infinite where a gradient is zero."""
         return _ratio([self.gradient_norm[name] for name in self.names if name in self.dependent])
+
+    @property
+    def cosines(self) -> dict[str, dict[str, float]]:
+        """`conflict` by names: {condition: {condition: cosine between both gradients}}."""
+        rows = self.conflict.tolist()
+        return {name: dict(zip(self.names, row, strict=True)) for name, row in zip(self.names, rows, strict=True)}
 
 
 @without_autocast
@@ -129,8 +140,35 @@ def balance(
         gradient_rate={name: float(f) / loss[name] if loss[name] else 0.0 for name, f in zip(names, flow, strict=True)},
         coupling=_coupling(K),
         conflict=_cosines(gradients, [name in dependent for name in names]),
+        alignment=gradient_alignment(gradients[[name in dependent and weights[name] > 0 for name in names]]),
         dependent=dependent,
     )
+
+
+def gradient_alignment(gradients: Tensor) -> float:
+    """Whether m gradients point the same way, -1 to 1: 2 |mean_i g_i / |g_i||^2 - 1.
+
+    gradients: (m, p) one a row, of any lengths; zero ones are left out
+
+    For two it is their cosine. 1 where all point the same way, -1 where the unit vectors cancel, and 2 / m - 1 where they are
+    orthogonal, as unrelated gradients of many parameters about are: with more conditions a lower number says less. NaN for
+    fewer than two, and where one is not finite. Raises ValueError for another shape.
+    The alignment score of Wang, Bhartari, Li & Perdikaris 2025 (arXiv 2502.00604), section 3.
+
+    >>> gradient_alignment(torch.tensor([[3.0, 0.0], [1.0, 1.0]]))  # the cosine of 45 degrees
+    0.7071067811865475
+    >>> gradient_alignment(torch.tensor([[1.0, 0.0], [-2.0, 0.0], [0.0, 0.0]]))
+    -1.0
+    """
+    if gradients.ndim != 2:
+        raise ValueError(f"gradients has shape {tuple(gradients.shape)}; give (m, p), one gradient a row")
+    rows = gradients.double()
+    rows = rows[rows.any(1)]
+    if len(rows) < 2:
+        return nan
+    rows = rows / rows.abs().amax(1, keepdim=True)  # or squares of tiny entries would vanish
+    mean = (rows / rows.norm(dim=1, keepdim=True)).mean(0)
+    return float((2 * mean.square().sum() - 1).clamp(max=1))
 
 
 def weights_by_name(kernel: KernelBlocks, errors: Mapping[str, Tensor]) -> dict[str, dict[str, float]]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import hypot, inf, isfinite
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pinntk._util.precision import without_autocast
+from pinntk.diagnostics._healthy import healthy_gains
 from pinntk.diagnostics._sampling import at_most, network_points
 from pinntk.ntk import kernel, trained_parameters
-from pinntk.ntk._rounding import vanishing
+from pinntk.ntk._rounding import genuine, vanishing
 from pinntk.problem import Condition, Faces, Measurements, PeriodicPair, Points, Problem, field_problem, with_field_values
+from pinntk.problem._gauge import without
 from pinntk.problem._sampling import generator
 from pinntk.residuals import errors
 
@@ -31,7 +34,8 @@ class Estimate:
 
         delta u = -K_ue (K_ee + tolerance^2)^-1 e
 
-    so that u + delta u is better than u by far if the errors are about linear in the parameters over that distance.
+    so that u + delta u is better than u by far if the errors are about linear in the parameters over that distance. Of fields
+    that are free by a constant (`Problem.gauge`), sizes and changes are without it.
 
     points: {condition: (n_i, d)} fresh Sobol points (measurements: their own), errors: {condition: (n_i,)} there
     relative: |delta u| / |u + delta u| over the domain, all fields together: an estimate of the relative L2 error
@@ -44,6 +48,10 @@ class Estimate:
     gain: {condition: sqrt(mean K_ii / mean K_uu)}, the error of the condition that a change of the fields by 1 makes, for
         the changes that the network makes easily
     size: {condition: rms e_i / (gain_i rms(u + delta u))}, errors without units, also where a condition has no data
+    unmoved: conditions with errors that no parameter changes at all (dead or saturated units, an operator that depends on no
+        field). No step mends these, so that delta u does not know of them. In its place, the change of the fields that would
+        do so counts in `relative`, `parts`, `size` and `unreachable`: rms e_i over the gain of a fresh tanh network, infinite
+        for a condition that depends on no field
     """
 
     points: Mapping[str, Tensor] = field(repr=False)
@@ -60,6 +68,7 @@ class Estimate:
     parameters: int
     gain: Mapping[str, float]
     size: Mapping[str, float]
+    unmoved: tuple[str, ...] = ()
 
 
 @without_autocast
@@ -103,15 +112,15 @@ def estimate(
     # Columns: all errors, then those of each condition with the others zero.
     columns = torch.stack([e, *(_only(e, span) for span in spans.values())], 1)
     solved = _solve(K_ee, columns, ridge)
-    changes = -(K_ue @ solved).reshape(len(problem.fields), samples, -1)
-    size = float((u.T + changes[..., 0]).norm())
+    changes = _without_gauge(problem, -(K_ue @ solved).reshape(len(problem.fields), samples, -1), where)
+    size = float(_without_gauge(problem, u.T + changes[..., 0], where).norm())
     prior = float(K.values.diagonal()[n:].mean().sqrt())
     gains = {name: _over(float(K.diagonal(name).mean().clamp_min(0).sqrt()), prior) for name in fresh}
     gain = {name: 0.0 if bool(met[spans[name]].all()) else value for name, value in gains.items()}
     rms = size / u.numel() ** 0.5
     remaining = e - K_ee @ solved[:, 0]
     eigenvalues = torch.linalg.eigvalsh(K_ee)
-    return Estimate(
+    known = Estimate(
         points=fresh,
         errors=found,
         relative=_over(float(changes[..., 0].norm()), size),
@@ -125,8 +134,61 @@ def estimate(
         rank=int((eigenvalues > _LEAST_RANK * eigenvalues[-1]).sum()),
         parameters=sum(p.numel() for p in trained_parameters(network, problem).values()),
         gain=gain,
-        size={name: _over(float(part.square().mean().sqrt()), gain[name] * rms) for name, part in found.items()},
+        size={
+            name: 0.0 if name in none else _over(float(part.square().mean().sqrt()), gain[name] * rms)
+            for name, part in found.items()
+        },
     )
+    real = genuine(network, problem, fresh, {name: found[name] for name in fresh if name in none})
+    unmoved = tuple(name for name in fresh if name in real)
+    scaled = (float(e.norm()), float(remaining.norm()))
+    return _with_unmoved(known, problem, unmoved, rms, prior, scaled) if unmoved else known
+
+
+def _with_unmoved(
+    found: Estimate, problem: Problem, unmoved: tuple[str, ...], rms: float, prior: float, scaled: tuple[float, float]
+) -> Estimate:
+    """The same with the errors that no parameter changes, by the gains of a healthy network.
+
+    rms: of u + delta u; prior: standard deviation of the fields by this network's kernel; scaled: norms of all other errors,
+    and of what remains of them, in units of that
+    """
+    gains = healthy_gains(problem, found.points, unmoved, found.where)
+    off = {name: _over(float(found.errors[name].square().mean().sqrt()), gains[name]) for name in unmoved}
+    more, change = hypot(*off.values()), float(found.change.norm()) / found.change.numel() ** 0.5
+    whole = hypot(rms, more)
+    before, after = scaled
+
+    def over_whole(numbers: Mapping[str, float]) -> dict[str, float]:
+        if not isfinite(more):
+            return dict(numbers) | dict.fromkeys(unmoved, inf)
+        return {name: off[name] / whole if name in off else _times(number, rms / whole) for name, number in numbers.items()}
+
+    beyond = more / prior if prior else inf
+    return replace(
+        found,
+        relative=hypot(change, more) / whole if isfinite(more) else inf,
+        parts=over_whole(found.parts),
+        remaining=dict(found.remaining) | dict.fromkeys(unmoved, 1.0),
+        unreachable=hypot(after, beyond) ** 2 / hypot(before, beyond) ** 2 if isfinite(beyond) else 1.0,
+        alone=dict(found.alone) | dict.fromkeys(unmoved, 1.0),
+        size=over_whole(found.size),
+        unmoved=unmoved,
+    )
+
+
+def _without_gauge(problem: Problem, values: Tensor, where: Tensor) -> Tensor:
+    """Values (fields, m) or (fields, m, k) at points where (m, d), those of free fields without their constants; the same
+    tensor where no field is free.
+    """
+    if not problem.gauge:
+        return values
+    rows = list(values)
+    for name, gauge in problem.gauge.items():
+        k = problem.fields.index(name)
+        columns = [without(gauge, column, where) for column in rows[k].reshape(len(where), -1).unbind(1)]
+        rows[k] = torch.stack(columns, 1).reshape(rows[k].shape)
+    return torch.stack(rows)
 
 
 def _fresh(condition: Condition, rows: Tensor, count: int, conditions: int) -> Tensor:
@@ -163,3 +225,7 @@ def _unreachable_share(K: Tensor, e: Tensor, ridge: float) -> float:
 
 def _over(above: float, below: float) -> float:
     return above / below if below else (0.0 if above == 0 else float("inf"))
+
+
+def _times(number: float, factor: float) -> float:
+    return number * factor if isfinite(number) else number

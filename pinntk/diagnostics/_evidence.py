@@ -32,6 +32,7 @@ EVIDENCE = MappingProxyType(
         "saturated_share": "share of saturated units, worst layer",
         "saturated_share_at_start": "share of saturated units at the start, worst layer",
         "dead_share": "share of dead units, worst layer",
+        "unmoved_error/": "rms error that no parameter changes",
         "gradient_ratio": "gradient over weight, first layer over the last",
         "parameters": "number of trained parameters",
         "loss_slope": "power of time with which the loss falls",
@@ -49,6 +50,8 @@ EVIDENCE = MappingProxyType(
         # Conditions.
         "imbalance": "fastest over slowest rate",
         "rate/": "rate",
+        "alignment": "alignment of the conditions' loss gradients (1: one direction, -1: they cancel)",
+        "cosine": "cosine between the loss gradients of the fastest and the slowest condition",
         "slow_share": "share of the estimated error from slow conditions",
         "unreachable_share_alone": "the same share, with one condition alone",
         "dominant_waves": "waves per domain length",

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pinntk._util.precision import without_autocast
 from pinntk.diagnostics._balance import Balance, balance
 from pinntk.diagnostics._causality import Causality, causality
+from pinntk.diagnostics._coefficients import Coefficient, coefficients
 from pinntk.diagnostics._dynamics import Dynamics, dynamics
 from pinntk.diagnostics._estimate import Estimate, estimate
 from pinntk.diagnostics._layers import InputScale, LayerHealth, input_scale, layers
@@ -33,7 +34,7 @@ from pinntk.diagnostics._undetermined import Undetermined, undetermined
 from pinntk.nn import MLP
 from pinntk.ntk import KernelBlocks, kernel
 from pinntk.ntk._blocks import check_weights
-from pinntk.problem import Points, Problem
+from pinntk.problem import Measurements, Points, Problem
 from pinntk.residuals import Scales, check_network, errors, scales
 from pinntk.residuals._values import check_finite
 from pinntk.run import Run
@@ -174,8 +175,14 @@ class Examination:
         return [] if self.initial is None else layers(self.initial, self.problem, self.points)
 
     @cached_property
+    def coefficients(self) -> dict[str, Coefficient]:
+        """Of every unknown coefficient, by all measurements, and of other conditions by `few`."""
+        measured = {name: x for name, x in self.points.items() if isinstance(self.problem[name].region, Measurements)}
+        return coefficients(self.network, self.problem, {**self.few, **measured}, self.run)
+
+    @cached_property
     def relative_error(self) -> float | None:
-        """Relative L2 error against the known solution, if there is one."""
+        """Relative L2 error against the known solution, if there is one; of fields that are free by a constant, without it."""
         return self.problem.relative_error(self.network) if self.problem.has_solution else None
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from pinntk._util.precision import without_autocast
 from pinntk._util.threads import of_step, threads_for
 from pinntk.diagnostics import _rules_conditions as conditions
+from pinntk.diagnostics import _rules_layers as of_layers
 from pinntk.diagnostics import _rules_points as of_points
 from pinntk.diagnostics import _rules_problem as of_problem
 from pinntk.diagnostics import _rules_sizes as sizes
@@ -38,7 +39,7 @@ RULES: Mapping[str, Callable[[Examination], Finding | None]] = MappingProxyType(
         "step-too-small": training.step_too_small,
         "step-too-large": training.step_too_large,
         "network-too-small": training.network_too_small,  # of three units, one that is saturated is a third
-        "saturation": training.saturation,
+        "saturation": of_layers.saturation,
         "clustered-points": of_points.clustered_points,
         "too-few-points": of_points.too_few_points,
         "imbalance": conditions.imbalance,

@@ -25,8 +25,16 @@ def unreachable_size(x: Examination) -> float:
 
 
 def unreachable_alone(x: Examination) -> bool:
-    """Whether errors are unreachable, and those of a single condition alone are so already."""
-    return unreachable(x) and above("alone", max(x.estimate.alone.values()) / x.estimate.unreachable)
+    """Whether errors are unreachable, and those of a single condition alone are so already; not where no parameter changes
+    them at all, which is no matter of the network's size or of waves.
+    """
+    return not x.estimate.unmoved and unreachable(x) and above("alone", max(x.estimate.alone.values()) / x.estimate.unreachable)
+
+
+def dead_conditions(x: Examination) -> tuple[str, ...]:
+    """Conditions with errors that none of this network's parameters changes, although they depend on its fields."""
+    unmoved = x.estimate.unmoved
+    return tuple(name for name in unmoved if name not in x.statement.independent) if unmoved else ()
 
 
 def solution_error(x: Examination) -> float:
@@ -37,10 +45,10 @@ def solution_error(x: Examination) -> float:
 
 def error_text(x: Examination) -> str:
     """That error in words: the estimated one, and the true one where it is known and larger."""
-    estimated = f"the estimated error of the solution is {number(x.estimate.relative)}"
-    if solution_error(x) > x.estimate.relative:
-        return f"the solution is off by {number(solution_error(x))}, where {number(x.estimate.relative)} is estimated"
-    return estimated
+    estimated, known, up_to = number(x.estimate.relative), solution_error(x), x.problem.up_to
+    if known > x.estimate.relative:
+        return f"the solution is off by {number(known)}{up_to}, where {estimated} is estimated"
+    return f"the estimated error of the solution is {estimated}{up_to}"
 
 
 def failing(x: Examination) -> bool:

@@ -45,7 +45,8 @@ class LayerHealth:
     mean, std: over points and units, of the pre-activations; of the layer's outputs where no activation follows
     saturated: share of units whose slope is below a tenth of the activation's steepest at more than 90 % of the points;
         None without an activation
-    dead: share of units whose output (after the activation) is the same at all points, to rounding
+    dead: share of units whose output (after the activation) is the same at all points, to rounding, and cannot change: where
+        the activation is known, its slope is zero to rounding as well (a layer with weights of zero gives the same value too)
     gradient: norm of dL/dW over norm of W, with L = sum_i mean(e_i^2); None for a weight that is computed or frozen
     """
 
@@ -159,7 +160,10 @@ def _health(use: _Use, name: str, gradients: Mapping[str, Tensor]) -> LayerHealt
     if use.slope is not None:
         saturated = float(((use.slope < _SATURATED).double().mean(0) > _MOST).double().mean())
     rounding = 16 * torch.finfo(use.output.dtype).eps * output.abs().amax()
-    dead = float((output.amax(0) - output.amin(0) <= rounding).double().mean())
+    same = output.amax(0) - output.amin(0) <= rounding
+    if use.slope is not None:
+        same &= use.slope.amax(0) <= 16 * torch.finfo(use.output.dtype).eps
+    dead = float(same.double().mean())
     gradient = None
     if name in gradients:
         gradient = quotient(float(gradients[name].double().norm()), float(use.weight.detach().double().norm()))

@@ -63,7 +63,11 @@ class Linearizer:
         for name in names:
             rows = _rows(problem[name], space)
             self.points[name] = rows if time is None else _early(rows, *time)
-        self._functions: dict[str, list[Tensor]] = {}
+        self._known: list[tuple[Tensor, Basis, Tensor]] = []  # points, and the trial functions there
+
+    def field(self, theta: Tensor) -> Field:
+        """The function with coefficients theta (N, fields), as its Taylor coefficients [S, n, fields]."""
+        return lambda points, basis: self._functions(points, basis) @ theta
 
     def at(self, field: Field) -> Linearized | None:
         """About that function; None where an error or its derivative is not finite there."""
@@ -71,7 +75,7 @@ class Linearizer:
             found = functionals(self.problem, self.points, field)
         if not all(bool(f.start.isfinite().all()) for f in found.values()):
             return None
-        blocks = [self._block(name, f) for name, f in found.items()]
+        blocks = [self._block(f) for f in found.values()]
         raw, start = torch.cat(blocks), torch.cat([f.start for f in found.values()])
         if not bool(raw.isfinite().all()):
             return None
@@ -79,24 +83,23 @@ class Linearizer:
         spans = {n: slice(int(end) - len(b), int(end)) for n, end, b in zip(found, ends, blocks, strict=True)}
         return _scaled(self.space, self.points, spans, raw, start, len(self.problem.fields))
 
-    def _block(self, name: str, functional: Functional) -> Tensor:
+    def _block(self, functional: Functional) -> Tensor:
         """(n_i, fields N + coefficients), without units."""
-        if name not in self._functions:
-            self._functions[name] = [self.space.coefficients(x, functional.basis) for x, _ in functional.terms]
         fields = range(len(self.problem.fields))
         block = torch.zeros(len(functional.start), len(fields) * self.space.size, dtype=torch.float64)
-        for phi, (_, weights) in zip(self._functions[name], functional.terms, strict=True):
+        for points, weights in functional.terms:
+            phi = self._functions(points, functional.basis)
             block += torch.cat([torch.einsum("sn,snk->nk", weights[..., f], phi) for f in fields], 1)
         return torch.cat([block, functional.coefficients], 1)
 
-
-def trial_field(space: TrialSpace, theta: Tensor) -> Callable[[Tensor, Basis], Tensor]:
-    """The function with coefficients theta (N, fields), as its Taylor coefficients [S, n, fields]."""
-
-    def coefficients(points: Tensor, basis: Basis) -> Tensor:
-        return space.coefficients(points, basis) @ theta
-
-    return coefficients
+    def _functions(self, points: Tensor, basis: Basis) -> Tensor:
+        """Taylor coefficients [S, n, N] of every trial function, computed once for the points of a condition."""
+        for rows, its, found in self._known:
+            if its == basis and torch.equal(rows, points):
+                return found
+        found = self.space.coefficients(points, basis)
+        self._known.append((points, basis, found))
+        return found
 
 
 def _scaled(

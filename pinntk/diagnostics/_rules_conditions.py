@@ -24,7 +24,7 @@ def imbalance(x: Examination) -> Finding | None:
     found = x.balance
     if not above("imbalance", found.imbalance) or not isfinite(found.imbalance) or not failing(x):
         return None
-    rates = {name: rate for name, rate in found.rate.items() if rate > 0}
+    rates = {name: found.rate[name] for name in found.names if name in found.dependent}  # others are rounding, however slow
     fast, slow = (choose(rates, key=lambda name: rates[name]) for choose in (max, min))
     middle = sqrt(rates[fast] * rates[slow])
     parts = x.estimate.parts
@@ -41,7 +41,12 @@ def imbalance(x: Examination) -> Finding | None:
         sentence=f"{capital(phrase(x.problem, fast))} trains {number(found.imbalance)} times faster than "
         f"{phrase(x.problem, slow)}, which has hardly been trained: slow conditions make up {slow_part:.0%} of the estimated "
         "error of the solution.",
-        evidence={"imbalance": found.imbalance, "slow_share": slow_part}
+        evidence={
+            "imbalance": found.imbalance,
+            "slow_share": slow_part,
+            "alignment": found.alignment,
+            "cosine": found.cosines[fast][slow],
+        }
         | {f"rate/{name}": rate for name, rate in found.rate.items()},
         arrays={f"eigenvalues/{name}": values.cpu().numpy() for name, values in x.spectrum.blocks.items()},
         confidence=clearly("imbalance", found.imbalance) if x.run is not None else CONFIDENCE["imbalance"],
@@ -53,7 +58,9 @@ def causality(x: Examination) -> Finding | None:
     """The error of the solution grows in time, since later times are fitted to wrong earlier ones."""
     found = x.estimate
     axis, backward = time_axis(x.problem)
-    if axis is None or x.run is None or not above("error", found.relative) or (order := x.causality) is None:
+    if axis is None or x.run is None or not above("error", found.relative) or found.unmoved:  # residuals that nothing moves
+        return None
+    if (order := x.causality) is None:
         return None
     start, end = x.problem.domain.bounds[axis][:: -1 if backward else 1]
     slices = time_slices(found.where[:, axis].cpu(), start, end, _SLICES).numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import isfinite
 
 import torch
 
@@ -56,7 +57,8 @@ def conflict(x: Examination) -> Finding | None:
     if found is None:
         return None
     if x.run is not None:
-        found = replace(found, arrays={"cosines": x.balance.conflict.cpu().numpy()})
+        evidence = dict(found.evidence) | {"alignment": x.balance.alignment}
+        found = replace(found, evidence=evidence, arrays={"cosines": x.balance.conflict.cpu().numpy()})
     names = [name for name in x.statement.contradicting() if isinstance(x.problem[name].region, Measurements)]
     if names:
         weights = {name: 0.0 if name in names else float(f"{x.weights[name]:.3g}") for name in x.weights}
@@ -95,4 +97,5 @@ def _of(x: Examination, found: Finding | None) -> Finding | None:
     network = x.network if x.initial is None else x.initial
     if found is None or not possible(found, network, x.problem):
         return None
-    return replace(found, evidence=dict(found.evidence) | {"estimated_error": x.estimate.relative})
+    error = {"estimated_error": x.estimate.relative} if isfinite(x.estimate.relative) else {}
+    return replace(found, evidence=dict(found.evidence) | error)

@@ -13,7 +13,7 @@ from pinntk.diagnostics._finding import Finding, Prescription
 from pinntk.diagnostics._solvability import Open
 from pinntk.diagnostics._statement import Statement
 from pinntk.diagnostics._thresholds import above, clearly
-from pinntk.diagnostics._wording import number
+from pinntk.diagnostics._wording import joined, number
 from pinntk.problem import Measurements
 from pinntk.problem import _sampling as sampling
 
@@ -83,11 +83,14 @@ def gauge(s: Statement) -> Finding | None:
     if not fields or s.freedom.seen is None:
         return None
     listed = ", ".join(fields)
+    known = s.problem.gauge
+    off = f"Where {listed} is compared with values from elsewhere, take the means off first."
+    errors = f"Errors are measured{s.problem.up_to}." if all(name in known for name in fields) else off
     return Finding(
         code="gauge",
         severity="note",
         sentence=f"Every condition allows another constant in {listed}: no other field feels it, and no training determines "
-        f"it. Where {listed} is compared with values from elsewhere, take the means off first.",
+        f"it. {errors}",
         evidence=_openness(s.freedom.seen),
         confidence=0.9,
         prescriptions=(),
@@ -161,12 +164,12 @@ def _no_solution(s: Statement) -> Finding | None:
     return Finding(
         code="conflict",
         severity="critical",
-        sentence=f"No function satisfies {_listed(names)} together: {found.remaining:.0%} of the error of constants remains "
+        sentence=f"No function satisfies {joined(names)} together: {found.remaining:.0%} of the error of constants remains "
         f"however many functions are tried. {sure}{because}".strip(),
         evidence={"contradiction": found.remaining, "contradiction_alone": found.alone}
         | {f"contradiction_share/{name}": part for name, part in found.parts.items()},
         confidence=clearly("contradiction", found.remaining),
-        prescriptions=(Prescription(f"correct {_listed(names, 'or')} so that they agree"),),
+        prescriptions=(Prescription(f"correct {joined(names, 'or')} so that they agree"),),
     )
 
 
@@ -199,10 +202,10 @@ def undetermined_coefficient(s: Statement) -> Finding | None:
     return Finding(
         code="undetermined-coefficient",
         severity="critical",
-        sentence=f"The conditions do not determine {_listed(names)}: for every value there are fields that meet them as well.",
+        sentence=f"The conditions do not determine {joined(names)}: for every value there are fields that meet them as well.",
         evidence={} if found is None else _openness(found),
         confidence=0.9 if found is None else clearly("open-fall", found.fall),
-        prescriptions=(Prescription(f"add measurements that depend on {_listed(names)}, or give it as a number"),),
+        prescriptions=(Prescription(f"add measurements that depend on {joined(names)}, or give it as a number"),),
     )
 
 
@@ -264,8 +267,3 @@ def _one_sign(e: Tensor) -> bool:
 
 def _rms_at_zero(s: Statement, name: str) -> float:
     return float("nan") if s.zero is None else float(s.zero.start[s.zero.spans[name]].square().mean().sqrt())
-
-
-def _listed(names: tuple[str, ...], word: str = "and") -> str:
-    *first, last = names
-    return f"{', '.join(first)} {word} {last}" if first else last

@@ -1,16 +1,15 @@
-"""Rules about the network and its training: inputs, step size, layers, precision, size."""
+"""Rules about the network and its training: inputs, step size, precision, size."""
 
 from __future__ import annotations
 
 from math import isfinite, nan, sqrt
-from typing import Any
 
 import numpy as np
 import torch
 
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
-from pinntk.diagnostics._judgment import error_text, failing, severity, solution_error, unreachable_alone
+from pinntk.diagnostics._judgment import dead_conditions, error_text, failing, severity, solution_error, unreachable_alone
 from pinntk.diagnostics._layers import LayerHealth
 from pinntk.diagnostics._prescriptions import adam_rate, gauss_newton
 from pinntk.diagnostics._thresholds import SURER, above, below, clearly
@@ -105,7 +104,7 @@ def _saturates(x: Examination) -> bool:
 def step_too_small(x: Examination) -> Finding | None:
     """The learning rate is so small that the parameters have hardly moved."""
     went = x.progress
-    if went is None or went.solving or not isfinite(went.lr) or not failing(x):
+    if went is None or went.solving or not isfinite(went.lr) or not failing(x) or dead_conditions(x):  # by no step
         return None
     natural = _natural(x)
     ratio = went.lr / natural
@@ -139,75 +138,6 @@ def _natural(x: Examination) -> float:
     if x.progress is not None and x.progress.descending:
         return x.spectrum.stable_step / 2
     return x.natural_step
-
-
-def saturation(x: Examination) -> Finding | None:
-    """Units of a layer are saturated or dead, or the gradient vanishes on the way to the first layer."""
-    if not x.layers or not failing(x):
-        return None
-    shares = np.array([nan if layer.saturated is None else layer.saturated for layer in x.layers])
-    dead = np.array([layer.dead for layer in x.layers[:-1]] or [0.0])
-    gradients = [layer.gradient for layer in x.layers if layer.gradient is not None]
-    start = max((layer.saturated or 0.0 for layer in x.initial_layers), default=nan)
-    largest = float(np.nanmax(shares)) if np.isfinite(shares).any() else 0.0
-    vanishing = gradients[0] / gradients[-1] if len(gradients) > 1 and gradients[-1] > 0 else nan
-    if above("saturated", start) and start > largest:
-        sentence = f"{start:.0%} of the units of a layer were saturated at the start: their slope was about zero."
-        confidence = clearly("saturated", start) + SURER["saturation"]
-    elif above("saturated", largest):
-        worst = x.layers[int(np.nanargmax(shares))]
-        sentence = (
-            f"{largest:.0%} of the units of layer {worst.name} ({worst.activation}) are saturated: their slope is about zero."
-        )
-        confidence = clearly("saturated", largest) + SURER["saturation"]
-    elif above("dead", float(dead.max())):
-        worst = x.layers[int(dead.argmax())]
-        sentence = f"{dead.max():.0%} of the units of layer {worst.name} give the same value at all points: they are dead."
-        confidence = clearly("dead", float(dead.max()))
-    elif below("vanishing", vanishing):
-        sentence = (
-            f"The gradient vanishes: in the first layer it is {number(vanishing)} of what it is in the last, relative to "
-            "weights."
-        )
-        confidence = clearly("vanishing", vanishing)
-    else:
-        return None
-    return Finding(
-        code="saturation",
-        severity=severity(x),
-        sentence=sentence,
-        evidence={
-            "saturated_share": largest,
-            "saturated_share_at_start": start,
-            "dead_share": float(dead.max()),
-            "gradient_ratio": vanishing,
-        },
-        arrays={"saturated": shares, "dead": np.array([layer.dead for layer in x.layers])},
-        confidence=min(0.99, confidence),
-        prescriptions=_healthier_layers(x, start),
-    )
-
-
-def _healthier_layers(x: Examination, start: float) -> tuple[Prescription, ...]:
-    if not x.settings:
-        return (Prescription("start from smaller weights (Glorot's), and normalize the inputs"),)
-    changes: dict[str, Any] = {}
-    if x.settings.get("gain", 1.0) > 1:
-        changes["network.arguments.gain"] = 1.0
-    if x.settings["initialization"] != "xavier" or x.settings["beta"] > 1:
-        changes |= {"network.arguments.initialization": "xavier", "network.arguments.beta": 1.0}
-    if x.settings["activation"] in ("relu", "sigmoid"):
-        changes["network.arguments.activation"] = "tanh"
-    if not x.settings["normalize"]:
-        changes["network.arguments.normalize"] = True
-    if not changes and x.progress is not None and not x.progress.solving:
-        changes["training.lr"] = adam_rate(x)
-    found = [Prescription("start from Glorot's weights, with which tanh units work on their slope", changes)]
-    if x.progress is not None and not x.progress.solving and "training.lr" not in changes:
-        found.append(
-            Prescription("start from Glorot's weights, with another learning rate", {**changes, "training.lr": adam_rate(x)})
-        )
-    return tuple(found)
 
 
 def float32_floor(x: Examination) -> Finding | None:

@@ -12,19 +12,20 @@ from pinntk.diagnostics._prescriptions import gauss_newton
 from pinntk.diagnostics._spectrum import error_frequency
 from pinntk.diagnostics._thresholds import CONFIDENCE, above, below, clearly
 from pinntk.diagnostics._wording import phrase, setting
+from pinntk.problem import Measurements
 
 _FEATURES = 64  # Fourier features that are prescribed
 
 
 def spectral_bias(x: Examination) -> Finding | None:
-    """The remaining error of a residual has short waves that are unreachable."""
+    """The remaining error of a residual, or of data on a face, has short waves that are unreachable."""
     found = x.estimate
     if not failing(x) or above("exhausted", found.rank / found.parameters if found.parameters else 0.0):
         return None
-    residuals = _resolved_residuals(x)
-    if not residuals:
+    waving = _resolved(x)
+    if not waving:
         return None
-    worst = max(residuals, key=lambda name: found.size[name])
+    worst = max(waving, key=lambda name: found.size[name])
     if not (unreachable_alone(x) and not below("alone-worst", found.alone[worst] / found.unreachable)):
         return None
     return _short_waves(
@@ -37,11 +38,11 @@ def spectral_bias(x: Examination) -> Finding | None:
 
 def slow_waves(x: Examination) -> Finding | None:
     """The same in a weaker form: the remaining error has short waves. Evaluated where no other rule finds anything."""
-    residuals = _resolved_residuals(x)
-    if x.run is None or not failing(x) or not residuals:
+    waving = _resolved(x)
+    if x.run is None or not failing(x) or not waving:
         return None
     parts = x.estimate.parts
-    worst = max(residuals, key=lambda name: parts[name])
+    worst = max(waving, key=lambda name: parts[name])
     share = parts[worst] / (sum(parts.values()) or 1.0)
     if not above("slow-waves", share):
         return None
@@ -58,10 +59,11 @@ def slow_waves(x: Examination) -> Finding | None:
     return replace(finding, prescriptions=(solver, *finding.prescriptions))
 
 
-def _resolved_residuals(x: Examination) -> list[str]:
-    """The residuals on enough points to tell waves."""
+def _resolved(x: Examination) -> list[str]:
+    """The conditions on enough points to tell waves; measurements may be noise."""
     found = x.estimate.errors
-    return [name for name in found if x.problem[name].kind == "residual" and above("wave-points", len(found[name]))]
+    conditions = (name for name in found if not isinstance(x.problem[name].region, Measurements))
+    return [name for name in conditions if above("wave-points", len(found[name]))]
 
 
 def _short_waves(x: Examination, worst: str, what: str, confidence: float) -> Finding | None:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pinntk.diagnostics._linearized import Field, Linearized, Linearizer, trial_field
+from pinntk.diagnostics._linearized import Field, Linearized, Linearizer
 from pinntk.diagnostics._solvability import Contradiction, Decomposed, Open, contradiction, openness, without
 from pinntk.diagnostics._thresholds import THRESHOLDS, above, below
 from pinntk.diagnostics._trial import MOST_FUNCTIONS, TrialSpace, trial_space
@@ -185,7 +185,7 @@ class Statement:
                 yield found
 
     def _field(self, theta: Tensor) -> Field:
-        return trial_field(self.space, theta)
+        return self.linearizer.field(theta)
 
     def _at(self, field: Field) -> Linearized | None:
         return self.linearizer.at(field)

@@ -92,11 +92,11 @@ _TABLE = (
         "exhausted", 0.5, "rank of K over parameters: 1 for 10 parameters on 100 points; healthy at most 0.15 (Adam), 0.7"
     ),
     Threshold(
-        "alone-worst", 0.5, "share of `unreachable` that the worst residual has alone, from which its waves explain it: half"
+        "alone-worst", 0.5, "share of `unreachable` that the worst condition has alone, from which its waves explain it: half"
     ),
-    Threshold("wave-points", 8.0, "points of a residual above which its waves are measured: two waves need 4 each"),
-    Threshold("waves", 2.0, "cycles per domain of the remaining residual: the slowest waves are learned by any network"),
-    Threshold("slow-waves", 0.3, "share of a residual in the estimated error, if waves that train slowly explain it"),
+    Threshold("wave-points", 8.0, "points of a condition above which its waves are measured: two waves need 4 each"),
+    Threshold("waves", 2.0, "cycles per domain of the remaining error: the slowest waves are learned by any network"),
+    Threshold("slow-waves", 0.3, "share of a condition in the estimated error, if waves that train slowly explain it"),
     Threshold("early-late", 5.0, "residual of the first half of time over that of the last: 2 to 3.4 in a healthy decay"),
     Threshold("late", 2.0, "estimated error in the last quarter of time over the first: 1 without causality, 2.2 when failing"),
     Threshold("ordered", 0.7, "rank correlation of estimated error and time: 1 when failing, at random below 0.6"),

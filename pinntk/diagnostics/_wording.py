@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
@@ -37,6 +38,12 @@ def setting(value: float) -> str:
 def phrase(problem: Problem, name: str) -> str:
     """What a sentence calls a condition: "the residual of burgers", "the condition walls"."""
     return f"the {'residual of' if problem[name].kind == 'residual' else 'condition'} {name}"
+
+
+def joined(names: Sequence[str], word: str = "and") -> str:
+    """Names as a sentence has them: "a, b and c"."""
+    *first, last = names
+    return f"{', '.join(first)} {word} {last}" if first else last
 
 
 def capital(sentence: str) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pinntk._util.precision import empty_like
 from pinntk.ntk._assemble import compute_traces
 from pinntk.problem import Points, Problem
-from pinntk.residuals import NonFiniteError
+from pinntk.residuals import NonFiniteError, errors
 from pinntk.residuals._points import to_network
 
 _SUSPECT = 1e-12  # of the sum of sizes: float32 rounding squared and more, or a condition in other units
@@ -41,6 +41,26 @@ def vanishing(network: nn.Module, problem: Problem, points: Points, sizes: Mappi
     except (NonFiniteError, RuntimeError, TypeError, ValueError):  # a network that cannot be copied, or not be converted
         return zero | suspects.keys()
     return zero | {name for name in suspects if not _alike(*(traces[name] for traces in found))}
+
+
+def genuine(network: nn.Module, problem: Problem, points: Points, e: Mapping[str, Tensor]) -> set[str]:
+    """Of the conditions with errors e, {condition: (n,)}, those whose errors are not rounding.
+
+    points: {condition: (n, d)}, at least those of e. As in `vanishing`, errors in the other precision tell; where the network
+    cannot be converted, all errors count that are not zero.
+    """
+    there = {name: rms for name, part in e.items() if (rms := float(part.double().square().mean().sqrt())) > 0}
+    like = empty_like(network)
+    if not there or like is None:
+        return set(there)
+    dtype = torch.float32 if like.dtype == torch.float64 else torch.float64
+    try:
+        other = deepcopy(network)._apply(lambda t: t.to(dtype) if t.is_floating_point() else t)
+        with torch.no_grad():
+            again = errors(other, problem, to_network(other, {name: points[name] for name in there}))
+    except (RuntimeError, TypeError, ValueError):
+        return set(there)
+    return {name for name, rms in there.items() if _alike(rms, float(again[name].double().square().mean().sqrt()))}
 
 
 def _alike(a: float, b: float) -> bool:

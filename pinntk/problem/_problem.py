@@ -21,6 +21,8 @@ from pinntk.problem._arguments import ArgumentSpec, Vocabulary, call_by_coordina
 from pinntk.problem._conditions import KINDS, Condition
 from pinntk.problem._coordinates import check_coordinates
 from pinntk.problem._domain import Box, Faces, Measurements, as_array, as_rows, check_points, check_real
+from pinntk.problem._gauge import Gauge, gauges, up_to, without_gauges
+from pinntk.problem._output import check_output
 from pinntk.taylor import Basis
 
 Counts = Mapping[str, int]  # condition name or kind -> number of points
@@ -342,16 +344,30 @@ class Problem:
         with torch.no_grad():
             for part in rows.split(chunk):
                 values.append(network(part.clone()))  # a network may work in place
-                check_output(values[-1], self, len(part))
+                check_output(values[-1], self.fields, len(part))
         return torch.cat(values).double().cpu().numpy()
 
+    @cached_property
+    def gauge(self) -> Mapping[str, Gauge]:
+        """Fields that are free by a constant that no condition sees, or by a function of time, beside others that are not."""
+        return gauges(self.domain, self.conditions, self.arguments, self.fields)
+
+    @property
+    def up_to(self) -> str:
+        """What errors are measured up to, to stand behind a number: " up to a constant of p"; "" where no field is free."""
+        return up_to(self.gauge, self.coordinates)
+
     def relative_error(self, network: nn.Module) -> float:
-        """Relative L2 error of the network against the exact or reference solution, all fields together."""
+        """Relative L2 error of the network against the exact or reference solution, all fields together.
+
+        Of a field that is free by a constant (`gauge`), differences and the solution count without their means: any other
+        constant would be as right, in the network and in the solution. `up_to` says so.
+        """
         difference, scale = self._deviation(network)
         return float(np.sqrt(difference.sum() / scale.sum()))
 
     def relative_error_by_field(self, network: nn.Module) -> dict[str, float]:
-        """Relative L2 error of each field."""
+        """Relative L2 error of each field, likewise."""
         difference, scale = self._deviation(network)
         return dict(zip(self.fields, np.sqrt(difference / scale).tolist(), strict=True))
 
@@ -359,7 +375,12 @@ class Problem:
         truth = self.solution.values.reshape(-1, len(self.fields))
         predicted = self.predict(network, self.solution_points)
         with np.errstate(over="ignore", invalid="ignore"):  # a network that has blown up has an infinite error
-            return ((predicted - truth) ** 2).sum(0), (truth**2).sum(0)
+            off, truth = self.without_gauge(predicted - truth), self.without_gauge(truth)
+            return (off**2).sum(0), (truth**2).sum(0)
+
+    def without_gauge(self, values: np.ndarray) -> np.ndarray:
+        """Values (n, fields) at `solution_points`, those of free fields without their means; the same array if none is free."""
+        return without_gauges(self.gauge, self.fields, values, self.solution_points) if self.gauge else values
 
 
 def _parameters(coefficients: Mapping[str, float | nn.Parameter] | nn.ParameterDict) -> nn.ParameterDict:
@@ -373,17 +394,3 @@ def _parameters(coefficients: Mapping[str, float | nn.Parameter] | nn.ParameterD
 
 def parameters_text(parameters: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in parameters.items())
-
-
-def check_output(output: Any, problem: Problem, n: int) -> None:
-    expected = (n, len(problem.fields))
-    if tuple(getattr(output, "shape", ())) != expected:
-        shape = tuple(output.shape) if hasattr(output, "shape") else type(output).__name__
-        raise ValueError(
-            f"the network returned shape {shape} for {n} points; expected {expected}: one column a field of {problem.fields}"
-        )
-    if not output.dtype.is_floating_point:
-        raise ValueError(
-            f"the network returned {output.dtype}, and fields are real floating-point numbers: return a complex one as two "
-            "fields, its .real and its .imag, and leave rounding and comparisons out"
-        )

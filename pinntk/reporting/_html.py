@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader
 from pinntk._util.files import replacing
 from pinntk.diagnostics import Examination, Finding
 from pinntk.diagnostics._evidence import label
-from pinntk.diagnostics._wording import number
+from pinntk.diagnostics._wording import capital, number
 from pinntk.reporting import _terminal as verdict
 from pinntk.reporting import plot
 from pinntk.reporting.plot import Panel
@@ -36,7 +36,9 @@ def write_report(path: str | os.PathLike, x: Examination, findings: Sequence[Fin
     context = {
         "found": found,
         "title": verdict.title(found),
+        "coefficients": verdict.coefficient_sentences(found),
         "healthy": verdict.healthy_sentence(found),
+        "alignment": capital(verdict.alignment_sentence(found)),
         "evidence": [_draw(partial(plot.finding_panels, finding, x.problem)) for finding in findings],
         "settings": _settings(x),
         "config": None if x.run is None else json.dumps(x.run.config, indent=2, default=str),

@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import combinations
 from math import isfinite
 from pathlib import Path
 from textwrap import wrap
@@ -47,6 +48,7 @@ def diagnosis(x: Examination, findings: Sequence[Finding]) -> dict[str, Any]:
         "run": _folder(x),
         "problem": x.problem.name,
         "parameters": dict(x.problem.parameters),
+        "up_to": x.problem.up_to.strip(),
         "steps": None if x.run is None else x.run.step,
         "verdict": _HEADLINES[findings[0].severity] if findings else _HEALTHY,
         "findings": found,
@@ -90,10 +92,12 @@ def _json_value(value: Any) -> Any:
 def _numbers(x: Examination) -> dict[str, Any]:
     groups: dict[str, Callable[[], Any]] = {
         "relative_error": lambda: x.relative_error,
-        "estimated_error": lambda: x.estimate.relative,
+        "estimated_error": lambda: _estimated(x),
         "conditions": lambda: _conditions(x),
         "imbalance": lambda: x.balance.imbalance,
         "gradient_imbalance": lambda: x.balance.gradient_imbalance,
+        "alignment": lambda: x.balance.alignment,
+        "cosines": lambda: x.balance.cosines,
         "spectrum": lambda: {
             "modes": len(x.spectrum.values),
             "largest": float(x.spectrum.values[0]),
@@ -106,7 +110,7 @@ def _numbers(x: Examination) -> dict[str, Any]:
         "drift": lambda: _drift(x),
         "weights_by_name": lambda: weights_by_name(x.kernel, x.balance.errors),
         "layers": lambda: [asdict(layer) for layer in x.layers],
-        "coefficients": lambda: {name: float(value) for name, value in x.problem.coefficients.items()},
+        "coefficients": lambda: {name: asdict(found) for name, found in x.coefficients.items()},
     }
     found, missing = {}, {}
     for name, measure in groups.items():
@@ -115,6 +119,13 @@ def _numbers(x: Examination) -> dict[str, Any]:
         except (ValueError, RuntimeError, ArithmeticError) as error:
             missing[name] = str(error)
     return {**found, "not_measured": missing}
+
+
+def _estimated(x: Examination) -> float:
+    """Raises ArithmeticError where a condition depends on no field, so that nothing is known of the solution from it."""
+    if not isfinite(x.estimate.relative):
+        raise ArithmeticError(f"nothing changes the error of {' and '.join(x.estimate.unmoved)}")
+    return x.estimate.relative
 
 
 def _conditions(x: Examination) -> dict[str, dict[str, Any]]:
@@ -157,6 +168,8 @@ def name_of(code: str) -> str:
 def text(found: Mapping[str, Any], width: int = 80) -> str:
     """The verdict of a `diagnosis` for a terminal."""
     lines = _lines(title(found), "", width)
+    for sentence in coefficient_sentences(found):
+        lines += _lines(sentence, "", width)
     lines += _finding_lines(found, width)
     if not found["findings"]:
         lines += ["", *_lines(healthy_sentence(found), "", width)]
@@ -166,6 +179,7 @@ def text(found: Mapping[str, Any], width: int = 80) -> str:
         for name, row in conditions.items():
             shown = [number(row[key]) for key in ("loss", "weight", "rate", "gradient_norm")]
             lines.append(f"{name:<16} {row['points']:>7} " + " ".join(f"{value:>10}" for value in shown))
+    lines += _lines(alignment_sentence(found), "", width)
     for name, reason in found["numbers"]["not_measured"].items():
         lines += _lines(f"{name.replace('_', ' ')} not measured: {reason}", "", width)
     return "\n".join(lines)
@@ -201,10 +215,29 @@ def title(found: Mapping[str, Any]) -> str:
     if found["steps"] is not None:
         parts.append(f"{found['steps']:,} steps")
     if found["numbers"].get("relative_error") is not None:
-        parts.append(f"relative L2 error {number(found['numbers']['relative_error'])}")
+        parts.append(f"relative L2 error {number(found['numbers']['relative_error'])}{_up_to(found)}")
     elif found["numbers"].get("estimated_error") is not None:
-        parts.append(f"estimated relative L2 error {number(found['numbers']['estimated_error'])}")
+        parts.append(f"estimated relative L2 error {number(found['numbers']['estimated_error'])}{_up_to(found)}")
     return ", ".join(parts)
+
+
+def _up_to(found: Mapping[str, Any]) -> str:
+    """Such as " up to a constant of p", behind an error of a problem whose field p is free by a constant."""
+    return f" {found['up_to']}" if found.get("up_to") else ""
+
+
+def coefficient_sentences(found: Mapping[str, Any]) -> list[str]:
+    """A line for each unknown coefficient: value, error bar, and where it came from."""
+    lines = []
+    for name, entry in (found["numbers"].get("coefficients") or {}).items():
+        value, deviation, start = entry["value"], entry["deviation"], entry["start"]
+        if deviation is None:  # infinite
+            lines.append(f"{name} = {number(value)}, which the conditions do not determine")
+            continue
+        moved = start is None or value != start
+        came = "" if start is None else f", from {number(start)}" if moved else ", where it started"
+        lines.append(f"{name} = {number(value)} +- {number(deviation)}{came}")
+    return lines
 
 
 def _setting(value: Any) -> str:
@@ -216,7 +249,7 @@ def healthy_sentence(found: Mapping[str, Any]) -> str:
     numbers = found["numbers"]
     parts = []
     if numbers.get("relative_error") is not None:
-        parts.append(f"the relative L2 error is {number(numbers['relative_error'])}")
+        parts.append(f"the relative L2 error is {number(numbers['relative_error'])}{_up_to(found)}")
     if numbers.get("estimated_error") is not None:
         parts.append(f"the error estimated from the kernel is {number(numbers['estimated_error'])}")
     if numbers.get("imbalance") is not None:
@@ -225,6 +258,20 @@ def healthy_sentence(found: Mapping[str, Any]) -> str:
         spectrum = numbers["spectrum"]
         parts.append(f"{spectrum['rank']} of {spectrum['modes']} modes of the kernel are above rounding")
     return f"Nothing found: {'; '.join(parts)}." if parts else "Nothing found."
+
+
+def alignment_sentence(found: Mapping[str, Any]) -> str:
+    """How far the gradients of the conditions agree, and of more than two the pair that agrees least; empty for one."""
+    numbers = found["numbers"]
+    if numbers.get("alignment") is None:
+        return ""
+    said = f"alignment of the gradients {number(numbers['alignment'])} (1 where they agree, -1 where they cancel)"
+    cosines, weight = numbers["cosines"], {name: row["weight"] for name, row in numbers["conditions"].items()}
+    pulling = [name for name in cosines if cosines[name][name] and weight[name]]  # the others have no gradient
+    if len(pulling) < 3:
+        return said
+    one, other = min(combinations(pulling, 2), key=lambda pair: cosines[pair[0]][pair[1]])
+    return f"{said}; least between {one} and {other}, with a cosine of {number(cosines[one][other])}"
 
 
 def _lines(sentence: str, indent: str, width: int) -> list[str]:
@@ -251,6 +298,7 @@ def comparison_rows(first: Mapping[str, Any], second: Mapping[str, Any]) -> list
         for name in names:
             row(f"{label} of {name}", "numbers", "conditions", name, key)
     row("imbalance of rates", "numbers", "imbalance")
+    row("alignment of gradients", "numbers", "alignment")
     row("largest rate", "numbers", "spectrum", "largest")
     row("modes above rounding", "numbers", "spectrum", "rank")
     row("effective rank", "numbers", "spectrum", "effective_rank")

@@ -12,7 +12,7 @@ from pinntk._util.registry import WeakRegistry
 from pinntk._util.warn import warn_user
 from pinntk.problem import Points, Problem
 from pinntk.problem._coordinates import check_coordinates
-from pinntk.problem._problem import check_output
+from pinntk.problem._output import check_output
 from pinntk.residuals._agreement import check_derivatives
 from pinntk.residuals._evaluate import errors
 from pinntk.residuals._fields import AutogradFields
@@ -103,7 +103,7 @@ def _check_output(network: nn.Module, problem: Problem, first: Tensor) -> None:
             f"the network does not accept {problem.domain.dimension} inputs, coordinates {problem.coordinates}: it failed on a "
             f"tensor of shape {tuple(first.shape)} and dtype {first.dtype} with: {error}"
         ) from error
-    check_output(output, problem, len(first))
+    check_output(output, problem.fields, len(first))
 
 
 def _check_repeatable(network: nn.Module, first: Tensor, buffers: dict[str, Tensor]) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pinntk.problem import Problem
-from pinntk.problem._problem import check_output
+from pinntk.problem._output import check_output
 from pinntk.taylor import Basis, Jet, UnsupportedOperationError, through
 from pinntk.taylor._normalizations import ExactNormalizations
 
@@ -35,9 +35,9 @@ class TaylorFields:
         with without_compile(network):
             output = through(network, Jet.seed(basis, points, tape))
         if not isinstance(output, Jet):
-            check_output(output, problem, len(points))
+            check_output(output, problem.fields, len(points))
             raise UnsupportedOperationError("a network whose output is independent of its input")
-        check_output(output, problem, len(points))
+        check_output(output, problem.fields, len(points))
         self._output = output
 
     def derivative(self, field: int, index: tuple[int, ...]) -> Tensor:
@@ -66,7 +66,7 @@ class AutogradFields:
         # What can be differentiated again and again.
         with ExactNormalizations(), sdpa_kernel(SDPBackend.MATH), without_compile(network):
             output = network(torch.stack(self._columns, 1))
-        check_output(output, problem, len(points))
+        check_output(output, problem.fields, len(points))
         self._known = {(field, (0,) * points.shape[1]): column for field, column in enumerate(output.unbind(1))}
 
     def derivative(self, field: int, index: tuple[int, ...]) -> Tensor:

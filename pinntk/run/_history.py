@@ -84,7 +84,7 @@ class Run:
     monitor: MonitorReport | None = None
 
     def __repr__(self) -> str:
-        relative = "" if self.relative_error is None else f", relative error {self.relative_error:.2e}"
+        relative = "" if self.relative_error is None else f", relative error {self.relative_error:.2e}{self.problem.up_to}"
         return f"Run({self.problem.name}, {self.step} steps{relative}, folder={self.folder})"
 
     def column(self, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -95,7 +95,9 @@ class Run:
 
     @property
     def relative_error(self) -> float | None:
-        """The last relative L2 error, or None if the problem has no known solution."""
+        """The last relative L2 error (of fields that are free by a constant, without it), or None if the problem has no known
+        solution.
+        """
         _, values = self.column("relative_error")
         return float(values[-1]) if len(values) else None
 

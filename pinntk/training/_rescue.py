@@ -16,24 +16,23 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from pinntk.diagnostics import Finding, Prescription, diagnose, examine
-from pinntk.diagnostics._judgment import failing
+from pinntk.diagnostics import Finding, Prescription, diagnose
+from pinntk.diagnostics._healthy import healthy_traces
 from pinntk.ntk import traces
-from pinntk.problem._slabs import slab_name
+from pinntk.problem import Problem
 from pinntk.residuals import errors
 from pinntk.run import Run
 from pinntk.run._folder import CHECKPOINT
-from pinntk.run._slabs import holds_slabs, read_slabs
+from pinntk.run._slabs import holds_slabs
 from pinntk.training._changes import apply_changes
-from pinntk.training._config import TrainConfig
 from pinntk.training._loop import Interrupted, NonFiniteLossError
 from pinntk.training._rescued import Rescue, Round, changes_text, learned, wrapped
-from pinntk.training._slabs import Slabs, train_slabs_while
-from pinntk.training._train import network_of, problem_of, train_as
+from pinntk.training._slab_search import slabs_that_hold
+from pinntk.training._slabs import Slabs
+from pinntk.training._train import problem_of, train_as
 from pinntk.training._treatment import next_treatment, prescriptions
 
-_MORE = 4  # times as many time slabs as are prescribed, at most
-_LEAST = 1.0  # second that a training gets where the budget is spent
+_MINUTES, _TIMES = 600.0, 10.0  # the default budget: seconds at least, and times the run's own
 _FRESH = 7_654_321  # seed of the points that two runs are compared on: of no training
 
 
@@ -67,7 +66,7 @@ def rescue(
 
     prescription: for the first round, one of `prescriptions(findings)` by its number from 1, or one of your own
     rounds, seconds: the budget: trainings, at most (3; 1 where a prescription is given), and how long all of them may take
-        (any time); a training that is under way when the seconds are over ends there, and counts
+        (10 times as long as the run took, and at least 10 minutes); a training that is under way then ends, and counts
     out: the run folder of the first round; those of further ones are OUT-2, OUT-3, ... Where one holds the same run already,
         it goes on from its checkpoint, so that an interrupted rescue is continued by the same call
     findings: of the run, if they are known; else it is diagnosed
@@ -86,6 +85,7 @@ def rescue(
     """
     rounds = (3 if prescription is None else 1) if rounds is None else rounds
     out = _check(run, rounds, seconds, out)
+    seconds = _budget(run) if seconds is None else float(seconds)
     found = tuple(diagnose(run) if findings is None else findings)
     measure, metric = _metric(run)
     best = start = _Candidate(run, run.config, measure(run), found)
@@ -96,8 +96,8 @@ def rescue(
     begun = perf_counter()
     ended = f"{rounds} round{'s' if rounds > 1 else ''}, as asked for"
     for number in range(1, rounds + 1):
-        left = None if seconds is None else seconds - (perf_counter() - begun)
-        if left is not None and left <= 0:
+        left = seconds - (perf_counter() - begun)
+        if left <= 0:
             ended = f"the budget of {seconds:g} s is spent"
             break
         treatment = chosen if number == 1 and chosen else _next(best, tried, rounds - number + 1)
@@ -108,15 +108,17 @@ def rescue(
         tried.append(config)
         folder = None if out is None else out if number == 1 else out.with_name(f"{out.name}-{number}")
         if progress:
-            _say(f"round {number} of at most {rounds}: {treatment.sentence} ({changes_text(treatment.changes)})")
+            budget = f"round {number} of at most {rounds} in {seconds:.0f} s"
+            _say(f"{budget}: {treatment.sentence} ({changes_text(treatment.changes)})")
         this = _train_again(run, config, treatment, folder, measure, seconds=left, device=device, progress=progress)
         this = _judged(this, metric)
         done.append(this)
         if progress:
             _say(learned(this, best.score, metric))
         if this.run is not None and not this.failure and this.score < best.score:
-            if isinstance(this.run, Slabs):
-                config = {**config, "slabs": len(this.run.edges) - 1}
+            if isinstance(this.run, Slabs):  # perhaps more of them, of more steps
+                config = {**config, "training": {**config["training"], "steps": this.run.runs[0].config["training"]["steps"]}}
+                config["slabs"] = len(this.run.edges) - 1
             best, applied = _Candidate(this.run, config, this.score, this.findings), (*applied, treatment)
     return Rescue(run, best.run, found, applied, tuple(done), metric, start.score, best.score, ended)
 
@@ -127,13 +129,18 @@ def _check(run: Run, rounds: int, seconds: float | None, out: str | os.PathLike 
     if not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 1:
         raise ValueError(f"rounds={rounds!r}: a whole number of at least 1")
     if seconds is not None and not (isinstance(seconds, (int, float)) and isfinite(seconds) and seconds > 0):
-        raise ValueError(f"seconds={seconds!r}: above 0, or None for any time")
+        raise ValueError(f"seconds={seconds!r}: above 0, or None for the default")
     out = None if out is None else Path(out)
     if out is not None and run.folder is not None:
         own = Path(run.folder).resolve()
         if own == out.resolve() or own in out.resolve().parents:
             raise ValueError(f"out={os.fspath(out)!r} is the folder of the run itself; name another one")
     return out
+
+
+def _budget(run: Run) -> float:
+    took = run.history[-1].get("seconds", 0.0) if run.history else 0.0
+    return max(_MINUTES, _TIMES * took)
 
 
 def _say(text: str) -> None:
@@ -175,6 +182,7 @@ def _train_again(
     measure: Callable[[Run | Slabs], float],
     **options: Any,
 ) -> Round:
+    options["seconds"] = min(options["seconds"], config["training"]["seconds"] or inf)
     given: dict[str, Any] = {}
     if config["training"]["points"] == "given":
         given["points"] = old.points
@@ -184,8 +192,6 @@ def _train_again(
         problem = replace(old.problem)
     resume = folder is not None and ((folder / CHECKPOINT).exists() or holds_slabs(folder))
     kind: Callable[..., Run | Slabs] = _in_slabs if config.get("slabs") else train_as
-    if options["seconds"] is None:  # the run may have had a budget of its own
-        del options["seconds"]
     try:
         run = kind(config, problem=problem, out=folder, resume=resume, **given, **options)
     except NonFiniteLossError as error:
@@ -201,39 +207,14 @@ def _train_again(
     return Round(treatment, run, measure(run), tuple(_diagnosed(run)))
 
 
-def _in_slabs(
-    config: Mapping[str, Any],
-    *,
-    problem: Any,
-    out: Path | None,
-    resume: bool,
-    seconds: float | None = None,
-    device: Any,
-    progress: bool,
-    **settings: Any,
-) -> Slabs:
-    """Time slabs as a configuration says: `slabs`, their number at first. Twice as many where one of them fails."""
-    problem = problem_of(config) if problem is None else problem
-    count, begun = config["slabs"], perf_counter()
-    most = _MORE * count
+def _in_slabs(config: Mapping[str, Any], *, problem: Problem | None, seconds: float, progress: bool, **options: Any) -> Slabs:
+    whole = problem_of(config) if problem is None else problem
+    say = _say if progress else _in_silence
+    return slabs_that_hold(config, whole, seconds=seconds, progress=progress, say=say, **options)
 
-    def going_on(run: Run) -> bool:
-        return count >= most or not failing(examine(run))
 
-    if resume and out is not None:
-        count = len(read_slabs(out)["slabs"]["edges"]) - 1
-    while True:
-        if seconds is not None:
-            settings["seconds"] = max(seconds - (perf_counter() - begun), _LEAST) / count
-        given = TrainConfig.from_json(config, **settings)
-        options: dict[str, Any] = {"out": out, "resume": resume, "overwrite": count > config["slabs"] and not resume}
-        options |= {"device": device, "progress": progress, "slabs": count}
-        found = train_slabs_while(going_on, problem, network_of(config, problem), given, **options)
-        if count >= most or (len(found.runs) == count and not failing(examine(found.runs[-1]))):
-            return found
-        count, resume = 2 * count, False
-        if progress:
-            _say(f"  {slab_name(len(found.runs) - 1)} of {count // 2} fails: {count} slabs")
+def _in_silence(text: str) -> None:
+    pass
 
 
 def _diagnosed(run: Run | Slabs) -> list[Finding]:
@@ -262,6 +243,7 @@ def _metric(before: Run) -> tuple[Callable[[Run | Slabs], float], str]:
     points = before.problem.sample(counts, seed=_FRESH, dtype=torch.float64)
     points = {name: rows for name, rows in points.items() if name in before.points}
     sizes = traces(_double(before.network), before.problem, points)
+    sizes |= healthy_traces(before.problem, points, [name for name, size in sizes.items() if not size > 0])  # of a dead one
     weights = {name: len(points[name]) / size for name, size in sizes.items() if 0 < size < inf}
 
     def loss(run: Run | Slabs) -> float:

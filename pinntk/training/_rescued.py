@@ -142,10 +142,11 @@ def _verdict(rescue: Rescue) -> str:
         return f"nothing helped: the run stays as it was ({rescue.ended})"
     number = next(number for number, this in enumerate(rescue.rounds, 1) if this.run is rescue.after)
     where = "" if rescue.after.folder is None else f", {rescue.after.folder}"
+    metric = rescue.metric + (rescue.before.problem.up_to if rescue.before.problem.has_solution else "")
     if rescue.improvement < _HELP:
-        what = f"hardly helped: {rescue.metric} from {rescue.score_before:.3g} to {rescue.score_after:.3g}"
+        what = f"hardly helped: {metric} from {rescue.score_before:.3g} to {rescue.score_after:.3g}"
         return f"round {number}{where} {what} ({rescue.ended})"
-    return f"round {number} is the best{where}: {rescue.metric} {rescue.improvement:.3g} times smaller ({rescue.ended})"
+    return f"round {number} is the best{where}: {metric} {rescue.improvement:.3g} times smaller ({rescue.ended})"
 
 
 def wrapped(text: str) -> list[str]:

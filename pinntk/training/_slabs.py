@@ -54,7 +54,7 @@ class Slabs:
     folder: Path | None
 
     def __repr__(self) -> str:
-        relative = "" if self.relative_error is None else f", relative error {self.relative_error:.2e}"
+        relative = "" if self.relative_error is None else f", relative error {self.relative_error:.2e}{self.problem.up_to}"
         return f"Slabs({self.problem.name}, {len(self.runs)} of {len(self.edges) - 1} slabs{relative}, folder={self.folder})"
 
 

@@ -20,7 +20,7 @@ from pinntk.diagnostics import Examination
 from pinntk.reporting import _html as report
 from pinntk.reporting import _terminal as verdict
 from pinntk.reporting import plot
-from tests.device.device_training import BOX, COUNTS, diffusion, numbers, trained
+from tests.device.device_training import BOX, COUNTS, FEW, diffusion, numbers, trained
 from tests.device.on_device import F64, NAME, covers, on_device, same
 
 LOOSE = 1e-7  # of what is divided by numbers near rounding, such as K's smallest eigenvalues
@@ -61,7 +61,7 @@ def test_measurements_of_a_network_without_a_run():
 
 @covers(pinntk.diagnose, pinntk.Finding, pinntk.Prescription)
 def test_findings():
-    found, expected = map(pinntk.diagnose, pair())
+    found, expected = map(pinntk.diagnose, examined())
     assert [type(finding) for finding in found] == [pinntk.Finding] * len(expected)
     same([finding.code for finding in found], [finding.code for finding in expected])
     assert all(isinstance(p, pinntk.Prescription) for finding in found for p in finding.prescriptions)
@@ -77,9 +77,9 @@ def test_every_rule_runs(code):
         same(dict(found.arrays), dict(expected.arrays), LOOSE)
 
 
-def _measures(run: pinntk.Run) -> dict:
+def _measures(x: Examination) -> dict:
     """Each function of pinntk.diagnostics, called with the run's tensors where they are."""
-    x, d = pinntk.examine(run), diagnostics
+    run, d = x.run, diagnostics
     first, last = (run.snapshots[step] for step in (0, max(run.snapshots)))
     e = {name: part.detach() for name, part in pinntk.errors(run.network, run.problem, x.few).items()}
     rows = x.points["heat"]
@@ -92,6 +92,7 @@ def _measures(run: pinntk.Run) -> dict:
     return {
         "balance": d.balance(*given, x.weights),
         "weights_by_name": d.weights_by_name(x.kernel, e),
+        "gradient_alignment": d.gradient_alignment(x.kernel.matrix()),
         "drift": [d.drift(first, last), d.drift(first, last, 3)],
         "parameter_drift": d.parameter_drift([p.detach() * 0.9 for p in run.network.parameters()], run.network),
         "frozen_prediction": d.frozen_prediction(*given, x.weights, 1e-3, [1, 2]),
@@ -126,7 +127,7 @@ def _measures(run: pinntk.Run) -> dict:
 
 @covers(pinntk.check)
 def test_every_function_of_the_diagnostics():
-    found, expected = map(_measures, pair())
+    found, expected = map(_measures, examined())
     functions = {name for name in diagnostics.__all__ if isinstance(getattr(diagnostics, name), types.FunctionType)}
     assert functions <= set(expected)
     for name, part in expected.items():
@@ -139,7 +140,7 @@ def test_rescue(tmp_path):
     prescription = pinntk.Prescription("take longer", {"training.steps": 4, "training.lr": 1e-2, "weighting": "ntk"})
     rescues = []
     for device, folder in ((NAME, "there"), ("cpu", "here")):
-        run = trained(device, pinntk.load("heat_inverse"), points={"residual": 10}, out=tmp_path / folder / "run")
+        run = trained(device, pinntk.load("heat_inverse"), points=FEW | {"data": 10}, out=tmp_path / folder / "run")
         rescues.append(pinntk.rescue(run, prescription=prescription, out=tmp_path / folder, device=device, progress=False))
     found, expected = rescues
     assert isinstance(found, pinntk.Rescue) and on_device(found.after.network.state_dict())
@@ -154,8 +155,8 @@ def test_rescue(tmp_path):
 @covers(plot.solution_panels, plot.spectrum_panels)
 def test_every_panel():
     panels = []
-    for run in pair():
-        x = pinntk.examine(run)
+    for x in examined():
+        run = x.run
         panels.append(
             [
                 *plot.comparison_panels({"a": run, "b": run}),

@@ -166,7 +166,8 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch, settings):
     settings = {"schedule": None if settings.get("optimizer") == "gauss-newton" else "constant", **settings}
 
     def go(device, folder, resume=False):
-        given = {"steps": 4, "out": folder, "resume": resume, "points": {"residual": 12}, "checkpoint_every": 2, **settings}
+        given = {"steps": 4, "out": folder, "resume": resume, "checkpoint_every": 2, "snapshot_every": 0, **settings}
+        given["points"] = {"residual": 12, "boundary": 6, "initial": 6, "data": 10}
         return trained(device, pinntk.load("heat_inverse"), Noisy(), **given)
 
     def killed(folder, state):
@@ -211,16 +212,18 @@ def test_training_as_a_configuration_says():
 @pytest.mark.parametrize("optimizer", ["adam", "gradient-descent"])
 @pytest.mark.filterwarnings("ignore::pinntk.TrainingWarning")
 def test_a_watched_training(tmp_path, monkeypatch, optimizer):
+    steps = 1  # with a diagnosis after it
     if optimizer != "adam":  # the same diagnoses once more cost seconds
         monkeypatch.setattr(monitor, "diagnose", lambda run: [])
+        steps = 2
     settings = {"optimizer": optimizer, "points": FEW, "schedule": "constant"}
     settings |= {"monitor": pinntk.Monitor(every=1, budget=None, points=6)}
-    found, expected = (trained(device, out=tmp_path / device, **settings) for device in (NAME, "cpu"))
+    found, expected = (trained(device, out=tmp_path / device, steps=steps, **settings) for device in (NAME, "cpu"))
     assert isinstance(found.monitor, pinntk.MonitorReport)
     same(numbers(found), numbers(expected), 1e-7)  # shares of errors near 0
     assert found.monitor.warned == expected.monitor.warned
     monkeypatch.setattr(monitor, "diagnose", lambda run: [])
-    again = trained(NAME, out=tmp_path / NAME, resume=True, **settings, steps=3)
+    again = trained(NAME, out=tmp_path / NAME, resume=True, **settings, steps=steps + 1)
     assert again.history[-1]["monitor/drift"] > 0
 
 
@@ -291,7 +294,7 @@ def test_steps_of_solvers(solver, settings):
     points = problems[0].sample(residual=8, boundary=3, initial=3, **F64)
     g = {"walls": torch.linspace(0.5, 1, 3, **F64)}
     expected, found = solver(here, problems[0], **settings), solver(away, problems[1], **settings)
-    for step in range(4):
+    for step in range(3):
         if step == 2 and solver is pinntk.solvers.GaussNewton:
             for each in (found, expected):  # steps that need not lower the loss
                 each.converge()

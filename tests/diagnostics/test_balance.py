@@ -1,12 +1,13 @@
 """Balance against gradients and Jacobians of the oracle; weights by name against what each package computes, by autograd."""
 
 from dataclasses import replace
+from math import isnan, sqrt
 
 import pytest
 import torch
 from torch import nn
 
-from pinntk.diagnostics import balance, weights_by_name
+from pinntk.diagnostics import balance, gradient_alignment, weights_by_name
 from pinntk.ntk import KernelBlocks, kernel
 from pinntk.problem import Box, Problem, boundary, residual
 from pinntk.residuals import NonFiniteError
@@ -96,6 +97,63 @@ def test_numbers_by_pair(case):
             assert found.coupling[i, j] <= 1 + 1e-12
 
 
+def test_alignment_is_that_of_the_gradients_of_the_losses(case):
+    network, problem, points, weights = case
+    found = balance(network, problem, points, weights)
+    gradients = oracle(*case[:3])[2]
+    mean = sum(g / g.norm() for g in gradients) / len(gradients)
+    assert found.alignment == pytest.approx(float(2 * (mean @ mean) - 1), rel=ORACLE, abs=ORACLE)
+    assert found.alignment == pytest.approx(2 * float(found.conflict.mean()) - 1, rel=ORACLE, abs=ORACLE)
+    assert found.alignment == balance(network, problem, points).alignment  # weights do not turn gradients
+    for i, one in enumerate(points):
+        for j, other in enumerate(points):
+            assert found.cosines[one][other] == float(found.conflict[i, j])
+
+
+X, Y, Z = torch.eye(3).double()
+
+
+@pytest.mark.parametrize(
+    ("gradients", "expected"),
+    [
+        ([X, 3 * X], 1),
+        ([X, -1e-200 * X], -1),
+        ([X, 1e3 * Y], 0),
+        ([X, X + Y], sqrt(0.5)),
+        ([X, Y, Z], 2 / 3 - 1),
+        ([X, X, -X], 2 / 9 - 1),
+        ([X, -X / 2 + sqrt(0.75) * Y, -X / 2 - sqrt(0.75) * Y], -1),  # a star: the mean direction is none
+        ([X, 0 * X, -Y], 0),
+        ([2 * X, 0 * X], None),
+        ([0 * X, 0 * X], None),
+        ([X, torch.nan * Y], None),
+        ([X, torch.inf * (X + Y)], None),
+    ],
+)
+def test_alignment_of_made_up_gradients(gradients, expected):
+    found = gradient_alignment(torch.stack(gradients))
+    assert isnan(found) if expected is None else found == pytest.approx(expected, abs=1e-15)
+
+
+def test_alignment_of_float32_gradients_of_any_shape():
+    rows = torch.randn(4, 7, generator=torch.Generator().manual_seed(0))
+    assert gradient_alignment(rows) == pytest.approx(gradient_alignment(rows.double()), rel=1e-15)
+    assert -1 <= gradient_alignment(rows) <= 1
+    assert isnan(gradient_alignment(rows[:0]))
+    with pytest.raises(ValueError, match=r"gradients has shape \(7,\); give \(m, p\)"):
+        gradient_alignment(rows[0])
+
+
+def test_a_condition_that_does_not_train_has_no_part_in_the_alignment():
+    problem, points = EXAMPLES["burgers"].load()
+    network = build("plain", 2)
+    first, second, *rest = points
+    found = balance(network, problem, points, dict.fromkeys(points, 0.0) | {first: 1.0, second: 2.0})
+    assert found.alignment == pytest.approx(found.cosines[first][second], abs=1e-12)
+    assert isnan(balance(network, problem, points, dict.fromkeys(points, 0.0) | {first: 1.0}).alignment)
+    assert rest
+
+
 def test_gradient_rate_is_the_slope_of_the_logarithm_of_the_loss():
     problem, points = EXAMPLES["burgers"].load()
     network = build("plain", 2)
@@ -175,6 +233,7 @@ def test_zero_gradients_have_cosine_zero():
     network = build("plain", 1)
     found = balance(network, problem, points)
     assert found.conflict.tolist() == [[pytest.approx(1), 0, 0], [0, 0, 0], [0, 0, 0]]
+    assert isnan(found.alignment)  # of the one gradient that is left
     assert found.coupling[1].tolist() == [0, 0, 0]  # no kernel
     assert found.coupling[0, 2] > 0  # a kernel, though e = 0 now
     assert found.gradient_rate["exact"] == 0

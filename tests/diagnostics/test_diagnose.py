@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import cos, pi
+from torch import cos, pi, sin
 
 import pinntk
-from pinntk import Box, Problem, boundary, residual
+from pinntk import Box, Problem, boundary, initial, residual
 from pinntk.diagnostics import RULES, THRESHOLDS, Finding
 from pinntk.diagnostics._findings import by_cause
 from pinntk.diagnostics._prescriptions import gauss_newton
@@ -37,7 +37,7 @@ def test_nothing_is_found_where_gauss_newton_solved_a_problem_of_the_registry(na
     problem = pinntk.load(name, **{"helmholtz2d": {"a1": 1, "a2": 1}, "poisson1d": {"k": 1}}.get(name, {}))
     network = pinntk.nn.MLP(problem, width=20, depth=2, dtype=torch.float64)
     points = {"residual": 60 if problem.domain.dimension == 1 else 200, "boundary": 40, "initial": 40, "periodic": 40}
-    run = pinntk.train(problem, network, optimizer="gauss-newton", steps=60, points=points, progress=False, snapshot_every=0)
+    run = pinntk.train(problem, network, optimizer="gauss-newton", steps=30, points=points, progress=False, snapshot_every=0)
     assert run.relative_error < 5e-3
     assert codes(run) == []
 
@@ -51,9 +51,33 @@ def test_imbalance():
     assert first.code == "imbalance"
     assert first.severity == "critical"
     assert first.sentence.startswith("The residual of equation trains ")
-    assert first.evidence["imbalance"] == pytest.approx(pinntk.examine(run).balance.imbalance)
+    found = pinntk.examine(run).balance
+    assert first.evidence["imbalance"] == pytest.approx(found.imbalance)
+    assert first.evidence["cosine"] == found.cosines["equation"]["walls"]
+    assert first.evidence["alignment"] == pytest.approx(first.evidence["cosine"])  # of two, their cosine
     assert first.prescriptions[0].changes == {"weighting": {"name": "ntk", "every": 100}}
     assert "imbalance" not in codes(trained(poisson(k=2), {"width": 100, "depth": 1, "initialization": "normal"}, lr=1e-3))
+
+
+class Pinned(torch.nn.Module):
+    """sin(pi x) N(x): zero at both ends, to rounding at x = 1."""
+
+    def __init__(self, problem):
+        super().__init__()
+        self.network = pinntk.nn.MLP(problem, width=100, depth=1, initialization="normal", dtype=torch.float64)
+
+    def forward(self, x):
+        return torch.sin(pi * x) * self.network(x)
+
+
+def test_a_condition_that_is_met_by_construction_is_not_the_slow_one():
+    problem = poisson(k=4, shift=0.0)
+    x = pinntk.examine(Pinned(problem), problem, problem.sample(equation=60, walls=2, readings=9, dtype=torch.float64))
+    assert 0 < x.balance.rate["walls"] < 1e-20 * x.balance.rate["readings"]  # rounding
+    found = pinntk.diagnose(x)[0]
+    assert found.code == "imbalance"
+    assert found.sentence.partition(" times faster than ")[2].startswith("the condition readings")
+    assert found.evidence["cosine"] == x.balance.cosines["equation"]["readings"] != 0
 
 
 def test_spectral_bias_and_sigma_from_its_frequency():
@@ -74,6 +98,28 @@ def test_spectral_bias_and_sigma_from_its_frequency():
     features, sigma = first.prescriptions[0].changes["network.arguments.fourier"]
     # Ten waves a domain length are 10 / sqrt(12) a standard deviation of x; sigma is half of that.
     assert (features, sigma) == (64, pytest.approx(5 / 12**0.5, rel=0.05))
+
+
+def test_spectral_bias_of_data_on_a_wall():
+    """A wall that is shaken fast is learned as slowly as a source with short waves, and its residual has none."""
+    domain = Box(x=(0, 1), t=(0, 1))
+
+    @residual(domain)
+    def transport(u_t, u_x):
+        return u_t + u_x
+
+    @boundary(domain.at(x=0))
+    def shaken(u, t):
+        return u - sin(12 * pi * t)
+
+    @initial(domain.at(t=0))
+    def start(u):
+        return u
+
+    problem = Problem(domain, [transport, shaken, start])
+    first = pinntk.diagnose(trained(problem, points={"transport": 200, "shaken": 60, "start": 30}, steps=200))[0]
+    assert first.code == "spectral-bias" and first.evidence["dominant_waves"] == 6
+    assert "in the condition shaken" in first.sentence
 
 
 def test_unnormalized_inputs():
@@ -161,6 +207,7 @@ def test_conflict_and_the_data_that_are_right():
     run = trained(poisson(shift=0.5, exact=False), points=points, steps=400)
     first = pinntk.diagnose(run)[0]
     assert first.code == "conflict"
+    assert first.evidence["alignment"] == pinntk.examine(run).balance.alignment
     weights = first.prescriptions[0].changes["weighting"]
     assert weights["readings"] == 0 and weights["walls"] > 0
     assert "conflict" not in codes(trained(poisson(shift=0.0), points=points, steps=400))
@@ -187,7 +234,7 @@ def test_float32_floor_and_double_precision():
         problem = poisson()
         network = pinntk.nn.MLP(problem, width=16, depth=2, dtype=dtype)
         points = {"residual": 50}
-        return pinntk.train(problem, network, optimizer="gauss-newton", steps=60, points=points, progress=False)
+        return pinntk.train(problem, network, optimizer="gauss-newton", steps=40, points=points, progress=False)
 
     first = pinntk.diagnose(solved(torch.float32))[0]
     assert first.code == "float32-floor"

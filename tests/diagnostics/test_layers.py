@@ -67,12 +67,12 @@ def test_dead_relus_are_counted():
 def test_a_saturated_sigmoid_is_judged_by_its_own_slope():
     problem, network = poisson(), sequential(nn.Sigmoid(), nn.SiLU())
     assert [layer.saturated for layer in layers(network, problem, sample(problem))[:2]] == [0, 0]
-    for bias, saturated in ((2.5, 0), (6.0, 1)):  # slopes 0.07 and 0.0025 of 0.25
+    for bias, saturated, dead in ((2.5, 0, 0), (6.0, 1, 0), (800.0, 1, 1)):  # slopes 0.07 and 0.0025 of 0.25, and zero
         with torch.no_grad():
             network[0].weight.zero_()
             network[0].bias.fill_(bias)
         found = layers(network, problem, sample(problem))[0]
-        assert (found.saturated, found.dead, found.mean) == (saturated, 1, bias)
+        assert (found.saturated, found.dead, found.mean) == (saturated, dead, bias)
 
 
 def test_layers_sees_computed_and_frozen_weights_and_plain_code():

@@ -62,7 +62,7 @@ def first(subject, *rest):
 
 @pytest.mark.parametrize("kelvin", [300.0, 1e-5, 3e6])
 def test_a_field_far_from_1_is_named_in_its_units_and_mended(kelvin):
-    run = raw(wall(kelvin))
+    run = raw(wall(kelvin), steps=30)
     found = first(run)
     assert (found.code, found.severity) == ("unscaled-output", "critical")
     assert found.evidence["field_size/T"] == pytest.approx(1.2 * kelvin, rel=0.05)

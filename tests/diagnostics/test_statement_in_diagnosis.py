@@ -1,11 +1,15 @@
 """Verdicts on conditions in a diagnosis: from the problem, whatever became of the network."""
 
+import pytest
 import torch
 
 import pinntk
 from pinntk import Box, Problem, boundary, initial, residual
+from pinntk.diagnostics import estimate
 from pinntk.diagnostics._corners import corners
 from pinntk.diagnostics._rules_problem import _share_beside
+from pinntk.diagnostics._wording import number
+from pinntk.reporting._terminal import diagnosis, text
 from tests.support.diagnosed import codes, poisson, trained
 from tests.support.ill_conditions import value
 from tests.support.ill_conflict import CONFLICT
@@ -58,7 +62,7 @@ def test_conditions_without_weight_do_not_count():
     assert "conflict" not in codes(network, problem, points, weights | {"second": 0.0})
 
 
-def test_a_free_pressure_is_a_note_at_the_end():
+def stokes(exact=None):
     box = Box(x=(0, 1), y=(0, 1))
 
     @residual(box)
@@ -74,9 +78,34 @@ def test_a_free_pressure_is_a_note_at_the_end():
         return u_x + v_y
 
     conditions = [momentum_x, momentum_y, continuity, value(box.boundary()), value(box.boundary(), 0.0, "v")]
-    problem = Problem(box, conditions, fields=("u", "v", "p"))
-    found = pinntk.diagnose(fresh(problem), problem, problem.sample(residual=80, boundary=20))
+    return Problem(box, conditions, fields=("u", "v", "p"), exact=exact)
+
+
+def test_a_free_pressure_is_a_note_at_the_end_and_the_texts_say_so():
+    problem = stokes(exact=lambda x, y: (0 * x, 0 * x, x * y + 1e4))  # it need not be one for this
+    x = pinntk.examine(fresh(problem), problem, problem.sample(residual=80, boundary=20))
+    found = pinntk.diagnose(x)
     assert (found[-1].code, found[-1].severity) == ("gauge", "note")
+    assert found[-1].sentence.endswith("Errors are measured up to a constant of p.")
+    said = diagnosis(x, found)
+    assert said["up_to"] == "up to a constant of p"
+    assert f"relative L2 error {number(x.relative_error)} up to a constant of p" in text(said).replace("\n", " ")
+
+
+def test_estimates_do_not_depend_on_a_free_constant():
+    problem = stokes()
+    points = problem.sample(residual=40, boundary=20, dtype=torch.float64)
+    network = pinntk.nn.MLP(problem, width=12, depth=1, dtype=torch.float64)
+    found = estimate(network, problem, points)
+    with torch.no_grad():
+        network.dense.biases[-1][2] += 1e3
+    moved = estimate(network, problem, points)
+    assert moved.relative == pytest.approx(found.relative, rel=1e-6)
+    assert moved.size == pytest.approx(found.size, rel=1e-6) and moved.parts == pytest.approx(found.parts, rel=1e-6)
+    assert float(moved.change[:, 2].mean()) == pytest.approx(0, abs=1e-9)
+    with torch.no_grad():
+        network.dense.biases[-1][0] += 1e3  # u is determined
+    assert estimate(network, problem, points).relative != pytest.approx(found.relative, rel=0.1)
 
 
 def test_a_corner_is_the_cause_where_the_errors_lie_beside_it():

@@ -106,11 +106,11 @@ def test_a_diagnosis_says_nothing_of_what_is_met(name, settings):
         warnings.simplefilter("ignore", UserWarning)
         network = MLP(problem, **settings, **SMALL)
         run = pinntk.train(problem, network, steps=20, points={"residual": 40}, weighting="ntk", progress=False)
-        found = pinntk.diagnose(run)
+        x = pinntk.examine(run)
+        found = pinntk.diagnose(x)
     assert {finding.code for finding in found}.isdisjoint({"wrong-problem", "conflict", "imbalance"})
     for finding in found:
         assert "wrap" not in finding.sentence
-    x = pinntk.diagnostics.examine(run)
     assert x.estimate.gain["wrap"] == x.estimate.parts["wrap"] == 0
     assert all(value == value for value in x.estimate.parts.values())
     assert all(undetermined.share <= 1 for undetermined in x.undetermined.values())

@@ -1,5 +1,7 @@
 """Every built-in problem: exact solutions have zero residual, references agree with another method, kernels with the oracle."""
 
+from itertools import cycle
+
 import numpy as np
 import pytest
 import torch
@@ -163,9 +165,17 @@ def test_reaction_diffusion_agrees_with_extrapolated_finite_differences(tmp_path
     assert len(list(tmp_path.glob("reaction_diffusion-v1*.npz"))) == 1
 
 
-@pytest.mark.parametrize("network_name", NETWORKS)
-@pytest.mark.parametrize("name", pinntk.available())
-def test_kernels_of_every_problem_and_network_meet_the_oracle(name, network_name):
+def cases_of_kernels():
+    """(problem, network): each problem with a plain network and two others in turn.
+
+    All networks meet all kinds of conditions and arguments in tests/ntk/test_kernel.py.
+    """
+    others = cycle([name for name in NETWORKS if name != "plain"])
+    return [(name, network) for name in pinntk.available() for network in ("plain", next(others), next(others))]
+
+
+@pytest.mark.parametrize(("name", "network_name"), cases_of_kernels())
+def test_kernels_of_every_problem_meet_the_oracle(name, network_name):
     problem = pinntk.load(name)
     network = build(network_name, problem.domain.dimension, len(problem.fields))
     counts = dict.fromkeys(("residual", "boundary", "initial", "periodic", "data"), 3)

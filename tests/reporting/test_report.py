@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -100,22 +101,34 @@ def self_contained(page):
     assert not {"script", "link", "iframe", "object", "base"} & set(page.tags)
 
 
+def images(page, solution, residuals):
+    losses, spectra, drift, modes, meetings = 3, 3, 2, 2, 2
+    assert len(page.images) == losses + solution + residuals + spectra + drift + modes + meetings
+    assert all(len(image["alt"]) > 10 for image in page.images)
+    return page.images
+
+
 @pytest.mark.pixels
-@pytest.mark.parametrize(("name", "solution", "residuals"), [("poisson1d", 2, 1), ("burgers", 3, 1), ("kovasznay", 9, 3)])
-def test_a_report_is_one_well_formed_file_with_all_its_figures(tmp_path, name, solution, residuals):
-    run = trained(name)
+@pytest.mark.parametrize(("name", "solution", "residuals"), [("poisson1d", 2, 1), ("kovasznay", 9, 3)])
+def test_a_report_is_one_well_formed_file_with_all_its_figures_and_leaves_settings_alone(tmp_path, name, solution, residuals):
+    before, dtype = dict(matplotlib.rcParams), torch.get_default_dtype()
     path = tmp_path / "report.html"
-    page = reported(path, run, [])
+    page = reported(path, trained(name), [])
     self_contained(page)
     assert "@import" not in path.read_text() and "url(" not in path.read_text()
     assert "not drawn" not in page.text
-    losses, spectra, drift, modes, meetings = 3, 3, 2, 2, 2
-    assert len(page.images) == losses + solution + residuals + spectra + drift + modes + meetings
-    for image in page.images:
-        assert len(image["alt"]) > 10
+    for image in images(page, solution, residuals):
         assert ElementTree.fromstring(base64.b64decode(image["src"].partition(",")[2])).tag.endswith("svg")
     assert len(path.read_bytes()) < 3e6
     assert list(tmp_path.iterdir()) == [path]  # nothing temporary is left
+    assert dict(matplotlib.rcParams) == before
+    assert torch.get_default_dtype() == dtype
+
+
+def test_a_solution_in_time_has_its_figures(tmp_path):
+    page = reported(tmp_path / "report.html", trained("burgers"), [])
+    assert "not drawn" not in page.text
+    images(page, solution=3, residuals=1)
 
 
 def test_the_verdict_and_the_first_prescription_come_before_the_findings(tmp_path, run):
@@ -135,6 +148,17 @@ def test_nothing_found_says_so_with_numbers(tmp_path, run):
     page = reported(tmp_path / "report.html", run, [])
     assert "Nothing found: the relative L2 error is" in page.text
     assert "What to do first" not in page.text
+
+
+def test_the_alignment_is_told_and_the_pair_that_agrees_least(tmp_path, run):
+    page = reported(tmp_path / "report.html", run, [])
+    x = examine(run)
+    assert f"Alignment of the gradients {number(x.balance.alignment)} (1 where they agree, -1 where they cancel). " in page.text
+    x = examine(trained("burgers"))
+    text = " ".join(verdict.text(verdict.diagnosis(x, [])).split())
+    pairs = {x.balance.cosines[a][b]: (a, b) for i, b in enumerate(x.balance.names) for a in x.balance.names[:i]}
+    one, other = pairs[min(pairs)]
+    assert f"least between {one} and {other}, with a cosine of {number(min(pairs))}" in text
 
 
 def test_names_and_sentences_are_escaped(tmp_path):
@@ -203,6 +227,7 @@ def test_what_cannot_be_measured_is_named(tmp_path):
 
 @pytest.mark.pixels
 def test_findings_of_every_kind_have_their_figures():
+    before = dict(matplotlib.rcParams)
     problem = pinntk.load("burgers")
     grid = np.random.default_rng(0).random((1200, 2))
     cases = {
@@ -232,6 +257,14 @@ def test_findings_of_every_kind_have_their_figures():
         plot.finding_panels(Finding(code="any", severity="note", sentence="Any.", arrays={"gone": np.full(3, np.nan)}), problem)
         == []
     )
+    assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.pixels
+def test_a_comparison_has_its_figures(run):
+    panels = plot.comparison_panels({"a": run, "b": trained("poisson1d", lr=1e-2)})
+    assert len(panels) > 1
+    assert all(ElementTree.fromstring(plot.svg(plot.single_figure(panel))).tag.endswith("svg") for panel in panels)
 
 
 def test_an_unknown_finding_is_drawn_and_named(tmp_path, run):
@@ -271,6 +304,8 @@ def test_json_equals_the_findings_and_is_strict(run):
     assert again["findings"][1]["evidence"] == {"finite": 1.5, "infinite": None}
     x = examine(run)
     assert again["numbers"]["imbalance"] == pytest.approx(x.balance.imbalance)
+    assert again["numbers"]["alignment"] == pytest.approx(x.balance.alignment)
+    assert again["numbers"]["cosines"]["ends"]["poisson"] == pytest.approx(x.balance.alignment)  # of two, their cosine
     assert again["numbers"]["conditions"]["ends"]["rate"] == pytest.approx(x.balance.rate["ends"])
     assert again["numbers"]["relative_error"] == pytest.approx(run.relative_error)
     assert set(again["numbers"]["weights_by_name"]["trace"]) == {"poisson", "ends"}
@@ -320,7 +355,6 @@ def test_diagnose_for_machines_prints_json_alone(capsys, run, tmp_path):
     assert (tmp_path / "mine.html").exists()
 
 
-@pytest.mark.pixels
 def test_two_runs_are_compared(capsys, run, tmp_path):
     other = trained("burgers", tmp_path / "other")
     status, out, _ = command(capsys, "diagnose", run.folder, other.folder, "-o", tmp_path)
@@ -344,16 +378,6 @@ def test_an_overwritten_run_takes_its_old_report_along(capsys, tmp_path):
     trained("poisson1d", run.folder, overwrite=True)
     assert not (run.folder / "report.html").exists()
     assert not (run.folder / "diagnosis.json").exists()
-
-
-@pytest.mark.pixels
-def test_figures_leave_settings_alone(tmp_path, run):
-    import matplotlib
-
-    before, dtype = dict(matplotlib.rcParams), torch.get_default_dtype()
-    reported(tmp_path / "report.html", run, [IMBALANCE])
-    assert dict(matplotlib.rcParams) == before
-    assert torch.get_default_dtype() == dtype
 
 
 def test_templates_name_no_address():

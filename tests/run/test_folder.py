@@ -207,26 +207,35 @@ import pinntk
 from pinntk.weighting import NTK
 
 class Deadly(NTK):
+    def __init__(self, call):
+        super().__init__(every=2)
+        self.calls, self.last = 0, call
+
     def update(self, weights, traces, counts):
-        if self.calls == int(sys.argv[2]):
+        if self.calls == self.last:
             os.kill(os.getpid(), signal.SIGKILL)
         self.calls += 1
         return super().update(weights, traces, counts)
 
-weighting = Deadly(every=2)
-weighting.calls = 0
 problem = pinntk.load("poisson1d")
 settings = dict(points={"boundary": 4, "residual": 8}, checkpoint_every=4, snapshot_every=1, progress=False)
-pinntk.train(problem, pinntk.nn.MLP(problem, width=4, depth=1), steps=12, out=sys.argv[1], weighting=weighting, **settings)
+for folder, call in zip(sys.argv[1::2], map(int, sys.argv[2::2])):
+    child = os.fork()  # a process of its own, without the seconds of the imports
+    if not child:
+        network = pinntk.nn.MLP(problem, width=4, depth=1)
+        pinntk.train(problem, network, steps=12, out=folder, weighting=Deadly(call), **settings)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
 def test_a_killed_training_goes_on_as_if_it_had_not_been(tmp_path):
     """kill -9 after step 6: the checkpoint is of step 4. And before the first checkpoint: there is nothing to go on from."""
     settings = {"steps": 12, "checkpoint_every": 4, "snapshot_every": 1, "weighting": pinntk.weighting.NTK(every=2)}
-    for folder, call in ((tmp_path / "late", 3), (tmp_path / "early", 1)):
-        killed = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(call)])
-        assert killed.returncode == -signal.SIGKILL
+    killed = [str(tmp_path / "late"), "3", str(tmp_path / "early"), "1"]
+    ended = subprocess.run([sys.executable, "-c", KILLED, *killed], stdout=subprocess.PIPE, text=True, check=True)
+    assert ended.stdout.split() == [str(-signal.SIGKILL)] * 2
+    for folder in (tmp_path / "late", tmp_path / "early"):
         assert ".lock" in listed(folder) and "kernel/00000002.npz" in listed(folder)
     whole = train(tmp_path / "whole", **settings)
     again = train(tmp_path / "late", resume=True, **settings)

@@ -17,15 +17,6 @@ import torch
 import pinntk
 
 
-@pytest.mark.pixels
-def test_poisson_weights_quick(tmp_path, capsys):
-    result = poisson_weights.main(["--quick", "-o", str(tmp_path)])
-    assert json.loads((tmp_path / "result.json").read_text())["ratio_of_medians"] == result["ratio_of_medians"]
-    assert (tmp_path / "poisson_weights.png").read_bytes().startswith(b"\x89PNG")
-    assert 60 <= result["trace_ratio"][0] <= 215
-    assert "NTK weights" in capsys.readouterr().out
-
-
 @pytest.mark.slow
 def test_poisson_weights_reproduces_the_figure(tmp_path):
     result = poisson_weights.main(["-o", str(tmp_path)])

@@ -1,5 +1,8 @@
 """The end of a Gauss-Newton training: steps judged by their first correction."""
 
+from copy import deepcopy
+from functools import cache
+
 import pytest
 import torch
 
@@ -13,13 +16,26 @@ from pinntk.solvers._vector import assign, flatten
 COUNTS = {"residual": 60, "boundary": 2}
 
 
-def explored(steps=25, seed=0, **settings):
-    """A network after some exploring steps, and the points on which it is to converge."""
+def begun():
     problem = pinntk.load("poisson1d")
-    network = pinntk.nn.MLP(problem, width=8, depth=2, seed=seed, dtype=torch.float64)
-    solver = GaussNewton(network, problem, **settings)
-    for k in range(steps):
+    network = pinntk.nn.MLP(problem, width=8, depth=2, dtype=torch.float64)
+    return problem, network, GaussNewton(network, problem)
+
+
+@cache
+def after_exploring():
+    problem, network, solver = begun()
+    for k in range(25):
         solver.step(problem.sample(seed=k, dtype=torch.float64, **COUNTS))
+    return network.state_dict(), solver.state_dict()
+
+
+def explored():
+    """A network after some exploring steps, which are taken once, and the points on which it is to converge."""
+    problem, network, solver = begun()
+    parameters, state = deepcopy(after_exploring())
+    network.load_state_dict(parameters)
+    solver.load_state_dict(state)
     return problem, network, solver, problem.sample(seed=99, dtype=torch.float64, **COUNTS)
 
 
@@ -122,7 +138,7 @@ def test_a_training_goes_on_in_the_middle_of_an_excursion():
     state = torch.nn.utils.parameters_to_vector(network.parameters()).detach().clone(), solver.state_dict()
     expected = [solver.step(points) for _ in range(6)]
     after = torch.nn.utils.parameters_to_vector(network.parameters()).detach().clone()
-    _, network, solver, _ = explored(0)
+    _, network, solver = begun()
     torch.nn.utils.vector_to_parameters(state[0], network.parameters())
     solver.load_state_dict(state[1])
     assert [solver.step(points) for _ in range(6)] == expected

@@ -135,18 +135,15 @@ def solve(steps, seed=0, **settings):
     return problem, network, solver, reports
 
 
-def test_gauss_newton_reaches_what_adam_does_not():
-    problem, network, _, reports = solve(60)
+def test_gauss_newton_reaches_what_adam_does_not_and_corrections_pay():
+    """By them the loss falls further over the same steps, by orders of magnitude."""
+    problem, network, _, reports = solve(40)
     assert problem.relative_error(network) < 1e-4
     for report in reports:
         assert report.loss < report.loss_before or not report.accepted
         assert set(report.losses) == {"poisson", "ends"}
-
-
-def test_corrections_pay():
-    """By them the loss falls further over the same steps, by orders of magnitude."""
-    with_them, without = (solve(40, corrections=count)[3][-1].loss for count in (10, 0))
-    assert with_them < 0.1 * without
+    without = solve(40, corrections=0)[3]
+    assert reports[-1].loss < 0.1 * without[-1].loss
 
 
 @pytest.mark.parametrize("corrections", [0, 1, 10])
@@ -340,8 +337,8 @@ def test_coefficients_are_solved_for_with_the_network():
         problem,
         network,
         optimizer="gauss-newton",
-        steps=60,
-        points={"residual": 400, "boundary": 50, "initial": 50},
+        steps=25,
+        points={"residual": 60, "boundary": 12, "initial": 12},
         progress=False,
     )
     assert problem.coefficients["kappa"].item() == pytest.approx(problem.parameters["kappa"], rel=1e-3)

@@ -1,45 +1,64 @@
-"""What each rank of tests/test_distributed.py runs: computes everything and, on rank 0, writes it to the path given."""
+"""What each rank of tests/util/test_distributed.py runs: everything in the library, then two commands of the command line.
+
+What it found and what the commands said is left in the folder given.
+"""
 
 import sys
+from contextlib import redirect_stdout
+from pathlib import Path
 
 import torch
 
 import pinntk
+from pinntk import cli
 from pinntk._util import distributed
 
+KERNEL = ["kernel", "burgers", "--width", "6", "--depth", "1", "--points", "residual=9,initial=4,boundary=3"]
+TRAIN = ["train", "poisson1d", "--width", "6", "--depth", "1", "--points", "boundary=4,residual=6"]
+TRAIN += ["--steps", "12", "--weighting", "ntk"]
 
-def main(path: str) -> None:
+
+def main(folder: Path) -> None:
+    """The library's part, also of one process."""
     torch.set_num_threads(1)
-    with distributed.process_group():
-        problem = pinntk.load("burgers")
-        network = pinntk.nn.MLP(problem, width=8, depth=2, dtype=torch.float64)
-        points = problem.sample(residual=21, initial=7, boundary=1, dtype=torch.float64)  # ragged; fewer rows than ranks
-        operator = pinntk.KernelOperator(network, problem, points, chunk=5)
-        found = {
-            "matrix": operator.matmat(torch.eye(operator.n, dtype=torch.float64)),
-            "diagonal": operator.diagonal(),
-            "eigenvalues": operator.eigh(5).values,
-            "rows_here": torch.tensor(sum(len(rows) for rows in distributed.shard(points).values())),
-        }
-        block = pinntk.sharded_kernel(network, problem, points)
-        found["block"], found["block_rows"] = block.values, torch.tensor(block.rows)
-        run = pinntk.train(
-            problem, network, steps=30, lr=1e-3, weighting=pinntk.weighting.NTK(every=10), points=points, progress=False
-        )
-        found["parameters"] = torch.cat([p.detach().flatten() for p in network.parameters()])
-        found["losses"] = torch.tensor(run.column("loss")[1])
-        found["weights"] = torch.tensor(list(run.weights.values()))
-        network = pinntk.nn.MLP(problem, width=8, depth=2, dtype=torch.float64)
-        settings = {"points": {"residual": 21, "initial": 7, "boundary": 1}, "resample": 5, "adaptive": True, "progress": False}
-        causal = pinntk.weighting.Causal(epsilon=(1e-9, 1.0), slices=3)
-        run = pinntk.train(
-            problem, network, steps=20, causal=causal, weighting=pinntk.weighting.GradientNorm(every=4), **settings
-        )
-        found["all settings"] = torch.tensor(
-            [run.column(name)[1] for name in ("loss", "loss/burgers", "causal", "weight/burgers")]
-        )
-        torch.save(found, f"{path}.{distributed.rank()}of{distributed.world()}")
+    problem = pinntk.load("burgers")
+    network = pinntk.nn.MLP(problem, width=8, depth=2, dtype=torch.float64)
+    points = problem.sample(residual=21, initial=7, boundary=1, dtype=torch.float64)  # ragged; fewer rows than ranks
+    operator = pinntk.KernelOperator(network, problem, points, chunk=5)
+    found = {
+        "matrix": operator.matmat(torch.eye(operator.n, dtype=torch.float64)),
+        "diagonal": operator.diagonal(),
+        "eigenvalues": operator.eigh(5).values,
+        "rows_here": torch.tensor(sum(len(rows) for rows in distributed.shard(points).values())),
+    }
+    block = pinntk.sharded_kernel(network, problem, points)
+    found["block"], found["block_rows"] = block.values, torch.tensor(block.rows)
+    run = pinntk.train(
+        problem, network, steps=30, lr=1e-3, weighting=pinntk.weighting.NTK(every=10), points=points, progress=False
+    )
+    found["parameters"] = torch.cat([p.detach().flatten() for p in network.parameters()])
+    found["losses"] = torch.tensor(run.column("loss")[1])
+    found["weights"] = torch.tensor(list(run.weights.values()))
+    network = pinntk.nn.MLP(problem, width=8, depth=2, dtype=torch.float64)
+    settings = {"points": {"residual": 21, "initial": 7, "boundary": 1}, "resample": 5, "adaptive": True, "progress": False}
+    causal = pinntk.weighting.Causal(epsilon=(1e-9, 1.0), slices=3)
+    run = pinntk.train(problem, network, steps=20, causal=causal, weighting=pinntk.weighting.GradientNorm(every=4), **settings)
+    found["all settings"] = torch.tensor([run.column(name)[1] for name in ("loss", "loss/burgers", "causal", "weight/burgers")])
+    torch.save(found, folder / f"found.{_place()}")
+
+
+def commands(folder: Path) -> None:
+    for name, arguments, out in (("kernel", KERNEL, "K.npz"), ("train", TRAIN, "run")):
+        with open(folder / f"{name}.{_place()}.txt", "w") as said, redirect_stdout(said):
+            status = cli.main([*arguments, "-o", str(folder / out)])
+        assert status == 0, f"{name}: status {status}"
+
+
+def _place() -> str:
+    return f"{distributed.rank()}of{distributed.world()}"
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    with distributed.process_group():
+        main(Path(sys.argv[1]))
+        commands(Path(sys.argv[1]))

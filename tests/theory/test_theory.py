@@ -85,7 +85,9 @@ def test_conditions_move_each_other():
     for i, name in enumerate(e):
         fall = sum(WEIGHTS[other] * float(G[i, j]) for j, other in enumerate(e))
         assert found.gradient_rate[name] == pytest.approx(fall / found.loss[name], rel=1e-6)
-    assert float(found.conflict[0, 1]) == pytest.approx(float(G[0, 1] / (G[0, 0] * G[1, 1]).sqrt()), rel=1e-6)
+    cosine = float(G[0, 1] / (G[0, 0] * G[1, 1]).sqrt())
+    assert float(found.conflict[0, 1]) == pytest.approx(cosine, rel=1e-6)
+    assert found.alignment == pytest.approx(cosine, rel=1e-6)
 
 
 # 2. Blocks.

@@ -1,5 +1,7 @@
 """What a rescue tries next, and what it counts as a success."""
 
+import warnings
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ import pinntk
 from pinntk import Box, Problem, initial, residual
 from pinntk.diagnostics import Finding, Prescription
 from pinntk.training import Slabs, apply_changes
+from pinntk.training._slab_search import Size
 from pinntk.training._treatment import next_treatment, together
 
 FASTER = Prescription("train faster", {"training.lr": 1e-2})
@@ -114,23 +117,37 @@ def test_an_evolution_is_cured_in_time_slabs(tmp_path, capsys):
     assert found.score_after == found.after.relative_error < 0.05
     assert "time slabs relative L2 error" in capsys.readouterr().err
     assert max(map(len, str(found).splitlines()[:-3])) <= 80
-    again = pinntk.rescue(run, prescription=slabs, findings=findings, out=tmp_path / "better", progress=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = pinntk.rescue(run, prescription=slabs, findings=findings, out=tmp_path / "better", progress=False)
     assert again.score_after == found.score_after and len(again.after.runs) == len(found.after.runs)
 
 
-def test_slabs_are_doubled_where_one_fails(monkeypatch):
-    counts = []
+@pytest.mark.parametrize(("falling", "expected"), [(False, (4, 2)), (True, (2, 4))])
+def test_where_a_slab_fails_there_are_more_slabs_or_more_steps(monkeypatch, falling, expected):
+    asked = []
 
     def failing(x):
-        counts.append(len(x.problem.slab["edges"]) - 1)
-        return counts[-1] < 4
+        asked.append((len(x.problem.slab["edges"]) - 1, x.run.step))
+        return asked[-1] == (2, 2)
 
-    monkeypatch.setattr("pinntk.training._rescue.failing", failing)
+    monkeypatch.setattr("pinntk.training._slab_search.failing", failing)
+    monkeypatch.setattr("pinntk.training._slab_search._falling", lambda x: falling)
     monkeypatch.setattr("pinntk.training._rescue.diagnose", lambda run: [])
     own = Prescription("in slabs", {"training.optimizer": "gauss-newton", "training.steps": 2, "slabs": 2})
     found = pinntk.rescue(stuck(steps=2), prescription=own, findings=[], progress=False)
-    assert counts == [2, 4, 4, 4, 4]  # the first of 2 fails; all of 4 are asked
-    assert [len(this.run.runs) for this in found.rounds] == [4]
+    assert asked == [(2, 2)] + [expected] * expected[0]  # the first of 2 fails; then all are asked
+    assert [(len(this.run.runs), this.run.runs[0].step) for this in found.rounds] == [expected]
+
+
+def test_slabs_grow_to_eight_times_the_steps_in_all():
+    first = size = Size(8, 25)
+    seen = []
+    for falling in (True, False, True, False, True):
+        size = size and size.grown(falling, first)
+        seen.append(size)
+    assert seen == [(8, 50), (16, 50), (16, 100), None, None]
+    assert Size(32, 25).grown(False, first) == (32, 50) and Size(32, 50).grown(True, first) is None
 
 
 def test_a_collapse_is_no_success(monkeypatch):

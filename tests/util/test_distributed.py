@@ -18,20 +18,21 @@ ROOT = Path(__file__).parents[2]
 WORKER = distributed_worker.__file__
 
 
-def launch(*arguments):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What one process left there, and then two."""
+    path = tmp_path_factory.mktemp("ranks")
+    distributed_worker.main(path)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", WORKER, str(path)]
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert finished.returncode == 0, finished.stderr
+    return path
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    distributed_worker.main(str(folder / "found"))
-    finished = launch(WORKER, folder / "found")
-    assert finished.returncode == 0, finished.stderr
-    one = torch.load(folder / "found.0of1")
-    return one, [torch.load(folder / f"found.{rank}of2") for rank in range(2)]
+def results(folder):
+    return torch.load(folder / "found.0of1"), [torch.load(folder / f"found.{rank}of2") for rank in range(2)]
 
 
 @pytest.mark.parametrize("quantity", ["matrix", "diagonal", "eigenvalues", "parameters", "losses", "weights", "all settings"])
@@ -56,27 +57,26 @@ def test_row_blocks_are_the_rows_of_the_kernel(results):
         assert (rank["block"] - K[rank["block_rows"]]).norm() <= 1e-10 * K.norm()
 
 
-def test_the_command_line_under_torchrun(tmp_path):
-    small = ["--width", "6", "--depth", "1", "--points", "residual=9,initial=4,boundary=3"]
-    arguments = ["kernel", "burgers", *small]
-    finished = launch("-m", "pinntk", *arguments, "-o", tmp_path / "K.npz")
-    assert finished.returncode == 0, finished.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["K.rank0of2.npz", "K.rank1of2.npz"]
-    joined = pinntk.KernelBlocks.join(sorted(tmp_path.iterdir()))
-    assert finished.stdout.count("walls") == 1  # only rank 0 speaks
-    assert main([*arguments, "-o", str(tmp_path / "whole.npz")]) == 0
+def only_the_first_speaks(folder, command):
+    first, second = ((folder / f"{command}.{rank}of2.txt").read_text() for rank in range(2))
+    assert second == ""
+    return first
+
+
+def test_the_command_line_under_torchrun(folder, tmp_path):
+    names = [f"K.rank{rank}of2.npz" for rank in range(2)]
+    assert sorted(path.name for path in folder.glob("K*")) == names
+    joined = pinntk.KernelBlocks.join([folder / name for name in names])
+    assert only_the_first_speaks(folder, "kernel").count("walls") == 1
+    assert main([*distributed_worker.KERNEL, "-o", str(tmp_path / "whole.npz")]) == 0
     whole = pinntk.KernelBlocks.load(tmp_path / "whole.npz")
     assert joined.names == whole.names
     assert torch.allclose(joined.matrix(), whole.matrix(), rtol=1e-10)
     with pytest.raises(ValueError, match="rows are missing"):
-        pinntk.KernelBlocks.join([tmp_path / "K.rank0of2.npz"])
+        pinntk.KernelBlocks.join([folder / names[0]])
 
 
-def test_training_under_torchrun_writes_one_run_folder(tmp_path):
-    folder = tmp_path / "run"
-    small = ["--width", "6", "--depth", "1", "--points", "boundary=4,residual=6", "--steps", "12", "--weighting", "ntk"]
-    finished = launch("-m", "pinntk", "train", "poisson1d", "-o", folder, *small)
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stdout.count("relative L2 error") == 1
-    assert pinntk.Run.load(folder).step == 12
-    assert (folder / "figures" / "solution.png").exists()
+def test_training_under_torchrun_writes_one_run_folder(folder):
+    assert only_the_first_speaks(folder, "train").count("relative L2 error") == 1
+    assert pinntk.Run.load(folder / "run").step == 12
+    assert (folder / "run" / "figures" / "solution.png").exists()

@@ -76,17 +76,24 @@ def solution_panels(problem: Problem, network: nn.Module) -> list[list[Panel]]:
             truth = problem.solution.values.reshape(-1, len(problem.fields))
         else:
             grid, truth = problem.domain.grid((_CURVE,)), None
+        predicted = _predicted(problem, network, grid, truth)
         x, label = grid[:, 0], problem.coordinates[0]
     else:
         s = np.linspace(0, 1, _CURVE)[:, None]
         grid = problem.domain.low + s * (problem.domain.high - problem.domain.low)
         truth = problem.exact_array(grid) if problem.exact is not None else None
+        predicted = problem.predict(network, grid)
         x, label = s[:, 0], "position along the diagonal of the domain"
-    predicted = problem.predict(network, grid)
     return [
         _curves(name, x, label, predicted[:, i], None if truth is None else truth[:, i], _reference_label(problem))
         for i, name in enumerate(problem.fields)
     ]
+
+
+def _predicted(problem: Problem, network: nn.Module, points: np.ndarray, truth: np.ndarray | None) -> np.ndarray:
+    """The network's values (n, fields), of fields that are free by a constant with the known solution's."""
+    predicted = problem.predict(network, points)
+    return predicted if truth is None or not problem.gauge else truth + problem.without_gauge(predicted - truth)
 
 
 def _reference_label(problem: Problem) -> str:
@@ -122,7 +129,7 @@ def _maps(problem: Problem, network: nn.Module) -> list[list[Panel]]:
     else:
         axes_values = tuple(np.linspace(low, high, 100) for low, high in problem.domain.bounds)
         points, truth = problem.domain.grid((100, 100)), None
-    predicted, known = problem.predict(network, points), _reference_label(problem)
+    predicted, known = _predicted(problem, network, points, truth), _reference_label(problem)
 
     def map_panel(title: str, values: np.ndarray, style: Mapping[str, Any]) -> Panel:
         def draw(ax: Axes) -> None:
@@ -154,7 +161,9 @@ def _maps(problem: Problem, network: nn.Module) -> list[list[Panel]]:
 
 def _title(problem: Problem, network: nn.Module) -> str:
     title = problem.name + (f" ({problem.settings()})" if problem.parameters else "")
-    return f"{title}: relative L2 error {problem.relative_error(network):.2e}" if problem.has_solution else title
+    if not problem.has_solution:
+        return title
+    return f"{title}: relative L2 error {problem.relative_error(network):.2e}{problem.up_to}"
 
 
 # Training.
