@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from math import isfinite, nan
+
+import numpy as np
 
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._thresholds import above
@@ -43,12 +45,52 @@ def solution_error(x: Examination) -> float:
     return x.estimate.relative if known is None or not isfinite(known) else max(x.estimate.relative, known)
 
 
+def error_evidence(x: Examination) -> dict[str, float]:
+    """The estimated error of the solution, unless it is infinite, and the true one where it is known."""
+    evidence = {}
+    if isfinite(x.estimate.relative):
+        evidence["estimated_error"] = x.estimate.relative
+    if x.relative_error is not None:
+        evidence["true_error"] = x.relative_error
+    return evidence
+
+
 def error_text(x: Examination) -> str:
-    """That error in words: the estimated one, and the true one where it is known and larger."""
-    estimated, known, up_to = number(x.estimate.relative), solution_error(x), x.problem.up_to
-    if known > x.estimate.relative:
-        return f"the solution is off by {number(known)}{up_to}, where {estimated} is estimated"
-    return f"the estimated error of the solution is {estimated}{up_to}"
+    """Those errors in words."""
+    estimated = number(x.estimate.relative) if isfinite(x.estimate.relative) else "unknown"
+    up_to = x.problem.up_to
+    if x.relative_error is None:
+        return f"the estimated relative L2 error of the solution is {estimated}{up_to}"
+    doubt = ", which is not to be trusted here" if misled(x) else ""
+    return f"the relative L2 error of the solution is {number(x.relative_error)}{up_to} (estimated: {estimated}{doubt})"
+
+
+def misled(x: Examination) -> bool:
+    """Whether a known solution shows the estimated error to be far off."""
+    known = x.relative_error
+    return known is not None and above("estimate-off", off(np.array([x.estimate.relative]), np.array([known])))
+
+
+def off(estimated: np.ndarray, true: np.ndarray) -> float:
+    """The distance between an estimated error and the true one, over the true one, where both are finite; else NaN.
+
+    >>> off(np.array([0.2, 0.3]), np.array([0.4, 0.6])), off(np.array([1.0]), np.array([np.nan]))
+    (0.5, nan)
+    """
+    known = np.isfinite(estimated) & np.isfinite(true)
+    size = float(np.linalg.norm(true[known]))
+    return float(np.linalg.norm(estimated[known] - true[known])) / size if size else nan
+
+
+def doubt(x: Examination) -> str:
+    """A sentence for findings that argue from the estimated error, where it is far off; else nothing."""
+    if not misled(x):
+        return ""
+    assert x.relative_error is not None
+    return (
+        f" The estimated error is not to be trusted here: it is {number(x.estimate.relative)}, and the true relative L2 error "
+        f"{number(x.relative_error)}{x.problem.up_to}."
+    )
 
 
 def failing(x: Examination) -> bool:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from math import isfinite, sqrt
+from dataclasses import dataclass
+from math import isfinite, nan, sqrt
 
 import numpy as np
 from scipy.stats import spearmanr
 
+from pinntk.diagnostics._causality import Causality
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
-from pinntk.diagnostics._judgment import failing, severity
+from pinntk.diagnostics._judgment import doubt, error_evidence, failing, off, severity
 from pinntk.diagnostics._prescriptions import NTK, gauss_newton, time_slabs
 from pinntk.diagnostics._rules_problem import homogeneous
 from pinntk.diagnostics._thresholds import CONFIDENCE, SURER, above, below, clearly
-from pinntk.diagnostics._wording import capital, number, phrase
-from pinntk.problem._time import time_axis, time_slices
-
-_SLICES = 8  # of time
+from pinntk.diagnostics._wording import capital, number, percent, phrase
+from pinntk.problem._time import time_slices
 
 
 def imbalance(x: Examination) -> Finding | None:
@@ -39,16 +39,19 @@ def imbalance(x: Examination) -> Finding | None:
         code="imbalance",
         severity=severity(x),
         sentence=f"{capital(phrase(x.problem, fast))} trains {number(found.imbalance)} times faster than "
-        f"{phrase(x.problem, slow)}, which has hardly been trained: slow conditions make up {slow_part:.0%} of the estimated "
-        "error of the solution.",
+        f"{phrase(x.problem, slow)}, and slow conditions make up {percent(slow_part)} of the estimated error of the "
+        f"solution.{doubt(x)}",
         evidence={
             "imbalance": found.imbalance,
             "slow_share": slow_part,
             "alignment": found.alignment,
             "cosine": found.cosines[fast][slow],
         }
+        | error_evidence(x)
         | {f"rate/{name}": rate for name, rate in found.rate.items()},
-        arrays={f"eigenvalues/{name}": values.cpu().numpy() for name, values in x.spectrum.blocks.items()},
+        arrays={
+            f"eigenvalues/{name}": 2 * found.weights[name] * values.cpu().numpy() for name, values in x.spectrum.blocks.items()
+        },
         confidence=clearly("imbalance", found.imbalance) if x.run is not None else CONFIDENCE["imbalance"],
         prescriptions=prescriptions,
     )
@@ -56,56 +59,122 @@ def imbalance(x: Examination) -> Finding | None:
 
 def causality(x: Examination) -> Finding | None:
     """The error of the solution grows in time, since later times are fitted to wrong earlier ones."""
-    found = x.estimate
-    axis, backward = time_axis(x.problem)
-    if axis is None or x.run is None or not above("error", found.relative) or found.unmoved:  # residuals that nothing moves
+    if x.run is None or not above("error", x.estimate.relative) or x.estimate.unmoved:  # residuals that nothing moves
         return None
     if (order := x.causality) is None:
         return None
-    start, end = x.problem.domain.bounds[axis][:: -1 if backward else 1]
-    slices = time_slices(found.where[:, axis].cpu(), start, end, _SLICES).numpy()
-    square = found.change.square().mean(1).cpu().numpy()
-    whole = float(found.values.square().mean().sqrt())
-    error = np.array([np.sqrt(square[slices == k].mean()) / whole if (slices == k).any() else np.nan for k in range(_SLICES)])
-    known = np.isfinite(error)
-    quarter = _SLICES // 4
-    late = float(np.nanmean(error[-quarter:]) / max(np.nanmean(error[:quarter]), 1e-300))
-    ordered = float(spearmanr(np.arange(_SLICES)[known], error[known]).statistic)
+    estimated = _Growth(_estimated_by_time(x, order))
+    true = None if order.error is None or not np.isfinite(order.error).any() else _Growth(order.error)
+    wrong = true is not None and above("estimate-off", off(estimated.error, true.error))
+    judged = estimated if true is None else true
     name = max(order.disorder, key=lambda name: order.disorder[name])
-    disorder, early = order.disorder[name], order.early_late[name]
-    grows = above("late", late) and above("ordered", ordered)
+    early = order.early_late[name]
+    grows = above("late", judged.late_over_early) and above("ordered", judged.order)
     if not (grows or above("early-late", early)):
         return None
-    if grows:
-        what = f"The estimated error grows with time, {number(late)} times from the first quarter to the last"
-    else:
-        what = f"The residual of {name} is {number(early)} times larger in the first half of time than in the last"
-    prescriptions = [
-        Prescription("train by Gauss-Newton, whose steps carry the start through all of time at once", gauss_newton(x.run)),
-        *time_slabs(x.run),
-        Prescription(
-            "let later times count once earlier ones are solved",
-            {"training.causal": {"epsilon": 1.0, "slices": 16, "threshold": 0.99}, **NTK},
-        ),
-    ]
+    evidence = {
+        "late_over_early_error": estimated.late_over_early,
+        "time_order": estimated.order,
+        "estimated_error_early": estimated.early,
+        "estimated_error_late": estimated.late,
+        "disorder": order.disorder[name],
+        "early_over_late_residual": early,
+    }
+    arrays = {
+        "time": (order.edges[1:] + order.edges[:-1]) / 2,
+        "error": estimated.error,
+        "residual": order.mean_square[name],
+        "diagonal": order.diagonal[name],
+    }
+    if true is not None:
+        evidence["late_over_early_true_error"] = true.late_over_early
+        evidence["true_time_order"] = true.order
+        evidence["true_error_early"] = true.early
+        evidence["true_error_late"] = true.late
+        arrays["true_error"] = true.error
     return Finding(
         code="causality",
         severity=severity(x),
-        sentence=f"{what}: later times are fitted to earlier ones that are wrong.",
-        evidence={
-            "late_over_early_error": late,
-            "time_order": ordered,
-            "disorder": disorder,
-            "early_over_late_residual": early,
-        },
-        arrays={
-            "time": (order.edges[1:] + order.edges[:-1]) / 2,
-            "error": error,
-            "residual": order.mean_square[name],
-            "diagonal": order.diagonal[name],
-        },
-        confidence=clearly("late", late) if grows else clearly("early-late", early),
-        prescriptions=tuple(prescriptions),
+        sentence=_causality_sentence(name, early, estimated, true, grows, wrong),
+        evidence=evidence,
+        arrays=arrays,
+        confidence=clearly("late", judged.late_over_early) if grows else clearly("early-late", early),
+        prescriptions=(
+            Prescription("train by Gauss-Newton, whose steps carry the start through all of time at once", gauss_newton(x.run)),
+            *time_slabs(x.run),
+            Prescription(
+                "let later times count once earlier ones are solved",
+                {"training.causal": {"epsilon": 1.0, "slices": 16, "threshold": 0.99}, **NTK},
+            ),
+        ),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Growth:
+    """error: (s,) root mean square of an error in slices of time, over that of the solution; NaN where it is not known."""
+
+    error: np.ndarray
+
+    @property
+    def early(self) -> float:
+        """Mean over the first quarter of time; NaN where nothing is known there."""
+        return _mean(self.error[: len(self.error) // 4])
+
+    @property
+    def late(self) -> float:
+        return _mean(self.error[-(len(self.error) // 4) :])
+
+    @property
+    def late_over_early(self) -> float:
+        return self.late / max(self.early, 1e-300)
+
+    @property
+    def order(self) -> float:
+        """Rank correlation with time."""
+        known = np.isfinite(self.error)
+        if known.sum() < 2 or not np.ptp(self.error[known]) > 0:
+            return nan
+        return float(spearmanr(np.arange(len(self.error))[known], self.error[known]).statistic)
+
+
+def _estimated_by_time(x: Examination, order: Causality) -> np.ndarray:
+    """(s,) root mean square of the estimated error in those slices of time, over that of the estimated solution, which is that
+    of the change over the relative error.
+    """
+    found, count = x.estimate, len(order.edges) - 1
+    times = found.where[:, x.problem.domain.axis(order.coordinate)].cpu()
+    slices = time_slices(times, order.edges[0], order.edges[-1], count).numpy()
+    square = found.change.square().mean(1).cpu().numpy()
+    return found.relative * np.sqrt([_mean(square[slices == k]) / square.mean() for k in range(count)])
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else nan
+
+
+def _causality_sentence(name: str, early: float, estimated: _Growth, true: _Growth | None, grows: bool, wrong: bool) -> str:
+    """wrong: whether the estimate is far from the true error."""
+    if not grows:
+        what = f"The mean squared residual of {name} is {number(early)} times as large in the first half of time as in the "
+        what += "last (geometric means over eighths)"
+    elif true is None:
+        what = (
+            f"The estimated error grows with time, {number(estimated.late_over_early)} times from the first quarter to the last"
+        )
+    else:
+        what = (
+            f"The error grows with time, {number(true.late_over_early)} times from the first quarter to the last (estimated: "
+            f"{number(estimated.late_over_early)} times)"
+        )
+    sentence = f"{what}: later times are fitted to earlier ones that are wrong."
+    if true is None or not wrong:
+        return sentence
+    return (
+        f"{sentence} The estimated relative error is not to be trusted here: it goes from {number(estimated.early)} in the "
+        f"first quarter of time to {number(estimated.late)} in the last, and the true one from {number(true.early)} to "
+        f"{number(true.late)}."
     )
 
 
@@ -122,7 +191,8 @@ def trivial_solution(x: Examination) -> Finding | None:
     return Finding(
         code="trivial-solution",
         severity=severity(x),
-        sentence=f"The field {name} is about constant: its standard deviation is {flat[name]:.1%} of that of its data.",
+        sentence=f"The field {name} is about constant: its standard deviation is {percent(flat[name])} of "
+        f"{'that of the known solution' if x.problem.has_solution else 'the root mean square of its data'}.",
         evidence={
             "spread_ratio": flat[name],
             "field_mean": x.trivial[name].mean,

@@ -14,7 +14,7 @@ from pinntk.diagnostics._judgment import dead_conditions, failing, severity
 from pinntk.diagnostics._layers import LayerHealth
 from pinntk.diagnostics._prescriptions import adam_rate
 from pinntk.diagnostics._thresholds import SURER, above, below, clearly
-from pinntk.diagnostics._wording import capital, joined, number
+from pinntk.diagnostics._wording import capital, joined, number, percent
 
 _NO_GRADIENT = 0.99  # confidence where the kernel itself is zero
 
@@ -78,18 +78,21 @@ def _reason(x: Examination, evidence: dict[str, float]) -> tuple[str, float]:
     largest, start = evidence["saturated_share"], evidence["saturated_share_at_start"]
     dead, vanishing = evidence["dead_share"], evidence["gradient_ratio"]
     if above("saturated", start) and start > largest:
-        why = f"{start:.0%} of the units of a layer were saturated at the start: their slope was about zero"
+        why = f"{percent(start)} of the units of a layer were saturated at the start: their slope was about zero"
         return why, clearly("saturated", start) + SURER["saturation"]
     if above("saturated", largest):
         worst = max(x.layers, key=lambda layer: layer.saturated or 0.0)
-        why = f"{largest:.0%} of the units of layer {worst.name} ({worst.activation}) are saturated: their slope is about zero"
+        units = f"{percent(largest)} of the units of layer {worst.name} ({worst.activation})"
+        why = f"{units} are saturated: their slope is about zero"
         return why, clearly("saturated", largest) + SURER["saturation"]
     if above("dead", dead):
         worst = max(x.layers[:-1], key=lambda layer: layer.dead)
-        why = f"{dead:.0%} of the units of layer {worst.name} give the same value at all points: they are dead"
+        why = f"{percent(dead)} of the units of layer {worst.name} give the same value at all points: they are dead"
         return why, clearly("dead", dead)
     if below("vanishing", vanishing):
-        why = f"the gradient vanishes: in the first layer it is {number(vanishing)} of that in the last, relative to weights"
+        why = (
+            f"the gradient vanishes: over the weights (norms) it is in the first layer {number(vanishing)} of that in the last"
+        )
         return why, clearly("vanishing", vanishing)
     return "", 0.0
 

@@ -30,7 +30,7 @@ def clustered_points(x: Examination) -> Finding | None:
         code="clustered-points",
         severity=severity(x),
         sentence=f"The points of {worst} leave a hole {number(covered.gap)} times as wide as evenly spread ones would, about "
-        f"{hole}; on fresh points the squared error is {number(ratio)} times that on the training points.",
+        f"{hole}; on fresh points the mean squared error is {number(ratio)} times that on the training points.",
         evidence={
             "gap_ratio": covered.gap,
             "spacing_ratio": covered.spacing,
@@ -65,8 +65,8 @@ def too_few_points(x: Examination) -> Finding | None:
     return Finding(
         code="too-few-points",
         severity=severity(x),
-        sentence=f"On fresh points the squared error of {phrase(x.problem, worst)} is {number(missed.ratio)} times that on its "
-        f"{counts[worst]} training points: it is small there and nowhere else.",
+        sentence=f"On fresh points the mean squared error of {phrase(x.problem, worst)} is {number(missed.ratio)} times that "
+        f"on its {counts[worst]} training points: it is small there and nowhere else.",
         evidence={
             "training_points": counts[worst],
             "fresh_over_training_error": missed.ratio,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import isfinite
 
 import torch
 
@@ -12,7 +11,7 @@ from pinntk.diagnostics._check import possible
 from pinntk.diagnostics._corners import Corner, corners
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
-from pinntk.diagnostics._judgment import failing, severity
+from pinntk.diagnostics._judgment import error_evidence, failing, severity
 from pinntk.diagnostics._rules_architecture import without_derivatives
 from pinntk.diagnostics._thresholds import above
 from pinntk.problem import Measurements
@@ -97,5 +96,4 @@ def _of(x: Examination, found: Finding | None) -> Finding | None:
     network = x.network if x.initial is None else x.initial
     if found is None or not possible(found, network, x.problem):
         return None
-    error = {"estimated_error": x.estimate.relative} if isfinite(x.estimate.relative) else {}
-    return replace(found, evidence=dict(found.evidence) | error)
+    return replace(found, evidence=dict(found.evidence) | error_evidence(x))

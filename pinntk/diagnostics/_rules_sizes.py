@@ -109,20 +109,21 @@ def _scaled(x: Examination, far: dict[str, tuple[float, float]]) -> tuple[Prescr
 
 def unscaled_coefficient(x: Examination) -> Finding | None:
     """An unknown coefficient is far from where it stands, and its steps are those of a number of size 1."""
-    values = {name: abs(float(value.detach())) for name, value in x.problem.coefficients.items()}
+    values = {name: float(value.detach()) for name, value in x.problem.coefficients.items()}
+    now = {name: abs(value) for name, value in values.items()}
     found = {
         name: size
         for name, size in _unscaled_coefficients(x).items()
-        if not (values[name] and below("coefficient", max(size / values[name], values[name] / size)))
+        if not (now[name] and below("coefficient", max(size / now[name], now[name] / size)))
     }
     if not found:
         return None
-    worst = max(found, key=lambda name: found[name] / (values[name] or 1.0))
-    ratio = max(found[worst], values[worst]) / (min(found[worst], values[worst]) or 1e-300)
+    worst = max(found, key=lambda name: found[name] / (now[name] or 1.0))
+    ratio = max(found[worst], now[worst]) / (min(found[worst], now[worst]) or 1e-300)
     return Finding(
         code="unscaled-coefficient",
         severity="critical" if x.run is not None else "warning",
-        sentence=f"By the conditions, the coefficient {worst} is about {number(found[worst])}, and it stands at "
+        sentence=f"By the conditions, the size of the coefficient {worst} is about {number(found[worst])}, and it stands at "
         f"{number(values[worst])}: a step moves it by a learning rate, whatever its size.",
         evidence={f"coefficient_size/{name}": size for name, size in found.items()}
         | {f"coefficient_value/{name}": values[name] for name in found},

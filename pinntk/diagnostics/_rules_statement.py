@@ -13,7 +13,7 @@ from pinntk.diagnostics._finding import Finding, Prescription
 from pinntk.diagnostics._solvability import Open
 from pinntk.diagnostics._statement import Statement
 from pinntk.diagnostics._thresholds import above, clearly
-from pinntk.diagnostics._wording import joined, number
+from pinntk.diagnostics._wording import joined, number, percent
 from pinntk.problem import Measurements
 from pinntk.problem import _sampling as sampling
 
@@ -53,7 +53,7 @@ def missing_condition(s: Statement) -> Finding | None:
     field = s.problem.fields[k]
     x, deviation, free, place = _least_determined(s, k)
     constant = not s.freedom.early and above("constant", float(found.flat[k]))
-    size = max(found.response, _PRECISION)
+    size = number(found.response) if found.response >= _PRECISION else f"less than {number(_PRECISION)}"
     if not any(spec.field == k for name in s.names for spec in s.problem.arguments[name]):
         what = f"No condition reads the field {field}, which is undetermined"
     elif constant:
@@ -62,7 +62,7 @@ def missing_condition(s: Statement) -> Finding | None:
         where = f", most of all at {place}" if place else ""
         what = (
             f"The conditions leave the field {field} undetermined{where}, however well they are met: one is missing, on a "
-            f"boundary or at the start. Some changes of {field} bring about {number(size)} of the errors that others "
+            f"boundary or at the start. Some changes of {field} bring about {size} of the errors that others "
             "of that size do"
         )
     to_do = f"give {field} at one point" if constant else f"add the condition that determines {field}"
@@ -164,8 +164,8 @@ def _no_solution(s: Statement) -> Finding | None:
     return Finding(
         code="conflict",
         severity="critical",
-        sentence=f"No function satisfies {joined(names)} together: {found.remaining:.0%} of the error of constants remains "
-        f"however many functions are tried. {sure}{because}".strip(),
+        sentence=f"No function satisfies {joined(names)} together: {percent(found.remaining)} of the root mean "
+        f"square error of constants remains however many functions are tried. {sure}{because}".strip(),
         evidence={"contradiction": found.remaining, "contradiction_alone": found.alone}
         | {f"contradiction_share/{name}": part for name, part in found.parts.items()},
         confidence=clearly("contradiction", found.remaining),
@@ -185,7 +185,11 @@ def _corner(s: Statement) -> Finding | None:
         sentence=f"The conditions {one} and {other} disagree where they meet, at {place}: {one} asks for "
         f"{number(worst.values[0] + 0.0)}, {other} for {number(worst.values[1] + 0.0)}. No smooth "
         "function has both values, and errors beside that place stay large.",
-        evidence={"corner_gap": worst.gap},
+        evidence={
+            "corner_gap": worst.gap,
+            f"corner_value/{one}": worst.values[0] + 0.0,
+            f"corner_value/{other}": worst.values[1] + 0.0,
+        },
         confidence=clearly("corner", worst.gap),
         prescriptions=(
             Prescription(f"let {one} and {other} agree at {place}, by a short ramp in one of them, or expect an error there"),

@@ -9,11 +9,19 @@ import torch
 
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
-from pinntk.diagnostics._judgment import dead_conditions, error_text, failing, severity, solution_error, unreachable_alone
+from pinntk.diagnostics._judgment import (
+    dead_conditions,
+    error_evidence,
+    error_text,
+    failing,
+    severity,
+    solution_error,
+    unreachable_alone,
+)
 from pinntk.diagnostics._layers import LayerHealth
 from pinntk.diagnostics._prescriptions import adam_rate, gauss_newton
 from pinntk.diagnostics._thresholds import SURER, above, below, clearly
-from pinntk.diagnostics._wording import capital, number, setting
+from pinntk.diagnostics._wording import capital, number, percent, setting
 
 _ADAM = {"training.optimizer": "adam", "training.optimizer_options": {}}
 
@@ -24,7 +32,7 @@ def unnormalized_inputs(x: Examination) -> Finding | None:
     if scale is None:
         return None
     if above("input-offset", scale.offset):
-        name, value, what = "input-offset", scale.offset, f"a mean of {number(scale.offset)}"
+        name, value, what = "input-offset", scale.offset, f"a mean that is {number(scale.offset)} away from 0"
     elif above("input-spread", scale.largest):
         name, value, what = "input-spread", scale.largest, f"a standard deviation of {number(scale.largest)}"
     elif below("input-narrow", scale.smallest):
@@ -71,7 +79,7 @@ def step_too_large(x: Examination) -> Finding | None:
         code="step-too-large",
         severity=severity(x),
         sentence=f"The learning rate {setting(went.lr)} is {number(ratio)} times the natural step {number(natural)}; the last "
-        f"loss is {number(went.rise)} times the lowest one.",
+        f"weighted loss is {number(went.rise)} times the least one.",
         evidence={
             "learning_rate": went.lr,
             "natural_step": natural,
@@ -125,7 +133,7 @@ def step_too_small(x: Examination) -> Finding | None:
         code="step-too-small",
         severity=severity(x),
         sentence=f"The learning rate {setting(went.lr)} is {number(ratio)} of the natural step {number(natural)}: the "
-        f"parameters moved by {went.moved:.1%} only.",
+        f"parameters moved by {percent(went.moved)} of their norm only.",
         evidence=evidence,
         arrays={"step": went.steps, "loss": went.loss},
         confidence=clearly("descent-small" if went.descending else "step-small", ratio),
@@ -154,9 +162,10 @@ def float32_floor(x: Examination) -> Finding | None:
     return Finding(
         code="float32-floor",
         severity="warning",
-        sentence=f"Rounding makes up {ratio:.0%} of the weighted error: in {str(dtype).removeprefix('torch.')} the training "
-        "cannot lower it much further.",
-        evidence={"rounding_ratio": ratio, "estimated_error": x.estimate.relative}
+        sentence=f"The root mean square of rounding is {percent(ratio)} of that of the weighted errors: in "
+        f"{str(dtype).removeprefix('torch.')} the training cannot lower them much further.",
+        evidence={"rounding_ratio": ratio}
+        | error_evidence(x)
         | {f"rounding_ratio/{name}": p.ratio for name, p in x.precision.items()},
         arrays={
             "noise": np.array([found.noise for found in x.precision.values()]),
@@ -185,7 +194,7 @@ def network_too_small(x: Examination) -> Finding | None:
         code="network-too-small",
         severity=severity(x),
         sentence=f"The network has {found.parameters} parameters, of which the kernel uses {found.rank} (its rank), and "
-        f"{found.unreachable:.0%} of the squared errors are unreachable.",
+        f"no small step removes {percent(found.unreachable)} of the squared errors.",
         evidence={
             "parameters": found.parameters,
             "kernel_rank": found.rank,
@@ -212,15 +221,15 @@ def unfinished(x: Examination) -> Finding | None:
     return Finding(
         code="unfinished",
         severity="warning",
-        sentence=f"The loss was still falling when the training ended (to {went.late_fall:.0%} in the second half of the "
-        f"steps), and {error_text(x)}.",
+        sentence=f"The weighted loss was still falling when the training ended (to {percent(went.late_fall)} in the second "
+        f"half of the steps), and {error_text(x)}.",
         evidence={
             "loss_slope": went.slope,
             "late_loss_fall": went.late_fall,
             "late_fall_share": went.late_share,
-            "estimated_error": x.estimate.relative,
             "parameter_drift": went.moved,
-        },
+        }
+        | error_evidence(x),
         arrays={"step": went.steps, "loss": went.loss},
         confidence=clearly("falling", went.slope),
         prescriptions=(
@@ -238,7 +247,7 @@ def unexplained(x: Examination) -> Finding | None:
         code="unexplained",
         severity=severity(x),
         sentence=f"{capital(error_text(x))}, and no measurement explains it.",
-        evidence={"estimated_error": x.estimate.relative, "unreachable_share": x.estimate.unreachable},
+        evidence=error_evidence(x) | {"unreachable_share": x.estimate.unreachable},
         arrays={},
         confidence=clearly("error", solution_error(x)),
         prescriptions=(

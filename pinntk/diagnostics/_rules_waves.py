@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from math import sqrt
 
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
-from pinntk.diagnostics._judgment import failing, severity, unreachable_alone
+from pinntk.diagnostics._judgment import doubt, error_evidence, failing, severity, unreachable_alone
 from pinntk.diagnostics._prescriptions import gauss_newton
 from pinntk.diagnostics._spectrum import error_frequency
 from pinntk.diagnostics._thresholds import CONFIDENCE, above, below, clearly
-from pinntk.diagnostics._wording import phrase, setting
+from pinntk.diagnostics._wording import capital, percent, phrase, setting
 from pinntk.problem import Measurements
 
 _FEATURES = 64  # Fourier features that are prescribed
@@ -31,7 +32,8 @@ def spectral_bias(x: Examination) -> Finding | None:
     return _short_waves(
         x,
         worst,
-        f"{found.alone[worst]:.0%} of the remaining error in {phrase(x.problem, worst)} is unreachable",
+        f"No small step removes {percent(found.alone[worst])} of the squared error of {phrase(x.problem, worst)}, were it the "
+        "only condition",
         clearly("unreachable", found.unreachable),
     )
 
@@ -43,14 +45,16 @@ def slow_waves(x: Examination) -> Finding | None:
         return None
     parts = x.estimate.parts
     worst = max(waving, key=lambda name: parts[name])
-    share = parts[worst] / (sum(parts.values()) or 1.0)
-    if not above("slow-waves", share):
+    part = parts[worst] / (sum(parts.values()) or 1.0)
+    if not above("slow-waves", part):
         return None
     finding = _short_waves(
         x,
         worst,
-        f"{share:.0%} of the estimated error comes from {phrase(x.problem, worst)}",
+        f"{capital(phrase(x.problem, worst))} makes up {percent(part)} of the estimated error of the solution",
         CONFIDENCE["slow-waves"],
+        evidence={"wave_share": part} | error_evidence(x),
+        note=doubt(x),
     )
     if finding is None or x.progress is None or x.progress.solving:
         return finding
@@ -66,7 +70,10 @@ def _resolved(x: Examination) -> list[str]:
     return [name for name in conditions if above("wave-points", len(found[name]))]
 
 
-def _short_waves(x: Examination, worst: str, what: str, confidence: float) -> Finding | None:
+def _short_waves(
+    x: Examination, worst: str, what: str, confidence: float, *, evidence: Mapping[str, float] | None = None, note: str = ""
+) -> Finding | None:
+    """what: the share that the errors have, with `evidence` of that and a note at the end."""
     found = x.estimate
     wave = error_frequency(found.points[worst], found.errors[worst], x.problem.domain.bounds)
     if not above("waves", wave.dominant):
@@ -83,20 +90,23 @@ def _short_waves(x: Examination, worst: str, what: str, confidence: float) -> Fi
             Prescription(f"feed the network cos and sin of 2 pi B x, B of {setting(wave.dominant)} cycles per domain length"),
         )
     )
-    share = x.spectrum.share(x.balance.errors).cpu().numpy()
     return Finding(
         code="spectral-bias",
         severity=severity(x),
-        sentence=f"{what}; it has {setting(wave.dominant)} waves per domain length, which gradient descent learns slowly or "
-        "never.",
-        evidence={
+        sentence=f"{what}; its errors have {setting(wave.dominant)} waves per domain length, which gradient descent learns "
+        f"slowly or never.{note}",
+        evidence=dict(evidence or {})
+        | {
             "unreachable_share": found.unreachable,
             "unreachable_share_alone": found.alone[worst],
             "dominant_waves": wave.dominant,
             "mean_waves": wave.mean,
             "kernel_rank": found.rank,
         },
-        arrays={"eigenvalues": x.spectrum.values.cpu().numpy(), "share": share},
+        arrays={
+            "eigenvalues": x.spectrum.values.cpu().numpy(),
+            "share": x.spectrum.share(x.balance.errors).cpu().numpy(),
+        },
         confidence=confidence,
         prescriptions=prescriptions,
     )

@@ -38,6 +38,11 @@ _TABLE = (
         "unreachable-size", 0.02, "size of an error beyond reach: below 1e-3 when healthy, 0.2 when failing; 2 % can be seen"
     ),
     Threshold("doubtful", 0.55, "confidence below which a finding is listed after surer ones of its severity"),
+    Threshold(
+        "estimate-off",
+        0.5,
+        "distance of estimated and true error over the true one: up to 0.1 where one step reaches the solution, else from 0.58",
+    ),
     # Sizes.
     Threshold(
         "field-large", LARGE, "size of a field: fresh networks give about 1, and 10,000 steps of 0.001 move a bias by 10"

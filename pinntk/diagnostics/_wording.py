@@ -35,6 +35,18 @@ def setting(value: float) -> str:
     return (digits.rstrip("0").rstrip(".") if "." in digits else digits) + mark + exponent
 
 
+def percent(value: float) -> str:
+    """A part of a whole in percent, of small parts two digits: 97%, 4.2%, 0.035%.
+
+    >>> percent(0.9712), percent(0.0415), percent(0.00035), percent(0.0)
+    ('97%', '4.2%', '0.035%', '0%')
+    """
+    if not isfinite(value):
+        return number(value)
+    hundredths = 100 * value
+    return f"{hundredths:.0f}%" if abs(hundredths) >= 9.95 else f"{setting(float(f'{hundredths:.1e}'))}%"
+
+
 def phrase(problem: Problem, name: str) -> str:
     """What a sentence calls a condition: "the residual of burgers", "the condition walls"."""
     return f"the {'residual of' if problem[name].kind == 'residual' else 'condition'} {name}"

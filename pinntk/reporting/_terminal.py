@@ -251,7 +251,7 @@ def healthy_sentence(found: Mapping[str, Any]) -> str:
     if numbers.get("relative_error") is not None:
         parts.append(f"the relative L2 error is {number(numbers['relative_error'])}{_up_to(found)}")
     if numbers.get("estimated_error") is not None:
-        parts.append(f"the error estimated from the kernel is {number(numbers['estimated_error'])}")
+        parts.append(f"the relative L2 error estimated from the kernel is {number(numbers['estimated_error'])}")
     if numbers.get("imbalance") is not None:
         parts.append(f"the rates of the conditions lie within a factor of {number(numbers['imbalance'])}")
     if numbers.get("spectrum"):
@@ -292,7 +292,7 @@ def comparison_rows(first: Mapping[str, Any], second: Mapping[str, Any]) -> list
 
     row("steps", "steps")
     row("relative L2 error", "numbers", "relative_error")
-    row("estimated error", "numbers", "estimated_error")
+    row("relative error, estimated", "numbers", "estimated_error")
     names = dict.fromkeys([*(_at(first, ("numbers", "conditions")) or {}), *(_at(second, ("numbers", "conditions")) or {})])
     for label, key in (("loss", "loss"), ("weight", "weight"), ("rate", "rate")):
         for name in names:

@@ -119,7 +119,7 @@ def test_spectral_bias_of_data_on_a_wall():
     problem = Problem(domain, [transport, shaken, start])
     first = pinntk.diagnose(trained(problem, points={"transport": 200, "shaken": 60, "start": 30}, steps=200))[0]
     assert first.code == "spectral-bias" and first.evidence["dominant_waves"] == 6
-    assert "in the condition shaken" in first.sentence
+    assert "of the squared error of the condition shaken" in first.sentence
 
 
 def test_unnormalized_inputs():

@@ -4,14 +4,17 @@ import ast
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pinntk import diagnostics
 from pinntk.diagnostics import EVIDENCE, Finding
 from pinntk.diagnostics._evidence import label
+from tests.support.sentences import unexplained_numbers
 
-SOURCES = sorted(Path(diagnostics.__file__).parent.glob("_rules_*.py"))
+ROOM = Path(diagnostics.__file__).parent
+SOURCES = [*sorted(ROOM.glob("_rules_*.py")), ROOM / "_judgment.py"]
 
 
 def key(node: ast.expr) -> str:
@@ -45,13 +48,39 @@ def test_the_table_has_every_key_and_no_other():
 
 def test_keys_are_for_machines_and_labels_for_people():
     assert all(re.fullmatch(r"[a-z][a-z0-9_]*/?", name) for name in EVIDENCE)
-    assert len(set(EVIDENCE.values())) >= len(EVIDENCE) - 1
+    assert len(set(EVIDENCE.values())) == len(EVIDENCE)
     assert label("exact_error/walls") == "change that mends the known solution's error, over that solution, walls"
 
 
 def test_the_document_has_every_key():
     text = (Path(__file__).parents[2] / "docs" / "DIAGNOSIS.md").read_text()
-    assert [name for name in EVIDENCE if f"`{name}{'NAME' if name.endswith('/') else ''}`" not in text] == []
+    rows = {name: f"| `{name}{'NAME' if name.endswith('/') else ''}` | {what}" for name, what in EVIDENCE.items()}
+    assert [name for name, row in rows.items() if row not in text] == []
+
+
+def test_a_label_says_what_kind_of_number_an_error_is():
+    """A mean square or a root mean square, relative, a ratio or a share."""
+    kinds = ("square", "relative", "over", "share", "correlation", "waves")
+    errors = {name: what for name, what in EVIDENCE.items() if re.search(r"\berrors?\b|residual\b", what)}
+    assert [name for name, what in errors.items() if not any(kind in what for kind in kinds)] == []
+    for name, what in errors.items():
+        kind = next((kind for kind in ("true", "estimated") if kind in name.split("_")), None)
+        assert kind is None or re.search(rf"\b{kind}\b", what), name
+
+
+@pytest.mark.parametrize(
+    ("sentence", "evidence", "left"),
+    [
+        ("It is 3.00e9, and 1,230 of 24.9.", {"a": 3e9, "b": 1230.4, "c": 24.89}, []),
+        ("97% at t = 0, x = 0.5 of layer 2.weight, 4.2%", {"a": 0.9713, "b": 0.0417}, []),
+        ("The mean square is 24.9.", {"root": 4.99}, ["24.9"]),
+        ("It falls to 60%.", {"a": 0.61}, ["60%"]),
+        ("It is -2, infinite.", {"a": 2.0}, ["-2", "infinite"]),
+    ],
+)
+def test_a_number_that_is_not_in_the_evidence_is_seen(sentence, evidence, left):
+    finding = SimpleNamespace(sentence=sentence, evidence=evidence)
+    assert unexplained_numbers(finding) == left
 
 
 def test_a_finding_takes_keywords_only():

@@ -114,6 +114,7 @@ def test_networks_of_ones_own_are_judged_by_what_they_reach():
 def test_a_coefficient_far_from_where_it_stands():
     found = RULES["unscaled-coefficient"](examine(raw(decay(), steps=5)))
     assert found.evidence["coefficient_size/k"] == pytest.approx(3e9, rel=0.05)
+    assert RULES["unscaled-coefficient"](examine(raw(decay(start=-2.0), steps=5))).evidence["coefficient_value/k"] < 0
     assert "3.00e9" in found.sentence and found.prescriptions[0].changes["training.coefficient_scales"]["k"] > 2e9
     assert RULES["unscaled-coefficient"](examine(raw(decay(), steps=5, coefficient_scales=None))) is None  # the default
     assert RULES["unscaled-coefficient"](examine(raw(decay(start=2e9), steps=5))) is None

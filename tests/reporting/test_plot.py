@@ -41,6 +41,15 @@ def test_curves_hold_the_numbers_of_the_run():
     assert np.array_equal(plot.drift(run).axes[0].lines[0].get_ydata(), run.kernel_drift()[1])
 
 
+def test_two_runs_are_drawn_side_by_side():
+    runs = {name: trained("poisson1d") for name in ("one", "other")}
+    panels = plot.comparison_panels(runs)
+    assert [panel.title for panel in panels[:2]] == ["relative L2 error", "loss of poisson"] and len(panels) == 4
+    (axes,) = plot.single_figure(panels[0]).axes
+    for line, (name, run) in zip(axes.lines, runs.items(), strict=True):
+        assert line.get_label() == name and np.array_equal(line.get_ydata(), run.column("relative_error")[1])
+
+
 def test_a_problem_without_solution_shows_the_network_alone():
     domain = pinntk.Box(x=(0, 1), y=(0, 1))
 

@@ -234,6 +234,7 @@ def test_findings_of_every_kind_have_their_figures():
         ("step", "loss"): (np.arange(4), np.array([4.0, 3, 2, 1])),
         ("eigenvalues", "share"): (np.array([4.0, 1, 1e-20]), np.array([0.1, 0.2, 0.7])),
         ("time", "error", "residual", "diagonal"): (np.arange(4), np.arange(4.0), np.array([1.0, np.nan, 1, 100]), np.ones(4)),
+        ("time", "error", "true_error", "residual", "diagonal"): (*np.arange(12.0).reshape(3, 4), np.ones(4), np.ones(4)),
         ("mean", "std", "low", "high"): (np.ones(2), np.ones(2), np.zeros(2), 2 * np.ones(2)),
         ("saturated", "dead"): (np.array([0.5, np.nan]), np.array([0.0, 0.1])),
         ("noise", "error"): (np.full(3, 1e-7), np.full(3, 1e-3)),

@@ -73,8 +73,8 @@ LATE = Finding(code="unfinished", severity="warning", sentence="The loss was sti
 )
 @pytest.mark.filterwarnings("ignore::pinntk.TrainingWarning")
 def test_the_monitor_changes_nothing_of_the_training(settings):
-    plain, watched = small(monitor=None, **settings), small(**settings)
-    assert watched.monitor.measurements == 5 and watched.monitor.diagnoses == 4
+    plain, watched = small(monitor=None, **settings), small(monitor=Monitor(every=10, budget=None), **settings)
+    assert watched.monitor.measurements == 3 and watched.monitor.diagnoses == 2
     for p, q in zip(plain.network.parameters(), watched.network.parameters(), strict=True):
         assert torch.equal(p, q)
     assert plain.weights == watched.weights
@@ -246,7 +246,7 @@ def test_the_budget_bounds_the_cost(monkeypatch):
     assert watched.seconds == pytest.approx(0.005 * watched.measurements + 0.05 * watched.diagnoses)
     assert watched.seconds - 0.005 <= 0.3 * now[0]  # the first measurement is made whatever it costs
     assert watched.share == pytest.approx(watched.seconds / now[0], rel=0.02)
-    unbound = small(monitor=Monitor(every=1, budget=None), **settings).monitor
+    unbound = small(monitor=Monitor(every=1, budget=None), **{**settings, "steps": 40}).monitor
     assert unbound.skipped == 0 and unbound.share > 0.8
 
 

@@ -77,7 +77,7 @@ def test_a_real_rescue():
     problem = pinntk.load("poisson1d", k=4)
     network = pinntk.nn.MLP(problem, width=60, depth=1, initialization="normal")
     settings = {"points": {"poisson": 60, "ends": 2}, "lr": 3e-3, "progress": False, "snapshot_every": 0}
-    found = rescue(pinntk.train(problem, network, steps=1000, **settings))
+    found = rescue(pinntk.train(problem, network, steps=200, **settings))
     assert found.findings[0].code == "imbalance"
     assert found.after.config["weighting"]["name"] == "ntk"
     assert found.improvement > 3

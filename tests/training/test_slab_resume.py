@@ -15,7 +15,7 @@ CAUSAL = Causal(1.0, slices=3)
 
 @pytest.mark.parametrize(
     ("at", "settings"),
-    [(2, {}), (5, {}), (8, {"resample": 3}), (5, {"fresh": True}), (5, {"dtype": torch.float64}), (8, {"causal": CAUSAL})],
+    [(2, {}), (8, {"resample": 3}), (5, {"fresh": True}), (5, {"dtype": torch.float64}), (8, {"causal": CAUSAL})],
     ids=str,
 )
 def test_a_resumed_training_equals_one_never_stopped(tmp_path, at, settings):

@@ -14,7 +14,7 @@ from tests.support.slabs import Interrupting, convection, decay, mlp, parameters
 from tests.support.small_problems import F64
 
 SOLVING: dict = {"optimizer": "gauss-newton", "lr": None, "weighting": None}
-SOLVING |= {"points": {"residual": 250, "initial": 40, "periodic": 40, "boundary": 40}}
+SOLVING |= {"points": {"residual": 120, "initial": 20, "periodic": 20, "boundary": 20}}
 
 
 # What is trained.
@@ -26,7 +26,7 @@ def test_two_slabs_solve_and_their_values_meet():
         problem=problem,
         network=mlp(problem, width=14, depth=2),
         slabs=2,
-        steps=40,
+        steps=25,
         **SOLVING,
     )
     assert found.relative_error < 1e-4 > found.runs[1].relative_error
@@ -42,9 +42,9 @@ def test_a_wave_keeps_its_velocity_over_slabs():
     problem = pinntk.load("wave1d", beta=2.0)
     found = train(
         problem=problem,
-        network=mlp(problem, width=14, depth=2),
+        network=mlp(problem, width=12, depth=2),
         slabs=3,
-        steps=60,
+        steps=25,
         **SOLVING,
     )
     assert [run.problem.domain.bounds[0] for run in found.runs] == [(0, 1 / 3), (1 / 3, 2 / 3), (2 / 3, 1)]

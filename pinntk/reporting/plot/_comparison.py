@@ -14,7 +14,7 @@ from pinntk.run import Run
 def comparison_panels(runs: Mapping[str, Run]) -> list[Panel]:
     """Error, losses of the conditions that both have, and the last kernels' spectra, of two runs by label."""
     first, second = runs.values()
-    titles = {"relative L2 error": "error"}
+    titles = {"relative L2 error": "relative_error"}
     titles |= {f"loss of {name}": f"loss/{name}" for name in first.problem.names if name in second.problem.names}
     panels = []
     for title, column in titles.items():

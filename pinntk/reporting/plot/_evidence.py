@@ -46,9 +46,10 @@ def finding_panels(finding: Finding, problem: Problem) -> list[Panel]:
 def _history(a: Arrays, problem: Problem) -> list[Panel]:
     def draw(ax: Axes) -> None:
         ax.semilogy(a["step"], a["loss"], color=BLUE, lw=1.3)
-        ax.set(xlabel="step", ylabel="weighted loss")
+        ax.set(xlabel="step", ylabel="loss")
 
-    return [Panel("weighted loss", f"weighted loss over steps, from {a['loss'][0]:.3g} to {a['loss'][-1]:.3g}", draw)]
+    title = "loss, by the weights at the end"
+    return [Panel(title, f"{title}, over steps, from {a['loss'][0]:.3g} to {a['loss'][-1]:.3g}", draw)]
 
 
 def _modes(a: Arrays, problem: Problem) -> list[Panel]:
@@ -60,17 +61,25 @@ def _rates(a: Arrays, problem: Problem) -> list[Panel]:
 
 
 def _slices(a: Arrays, problem: Problem) -> list[Panel]:
-    titles = {"error": "estimated error by time", "residual": "mean squared residual by time"}
-    return [_by_time(a["time"], a[name], title) for name, title in titles.items()]
+    errors = {"estimated": a["error"]} | ({"true": a["true_error"]} if "true_error" in a else {})
+    title = f"relative error by time, {' and '.join(errors)}"
+    return [
+        _by_time(a["time"], errors, title, "rms error / rms solution"),
+        _by_time(a["time"], {"": a["residual"]}, "mean squared residual by time", "mean of squares"),
+    ]
 
 
-def _by_time(time: np.ndarray, values: np.ndarray, title: str) -> Panel:
+def _by_time(time: np.ndarray, curves: Arrays, title: str, what: str) -> Panel:
     def draw(ax: Axes) -> None:
-        ax.plot(time, values, color=ORANGE, marker="o", ms=4)
-        ax.set(xlabel="time")
-        _logarithmic(ax, values)
+        for (name, values), color in zip(curves.items(), (ORANGE, BLUE), strict=False):
+            ax.plot(time, values, color=color, marker="o", ms=4, label=name or None)
+        ax.set(xlabel="time", ylabel=what)
+        _logarithmic(ax, np.concatenate(list(curves.values())))
+        legend(ax)
 
-    return Panel(title, f"{title}, first {values[0]:.3g}, last {values[-1]:.3g}", draw)
+    ends = {name: values[np.isfinite(values)][[0, -1]] for name, values in curves.items() if np.isfinite(values).any()}
+    said = "; ".join(f"{name} first {early:.3g}, last {late:.3g}".strip() for name, (early, late) in ends.items())
+    return Panel(title, f"{title}: {said}", draw)
 
 
 def _inputs(a: Arrays, problem: Problem) -> list[Panel]:
@@ -117,7 +126,7 @@ def _hole(a: Arrays, problem: Problem) -> list[Panel]:
 
 
 def _candidates(a: Arrays, problem: Problem) -> list[Panel]:
-    return [_scatter_panel("training points and what they miss", a["x"], a["candidates"], "largest missed errors", problem)]
+    return [_scatter_panel("training points and what they miss", a["x"], a["candidates"], "largest missed gradients", problem)]
 
 
 def _wrong(a: Arrays, problem: Problem) -> list[Panel]:
@@ -126,7 +135,7 @@ def _wrong(a: Arrays, problem: Problem) -> list[Panel]:
 
 def _free(a: Arrays, problem: Problem) -> list[Panel]:
     return [
-        _field_panel("share that the conditions leave undetermined", a["x"], a["deviation"], problem),
+        _field_panel("how much the conditions leave undetermined, over its maximum", a["x"], a["deviation"], problem),
         _field_panel("what can be added and changes no error", a["x"], a["free"], problem),
     ]
 
@@ -140,6 +149,7 @@ _KNOWN = {  # names of arrays that belong together, the more telling ones first
     ("step", "loss"): _history,
     ("eigenvalues", "share"): _modes,
     ("eigenvalues",): _rates,
+    ("time", "error", "true_error", "residual", "diagonal"): _slices,
     ("time", "error", "residual", "diagonal"): _slices,
     ("mean", "std", "low", "high"): _inputs,
     ("saturated", "dead"): _layer_units,
