@@ -30,7 +30,7 @@ from pinntk.ntk import KernelBlocks, KernelOperator, Origin, infinite_kernel, ke
 from pinntk.ntk._blocks import require_kernel
 from pinntk.problem import Points, Problem
 from pinntk.problem import _registry as registry
-from pinntk.problem._problem import parameters_text
+from pinntk.problem._parameters import parameters_text
 from pinntk.problem._slabs import slab_name
 from pinntk.reporting import _terminal as verdict
 from pinntk.reporting import plot, write_comparison, write_diagnosis, write_report
@@ -154,7 +154,7 @@ def _finish_slabs(found: Slabs, arguments: argparse.Namespace) -> int:
         name = slab_name(run.problem.slab["number"])
         print(f"{name:<10} {one:>10.4g} {other:>10.4g} {run.step:>8} {run.history[-1]['loss']:>10.2e} {error:>18}")
     if found.relative_error is not None:
-        print(f"relative L2 error {found.relative_error:.3e}{found.problem.up_to} over all of the time")
+        print(f"relative L2 error {found.relative_error:.3e} over all of the time{found.problem.remark(found.relative_error)}")
     print(f"figures in {paths[0][0].parent}, and in each slab")
     worst = max(found.runs, key=lambda run: run.history[-1]["loss"])
     print(f"next: pinntk diagnose {shlex.quote(str(worst.folder))}")
@@ -175,7 +175,7 @@ def _report(run: Run) -> None:
         print(f"coefficient {name} = {last[f'coefficient/{name}']:.6g}")
     if run.relative_error is not None:
         after = f"after {run.step} steps, {last['seconds']:.0f} s"
-        print(f"relative L2 error {run.relative_error:.3e}{run.problem.up_to} {after}")
+        print(f"relative L2 error {run.relative_error:.3e} {after}{run.problem.remark(run.relative_error)}")
     if run.stop_reason:
         print(f"stopped: {run.stop_reason}")
     if run.monitor is not None:

@@ -144,7 +144,7 @@ def add_rescue(commands: Any) -> argparse.ArgumentParser:
     command.add_argument("--prescription", type=int, metavar="N", help="which one to follow, from 1 (default: the first)")
     command.add_argument("--rounds", type=int, metavar="N", help="trainings, at most (default: 3; 1 with --prescription)")
     command.add_argument(
-        "--seconds", type=float, metavar="S", help="for all of them (default: 10 times the run's, at least 600)"
+        "--seconds", type=float, metavar="S", help="for all of them (default: 10 times the run's, at least 900)"
     )
     command.add_argument("-o", "--out", metavar="FOLDER", help="the new run folder (default: RUN-rescued), then FOLDER-2, ...")
     default = "cuda" if torch.cuda.is_available() else "cpu"

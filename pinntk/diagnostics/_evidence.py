@@ -25,6 +25,7 @@ EVIDENCE = MappingProxyType(
         "input_mean_max": "largest mean of an input, in absolute value",
         "input_deviation_max": "largest standard deviation of an input",
         "input_deviation_min": "smallest standard deviation of an input",
+        "steps": "steps of the training",
         "learning_rate": "learning rate, the first",
         "natural_step": "natural step (along the signs of the gradient; 1 / lambda_max for gradient descent)",
         "step_ratio": "learning rate over natural step",

@@ -36,6 +36,7 @@ RULES: Mapping[str, Callable[[Examination], Finding | None]] = MappingProxyType(
         "unscaled-output": sizes.unscaled_output,
         "unscaled-coefficient": sizes.unscaled_coefficient,
         "unnormalized-inputs": training.unnormalized_inputs,
+        "too-few-steps": training.too_few_steps,
         "step-too-small": training.step_too_small,
         "step-too-large": training.step_too_large,
         "network-too-small": training.network_too_small,  # of three units, one that is saturated is a third

@@ -40,9 +40,13 @@ def dead_conditions(x: Examination) -> tuple[str, ...]:
 
 
 def solution_error(x: Examination) -> float:
-    """The estimated relative error, or the true one where a solution is known and it is larger."""
+    """The estimated relative error, or the true one where a solution is known and it is larger; not where that is the error of
+    the known solution itself (`Problem.solution_accuracy`).
+    """
     known = x.relative_error
-    return x.estimate.relative if known is None or not isfinite(known) else max(x.estimate.relative, known)
+    if known is None or not isfinite(known) or known <= x.problem.solution_accuracy:
+        return x.estimate.relative
+    return max(x.estimate.relative, known)
 
 
 def error_evidence(x: Examination) -> dict[str, float]:

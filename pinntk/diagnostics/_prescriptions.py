@@ -14,7 +14,7 @@ from pinntk.run import Run
 from pinntk.solvers import SOLVERS
 
 NTK = {"weighting": {"name": "ntk", "every": 100}}
-_SOLVER_STEPS = 100  # of Gauss-Newton, each of which costs as much as tens of gradient steps
+SOLVER_STEPS = 100  # of Gauss-Newton, each of which costs as much as tens of gradient steps
 _SLABS, _SLAB_STEPS = 8, 25  # which take about as long as one training, since later slabs begin close to their solution
 _IN_THE_WAY = {"causal": None, "adaptive": None, "compile": False}  # of Gauss-Newton
 _OF_AN_OPTIMIZER: dict[str, Any] = {
@@ -44,7 +44,7 @@ def gauss_newton(run: Run) -> dict[str, Any]:
     solving = str(training["optimizer"]).lower() in SOLVERS  # whose points stay as they are drawn, perhaps unevenly
     return {
         "training.optimizer": "gauss-newton",
-        "training.steps": min(training["steps"], _SOLVER_STEPS),
+        "training.steps": min(training["steps"], SOLVER_STEPS) if solving else SOLVER_STEPS,
         "training.resample": 1,
         **{f"training.{name}": value for name, value in cleared.items() if training.get(name) not in (value, None)},
         **({"training.sampling": "sobol"} if solving and training.get("sampling") != "sobol" else {}),
@@ -71,7 +71,7 @@ def time_slabs(run: Run) -> tuple[Prescription, ...]:
         return ()
     if run.problem.slab:
         return ()
-    changes = {**gauss_newton(run), "training.steps": min(run.config["training"]["steps"], _SLAB_STEPS), "slabs": _SLABS}
+    changes = {**gauss_newton(run), "training.steps": _SLAB_STEPS, "slabs": _SLABS}
     sentence = f"train in time slabs by Gauss-Newton, each from the end of the one before: {_SLABS}, or more where one fails"
     return (Prescription(sentence, changes),)
 

@@ -23,6 +23,7 @@ from pinntk.diagnostics._prescriptions import adam_rate, gauss_newton
 from pinntk.diagnostics._thresholds import SURER, above, below, clearly
 from pinntk.diagnostics._wording import capital, number, percent, setting
 
+_ENOUGH_STEPS = 5000  # of Adam, to begin with
 _ADAM = {"training.optimizer": "adam", "training.optimizer_options": {}}
 
 
@@ -107,6 +108,26 @@ def _saturates(x: Examination) -> bool:
         return max((layer.saturated or 0.0 for layer in found), default=nan)
 
     return above("saturated", most(x.layers)) and not above("saturated", most(x.initial_layers)) and bool(x.initial_layers)
+
+
+def too_few_steps(x: Examination) -> Finding | None:
+    """The training was over before it had begun."""
+    went = x.progress
+    if x.run is None or went is None or went.solving or not failing(x) or not below("few-steps", x.run.step):
+        return None
+    return Finding(
+        code="too-few-steps",
+        severity=severity(x),
+        sentence=f"The training took {x.run.step} steps, in which the parameters moved by {percent(went.moved)}; "
+        "trainings take thousands.",
+        evidence={"steps": x.run.step, "parameter_drift": went.moved, "estimated_error": x.estimate.relative},
+        arrays={"step": went.steps, "loss": went.loss},
+        confidence=clearly("few-steps", x.run.step),
+        prescriptions=(
+            Prescription("train by Gauss-Newton, which needs far fewer steps", gauss_newton(x.run)),
+            Prescription(f"take {_ENOUGH_STEPS:,} steps", {"training.steps": _ENOUGH_STEPS}),
+        ),
+    )
 
 
 def step_too_small(x: Examination) -> Finding | None:

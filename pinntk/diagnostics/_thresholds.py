@@ -70,6 +70,7 @@ _TABLE = (
     Threshold("step-small", 0.02, "learning rate over the natural one: healthy from 0.12, failing below 0.001"),
     Threshold("descent-small", 0.01, "learning rate over 2 / lambda_max, gradient descent: the best is near 1, failing 5e-5"),
     Threshold("unmoved", 0.03, "relative change of the parameters: a small step moves them by 0.001, healthy trainings by 0.5"),
+    Threshold("few-steps", 100.0, "steps of a gradient optimizer below which nothing is trained: others take thousands"),
     Threshold("falling", -0.3, "d log loss / d log time in the last half: 0 to -0.05 where it stagnates, -2 where it goes on"),
     Threshold(
         "fallen",

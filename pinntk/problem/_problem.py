@@ -23,6 +23,7 @@ from pinntk.problem._coordinates import check_coordinates
 from pinntk.problem._domain import Box, Faces, Measurements, as_array, as_rows, check_points, check_real
 from pinntk.problem._gauge import Gauge, gauges, up_to, without_gauges
 from pinntk.problem._output import check_output
+from pinntk.problem._parameters import accuracy_of, at_accuracy, coefficient_parameters, parameters_text
 from pinntk.taylor import Basis
 
 Counts = Mapping[str, int]  # condition name or kind -> number of points
@@ -57,6 +58,8 @@ class Problem:
         float64 scalars, which train with the network; an nn.Parameter in place of a number is shared, not copied
     name, parameters, source: set by `pinntk.load`; source is what to load it by
     slab: set by `pinntk.slab`: which part of another problem's time this is
+    solution_accuracy: relative L2 error of the known solution itself, such as 4e-5 of published data; 0 for one that is right
+        to rounding. A network's error is no smaller than that, whatever number comes out
 
     `arguments` has, for each condition, what its operator's arguments ask for.
 
@@ -85,6 +88,7 @@ class Problem:
     parameters: Mapping[str, Any]
     source: str
     slab: Mapping[str, Any]
+    solution_accuracy: float
     arguments: Mapping[str, tuple[ArgumentSpec, ...]] = field(init=False)
 
     def __init__(
@@ -99,6 +103,7 @@ class Problem:
         parameters: Mapping[str, Any] = MappingProxyType({}),
         source: str = "",
         slab: Mapping[str, Any] = MappingProxyType({}),
+        solution_accuracy: float = 0.0,
     ):
         attributes = {
             "domain": domain,
@@ -106,11 +111,12 @@ class Problem:
             "fields": (fields,) if isinstance(fields, str) else tuple(fields),
             "exact": exact,
             "reference": reference,
-            "coefficients": _parameters(coefficients),
+            "coefficients": coefficient_parameters(coefficients),
             "name": name,
             "parameters": parameters,
             "source": source,
             "slab": slab,
+            "solution_accuracy": accuracy_of(solution_accuracy, exact is not None or reference is not None),
         }
         for key, value in attributes.items():
             object.__setattr__(self, key, value)
@@ -357,6 +363,10 @@ class Problem:
         """What errors are measured up to, to stand behind a number: " up to a constant of p"; "" where no field is free."""
         return up_to(self.gauge, self.coordinates)
 
+    def remark(self, error: float) -> str:
+        """What has to be said behind a relative error: `up_to`, and whether it is that of the known solution itself."""
+        return self.up_to + at_accuracy(error, self.solution_accuracy)
+
     def relative_error(self, network: nn.Module) -> float:
         """Relative L2 error of the network against the exact or reference solution, all fields together.
 
@@ -381,16 +391,3 @@ class Problem:
     def without_gauge(self, values: np.ndarray) -> np.ndarray:
         """Values (n, fields) at `solution_points`, those of free fields without their means; the same array if none is free."""
         return without_gauges(self.gauge, self.fields, values, self.solution_points) if self.gauge else values
-
-
-def _parameters(coefficients: Mapping[str, float | nn.Parameter] | nn.ParameterDict) -> nn.ParameterDict:
-    parameters = nn.ParameterDict()
-    for key, value in coefficients.items():
-        check_real(f"coefficient {key!r}", value, "coefficients")
-        given = isinstance(value, nn.Parameter)
-        parameters[key] = value if given else nn.Parameter(torch.tensor(float(value), dtype=torch.float64))
-    return parameters
-
-
-def parameters_text(parameters: Mapping[str, Any]) -> str:
-    return " ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in parameters.items())

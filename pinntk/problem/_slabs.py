@@ -105,6 +105,7 @@ def restricted(problem: Problem, number: int, edges: Sequence[float], before: Va
         problem.parameters,
         problem.source,
         {"number": number, "edges": tuple(edges), "previous": None, "sha256": None},
+        problem.solution_accuracy,
     )
 
 

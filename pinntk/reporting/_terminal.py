@@ -16,6 +16,7 @@ from pinntk._util.version import __version__
 from pinntk.diagnostics import Examination, Finding, weights_by_name
 from pinntk.diagnostics._wording import number
 from pinntk.problem import Problem
+from pinntk.problem._parameters import at_accuracy
 
 FORMAT = 1  # of diagnosis.json, raised when a key changes its meaning or goes
 NOTHING = "nothing found"
@@ -49,6 +50,7 @@ def diagnosis(x: Examination, findings: Sequence[Finding]) -> dict[str, Any]:
         "problem": x.problem.name,
         "parameters": dict(x.problem.parameters),
         "up_to": x.problem.up_to.strip(),
+        "solution_accuracy": x.problem.solution_accuracy,
         "steps": None if x.run is None else x.run.step,
         "verdict": _HEADLINES[findings[0].severity] if findings else _HEALTHY,
         "findings": found,
@@ -215,10 +217,16 @@ def title(found: Mapping[str, Any]) -> str:
     if found["steps"] is not None:
         parts.append(f"{found['steps']:,} steps")
     if found["numbers"].get("relative_error") is not None:
-        parts.append(f"relative L2 error {number(found['numbers']['relative_error'])}{_up_to(found)}")
+        parts.append(f"relative L2 error {number(found['numbers']['relative_error'])}{error_remark(found)}")
     elif found["numbers"].get("estimated_error") is not None:
         parts.append(f"estimated relative L2 error {number(found['numbers']['estimated_error'])}{_up_to(found)}")
     return ", ".join(parts)
+
+
+def error_remark(found: Mapping[str, Any]) -> str:
+    """What stands behind the relative L2 error: what it is up to, and whether it is that of the known solution itself."""
+    error = found["numbers"].get("relative_error")
+    return _up_to(found) + ("" if error is None else at_accuracy(error, found["solution_accuracy"]))
 
 
 def _up_to(found: Mapping[str, Any]) -> str:
@@ -249,7 +257,7 @@ def healthy_sentence(found: Mapping[str, Any]) -> str:
     numbers = found["numbers"]
     parts = []
     if numbers.get("relative_error") is not None:
-        parts.append(f"the relative L2 error is {number(numbers['relative_error'])}{_up_to(found)}")
+        parts.append(f"the relative L2 error is {number(numbers['relative_error'])}{error_remark(found)}")
     if numbers.get("estimated_error") is not None:
         parts.append(f"the relative L2 error estimated from the kernel is {number(numbers['estimated_error'])}")
     if numbers.get("imbalance") is not None:

@@ -20,29 +20,31 @@ from pinntk.diagnostics import Finding, Prescription, diagnose
 from pinntk.diagnostics._healthy import healthy_traces
 from pinntk.ntk import traces
 from pinntk.problem import Problem
+from pinntk.problem._parameters import at_accuracy
 from pinntk.residuals import errors
 from pinntk.run import Run
 from pinntk.run._folder import CHECKPOINT
 from pinntk.run._slabs import holds_slabs
 from pinntk.training._changes import apply_changes
 from pinntk.training._loop import Interrupted, NonFiniteLossError
-from pinntk.training._rescued import Rescue, Round, changes_text, learned, wrapped
+from pinntk.training._rescued import HELP, Rescue, Round, changes_text, learned, wrapped
 from pinntk.training._slab_search import slabs_that_hold
 from pinntk.training._slabs import Slabs
 from pinntk.training._train import problem_of, train_as
 from pinntk.training._treatment import next_treatment, prescriptions
 
-_MINUTES, _TIMES = 600.0, 10.0  # the default budget: seconds at least, and times the run's own
+_QUARTER, _TIMES = 900.0, 10.0  # the default budget: seconds at least, and times the run's own
 _FRESH = 7_654_321  # seed of the points that two runs are compared on: of no training
 
 
 class _Candidate(NamedTuple):
-    """The run to build upon."""
+    """A run that may be built upon, or be the best."""
 
     run: Run | Slabs
     config: Mapping[str, Any]
     score: float
     findings: tuple[Finding, ...]
+    applied: tuple[Prescription, ...] = ()
 
 
 def rescue(
@@ -58,15 +60,15 @@ def rescue(
 ) -> Rescue:
     """Diagnoses a run, makes the changes that are prescribed, trains again from the start with as many steps, and compares.
 
-    Each round diagnoses the best run so far and makes the first change that has not been tried, together with those of other
-    findings that touch different settings. The last rounds are by Gauss-Newton and in time slabs,
-    where these are prescribed and none before was. It ends when nothing is
-    found any more, everything has been tried, or the budget is spent. What comes out worse is kept beside it, and not built
-    upon. The old run and its folder stay as they are.
+    Each round starts from the last run that was 1.25 times better, and makes the first change that has not been tried, together
+    with those of other findings that touch different settings. The last rounds are by Gauss-Newton and in time slabs, where
+    these are prescribed and none before was. It ends when nothing is found any more, everything has been tried, or the
+    budget is spent. The old run and its folder stay as they are.
 
     prescription: for the first round, one of `prescriptions(findings)` by its number from 1, or one of your own
     rounds, seconds: the budget: trainings, at most (3; 1 where a prescription is given), and how long all of them may take
-        (10 times as long as the run took, and at least 10 minutes); a training that is under way then ends, and counts
+        (10 times as long as the run took, and at least a quarter of an hour); a training that is under way then ends, and
+        counts, but for time slabs
     out: the run folder of the first round; those of further ones are OUT-2, OUT-3, ... Where one holds the same run already,
         it goes on from its checkpoint, so that an interrupted rescue is continued by the same call
     findings: of the run, if they are known; else it is diagnosed
@@ -88,10 +90,9 @@ def rescue(
     seconds = _budget(run) if seconds is None else float(seconds)
     found = tuple(diagnose(run) if findings is None else findings)
     measure, metric = _metric(run)
-    best = start = _Candidate(run, run.config, measure(run), found)
+    best = base = start = _Candidate(run, run.config, measure(run), found)
     chosen = _select(prescription, found)
     tried: list[Mapping[str, Any]] = [run.config]
-    applied: tuple[Prescription, ...] = ()
     done: list[Round] = []
     begun = perf_counter()
     ended = f"{rounds} round{'s' if rounds > 1 else ''}, as asked for"
@@ -100,11 +101,15 @@ def rescue(
         if left <= 0:
             ended = f"the budget of {seconds:g} s is spent"
             break
-        treatment = chosen if number == 1 and chosen else _next(best, tried, rounds - number + 1)
-        if treatment is None:
-            ended = _nothing_left(best, done)
+        met = at_accuracy(best.score, run.problem.solution_accuracy)  # 0 where no solution is known
+        if met and not (number == 1 and chosen):
+            ended = f"the error is{met.removeprefix(',')}"
             break
-        config = apply_changes(best.config, treatment.changes)
+        treatment = chosen if number == 1 and chosen else _next(base, tried, rounds - number + 1)
+        if treatment is None:
+            ended = _nothing_left(base, done)
+            break
+        config = apply_changes(base.config, treatment.changes)
         tried.append(config)
         folder = None if out is None else out if number == 1 else out.with_name(f"{out.name}-{number}")
         if progress:
@@ -114,13 +119,15 @@ def rescue(
         this = _judged(this, metric)
         done.append(this)
         if progress:
-            _say(learned(this, best.score, metric))
-        if this.run is not None and not this.failure and this.score < best.score:
+            _say(learned(this, base.score, metric))
+        if this.run is not None and not this.failure:
             if isinstance(this.run, Slabs):  # perhaps more of them, of more steps
                 config = {**config, "training": {**config["training"], "steps": this.run.runs[0].config["training"]["steps"]}}
                 config["slabs"] = len(this.run.edges) - 1
-            best, applied = _Candidate(this.run, config, this.score, this.findings), (*applied, treatment)
-    return Rescue(run, best.run, found, applied, tuple(done), metric, start.score, best.score, ended)
+            new = _Candidate(this.run, config, this.score, this.findings, (*base.applied, treatment))
+            best = min(best, new, key=lambda one: one.score)
+            base = new if new.score * HELP < base.score else base
+    return Rescue(run, best.run, found, best.applied, tuple(done), metric, start.score, best.score, ended)
 
 
 def _check(run: Run, rounds: int, seconds: float | None, out: str | os.PathLike | None) -> Path | None:
@@ -140,17 +147,17 @@ def _check(run: Run, rounds: int, seconds: float | None, out: str | os.PathLike 
 
 def _budget(run: Run) -> float:
     took = run.history[-1].get("seconds", 0.0) if run.history else 0.0
-    return max(_MINUTES, _TIMES * took)
+    return max(_QUARTER, _TIMES * took)
 
 
 def _say(text: str) -> None:
     tqdm.write("\n".join(wrapped(f"pinntk: {text}")), file=sys.stderr)
 
 
-def _next(best: _Candidate, tried: Sequence[Mapping[str, Any]], left: int) -> Prescription | None:
-    if all(finding.severity == "note" for finding in best.findings):
+def _next(base: _Candidate, tried: Sequence[Mapping[str, Any]], left: int) -> Prescription | None:
+    if all(finding.severity == "note" for finding in base.findings):
         return None
-    return next_treatment(best.findings, best.config, tried, left if left > 1 or len(tried) > 1 else None)
+    return next_treatment(base.findings, base.config, tried, left if left > 1 or len(tried) > 1 else None)
 
 
 def _select(prescription: int | Prescription | None, findings: Sequence[Finding]) -> Prescription | None:
@@ -163,8 +170,8 @@ def _select(prescription: int | Prescription | None, findings: Sequence[Finding]
     return known[prescription - 1]
 
 
-def _nothing_left(best: _Candidate, done: Sequence[Round]) -> str:
-    worse = [finding for finding in best.findings if finding.severity != "note"]
+def _nothing_left(base: _Candidate, done: Sequence[Round]) -> str:
+    worse = [finding for finding in base.findings if finding.severity != "note"]
     if not worse:
         return "nothing is found" + (" any more" if done else ": there is nothing to rescue")
     if prescriptions(worse):
@@ -204,6 +211,9 @@ def _train_again(
         raise ValueError(
             f"cannot train again: {error}. By hand: {treatment.sentence.rstrip('.')} ({changes_text(treatment.changes)})"
         ) from error
+    if isinstance(run, Slabs) and len(run.runs) < len(run.edges) - 1:
+        spent = f"the budget was spent after {len(run.runs)} of {len(run.edges) - 1} time slabs"
+        return Round(treatment, None, inf, failure=spent)
     return Round(treatment, run, measure(run), tuple(_diagnosed(run)))
 
 

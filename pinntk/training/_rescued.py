@@ -14,7 +14,7 @@ from pinntk.run import Run
 from pinntk.training._slabs import Slabs
 
 _WIDTH = 80
-_HELP = 1.25  # times smaller, below which a score is about what it was
+HELP = 1.25  # times smaller, below which a score is about what it was
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +143,7 @@ def _verdict(rescue: Rescue) -> str:
     number = next(number for number, this in enumerate(rescue.rounds, 1) if this.run is rescue.after)
     where = "" if rescue.after.folder is None else f", {rescue.after.folder}"
     metric = rescue.metric + (rescue.before.problem.up_to if rescue.before.problem.has_solution else "")
-    if rescue.improvement < _HELP:
+    if rescue.improvement < HELP:
         what = f"hardly helped: {metric} from {rescue.score_before:.3g} to {rescue.score_after:.3g}"
         return f"round {number}{where} {what} ({rescue.ended})"
     return f"round {number} is the best{where}: {metric} {rescue.improvement:.3g} times smaller ({rescue.ended})"

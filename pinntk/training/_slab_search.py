@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from pinntk.training._slabs import Slabs, train_slabs_while
 from pinntk.training._train import network_of
 
 _FALLING = 0.5  # last loss over that at half of the steps, below which more steps help
-_LEAST = 1.0  # second that a slab gets where the time is over
+_LEAST = 1.0  # second that a slab gets, however little time is left
 
 
 class Size(NamedTuple):
@@ -47,37 +48,33 @@ def slabs_that_hold(
     *,
     out: Path | None,
     resume: bool,
-    seconds: float | None,
+    seconds: float,
     device: torch.device | str | None,
     progress: bool,
     say: Callable[[str], None],
     **settings: Any,
 ) -> Slabs:
     """Time slabs as a configuration says, `slabs` of them. Where one fails by its own examination, all begin anew, with more
-    steps or more slabs; the largest, and the last for which there is time, go on to the end.
+    steps or more slabs; the largest go on to the end. Some are missing where the time is over.
 
-    seconds: that all of it may take, or None
+    seconds: that all of it may take
     say: told what is tried
     """
     first = size = Size(config["slabs"], config["training"]["steps"])
-    begun_as: dict[str, Any] = {}
+    overwrite = False
     if resume and out is not None:
         begun_as = read_slabs(out)
         size = Size(len(begun_as["slabs"]["edges"]) - 1, begun_as["training"]["steps"])
-    begun = perf_counter()
-    overwrite = False
+        if len(begun_as["slabs"]["stop_reasons"]) == size.slabs:  # all are done, and stay as they are
+            settings["seconds"] = begun_as["training"]["seconds"]
+    end = perf_counter() + seconds
     while True:
-        used = perf_counter() - begun
-        left = None if seconds is None else max(seconds - used, _LEAST * size.slabs)
-        final = (left is not None and left < used) or size.grown(True, first) is None
-        limits = {"seconds": None if left is None else left / size.slabs}
-        if resume and out is not None and len(begun_as["slabs"]["stop_reasons"]) == size.slabs:
-            limits = {"seconds": begun_as["training"]["seconds"]}  # all are done, and stay as they are
+        final = size.grown(True, first) is None
         found = train_slabs_while(
-            _always if final else _holds,
+            partial(_going_on, final, end),
             problem,
             network_of(config, problem),
-            TrainConfig.from_json(config, **{**settings, **limits, "steps": size.steps}),
+            TrainConfig.from_json(config, **{"seconds": max(end - perf_counter(), _LEAST), **settings, "steps": size.steps}),
             slabs=size.slabs,
             out=out,
             resume=resume,
@@ -85,21 +82,18 @@ def slabs_that_hold(
             device=device,
             progress=progress,
         )
-        x = examine(found.runs[-1])
-        if final or (len(found.runs) == size.slabs and not failing(x)):
+        last, complete = examine(found.runs[-1]), len(found.runs) == size.slabs
+        if (complete and (final or not failing(last))) or perf_counter() >= end:
             return found
-        failed, larger = slab_name(len(found.runs) - 1), size.grown(_falling(x), first)
+        larger = size.grown(_falling(last), first)
         assert larger is not None  # or it would have been final
-        say(f"  {failed} of {size.slabs} fails after {size.steps} steps: {larger.slabs} slabs, {larger.steps} steps each")
+        failed = f"{slab_name(len(found.runs) - 1)} of {size.slabs} fails after {found.runs[-1].step} steps"
+        say(f"  {failed}: {larger.slabs} slabs, {larger.steps} steps each")
         size, resume, overwrite = larger, False, True
 
 
-def _always(run: Run) -> bool:
-    return True
-
-
-def _holds(run: Run) -> bool:
-    return not failing(examine(run))
+def _going_on(final: bool, end: float, run: Run) -> bool:
+    return perf_counter() < end and (final or not failing(examine(run)))
 
 
 def _falling(x: Examination) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pinntk.diagnostics import Finding, Prescription
+from pinntk.diagnostics._prescriptions import SOLVER_STEPS
 from pinntk.solvers import is_solver
 from pinntk.training._changes import apply_changes
 from pinntk.training._config import TrainConfig
@@ -24,8 +25,8 @@ def prescriptions(findings: Sequence[Finding]) -> list[Prescription]:
 def next_treatment(
     findings: Sequence[Finding], config: Config, tried: Sequence[Config], left: int | None = None
 ) -> Prescription | None:
-    """The first prescription that gives a configuration which has not been tried, with no more steps; and with it the first
-    ones of the other findings, as far as they touch no setting of those before. None if there is none.
+    """The first prescription that gives a configuration which has not been tried, with no more steps (of a solver 100); and
+    with it the first ones of the other findings, as far as they touch no setting of those before. None if there is none.
 
     left: so many treatments will be tried, this one among them; the last ones are by a solver and in time slabs, where these
         are prescribed and were not tried before
@@ -87,7 +88,8 @@ def _go_together(before: Mapping[str, Any], more: Mapping[str, Any], config: Con
 
 
 def _affordable(entry: Prescription, config: Config) -> bool:
-    return bool(apply_changes(config, entry.changes)["training"]["steps"] <= config["training"]["steps"])
+    new = apply_changes(config, entry.changes)["training"]
+    return bool(new["steps"] <= max(config["training"]["steps"], SOLVER_STEPS if is_solver(new["optimizer"]) else 0))
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:

@@ -254,24 +254,33 @@ def test_causality():
 def test_trivial_solution():
     """Zero everywhere satisfies a homogeneous equation; only the start is violated."""
     problem = pinntk.load("convection", beta=1.0)
-    run = trained(problem, points={"residual": 60, "initial": 20, "periodic": 20}, steps=20)
+    run = trained(problem, points={"residual": 60, "initial": 20, "periodic": 20}, steps=100)
     with torch.no_grad():
         for parameter in run.network.parameters():
             parameter.mul_(1e-3)
     assert "trivial-solution" in codes(run)
 
 
+def test_a_training_of_three_steps_was_over_before_it_had_begun():
+    run = trained(poisson(), steps=3, lr=1e-3)
+    first = pinntk.diagnose(run)[0]
+    assert (first.code, first.severity, first.evidence["steps"]) == ("too-few-steps", "critical", 3)
+    solver, more = first.prescriptions[:2]
+    assert (solver.changes["training.steps"], more.changes) == (100, {"training.steps": 5000})
+    assert "too-few-steps" not in codes(trained(poisson(), steps=3, optimizer="gauss-newton", lr=None))
+
+
 def test_a_run_that_was_still_going_is_unfinished():
-    run = trained(poisson(), steps=40, lr=3e-3)
+    run = trained(poisson(), steps=100, lr=1e-3)
     assert pinntk.examine(run).relative_error > 0.05
     first = pinntk.diagnose(run)[0]
     assert first.code == "unfinished"
-    assert [prescription.changes["training.steps"] for prescription in first.prescriptions] == [40, 160]
+    assert [prescription.changes["training.steps"] for prescription in first.prescriptions] == [100, 400]
 
 
 def test_a_loss_that_is_flat_over_the_second_half_of_a_cosine_schedule_is_not_falling():
     """Measured against the learning rates alone it falls: half of their sum is spent in a quarter of the steps."""
-    run = trained(poisson(), steps=40, lr=3e-3, schedule="cosine")
+    run = trained(poisson(), steps=100, lr=1e-3, schedule="cosine")
     time = np.array([0, *np.cumsum([row["learning_rate"] for row in run.history[:-1]])]) / run.history[0]["learning_rate"]
     flat = 0.1 + 0.6 * np.exp(-8 * np.linspace(0, 1, len(time)))  # of the steps; like burgers with 800 steps of Adam
     falling = 1 / (1 + time) ** 1.5
@@ -383,7 +392,7 @@ def test_every_rule_is_in_the_order_of_causes_under_its_code(healthy):
     expected = "imbalance spectral-bias unnormalized-inputs step-too-large step-too-small causality too-few-points"
     expected += " clustered-points saturation float32-floor wrong-problem conflict network-too-small trivial-solution"
     expected += " independent-condition undetermined-coefficient unsuitable-activation gauge"
-    expected += " unscaled-output unscaled-coefficient"
+    expected += " unscaled-output unscaled-coefficient too-few-steps"
     assert sorted(RULES) == sorted(expected.split())
     x = replace(pinntk.examine(healthy))
     assert all(rule(x) is None for rule in RULES.values())

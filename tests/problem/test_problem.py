@@ -1,5 +1,6 @@
 """The problem language: what arguments may be named, sampling, and checks of points."""
 
+import dataclasses
 from functools import partial
 
 import numpy as np
@@ -314,6 +315,21 @@ def test_points_may_be_left_out_and_come_in_any_order():
 
 
 # The known solution.
+
+
+def test_a_known_solution_may_have_an_accuracy_of_its_own():
+    def exact(x, t):
+        return t * x**2
+
+    problem = problem_with(heat, exact=exact, solution_accuracy=4e-5)
+    assert problem.remark(4e-5) == ", at the accuracy of the reference (4e-05)" == problem.remark(0.0)
+    assert problem.remark(4.1e-5) == problem_with(heat, exact=exact).remark(0.0) == ""
+    assert dataclasses.replace(problem, name="again").solution_accuracy == 4e-5
+    for wrong in (-1e-3, 1, float("nan"), "1e-3", True):
+        with pytest.raises(ValueError, match=r"solution_accuracy=.*: a relative L2 error"):
+            problem_with(heat, exact=exact, solution_accuracy=wrong)
+    with pytest.raises(ValueError, match="no known solution that it could be of"):
+        problem_with(heat, solution_accuracy=1e-3)
 
 
 def test_error_against_an_exact_solution_and_against_a_grid():

@@ -1,5 +1,6 @@
 """A run that went wrong, trained again as prescribed, and compared."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -70,6 +71,19 @@ def test_the_first_prescription_is_followed_with_as_many_steps(monkeypatch, tmp_
     for p, q in zip(found.after.network.parameters(), expected.network.parameters(), strict=True):
         assert torch.equal(p, q)
     assert pinntk.Run.load(tmp_path / "better").relative_error == found.after.relative_error
+
+
+def test_a_rescue_ends_at_the_accuracy_of_the_reference(monkeypatch):
+    says(monkeypatch, [finding("step-too-small", FASTER)])
+    run = failing()
+    with torch.no_grad():
+        run.network.dense.weights[-1].zero_()
+        run.network.dense.biases[-1].fill_(2 / torch.pi)  # off by 0.44 from sin(pi x)
+    rough = dataclasses.replace(run, problem=dataclasses.replace(run.problem, solution_accuracy=0.5))
+    found = rescue(rough)
+    assert found.score_before < 0.5
+    assert found.rounds == () and found.ended == "the error is at the accuracy of the reference (0.5)"
+    assert len(rescue(rough, prescription=1).rounds) == 1  # what is asked for is done
 
 
 def test_a_real_rescue():

@@ -140,6 +140,14 @@ def test_where_a_slab_fails_there_are_more_slabs_or_more_steps(monkeypatch, fall
     assert [(len(this.run.runs), this.run.runs[0].step) for this in found.rounds] == [expected]
 
 
+def test_slabs_that_the_budget_does_not_last_for_are_no_result(monkeypatch):
+    clock = iter([0.0, 0.0, *[1000.0] * 9])
+    monkeypatch.setattr("pinntk.training._slab_search.perf_counter", lambda: next(clock))
+    own = Prescription("in slabs", {"training.optimizer": "gauss-newton", "training.steps": 2, "slabs": 3})
+    found = pinntk.rescue(stuck(steps=2), prescription=own, findings=[], seconds=100, progress=False)
+    assert found.after is found.before and found.rounds[0].failure == "the budget was spent after 1 of 3 time slabs"
+
+
 def test_slabs_grow_to_eight_times_the_steps_in_all():
     first = size = Size(8, 25)
     seen = []
