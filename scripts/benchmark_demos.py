@@ -7,8 +7,8 @@
 The demos are told anew; none of their code is here. A row of scripts/healthy_demos/demos.json has a demo's name in DeepXDE's
 examples/pinn_forward, points, network and stages of training. Networks see raw coordinates, as in DeepXDE, and residuals see
 the points of other conditions (`seen`) and of faces (`edges`) too. A run has converged if its relative L2 error, the metric
-that the demos print, is below `below`: 2 %, unless a demo's page states what it reaches. Sobol points stand for Hammersley's,
-Glorot's normal weights for his uniform ones.
+that the demos print, is below `below`: 2 %, unless a demo's page states what it reaches. Residuals have DeepXDE's points, other
+conditions Sobol points; weights are drawn by Glorot's normal rule, also where a demo has his uniform one.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from public_cases.run import recorded
+from scipy.stats import qmc
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -67,11 +68,21 @@ def points(row: Row, problem: pinntk.Problem, seed: int = 0) -> dict[str, Any]:
         return dict(row["points"])
     drawn = problem.sample(row["points"], seed=seed, method="sobol", dtype=torch.float64)
     rng = np.random.default_rng(seed)
+    inner = [condition.name for condition in problem.conditions if condition.kind == "residual"]
+    if row.get("sampling", "hammersley") == "hammersley":
+        drawn |= dict.fromkeys(inner, torch.as_tensor(hammersley(problem.domain, row["points"]["residual"])))
     edges = [problem.domain.at(**fixed).sample(n, "sobol", rng) for fixed, n in row.get("edges", ())]
     more = [drawn[name] for name in row.get("seen", ())] + [torch.as_tensor(edge) for edge in edges]
-    inner = [condition.name for condition in problem.conditions if condition.kind == "residual"]
     everywhere = torch.cat([drawn[inner[0]], *more])
     return {**drawn, **dict.fromkeys(inner, everywhere)}
+
+
+def hammersley(domain: pinntk.Box, n: int) -> np.ndarray:
+    """DeepXDE's points (n, d): van der Corput's sequences in the primes, its last coordinate even; without the corner."""
+    waves = qmc.Halton(max(1, domain.dimension - 1), scramble=False).random(n + 1)[1:]
+    if domain.dimension > 1:
+        waves = np.column_stack([waves, np.arange(1, n + 1) / (n + 1)])
+    return domain.low + (domain.high - domain.low) * waves
 
 
 def weights(row: Row, problem: pinntk.Problem, network: nn.Module) -> dict[str, float]:
@@ -84,7 +95,7 @@ def weights(row: Row, problem: pinntk.Problem, network: nn.Module) -> dict[str, 
 
 
 def settings(row: Row, stage: Mapping[str, Any], longest: int | None) -> dict[str, Any]:
-    """Arguments of `pinntk.train` for a stage."""
+    """Arguments of `pinntk.train` for a stage, with at most so many steps."""
     found = {"optimizer": "adam", "lr": 1e-3, "schedule": "constant", **stage}
     if found["optimizer"] == "lbfgs":
         found |= {"lr": 1.0, "optimizer_options": LBFGS}
@@ -92,24 +103,24 @@ def settings(row: Row, stage: Mapping[str, Any], longest: int | None) -> dict[st
         every, factor = decay
         found["schedule"] = lambda optimizer: LambdaLR(optimizer, lambda step: 1 / (1 + factor * step / every))
     for name in ("sampling", "resample"):
-        if name in row:
+        if name in row and row.get("resample"):
             found[name] = row[name]
     return {**found, "steps": min(found["steps"], longest or found["steps"])}
 
 
-def train(row: Row, longest: int | None = None, seed: int = 0) -> pinntk.Run:
+def train(row: Row, longest: int | None = None, seed: int = 0, compiled: bool = False) -> pinntk.Run:
     """The demo's stages one after another, on the same network and points; the last one's run."""
     problem = load(row)
     network = build(row, problem, seed)
     shared: dict[str, Tensor | int] = points(row, problem, seed)
     weighting = pinntk.weighting.Fixed(**weights(row, problem, network))
     for stage in row["stages"]:
-        given = settings(row, stage, longest)
+        given = {**settings(row, stage, longest), "compile": compiled}
         run = pinntk.train(problem, network, points=shared, weighting=weighting, seed=seed, progress=False, **given)
     return run
 
 
-def measure(row: Row, longest: int | None = None) -> dict[str, Any]:
+def measure(row: Row, longest: int | None = None, compiled: bool = False) -> dict[str, Any]:
     """What came of a demo; what is refused on the way is a result, under `failure`."""
     steps = [settings(row, stage, longest)["steps"] for stage in row["stages"]]
     result: dict[str, Any] = {
@@ -122,7 +133,7 @@ def measure(row: Row, longest: int | None = None) -> dict[str, Any]:
     begun = process_time()
     with recorded() as seen:
         try:
-            run = train(row, longest)
+            run = train(row, longest, compiled=compiled)
             result["seconds"] = process_time() - begun
             known = load(row, known=True) if row.get("known") else run.problem
             result["error"] = known.relative_error(run.network)
@@ -149,6 +160,7 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="DEMO", help="of demos.json (default: all)")
     parser.add_argument("--longest", type=int, metavar="STEPS", help="no stage has more steps than that")
+    parser.add_argument("--compile", action="store_true", help="compiled steps, the same to rounding; the larger demos gain")
     parser.add_argument("-o", "--out", type=Path, metavar="JSON", help="write everything that was measured")
     options = parser.parse_args(argv)
     try:
@@ -158,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     print(f"{'demo':<20} {'steps':<22} {'error':>8} converged seconds warnings  found (worse than a note)")
     results = []
     for row in chosen:
-        results.append(measure(row, options.longest))
+        results.append(measure(row, options.longest, options.compile))
         print(line(results[-1]), flush=True)
         if options.out:
             with replacing(options.out) as temporary:

@@ -57,13 +57,17 @@ def same_numbers():
 
 
 @pytest.fixture(autouse=True)
-def without_pixels(request, monkeypatch):
-    """Figures are drawn but not rendered, which costs a second a run, unless a test is marked `pixels`."""
-    if request.node.get_closest_marker("pixels") or "matplotlib.figure" not in sys.modules:
+def few_pixels(request, monkeypatch):
+    """Figures are drawn but not rendered, which costs a second a run, unless a test is marked `pixels`; then PNG are coarse."""
+    if (matplotlib := sys.modules.get("matplotlib.figure")) is None:
         return
+    plain = matplotlib.Figure.savefig
+
+    def coarse(figure, file, **settings):
+        plain(figure, file, **settings | ({"dpi": 40} if settings.get("format") == "png" else {}))
 
     def savefig(figure, file, **settings):
         if not hasattr(file, "write"):
             open(file, "wb").close()
 
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
+    monkeypatch.setattr(matplotlib.Figure, "savefig", coarse if request.node.get_closest_marker("pixels") else savefig)

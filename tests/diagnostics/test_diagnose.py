@@ -205,17 +205,17 @@ def test_network_too_small():
 
 def test_conflict_and_the_data_that_are_right():
     points = {"equation": 40, "walls": 2, "readings": 9}
-    run = trained(poisson(shift=0.5, exact=False), points=points, steps=400)
+    run = trained(poisson(shift=0.5, exact=False), points=points)
     first = pinntk.diagnose(run)[0]
     assert first.code == "conflict"
     assert first.evidence["alignment"] == pinntk.examine(run).balance.alignment
     weights = first.prescriptions[0].changes["weighting"]
     assert weights["readings"] == 0 and weights["walls"] > 0
-    assert "conflict" not in codes(trained(poisson(shift=0.0), points=points, steps=400))
+    assert "conflict" not in codes(trained(poisson(shift=0.0), points=points))
 
 
 def test_wrong_sign_is_seen_by_the_known_solution():
-    run = trained(poisson(sign=-1.0), {"width": 32}, steps=600)
+    run = trained(poisson(sign=-1.0), {"width": 32})
     first = pinntk.diagnose(run)[0]
     assert first.code == "wrong-problem"
     assert "does not satisfy the condition equation:" in first.sentence
@@ -245,7 +245,7 @@ def test_float32_floor_and_double_precision():
 
 def test_causality():
     problem = pinntk.load("reaction")
-    run = trained(problem, points={"residual": 150, "initial": 40, "periodic": 40}, weighting=None, steps=400)
+    run = trained(problem, points={"residual": 150, "initial": 40, "periodic": 40}, weighting=None, steps=250)
     found = pinntk.diagnose(run)
     assert found[0].code == "causality"
     assert found[0].prescriptions[0].changes["training.optimizer"] == "gauss-newton"

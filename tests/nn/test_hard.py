@@ -220,7 +220,7 @@ def test_many_faces_are_met_where_they_are_asked_for_by_name():
 
 
 def test_one_value_everywhere_is_met_in_any_dimension():
-    domain = Box.cube(40)
+    domain = Box.cube(12)  # 531,440 corners, edges and faces are not looked at
 
     @boundary(domain.boundary())
     def walls(u):
@@ -228,7 +228,7 @@ def test_one_value_everywhere_is_met_in_any_dimension():
 
     problem = Problem(domain, [walls])
     network = MLP(problem, **SMALL, hard="auto")
-    assert network.constraint.offset(torch.rand(2, 40)) == 3
+    assert network.constraint.offset(torch.rand(2, 12)) == 3
     assert largest(network, problem, n=8)["walls"] == 0
 
 

@@ -122,6 +122,17 @@ def test_points_and_settings_train(name):
     assert all(torch.isfinite(p).all() for p in run.network.parameters())
 
 
+def test_residuals_have_the_points_of_deepxde():
+    line, plane = (pinntk.Box(x=(-1, 1)), pinntk.Box(x=(0, 1), t=(0, 8)))
+    assert demos.hammersley(line, 5).tolist() == [[0.0], [-0.5], [0.5], [-0.75], [0.25]]
+    assert demos.hammersley(plane, 3).tolist() == [[0.5, 2.0], [0.25, 4.0], [0.75, 6.0]]
+    assert demos.hammersley(pinntk.Box.cube(3), 2)[:, 1].tolist() == pytest.approx([1 / 3, 2 / 3])
+    drawn = demos.points(ROWS["ode_system"], KNOWN["ode_system"])
+    assert drawn["first"] is drawn["second"]
+    assert drawn["first"][:2, 0].tolist() == [5.0, 2.5]
+    assert len(drawn["first"].unique()) == 37
+
+
 def test_the_table_has_errors_findings_warnings_and_failures(tmp_path, monkeypatch, capsys):
     train = demos.train
     finding = pinntk.Finding(code="spectral-bias", severity="warning", sentence="short waves", confidence=0.9)
@@ -134,7 +145,7 @@ def test_the_table_has_errors_findings_warnings_and_failures(tmp_path, monkeypat
 
     monkeypatch.setattr(demos.pinntk, "diagnose", diagnose)
     monkeypatch.setattr(demos, "BELOW", 100.0)
-    monkeypatch.setattr(demos, "train", lambda row, longest: train(small(row["name"]), longest))
+    monkeypatch.setattr(demos, "train", lambda row, longest, compiled: train(small(row["name"]), longest))
     out = tmp_path / "found.json"
     results = demos.main(["poisson_dirichlet", "ode_second_order", "--longest", "2", "-o", str(out)])
     assert json.loads(out.read_text()) == results

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import _reproduction as reproduction
 import pytest
-from matplotlib.figure import Figure
 
 
 def test_all_reproductions_are_list():
@@ -20,16 +19,9 @@ def test_all_reproductions_are_documented():
     assert [name for name in reproduction.SCRIPTS if f"{name}.py" not in page] == []
 
 
-@pytest.fixture
-def coarse(monkeypatch):
-    """Figures in a tenth of their pixels."""
-    savefig = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **settings: savefig(figure, file, **{**settings, "dpi": 40}))
-
-
 @pytest.mark.pixels
 @pytest.mark.parametrize("name", reproduction.SCRIPTS)
-def test_a_reproduction_runs(name, tmp_path, capsys, coarse):
+def test_a_reproduction_runs(name, tmp_path, capsys):
     result = importlib.import_module(name).main(["--quick", "-o", str(tmp_path)])
     assert result["checks"]
     assert json.loads((tmp_path / "result.json").read_text()) == json.loads(json.dumps(result))
