@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from pinntk.diagnostics._examination import Examination
+from pinntk.diagnostics._rules_statement import zero_alone
 from pinntk.diagnostics._thresholds import above
 from pinntk.diagnostics._wording import number
 from pinntk.problem import Measurements
@@ -56,7 +57,7 @@ def error_of_zero(x: Examination) -> float | None:
     """Where zero is the only solution: the estimated error over the size of the fields that the training began with, since
     relative errors mean nothing. None elsewhere, and without a run.
     """
-    if x.initial is None or not x.statement.zero_alone:
+    if x.initial is None or not zero_alone(x.statement):
         return None
     where = x.estimate.where.to(next(x.initial.parameters()))
     with torch.no_grad():

@@ -116,12 +116,17 @@ def false_statement(s: Statement) -> Finding | None:
     )
 
 
+def zero_alone(s: Statement) -> bool:
+    """Whether zero satisfies every condition, and nothing else does."""
+    return s.homogeneous and s.linear and not s.freedom.open
+
+
 def homogeneous(s: Statement) -> Finding | None:
     """Zero satisfies every condition, and is not what is meant."""
     if not s.homogeneous or (s.known is not None and not bool(s.known[0].any())):
         return None
     fields = " = ".join(s.problem.fields)
-    only = s.zero_alone and s.known is None  # then it is the solution, perhaps the one that is meant
+    only = zero_alone(s) and s.known is None  # then it is the solution, perhaps the one that is meant
     what = (
         "and is the only solution"
         if only

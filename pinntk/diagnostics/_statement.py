@@ -225,11 +225,6 @@ class Statement:
                 return False
         return True
 
-    @property
-    def zero_alone(self) -> bool:
-        """Whether zero satisfies every condition, and nothing else does."""
-        return self.homogeneous and self.linear and not self.freedom.open
-
     @cached_property
     def freedom(self) -> Freedom:
         """Which fields the conditions leave open, about every function, with coefficients as they are."""
