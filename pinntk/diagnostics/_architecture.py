@@ -64,11 +64,30 @@ def unconstrained(network: nn.Module, problem: Problem) -> bool:
 
 
 def may_be_open(network: nn.Module, problem: Problem) -> bool:
-    """Whether a field can be undetermined for this network: not if it meets by construction what the conditions leave out."""
+    """Whether a field can be undetermined for this network: not if it meets by construction what the conditions leave out.
+
+    That is asked of the network, and of a copy with fresh parameters in float64: what trained ones leave open, since their
+    kernel has hardly any other directions, says nothing of the construction.
+    """
     if unconstrained(network, problem):
         return True
-    points = subset(problem.sample(method="sobol"), _KERNEL_POINTS)
-    return any(below("undetermined-rate", found.rate) for found in undetermined(network, problem, points).values())
+    points = subset(problem.sample(method="sobol", dtype=torch.float64), _KERNEL_POINTS)
+
+    def leaves_open(one: nn.Module) -> bool:
+        return any(below("undetermined-rate", found.rate) for found in undetermined(one, problem, points).values())
+
+    return leaves_open(network) and leaves_open(_fresh(network))
+
+
+def _fresh(network: nn.Module) -> nn.Module:
+    """A copy in float64 whose weight matrices are drawn anew, each row of norm 1 on average, and whose other parameters stay."""
+    network = deepcopy(network).double()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in network.parameters():
+            if p.ndim > 1:
+                p.copy_(torch.randn(p.shape, generator=generator, dtype=torch.float64) / p[0].numel() ** 0.5)
+    return network
 
 
 def can_be_zero(network: nn.Module, problem: Problem) -> bool:

@@ -80,7 +80,7 @@ def step_too_large(x: Examination) -> Finding | None:
     lr = float(f"{natural:.1e}") / 2 if went.descending else adam_rate(x)
     return Finding(
         code="step-too-large",
-        severity=severity(x),
+        severity=severity(x) if failing(x) else "note",  # all is well, where it happened to stop
         sentence=f"The learning rate {setting(went.lr)} is {number(ratio)} times the natural step {number(natural)}; the last "
         f"weighted loss is {number(went.rise)} times the least one.",
         evidence={

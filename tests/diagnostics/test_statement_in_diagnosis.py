@@ -155,3 +155,23 @@ def test_a_jump_in_a_corner_does_not_explain_a_field_that_is_wrong_everywhere():
     found = pinntk.diagnose(examined)
     assert {finding.code: finding.severity for finding in found}["conflict"] == "warning"
     assert found[0].code != "conflict"
+
+
+def test_a_network_that_meets_its_boundary_does_so_with_whatever_parameters_it_has():
+    """Trained ones may have a kernel of short waves only, which leaves the field open between the points."""
+    domain = Box(x=(0, 1))
+
+    @residual(domain)
+    def poisson(u_xx):
+        return u_xx + 1
+
+    problem = Problem(domain, [poisson])
+    inner = pinntk.nn.MLP(problem, width=30, depth=2, activation="sin", dtype=torch.float64)
+    with torch.no_grad():
+        for weight in (p for p in inner.parameters() if p.ndim > 1):
+            weight.mul_(30)
+    points = problem.sample(method="sobol", dtype=torch.float64)
+    for factor, is_open in ((lambda x: x * (1 - x), False), (lambda x: 1 + x, True)):
+        network = pinntk.nn.HardConstraint(problem, inner, factor=factor)
+        assert pinntk.diagnostics.undetermined(network, problem, points)["u"].rate < 0.5
+        assert ("wrong-problem" in [found.code for found in pinntk.check(problem, network)]) == is_open
