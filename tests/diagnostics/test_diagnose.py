@@ -319,6 +319,7 @@ def test_gauss_newton_is_prescribed_in_few_words_and_builds_the_same_as_in_many(
     assert set(changes) == {"training.optimizer", "training.steps", "training.resample", "weighting"} | also
     many = {"optimizer_options": {}, "lr": None, "schedule": None, "causal": None, "adaptive": None, "compile": False}
     many = {f"training.{name}": value for name, value in {**many, "sampling": "sobol"}.items()}
+    changes |= {"training.steps": 2}  # the settings are compared, not what they reach
     few, all_named = (
         pinntk.train_as(apply_changes(run.config, entries), progress=False).config for entries in (changes, changes | many)
     )
