@@ -80,7 +80,7 @@ def may_be_open(network: nn.Module, problem: Problem) -> bool:
 
 
 def _fresh(network: nn.Module) -> nn.Module:
-    """A copy in float64 whose weight matrices are drawn anew, each row of norm 1 on average, and whose other parameters stay."""
+    """A copy in float64 whose weight matrices are drawn anew, rows of norm about 1, and whose other parameters stay."""
     network = deepcopy(network).double()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
