@@ -76,12 +76,12 @@ def may_be_open(network: nn.Module, problem: Problem) -> bool:
     def leaves_open(one: nn.Module) -> bool:
         return any(below("undetermined-rate", found.rate) for found in undetermined(one, problem, points).values())
 
-    return leaves_open(network) and leaves_open(_fresh(network))
+    return leaves_open(network) and leaves_open(fresh(network).double())
 
 
-def _fresh(network: nn.Module) -> nn.Module:
-    """A copy in float64 whose weight matrices are drawn anew, rows of norm about 1, and whose other parameters stay."""
-    network = deepcopy(network).double()
+def fresh(network: nn.Module) -> nn.Module:
+    """A copy whose weight matrices are drawn anew, rows of norm about 1, and whose other parameters stay."""
+    network = deepcopy(network)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for p in network.parameters():

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pinntk._util.precision import without_autocast
+from pinntk.diagnostics._architecture import fresh
 from pinntk.diagnostics._balance import Balance, balance
 from pinntk.diagnostics._causality import Causality, causality
 from pinntk.diagnostics._coefficients import Coefficient, coefficients
@@ -167,8 +168,10 @@ class Examination:
 
     @cached_property
     def natural_step(self) -> float:
-        """Of the initial network, or of this one where that is not known."""
-        return natural_step(self.initial or self.network, self.problem, self.few, self.weights)
+        """Of the initial network, or where that is not known of this one with fresh parameters: a trained one has hardly a
+        gradient.
+        """
+        return natural_step(self.initial or fresh(self.network), self.problem, self.few, self.weights)
 
     @cached_property
     def initial_layers(self) -> list[LayerHealth]:

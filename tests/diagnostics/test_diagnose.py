@@ -10,7 +10,7 @@ from torch import cos, pi, sin
 
 import pinntk
 from pinntk import Box, Problem, boundary, initial, residual
-from pinntk.diagnostics import RULES, THRESHOLDS, Finding
+from pinntk.diagnostics import RULES, THRESHOLDS, Finding, natural_step
 from pinntk.diagnostics._findings import by_cause
 from pinntk.diagnostics._judgment import error_of_zero
 from pinntk.diagnostics._prescriptions import gauss_newton
@@ -437,3 +437,12 @@ def test_where_zero_is_the_solution_errors_are_measured_by_where_the_training_be
     assert error_of_zero(poor) > 0.2 and pinntk.diagnose(poor)[0].severity == "critical"
     assert error_of_zero(pinntk.examine(good.network, problem, good.points)) is None
     assert error_of_zero(pinntk.examine(healthy_run())) is None
+
+
+def test_the_natural_step_of_a_network_whose_start_is_not_known_is_taken_with_fresh_parameters():
+    run = healthy_run()
+    known = pinntk.examine(run)
+    wrapped = torch.nn.Sequential(run.network)
+    unknown = pinntk.examine(wrapped, run.problem, run.points, run.weights)
+    assert 0.2 < unknown.natural_step / known.natural_step < 5
+    assert natural_step(run.network, run.problem, known.few, run.weights) < 0.02 * known.natural_step  # hardly a gradient
