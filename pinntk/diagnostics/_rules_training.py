@@ -117,6 +117,8 @@ def too_few_steps(x: Examination) -> Finding | None:
     went = x.progress
     if x.run is None or went is None or went.solving or not failing(x) or not below("few-steps", x.run.step):
         return None
+    if dead_conditions(x):
+        return None  # which more steps do not wake
     return Finding(
         code="too-few-steps",
         severity=severity(x),
