@@ -66,7 +66,7 @@ def train(row: Row, steps: int | None = None) -> pinntk.Run:
 def scores(row: Row, run: pinntk.Run) -> dict[str, Any]:
     """The relative L2 error, None without a known solution; found coefficients; whether both are what `below` asks for."""
     error = run.problem.relative_error(run.network) if run.problem.has_solution else None
-    found = {name: float(value) for name, value in run.problem.coefficients.items()}
+    found = {name: float(value.detach()) for name, value in run.problem.coefficients.items()}
     close = all(abs(found[name] - true) <= COEFFICIENTS_WITHIN * abs(true) for name, true in row.get("true", {}).items())
     good = None if row["below"] is None else error is not None and error <= row["below"] and close
     return {"error": error, "coefficients": found, "good": good}
