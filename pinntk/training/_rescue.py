@@ -126,7 +126,8 @@ def rescue(
                 config["slabs"] = len(this.run.edges) - 1
             new = _Candidate(this.run, config, this.score, this.findings, (*base.applied, treatment))
             best = min(best, new, key=lambda one: one.score)
-            base = new if new.score * HELP < base.score else base
+            helped = new.score * HELP < base.score
+            base = new if helped or (new is best and not _worse(new.findings)) else base
     return Rescue(run, best.run, found, best.applied, tuple(done), metric, start.score, best.score, ended)
 
 
@@ -155,9 +156,14 @@ def _say(text: str) -> None:
 
 
 def _next(base: _Candidate, tried: Sequence[Mapping[str, Any]], left: int) -> Prescription | None:
-    if all(finding.severity == "note" for finding in base.findings):
+    if not _worse(base.findings):
         return None
     return next_treatment(base.findings, base.config, tried, left if left > 1 or len(tried) > 1 else None)
+
+
+def _worse(findings: Sequence[Finding]) -> list[Finding]:
+    """Those that are more than a note."""
+    return [finding for finding in findings if finding.severity != "note"]
 
 
 def _select(prescription: int | Prescription | None, findings: Sequence[Finding]) -> Prescription | None:
@@ -171,7 +177,7 @@ def _select(prescription: int | Prescription | None, findings: Sequence[Finding]
 
 
 def _nothing_left(base: _Candidate, done: Sequence[Round]) -> str:
-    worse = [finding for finding in base.findings if finding.severity != "note"]
+    worse = _worse(base.findings)
     if not worse:
         return "nothing is found" + (" any more" if done else ": there is nothing to rescue")
     if prescriptions(worse):

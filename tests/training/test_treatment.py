@@ -181,6 +181,15 @@ def test_a_budget_ends_a_rescue(monkeypatch):
             pinntk.rescue(run, seconds=wrong)
 
 
+def test_a_run_that_is_hardly_better_ends_a_rescue_where_nothing_is_found_in_it(monkeypatch):
+    said = iter([[finding("a", FASTER)], []])
+    monkeypatch.setattr("pinntk.training._rescue.diagnose", lambda run: next(said))
+    scores = iter([1.0, 0.9])
+    monkeypatch.setattr("pinntk.training._rescue._metric", lambda run: (lambda one: next(scores), "relative L2 error"))
+    found = pinntk.rescue(stuck(steps=2), progress=False)
+    assert (len(found.rounds), found.ended) == (1, "nothing is found any more")
+
+
 def test_a_hardly_better_run_is_no_rescue(monkeypatch):
     monkeypatch.setattr("pinntk.training._rescue.diagnose", lambda run: [finding("a", FASTER)])
     scores = iter([1.0, 0.99])
