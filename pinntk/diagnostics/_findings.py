@@ -104,8 +104,14 @@ def _explained(x: Examination, found: Iterable[Finding]) -> bool:
 
 def _with_last_resorts(x: Examination, found: list[Finding]) -> list[Finding]:
     """The last finding that a training can mend prescribes Gauss-Newton as well, and time slabs, if none before does."""
-    mendable = [place for place, finding in enumerate(found) if any(entry.changes for entry in finding.prescriptions)]
-    if x.run is None or not failing(x) or not mendable or found[mendable[-1]].severity == "note":
+    if x.run is None or not failing(x):
+        return found
+    mendable = [
+        place
+        for place, finding in enumerate(found)
+        if finding.severity != "note" and any(entry.changes for entry in finding.prescriptions)
+    ]
+    if not mendable:
         return found
     known = [dict(entry.changes) for finding in found for entry in finding.prescriptions]
     more = tuple(entry for entry in last_resorts(x.run) if dict(entry.changes) not in known)

@@ -57,10 +57,8 @@ def last_resorts(run: Run) -> tuple[Prescription, ...]:
     slabs. Not for what was trained so already.
     """
     solving = str(run.config["training"]["optimizer"]).lower() in SOLVERS
-    whole = (
-        () if solving else (Prescription("train by Gauss-Newton, which depends least on weights and steps", gauss_newton(run)),)
-    )
-    return (*whole, *time_slabs(run))
+    whole = Prescription("train by Gauss-Newton, which depends least on weights and steps", gauss_newton(run))
+    return time_slabs(run) if solving else (whole, *time_slabs(run))
 
 
 def time_slabs(run: Run) -> tuple[Prescription, ...]:
@@ -71,7 +69,7 @@ def time_slabs(run: Run) -> tuple[Prescription, ...]:
         return ()
     if run.problem.slab:
         return ()
-    changes = {**gauss_newton(run), "training.steps": _SLAB_STEPS, "slabs": _SLABS}
+    changes = {**gauss_newton(run), "training.steps": _SLAB_STEPS, "slabs.edges": _SLABS}
     sentence = f"train in time slabs by Gauss-Newton, each from the end of the one before: {_SLABS}, or more where one fails"
     return (Prescription(sentence, changes),)
 

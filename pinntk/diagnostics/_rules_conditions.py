@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from pinntk.diagnostics._causality import Causality
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
-from pinntk.diagnostics._judgment import doubt, error_evidence, failing, off, severity
+from pinntk.diagnostics._judgment import doubt, error_evidence, failing, off, severity, solution_error
 from pinntk.diagnostics._prescriptions import NTK, gauss_newton, time_slabs
 from pinntk.diagnostics._rules_problem import homogeneous
 from pinntk.diagnostics._thresholds import CONFIDENCE, SURER, above, below, clearly
@@ -59,7 +59,7 @@ def imbalance(x: Examination) -> Finding | None:
 
 def causality(x: Examination) -> Finding | None:
     """The error of the solution grows in time, since later times are fitted to wrong earlier ones."""
-    if x.run is None or not above("error", x.estimate.relative) or x.estimate.unmoved:  # residuals that nothing moves
+    if x.run is None or not above("error", solution_error(x)) or x.estimate.unmoved:  # residuals that nothing moves
         return None
     if (order := x.causality) is None:
         return None

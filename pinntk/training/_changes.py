@@ -32,7 +32,7 @@ def apply_changes(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict
         at = new
         *levels, last = key.split(".")
         for level in levels:
-            if at[level] is None:
+            if at.get(level) is None:
                 at[level] = {}
             at = at[level]
         value = changes[key]
@@ -66,7 +66,7 @@ def _keys(config: Mapping[str, Any]) -> list[str]:
     scheme = SCHEMES.get(_scheme_name(config))
     options = () if scheme is None else inspect.signature(scheme).parameters.values()
     return [
-        *("network.dtype", "network.arguments", "weighting", "slabs"),
+        *("network.dtype", "network.arguments", "weighting", "slabs.edges"),
         *(f"network.arguments.{name}" for name in network),
         *(f"training.{name}" for name in SETTINGS if name != "weighting"),
         *(f"training.{name}.{entry}" for name, value in nested.items() for entry in value),

@@ -123,7 +123,7 @@ def rescue(
         if this.run is not None and not this.failure:
             if isinstance(this.run, Slabs):  # perhaps more of them, of more steps
                 config = {**config, "training": {**config["training"], "steps": this.run.runs[0].config["training"]["steps"]}}
-                config["slabs"] = len(this.run.edges) - 1
+                config["slabs"] = {"edges": len(this.run.edges) - 1}
             new = _Candidate(this.run, config, this.score, this.findings, (*base.applied, treatment))
             best = min(best, new, key=lambda one: one.score)
             helped = new.score * HELP < base.score
@@ -236,10 +236,13 @@ def _in_silence(text: str) -> None:
 def _diagnosed(run: Run | Slabs) -> list[Finding]:
     if isinstance(run, Run):
         return diagnose(run)
+    notes: list[Finding] = []
     for part in run.runs:  # an early error explains all later ones
-        if found := diagnose(part):
+        found = diagnose(part)
+        if _worse(found):
             return found
-    return []
+        notes = notes or found
+    return notes
 
 
 def _judged(this: Round, metric: str) -> Round:

@@ -24,7 +24,7 @@ class Round:
     prescription: what was changed; of several findings at once where their changes touch different settings
     run: what came of it, a `pinntk.training.Slabs` where time slabs were prescribed; None if it broke off
     score: the metric's number, inf if it broke off
-    findings: of the new run; of slabs, those of the first one that has any
+    findings: of the new run; of slabs, those of the first one that has more than notes
     failure: why it broke off, or does not count, else ""
     """
 

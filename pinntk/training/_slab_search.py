@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -54,13 +53,15 @@ def slabs_that_hold(
     say: Callable[[str], None],
     **settings: Any,
 ) -> Slabs:
-    """Time slabs as a configuration says, `slabs` of them. Where one fails by its own examination, all begin anew, with more
-    steps or more slabs; the largest go on to the end. Some are missing where the time is over.
+    """Time slabs as a configuration says, `slabs.edges` of them. Where one fails by its own examination, all begin anew, with
+    more steps or more slabs; the largest go on to the end. Some are missing where the time is over.
 
     seconds: that all of it may take
     say: told what is tried
+
+    Raises ValueError for slabs that are not a whole number, and as `train_slabs` does.
     """
-    first = size = Size(config["slabs"], config["training"]["steps"])
+    first = size = Size(_count(config), config["training"]["steps"])
     overwrite = False
     if resume and out is not None:
         begun_as = read_slabs(out)
@@ -70,8 +71,9 @@ def slabs_that_hold(
     end = perf_counter() + seconds
     while True:
         final = size.grown(True, first) is None
+        judged = _Judged(final, end)
         found = train_slabs_while(
-            partial(_going_on, final, end),
+            judged,
             problem,
             network_of(config, problem),
             TrainConfig.from_json(config, **{"seconds": max(end - perf_counter(), _LEAST), **settings, "steps": size.steps}),
@@ -82,18 +84,34 @@ def slabs_that_hold(
             device=device,
             progress=progress,
         )
-        last, complete = examine(found.runs[-1]), len(found.runs) == size.slabs
-        if (complete and (final or not failing(last))) or perf_counter() >= end:
+        if judged.well or judged.over:
             return found
-        larger = size.grown(_falling(last), first)
+        larger = size.grown(_falling(judged.last), first)
         assert larger is not None  # or it would have been final
         failed = f"{slab_name(len(found.runs) - 1)} of {size.slabs} fails after {found.runs[-1].step} steps"
         say(f"  {failed}: {larger.slabs} slabs, {larger.steps} steps each")
         size, resume, overwrite = larger, False, True
 
 
-def _going_on(final: bool, end: float, run: Run) -> bool:
-    return perf_counter() < end and (final or not failing(examine(run)))
+class _Judged:
+    """Whether the next slab is to be trained, asked after each; and how the last one was."""
+
+    def __init__(self, final: bool, end: float):
+        self._final, self._end = final, end
+        self.well, self.over = True, False
+
+    def __call__(self, run: Run) -> bool:
+        self.last = examine(run)
+        self.well = self._final or not failing(self.last)
+        self.over = perf_counter() >= self._end
+        return self.well and not self.over
+
+
+def _count(config: Mapping[str, Any]) -> int:
+    count = config["slabs"]["edges"]
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise ValueError(f"slabs.edges={count!r}: a rescue takes a whole number of time slabs, of equal length")
+    return count
 
 
 def _falling(x: Examination) -> bool:

@@ -134,7 +134,7 @@ def train_slabs_while(
     dtype: torch.dtype | None = None,
     progress: bool,
 ) -> Slabs:
-    """`train_slabs`, as long as `going_on(run)` of each slab's run; slabs after the first that fails are missing."""
+    """`train_slabs`, as long as `going_on(run)`, which is asked after each slab; those after a False are missing."""
     if distributed.world() > 1:
         raise ValueError("time slabs are trained in one process; start it without torchrun")
     edges = slab_edges(problem, slabs)
@@ -148,8 +148,6 @@ def train_slabs_while(
     runs: list[Run] = []
     with opened(folder, described, resume, overwrite, problem) as done, deferred_interrupt() as interrupted:
         for number in range(len(edges) - 1):
-            if runs and not going_on(runs[-1]):
-                break
             part = _problem(problem, number, edges, runs)
             here = _make(network, part, runs[-1].network, fresh, device, dtype) if runs else first
             own = None if folder is None else folder / slab_name(number)
@@ -157,16 +155,18 @@ def train_slabs_while(
                 assert own is not None
                 runs.append(Run.load(own, here, problem=part))
                 runs[-1].stop_reason = done[number]
-                continue
-            if interrupted.is_set():
-                raise Interrupted(f"stopped before {slab_name(number)}{_how_to_go_on(folder)}")
-            goes_on = resume and own is not None and (own / CHECKPOINT).exists()
-            options: dict[str, Any] = {"out": own, "resume": goes_on, "device": device, "dtype": dtype, "progress": progress}
-            with _named(number, folder):
-                runs.append(train(part, here, _of_slab(config, problem, number, edges), **options))
-            done.append(runs[-1].stop_reason)
-            if folder is not None:
-                write_slabs(folder, {**described, "slabs": {**described["slabs"], "stop_reasons": done}})
+            else:
+                if interrupted.is_set():
+                    raise Interrupted(f"stopped before {slab_name(number)}{_how_to_go_on(folder)}")
+                goes_on = resume and own is not None and (own / CHECKPOINT).exists()
+                options: dict[str, Any] = {"out": own, "resume": goes_on, "device": device, "dtype": dtype}
+                with _named(number, folder):
+                    runs.append(train(part, here, _of_slab(config, problem, number, edges), **options, progress=progress))
+                done.append(runs[-1].stop_reason)
+                if folder is not None:
+                    write_slabs(folder, {**described, "slabs": {**described["slabs"], "stop_reasons": done}})
+            if not going_on(runs[-1]):
+                break
     return _result(problem, edges, runs, folder)
 
 

@@ -114,8 +114,13 @@ def train_as(
     trust: run the problem file that config names although you have not run it on this machine before
 
     Raises ValueError, naming it, for what a text cannot hold and was not given: a network of one's own, points given as
-    tensors, a problem without a file, an optimizer or a schedule given as a function.
+    tensors, a problem without a file, an optimizer or a schedule given as a function; and for a configuration of time slabs.
     """
+    if config.get("slabs"):
+        raise ValueError(
+            "the configuration is one of time slabs; train them: "
+            "train_slabs(problem, network, TrainConfig.from_json(config), slabs=config['slabs']['edges'])"
+        )
     problem = problem_of(config, trust=trust) if problem is None else problem
     network = network_of(config, problem) if network is None else network
     given = TrainConfig.from_json(config, **settings)

@@ -26,7 +26,7 @@ def next_treatment(
     findings: Sequence[Finding], config: Config, tried: Sequence[Config], left: int | None = None
 ) -> Prescription | None:
     """The first prescription that gives a configuration which has not been tried, with no more steps (of a solver 100); and
-    with it the first ones of the other findings, as far as they touch no setting of those before. None if there is none.
+    with it the first one of every finding, as far as it touches no setting of those before. None if there is none.
 
     left: so many treatments will be tried, this one among them; the last ones are by a solver and in time slabs, where these
         are prescribed and were not tried before
@@ -36,10 +36,10 @@ def next_treatment(
     resorts = [kind for kind in resorts if any(kind(apply_changes(config, entry.changes)) for entry in known)]
     if left is not None and left <= len(resorts):
         known.sort(key=lambda entry: not resorts[0](apply_changes(config, entry.changes)))  # else in their order
-    others = [own[0] for finding in findings if finding.severity != "note" and (own := prescriptions([finding]))]
+    firsts = [own[0] for finding in findings if finding.severity != "note" and (own := prescriptions([finding]))]
     seen = {_settings(one) for one in tried}
     for entry in known:
-        for treatment in (together([entry, *others], config), entry):
+        for treatment in (together([entry, *firsts], config), entry):
             if _settings(apply_changes(config, treatment.changes)) not in seen:
                 return treatment
     return None

@@ -3,17 +3,17 @@
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from torch import cos, pi, sin
 
 import pinntk
 from pinntk import Box, Problem, boundary, initial, residual
-from pinntk.diagnostics import RULES, THRESHOLDS, Finding, natural_step
+from pinntk.diagnostics import RULES, THRESHOLDS, Finding
 from pinntk.diagnostics._findings import by_cause
 from pinntk.diagnostics._judgment import error_of_zero
 from pinntk.diagnostics._prescriptions import gauss_newton
+from pinntk.diagnostics._rules_conditions import causality
 from pinntk.diagnostics._thresholds import above, below, clearly
 from pinntk.training import apply_changes
 from tests.support.diagnosed import Causal, codes, healthy_run, poisson, trained
@@ -24,9 +24,6 @@ pytestmark = pytest.mark.xdist_group("diagnose")  # one worker, for what they sh
 @pytest.fixture
 def healthy():
     return healthy_run()
-
-
-# Healthy runs.
 
 
 def test_nothing_is_found_in_a_healthy_run(healthy):
@@ -41,9 +38,6 @@ def test_nothing_is_found_where_gauss_newton_solved_a_problem_of_the_registry(na
     run = pinntk.train(problem, network, optimizer="gauss-newton", steps=30, points=points, progress=False, snapshot_every=0)
     assert run.relative_error < 5e-3
     assert codes(run) == []
-
-
-# One rule at a time.
 
 
 def test_imbalance():
@@ -123,60 +117,6 @@ def test_spectral_bias_of_data_on_a_wall():
     assert "of the squared error of the condition shaken" in first.sentence
 
 
-def test_unnormalized_inputs():
-    domain = Box(x=(2000, 2010))
-
-    @residual(domain)
-    def decay(u, u_x):
-        return u_x + u / 10
-
-    @boundary(domain.at(x=2000))
-    def start(u):
-        return u - 1
-
-    problem = Problem(domain, [decay, start])
-    points = {"decay": 40, "start": 1}
-    first = pinntk.diagnose(trained(problem, {"normalize": False}, points=points))[0]
-    assert first.code == "unnormalized-inputs"
-    assert first.evidence["input_mean_max"] == pytest.approx(2005, rel=1e-3)
-    assert first.prescriptions[0].changes == {"network.arguments.normalize": True}
-    assert "unnormalized-inputs" not in codes(trained(problem, points=points))
-
-
-def test_step_too_large_and_the_step_that_is_prescribed():
-    run = trained(poisson(), {"depth": 3}, lr=0.3, schedule="constant")
-    first = pinntk.diagnose(run)[0]
-    assert first.code == "step-too-large"
-    natural = pinntk.examine(run).natural_step
-    assert first.evidence["step_ratio"] == pytest.approx(0.3 / natural)
-    assert first.prescriptions[0].changes["training.lr"] == pytest.approx(min(natural / 2, 1e-2), rel=0.05)
-
-
-def test_step_too_small_for_adam_and_for_gradient_descent():
-    for options in ({"lr": 1e-6}, {"lr": 1e-9, "optimizer": "gradient-descent"}):
-        run = trained(poisson(), steps=100, **options)
-        first = pinntk.diagnose(run)[0]
-        assert first.code == "step-too-small"
-        assert first.evidence["parameter_drift"] < 1e-3
-    stable = pinntk.examine(run).spectrum.stable_step
-    assert first.evidence["step_ratio"] == pytest.approx(1e-9 / (stable / 2))
-    assert first.evidence["unlearned_share"] > 0.9
-
-
-def test_the_first_trial_of_a_line_search_is_no_learning_rate():
-    run = trained(poisson(), optimizer="lbfgs", lr=1.0, steps=30, weighting=None)
-    assert pinntk.examine(run).progress.solving
-    assert not {"step-too-large", "step-too-small"} & set(codes(run))
-
-
-def test_saturation():
-    run = trained(poisson(), {"gain": 30.0}, steps=100)
-    first = pinntk.diagnose(run)[0]
-    assert first.code == "saturation"
-    assert first.evidence["saturated_share"] > THRESHOLDS["saturated"].value
-    assert first.prescriptions[0].changes["network.arguments.gain"] == 1.0
-
-
 def test_too_few_points_and_enough_of_them(healthy):
     run = trained(poisson(), points={"residual": 3, "boundary": 2}, steps=400)
     first = pinntk.diagnose(run)[0]
@@ -193,14 +133,6 @@ def test_clustered_points():
     assert first.code == "clustered-points"
     assert first.prescriptions[0].changes["training.points"] == {"equation": 40, "walls": 2}
     assert first.arrays["x"].shape == (40, 1)
-
-
-def test_network_too_small():
-    run = trained(poisson(k=4), {"width": 3, "depth": 1}, lr=1e-2)
-    first = pinntk.diagnose(run)[0]
-    assert first.code == "network-too-small"
-    assert first.evidence["kernel_rank"] == first.evidence["parameters"] == 10
-    assert first.prescriptions[0].changes["network.arguments.width"] == 32
 
 
 def test_conflict_and_the_data_that_are_right():
@@ -230,19 +162,6 @@ def test_missing_condition_is_seen_without_a_solution():
     assert "undetermined" in first.sentence
 
 
-def test_float32_floor_and_double_precision():
-    def solved(dtype):
-        problem = poisson()
-        network = pinntk.nn.MLP(problem, width=16, depth=2, dtype=dtype)
-        points = {"residual": 50}
-        return pinntk.train(problem, network, optimizer="gauss-newton", steps=40, points=points, progress=False)
-
-    first = pinntk.diagnose(solved(torch.float32))[0]
-    assert first.code == "float32-floor"
-    assert first.prescriptions[0].changes == {"network.dtype": "float64"}
-    assert codes(solved(torch.float64)) == []
-
-
 def test_causality():
     problem = pinntk.load("reaction")
     run = trained(problem, points={"residual": 150, "initial": 40, "periodic": 40}, weighting=None, steps=250)
@@ -250,6 +169,16 @@ def test_causality():
     assert found[0].code == "causality"
     assert found[0].prescriptions[0].changes["training.optimizer"] == "gauss-newton"
     assert len(found[0].arrays["time"]) == len(found[0].arrays["error"]) == len(found[0].arrays["residual"])
+
+
+def test_causality_is_judged_where_the_true_error_is_large_and_the_estimate_is_not():
+    run = trained(pinntk.load("convection", beta=20.0), points={"residual": 200, "initial": 50, "periodic": 50}, weighting=None)
+    x = pinntk.examine(run)
+    assert causality(x).code == "causality" and x.relative_error > 0.3
+    x.__dict__["estimate"] = replace(x.estimate, relative=1e-3)
+    assert causality(x).code == "causality"
+    x.__dict__["relative_error"] = 1e-3
+    assert causality(x) is None
 
 
 def test_trivial_solution():
@@ -260,48 +189,6 @@ def test_trivial_solution():
         for parameter in run.network.parameters():
             parameter.mul_(1e-3)
     assert "trivial-solution" in codes(run)
-
-
-def test_a_loss_that_jumps_where_the_few_points_are_is_no_matter_of_the_step():
-    """With two points the loss falls to rounding and jumps there; the error is between them."""
-    run = trained(poisson(), points={"residual": 2, "boundary": 2}, steps=600, lr=5e-3, schedule="constant")
-    x = pinntk.examine(run)
-    for row in run.history[len(run.history) // 2 :: 2]:
-        row |= {f"loss/{name}": 100 * row[f"loss/{name}"] for name in run.weights}
-    run.history[-1] |= {f"loss/{name}": 1e3 * run.history[-1][f"loss/{name}"] for name in run.weights}
-    assert x.progress.rise > THRESHOLDS["rise"].value
-    first = pinntk.diagnose(x)[0]
-    assert first.code == "too-few-points" and "step-too-large" not in codes(run)
-
-
-def test_a_training_of_three_steps_was_over_before_it_had_begun():
-    run = trained(poisson(), steps=3, lr=1e-3)
-    first = pinntk.diagnose(run)[0]
-    assert (first.code, first.severity, first.evidence["steps"]) == ("too-few-steps", "critical", 3)
-    solver, more = first.prescriptions[:2]
-    assert (solver.changes["training.steps"], more.changes) == (100, {"training.steps": 5000})
-    assert "too-few-steps" not in codes(trained(poisson(), steps=3, optimizer="gauss-newton", lr=None))
-
-
-def test_a_run_that_was_still_going_is_unfinished():
-    run = trained(poisson(), steps=100, lr=1e-3)
-    assert pinntk.examine(run).relative_error > 0.05
-    first = pinntk.diagnose(run)[0]
-    assert first.code == "unfinished"
-    assert [prescription.changes["training.steps"] for prescription in first.prescriptions] == [100, 400]
-
-
-def test_a_loss_that_is_flat_over_the_second_half_of_a_cosine_schedule_is_not_falling():
-    """Measured against the learning rates alone it falls: half of their sum is spent in a quarter of the steps."""
-    run = trained(poisson(), steps=100, lr=1e-3, schedule="cosine")
-    time = np.array([0, *np.cumsum([row["learning_rate"] for row in run.history[:-1]])]) / run.history[0]["learning_rate"]
-    flat = 0.1 + 0.6 * np.exp(-8 * np.linspace(0, 1, len(time)))  # of the steps; like burgers with 800 steps of Adam
-    falling = 1 / (1 + time) ** 1.5
-    for loss, code in ((flat, "unexplained"), (falling, "unfinished")):
-        for row, value in zip(run.history, loss, strict=True):
-            row |= {f"loss/{name}": value / weight / 2 for name, weight in run.weights.items()}
-        assert pinntk.examine(run).progress.slope < THRESHOLDS["falling"].value
-        assert codes(run) == [code]
 
 
 @pytest.mark.parametrize(
@@ -329,9 +216,6 @@ def test_gauss_newton_is_prescribed_in_few_words_and_builds_the_same_as_in_many(
         "sobol",
         1,
     )
-
-
-# Order, arguments, data.
 
 
 def test_causes_come_before_what_they_bring_about():
@@ -437,12 +321,3 @@ def test_where_zero_is_the_solution_errors_are_measured_by_where_the_training_be
     assert error_of_zero(poor) > 0.2 and pinntk.diagnose(poor)[0].severity == "critical"
     assert error_of_zero(pinntk.examine(good.network, problem, good.points)) is None
     assert error_of_zero(pinntk.examine(healthy_run())) is None
-
-
-def test_the_natural_step_of_a_network_whose_start_is_not_known_is_taken_with_fresh_parameters():
-    run = healthy_run()
-    known = pinntk.examine(run)
-    wrapped = torch.nn.Sequential(run.network)
-    unknown = pinntk.examine(wrapped, run.problem, run.points, run.weights)
-    assert 0.2 < unknown.natural_step / known.natural_step < 5
-    assert natural_step(run.network, run.problem, known.few, run.weights) < 0.02 * known.natural_step  # hardly a gradient

@@ -23,7 +23,7 @@ SOLVER = Prescription(
     "solve", {"training.optimizer": "gauss-newton", "training.steps": 5, "weighting": {"name": "ntk", "every": 25}}
 )
 CAUSAL = Prescription("wait for earlier times", {"training.causal": {"epsilon": 1.0, "slices": 4, "threshold": 0.9}})
-SLABS = Prescription("in slabs", {**SOLVER.changes, "slabs": 2})
+SLABS = Prescription("in slabs", {**SOLVER.changes, "slabs.edges": 2})
 
 
 def finding(code, *prescriptions, severity="critical"):
@@ -109,9 +109,9 @@ def test_an_evolution_is_cured_in_time_slabs(tmp_path, capsys):
     run = stuck()
     findings = pinntk.diagnose(run)
     listed = [entry for found in findings for entry in found.prescriptions]
-    assert any(entry.changes.get("slabs") for entry in listed)
-    listed = next(entry for entry in listed if entry.changes.get("slabs"))
-    slabs = Prescription("in slabs", {**listed.changes, "slabs": 4, "training.steps": 12})
+    assert any(entry.changes.get("slabs.edges") for entry in listed)
+    listed = next(entry for entry in listed if entry.changes.get("slabs.edges"))
+    slabs = Prescription("in slabs", {**listed.changes, "slabs.edges": 4, "training.steps": 12})
     found = pinntk.rescue(run, prescription=slabs, findings=findings, out=tmp_path / "better")
     assert isinstance(found.after, Slabs) and found.score_before > 0.3
     assert found.score_after == found.after.relative_error < 0.05
@@ -134,7 +134,7 @@ def test_where_a_slab_fails_there_are_more_slabs_or_more_steps(monkeypatch, fall
     monkeypatch.setattr("pinntk.training._slab_search.failing", failing)
     monkeypatch.setattr("pinntk.training._slab_search._falling", lambda x: falling)
     monkeypatch.setattr("pinntk.training._rescue.diagnose", lambda run: [])
-    own = Prescription("in slabs", {"training.optimizer": "gauss-newton", "training.steps": 2, "slabs": 2})
+    own = Prescription("in slabs", {"training.optimizer": "gauss-newton", "training.steps": 2, "slabs.edges": 2})
     found = pinntk.rescue(stuck(steps=2), prescription=own, findings=[], progress=False)
     assert asked == [(2, 2)] + [expected] * expected[0]  # the first of 2 fails; then all are asked
     assert [(len(this.run.runs), this.run.runs[0].step) for this in found.rounds] == [expected]
@@ -143,7 +143,7 @@ def test_where_a_slab_fails_there_are_more_slabs_or_more_steps(monkeypatch, fall
 def test_slabs_that_the_budget_does_not_last_for_are_no_result(monkeypatch):
     clock = iter([0.0, 0.0, *[1000.0] * 9])
     monkeypatch.setattr("pinntk.training._slab_search.perf_counter", lambda: next(clock))
-    own = Prescription("in slabs", {"training.optimizer": "gauss-newton", "training.steps": 2, "slabs": 3})
+    own = Prescription("in slabs", {"training.optimizer": "gauss-newton", "training.steps": 2, "slabs.edges": 3})
     found = pinntk.rescue(stuck(steps=2), prescription=own, findings=[], seconds=100, progress=False)
     assert found.after is found.before and found.rounds[0].failure == "the budget was spent after 1 of 3 time slabs"
 
@@ -195,3 +195,25 @@ def test_a_hardly_better_run_is_no_rescue(monkeypatch):
     scores = iter([1.0, 0.99])
     monkeypatch.setattr("pinntk.training._rescue._metric", lambda run: (lambda one: next(scores), "relative L2 error"))
     assert "hardly helped: relative L2 error from 1 to 0.99" in str(pinntk.rescue(stuck(steps=2), rounds=1, progress=False))
+
+
+def test_findings_of_slabs_are_the_first_that_are_more_than_notes(monkeypatch):
+    said = iter([[], [finding("a", severity="note")], [finding("b")], [finding("c")]])  # of the run, and of three slabs
+    monkeypatch.setattr("pinntk.training._rescue.diagnose", lambda run: next(said))
+    monkeypatch.setattr("pinntk.training._slab_search.failing", lambda x: False)
+    own = Prescription("in slabs", {"training.optimizer": "gauss-newton", "training.steps": 2, "slabs.edges": 3})
+    found = pinntk.rescue(stuck(steps=2), prescription=own, progress=False)
+    assert [one.code for one in found.rounds[0].findings] == ["b"]
+
+
+@pytest.mark.parametrize("wrong", [0, True, [0.0, 1.0, 2.0], "eight"])
+def test_a_rescue_takes_a_whole_number_of_slabs(wrong):
+    own = Prescription("in slabs", {"training.optimizer": "gauss-newton", "training.steps": 2, "slabs.edges": wrong})
+    with pytest.raises(ValueError, match=r"slabs\.edges=.*a whole number of time slabs"):
+        pinntk.rescue(stuck(steps=2), prescription=own, findings=[], progress=False)
+
+
+def test_a_configuration_of_slabs_is_not_trained_as_one_network():
+    run = pinntk.train(pinntk.load("convection", beta=1.0), pinntk.nn.MLP(pinntk.load("convection"), width=4), steps=1)
+    with pytest.raises(ValueError, match="the configuration is one of time slabs; train them: train_slabs"):
+        pinntk.train_as(apply_changes(run.config, {"slabs.edges": 4}), progress=False)
