@@ -219,7 +219,13 @@ def test_a_run_is_drawn_and_every_cure_can_be_followed():
     prescribed = [entry.changes for finding in pinntk.diagnose(run) for entry in finding.prescriptions if entry.changes]
     assert prescribed
     for changes in prescribed:
-        pinntk.train_as(apply_changes(run.config, changes), steps=1, progress=False, snapshot_every=0)
+        config = apply_changes(run.config, changes)
+        if config.get("slabs"):
+            given = pinntk.TrainConfig.from_json(config, steps=1, snapshot_every=0)
+            network = pinntk.nn.MLP(run.problem, **run.config["network"]["arguments"])
+            pinntk.train_slabs(run.problem, network, given, slabs=2, progress=False)
+        else:
+            pinntk.train_as(config, steps=1, progress=False, snapshot_every=0)
 
 
 def test_fresh_points_are_prescribed_without_weights_that_belong_to_points(monkeypatch):
