@@ -52,7 +52,10 @@ def saturation(x: Examination) -> Finding | None:
 
 def _measured(x: Examination) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """The evidence, and its arrays by layer."""
-    shares = np.array([nan if layer.saturated is None else layer.saturated for layer in x.layers])
+    shares, at_start = (
+        np.array([nan if layer.saturated is None else layer.saturated for layer in layers])
+        for layers in (x.layers, x.initial_layers)
+    )
     dead = np.array([layer.dead for layer in x.layers])
     evidence = {
         "saturated_share": float(np.nanmax(shares)) if np.isfinite(shares).any() else 0.0,
@@ -60,7 +63,7 @@ def _measured(x: Examination) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         "dead_share": float(dead[:-1].max()) if len(dead) > 1 else 0.0,
         "gradient_ratio": _vanishing(x),
     }
-    return evidence, {"saturated": shares, "dead": dead}
+    return evidence, {"saturated": shares, "saturated_at_start": at_start, "dead": dead}
 
 
 def _vanishing(x: Examination) -> float:
