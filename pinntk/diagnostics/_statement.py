@@ -161,7 +161,7 @@ class Statement:
         alone.
         """
         place = 0
-        while (self.names and place < len(self._made)) or self._make():
+        while place < len(self._made) or self._make():
             yield self._made[place]
             place += 1
 
@@ -173,6 +173,8 @@ class Statement:
         return found is not None
 
     def _functions(self) -> Iterator[Linearized]:
+        if not self.names:
+            return
         if self.linear and self.zero is not None:
             yield self.zero
             return
