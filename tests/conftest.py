@@ -27,6 +27,7 @@ FAST = {
     "diagnostics": ("test_balance", "test_drift", "test_estimate", "test_layers", "test_sanity", "test_spectrum"),
     "docs": ("test_packaging",),
     "gaussian": ("test_posterior",),
+    "integrations": ("test_imports",),
     "nn": ("test_nn",),
     "ntk": ("test_blocks", "test_dual", "test_gram", "test_losses"),
     "problem": ("test_domain", "test_problem", "test_registry"),

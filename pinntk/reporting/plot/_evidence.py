@@ -101,6 +101,9 @@ def _layer_units(a: Arrays, problem: Problem) -> list[Panel]:
     def draw(ax: Axes) -> None:
         place = np.arange(len(a["dead"]))
         ax.bar(place - 0.2, np.nan_to_num(a["saturated"]), 0.4, color=ORANGE, label="saturated")
+        if len(a["saturated_at_start"]):
+            start = np.nan_to_num(a["saturated_at_start"])
+            ax.bar(place - 0.2, start, 0.4, fill=False, edgecolor=ORANGE, ls="--", label="saturated at the start")
         ax.bar(place + 0.2, a["dead"], 0.4, color=GRAY, label="dead")
         ax.set_xticks(place, [str(k + 1) for k in place])
         ax.set(xlabel="layer", ylabel="share of units", ylim=(0, 1.02))
@@ -152,7 +155,7 @@ _KNOWN = {  # names of arrays that belong together, the more telling ones first
     ("time", "error", "true_error", "residual", "diagonal"): _slices,
     ("time", "error", "residual", "diagonal"): _slices,
     ("mean", "std", "low", "high"): _inputs,
-    ("saturated", "dead"): _layer_units,
+    ("saturated", "saturated_at_start", "dead"): _layer_units,
     ("noise", "error"): _rounding,
     ("x", "hole"): _hole,
     ("x", "candidates"): _candidates,
