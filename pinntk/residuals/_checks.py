@@ -201,8 +201,8 @@ def _size_by_parameters(network: nn.Module, problem: Problem, name: str, rows: T
         if not trained or not e.requires_grad:
             return 0.0
         slopes = [torch.autograd.grad(one, trained, retain_graph=True, allow_unused=True) for one in e]
-    sizes = [sum(float((p.detach() * g).abs().sum()) for p, g in zip(trained, row, strict=True) if g is not None) for row in slopes]
-    return max(sizes)
+    pairs = [[(p.detach(), g) for p, g in zip(trained, row, strict=True) if g is not None] for row in slopes]
+    return max(sum(float((p * g).abs().sum()) for p, g in row) for row in pairs)
 
 
 def _refuse_dependent(network: nn.Module, problem: Problem, probe: Points, name: str, before: Tensor) -> None:
