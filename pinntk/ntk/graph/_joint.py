@@ -16,7 +16,9 @@ from pinntk.ntk.graph._walk import UnstructuredError
 
 
 class Errors(NamedTuple):
-    """errors: (n,) with their graph, or without one where nothing trained reaches them
+    """An error vector of a batch of points.
+
+    errors: (n,) with their graph, or without one where nothing trained reaches them
     rows: (m,) which error each row of the batch of m belongs to, -1 for none; None where that is not known
     """
 
