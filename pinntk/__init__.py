@@ -5,6 +5,7 @@ from pinntk._util.files import cached
 from pinntk._util.version import __version__
 from pinntk.diagnostics import Finding, Prescription, check, diagnose, examine
 from pinntk.gaussian import Collocation, InfiniteEnsemble, Posterior, UnidentifiedError, collocate, infinite_ensemble, posterior
+from pinntk.integrations import NTKWeights
 from pinntk.ntk import (
     Factors,
     InfiniteMLP,
@@ -81,6 +82,7 @@ __all__ = [
     "MeanKernel",
     "Monitor",
     "MonitorReport",
+    "NTKWeights",
     "NonFiniteError",
     "NonFiniteLossError",
     "Origin",

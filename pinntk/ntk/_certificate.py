@@ -72,10 +72,10 @@ def _deviation(
         ours = torch.zeros_like(theirs) if ours is None else ours.to(theirs.dtype)
         bound = float((z * bounds[name]).norm()) if name in bounds else 0.0
         pairs.append((float((ours - theirs).norm()), max(bound, float(theirs.norm())), tolerance(z.dtype, theirs.dtype)))
+    if not all(isfinite(off) for off, _, _ in pairs):
+        return Certificate(float("nan"), False)
     largest = max((size for _, size, _ in pairs), default=0.0)
     found = [(off / max(size, _TINY * largest) if off else 0.0, limit) for off, size, limit in pairs]
-    if not all(isfinite(off) for off, _ in found):
-        return Certificate(float("nan"), False)
     return Certificate(max((off for off, _ in found), default=0.0), all(off <= limit for off, limit in found))
 
 
