@@ -446,7 +446,7 @@ def test_what_has_to_come_row_by_row_is_exact_and_said_once():
 
 def test_a_compiled_network_is_refused_or_right(monkeypatch):
     config = pytest.importorskip("torch._functorch.config")
-    net, x = mlp(1), torch.rand(70, 1, dtype=F64)
+    net, x = mlp(1, outputs=2), torch.rand(70, 1, dtype=F64)
     torch._dynamo.reset()
     compiled = torch.compile(net, backend="aot_eager")
     raises(
@@ -458,6 +458,6 @@ def test_a_compiled_network_is_refused_or_right(monkeypatch):
     torch._dynamo.reset()
     monkeypatch.setattr(config, "donated_buffer", False)
     ntk = NTKWeights(compiled)
-    with pytest.warns(UserWarning, match="a: it comes from torch.compile, so every update of the weights takes 70"):
+    with pytest.warns(UserWarning, match="a: it comes from torch.compile, so every update of the weights takes 140"):
         ntk({"a": torch.compile(net, backend="aot_eager")(x)})
     assert ntk.traces["a"] == pytest.approx(squared_rows(net(x), net.parameters()), rel=1e-10)
