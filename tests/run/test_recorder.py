@@ -98,7 +98,7 @@ def test_losses_are_measured_where_none_are_given():
 
 
 def test_numbers_of_all_kinds():
-    recorder, losses = small(weights={"ends": np.float32(2)})
+    recorder, losses = small(weights={"ends": np.float32(2)}, budget=None)
     names = list(losses)
     for step, kind in enumerate((float, np.float64, torch.tensor, lambda v: np.array([v]), lambda v: torch.tensor([[v]]))):
         recorder.log(np.int64(step), {name: kind(0.5) for name in reversed(names)}, lr=torch.tensor(0.25), extra=kind(3.0))
