@@ -1,0 +1,4 @@
+"""PINNs that were written without pinntk: in plain PyTorch, or with a package that has a subpackage here.
+
+Only the subpackages import those packages, which are extras of pinntk: `pip install "pinntk[deepxde]"`.
+"""
