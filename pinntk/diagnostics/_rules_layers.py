@@ -52,7 +52,10 @@ def saturation(x: Examination) -> Finding | None:
 
 def _measured(x: Examination) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """The evidence, and its arrays by layer."""
-    shares = np.array([nan if layer.saturated is None else layer.saturated for layer in x.layers])
+    shares, at_start = (
+        np.array([nan if layer.saturated is None else layer.saturated for layer in layers])
+        for layers in (x.layers, x.initial_layers)
+    )
     dead = np.array([layer.dead for layer in x.layers])
     evidence = {
         "saturated_share": float(np.nanmax(shares)) if np.isfinite(shares).any() else 0.0,
@@ -60,7 +63,7 @@ def _measured(x: Examination) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         "dead_share": float(dead[:-1].max()) if len(dead) > 1 else 0.0,
         "gradient_ratio": _vanishing(x),
     }
-    return evidence, {"saturated": shares, "dead": dead}
+    return evidence, {"saturated": shares, "saturated_at_start": at_start, "dead": dead}
 
 
 def _vanishing(x: Examination) -> float:
@@ -112,19 +115,22 @@ def _healthier_layers(x: Examination) -> tuple[Prescription, ...]:
     if not x.settings:
         return (Prescription("start from smaller weights (Glorot's), and normalize the inputs"),)
     changes: dict[str, Any] = {}
+    words = []
     if x.settings.get("gain", 1.0) > 1:
         changes["network.arguments.gain"] = 1.0
+        words.append("give the weights a gain of 1")
     if x.settings["initialization"] != "xavier" or x.settings["beta"] > 1:
         changes |= {"network.arguments.initialization": "xavier", "network.arguments.beta": 1.0}
+        words.append("start from Glorot's weights, and biases no larger than 1")
     if x.settings["activation"] in ("relu", "sigmoid"):
         changes["network.arguments.activation"] = "tanh"
+        words.append("use tanh units")
     if not x.settings["normalize"]:
         changes["network.arguments.normalize"] = True
-    if not changes and x.progress is not None and not x.progress.solving:
-        changes["training.lr"] = adam_rate(x)
-    found = [Prescription("start from Glorot's weights, with which tanh units work on their slope", changes)]
-    if x.progress is not None and not x.progress.solving and "training.lr" not in changes:
-        found.append(
-            Prescription("start from Glorot's weights, with another learning rate", {**changes, "training.lr": adam_rate(x)})
-        )
-    return tuple(found)
+        words.append("let the network map every coordinate to mean 0 and standard deviation 1")
+    found = [Prescription(joined(words), changes)] if changes else []
+    if x.progress is not None and not x.progress.solving:
+        rate = adam_rate(x)
+        words.append(f"train at a learning rate of {number(rate)}")
+        found.append(Prescription(joined(words), {**changes, "training.lr": rate}))
+    return tuple(found) or (Prescription("start anew, from other weights (another seed)"),)

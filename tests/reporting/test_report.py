@@ -236,7 +236,7 @@ def test_findings_of_every_kind_have_their_figures():
         ("time", "error", "residual", "diagonal"): (np.arange(4), np.arange(4.0), np.array([1.0, np.nan, 1, 100]), np.ones(4)),
         ("time", "error", "true_error", "residual", "diagonal"): (*np.arange(12.0).reshape(3, 4), np.ones(4), np.ones(4)),
         ("mean", "std", "low", "high"): (np.ones(2), np.ones(2), np.zeros(2), 2 * np.ones(2)),
-        ("saturated", "dead"): (np.array([0.5, np.nan]), np.array([0.0, 0.1])),
+        ("saturated", "saturated_at_start", "dead"): (np.array([0.5, np.nan]), np.array([0.8, np.nan]), np.array([0.0, 0.1])),
         ("noise", "error"): (np.full(3, 1e-7), np.full(3, 1e-3)),
         ("x", "hole"): (grid, np.array([0.5, 0.5])),
         ("x", "candidates"): (grid, grid[:5]),

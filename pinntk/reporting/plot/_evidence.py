@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 
 from pinntk.diagnostics import Examination, Finding
-from pinntk.problem import Box, Measurements, Problem, Region
+from pinntk.problem import Box, Problem, Region
 from pinntk.problem._sampling import generator
 from pinntk.reporting.plot._panel import BLUE, GRAY, ORANGE, Panel, dots, legend, span
 from pinntk.residuals import errors
@@ -101,6 +101,9 @@ def _layer_units(a: Arrays, problem: Problem) -> list[Panel]:
     def draw(ax: Axes) -> None:
         place = np.arange(len(a["dead"]))
         ax.bar(place - 0.2, np.nan_to_num(a["saturated"]), 0.4, color=ORANGE, label="saturated")
+        if len(a["saturated_at_start"]):
+            start = np.nan_to_num(a["saturated_at_start"])
+            ax.bar(place - 0.2, start, 0.4, fill=False, edgecolor=ORANGE, ls="--", label="saturated at the start")
         ax.bar(place + 0.2, a["dead"], 0.4, color=GRAY, label="dead")
         ax.set_xticks(place, [str(k + 1) for k in place])
         ax.set(xlabel="layer", ylabel="share of units", ylim=(0, 1.02))
@@ -152,7 +155,7 @@ _KNOWN = {  # names of arrays that belong together, the more telling ones first
     ("time", "error", "true_error", "residual", "diagonal"): _slices,
     ("time", "error", "residual", "diagonal"): _slices,
     ("mean", "std", "low", "high"): _inputs,
-    ("saturated", "dead"): _layer_units,
+    ("saturated", "saturated_at_start", "dead"): _layer_units,
     ("noise", "error"): _rounding,
     ("x", "hole"): _hole,
     ("x", "candidates"): _candidates,
@@ -313,7 +316,7 @@ def residual_panels(x: Examination) -> list[Panel]:
     """|e| of every residual over the domain, on fresh points."""
     rows = {}
     for condition in x.problem.conditions:
-        if condition.kind == "residual" and condition.name in x.points and not isinstance(condition.region, Measurements):
+        if condition.kind == "residual" and condition.name in x.points and condition.region.given is None:
             rows[condition.name] = torch.as_tensor(_dense(condition.region))
     if not rows:
         return []
