@@ -16,7 +16,7 @@ from pinntk.diagnostics._healthy import healthy_gains
 from pinntk.diagnostics._sampling import at_most, network_points
 from pinntk.ntk import kernel, trained_parameters
 from pinntk.ntk._rounding import genuine, vanishing
-from pinntk.problem import Condition, Faces, Measurements, PeriodicPair, Points, Problem, field_problem, with_field_values
+from pinntk.problem import AnyCondition, Faces, PeriodicPair, Points, Problem, field_problem, with_field_values
 from pinntk.problem._gauge import without
 from pinntk.problem._sampling import generator
 from pinntk.residuals import errors
@@ -37,7 +37,7 @@ class Estimate:
     so that u + delta u is better than u by far if the errors are about linear in the parameters over that distance. Of fields
     that are free by a constant (`Problem.gauge`), sizes and changes are without it.
 
-    points: {condition: (n_i, d)} fresh Sobol points (measurements: their own), errors: {condition: (n_i,)} there
+    points: {condition: (n_i, d)} fresh Sobol points (measurements, given points: their own), errors: {condition: (n_i,)} there
     relative: |delta u| / |u + delta u| over the domain, all fields together: an estimate of the relative L2 error
     where: (m, d) Sobol points of the domain, change: (m, fields) delta u there, values: (m, fields) u + delta u
     parts: {condition: its own share of delta u, over |u + delta u|}; they may cancel each other
@@ -142,18 +142,24 @@ def estimate(
     real = genuine(network, problem, fresh, {name: found[name] for name in fresh if name in none})
     unmoved = tuple(name for name in fresh if name in real)
     scaled = (float(e.norm()), float(remaining.norm()))
-    return _with_unmoved(known, problem, unmoved, rms, prior, scaled) if unmoved else known
+    return _with_unmoved(known, network, problem, unmoved, rms, prior, scaled) if unmoved else known
 
 
 def _with_unmoved(
-    found: Estimate, problem: Problem, unmoved: tuple[str, ...], rms: float, prior: float, scaled: tuple[float, float]
+    found: Estimate,
+    network: nn.Module,
+    problem: Problem,
+    unmoved: tuple[str, ...],
+    rms: float,
+    prior: float,
+    scaled: tuple[float, float],
 ) -> Estimate:
     """The same with the errors that no parameter changes, by the gains of a healthy network.
 
     rms: of u + delta u; prior: standard deviation of the fields by this network's kernel; scaled: norms of all other errors,
     and of what remains of them, in units of that
     """
-    gains = healthy_gains(problem, found.points, unmoved, found.where)
+    gains = healthy_gains(network, problem, found.points, unmoved, found.where)
     off = {name: _over(float(found.errors[name].square().mean().sqrt()), gains[name]) for name in unmoved}
     more, change = hypot(*off.values()), float(found.change.norm()) / found.change.numel() ** 0.5
     whole = hypot(rms, more)
@@ -191,8 +197,8 @@ def _without_gauge(problem: Problem, values: Tensor, where: Tensor) -> Tensor:
     return torch.stack(rows)
 
 
-def _fresh(condition: Condition, rows: Tensor, count: int, conditions: int) -> Tensor:
-    if isinstance(condition.region, Measurements):
+def _fresh(condition: AnyCondition, rows: Tensor, count: int, conditions: int) -> Tensor:
+    if condition.region.given is not None:
         places = generator(0, "estimate", len(rows)).permutation(len(rows))[: at_most(len(rows), conditions)]
         return rows[torch.from_numpy(np.sort(places)).to(rows.device)].double()
     count = at_most(count, conditions)

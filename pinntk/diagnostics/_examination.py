@@ -35,7 +35,7 @@ from pinntk.diagnostics._undetermined import Undetermined, undetermined
 from pinntk.nn import MLP
 from pinntk.ntk import KernelBlocks, kernel
 from pinntk.ntk._blocks import check_weights
-from pinntk.problem import Measurements, Points, Problem
+from pinntk.problem import Points, Problem
 from pinntk.residuals import Scales, check_network, errors, scales
 from pinntk.residuals._values import check_finite
 from pinntk.run import Run
@@ -180,7 +180,7 @@ class Examination:
     @cached_property
     def coefficients(self) -> dict[str, Coefficient]:
         """Of every unknown coefficient, by all measurements, and of other conditions by `few`."""
-        measured = {name: x for name, x in self.points.items() if isinstance(self.problem[name].region, Measurements)}
+        measured = {name: x for name, x in self.points.items() if self.problem[name].kind == "data"}
         return coefficients(self.network, self.problem, {**self.few, **measured}, self.run)
 
     @cached_property

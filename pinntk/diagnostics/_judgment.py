@@ -11,7 +11,6 @@ from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._rules_statement import zero_alone
 from pinntk.diagnostics._thresholds import above
 from pinntk.diagnostics._wording import number
-from pinntk.problem import Measurements
 
 
 def unreachable(x: Examination) -> bool:
@@ -24,7 +23,7 @@ def unreachable_size(x: Examination) -> float:
     count: no network should fit it, and where measurements contradict the other conditions, these have errors too.
     """
     found = x.estimate
-    names = [name for name in found.remaining if not isinstance(x.problem[name].region, Measurements)]
+    names = [name for name in found.remaining if x.problem[name].kind != "data"]
     return max((found.remaining[name] * found.size[name] for name in names), default=0.0)
 
 

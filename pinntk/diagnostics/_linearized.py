@@ -13,6 +13,7 @@ from pinntk.diagnostics._trial import TrialSpace
 from pinntk.ntk.infinite._functional import Functional, functionals
 from pinntk.problem import Box, Condition, Faces, Measurements, PeriodicPair, Problem
 from pinntk.problem import _sampling as sampling
+from pinntk.residuals._conditions import written
 from pinntk.taylor import Basis
 
 _POINTS = 2.5  # of a condition, for each trial function that differs on its region: least squares are stable
@@ -61,7 +62,7 @@ class Linearizer:
         self.problem, self.names, self.space = problem, names, space
         self.points: dict[str, Tensor] = {}
         for name in names:
-            rows = _rows(problem[name], space)
+            rows = _rows(written(problem, name), space)
             self.points[name] = rows if time is None else _early(rows, *time)
         self._known: list[tuple[Tensor, Basis, Tensor]] = []  # points, and the trial functions there
 
@@ -177,3 +178,35 @@ def _early(rows: Tensor, axis: int, start: float, fraction: float) -> Tensor:
     rows = rows.clone()
     rows[:, axis] = start + fraction * (rows[:, axis] - start)
     return rows
+
+
+def differentiable(problem: Problem, space: TrialSpace) -> bool:
+    """Whether the known solution's gradient by autograd is that of its values: not through numpy, nor past a detach."""
+    domain: Box = problem.domain
+    rng = sampling.generator(0, "trial", "gradient")
+    x = torch.as_tensor(domain.low + (domain.high - domain.low) * (0.1 + 0.8 * rng.random((20, domain.dimension))))
+    v = (space.high - space.low) * torch.as_tensor(rng.standard_normal(domain.dimension))
+    h = 1e-6
+    try:
+        with torch.enable_grad():
+            leaf = x.clone().requires_grad_()
+            values = problem.exact_values(leaf)
+            slopes = [
+                torch.autograd.grad(column.sum(), leaf, retain_graph=True, materialize_grads=True, allow_unused=True)[0] @ v
+                for column in values.unbind(1)
+                if column.requires_grad
+            ]
+        constant = [k for k, column in enumerate(values.unbind(1)) if not column.requires_grad]
+        values = values.detach()
+        with torch.no_grad():
+            secants = (problem.exact_values(x + h * v) - problem.exact_values(x - h * v)) / (2 * h)
+    except (RuntimeError, ValueError, TypeError):
+        return False
+    if any(float(secants[:, k].abs().max()) > 1e-6 * float(values[:, k].abs().max()) for k in constant):
+        return False
+    moving = [k for k in range(values.shape[1]) if k not in constant]
+    return all(
+        float((slope - secants[:, k]).abs().median())
+        <= 1e-3 * float(secants[:, k].abs().median()) + 1e-9 * float(values[:, k].abs().max())
+        for k, slope in zip(moving, slopes, strict=True)
+    )

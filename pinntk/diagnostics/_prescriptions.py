@@ -8,7 +8,6 @@ from typing import Any
 
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Prescription
-from pinntk.problem import Measurements
 from pinntk.problem._slabs import slab_edges
 from pinntk.run import Run
 from pinntk.solvers import SOLVERS
@@ -75,7 +74,7 @@ def time_slabs(run: Run) -> tuple[Prescription, ...]:
 
 
 def even_points(x: Examination, counts: Mapping[str, int]) -> Prescription:
-    """So many Sobol points of each condition, measurements left as they are."""
-    counts = {name: n for name, n in counts.items() if not isinstance(x.problem[name].region, Measurements)}
+    """So many Sobol points of each condition, given ones left as they are."""
+    counts = {name: n for name, n in counts.items() if x.problem[name].region.given is None}
     listed = ", ".join(f"{n} of {name}" for name, n in counts.items())
     return Prescription(f"spread the points evenly: {listed}", {"training.points": counts, "training.sampling": "sobol"})

@@ -10,13 +10,12 @@ from pinntk.diagnostics._judgment import failing, severity
 from pinntk.diagnostics._prescriptions import NTK, even_points
 from pinntk.diagnostics._thresholds import above, below, clearly
 from pinntk.diagnostics._wording import number, phrase
-from pinntk.problem import Measurements
 
 
 def clustered_points(x: Examination) -> Finding | None:
     """Training points leave a part of the region empty, and the errors there are large."""
-    worst = max(x.coverage, key=lambda name: _clustering(x, name))
-    if _clustering(x, worst) <= 1 or not failing(x):
+    worst = max(x.coverage, key=lambda name: _clustering(x, name), default=None)
+    if worst is None or _clustering(x, worst) <= 1 or not failing(x):
         return None
     covered, missed = x.coverage[worst], x.missing.get(worst)
     ratio = missed.ratio if missed is not None else float("nan")
@@ -45,9 +44,9 @@ def clustered_points(x: Examination) -> Finding | None:
 
 def _clustering(x: Examination, name: str) -> float:
     """Above 1 where points cluster."""
-    found = x.coverage[name]
-    if isinstance(x.problem[name].region, Measurements):
+    if x.problem[name].region.given is not None:
         return 0.0
+    found = x.coverage[name]
     return 1 + found.gap if above("gap", found.gap) or below("spacing", found.spacing) else 0.0
 
 

@@ -13,7 +13,6 @@ from pinntk.diagnostics._prescriptions import gauss_newton
 from pinntk.diagnostics._spectrum import error_frequency
 from pinntk.diagnostics._thresholds import CONFIDENCE, above, below, clearly
 from pinntk.diagnostics._wording import capital, percent, phrase, setting
-from pinntk.problem import Measurements
 
 _FEATURES = 64  # Fourier features that are prescribed
 
@@ -66,7 +65,7 @@ def slow_waves(x: Examination) -> Finding | None:
 def _resolved(x: Examination) -> list[str]:
     """The conditions on enough points to tell waves; measurements may be noise."""
     found = x.estimate.errors
-    conditions = (name for name in found if not isinstance(x.problem[name].region, Measurements))
+    conditions = (name for name in found if x.problem[name].kind != "data")
     return [name for name in conditions if above("wave-points", len(found[name]))]
 
 

@@ -13,7 +13,7 @@ from pinntk._util.precision import without_autocast
 from pinntk.ntk import KernelBlocks
 from pinntk.ntk._finite import check_finite_kernel
 from pinntk.ntk._store import FactorStore
-from pinntk.problem import Box, Faces, Measurements, PeriodicPair, Points, Problem, Region
+from pinntk.problem import Box, Faces, Measurements, PeriodicPair, Points, PointSet, Problem, Region
 from pinntk.problem._sampling import generator
 from pinntk.residuals import check_network, errors
 from pinntk.residuals._points import to_network
@@ -156,15 +156,21 @@ def coverage(problem: Problem, points: Points, *, reference: int = 4096, seed: i
     reference: Sobol points at which the fill distance is measured; of at least 16 times the points
     seed: draws these
 
-    Measurements are compared with points in the whole domain, so that a gap is where nothing was measured. Raises as
-    `Problem.check` does. The fill distance is the h of convergence theory (Wendland 2005, Scattered Data Approximation).
+    Measurements are compared with points in the whole domain, so that a gap is where nothing was measured. Given points of a
+    foreign condition are left out: of what region they are is not known. Raises as `Problem.check` does. The fill distance is
+    the h of convergence theory (Wendland 2005, Scattered Data Approximation).
     """
     if not isinstance(problem, Problem):
         raise TypeError(f"problem is a {type(problem).__name__}; the order is (problem, points)")
     whole_number("reference", reference, 16)
     d = problem.domain.dimension
     rows = {name: rows[:, :d].detach().cpu().double().numpy() for name, rows in problem.check(points).items()}
-    return {name: _coverage(problem[name].region, part, reference, seed) for name, part in rows.items()}
+    regions = {name: problem[name].region for name in rows}
+    return {
+        name: _coverage(region, rows[name], reference, seed)
+        for name, region in regions.items()
+        if region.given is None or isinstance(region, Measurements)
+    }
 
 
 def _coverage(region: Region, rows: np.ndarray, reference: int, seed: int) -> Coverage:
@@ -189,11 +195,11 @@ def _coverage(region: Region, rows: np.ndarray, reference: int, seed: int) -> Co
 
 def _box(region: Region) -> Box:
     """The box that a region lies in."""
-    if isinstance(region, (Faces, PeriodicPair, Measurements)):
+    if isinstance(region, (Faces, PeriodicPair, Measurements, PointSet)):
         return region.box
     if isinstance(region, Box):
         return region
-    raise TypeError(f"region is a {type(region).__name__}: coverage knows Box, Faces, PeriodicPair and Measurements")
+    raise TypeError(f"region is a {type(region).__name__}: coverage knows Box, Faces, PeriodicPair, Measurements and PointSet")
 
 
 def _spacing(rows: np.ndarray) -> float:
@@ -239,16 +245,14 @@ def where_missing(
     top: candidates to return, by score
     seed: draws the fresh points
 
-    Data conditions are left out: there are no fresh measurements. Raises ValueError for sizes below 1 and as
+    Data and other given points are left out: there are no fresh ones. Raises ValueError for sizes below 1 and as
     `pinntk.kernel` does. Scores: importance sampling by gradient norms (Katharopoulos & Fleuret 2018, arXiv 1803.00942),
     here exact and by the kernel; adding points where errors are large: Lu, Meng, Mao & Karniadakis 2021 (SIAM Review 63:208).
     """
     whole_number("dense", dense)
     whole_number("top", top)
     points = {
-        name: rows
-        for name, rows in network_points(network, problem, points).items()
-        if not isinstance(problem[name].region, Measurements)
+        name: rows for name, rows in network_points(network, problem, points).items() if problem[name].region.given is None
     }
     if not points:
         return {}

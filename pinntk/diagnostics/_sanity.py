@@ -26,7 +26,8 @@ class OutputScale:
 
     network: {field: rms of the network's output over the domain}
     solution: {field: rms of the known solution}; None where none is known
-    data: {condition: rms error of the zero function}, the size of the condition's inhomogeneity
+    data: {condition: rms error of the zero function}, the size of the condition's inhomogeneity; NaN for a foreign one, which
+        can be asked of no function but its network
     errors: {condition: rms error of the network}
     relative: {condition: errors / data}; 1 is as bad as u = 0; NaN for a homogeneous condition, whose data are 0 to
         rounding (below 64 eps of the network's dtype: sin(4 pi) is not quite 0)
@@ -60,8 +61,10 @@ def output_scale(network: nn.Module, problem: Problem, points: Points, *, sample
 
 
 def _data_size(problem: Problem, points: Points) -> dict[str, float]:
-    """rms error of the zero function, {condition: float}, at checked points."""
-    return {name: _rms(square) for name, square in squared_errors(Zero(len(problem.fields)), problem, points).items()}
+    """rms error of the zero function, {condition: float}, at checked points; NaN for foreign conditions."""
+    own = {name: rows for name, rows in points.items() if name not in problem.foreign}
+    found = squared_errors(Zero(len(problem.fields)), problem, own) if own else {}
+    return {name: _rms(found[name]) if name in found else float("nan") for name in points}
 
 
 def _rms(square: Tensor) -> float:

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pinntk.diagnostics._linearized import Field, Linearized, Linearizer
+from pinntk.diagnostics._linearized import Field, Linearized, Linearizer, differentiable
 from pinntk.diagnostics._solvability import Contradiction, Decomposed, Open, contradiction, openness, without
 from pinntk.diagnostics._thresholds import THRESHOLDS, above, below
 from pinntk.diagnostics._trial import MOST_FUNCTIONS, TrialSpace, trial_space
 from pinntk.ntk.infinite._functional import Exact
-from pinntk.problem import Box, Faces, Measurements, PeriodicPair, Problem
+from pinntk.problem import Faces, Measurements, PeriodicPair, Problem
 from pinntk.problem import _sampling as sampling
 from pinntk.problem._time import time_axis
 from pinntk.residuals import errors
@@ -52,6 +52,9 @@ class Freedom:
 class Statement:
     """A problem's conditions, of those `names`, on the trial functions of its domain.
 
+    Of foreign conditions nothing is known, so that where there are any (`foreign`), nothing is said of what the others leave
+    open, nor of zero; what these contradict is contradicted all the same.
+
     Conditions that are not linear in the fields are linearized about the known solution, zero, a first approximation and random
     functions, and something is wrong only if it is so about each of them. time: as `Linearizer` has it
     """
@@ -64,7 +67,9 @@ class Statement:
         functions: int = MOST_FUNCTIONS,
     ) -> None:
         self.problem, self.time = problem, time
-        self.names = tuple(problem.names if names is None else names)
+        asked = tuple(problem.names if names is None else names)
+        self.foreign = tuple(name for name in asked if name in problem.foreign)
+        self.names = tuple(name for name in asked if name not in self.foreign)
         self.space = _shrunk(trial_space(problem.domain, len(problem.fields), functions), time)
         self.linearizer = Linearizer(problem, self.names, self.space, time)
         self._made: list[Linearized] = []
@@ -74,6 +79,8 @@ class Statement:
 
     @cached_property
     def zero(self) -> Linearized | None:
+        if not self.names:
+            return None
         return self._at(self._field(torch.zeros(self.space.size, len(self.problem.fields), dtype=torch.float64)))
 
     @cached_property
@@ -166,6 +173,8 @@ class Statement:
         return found is not None
 
     def _functions(self) -> Iterator[Linearized]:
+        if not self.names:
+            return
         if self.linear and self.zero is not None:
             yield self.zero
             return
@@ -212,7 +221,7 @@ class Statement:
         """Whether zero meets every condition, to the rounding of its own size: what is smaller in double than in single
         precision is rounding, of whatever size; a charge of 1e-19 is not.
         """
-        if self.zero is None:
+        if self.zero is None or self.foreign:
             return False
         nothing = Zero(len(self.problem.fields))
         single = {name: rows.float() for name, rows in self.linearizer.points.items()}
@@ -228,6 +237,8 @@ class Statement:
     @cached_property
     def freedom(self) -> Freedom:
         """Which fields the conditions leave open, about every function, with coefficients as they are."""
+        if self.foreign:
+            return Freedom((), None)
         left = set(range(len(self.problem.fields)))
         seen: Open | None = None
         for view in self.views():
@@ -249,6 +260,8 @@ class Statement:
         """Which coefficients are open about a solution on which they have an effect, the known one if there is one. Functions
         that satisfy no condition do not tell, since what would make up for a change is not smooth in corners.
         """
+        if self.foreign:
+            return Freedom((), None)
         left, found, last = set(range(len(self.problem.coefficients))), set[int](), None
         for view in chain(self._solutions(), self.views()) if left else ():
             effective = {k for k in left if float(view.coefficients[k]) > 0}
@@ -319,7 +332,7 @@ class Statement:
         """{condition: the step of the fields that mends the known solution's errors in it, over the solution}; None without
         a known solution whose derivatives are known.
         """
-        if self.problem.exact is None or len(self.problem.coefficients) or self.known is None:
+        if not self.names or self.problem.exact is None or len(self.problem.coefficients) or self.known is None:
             return None
         view = self._about_exact()
         if view is None:
@@ -337,7 +350,7 @@ class Statement:
 
     def _about_exact(self) -> Linearized | None:
         """About the known solution: by autograd where torch knows its derivatives, else by those of its fit if it is close."""
-        if _differentiable(self.problem, self.space):
+        if differentiable(self.problem, self.space):
             try:
                 return self._at(Exact(self.problem))
             except (RuntimeError, ValueError, TypeError, OperatorError):
@@ -362,36 +375,4 @@ def _contradicts(found: Contradiction) -> bool:
         and above("contradiction-stays", found.remaining / max(found.coarser, 1e-300))
         and below("contradiction-alone", found.alone)
         and above("contradiction-smooth", found.smooth)
-    )
-
-
-def _differentiable(problem: Problem, space: TrialSpace) -> bool:
-    """Whether the known solution's gradient by autograd is that of its values: not through numpy, nor past a detach."""
-    domain: Box = problem.domain
-    rng = sampling.generator(0, "trial", "gradient")
-    x = torch.as_tensor(domain.low + (domain.high - domain.low) * (0.1 + 0.8 * rng.random((20, domain.dimension))))
-    v = (space.high - space.low) * torch.as_tensor(rng.standard_normal(domain.dimension))
-    h = 1e-6
-    try:
-        with torch.enable_grad():
-            leaf = x.clone().requires_grad_()
-            values = problem.exact_values(leaf)
-            slopes = [
-                torch.autograd.grad(column.sum(), leaf, retain_graph=True, materialize_grads=True, allow_unused=True)[0] @ v
-                for column in values.unbind(1)
-                if column.requires_grad
-            ]
-        constant = [k for k, column in enumerate(values.unbind(1)) if not column.requires_grad]
-        values = values.detach()
-        with torch.no_grad():
-            secants = (problem.exact_values(x + h * v) - problem.exact_values(x - h * v)) / (2 * h)
-    except (RuntimeError, ValueError, TypeError):
-        return False
-    if any(float(secants[:, k].abs().max()) > 1e-6 * float(values[:, k].abs().max()) for k in constant):
-        return False
-    moving = [k for k in range(values.shape[1]) if k not in constant]
-    return all(
-        float((slope - secants[:, k]).abs().median())
-        <= 1e-3 * float(secants[:, k].abs().median()) + 1e-9 * float(values[:, k].abs().max())
-        for k, slope in zip(moving, slopes, strict=True)
     )

@@ -25,12 +25,13 @@ from pinntk.nn._prescribed import (
 )
 from pinntk.nn._repetition import repetition
 from pinntk.nn._transfinite import Transfinite, most_terms
-from pinntk.problem import PeriodicPair, Problem
+from pinntk.problem import Condition, PeriodicPair, Problem
 from pinntk.problem import _registry as registry
 from pinntk.problem._slabs import Start, restricted
 
 AUTO = "auto"
 _AUTO_TERMS = 80  # evaluations of operators in a pass, where they were not asked for by name
+_FOREIGN = "it is foreign: its code computes errors, and says nothing of what it prescribes"
 _OF_A_SLAB = "it begins a time slab with what the network before leaves, which no formula continues into the slab"
 _MET = 1e-9  # of the field's size: errors of conditions that are met
 
@@ -217,15 +218,16 @@ class _Search:
         device: Device,
     ):
         self._problem, self._asked, self._device = problem, asked, device
+        self._written = [condition for condition in problem.conditions if isinstance(condition, Condition)]
         self._repeated, self._own_inputs = repeated, own_inputs
-        self.left = dict(left_out)
+        self.left = {**dict.fromkeys(problem.foreign, _FOREIGN), **left_out}
         self.met: list[str] = []
         self.conflicts = list(left_out)
         self.levels: dict[str, float] = {}
         self._broken: dict[str, str] = {}
         self._parts = self._prescriptions()
         self._accepted: list[Prescribed] = []
-        for axis in sorted({c.region.axis for c in problem.conditions if isinstance(c.region, PeriodicPair)}):
+        for axis in sorted({c.region.axis for c in self._written if isinstance(c.region, PeriodicPair)}):
             self._repeat(axis)
         for slopes in (False, True):
             for name, parts in self._parts.items():
@@ -250,7 +252,7 @@ class _Search:
             taken = [spec for specs in problem.arguments.values() for spec in specs if spec.field == field]
             return max((spec.order(axis, problem.domain.space) for spec in taken), default=0)
 
-        for condition in problem.conditions:
+        for condition in self._written:
             if isinstance(condition.region, PeriodicPair):
                 continue
             specs = problem.arguments[condition.name]
@@ -268,7 +270,7 @@ class _Search:
     def _repeat(self, axis: int) -> None:
         coordinate = self._problem.coordinates[axis]
         given = coordinate in self._repeated
-        pairs = [c.name for c in self._problem.conditions if isinstance(c.region, PeriodicPair) and c.region.axis == axis]
+        pairs = [c.name for c in self._written if isinstance(c.region, PeriodicPair) and c.region.axis == axis]
         if not given and not any(map(self._is_wanted, pairs)):
             return
         every = [part for parts in self._parts.values() for part in parts]

@@ -61,7 +61,8 @@ def repetition(
     Raises UnmetError where the conditions do not ask for that.
     """
     coordinate = problem.coordinates[axis]
-    pairs = [c for c in problem.conditions if isinstance(c.region, PeriodicPair) and c.region.axis == axis]
+    written = [c for c in problem.conditions if isinstance(c, Condition)]
+    pairs = [c for c in written if isinstance(c.region, PeriodicPair) and c.region.axis == axis]
     found = {condition.name: _order(problem, condition, axis) for condition in pairs}
     if not given and None in found.values():
         name = next(name for name, order in found.items() if order is None)

@@ -22,7 +22,7 @@ from pinntk.ntk._certificate import Certificate, certificate, gross_deviation
 from pinntk.ntk._factored import Factors, Origin
 from pinntk.ntk._taylor_factors import taylor_factors
 from pinntk.ntk.graph import FEW, OWNERS, UnstructuredError, certified_rows, read_by, size_of
-from pinntk.problem import Points, Problem
+from pinntk.problem import Condition, ForeignCondition, Points, Problem
 from pinntk.residuals import check_network
 from pinntk.residuals._conditions import autograd_errors, taylor_errors
 from pinntk.residuals._fallback import check_mixing, has_factors, warn_no_factors
@@ -80,17 +80,17 @@ def compute_factors(network: nn.Module, problem: Problem, points: Points) -> dic
     """`factors` for points and a network that were checked before."""
     points = to_network(network, points)
     parameters = trained_parameters(network, problem)
-    if has_factors(network):
+    foreign = {name: rows for name, rows in points.items() if name in problem.foreign}
+    own = {name: rows for name, rows in points.items() if name not in foreign}
+    found: dict[str, Factors] = {}
+    if own and has_factors(network):
         try:
-            return {part.name: part for part in _in_order(points, _by_taylor(network, problem, points, parameters))}
+            found = {part.name: part for part in _by_taylor(network, problem, own, parameters)}
         except UnsupportedOperationError as error:
             warn_no_factors(network, error)
-    return {part.name: part for part in _in_order(points, _by_graph(network, problem, points, parameters))}
-
-
-def _in_order(points: Points, found: Iterator[Factors]) -> list[Factors]:
-    by_name = {part.name: part for part in found}
-    return [by_name[name] for name in points]
+    others = foreign if found else points
+    found |= {part.name: part for part in _by_graph(network, problem, others, parameters)}
+    return {name: found[name] for name in points}
 
 
 def _by_taylor(network: nn.Module, problem: Problem, points: Points, parameters: Mapping[str, Tensor]) -> Iterator[Factors]:
@@ -122,7 +122,9 @@ def _by_taylor(network: nn.Module, problem: Problem, points: Points, parameters:
 def _key(problem: Problem, name: str, rows: Tensor, parameters: Mapping[str, Tensor]) -> Hashable:
     """Under which a certificate is remembered."""
     hooks = tuple(len(p._backward_hooks or ()) for p in parameters.values())  # which only autograd runs
-    return weak_key((name, problem[name].operator, len(rows), rows.dtype, tuple(parameters), hooks))
+    condition = problem[name]
+    code = condition.operator if isinstance(condition, Condition) else condition.errors
+    return weak_key((name, code, len(rows), rows.dtype, tuple(parameters), hooks))
 
 
 def _certificates(
@@ -153,21 +155,42 @@ def _by_graph(network: nn.Module, problem: Problem, points: Points, parameters: 
                 sizes = {key: size_of(p) for key, p in parameters.items()}
                 yield Factors(name, len(e), sizes, {}, {}, e.device, Origin("graph", 0.0, 0.0, "nothing trained reaches it"))
                 continue
-            part = _read_again(network, _key(problem, name, rows, parameters), e, parameters, name)
+            owners = _owners(problem[name], rows)
+            part = _read_again(network, _key(problem, name, rows, parameters), e, parameters, name, owners)
             if isinstance(part, UnstructuredError):
                 part = _row_by_row(network, problem, name, rows, parameters, e, str(part))
             yield part
 
 
+def _owners(condition: Condition | ForeignCondition, rows: Tensor) -> Tensor | None:
+    """Which error each row of the batch belongs to, where foreign code knows."""
+    if not isinstance(condition, ForeignCondition) or condition.owners is None:
+        return None
+    return condition.owners(rows)
+
+
 def _read_again(
-    network: nn.Module, key: Hashable, e: Tensor, parameters: Mapping[str, Tensor], name: str
+    network: nn.Module,
+    key: Hashable,
+    e: Tensor,
+    parameters: Mapping[str, Tensor],
+    name: str,
+    given: Tensor | None = None,
 ) -> Factors | UnstructuredError:
-    """The factors of e, first in the way that passed the certificate for such a graph before; else the first one that does."""
+    """The factors of e, first in the way that passed the certificate for such a graph before; else the first one that does.
+
+    given: which error each row of the batch belongs to, where that is known
+    """
     passed = _certified.setdefault(network, {})
     known = passed.get(key)
     if known == "rows":
         return UnstructuredError("its graph could not be read")
     reasons = []
+    if given is not None:
+        try:
+            return read_by(given, e, parameters, name=name)
+        except UnstructuredError as error:
+            reasons.append(str(error))
     for owners in sorted(OWNERS, key=lambda owners: owners != known):
         try:
             part = read_by(owners, e, parameters, name=name)

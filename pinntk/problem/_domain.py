@@ -19,13 +19,18 @@ _TOLERANCE = 1e-5  # of the extent: float32 points of a face count as on it
 
 
 class Region(Protocol):
-    """Where a condition holds: a `Box`, `Faces`, a `PeriodicPair` or `Measurements`."""
+    """Where a condition holds: a `Box`, `Faces`, a `PeriodicPair`, `Measurements` or a `PointSet`."""
 
     @property
     def box(self) -> Box: ...
 
     @property
     def coordinates(self) -> tuple[str, ...]: ...
+
+    @property
+    def given(self) -> np.ndarray | None:
+        """All rows (m, width) that there are; None where any number of points can be drawn."""
+        ...
 
     def sample(self, n: int, method: str, rng: np.random.Generator) -> np.ndarray:
         """n points (n, width) on the region, or fewer for the method "grid"."""
@@ -81,6 +86,10 @@ class Box:
     def box(self) -> Box:
         """Itself: every region has the box that it is in."""
         return self
+
+    @property
+    def given(self) -> None:
+        return None
 
     @property
     def dimension(self) -> int:
@@ -165,6 +174,10 @@ class Faces:
     def dimension(self) -> int:
         return self.box.dimension
 
+    @property
+    def given(self) -> None:
+        return None
+
     def _extent(self, piece: tuple[tuple[int, float], ...]) -> float:
         fixed = dict(piece)
         return prod(high - low for axis, (low, high) in enumerate(self.box.bounds) if axis not in fixed)
@@ -238,6 +251,10 @@ class PeriodicPair:
         return self.box.coordinates
 
     @property
+    def given(self) -> None:
+        return None
+
+    @property
     def lower(self) -> Faces:
         return Faces(self.box, (((self.axis, self.box.bounds[self.axis][0]),),))
 
@@ -274,20 +291,28 @@ class Measurements:
         """(m, d + number of columns)."""
         return np.column_stack([self.points, *self.columns.values()])
 
+    @property
+    def given(self) -> np.ndarray:
+        return self.rows
+
     def sample(self, n: int, method: str, rng: np.random.Generator) -> np.ndarray:
         """n of the rows, drawn without repetition."""
-        rows = self.rows
-        if n == len(rows):
-            return rows
-        if n > len(rows):
-            raise ValueError(f"{n} data points asked for, but only {len(rows)} were measured")
-        return rows[np.sort(rng.choice(len(rows), n, replace=False))]
+        return choose(self.rows, n, rng, "data points", "measured")
 
     def distance(self, points: np.ndarray) -> np.ndarray:
         return self.box.distance(points)
 
     def describe(self) -> str:
         return f"{len(self.points)} measured points in {self.box.describe()}"
+
+
+def choose(rows: np.ndarray, n: int, rng: np.random.Generator, what: str, how: str) -> np.ndarray:
+    """n of the rows in their order, drawn without repetition. Raises ValueError for more than there are."""
+    if n == len(rows):
+        return rows
+    if n > len(rows):
+        raise ValueError(f"{n} {what} asked for, but only {len(rows)} were {how}")
+    return rows[np.sort(rng.choice(len(rows), n, replace=False))]
 
 
 def as_rows(name: str, points: Any) -> Tensor:

@@ -20,8 +20,10 @@ from pinntk.problem import _sampling as sampling
 from pinntk.problem._arguments import ArgumentSpec, Vocabulary, call_by_coordinates
 from pinntk.problem._conditions import KINDS, Condition
 from pinntk.problem._coordinates import check_coordinates
-from pinntk.problem._domain import Box, Faces, Measurements, as_array, as_rows, check_points, check_real
+from pinntk.problem._domain import Box, Faces, as_array, as_rows, check_points, check_real
+from pinntk.problem._foreign import AnyCondition, ForeignCondition
 from pinntk.problem._gauge import Gauge, gauges, up_to, without_gauges
+from pinntk.problem._grid_solution import GridSolution
 from pinntk.problem._output import check_output
 from pinntk.problem._parameters import accuracy_of, at_accuracy, coefficient_parameters, parameters_text
 from pinntk.taylor import Basis
@@ -35,14 +37,6 @@ _HIGH_DIMENSION_POINTS = 10_000
 _SAMPLE_BYTES = 32  # of a coordinate while points are drawn: four copies in float64
 
 
-@dataclass(frozen=True)
-class GridSolution:
-    """A numerical solution on a product grid: one increasing array a coordinate, and values [*counts] or [*counts, fields]."""
-
-    axes: tuple[np.ndarray, ...]
-    values: np.ndarray
-
-
 @dataclass(frozen=True, eq=False, init=False)
 class Problem:
     """A partial differential equation with everything that makes its solution unique.
@@ -50,7 +44,8 @@ class Problem:
     Its attributes are set once; `coefficients` are parameters, whose values training changes.
 
     domain: the box that it lives on
-    conditions: what decorated functions return; each one's name is its function's name
+    conditions: what decorated functions return; each one's name is its function's name. Or `ForeignCondition`s, that other
+        code computes
     fields: names of the network's outputs, in order
     exact: the exact solution as a function of coordinates by name, returning a tensor, or a tuple for several fields
     reference: where there is no formula, a function that returns a GridSolution (called once, when first needed)
@@ -61,7 +56,7 @@ class Problem:
     solution_accuracy: relative L2 error of the known solution itself, such as 4e-5 of published data; 0 for one that is right
         to rounding. A network's error is no smaller than that, whatever number comes out
 
-    `arguments` has, for each condition, what its operator's arguments ask for.
+    `arguments` has, for each condition, what its operator's arguments ask for; nothing for a foreign one.
 
     Raises ValueError when an operator's argument names something unknown.
 
@@ -79,7 +74,7 @@ class Problem:
     """
 
     domain: Box
-    conditions: tuple[Condition, ...]
+    conditions: tuple[AnyCondition, ...]
     fields: tuple[str, ...]
     exact: Callable[..., Any] | None
     reference: Callable[[], GridSolution] | None
@@ -94,7 +89,7 @@ class Problem:
     def __init__(
         self,
         domain: Box,
-        conditions: Sequence[Condition],
+        conditions: Sequence[AnyCondition],
         fields: str | Sequence[str] = ("u",),
         exact: Callable[..., Any] | None = None,
         reference: Callable[[], GridSolution] | None = None,
@@ -121,12 +116,13 @@ class Problem:
         for key, value in attributes.items():
             object.__setattr__(self, key, value)
         self._check_conditions()
-        specs = {condition.name: self.vocabulary(condition).read(condition.operator) for condition in self.conditions}
+        specs = {c.name: self.vocabulary(c).read(c.operator) if isinstance(c, Condition) else () for c in self.conditions}
         object.__setattr__(self, "arguments", MappingProxyType(specs))
         for condition in self.conditions:
             self._check_arguments(condition)
         asked = {spec.argument for of_condition in specs.values() for spec in of_condition}
-        if unused := [key for key in self.coefficients if key not in asked]:
+        unused = [key for key in self.coefficients if key not in asked]
+        if unused and not self.foreign:
             raise ValueError(f"coefficient {unused[0]!r} is asked for by no condition; name it among a condition's arguments")
 
     def _check_conditions(self) -> None:
@@ -134,7 +130,7 @@ class Problem:
             raise ValueError("a problem needs at least one condition")
         seen: set[str] = set()
         for condition in self.conditions:
-            if not isinstance(condition, Condition):
+            if not isinstance(condition, (Condition, ForeignCondition)):
                 raise TypeError(
                     f"conditions must be decorated with one of {', '.join('@' + k for k in KINDS)}; got {condition!r}"
                 )
@@ -148,7 +144,7 @@ class Problem:
                 raise ValueError(f"condition {condition.name!r} lives on other coordinates than the problem's domain")
             seen.add(condition.name)
 
-    def _check_arguments(self, condition: Condition) -> None:
+    def _check_arguments(self, condition: AnyCondition) -> None:
         for spec in self.arguments[condition.name]:
             if spec.kind in ("laplacian", "gradient", "normal") and not self.domain.space:
                 raise ValueError(f"condition {condition.name!r}: {spec.argument!r} needs a coordinate other than t")
@@ -162,11 +158,11 @@ class Problem:
         """The parameters as text: "a1=1 a2=4"."""
         return parameters_text(self.parameters)
 
-    def vocabulary(self, condition: Condition) -> Vocabulary:
+    def vocabulary(self, condition: AnyCondition) -> Vocabulary:
         coefficients = tuple(self.coefficients)
         return Vocabulary(self.domain.coordinates, self.fields, coefficients, condition.columns, self.domain.space)
 
-    def __getitem__(self, name: str) -> Condition:
+    def __getitem__(self, name: str) -> AnyCondition:
         """The condition of that name."""
         for condition in self.conditions:
             if condition.name == name:
@@ -185,6 +181,11 @@ class Problem:
         return tuple(condition.name for condition in self.conditions)
 
     @property
+    def foreign(self) -> tuple[str, ...]:
+        """Names of the conditions that other code computes, and of which no more is known than their errors."""
+        return tuple(condition.name for condition in self.conditions if isinstance(condition, ForeignCondition))
+
+    @property
     def coordinates(self) -> tuple[str, ...]:
         return self.domain.coordinates
 
@@ -197,10 +198,13 @@ class Problem:
 
     def default_counts(self) -> dict[str, int | None]:
         """Points for each condition where the user names none: 100, or 1000 for a residual in two or more dimensions; None,
-        which is all rows, for measured data.
+        which is all rows, for measured data and other points that are given.
         """
         residual_count = 100 if self.domain.dimension == 1 else 1000
-        return {c.name: {"residual": residual_count, "data": None}.get(c.kind, 100) for c in self.conditions}
+        return {
+            c.name: None if c.region.given is not None else residual_count if c.kind == "residual" else 100
+            for c in self.conditions
+        }
 
     def counts(self, counts: Counts = MappingProxyType({}), /, **more: int) -> dict[str, int | None]:
         """Points for each condition from counts by kind or by name, name first. Raises ValueError for unknown keys
@@ -243,10 +247,10 @@ class Problem:
         for condition, n in zip(self.conditions, self.counts(counts, **more).values(), strict=True):
             region = condition.region
             require(_SAMPLE_BYTES * condition.width * (n or 0), f"{n} points of condition {condition.name!r}", "ask for fewer")
-            key = (id(region) if isinstance(region, Measurements) else region, n)
+            key = region, n
             if key not in drawn:
                 rng = sampling.generator(seed, region.describe(), str(n))
-                rows = region.rows if n is None and isinstance(region, Measurements) else region.sample(n or 0, method, rng)
+                rows = region.given if n is None and region.given is not None else region.sample(n or 0, method, rng)
                 check_coordinates(self.domain, condition.name, torch.as_tensor(rows), dtype)
                 drawn[key] = torch.as_tensor(rows, dtype=dtype, device=device)
             points[condition.name] = drawn[key]
@@ -356,7 +360,8 @@ class Problem:
     @cached_property
     def gauge(self) -> Mapping[str, Gauge]:
         """Fields that are free by a constant that no condition sees, or by a function of time, beside others that are not."""
-        return gauges(self.domain, self.conditions, self.arguments, self.fields)
+        own = [condition for condition in self.conditions if isinstance(condition, Condition)]
+        return gauges(self.domain, own, self.arguments, self.fields) if not self.foreign else {}
 
     @property
     def up_to(self) -> str:

@@ -19,7 +19,8 @@ from pinntk._util.warn import warn_user
 from pinntk.problem._arguments import POINTS, ArgumentSpec
 from pinntk.problem._conditions import Condition
 from pinntk.problem._domain import Box, Faces, Measurements, PeriodicPair, Region, as_rows
-from pinntk.problem._problem import GridSolution, Points, Problem
+from pinntk.problem._grid_solution import GridSolution
+from pinntk.problem._problem import Points, Problem
 from pinntk.problem._time import time_axis
 
 Values = Mapping[str, Callable[[Tensor], Tensor]]  # initial condition -> its errors (n,) at (n, d) points
@@ -69,7 +70,7 @@ def slab_name(number: int) -> str:
 
 def slab_start(problem: Problem, number: int, edges: Sequence[float]) -> Problem:
     """The problem's initial conditions alone, as they are written, on the slice where a slab starts."""
-    conditions = [c for c in restricted(problem, number, edges).conditions if c.kind == "initial"]
+    conditions = [c for c in _own(restricted(problem, number, edges)) if c.kind == "initial"]
     coefficients = _asked_for(problem, conditions)
     return Problem(_box(problem, number, edges), conditions, problem.fields, coefficients=coefficients, name=problem.name)
 
@@ -83,7 +84,7 @@ def restricted(problem: Problem, number: int, edges: Sequence[float], before: Va
     axis, start, _ = _time(problem)
     regions: dict[tuple, Region | None] = {}  # what conditions share stays shared
     conditions = []
-    for condition in problem.conditions:
+    for condition in _own(problem):
         key = id(condition.region), condition.kind == "initial"
         if key not in regions:
             regions[key] = _region(condition, axis, number, edges)
@@ -191,6 +192,7 @@ def _time(problem: Problem) -> tuple[int, float, float]:
     what = f"{problem.name} cannot be cut into time slabs"
     if problem.slab:
         raise ValueError(f"{what}: it is a slab itself; cut the whole problem, as in slabs=(0, 0.1, 0.5, 1)")
+    conditions = _own(problem)
     if axis is None:
         raise ValueError(
             f"{what}: it has no time; leave slabs out, name a coordinate t, or give initial conditions on one slice"
@@ -206,7 +208,7 @@ def _time(problem: Problem) -> tuple[int, float, float]:
             f"{what}: it has no initial condition that carries values over from slab to slab; write what holds at the start as "
             f"@initial(domain.at({problem.coordinates[axis]}={start:g})), not into the network or as another kind of condition"
         )
-    for condition in problem.conditions:
+    for condition in conditions:
         if isinstance(condition.region, PeriodicPair) and condition.region.axis == axis:
             raise ValueError(f"{what}: condition {condition.name!r} is periodic in time")
         for value in _fixed_times(condition, axis):
@@ -220,6 +222,16 @@ def _time(problem: Problem) -> tuple[int, float, float]:
             raise ValueError(f"{what}: initial condition {condition.name!r} holds on no slice of one time")
     _warn_of_orders(problem, axis)
     return axis, start, end
+
+
+def _own(problem: Problem) -> tuple[Condition, ...]:
+    """Its conditions. Raises ValueError for foreign ones."""
+    if problem.foreign:
+        raise ValueError(
+            f"{problem.name} cannot be cut into time slabs: condition {problem.foreign[0]!r} is foreign, and its code knows no "
+            "slabs; train on all of the time at once, or write the problem in pinntk's operators"
+        )
+    return tuple(condition for condition in problem.conditions if isinstance(condition, Condition))
 
 
 def _pieces(condition: Condition) -> tuple[tuple[tuple[int, float], ...], ...]:

@@ -4,6 +4,7 @@ from pinntk.residuals._checks import check_network
 from pinntk.residuals._conditions import OperatorError
 from pinntk.residuals._evaluate import errors
 from pinntk.residuals._fields import AutogradFields, Fields, TaylorFields
+from pinntk.residuals._foreign import ForeignError
 from pinntk.residuals._scales import Scales, scales
 from pinntk.residuals._slabs import slab
 from pinntk.residuals._values import NonFiniteError
@@ -11,6 +12,7 @@ from pinntk.residuals._values import NonFiniteError
 __all__ = [
     "AutogradFields",
     "Fields",
+    "ForeignError",
     "NonFiniteError",
     "OperatorError",
     "Scales",

@@ -10,7 +10,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 
 from pinntk._util.registry import WeakRegistry
 from pinntk._util.warn import warn_user
-from pinntk.problem import Points, Problem
+from pinntk.problem import ForeignCondition, Points, Problem
 from pinntk.problem._coordinates import check_coordinates
 from pinntk.problem._output import check_output
 from pinntk.residuals._agreement import check_derivatives
@@ -183,12 +183,26 @@ def _size_of_terms(network: nn.Module, problem: Problem, name: str, rows: Tensor
     """The largest of what an error is made of, such as E u_xx beside other terms that it cancels with: its rounding is a
     fraction of that, and not of the error.
     """
+    if isinstance(problem[name], ForeignCondition):
+        return _size_by_parameters(network, problem, name, rows)
     coefficients = {key: float(value.detach()) for key, value in problem.coefficients.items()}
     try:
         found = linearize(problem, name, rows, lambda points: AutogradFields(network, problem, points), coefficients)
     except RuntimeError:  # what cannot be differentiated has no terms to look at
         return 0.0
     return max((float((term.slope * term.value).abs().max()) for term in found.terms), default=0.0)
+
+
+def _size_by_parameters(network: nn.Module, problem: Problem, name: str, rows: Tensor) -> float:
+    """The same by what is known of foreign code: the largest sum, over parameters, of |theta de / dtheta|."""
+    trained = [p for p in (*network.parameters(), *problem.coefficients.values()) if p.requires_grad]
+    with torch.enable_grad():
+        e = errors(network, problem, {name: rows})[name]
+        if not trained or not e.requires_grad:
+            return 0.0
+        slopes = [torch.autograd.grad(one, trained, retain_graph=True, allow_unused=True) for one in e]
+    pairs = [[(p.detach(), g) for p, g in zip(trained, row, strict=True) if g is not None] for row in slopes]
+    return max(sum(float((p * g).abs().sum()) for p, g in row) for row in pairs)
 
 
 def _refuse_dependent(network: nn.Module, problem: Problem, probe: Points, name: str, before: Tensor) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pinntk.problem import Condition, Faces, PeriodicPair, Problem
+from pinntk.problem import Condition, Faces, ForeignCondition, PeriodicPair, Problem
 from pinntk.problem._arguments import ArgumentSpec
 from pinntk.residuals._fields import AutogradFields, Fields, TaylorFields
+from pinntk.residuals._foreign import foreign_errors
 from pinntk.residuals._values import check_error
 
 
@@ -36,7 +37,9 @@ def taylor_errors(network: nn.Module, problem: Problem, names: list[str], rows: 
 
 
 def autograd_errors(network: nn.Module, problem: Problem, names: list[str], rows: Tensor) -> dict[str, Tensor]:
-    """The same by nested reverse-mode autograd."""
+    """The same by nested reverse-mode autograd; errors of foreign conditions as their code computes them."""
+    if isinstance(problem[names[0]], ForeignCondition):
+        return foreign_errors(network, problem, names, rows)
     with torch.enable_grad():
         return condition_errors(
             problem,
@@ -54,13 +57,16 @@ def condition_errors(
     fields: Callable[[Tensor], Fields],
     coefficient: Callable[[str, Tensor], Tensor],
 ) -> dict[str, Tensor]:
-    """Errors of conditions on shared points, whatever computes the fields and holds the coefficients."""
+    """Errors of conditions on shared points, whatever computes the fields and holds the coefficients.
+
+    Raises TypeError for foreign ones, which have no operator to give fields to.
+    """
     d = problem.domain.dimension
     points, columns = rows[:, :d], rows[:, d:]
 
     def evaluate(points: Tensor) -> dict[str, Tensor]:
         values = fields(points)
-        return {name: _error(problem, problem[name], values, points, columns, coefficient) for name in names}
+        return {name: _error(problem, written(problem, name), values, points, columns, coefficient) for name in names}
 
     here = evaluate(points)
     region = problem[names[0]].region
@@ -68,6 +74,17 @@ def condition_errors(
         return here
     there = evaluate(region.opposite(points))
     return {name: here[name] - there[name] for name in names}
+
+
+def written(problem: Problem, name: str) -> Condition:
+    """A condition with an operator. Raises TypeError for a foreign one."""
+    condition = problem[name]
+    if isinstance(condition, ForeignCondition):
+        raise TypeError(
+            f"condition {name!r} is foreign: its errors come from code that pinntk does not know, and this needs an operator "
+            "in pinntk's language, such as @residual(domain) def pde(u_xx): ..."
+        )
+    return condition
 
 
 def _error(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pinntk._util.precision import without_autocast
-from pinntk.problem import Points, Problem
+from pinntk.problem import ForeignCondition, Points, Problem
 from pinntk.problem._coordinates import check_coordinates
 from pinntk.residuals._conditions import autograd_errors, taylor_errors
 from pinntk.residuals._fallback import check_mixing, needs_autograd, warn_fallback
@@ -19,7 +19,7 @@ def errors(network: nn.Module, problem: Problem, points: Points, method: str = "
 
     points: {condition name: (n, d)}, tensors or numpy arrays; moved to the network's dtype and device
     method: "taylor" (one forward pass of jets), "autograd" (nested reverse mode), or "auto": taylor, and autograd with
-        a warning, once for each network, where an operation has no Taylor rule
+        a warning, once for each network, where an operation has no Taylor rule. Foreign conditions are evaluated as they are
 
     Raises ValueError for a wrong shape of the network's or an operator's result, TypeError for points that are not numbers,
     DependentPointsError for a network that mixes points.
@@ -39,7 +39,8 @@ def errors(network: nn.Module, problem: Problem, points: Points, method: str = "
     result: dict[str, Tensor] = {}
     for names in groups(problem, points):
         rows = points[names[0]]
-        if method == "autograd" or (method == "auto" and needs_autograd(network)):
+        foreign = isinstance(problem[names[0]], ForeignCondition)
+        if foreign or method == "autograd" or (method == "auto" and needs_autograd(network)):
             result |= autograd_errors(network, problem, names, rows)
             continue
         try:

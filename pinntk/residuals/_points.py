@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pinntk._util.precision import empty_like
-from pinntk.problem import PeriodicPair, Points, Problem
+from pinntk.problem import ForeignCondition, PeriodicPair, Points, Problem
 from pinntk.problem._domain import as_rows
 
 
@@ -21,9 +21,14 @@ def to_network(network: nn.Module, points: Points) -> dict[str, Tensor]:
 
 
 def groups(problem: Problem, points: Points) -> list[list[str]]:
-    """Names of conditions that share one tensor of points, and so one pass of the network."""
+    """Names of conditions that share one tensor of points, and so one pass of the network; foreign ones by themselves."""
     by_tensor: dict[tuple, list[str]] = {}
     for name, rows in points.items():
-        region = problem[name].region  # a pair of faces moves its points; those of another pair move elsewhere
-        by_tensor.setdefault((id(rows), region if isinstance(region, PeriodicPair) else None), []).append(name)
+        condition = problem[name]
+        kind: object = None
+        if isinstance(condition, ForeignCondition):
+            kind = ForeignCondition
+        elif isinstance(condition.region, PeriodicPair):  # it moves its points; those of another pair move elsewhere
+            kind = condition.region
+        by_tensor.setdefault((id(rows), kind), []).append(name)
     return list(by_tensor.values())

@@ -82,8 +82,8 @@ def scales(problem: Problem, points: Points | None = None, *, device: torch.devi
     points: {condition: (n, d)} to ask the conditions at; some 200 Sobol points of each residual and 64 of the others if None
     device: where operators are evaluated, in float64
 
-    What the conditions leave open, and what an operator that fails would have said, has size 1 and is named in `open`. Raises
-    ValueError for points that do not fit.
+    What the conditions leave open, and what an operator that fails would have said, has size 1 and is named in `open`: so has
+    all of a problem with foreign conditions, which say nothing of sizes. Raises ValueError for points that do not fit.
 
     >>> from pinntk import Box, Problem, boundary, residual
     >>> wall = Box(x=(0, 0.2))
@@ -100,6 +100,8 @@ def scales(problem: Problem, points: Points | None = None, *, device: torch.devi
     {'T': (280.0, 7.2)}
     """
     start = {name: float(value.detach()) for name, value in problem.coefficients.items()}
+    if problem.foreign:
+        return _open(problem, start)
     if points is not None:
         return _measure(problem, {n: rows.to(device, torch.float64) for n, rows in problem.check(points).items()}, start)
     state = (tuple(start.items()), str(device))

@@ -14,7 +14,9 @@ def solver_counts(problem: Problem, counts: Mapping[str, int]) -> dict[str, int]
     line = problem.domain.dimension == 1
     default = {"residual": 200 if line else 600, "data": None}
     problem.counts(**counts)
+    few = 2 if line else 60
     chosen = {
-        c.name: counts.get(c.name, counts.get(c.kind, default.get(c.kind, 2 if line else 60))) for c in problem.conditions
+        c.name: counts.get(c.name, counts.get(c.kind, None if c.region.given is not None else default.get(c.kind, few)))
+        for c in problem.conditions
     }
     return {name: n for name, n in chosen.items() if n is not None}

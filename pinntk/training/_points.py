@@ -87,14 +87,15 @@ class TrainingPoints:
         return {"seed": self.config.seed + _DRAW * draw, "method": self.config.sampling, "dtype": torch.float64}
 
     def _grown(self, growth: float) -> dict[str, int]:
-        """More points for every condition that has more than the two ends of an interval."""
+        """More points for every condition that has more than the two ends of an interval, as far as there are any."""
         if growth == 1:
             return dict(self._counts)
-        return {
-            c.name: int(growth * n) if c.kind == "residual" or self.problem.domain.dimension > 1 else n
-            for c in self.problem.conditions
-            if (n := self._counts.get(c.name)) is not None
-        }
+        grown = {}
+        for c in self.problem.conditions:
+            if (n := self._counts.get(c.name)) is not None:
+                more = int(growth * n) if c.kind == "residual" or self.problem.domain.dimension > 1 else n
+                grown[c.name] = more if c.region.given is None else min(more, len(c.region.given))
+        return grown
 
     def state_dict(self) -> dict[str, Any]:
         """What conditions share stays shared: `torch.save` keeps that."""

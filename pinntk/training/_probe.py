@@ -12,7 +12,7 @@ from pinntk.diagnostics._sampling import at_most
 from pinntk.ntk import KernelBlocks, kernel
 from pinntk.ntk._assemble import compute_traces
 from pinntk.ntk._rounding import vanishing
-from pinntk.problem import Measurements, Points, Problem
+from pinntk.problem import Points, Problem
 from pinntk.residuals._points import to_network
 from pinntk.training._batch import Batch
 from pinntk.training._config import TrainConfig
@@ -92,9 +92,9 @@ class Probe:
 
 def _few_points(config: TrainConfig, problem: Problem) -> dict[str, Tensor]:
     counts = problem.default_counts() if config.fixed_points else problem.counts(**config.counts(problem))
-    measured = {c.name: len(c.region.rows) for c in problem.conditions if isinstance(c.region, Measurements)}
+    given = {c.name: len(c.region.given) for c in problem.conditions if c.region.given is not None}
     most = at_most(_SNAPSHOT_POINTS, len(counts))
-    few = {name: min(measured[name] if n is None else n, most) for name, n in counts.items()}
+    few = {name: min(given[name] if n is None else n, most) for name, n in counts.items()}
     return _draw(config, problem, few)
 
 

@@ -69,7 +69,7 @@ def adapted_points(
 
     counts: {condition: n}. Depends on the seed and on the network only.
     """
-    residual = [c.name for c in problem.conditions if c.kind == "residual"]
+    residual = [c.name for c in problem.conditions if c.kind == "residual" and c.region.given is None]
     many = {name: rad.candidates * n if name in residual else n for name, n in counts.items()}
     points = problem.sample(many, seed=seed, **settings)
     errors = _errors(network, problem, {name: points[name] for name in residual})

@@ -262,7 +262,8 @@ def _metric(before: Run) -> tuple[Callable[[Run | Slabs], float], str]:
     points = before.problem.sample(counts, seed=_FRESH, dtype=torch.float64)
     points = {name: rows for name, rows in points.items() if name in before.points}
     sizes = traces(_double(before.network), before.problem, points)
-    sizes |= healthy_traces(before.problem, points, [name for name, size in sizes.items() if not size > 0])  # of a dead one
+    dead = [name for name, size in sizes.items() if not size > 0]
+    sizes |= healthy_traces(before.network, before.problem, points, dead)
     weights = {name: len(points[name]) / size for name, size in sizes.items() if 0 < size < inf}
 
     def loss(run: Run | Slabs) -> float:

@@ -35,7 +35,11 @@ class Step:
         coefficients: Any = problem.coefficients
         self.model = nn.ModuleDict({"network": network, "coefficients": coefficients})
         self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
-        self.compiled = compiled
+        self.compiled = compiled and not problem.foreign
+        if compiled and problem.foreign:
+            warn_user(
+                f"the training step runs eagerly: condition {problem.foreign[0]!r} is foreign, and its code may keep state"
+            )
         self._graphs: dict[tuple, Callable] = {}
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pinntk.problem import Box, Problem
+from pinntk.problem import Box, PointSet, Problem
 from pinntk.problem._domain import TIME
 from pinntk.problem._time import time_slices
 
@@ -63,7 +63,7 @@ class Causal:
 
     def names(self, problem: Problem) -> list[str]:
         """The conditions that it weighs. Raises ValueError if there are none."""
-        found = [c.name for c in problem.conditions if c.kind == "residual" and isinstance(c.region, Box)]
+        found = [c.name for c in problem.conditions if c.kind == "residual" and isinstance(c.region, (Box, PointSet))]
         if TIME not in problem.coordinates or not found:
             raise ValueError(
                 f"causal weights need a coordinate {TIME!r} and a residual inside the domain; {problem.name} has coordinates "

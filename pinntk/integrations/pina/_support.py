@@ -17,7 +17,7 @@ from pina.solver import (
     RBAPhysicsInformedSingleModelSolver,
     SelfAdaptivePhysicsInformedSolver,
 )
-from torch import Tensor
+from torch import Tensor, nn
 
 PHYSICS_INFORMED = (
     PhysicsInformedSingleModelSolver,
@@ -30,6 +30,7 @@ _REFUSED: Mapping[type, str] = {
     CompetitivePhysicsInformedSolver: "it trains a discriminator against the network, so its loss is no sum of mean squares",
     EnsembleSolver: "it trains several networks, each with a kernel of its own",
 }
+_RANDOM = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 _PRECISIONS = ("32-true", "64-true")
 
 
@@ -59,6 +60,13 @@ def require_precision(trainer: Any, solver: Any, what: str) -> None:
         raise ValueError(
             f"{what} needs errors in float32 or float64, and this training has {got}; use Trainer(precision='32-true')"
         )
+
+
+def require_points_apart(solver: Any, what: str) -> None:
+    """Raises ValueError for dropout and batch normalization: errors are then random, or no functions of one point each."""
+    kind = next((type(module).__name__ for module in solver.model.modules() if isinstance(module, _RANDOM)), None)
+    if kind is not None:
+        raise ValueError(f"the network has a {kind}, and {what} needs errors that are functions of one point each; remove it")
 
 
 def require_mean(solver: Any, what: str) -> None:

@@ -13,12 +13,27 @@ from torch import Tensor
 
 from pinntk._util.distributed import all_sum_numbers, world
 from pinntk._util.warn import warn_user
-from pinntk.integrations.pina._support import require_mean, require_physics, require_precision, trained, unknowns
-from pinntk.integrations.pina._traces import Trace, names_apart, residuals_of, squares_of, trace_together, traces_apart
+from pinntk.integrations.pina._support import (
+    require_mean,
+    require_physics,
+    require_points_apart,
+    require_precision,
+    trained,
+    unknowns,
+)
+from pinntk.integrations.pina._traces import (
+    Trace,
+    is_rounding,
+    names_apart,
+    residuals_of,
+    squares_of,
+    suspects,
+    trace_together,
+    traces_apart,
+)
 from pinntk.weighting import NTK
 
 _COLUMNS = ("together", "apart")
-_ROUNDING = 1e-12  # of the sum of all sizes; float32 rounding squared is 1e-14
 
 
 class NTKWeighting(BaseWeighting, Callback):
@@ -42,7 +57,8 @@ class NTKWeighting(BaseWeighting, Callback):
 
     Works with PINN, GradientPINN, CausalPINN and RBAPINN; the traces are those of the loss that they minimize, gradients of
     residuals and weights of points included. Raises ValueError for other solvers, for one that belongs to another solver, for
-    half or mixed precision, and for a loss that is no mean square (`LpLoss`, or another reduction).
+    half or mixed precision, for dropout and batch normalization, and for a loss that is no mean square (`LpLoss`, or another
+    reduction). A condition that the network meets by construction has weight 1, and a warning.
 
     >>> from pina import Condition
     >>> from pina.domain import CartesianDomain
@@ -67,7 +83,7 @@ class NTKWeighting(BaseWeighting, Callback):
         self._columns = columns
         self._saved_weights: dict[str, float] = {}
         self._updated_at: int | None = None  # optimizer steps before the newest update, in this training
-        self._points: dict[str, int] = {}  # of the batch, by condition
+        self._batch: dict[str, Any] = {}  # the data of every condition
         self._one_column: set[str] = set()
         self._told: set[str] = set()  # warnings, each given once
 
@@ -102,6 +118,7 @@ class NTKWeighting(BaseWeighting, Callback):
                 "NTKWeighting is among the trainer's callbacks and not in its solver; use PINN(..., weighting=...)"
             )
         require_precision(trainer, pl_module, "NTKWeighting")
+        require_points_apart(pl_module, "NTKWeighting")
         require_mean(pl_module, "NTKWeighting")
 
     # Weights in the loss.
@@ -130,11 +147,15 @@ class NTKWeighting(BaseWeighting, Callback):
             found: dict[str, Trace] = {}
             for name, loss in losses.items():
                 if self._columns == "together":
-                    found[name] = trace_together(name, squares_of(name, loss, self._points[name]), parameters)
+                    found[name] = trace_together(name, squares_of(name, loss, len(self._batch[name]["input"])), parameters)
                 else:
-                    found |= traces_apart(name, residuals_of(name, loss, self._points[name]), parameters)
+                    found |= traces_apart(name, residuals_of(name, loss, len(self._batch[name]["input"])), parameters)
             found = self._over_ranks(found)
-            traces = _without_rounding(found)
+            traces = {block: trace.value for block, trace in found.items()}
+            for block in suspects(found):
+                name, _, column = block.rpartition("[") if block not in losses else (block, "", "")
+                rounding = is_rounding(name, self._batch[name], self.solver, int(column[:-1]) if column else None)
+                traces[block] = 0.0 if rounding else traces[block]
             old = {name: self._saved_weights.get(name, 1.0) for name in found} if self._saved_weights else None
             weights = self._rule.update(old, traces, {name: trace.n for name, trace in found.items()})
         self._saved_weights = {**self._saved_weights, **weights}
@@ -154,7 +175,7 @@ class NTKWeighting(BaseWeighting, Callback):
         """The losses by column; those of conditions with one column as they are."""
         found: dict[str, Tensor] = {}
         for name, loss in losses.items():
-            errors = None if name in self._one_column else residuals_of(name, loss, self._points[name])
+            errors = None if name in self._one_column else residuals_of(name, loss, len(self._batch[name]["input"]))
             if errors is None or errors.shape[1] == 1:
                 self._one_column.add(name)
                 found[name] = loss
@@ -168,18 +189,18 @@ class NTKWeighting(BaseWeighting, Callback):
         self._updated_at = None
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        self._count(batch)
+        self._keep(batch)
 
     def on_validation_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        self._count(batch)
+        self._keep(batch)
 
     def on_test_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self._count(batch)
+        self._keep(batch)
 
-    def _count(self, batch: Any) -> None:
-        self._points = {name: len(data["input"]) for name, data in batch}
+    def _keep(self, batch: Any) -> None:
+        self._batch = dict(batch)
 
     def state_dict(self) -> dict[str, Any]:
         unknown = {name: p.detach().clone() for name, p in unknowns(self.solver).items()}
@@ -191,9 +212,3 @@ class NTKWeighting(BaseWeighting, Callback):
             for name, p in unknowns(self.solver).items():
                 if name in state["unknown"]:
                     p.copy_(state["unknown"][name])
-
-
-def _without_rounding(found: Mapping[str, Trace]) -> dict[str, float]:
-    """{name: trace}, 0 for what is rounding, of a condition that the network meets by construction."""
-    least = _ROUNDING * sum(trace.value / trace.n for trace in found.values())
-    return {name: trace.value if trace.value > least * trace.n else 0.0 for name, trace in found.items()}

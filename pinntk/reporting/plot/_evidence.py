@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 
 from pinntk.diagnostics import Examination, Finding
-from pinntk.problem import Box, Measurements, Problem, Region
+from pinntk.problem import Box, Problem, Region
 from pinntk.problem._sampling import generator
 from pinntk.reporting.plot._panel import BLUE, GRAY, ORANGE, Panel, dots, legend, span
 from pinntk.residuals import errors
@@ -316,7 +316,7 @@ def residual_panels(x: Examination) -> list[Panel]:
     """|e| of every residual over the domain, on fresh points."""
     rows = {}
     for condition in x.problem.conditions:
-        if condition.kind == "residual" and condition.name in x.points and not isinstance(condition.region, Measurements):
+        if condition.kind == "residual" and condition.name in x.points and condition.region.given is None:
             rows[condition.name] = torch.as_tensor(_dense(condition.region))
     if not rows:
         return []

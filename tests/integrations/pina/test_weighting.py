@@ -346,6 +346,33 @@ def test_columns_apart_is_for_residuals_alone(tmp_path):
     refusal(trainer_of(solver, 1, tmp_path).train, "columns='apart' is for PINN")
 
 
+@pytest.mark.parametrize("module", [torch.nn.Dropout(0.1), torch.nn.BatchNorm1d(8)])
+def test_networks_that_are_random_or_mix_points_are_refused(module, tmp_path):
+    solver = solver_of(weighting=NTKWeighting())
+    solver._pina_models[0] = torch.nn.Sequential(torch.nn.Linear(2, 8), module, torch.nn.Linear(8, 1))
+    refusal(trainer_of(solver, 1, tmp_path).train, f"has a {type(module).__name__}.*remove it")
+
+
+@pytest.mark.parametrize("columns", ["together", "apart"])
+def test_a_condition_in_other_units_has_its_weight(columns, tmp_path):
+    """A trace 1e-16 of the other's, which no rounding made."""
+    solver = solver_of("rod", weighting=NTKWeighting(columns=columns))
+    plain = solver.problem.conditions["D"].equation.equations
+    solver.problem.conditions["D"].equation.equations = [Small(equation) for equation in plain]
+    watch = Watch(columns == "apart")
+    trainer_of(solver, 1, tmp_path, callbacks=[watch]).train()
+    assert_close(watch.weights[0], NTK().rule(watch.traces[0], watch.counts), 1e-5)
+    assert max(watch.weights[0].values()) > 1e13
+
+
+class Small:
+    def __init__(self, equation):
+        self.equation = equation
+
+    def residual(self, *arguments):
+        return 1e-8 * self.equation.residual(*arguments)
+
+
 def test_a_condition_met_by_construction_keeps_weight_1_and_is_told_once(tmp_path):
     class Hard(torch.nn.Module):
         def __init__(self):

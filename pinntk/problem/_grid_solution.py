@@ -1,0 +1,15 @@
+"""A solution as numbers on a grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class GridSolution:
+    """A numerical solution on a product grid: one increasing array a coordinate, and values [*counts] or [*counts, fields]."""
+
+    axes: tuple[np.ndarray, ...]
+    values: np.ndarray
