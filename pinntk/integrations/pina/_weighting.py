@@ -36,7 +36,7 @@ from pinntk.weighting import NTK
 _COLUMNS = ("together", "apart")
 
 
-class NTKWeighting(BaseWeighting, Callback):
+class NTKWeighting(BaseWeighting, Callback):  # type: ignore[misc]  # which are Any to mypy
     """Loss weights for PINA's solvers from exact kernel traces: `PINN(problem, model, weighting=NTKWeighting(every=100))`.
 
     The rule is that of `pinntk.weighting.NTK`, with theta all that is trained: the network, and an inverse problem's unknown
