@@ -42,7 +42,7 @@ from pinntk.problem import (
     residual,
 )
 from pinntk.residuals import NonFiniteError, errors, slab
-from pinntk.run import BusyFolderError, MonitorReport, Run, UntrustedFileError
+from pinntk.run import BusyFolderError, MonitorReport, Recorder, Run, UntrustedFileError
 from pinntk.taylor import DependentPointsError, Jet, UnsupportedOperationError
 from pinntk.training import (
     RAD,
@@ -88,6 +88,7 @@ __all__ = [
     "Posterior",
     "Prescription",
     "Problem",
+    "Recorder",
     "Rescue",
     "Run",
     "Slabs",

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("DDE_BACKEND", "pytorch")  # else DeepXDE looks for one, and notes it in the user's home
 if "PINNTK_STATE" not in os.environ:  # not the user's; workers have it from the process that started them
     os.environ["PINNTK_STATE"] = tempfile.mkdtemp(prefix="pinntk-state-")
     atexit.register(shutil.rmtree, os.environ["PINNTK_STATE"], ignore_errors=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import NamedTuple
 
@@ -37,15 +37,17 @@ class Certificate(NamedTuple):
 
 
 @torch.no_grad()
-def certificate(factors: Factors, e: Tensor, parameters: Mapping[str, Tensor]) -> Certificate:
+def certificate(factors: Factors, e: Tensor, parameters: Mapping[str, Tensor], pieces: Sequence[int] = ()) -> Certificate:
     """How far J^T z by the factors is from autograd's. One backward pass.
+
+    pieces: the lengths of the vectors that e is joined of; each counts by its own size
 
     z is random and, for rows of all sizes to count, divided by the size of each row of J: a
     use that was missed shows, rows that depend on each other show, and rows in a wrong order show.
     """
     bounds = {name: _row_bound(factors, name) for name in parameters if factors.has(name)}
     sizes = sum(bounds.values(), e.new_zeros(len(e)))
-    sizes = sizes.clamp_min(float(sizes.max()) * _SMALL)
+    sizes = torch.cat([piece.clamp_min(float(piece.max()) * _SMALL) for piece in sizes.split(list(pieces) or len(e))])
     numbers = torch.Generator().manual_seed(1)
     z = (torch.rand(len(e), generator=numbers) + 0.5) * (torch.randint(0, 2, (len(e),), generator=numbers) * 2 - 1)
     z = z.to(e) / torch.where(sizes > 0, sizes, torch.ones_like(sizes))
@@ -72,10 +74,10 @@ def _deviation(
         ours = torch.zeros_like(theirs) if ours is None else ours.to(theirs.dtype)
         bound = float((z * bounds[name]).norm()) if name in bounds else 0.0
         pairs.append((float((ours - theirs).norm()), max(bound, float(theirs.norm())), tolerance(z.dtype, theirs.dtype)))
+    if not all(isfinite(off) and isfinite(size) for off, size, _ in pairs):
+        return Certificate(float("nan"), False)
     largest = max((size for _, size, _ in pairs), default=0.0)
     found = [(off / max(size, _TINY * largest) if off else 0.0, limit) for off, size, limit in pairs]
-    if not all(isfinite(off) for off, _ in found):
-        return Certificate(float("nan"), False)
     return Certificate(max((off for off, _ in found), default=0.0), all(off <= limit for off, limit in found))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
 
@@ -164,8 +164,17 @@ def read(e: Tensor, parameters: Mapping[str, Tensor], rows: Tensor | None = None
     return replace(found, origin=replace(found.origin, seconds=perf_counter() - started, reason=reason))
 
 
-def read_by(owners: str | Tensor, e: Tensor, parameters: Mapping[str, Tensor], *, name: str = "e") -> Factors:
+def read_by(
+    owners: str | Tensor,
+    e: Tensor,
+    parameters: Mapping[str, Tensor],
+    *,
+    name: str = "e",
+    pieces: Sequence[int] = (),
+) -> Factors:
     """The factors of e by one belief of which errors the rows of the batch belong to: one of OWNERS, or given (m,).
+
+    pieces: the lengths of the vectors that e is joined of, beside owners that are given
 
     Raises UnstructuredError where the graph cannot be read so, or the factors fail their certificate.
     """
@@ -181,7 +190,7 @@ def read_by(owners: str | Tensor, e: Tensor, parameters: Mapping[str, Tensor], *
             "network.eval()"
         )
     in_order = not isinstance(owners, Tensor) and owners == OWNERS[0]
-    sizes = {graph.n, len(owners)} if isinstance(owners, Tensor) else None if in_order else graph.batch_sizes
+    sizes = {graph.n, len(owners), *pieces} if isinstance(owners, Tensor) else None if in_order else graph.batch_sizes
     entries = graph.entries(sizes)
     captured = captured_gradients(graph, entries, torch.ones_like(e))
     if isinstance(owners, Tensor):
@@ -196,7 +205,7 @@ def read_by(owners: str | Tensor, e: Tensor, parameters: Mapping[str, Tensor], *
     columns = {key: size_of(p) for key, p in parameters.items()}
     outers, by_rows = uses.result()
     found = Factors(name, graph.n, columns, outers, _move(by_rows, e.device), e.device)
-    deviation, passes = certificate(found, e, parameters)
+    deviation, passes = certificate(found, e, parameters, pieces)
     if not passes:
         order = owners if isinstance(owners, str) else "as given"
         raise UnstructuredError(f"what is read from the graph, rows {order}, fails its certificate ({deviation:.1e})")

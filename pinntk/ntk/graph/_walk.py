@@ -111,7 +111,8 @@ class Graph:
         if not self._only[node] or node.name() in _REPEATING:
             return True
         # Made from parameters alone; a matrix may have as many rows as there are points.
-        return not any(self.n in shape_of(m, i) or m in self.leaves for m, i in node.next_functions)
+        counts = {self.n} if sizes is None else sizes
+        return not any(counts.intersection(shape_of(m, i)) or m in self.leaves for m, i in node.next_functions)
 
     def _refuse_points_below(self, targets: set[Node], visited: set[Node]) -> None:
         """Gradients of visited nodes hold what comes through the targets too: one below a target would count twice."""
