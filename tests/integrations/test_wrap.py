@@ -8,6 +8,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -463,6 +464,15 @@ def test_a_model_that_gives_no_field_needs_an_output():
         pinntk.wrap(model, conditions)
     network, _, _ = pinntk.wrap(model, conditions, output=lambda x: model(x, 2.0)["u"])
     assert torch.equal(network(X), 2.0 * model.net(X))
+
+
+def test_the_program_of_the_document_runs():
+    document = (Path(__file__).parents[2] / "docs" / "INTEGRATIONS.md").read_text()
+    section = document.partition("## Diagnose a model in plain PyTorch")[2].partition("\n## ")[0]
+    program = section.partition("```python")[2].partition("```")[0]
+    names: dict = {}
+    exec(program, names)
+    assert names["K"].sizes == (200, 50, 30) and names["run"].step == 3
 
 
 @pytest.mark.slow
