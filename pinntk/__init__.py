@@ -5,6 +5,7 @@ from pinntk._util.files import cached
 from pinntk._util.version import __version__
 from pinntk.diagnostics import Finding, Prescription, check, diagnose, examine
 from pinntk.gaussian import Collocation, InfiniteEnsemble, Posterior, UnidentifiedError, collocate, infinite_ensemble, posterior
+from pinntk.integrations import NTKWeights
 from pinntk.ntk import (
     Factors,
     InfiniteMLP,
@@ -42,7 +43,7 @@ from pinntk.problem import (
     residual,
 )
 from pinntk.residuals import NonFiniteError, errors, slab
-from pinntk.run import BusyFolderError, MonitorReport, Run, UntrustedFileError
+from pinntk.run import BusyFolderError, MonitorReport, Recorder, Run, UntrustedFileError
 from pinntk.taylor import DependentPointsError, Jet, UnsupportedOperationError
 from pinntk.training import (
     RAD,
@@ -81,6 +82,7 @@ __all__ = [
     "MeanKernel",
     "Monitor",
     "MonitorReport",
+    "NTKWeights",
     "NonFiniteError",
     "NonFiniteLossError",
     "Origin",
@@ -88,6 +90,7 @@ __all__ = [
     "Posterior",
     "Prescription",
     "Problem",
+    "Recorder",
     "Rescue",
     "Run",
     "Slabs",

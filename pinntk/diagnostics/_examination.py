@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -156,10 +157,12 @@ class Examination:
 
     @cached_property
     def initial(self) -> nn.Module | None:
-        """The network as the training began; None without a run, or if pinntk did not build it."""
-        if self.run is None or network_class(self.run.config) is None:
+        """The network as the training began; None without a run, or where it is not known."""
+        if self.run is None:
             return None
-        return build_network(self.run.config, self.problem).to(next(self.network.parameters()).device)
+        if not self.run.config.get("recorded") and network_class(self.run.config) is not None:
+            return build_network(self.run.config, self.problem).to(next(self.network.parameters()).device)
+        return _with_parameters(self.network, self.run.initial)
 
     @cached_property
     def progress(self) -> Progress | None:
@@ -187,6 +190,18 @@ class Examination:
     def relative_error(self) -> float | None:
         """Relative L2 error against the known solution, if there is one; of fields that are free by a constant, without it."""
         return self.problem.relative_error(self.network) if self.problem.has_solution else None
+
+
+def _with_parameters(network: nn.Module, values: Sequence[Tensor]) -> nn.Module | None:
+    """A copy of the network with these parameters; None where they do not fit."""
+    network = deepcopy(network)
+    own = list(network.parameters())
+    if not own or [p.shape for p in own] != [value.shape for value in values]:
+        return None
+    with torch.no_grad():
+        for p, value in zip(own, values, strict=True):
+            p.copy_(value)
+    return network
 
 
 @without_autocast

@@ -2,3 +2,7 @@
 
 Only the subpackages import those packages, which are extras of pinntk: `pip install "pinntk[deepxde]"`.
 """
+
+from pinntk.integrations._ntk_weights import NTKWeights
+
+__all__ = ["NTKWeights"]

@@ -2,6 +2,7 @@
 
 from pinntk.run._folder import BusyFolderError
 from pinntk.run._history import MonitorReport, Run
+from pinntk.run._recorder import Recorder
 from pinntk.run._trust import UntrustedFileError, check_trust
 
-__all__ = ["BusyFolderError", "MonitorReport", "Run", "UntrustedFileError", "check_trust"]
+__all__ = ["BusyFolderError", "MonitorReport", "Recorder", "Run", "UntrustedFileError", "check_trust"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from pinntk.ntk import KernelBlocks
 from pinntk.problem import Points, Problem
@@ -58,6 +58,7 @@ class Run:
     folder: the run folder, or None
     stop_reason: why training ended before its last step; "" if it did not
     monitor: what a `pinntk.Monitor` has to say, or None
+    initial: the network's parameters, in their order, when the training began; empty where they are not known
 
     >>> import pinntk
     >>> problem = pinntk.load("poisson1d")
@@ -82,6 +83,7 @@ class Run:
     folder: Path | None = None
     stop_reason: str = ""
     monitor: MonitorReport | None = None
+    initial: list[Tensor] = field(default_factory=list)
 
     def __repr__(self) -> str:
         relative = "" if self.relative_error is None else f", relative error {self.relative_error:.2e}{self.problem.up_to}"
@@ -150,5 +152,6 @@ class Run:
             seconds=state["seconds"],
             folder=folder,
             stop_reason=state["stop_reason"],
+            initial=state["initial"],
             monitor=saved and MonitorReport(**{**saved["report"], "warned": tuple(saved["report"]["warned"])}),
         )

@@ -120,6 +120,8 @@ class Checkpoint:
 
     def _restore(self, folder: Path) -> None:
         config, state, run = read_config(folder), read_checkpoint(folder), self.run
+        if config.get("recorded"):
+            raise ValueError(f"cannot resume {folder}: pinntk.Recorder wrote it, and no optimizer's state; name another folder")
         check_identity(state, run.problem, folder)
         if after := slab_after(folder, run.problem):
             raise ValueError(

@@ -242,6 +242,7 @@ class Training:
         run = self.run
         run.weights, run.points = dict(self._batch.weights), dict(self.points.all)
         run.point_weights = dict(self._batch.point_weights or {})
+        run.initial = self.probe.initial
         run.monitor = None if self.monitor is None else self.monitor.report()
 
 

@@ -147,6 +147,29 @@ def test_float32():
     same(found.network.state_dict(), expected.network.state_dict(), 1e-5)
 
 
+@covers(pinntk.Recorder)
+def test_a_recorder(tmp_path):
+    def recorded(device):
+        problem = diffusion()
+        network = pinntk.nn.MLP(problem, width=5, depth=1, **F64).to(device)
+        problem.coefficients.to(device)
+        points = {name: rows.to(device) for name, rows in problem.sample(FEW, seed=0, **F64).items()}
+        sgd = torch.optim.SGD(network.parameters(), lr=1e-3)
+        with pinntk.Recorder(problem, network, points, tmp_path / device, optimizer=sgd, snapshot_every=1) as recorder:
+            for step in range(3):
+                losses = {name: e.square().mean() for name, e in pinntk.errors(network, problem, points).items()}
+                recorder.log(step, losses, relative_error=problem.relative_error(network))
+                sgd.zero_grad()
+                sum(losses.values()).backward()
+                sgd.step()
+        return recorder.run
+
+    found, expected = recorded(NAME), recorded("cpu")
+    assert on_device(dict(found.points)) and on_device(found.initial)
+    same(numbers(found), numbers(expected))
+    same(dict(pinntk.Run.load(tmp_path / NAME, problem=diffusion()).points), dict(expected.points))
+
+
 class Noisy(nn.Module):
     """Draws random numbers on its device, too small for the check that errors are the points' own."""
 
