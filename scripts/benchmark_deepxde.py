@@ -2,8 +2,8 @@
 
 The set-up of poisson_weights.py (Wang, Yu & Perdikaris 2022, JCP 449:110768, section 7.1), written in DeepXDE: u_xx = f on
 [0, 1], u = sin(4 pi x), one hidden layer of 100 tanh units, W ~ N(0, 1 / fan-in), b ~ N(0, 1), normalized inputs, both ends
-(the paper's 100 boundary points are copies of them) and 100 points between, 40,000 steps of gradient descent of 5e-6 in float64.
-The paper's relative L2 errors: 2.40e-1 unweighted, 1.63e-3 with a weight of 100 on the boundary.
+(the paper's 100 boundary points are copies of them) and 100 points between, 40,000 steps of gradient descent of 5e-6 in
+float64. The paper's relative L2 errors: 2.40e-1 unweighted, 1.63e-3 with a weight of 100 on the boundary.
 
     DDE_BACKEND=pytorch python scripts/benchmark_deepxde.py             3 seeds, about 5 minutes of one core
     DDE_BACKEND=pytorch python scripts/benchmark_deepxde.py --quick     seconds, for a look
