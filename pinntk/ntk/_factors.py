@@ -18,7 +18,7 @@ from pinntk._util.randomness import fork
 from pinntk._util.registry import WeakRegistry, weak_key
 from pinntk._util.threads import of_step, with_threads_for
 from pinntk._util.warn import warn_user
-from pinntk.ntk._certificate import Certificate, certificate, gross_deviation
+from pinntk.ntk._certificate import Certificate, certificate, gross_deviation, tolerance
 from pinntk.ntk._factored import Factors, Origin
 from pinntk.ntk._taylor_factors import taylor_factors
 from pinntk.ntk.graph import FEW, OWNERS, UnstructuredError, certified_rows, read_by, size_of
@@ -226,7 +226,7 @@ def _row_by_row(
     found = Factors(name, len(rows), parts[0].sizes, {}, joined, whole.device)
     worst, limit = certificate(found, whole, parameters).deviation, gross_deviation(whole.dtype)
     coarsest = max(gross_deviation(torch.empty(0, dtype=p.dtype).real.dtype) for p in parameters.values())  # a coefficient's
-    off = float((torch.cat(values) - whole.detach()).norm() / whole.detach().norm().clamp_min(torch.finfo(whole.dtype).tiny))
+    off = _apart(torch.cat(values), whole.detach(), found, parameters)
     if off > limit or worst > max(limit, coarsest):
         raise DependentPointsError(
             f"condition {name!r}: errors depend on which other points are in the batch ({reason}). The network or the operator "
@@ -236,3 +236,13 @@ def _row_by_row(
     if len(rows) > FEW and _said.first(network, message):
         warn_user(message)
     return replace(found, origin=Origin("rows", worst, perf_counter() - started, reason))
+
+
+def _apart(values: Tensor, whole: Tensor, found: Factors, parameters: Mapping[str, Tensor]) -> float:
+    """How far errors in pieces are from those in one batch, relative to them, or to what rounding may do to sums of terms as
+    large as J theta: errors that training has made small are their rounding.
+    """
+    theta = float(torch.stack([p.detach().double().norm().cpu() for p in parameters.values()]).norm())
+    rounding = tolerance(whole.dtype) / gross_deviation(whole.dtype) * theta * float(found.diagonal.sum().sqrt())
+    scale = max(float(whole.norm()), rounding, torch.finfo(whole.dtype).tiny)
+    return float((values - whole).norm()) / scale
