@@ -42,10 +42,9 @@ def coefficient_key(name: str) -> str:
 
 
 def trained_parameters(network: nn.Module, problem: Problem) -> dict[str, Tensor]:
-    """What K differentiates in: the network's parameters that require gradients, then the problem's coefficients; a parameter
-    of the network that is a coefficient as well comes once, as that.
+    """What K differentiates in: the network's parameters that require gradients, then the problem's coefficients.
 
-    Raises ValueError if there are none.
+    A parameter of the network that is a coefficient as well comes once, as that. Raises ValueError if there are none.
     """
     own = {id(p) for p in problem.coefficients.values()}
     named: dict[str, Tensor] = {name: p for name, p in network.named_parameters() if p.requires_grad and id(p) not in own}
