@@ -474,12 +474,23 @@ def test_a_model_that_gives_no_field_needs_an_output():
         def forward(self, x, scale):
             return {"u": scale * self.net(x)}
 
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = sequential(1, 2)
+
+        def forward(self, x):
+            return dict(zip("up", self.net(x).split(1, 1), strict=True))
+
     model = Pair()
     conditions = {"pde": (lambda x: model(x, 2.0)["u"], X, "residual")}
     with pytest.raises(ValueError, match=re.escape("the model gives no real values (n, fields) at points (n, 1)")):
         pinntk.wrap(model, conditions)
     network, _, _ = pinntk.wrap(model, conditions, output=lambda x: model(x, 2.0)["u"])
     assert torch.equal(network(X), 2.0 * model.net(X))
+    named = Named()
+    network, _, _ = pinntk.wrap(named, {"pde": (lambda x: named(x)["p"], X, "residual")}, fields=("u", "p"))
+    assert torch.equal(network(X), named.net(X))
 
 
 def test_the_program_of_the_document_runs():
