@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache, wraps
 from typing import ParamSpec, TypeVar
 
@@ -32,19 +32,29 @@ def without_autocast(function: Callable[Given, Result]) -> Callable[Given, Resul
 
     @wraps(function)
     def wrapped(*args: Given.args, **kwargs: Given.kwargs) -> Result:
-        active = [kind for kind in _device_types() if torch.is_autocast_enabled(kind)]
-        if not active:
+        if not (active := _autocasts()):
             return function(*args, **kwargs)
         warn_user(
             f"{function.__qualname__}: the autocast around it ({', '.join(active)}) is set aside, and all is computed in the "
             "network's own dtype; half precision leaves nothing of high derivatives and small eigenvalues"
         )
-        with ExitStack() as stack:
-            for kind in active:
-                stack.enter_context(torch.autocast(kind, enabled=False))
+        with autocast_off():
             return function(*args, **kwargs)
 
     return wrapped
+
+
+@contextmanager
+def autocast_off() -> Iterator[None]:
+    """Sets aside every autocast around it, without a word."""
+    with ExitStack() as stack:
+        for kind in _autocasts():
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+def _autocasts() -> list[str]:
+    return [kind for kind in _device_types() if torch.is_autocast_enabled(kind)]
 
 
 @lru_cache

@@ -2,3 +2,8 @@
 
 Only the subpackages import those packages, which are extras of pinntk: `pip install "pinntk[deepxde]"`.
 """
+
+from pinntk.integrations._ntk_weights import NTKWeights
+from pinntk.integrations._wrap import wrap
+
+__all__ = ["NTKWeights", "wrap"]

@@ -117,6 +117,7 @@ def test_the_readme_runs(tmp_path, monkeypatch):
 
 
 def run_readme(block: tuple[str, str, int], **given):
-    """A block of the README, with few steps in place of its many."""
+    """A block of the README, with few steps in place of its many, and a rescue of seconds."""
     _, code, line = block
-    return run(re.sub(r"\bsteps=[0-9_]+", "steps=2", code), line, "README.md", **given)
+    code = re.sub(r"\bsteps=[0-9_]+", "steps=2", code).replace("rescue(run)", "rescue(run, seconds=2)")
+    return run(code, line, "README.md", **given)

@@ -32,7 +32,7 @@ SMALL = ["--width", "4", "--depth", "1", "--points", "residual=8", "--snapshot-e
 COMMANDS = {
     "diagnose": lambda run: ["diagnose", run],
     "plot": lambda run: ["plot", run],
-    "rescue": lambda run: ["rescue", run, "-o", run + "-rescued"],
+    "rescue": lambda run: ["rescue", run, "-o", run + "-rescued", "--seconds", "1"],
     "resume": lambda run: ["train", "--resume", run, "--steps", "6"],
     "kernel": lambda run: ["kernel", "--run", run],
     "config": lambda run: ["train", "--config", run + "/config.json", "-o", run + "-again", "--quiet"],

@@ -44,7 +44,25 @@ def main(folder: Path) -> None:
     causal = pinntk.weighting.Causal(epsilon=(1e-9, 1.0), slices=3)
     run = pinntk.train(problem, network, steps=20, causal=causal, weighting=pinntk.weighting.GradientNorm(every=4), **settings)
     found["all settings"] = torch.tensor([run.column(name)[1] for name in ("loss", "loss/burgers", "causal", "weight/burgers")])
+    found["own loop"] = own_loop()
     torch.save(found, folder / f"found.{_place()}")
+
+
+def own_loop() -> torch.Tensor:
+    """Parameters and NTK weights of a training in plain PyTorch, each rank with its half of the points."""
+    torch.manual_seed(0)
+    plain = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1)).double()
+    network = torch.nn.parallel.DistributedDataParallel(plain) if distributed.world() > 1 else plain
+    points = {"inside": torch.rand(12, 2, dtype=torch.float64), "walls": torch.rand(4, 2, dtype=torch.float64)}
+    points = distributed.shard(points)
+    optimizer, ntk = torch.optim.Adam(plain.parameters(), 1e-2), pinntk.NTKWeights(network, every=2)
+    for _ in range(5):
+        optimizer.zero_grad()
+        u = network(torch.cat(list(points.values())))
+        inside, walls = u.split([len(rows) for rows in points.values()])
+        ntk({"inside": (inside - 1).square().mean(), "walls": walls}).backward()
+        optimizer.step()
+    return torch.cat([*(p.detach().flatten() for p in plain.parameters()), torch.tensor(list(ntk.weights.values()))])
 
 
 def commands(folder: Path) -> None:

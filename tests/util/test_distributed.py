@@ -35,7 +35,9 @@ def results(folder):
     return torch.load(folder / "found.0of1"), [torch.load(folder / f"found.{rank}of2") for rank in range(2)]
 
 
-@pytest.mark.parametrize("quantity", ["matrix", "diagonal", "eigenvalues", "parameters", "losses", "weights", "all settings"])
+@pytest.mark.parametrize(
+    "quantity", ["matrix", "diagonal", "eigenvalues", "parameters", "losses", "weights", "all settings", "own loop"]
+)
 def test_every_rank_holds_what_one_process_computes(results, quantity):
     one, two = results
     for rank in two:

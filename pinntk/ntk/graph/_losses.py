@@ -68,6 +68,21 @@ def errors_of_loss(loss: Tensor) -> list[LossTerm]:
     >>> [(term.factor, term.errors.tolist()) for term in errors_of_loss(3 * (2 * e).square().mean() + e.abs().pow(2).sum())]
     [(3.0, [2.0, 6.0]), (2.0, [1.0, 3.0])]
     """
+    return [term for errors, each in _weighted_squares(loss) if (term := _flat_term(errors, each)) is not None]
+
+
+def shaped_terms(loss: Tensor) -> list[LossTerm]:
+    """`errors_of_loss` with errors as they were squared, of any shape; those of weight zero stay, as zeros."""
+    return [_term(errors, each) for errors, each in _weighted_squares(loss) if each.any()]
+
+
+def is_square(e: Tensor) -> bool:
+    """Whether the last operation of e squares something, so that it is hardly an error itself."""
+    return e.grad_fn is not None and _square_operand(e.grad_fn) is not None
+
+
+def _weighted_squares(loss: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """[(errors, what each entry's square is multiplied by)], with loss = sum of (each * errors^2).sum(). Raises LossError."""
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         got = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
         raise LossError(f"loss is {got}; give one number, a torch tensor with its graph")
@@ -77,22 +92,17 @@ def errors_of_loss(loss: Tensor) -> list[LossTerm]:
         raise LossError(f"loss is {loss.detach().item()}; give one that is real and finite")
     try:
         with torch.enable_grad():
-            terms = _terms(loss)
+            squares = _squares(loss.grad_fn)
+            coefficients = _coefficients(loss, squares)
+            found = [_weighted(node, errors, coefficients[node]) for node, errors in squares.items()]
     except RuntimeError as error:
         raise LossError(f"the graph of this loss can no longer be read: {str(error).splitlines()[0]}") from error
-    total = sum(term.factor * float(term.errors.detach().double().square().mean()) for term in terms)
-    coarsest = max(torch.finfo(t.dtype).eps for t in (loss, *(term.errors for term in terms)))
+    total = sum(float((each * errors.detach().double().square()).sum()) for errors, each in found)
+    coarsest = max(torch.finfo(t.dtype).eps for t in (loss, *(errors for errors, _ in found)))
     value, rounding = float(loss.detach()), 100 * coarsest**0.75
     if abs(total - value) > rounding * max(abs(value), total):
         raise LossError(f"loss is {value:.6g}, but its squares make {total:.6g}: another part of it has no graph")
-    return terms
-
-
-def _terms(loss: Tensor) -> list[LossTerm]:
-    squares = _squares(loss.grad_fn)
-    coefficients = _coefficients(loss, squares)
-    terms = [_term(node, errors, coefficients[node]) for node, errors in squares.items()]
-    return [term for term in terms if term is not None]
+    return found
 
 
 def _squares(root: Node) -> dict[Node, Tensor]:
@@ -166,18 +176,26 @@ def _coefficients(loss: Tensor, squares: Mapping[Node, Tensor]) -> dict[Node, Te
     return {node: coefficient for node in squares if (coefficient := found[node][0]) is not None}
 
 
-def _term(node: Node, errors: Tensor, coefficient: Tensor) -> LossTerm | None:
-    """coefficient: of each squared entry, or one for all of a mean or sum; None where all of them are zero."""
+def _weighted(node: Node, errors: Tensor, coefficient: Tensor) -> tuple[Tensor, Tensor]:
+    """(errors, each), of one shape. coefficient: of each squared entry, or one for all of a mean or sum."""
     if node.name() == "MseLossBackward0" and coefficient.ndim == 0 and node._saved_reduction == 1:
         coefficient = coefficient / errors.numel()
-    each = coefficient.double().expand(errors.shape).reshape(-1)
-    if (each < 0).any():
+    if (coefficient < 0).any():
         raise LossError("loss is not a sum of mean squares: a square is subtracted")
-    errors, kept = errors.reshape(-1), each > 0
+    return errors, coefficient.double().expand(errors.shape)
+
+
+def _flat_term(errors: Tensor, each: Tensor) -> LossTerm | None:
+    """Without the errors of weight zero; None where all are."""
+    errors, each = errors.reshape(-1), each.reshape(-1)
+    kept = each > 0
     if not kept.any():
         return None
-    if not kept.all():
-        errors, each = errors[kept], each[kept]
-    if each.max() - each.min() <= 8 * torch.finfo(coefficient.dtype).eps * each.max():
-        return LossTerm(float(each.mean()) * len(each), errors)
-    return LossTerm(1.0, (each * len(each)).sqrt().to(errors.dtype) * errors)
+    return _term(errors, each) if kept.all() else _term(errors[kept], each[kept])
+
+
+def _term(errors: Tensor, each: Tensor) -> LossTerm:
+    n = each.numel()
+    if each.max() - each.min() <= 8 * torch.finfo(errors.dtype).eps * each.max():
+        return LossTerm(float(each.mean()) * n, errors)
+    return LossTerm(1.0, (each * n).sqrt().to(errors.dtype) * errors)

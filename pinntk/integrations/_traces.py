@@ -1,0 +1,183 @@
+"""Exact kernel traces of losses and error vectors from anybody's code, by their autograd graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import get_gradient_edge
+
+from pinntk._util.warn import warn_user
+from pinntk.ntk._certificate import gross_deviation
+from pinntk.ntk._factored import Factors
+from pinntk.ntk.graph import (
+    FEW,
+    OWNERS,
+    LossError,
+    LossTerm,
+    UnstructuredError,
+    certified_rows,
+    errors_of_loss,
+    is_square,
+    read_by,
+    shaped_terms,
+)
+from pinntk.ntk.graph._walk import Node, post_order
+from pinntk.residuals import NonFiniteError
+
+_MANY_PARTS = 64  # columns, or rows, of errors that are read one after the other
+_ROWS_AT_ONCE = 256  # of J, where it comes row by row
+_CHEAP = 64  # errors whose rows nobody has to be warned of
+
+Way = tuple[str, str]  # how errors are taken apart, "all", "columns" or "rows", and which of OWNERS
+
+
+class LossTrace(NamedTuple):
+    """Of one condition's loss, sum_t f_t mean(e_t^2) over its terms t.
+
+    trace: n sum_t f_t / n_t Tr J_t J_t^T, a number in float64; Tr K where the loss is mean(e^2)
+    n: errors of all terms together
+    """
+
+    trace: Tensor
+    n: int
+
+
+class TraceReader:
+    """Traces of losses by name; remembers how the errors of each were read."""
+
+    def __init__(self) -> None:
+        self._ways: dict[tuple[str, int], Way] = {}
+        self._warned: set[str] = set()
+
+    def of(self, name: str, value: Tensor, parameters: Mapping[str, Tensor]) -> LossTrace:
+        """value: a scalar loss, or errors of any other shape, of which the loss is their mean square.
+
+        Raises LossError for a loss that is no sum of mean squares; ValueError where there is no graph, or it does not reach
+        the parameters, or it computes in half precision;
+        NonFiniteError for NaN.
+        """
+        _check_finite(name, value.detach())
+        terms = _terms(name, value)
+        leaves = {get_gradient_edge(p).node for p in parameters.values()}
+        graphs = [post_order(term.errors.grad_fn) for term in terms]
+        for nodes in graphs:
+            _check_precision(name, nodes)
+        if all(leaves.isdisjoint(nodes) for nodes in graphs):
+            raise ValueError(
+                f"{name} depends on none of the {len(parameters)} parameters that NTKWeights was given; give all that the "
+                "optimizer trains, as in NTKWeights([network, other_network]), and look for a detach() before the loss"
+            )
+        n = sum(term.errors.numel() for term in terms)
+        total = torch.zeros((), dtype=torch.float64, device=value.device)
+        for number, (factor, errors) in enumerate(terms):
+            total = total + self._squared_norm((name, number), errors, parameters) * (factor * n / errors.numel())
+        if n > _CHEAP and any(node.name() == "CompiledFunctionBackward" for nodes in graphs for node in nodes):
+            self._warn(name, f"it comes from torch.compile, so every update of the weights takes {n} of its backward passes")
+        return LossTrace(total, n)
+
+    def _squared_norm(self, key: tuple[str, int], errors: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Of J = d errors / d theta: the trace of J J^T."""
+        errors = errors.squeeze() if errors.numel() > 1 else errors.reshape(1)
+        reasons = []
+        for way in dict.fromkeys([*([self._ways[key]] if key in self._ways else []), *_ways(errors)]):
+            try:
+                found = sum(_diagonal_sum(read_by(way[1], e, parameters, name=key[0])) for e in _parts(errors, way[0]))
+            except UnstructuredError as error:
+                reasons.append(str(error))
+                continue
+            self._ways[key] = way
+            assert isinstance(found, Tensor)
+            return found
+        return self._row_by_row(key[0], errors.reshape(-1), parameters, reasons)
+
+    def _row_by_row(self, name: str, errors: Tensor, parameters: Mapping[str, Tensor], reasons: Sequence[str]) -> Tensor:
+        total = torch.zeros((), dtype=torch.float64, device=errors.device)
+        for part in errors.split(_ROWS_AT_ONCE):
+            found = certified_rows(part, parameters, name)
+            assert found.origin is not None and found.origin.certificate is not None
+            if found.origin.certificate > gross_deviation(errors.dtype):
+                self._warn(name, "a backward pass in its graph is not linear in its seed, so its trace depends on the seed")
+            total = total + _diagonal_sum(found)
+        if len(errors) > _CHEAP:
+            reason = "; ".join(dict.fromkeys(reasons))
+            self._warn(
+                name, f"{reason}; its trace is exact, but every update of the weights takes {len(errors)} backward passes"
+            )
+        return total
+
+    def _warn(self, name: str, message: str) -> None:
+        if name not in self._warned:
+            self._warned.add(name)
+            warn_user(f"{name}: {message}")
+
+
+def _terms(name: str, value: Tensor) -> list[LossTerm]:
+    if value.ndim == 0:
+        try:
+            return shaped_terms(value)
+        except LossError as error:
+            raise LossError(f"{name}: {error}; give its errors, a tensor of shape (n,), in place of the loss") from error
+    if value.grad_fn is None and not value.requires_grad:
+        raise ValueError(f"{name} has no autograd graph: it was detached, or computed under torch.no_grad or by numpy")
+    if is_square(value):
+        raise ValueError(
+            f"{name} has shape {tuple(value.shape)} and is squared already; give the errors themselves, or their mean square"
+        )
+    if value.numel() == 1 and _is_loss(value):
+        raise ValueError(
+            f"{name} has shape {tuple(value.shape)} and is a sum of squares: give a loss as one number, by .squeeze()"
+        )
+    return [LossTerm(1.0, value.clone() if value.is_leaf else value)]
+
+
+def _check_finite(name: str, value: Tensor) -> None:
+    if value.isfinite().all():
+        return
+    if value.ndim == 0:
+        raise NonFiniteError(f"{name} is {value.item()}: its errors are not finite; look at the step before")
+    bad = int((~value.isfinite()).sum())
+    raise NonFiniteError(f"{name} is not finite in {bad} of its {value.numel()} errors; look at their points")
+
+
+def _is_loss(value: Tensor) -> bool:
+    try:
+        errors_of_loss(value)
+    except LossError:
+        return False
+    return True
+
+
+def _check_precision(name: str, nodes: Iterable[Node]) -> None:
+    outputs = (metadata for node in nodes for metadata in getattr(node, "_input_metadata", ()))
+    half = {str(metadata.dtype) for metadata in outputs} & {"torch.float16", "torch.bfloat16"}
+    if half:
+        raise ValueError(
+            f"{name} is computed in {half.pop()}, which leaves nothing of a derivative's digits; compute this loss outside of "
+            "torch.autocast, with a network in float32"
+        )
+
+
+def _ways(errors: Tensor) -> list[Way]:
+    """How to read errors of this shape, the likeliest first."""
+    if errors.numel() <= FEW:
+        return []
+    parts = ["all"]
+    if errors.ndim > 1:
+        parts += ["columns"] if errors.shape[-1] <= _MANY_PARTS else []
+        parts += ["rows"] if errors.shape[0] <= _MANY_PARTS else []
+    return [(part, owners) for owners in OWNERS for part in parts]
+
+
+def _parts(errors: Tensor, part: str) -> list[Tensor]:
+    if part == "all":
+        return [errors.reshape(-1)]
+    if part == "columns":
+        return list(errors.reshape(-1, errors.shape[-1]).unbind(1))
+    return list(errors.reshape(len(errors), -1).unbind(0))
+
+
+def _diagonal_sum(found: Factors) -> Tensor:
+    return found.diagonal.sum()

@@ -1,0 +1,5 @@
+"""What the tests of PINA have: PINA, or they are left out."""
+
+import pytest
+
+pytest.importorskip("pina")
