@@ -44,9 +44,10 @@ def coefficient_key(name: str) -> str:
 def trained_parameters(network: nn.Module, problem: Problem) -> dict[str, Tensor]:
     """What K differentiates in: the network's parameters that require gradients, then the problem's coefficients.
 
-    Raises ValueError if there are none.
+    A parameter of the network that is a coefficient as well comes once, as that. Raises ValueError if there are none.
     """
-    named: dict[str, Tensor] = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    own = {id(p) for p in problem.coefficients.values()}
+    named: dict[str, Tensor] = {name: p for name, p in network.named_parameters() if p.requires_grad and id(p) not in own}
     named |= {coefficient_key(name): p for name, p in problem.coefficients.items() if p.requires_grad}
     if not named:
         raise ValueError("the network has no parameter with requires_grad=True, so its kernel is zero")
@@ -223,8 +224,9 @@ def _row_by_row(
     joined = {key: torch.cat([part.rows[key] for part in parts]) for key in parameters}
     found = Factors(name, len(rows), parts[0].sizes, {}, joined, whole.device)
     worst, limit = certificate(found, whole, parameters).deviation, gross_deviation(whole.dtype)
+    coarsest = max(gross_deviation(torch.empty(0, dtype=p.dtype).real.dtype) for p in parameters.values())  # a coefficient's
     off = _apart(torch.cat(values), whole.detach(), found, parameters)
-    if max(worst, off) > limit:
+    if off > limit or worst > max(limit, coarsest):
         raise DependentPointsError(
             f"condition {name!r}: errors depend on which other points are in the batch ({reason}). The network or the operator "
             "mixes points (a mean over the batch, say); write it point by point"
