@@ -5,7 +5,7 @@ from pinntk._util.files import cached
 from pinntk._util.version import __version__
 from pinntk.diagnostics import Finding, Prescription, check, diagnose, examine
 from pinntk.gaussian import Collocation, InfiniteEnsemble, Posterior, UnidentifiedError, collocate, infinite_ensemble, posterior
-from pinntk.integrations import NTKWeights
+from pinntk.integrations import NTKWeights, wrap
 from pinntk.ntk import (
     Factors,
     InfiniteMLP,
@@ -136,4 +136,5 @@ __all__ = [
     "train_slabs",
     "trained_parameters",
     "weighting",
+    "wrap",
 ]

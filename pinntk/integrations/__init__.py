@@ -4,5 +4,6 @@ Only the subpackages import those packages, which are extras of pinntk: `pip ins
 """
 
 from pinntk.integrations._ntk_weights import NTKWeights
+from pinntk.integrations._wrap import wrap
 
-__all__ = ["NTKWeights"]
+__all__ = ["NTKWeights", "wrap"]

@@ -18,7 +18,7 @@ from pinntk._util.randomness import fork
 from pinntk._util.registry import WeakRegistry, weak_key
 from pinntk._util.threads import of_step, with_threads_for
 from pinntk._util.warn import warn_user
-from pinntk.ntk._certificate import Certificate, certificate, gross_deviation
+from pinntk.ntk._certificate import Certificate, certificate, gross_deviation, tolerance
 from pinntk.ntk._factored import Factors, Origin
 from pinntk.ntk._taylor_factors import taylor_factors
 from pinntk.ntk.graph import FEW, OWNERS, UnstructuredError, certified_rows, read_by, size_of
@@ -44,9 +44,10 @@ def coefficient_key(name: str) -> str:
 def trained_parameters(network: nn.Module, problem: Problem) -> dict[str, Tensor]:
     """What K differentiates in: the network's parameters that require gradients, then the problem's coefficients.
 
-    Raises ValueError if there are none.
+    A parameter of the network that is a coefficient as well comes once, as that. Raises ValueError if there are none.
     """
-    named: dict[str, Tensor] = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    own = {id(p) for p in problem.coefficients.values()}
+    named: dict[str, Tensor] = {name: p for name, p in network.named_parameters() if p.requires_grad and id(p) not in own}
     named |= {coefficient_key(name): p for name, p in problem.coefficients.items() if p.requires_grad}
     if not named:
         raise ValueError("the network has no parameter with requires_grad=True, so its kernel is zero")
@@ -223,8 +224,9 @@ def _row_by_row(
     joined = {key: torch.cat([part.rows[key] for part in parts]) for key in parameters}
     found = Factors(name, len(rows), parts[0].sizes, {}, joined, whole.device)
     worst, limit = certificate(found, whole, parameters).deviation, gross_deviation(whole.dtype)
-    off = float((torch.cat(values) - whole.detach()).norm() / whole.detach().norm().clamp_min(torch.finfo(whole.dtype).tiny))
-    if max(worst, off) > limit:
+    coarsest = max(gross_deviation(torch.empty(0, dtype=p.dtype).real.dtype) for p in parameters.values())  # a coefficient's
+    off = _apart(torch.cat(values), whole.detach(), found, parameters)
+    if off > limit or worst > max(limit, coarsest):
         raise DependentPointsError(
             f"condition {name!r}: errors depend on which other points are in the batch ({reason}). The network or the operator "
             "mixes points (a mean over the batch, say); write it point by point"
@@ -233,3 +235,13 @@ def _row_by_row(
     if len(rows) > FEW and _said.first(network, message):
         warn_user(message)
     return replace(found, origin=Origin("rows", worst, perf_counter() - started, reason))
+
+
+def _apart(values: Tensor, whole: Tensor, found: Factors, parameters: Mapping[str, Tensor]) -> float:
+    """How far errors in pieces are from those in one batch, relative to them, or to what rounding may do to sums of terms as
+    large as J theta: errors that training has made small are their rounding.
+    """
+    theta = float(torch.stack([p.detach().double().norm().cpu() for p in parameters.values()]).norm())
+    rounding = tolerance(whole.dtype) / gross_deviation(whole.dtype) * theta * float(found.diagonal.sum().sqrt())
+    scale = max(float(whole.norm()), rounding, torch.finfo(whole.dtype).tiny)
+    return float((values - whole).norm()) / scale

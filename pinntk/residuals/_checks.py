@@ -46,7 +46,7 @@ def check_network(network: nn.Module, problem: Problem, points: Points) -> None:
         raise ValueError("the network is on 'mps', which has no float64, and kernels are summed in it; call network.cpu()")
     if torch.is_inference_mode_enabled():
         raise ValueError("kernels and training need gradients, which torch.inference_mode() rules out; use torch.no_grad()")
-    _check_modules(network)
+    check_modules(network)
     d = problem.domain.dimension
     probe = to_network(network, select_probe(points))
     first = next(iter(probe.values()))[:, :d]
@@ -64,7 +64,8 @@ def check_network(network: nn.Module, problem: Problem, points: Points) -> None:
             check_derivatives(network, problem, probe)
 
 
-def _check_modules(network: nn.Module) -> None:
+def check_modules(network: nn.Module) -> None:
+    """Raises an error, naming it, for a module that is random, mixes points or changes at every forward."""
     for path, module in network.named_modules():
         if isinstance(module, _DROPOUTS) and module.training and module.p > 0:
             raise DependentPointsError(

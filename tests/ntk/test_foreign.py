@@ -8,8 +8,9 @@ import pytest
 import torch
 
 import pinntk
+from pinntk.problem import ForeignCondition, PointSet
 from tests.support import reference
-from tests.support.foreign import TWINS, Twins
+from tests.support.foreign import TWINS, Twins, smooth_network
 
 
 @pytest.fixture(params=TWINS)
@@ -94,3 +95,23 @@ def test_rows_that_are_known_to_belong_to_errors_are_taken_as_given():
         K = pinntk.kernel(network, problem, points)
         assert reference.relative(K.values, expected @ expected.T) < 1e-12
         assert K.origins["squares"].path == "graph"
+
+
+def test_errors_that_are_rounding_are_not_taken_for_mixed_points():
+    network, domain = smooth_network(1, 1, width=64), pinntk.Box(x=(0, 1))
+    x = torch.tensor([[0.2], [0.9]], dtype=torch.float64)
+    seen = torch.cat([network(row) for row in x.split(1)]).detach()
+    seen *= 1 + torch.tensor([[2e-16], [0.0]], dtype=torch.float64)  # as met as a training can meet them
+    region = PointSet(domain, x, {"seen": seen})
+    met = ForeignCondition("met", "data", region, lambda net, p: net(p[:, :1])[:, 0] - p[:, 1])
+    problem = pinntk.Problem(domain, [met])
+    e = pinntk.errors(network, problem, problem.sample(dtype=torch.float64))["met"]
+    assert 0 < e.abs().max() < 1e-15
+    assert pinntk.kernel(network, problem, problem.sample(dtype=torch.float64)).values.diagonal().min() > 0
+
+    def mixing(net, p):
+        return net(p[:, :1])[:, 0] - net(p[:, :1])[:, 0].detach().mean()
+
+    mixed = pinntk.Problem(domain, [ForeignCondition("mixed", "data", region, mixing)])
+    with pytest.raises(pinntk.DependentPointsError, match="mixes points"):
+        pinntk.kernel(network, mixed, mixed.sample(dtype=torch.float64))

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 if find_spec("deepxde") is None:
     raise ImportError('pinntk.integrations.deepxde works with DeepXDE, which is not installed: pip install "pinntk[deepxde]"')
 else:  # an import below a statement would not be at the top of the module
+    from pinntk.integrations.deepxde._from_model import from_model
     from pinntk.integrations.deepxde._ntk_weighting import NTKWeighting
 
-__all__ = ["NTKWeighting"]
+__all__ = ["NTKWeighting", "from_model"]
