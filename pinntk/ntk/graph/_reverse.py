@@ -16,8 +16,9 @@ CHUNK = 16  # rows in one batched backward pass; 8 to 64 took the same time with
 
 
 def pull_back(target: GradientEdge | Tensor, parameters: Mapping[str, Tensor], seeds: Tensor) -> dict[str, Tensor]:
-    """{name: (k, size)} for every parameter behind `target`: a vector-Jacobian product for each seed, (k, *shape), or for each
-    entry of a target that has few.
+    """{name: (k, size)} for every parameter behind `target`: a vector-Jacobian product for each seed, (k, *shape).
+
+    Of a target that has few entries, the products are those of its own Jacobian.
     """
     entries = seeds[0].numel() if len(seeds) else 0
     if 0 < entries < min(len(seeds), FEW_ENTRIES) and not seeds.is_complex():
