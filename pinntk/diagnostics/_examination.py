@@ -49,6 +49,7 @@ class Examination:
     """What can be measured of `network` on `points`, {condition: (n, d)}, under the loss weights `weights`.
 
     run: the training that it comes from, if any; with it a diagnosis also reads the history and the settings
+    trained: whether the network has been trained, as that of a run has: what is wrong is then a result, and no forecast
     few: at most 300 of each condition's points and about 4,000 in all, the same at every time, on which the kernel is computed
 
     What is measured of errors that are NaN or infinite raises NonFiniteError, naming condition and points.
@@ -59,10 +60,12 @@ class Examination:
     points: Points
     weights: Mapping[str, float]
     run: Run | None = None
+    trained: bool = False
     few: Points = field(init=False)
 
     def __post_init__(self) -> None:
         points = self.problem.check(self.points)
+        object.__setattr__(self, "trained", self.trained or self.run is not None)
         check_network(self.network, self.problem, points)
         check_weights(self.weights, tuple(points))
         object.__setattr__(self, "points", points)
@@ -197,11 +200,15 @@ def examine(
     problem: Problem | None = None,
     points: Points | None = None,
     weights: Mapping[str, float] | None = None,
+    *,
+    trained: bool = False,
 ) -> Examination:
     """All measurements of a run, or of a network on a problem, each made when it is asked for.
 
     Of a run, `examine(run)`; or of any network, `examine(network, problem, points)`, with the loss weights that it is trained
     with, all ones if None.
+
+    trained: whether such a network has been trained
 
     Raises TypeError and ValueError for arguments that do not fit.
 
@@ -222,4 +229,4 @@ def examine(
         raise TypeError("examine takes a run alone, or a network, a problem and points")
     if weights is None:
         weights = dict.fromkeys(points, 1.0)
-    return Examination(network, problem, points, weights)
+    return Examination(network, problem, points, weights, trained=trained)

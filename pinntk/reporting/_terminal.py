@@ -13,11 +13,12 @@ from textwrap import wrap
 from typing import Any
 
 from pinntk._util.version import __version__
-from pinntk.diagnostics import Examination, Finding, weights_by_name
+from pinntk.diagnostics import Diagnosis, Examination, Finding, weights_by_name
 from pinntk.diagnostics._judgment import error_of_zero
 from pinntk.diagnostics._wording import number
 from pinntk.problem import Problem
 from pinntk.problem._parameters import at_accuracy
+from pinntk.run._network import network_class
 
 FORMAT = 1  # of diagnosis.json, raised when a key changes its meaning or goes
 NOTHING = "nothing found"
@@ -38,7 +39,8 @@ def diagnosis(x: Examination, findings: Sequence[Finding]) -> dict[str, Any]:
     """Verdict, findings and numbers, ready for `json.dumps`; what is infinite or not a number becomes None.
 
     Keys and their meanings: docs/DIAGNOSIS.md. The numbers are those of `Examination`, by their names there. What cannot be
-    measured is left out and named, with the reason, under "not_measured". A prescription that changes the configuration has
+    measured is left out and named, with the reason, under "not_measured"; what could not be judged, as a `Diagnosis` says, is
+    under "unjudged". A prescription that changes the configuration has
     "command", which makes that change.
     """
     found = [finding.as_json() for finding in findings]
@@ -55,6 +57,7 @@ def diagnosis(x: Examination, findings: Sequence[Finding]) -> dict[str, Any]:
         "steps": None if x.run is None else x.run.step,
         "verdict": _HEADLINES[findings[0].severity] if findings else _HEALTHY,
         "findings": found,
+        "unjudged": [asdict(rule) for rule in findings.unjudged] if isinstance(findings, Diagnosis) else [],
         "numbers": _numbers(x),
     }
     return json.loads(json.dumps(_json_value(whole), default=str))
@@ -79,8 +82,8 @@ def _folder(x: Examination) -> str | None:
 
 def _command(x: Examination, place: int) -> str | None:
     folder = _folder(x)
-    if folder is None:
-        return None
+    if folder is None or (x.run is not None and (x.run.config.get("recorded") or network_class(x.run.config) is None)):
+        return None  # no command can train that again
     return f"pinntk rescue {shlex.quote(folder)}" + (f" --prescription {place}" if place > 1 else "")
 
 
@@ -178,6 +181,8 @@ def text(found: Mapping[str, Any], width: int = 80) -> str:
     lines += _finding_lines(found, width)
     if not found["findings"]:
         lines += ["", *_lines(healthy_sentence(found), "", width)]
+    for sentence in unjudged_sentences(found):
+        lines += ["", *_lines(sentence, "", width)]
     conditions = found["numbers"].get("conditions")
     if conditions:
         lines += ["", f"{'condition':<16} {'points':>7} {'loss':>10} {'weight':>10} {'rate':>10} {'|gradient|':>10}"]
@@ -249,6 +254,14 @@ def coefficient_sentences(found: Mapping[str, Any]) -> list[str]:
         came = "" if start is None else f", from {number(start)}" if moved else ", where it started"
         lines.append(f"{name} = {number(value)} +- {number(deviation)}{came}")
     return lines
+
+
+def unjudged_sentences(found: Mapping[str, Any]) -> list[str]:
+    """A line for each thing that rules lacked: which of them, and how to give it."""
+    rules: dict[tuple[str, str], list[str]] = {}
+    for rule in found["unjudged"]:
+        rules.setdefault((rule["reason"], rule["remedy"]), []).append(name_of(rule["code"]).lower())
+    return [f"Not judged, since {reason}: {', '.join(names)}. Remedy: {remedy}." for (reason, remedy), names in rules.items()]
 
 
 def _setting(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -55,7 +56,7 @@ def from_model(model: Any) -> tuple[nn.Module, Problem, dict[str, Tensor]]:
     with untouched(model):
         blocks = evaluate(model)
         require_mean_squares(model, blocks)
-        conditions, points = _conditions(model, blocks)
+        conditions, points = _conditions(model, blocks), training_points(model, blocks)
         problem = Problem(
             conditions[0].region.box,
             conditions,
@@ -68,63 +69,73 @@ def from_model(model: Any) -> tuple[nn.Module, Problem, dict[str, Tensor]]:
     return model.net, problem, points
 
 
-def training_points(model: Any) -> dict[str, Tensor]:
-    """The points of `from_model`, as they are now."""
-    with untouched(model):
-        return _conditions(model, evaluate(model))[1]
+def training_points(model: Any, blocks: Sequence[Block]) -> dict[str, Tensor]:
+    """The points of `from_model`, as they are now: {condition: (n, d)}."""
+    like = next(model.net.parameters())
+    spans, number = _spans(model), len(blocks) - len(model.data.bcs)
+    points = dict.fromkeys((block.name for block in blocks[:number]), torch.as_tensor(spans[-1]).to(like))
+    for block, bc, given in zip(blocks[number:], model.data.bcs, spans[:-1], strict=True):
+        points[block.name] = torch.as_tensor(_rows(bc, given)).to(like)
+    return points
 
 
-def _conditions(model: Any, blocks: list[Block]) -> tuple[list[ForeignCondition], dict[str, Tensor]]:
-    data = model.data
-    starts = np.cumsum([0, *data.num_bcs]).tolist()
-    x = np.asarray(data.train_x)
-    spans = [x[start:stop] for start, stop in pairwise([*starts, len(x)])]
-    box, like = box_of(data.geom, [x]), next(model.net.parameters())
+def _conditions(model: Any, blocks: Sequence[Block]) -> list[ForeignCondition]:
+    data, spans = model.data, _spans(model)
+    box = box_of(data.geom, [np.asarray(data.train_x)])
     number = len(blocks) - len(data.bcs)
     conditions: list[ForeignCondition] = []
-    points: dict[str, Tensor] = {}
     if number:
         region, equations = equation_region(data.geom, box, spans[-1]), equation_errors(model)
         conditions += [
             ForeignCondition(block.name, "residual", region, equations, column) for column, block in enumerate(blocks[:number])
         ]
-        points |= dict.fromkeys((block.name for block in blocks[:number]), torch.as_tensor(spans[-1]).to(like))
-    for block, bc, rows in zip(blocks[number:], data.bcs, spans[:-1], strict=True):
-        region, given = _region(bc, data.geom, box, rows)
+    for block, bc, given in zip(blocks[number:], data.bcs, spans[:-1], strict=True):
+        region = _region(bc, data.geom, box, given)
         kind = next((kind for of, kind in _KINDS.items() if isinstance(bc, of)), "boundary")
         owners = pair_owners if isinstance(bc, _PAIRS) else None
-        conditions.append(ForeignCondition(block.name, kind, region, condition_errors(model, bc, x.shape[1]), owners=owners))
-        points[block.name] = torch.as_tensor(given).to(like)
-    return conditions, points
+        code = condition_errors(model, bc, box.dimension)
+        conditions.append(ForeignCondition(block.name, kind, region, code, owners=owners))
+    return conditions
 
 
-def _region(bc: Any, geometry: Any, box: Box, rows: np.ndarray) -> tuple[PointSet, np.ndarray]:
-    """A condition's region, and its rows in this training."""
+def _spans(model: Any) -> list[np.ndarray]:
+    """The rows of the batch that each condition has, and last those of the equations."""
+    x = np.asarray(model.data.train_x)
+    starts = np.cumsum([0, *model.data.num_bcs]).tolist()
+    return [x[start:stop] for start, stop in pairwise([*starts, len(x)])]
+
+
+def _region(bc: Any, geometry: Any, box: Box, given: np.ndarray) -> PointSet:
+    d, names = box.dimension, [VALUE, COMPONENT]
     if isinstance(bc, (dde.icbc.PointSetBC, dde.icbc.PointSetOperatorBC)):
-        whole = _measured(bc, bc.points, slice(None))
-        batch = whole if bc.batch_size is None else _measured(bc, rows, bc.batch_indices)
-        columns = {VALUE: whole[:, box.dimension], COMPONENT: whole[:, box.dimension + 1]}
-        if isinstance(bc, dde.icbc.PointSetOperatorBC):
-            columns.pop(COMPONENT)
-            batch = batch[:, :-1]
-        return PointSet(box, whole[:, : box.dimension], columns), batch
+        rows = _measured(bc, bc.points, slice(None))
+    elif isinstance(bc, dde.icbc.Interface2DBC):
+        rows, names = _rows(bc, given), [f"other_{name}" for name in box.coordinates]
+    else:
+        return condition_region(bc, geometry, box, _rows(bc, given))
+    return PointSet(box, rows[:, :d], dict(zip(names, rows[:, d:].T, strict=False)))
+
+
+def _rows(bc: Any, given: np.ndarray) -> np.ndarray:
+    """A condition's points of those rows of the batch, with what rides along."""
+    if isinstance(bc, (dde.icbc.PointSetBC, dde.icbc.PointSetOperatorBC)):
+        return _measured(bc, given, slice(None) if bc.batch_size is None else bc.batch_indices)
     if isinstance(bc, dde.icbc.Interface2DBC):
-        here, there = np.split(rows, 2)
-        region = PointSet(box, here, {f"other_{name}": there[:, i] for i, name in enumerate(box.coordinates)})
-        return region, region.rows
-    here = np.split(rows, 2)[0] if isinstance(bc, dde.icbc.PeriodicBC) else rows
-    return condition_region(bc, geometry, box, here), here
+        return np.hstack(np.split(given, 2))
+    return np.split(given, 2)[0] if isinstance(bc, dde.icbc.PeriodicBC) else given
 
 
 def _measured(bc: Any, points: np.ndarray, which: Any) -> np.ndarray:
-    """Rows (coordinates, value, component), one for each measured component of each point."""
-    component = getattr(bc, "component", 0)
-    components = [component] if not isinstance(component, (list, tuple)) else list(component)
+    """Rows (coordinates, value, and of a PointSetBC the component), one for each measured component of each point."""
+    operator = isinstance(bc, dde.icbc.PointSetOperatorBC)
+    component = 0 if operator else bc.component
+    components = list(component) if isinstance(component, (list, tuple)) else [component]
     values = bc.values.detach().cpu().numpy()
     values = values[which] if values.ndim else values
     values = np.broadcast_to(values.reshape(-1, 1) if values.ndim == 1 else values, (len(points), len(components)))
     parts = [np.column_stack([points, values[:, i], np.full(len(points), c)]) for i, c in enumerate(components)]
-    return np.stack(parts, axis=1).reshape(-1, points.shape[1] + 2)
+    rows = np.stack(parts, axis=1).reshape(-1, points.shape[1] + 2)
+    return rows[:, :-1] if operator else rows
 
 
 def _fields(model: Any) -> tuple[str, ...]:
@@ -159,7 +170,7 @@ def _coefficients(model: Any) -> dict[str, nn.Parameter]:
     return found
 
 
-def _require_same(model: Any, problem: Problem, points: dict[str, Tensor], blocks: list[Block]) -> None:
+def _require_same(model: Any, problem: Problem, points: dict[str, Tensor], blocks: Sequence[Block]) -> None:
     """Raises ValueError where errors on a condition's own points are not those in the batch of all points."""
     found = errors(model.net, problem, points)
     for block in blocks:

@@ -1,0 +1,137 @@
+"""`Diagnose` in DeepXDE: a run, its diagnosis and its report, of a training that it has not changed."""
+
+import json
+
+import deepxde as dde
+import numpy as np
+import pytest
+import torch
+
+import pinntk
+from pinntk.integrations.deepxde import Diagnose, NTKWeighting
+from tests.integrations.deepxde import models
+
+QUIET = {"verbose": 0}
+
+
+@pytest.fixture(autouse=True)
+def precision():
+    """DeepXDE's default float type is global, and so is torch's."""
+    before = torch.get_default_dtype()
+    dde.config.set_default_float("float64")
+    yield
+    dde.config.set_default_float("float32")
+    torch.set_default_dtype(before)
+
+
+def silent(folder, **settings):
+    return Diagnose(folder, tell=None, **settings)
+
+
+def trained(made, callbacks, iterations=6):
+    """A training with everything that DeepXDE draws in it, and what it leaves."""
+    np.random.seed(5)
+    torch.manual_seed(5)
+    model = models.MODELS[made]()
+    resampler = dde.callbacks.PDEPointResampler(period=2)
+    model.train(iterations=iterations, display_every=2, callbacks=[*callbacks, resampler], **QUIET)
+    parameters = [p.detach().clone() for p in model.net.parameters()]
+    parameters += [v.detach().clone() for v in model.external_trainable_variables]
+    return parameters, np.random.random(), torch.rand(()), model.losshistory.loss_train
+
+
+@pytest.mark.parametrize("made", ["heat", "holed_system", "auxiliary", "inverse"])
+def test_the_training_is_the_same_to_the_last_bit(made, tmp_path):
+    plain = trained(made, [])
+    watched = trained(made, [silent(tmp_path / "run", every=1)])
+    for ours, theirs in zip(watched[0], plain[0], strict=True):
+        assert torch.equal(ours, theirs)
+    assert watched[1] == plain[1] and torch.equal(watched[2], plain[2])
+    assert np.array_equal(watched[3], plain[3])
+
+
+def test_the_history_is_of_the_losses_without_weights(tmp_path):
+    model = models.dirichlet(metrics=["l2 relative error"], loss_weights=[2, 10])
+    diagnose = silent(tmp_path / "run", every=2)
+    model.train(iterations=5, display_every=1, callbacks=[diagnose], **QUIET)
+    run = diagnose.run
+    assert run.column("loss")[0].tolist() == [0, 2, 4, 5]
+    for step, row in zip(run.column("loss")[0], run.history, strict=True):
+        losses = model.losshistory.loss_train[step]
+        assert row["loss/pde"] == pytest.approx(losses[0] / 2) and row["loss/DirichletBC"] == pytest.approx(losses[1] / 10)
+        assert row["weight/DirichletBC"] == 10 and row["learning_rate"] == 1e-3
+    x = np.unique(model.data.test_x, axis=0)
+    u = model.predict(x)
+    assert run.relative_error == pytest.approx(np.linalg.norm(u - models.sine(x)) / np.linalg.norm(models.sine(x)))
+
+
+def test_a_folder_with_a_diagnosis_and_a_report(tmp_path):
+    said = []
+    model = models.dirichlet()
+    callbacks = [NTKWeighting(every=2), Diagnose(tmp_path / "run", every=2, tell=said.append)]
+    model.train(iterations=4, callbacks=callbacks, **QUIET)
+    found = json.loads((tmp_path / "run" / "diagnosis.json").read_text())
+    assert found["steps"] == 4 and [f["code"] for f in found["findings"]] == [f.code for f in callbacks[1].findings]
+    assert "<html" in (tmp_path / "run" / "report.html").read_text()
+    assert len(said) == 1 and "report in" in said[0]
+    assert callbacks[1].run.weights == callbacks[0].weights
+    loaded = pinntk.Run.load(tmp_path / "run", model.net, problem=callbacks[1].run.problem)
+    assert loaded.history == callbacks[1].run.history
+    with pytest.raises(FileExistsError):
+        models.dirichlet().train(iterations=1, callbacks=[silent(tmp_path / "run")], **QUIET)
+
+
+def test_a_second_training_goes_on_in_the_run(tmp_path, monkeypatch):
+    for name, value in {"maxiter": 6, "iter_per_step": 3, "fun_per_step": 6}.items():
+        monkeypatch.setitem(dde.optimizers.LBFGS_options, name, value)
+    model = models.dirichlet()
+    diagnose = silent(tmp_path / "run", every=2)
+    model.train(iterations=4, callbacks=[diagnose], **QUIET)
+    model.compile("L-BFGS", verbose=0)
+    model.train(callbacks=[diagnose], **QUIET)
+    steps = diagnose.run.column("loss")[0].tolist()
+    assert steps[:3] == [0, 2, 4] and steps[-1] == model.train_state.step > 4 and steps == sorted(set(steps))
+    assert diagnose.run.config["training"]["optimizer"] == "lbfgs"
+
+
+def test_resampled_points_are_those_of_the_run(tmp_path):
+    model = models.heat()
+    diagnose = silent(tmp_path / "run", every=1)
+    before = model.data.train_x.copy()
+    model.train(iterations=3, callbacks=[diagnose, dde.callbacks.PDEPointResampler(period=1)], **QUIET)
+    start = sum(model.data.num_bcs)
+    kept = diagnose.run.points["pde"].numpy()
+    assert not np.allclose(kept, before[start:]) and len(kept) == len(before) - start
+
+
+def test_a_function_may_end_the_training(tmp_path):
+    model = models.dirichlet()
+    model.train(iterations=9, callbacks=[silent(tmp_path / "run", every=2, on_log=lambda run: run.step >= 4)], **QUIET)
+    assert model.train_state.step == 4
+
+
+def test_a_network_of_nan_is_a_warning_and_the_run_stays(tmp_path):
+    model = models.dirichlet()
+    diagnose = silent(tmp_path / "run", every=1)
+
+    class Breaks(dde.callbacks.Callback):
+        def on_epoch_end(self):
+            with torch.no_grad():
+                self.model.net.linears[0].weight.fill_(float("nan"))
+
+    with pytest.warns(UserWarning, match="was recorded in .* and could not be diagnosed"):
+        model.train(iterations=2, callbacks=[diagnose, Breaks()], **QUIET)
+    assert (tmp_path / "run" / "metrics.csv").exists()
+
+
+def test_refusals(tmp_path):
+    with pytest.raises(ValueError, match="every=0: a whole number of steps"):
+        Diagnose(tmp_path, every=0)
+    model, other = models.dirichlet(), models.dirichlet()
+    diagnose = silent(tmp_path / "run")
+    with pytest.raises(ValueError, match="callbacks has Diagnose twice"):
+        model.train(iterations=1, callbacks=[diagnose, silent(tmp_path / "other")], **QUIET)
+    with pytest.raises(ValueError, match="this Diagnose is of another model"):
+        other.train(iterations=1, callbacks=[diagnose], **QUIET)
+    with pytest.raises(ValueError, match="a IDE has errors that use more points"):
+        models.integral().train(iterations=1, callbacks=[silent(tmp_path / "ide")], **QUIET)
