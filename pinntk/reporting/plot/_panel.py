@@ -67,10 +67,8 @@ def draw_panels(panels: Sequence[Panel], ax: Axes | Iterable[Any], *, titles: bo
             raise TypeError(f"ax has a {type(one).__name__}; give matplotlib axes, such as plt.subplots(1, {len(panels)})[1]")
     if len(axes) != len(panels):
         listed = "; ".join(panel.title for panel in panels)
-        raise ValueError(
-            f"ax has {len(axes)} axes for {len(panels)} panels ({listed}); give as many, as plt.subplots(1, {len(panels)}) does, "
-            "or draw one: its panel's draw(ax)"
-        )
+        many = f"ax has {len(axes)} axes for {len(panels)} panels ({listed})"
+        raise ValueError(f"{many}; give plt.subplots(1, {len(panels)})[1], or draw one of them by its draw(ax)")
     for panel, one in zip(panels, axes, strict=True):
         _put(panel, one)
         if titles:

@@ -20,9 +20,8 @@ from pina.solver import (
 )
 
 from pinntk.integrations.pina import NTKWeighting
-from pinntk.integrations.pina._support import trained
 from pinntk.weighting import NTK
-from tests.integrations.pina.cases import CASES, PINN, solver_of, trainer_of
+from tests.integrations.pina.cases import CASES, PINN, solver_of, trained, trainer_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:You defined a `validation_step`", "ignore:`isinstance.treespec, LeafSpec")
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-6}
