@@ -1,7 +1,4 @@
-"""PINNs that were written without pinntk, on a device: as on the CPU, and left where they are.
-
-Run by tests/test_pretend_device.py; see tests/on_device.py.
-"""
+"""PINNs in plain PyTorch on a device."""
 
 from __future__ import annotations
 
@@ -15,40 +12,53 @@ from pinntk.problem import ForeignCondition, PointSet, with_parameters_of
 from tests.device.on_device import F64, NAME, covers, on_device, same
 
 
-def slope(value, x):
-    return torch.autograd.grad(value, x, torch.ones_like(value), create_graph=True)[0]
+def plain(place: str):
+    """A model, and the functions of its losses with their points."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 6, **F64), nn.Tanh(), nn.Linear(6, 6, **F64), nn.Tanh(), nn.Linear(6, 1, **F64)).to(
+        place
+    )
+    inside = torch.rand(12, 2, **F64)
+    inside, walls = inside.to(place), torch.cat([inside[:5, :1], torch.zeros(5, 1, **F64)], 1).to(place)
+
+    def heat(points):
+        slopes = torch.autograd.grad(model(points).sum(), points, create_graph=True)[0]
+        curved = torch.autograd.grad(slopes[:, 1].sum(), points, create_graph=True)[0][:, 1]
+        return slopes[:, 0] - curved
+
+    return model, {"heat": (heat, inside, "residual"), "walls": (model, walls, "boundary")}
 
 
-def wrapped(model, device):
-    """Columns, a closure over measured values, an unknown number, on that device."""
-    model, k = deepcopy(model).to(device), nn.Parameter(torch.tensor(0.5, device=device, **F64))
-    x, t = (torch.linspace(0, 1, 12, device=device, **F64).unsqueeze(1), torch.ones(12, 1, device=device, **F64))
-    seen = x**2
-
-    def heat(x, t):
-        u = model(torch.cat([x, t], 1))
-        return slope(u, t) - k * slope(slope(u, x), x)
-
-    def sensors(x, t):
-        return model(torch.cat([x, t], 1)) - seen
-
-    conditions = {"heat": (heat, (x, t), "residual"), "sensors": (sensors, (x, t), "data")}
-    return pinntk.wrap(model, conditions, coefficients={"k": k})
+@covers(pinntk.NTKWeights)
+def test_weights_in_a_loop_of_ones_own():
+    found, weights = [], []
+    for place in (NAME, "cpu"):
+        model, conditions = plain(place)
+        ntk = pinntk.NTKWeights(model, every=2)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+        for _ in range(4):
+            optimizer.zero_grad()
+            e = {name: function(rows.clone().requires_grad_()) for name, (function, rows, _) in conditions.items()}
+            loss = ntk({"heat": e["heat"].square().mean(), "walls": e["walls"]})
+            loss.backward()
+            optimizer.step()
+        found.append(loss)
+        weights.append(ntk.history)
+    assert on_device(found[0]) and len(weights[0]) == 2
+    same(*found)
+    same(*weights)
 
 
 @covers(pinntk.wrap)
-def test_a_wrapped_model_stays_on_the_device():
-    model = nn.Sequential(nn.Linear(2, 6), nn.Tanh(), nn.Linear(6, 1)).double()
-    (here, problem, points), (away, other, there) = (wrapped(model, device) for device in ("cpu", NAME))
-    assert on_device(there)
-    found, expected = pinntk.kernel(away, other, there), pinntk.kernel(here, problem, points)
-    assert on_device(found.values)
-    same(found.values, expected.values)
-    same(pinntk.traces(away, other, there), pinntk.traces(here, problem, points))
-    same(pinntk.examine(away, other, there).balance.rate, pinntk.examine(here, problem, points).balance.rate)
-    for network, this, rows in ((here, problem, points), (away, other, there)):
-        pinntk.train(this, network, points=rows, steps=2, optimizer="gauss-newton", progress=False)
-    same(list(away.parameters()), list(here.parameters()), 1e-9)
+def test_a_wrapped_model():
+    (network, problem, points), expected = (pinntk.wrap(*plain(place)) for place in (NAME, "cpu"))
+    kernel = pinntk.kernel(network, problem, points)
+    assert on_device(kernel.values) and on_device(points)
+    same(kernel.values, pinntk.kernel(*expected).values)
+    run = pinntk.train(problem, network, points=points, steps=2, progress=False)
+    assert on_device(network.state_dict())
+    other = pinntk.train(expected[1], expected[0], points=expected[2], steps=2, progress=False)
+    same(*([row["loss"] for row in r.history] for r in (run, other)))
 
 
 def test_foreign_conditions_know_points_that_are_drawn():
@@ -56,14 +66,14 @@ def test_foreign_conditions_know_points_that_are_drawn():
     region = PointSet(domain, [0.5], draw=lambda n, rng: rng.random((n, 1)))
     model = nn.Sequential(nn.Linear(1, 6), nn.Tanh(), nn.Linear(6, 1)).double()
     results = []
-    for device in ("cpu", NAME):
-        network = deepcopy(model).to(device)
+    for place in ("cpu", NAME):
+        network = deepcopy(model).to(place)
 
         def errors(other, x, home=network):
             return with_parameters_of(home, other, lambda: home(x).squeeze(1) - x[:, 0] ** 2)
 
         problem = pinntk.Problem(domain, [ForeignCondition("square", "residual", region, errors)])
-        points = problem.sample(square=7, device=device, **F64)
+        points = problem.sample(square=7, device=place, **F64)
         results.append(pinntk.kernel(deepcopy(network), problem, points).values)
     assert on_device(results[1])
     same(results[1], results[0])

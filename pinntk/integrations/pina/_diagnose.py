@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from pinntk.run import Recorder, Run
 from pinntk.run._folder import CONFIG
 from pinntk.run._recording import untouched
 
+OnLog = Callable[[Run], Any]
+
 
 class Diagnose(Callback):  # type: ignore[misc]  # which is Any to mypy
     """Records a training of PINA as a run, diagnoses it at the end: `Trainer(solver, callbacks=[Diagnose("runs/mine")])`.
@@ -33,6 +35,7 @@ class Diagnose(Callback):  # type: ignore[misc]  # which is Any to mypy
     folder: a run folder, as `pinntk.train` writes
     every: optimizer steps between two rows of the history
     kinds: {condition of PINA: kind}, as for `from_solver`
+    on_log: a function of the run, or several, called after each row, as for `pinntk.Recorder`; True ends the training
     overwrite: remove the run in the folder
 
     Losses are mean squares of each condition's residuals on all points of the training; a condition of several has one for each
@@ -50,11 +53,13 @@ class Diagnose(Callback):  # type: ignore[misc]  # which is Any to mypy
         folder: str | os.PathLike,
         every: int = 100,
         kinds: Mapping[str, str] | None = None,
+        on_log: OnLog | Iterable[OnLog] | None = None,
         overwrite: bool = False,
     ) -> None:
         if not isinstance(every, int) or isinstance(every, bool) or every < 1:
             raise ValueError(f"every={every!r}: a whole number of steps, at least 1")
         self._folder, self._every, self._kinds, self._overwrite = Path(folder), every, dict(kinds or {}), overwrite
+        self._on_log = on_log
         self._recorder: Recorder | None = None
         self._points: dict[str, Tensor] = {}
         self._last = -1
@@ -79,8 +84,9 @@ class Diagnose(Callback):  # type: ignore[misc]  # which is Any to mypy
                 network,
                 self._points,
                 self._folder,
-                optimizer=trainer.optimizers[0],
+                optimizer=type(trainer.optimizers[0]).__name__,
                 weights=_weights(pl_module, problem.names),
+                on_log=self._on_log,
                 resume=resume,
                 overwrite=self._overwrite,
             )
@@ -114,13 +120,18 @@ class Diagnose(Callback):  # type: ignore[misc]  # which is Any to mypy
         if self._recorder is None or trainer.global_step == self._last:
             return
         self._last = trainer.global_step
+        optimizer = trainer.optimizers[0]  # another one after a SwitchOptimizer
+        rate = optimizer.param_groups[0].get("lr")
+        self._recorder.run.config["training"]["optimizer"] = type(optimizer).__name__.lower()
         with untouched(solver):
             problem = self._recorder.run.problem
             points = training_points(solver, problem)
             moved = any(not torch.equal(points[name], rows) for name, rows in self._points.items())
             self._points = points
             weights = _weights(solver, problem.names)
-            self._recorder.log(self._last, weights=weights, points=points if moved else None)
+            stop = self._recorder.log(self._last, None, rate, weights, points=points if moved else None)
+        if stop:
+            trainer.should_stop = True
 
 
 def _weights(solver: Any, names: tuple[str, ...]) -> dict[str, float]:

@@ -180,7 +180,7 @@ def from_solver(solver: Any, kinds: Mapping[str, str] | None = None) -> tuple[Pi
 
 
 def training_points(solver: Any, problem: Problem) -> dict[str, Tensor]:
-    """The points of `from_solver`, as they are now: a refinement moves them."""
+    """The points of `from_solver`, as they are now."""
     like = next(solver.model.parameters())
     found: dict[str, Tensor] = {}
     for name in solver.problem.conditions:
@@ -228,7 +228,8 @@ def _part(solver: Any, name: str) -> _Part:
     data = getattr(condition, "data", None)
     target = None
     if data is not None:
-        x = data.input
+        held = getattr(data, "data", {})  # what batches are made of; PINA's refinements change data.input alone
+        x = held.get("input", data.input)
         target = data.target if isinstance(condition, InputTargetCondition) else None
     elif key in problem.discretised_domains:
         x = problem.discretised_domains[key]
