@@ -57,15 +57,44 @@ MOVED = Need(
     _in_history(lambda went: isfinite(went.moved)),
 )
 
-# By the code of the finding, or for what is asked last the name of the rule. What is not here needs the network alone.
+WRITTEN = Need(
+    "conditions are foreign, and what they ask of other functions than this network is not known",
+    "write the problem in pinntk's operators, where pinntk.check(problem) judges it before any training",
+    lambda x: not _foreign(x),
+)
+MEANT = Need(WRITTEN.reason, f"give exact=, or {WRITTEN.remedy}", lambda x: not _foreign(x) or x.problem.has_solution)
+SEVERAL = Need(WRITTEN.reason, WRITTEN.remedy, lambda x: not _foreign(x) or len(x.problem.fields) == 1)
+UNKNOWN_NUMBERS = Need(WRITTEN.reason, WRITTEN.remedy, lambda x: not (_foreign(x) and len(x.problem.coefficients)))
+REGION = Need(
+    "all points are given, and of which region they are is not known",
+    "pinntk.wrap(..., domain=Box(...)) draws fresh ones of residuals; or give a region in place of points",
+    lambda x: not _foreign(x) or any(x.problem[name].region.given is None for name in x.points),
+)
+
+
+def _foreign(x: Examination) -> bool:
+    return any(name in x.problem.foreign for name in x.points)
+
+
+# By the code of the finding, or for what is asked last the name of the rule. What is not here needs the network alone,
+# whatever its conditions.
 NEEDS: Mapping[str, tuple[Need, ...]] = MappingProxyType(
     {
+        "independent-condition": (WRITTEN,),
+        "wrong-problem": (WRITTEN,),
+        "unsuitable-activation": (WRITTEN,),
+        "conflict": (WRITTEN,),
+        "undetermined-coefficient": (UNKNOWN_NUMBERS,),
+        "unscaled-output": (WRITTEN,),
+        "unscaled-coefficient": (UNKNOWN_NUMBERS,),
+        "clustered-points": (REGION,),
+        "gauge": (SEVERAL,),
         "too-few-steps": (TRAINING, LOSSES, OPTIMIZER),
         "step-too-small": (TRAINING, LOSSES, RATE, OPTIMIZER, MOVED),
         "step-too-large": (TRAINING, LOSSES, RATE, OPTIMIZER),
-        "too-few-points": (TRAINING,),
+        "too-few-points": (TRAINING, REGION),
         "causality": (TRAINING,),
-        "trivial-solution": (TRAINING,),
+        "trivial-solution": (TRAINING, MEANT),
         "slow-waves": (TRAINING,),
         "unfinished": (TRAINING, LOSSES, RATE),
         "unexplained": (TRAINING,),
