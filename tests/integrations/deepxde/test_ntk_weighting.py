@@ -1,10 +1,13 @@
 """NTK weights in DeepXDE: blocks against rows in reverse mode, and trainings that do with the weights what they should."""
 
+import runpy
+
 import deepxde as dde
 import numpy as np
 import pytest
 import torch
 
+from pinntk.integrations import deepxde
 from pinntk.integrations.deepxde import NTKWeighting
 from pinntk.integrations.deepxde._errors import evaluate, factors, traces
 from pinntk.integrations.deepxde._model import trained, untouched
@@ -284,6 +287,20 @@ def test_refusals(case):
     with pytest.raises(ValueError, match=message) as caught:
         weighting.set_model(model)
         model.train(iterations=1, verbose=0, callbacks=[weighting])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_of_another_backend_is_refused():
+    model, weighting = models.dirichlet(), NTKWeighting()
+    model.net = object()  # as flax's are to torch
+    with pytest.raises(ValueError, match=r"works on PyTorch networks, and model\.net is a object"):
+        weighting.set_model(model)
+
+
+def test_without_deepxde_there_is_one_line_that_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r'not installed: pip install "pinntk\[deepxde\]"') as caught:
+        runpy.run_path(deepxde.__file__)
     assert "\n" not in str(caught.value)
 
 
