@@ -40,7 +40,7 @@ def trained(made, callbacks, iterations=6):
     return parameters, np.random.random(), torch.rand(()), model.losshistory.loss_train
 
 
-@pytest.mark.parametrize("made", ["heat", "holed_system", "auxiliary", "inverse"])
+@pytest.mark.parametrize("made", ["heat", "holed_system", "auxiliary", "drawing", "inverse"])
 def test_the_training_is_the_same_to_the_last_bit(made, tmp_path):
     plain = trained(made, [])
     watched = trained(made, [silent(tmp_path / "run", every=1)])

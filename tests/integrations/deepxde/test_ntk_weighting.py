@@ -1,5 +1,6 @@
 """NTK weights in DeepXDE: blocks against rows in reverse mode, and trainings that do with the weights what they should."""
 
+import random
 import runpy
 
 import deepxde as dde
@@ -254,13 +255,19 @@ def test_measuring_leaves_no_trace():
     model = models.auxiliary()
     model.train(iterations=2, verbose=0)
     model.net.eval()
-    random = torch.get_rng_state(), np.random.get_state()[1].copy()
+    drawn = torch.get_rng_state(), np.random.get_state()[1].copy()
     auxiliary, weights = model.net.auxiliary_vars, model.loss_weights
     with untouched(model):
         traces(model, evaluate(model))
-    assert torch.equal(torch.get_rng_state(), random[0]) and (np.random.get_state()[1] == random[1]).all()
+    assert torch.equal(torch.get_rng_state(), drawn[0]) and (np.random.get_state()[1] == drawn[1]).all()
     assert model.net.auxiliary_vars is auxiliary and model.loss_weights is weights and not model.net.training
     assert not dde.gradients.gradients_reverse.jacobian._Jacobians.Js
+    model = models.drawing()
+    before = torch.get_rng_state(), np.random.get_state()[2], random.getstate()
+    with untouched(model):
+        traces(model, evaluate(model))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[2], random.getstate()) == before[1:]
 
 
 def test_the_best_model_is_of_one_set_of_weights():
