@@ -43,7 +43,7 @@ from pinntk.problem import (
     residual,
 )
 from pinntk.residuals import NonFiniteError, errors, slab
-from pinntk.run import BusyFolderError, MonitorReport, Recorder, Run, UntrustedFileError
+from pinntk.run import BusyFolderError, EarlyStopping, MonitorReport, Recorder, Run, UntrustedFileError
 from pinntk.taylor import DependentPointsError, Jet, UnsupportedOperationError
 from pinntk.training import (
     RAD,
@@ -68,6 +68,7 @@ __all__ = [
     "Collocation",
     "Condition",
     "DependentPointsError",
+    "EarlyStopping",
     "Factors",
     "Finding",
     "GridSolution",

@@ -9,7 +9,7 @@ from pinntk.diagnostics._dynamics import Dynamics, dynamics, field_kernel
 from pinntk.diagnostics._estimate import Estimate, estimate
 from pinntk.diagnostics._evidence import EVIDENCE
 from pinntk.diagnostics._examination import Examination, examine
-from pinntk.diagnostics._finding import Finding, Prescription
+from pinntk.diagnostics._finding import Diagnosis, Finding, Prescription, Unjudged
 from pinntk.diagnostics._findings import RULES, diagnose
 from pinntk.diagnostics._layers import InputScale, LayerHealth, input_scale, layers
 from pinntk.diagnostics._progress import Progress, natural_step, progress
@@ -36,6 +36,7 @@ __all__ = [
     "Causality",
     "Coefficient",
     "Coverage",
+    "Diagnosis",
     "Drift",
     "Dynamics",
     "Estimate",
@@ -57,6 +58,7 @@ __all__ = [
     "TrialSpace",
     "Triviality",
     "Undetermined",
+    "Unjudged",
     "balance",
     "causality",
     "check",

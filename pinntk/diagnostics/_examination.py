@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -40,7 +39,7 @@ from pinntk.problem import Points, Problem
 from pinntk.residuals import Scales, check_network, errors, scales
 from pinntk.residuals._values import check_finite
 from pinntk.run import Run
-from pinntk.run._network import build_network, network_class
+from pinntk.run._network import build_network, network_class, with_parameters
 
 _KERNEL_POINTS = 300  # a condition's, at most: an eigenvalue problem of a second or less
 
@@ -50,6 +49,7 @@ class Examination:
     """What can be measured of `network` on `points`, {condition: (n, d)}, under the loss weights `weights`.
 
     run: the training that it comes from, if any; with it a diagnosis also reads the history and the settings
+    trained: whether the network has been trained, as that of a run has: what is wrong is then a result, and no forecast
     few: at most 300 of each condition's points and about 4,000 in all, the same at every time, on which the kernel is computed
 
     What is measured of errors that are NaN or infinite raises NonFiniteError, naming condition and points.
@@ -60,10 +60,12 @@ class Examination:
     points: Points
     weights: Mapping[str, float]
     run: Run | None = None
+    trained: bool = False
     few: Points = field(init=False)
 
     def __post_init__(self) -> None:
         points = self.problem.check(self.points)
+        object.__setattr__(self, "trained", self.trained or self.run is not None)
         check_network(self.network, self.problem, points)
         check_weights(self.weights, tuple(points))
         object.__setattr__(self, "points", points)
@@ -162,7 +164,7 @@ class Examination:
             return None
         if not self.run.config.get("recorded") and network_class(self.run.config) is not None:
             return build_network(self.run.config, self.problem).to(next(self.network.parameters()).device)
-        return _with_parameters(self.network, self.run.initial)
+        return with_parameters(self.network, self.run.initial)
 
     @cached_property
     def progress(self) -> Progress | None:
@@ -192,29 +194,21 @@ class Examination:
         return self.problem.relative_error(self.network) if self.problem.has_solution else None
 
 
-def _with_parameters(network: nn.Module, values: Sequence[Tensor]) -> nn.Module | None:
-    """A copy of the network with these parameters; None where they do not fit."""
-    network = deepcopy(network)
-    own = list(network.parameters())
-    if not own or [p.shape for p in own] != [value.shape for value in values]:
-        return None
-    with torch.no_grad():
-        for p, value in zip(own, values, strict=True):
-            p.copy_(value)
-    return network
-
-
 @without_autocast
 def examine(
     network: nn.Module | Run,
     problem: Problem | None = None,
     points: Points | None = None,
     weights: Mapping[str, float] | None = None,
+    *,
+    trained: bool = False,
 ) -> Examination:
     """All measurements of a run, or of a network on a problem, each made when it is asked for.
 
     Of a run, `examine(run)`; or of any network, `examine(network, problem, points)`, with the loss weights that it is trained
     with, all ones if None.
+
+    trained: whether such a network has been trained
 
     Raises TypeError and ValueError for arguments that do not fit.
 
@@ -235,4 +229,4 @@ def examine(
         raise TypeError("examine takes a run alone, or a network, a problem and points")
     if weights is None:
         weights = dict.fromkeys(points, 1.0)
-    return Examination(network, problem, points, weights)
+    return Examination(network, problem, points, weights, trained=trained)

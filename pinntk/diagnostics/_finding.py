@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -64,3 +64,31 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.severity}: {self.sentence}"
+
+
+@dataclass(frozen=True)
+class Unjudged:
+    """A rule that had nothing to go by.
+
+    code: of the finding that it might have made
+    reason: what it lacks, in words
+    remedy: how to give it
+    """
+
+    code: str
+    reason: str
+    remedy: str
+
+
+class Diagnosis(list[Finding]):
+    """The findings, and what could not be judged.
+
+    unjudged: the rules that lacked something which they go by; empty where nothing is wrong
+
+    >>> Diagnosis([], [Unjudged("causality", "nothing is known of the training", "record it")]).unjudged[0].code
+    'causality'
+    """
+
+    def __init__(self, findings: Iterable[Finding] = (), unjudged: Iterable[Unjudged] = ()):
+        super().__init__(findings)
+        self.unjudged = tuple(unjudged)

@@ -18,10 +18,11 @@ from pinntk.diagnostics import _rules_sizes as sizes
 from pinntk.diagnostics import _rules_training as training
 from pinntk.diagnostics import _rules_waves as waves
 from pinntk.diagnostics._examination import Examination, examine
-from pinntk.diagnostics._finding import SEVERITIES, Finding
+from pinntk.diagnostics._finding import SEVERITIES, Diagnosis, Finding
 from pinntk.diagnostics._judgment import failing, severity
 from pinntk.diagnostics._prescriptions import last_resorts
 from pinntk.diagnostics._thresholds import below
+from pinntk.diagnostics._unjudged import unjudged
 from pinntk.problem import Points, Problem
 from pinntk.run import Run
 
@@ -65,11 +66,18 @@ def diagnose(
     problem: Problem | None = None,
     points: Points | None = None,
     weights: Mapping[str, float] | None = None,
-) -> list[Finding]:
+    *,
+    trained: bool = False,
+) -> Diagnosis:
     """What is wrong, the most probable root cause first; empty if nothing is.
 
     Of a run, `diagnose(run)`; of a network, trained or not, `diagnose(network, problem, points, weights)`; or of an
-    `Examination`, whose measurements are made once. Raises NonFiniteError, naming condition and points, where the network's
+    `Examination`, whose measurements are made once.
+
+    trained: whether such a network has been trained. Rules about the result of a training judge it only then; those that ask
+        how it went need a run, as from `pinntk.Recorder`. What was not judged is in `Diagnosis.unjudged`
+
+    Raises NonFiniteError, naming condition and points, where the network's
     errors are NaN or infinite.
 
     >>> import pinntk
@@ -81,17 +89,18 @@ def diagnose(
     True
     """
     if isinstance(network, Examination):
-        if problem is not None or points is not None or weights is not None:
+        if problem is not None or points is not None or weights is not None or trained:
             raise TypeError("diagnose(examination) knows its problem, points and weights; give the examination alone")
         x = network
     else:
-        x = examine(network, problem, points, weights)
+        x = examine(network, problem, points, weights, trained=trained)
     _ = x.errors  # where they are not finite, this names the points that were given, and no rule those that it drew
     with threads_for(of_step(x.network, x.problem, x.points)):
         found = [finding for rule in RULES.values() if (finding := rule(x)) is not None]
         if not _explained(x, found):
             found += [finding for rule in LAST if (finding := rule(x)) is not None][:1]
-        return _with_last_resorts(x, by_cause(found))
+        codes = [finding.code for finding in found]
+        return Diagnosis(_with_last_resorts(x, by_cause(found)), [rule for rule in unjudged(x) if rule.code not in codes])
 
 
 def _explained(x: Examination, found: Iterable[Finding]) -> bool:
@@ -104,7 +113,7 @@ def _explained(x: Examination, found: Iterable[Finding]) -> bool:
 
 def _with_last_resorts(x: Examination, found: list[Finding]) -> list[Finding]:
     """The last finding that a training can mend prescribes Gauss-Newton as well, and time slabs, if none before does."""
-    if x.run is None or not failing(x):
+    if not x.trained or not failing(x):
         return found
     mendable = [
         place
@@ -114,7 +123,7 @@ def _with_last_resorts(x: Examination, found: list[Finding]) -> list[Finding]:
     if not mendable:
         return found
     known = [dict(entry.changes) for finding in found for entry in finding.prescriptions]
-    more = tuple(entry for entry in last_resorts(x.run) if dict(entry.changes) not in known)
+    more = tuple(entry for entry in last_resorts(x) if dict(entry.changes) not in known)
     last = found[mendable[-1]]
     found[mendable[-1]] = replace(last, prescriptions=(*last.prescriptions, *more))
     return found

@@ -126,8 +126,8 @@ def failing(x: Examination) -> bool:
 
 
 def severity(x: Examination) -> str:
-    """Critical for a run whose solution has hardly a digit; a warning for others, and for a network that has no run: what
+    """Critical where a trained network's solution has hardly a digit; a warning else, also for one that is not trained: what
     its training will do is a forecast.
     """
     wrong = above("severe", solution_error(x)) or (unreachable(x) and above("severe", unreachable_size(x)))
-    return "critical" if wrong and x.run is not None else "warning"
+    return "critical" if wrong and x.trained else "warning"

@@ -32,43 +32,44 @@ def adam_rate(x: Examination) -> float:
     return float(f"{min(max(_HALF * step, low), high):.1e}") if isfinite(step) else high
 
 
-def gauss_newton(run: Run) -> dict[str, Any]:
-    """The changes that make a training one by Gauss-Newton, in about the same time.
+def gauss_newton(run: Run | None) -> dict[str, Any]:
+    """The changes that make a training one by Gauss-Newton, in about the same time; of one that is not known, what it needs.
 
     What belongs to another optimizer is not named, since `pinntk.training.apply_changes` resets it; other settings that would
     stand in the way are, where the run has them.
     """
-    training = run.config["training"]
-    cleared = _IN_THE_WAY if training["optimizer"] != "gauss-newton" else _IN_THE_WAY | _OF_AN_OPTIMIZER
-    solving = str(training["optimizer"]).lower() in SOLVERS  # whose points stay as they are drawn, perhaps unevenly
+    training = {} if run is None else run.config["training"]
+    optimizer = str(training.get("optimizer", "")).lower()
+    cleared = _IN_THE_WAY if optimizer != "gauss-newton" else _IN_THE_WAY | _OF_AN_OPTIMIZER
+    solving = optimizer in SOLVERS  # whose points stay as they are drawn, perhaps unevenly
     return {
         "training.optimizer": "gauss-newton",
         "training.steps": min(training["steps"], SOLVER_STEPS) if solving else SOLVER_STEPS,
-        "training.resample": 1,
+        **({} if training.get("points") == "given" else {"training.resample": 1}),  # points of the user's own stay
         **{f"training.{name}": value for name, value in cleared.items() if training.get(name) not in (value, None)},
         **({"training.sampling": "sobol"} if solving and training.get("sampling") != "sobol" else {}),
         "weighting": {"name": "ntk", "every": 25},
     }
 
 
-def last_resorts(run: Run) -> tuple[Prescription, ...]:
+def last_resorts(x: Examination) -> tuple[Prescription, ...]:
     """What ends a list of prescriptions: Gauss-Newton, which depends least on weights and step sizes, and evolutions in time
     slabs. Not for what was trained so already.
     """
-    solving = str(run.config["training"]["optimizer"]).lower() in SOLVERS
-    whole = Prescription("train by Gauss-Newton, which depends least on weights and steps", gauss_newton(run))
-    return time_slabs(run) if solving else (whole, *time_slabs(run))
+    solving = x.run is not None and str(x.run.config["training"]["optimizer"]).lower() in SOLVERS
+    whole = Prescription("train by Gauss-Newton, which depends least on weights and steps", gauss_newton(x.run))
+    return time_slabs(x) if solving else (whole, *time_slabs(x))
 
 
-def time_slabs(run: Run) -> tuple[Prescription, ...]:
+def time_slabs(x: Examination) -> tuple[Prescription, ...]:
     """Time slabs by Gauss-Newton, for a problem that has them; else nothing."""
     try:
-        slab_edges(run.problem, _SLABS)
+        slab_edges(x.problem, _SLABS)
     except ValueError:
         return ()
-    if run.problem.slab:
+    if x.problem.slab:
         return ()
-    changes = {**gauss_newton(run), "training.steps": _SLAB_STEPS, "slabs.edges": _SLABS}
+    changes = {**gauss_newton(x.run), "training.steps": _SLAB_STEPS, "slabs.edges": _SLABS}
     sentence = f"train in time slabs by Gauss-Newton, each from the end of the one before: {_SLABS}, or more where one fails"
     return (Prescription(sentence, changes),)
 

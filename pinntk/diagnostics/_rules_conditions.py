@@ -15,6 +15,7 @@ from pinntk.diagnostics._judgment import doubt, error_evidence, failing, off, se
 from pinntk.diagnostics._prescriptions import NTK, gauss_newton, time_slabs
 from pinntk.diagnostics._rules_problem import homogeneous
 from pinntk.diagnostics._thresholds import CONFIDENCE, SURER, above, below, clearly
+from pinntk.diagnostics._unjudged import lacking_need
 from pinntk.diagnostics._wording import capital, number, percent, phrase
 from pinntk.problem._time import time_slices
 
@@ -29,7 +30,7 @@ def imbalance(x: Examination) -> Finding | None:
     middle = sqrt(rates[fast] * rates[slow])
     parts = x.estimate.parts
     slow_part = sum(parts[name] for name in rates if rates[name] < middle) / (sum(parts.values()) or 1.0)
-    if x.run is not None and not above("slow-part", slow_part):
+    if x.trained and not above("slow-part", slow_part):
         return None
     already = x.run is not None and x.run.config["weighting"].get("name") == "ntk"
     prescriptions = (
@@ -52,14 +53,16 @@ def imbalance(x: Examination) -> Finding | None:
         arrays={
             f"eigenvalues/{name}": 2 * found.weights[name] * values.cpu().numpy() for name, values in x.spectrum.blocks.items()
         },
-        confidence=clearly("imbalance", found.imbalance) if x.run is not None else CONFIDENCE["imbalance"],
+        confidence=clearly("imbalance", found.imbalance) if x.trained else CONFIDENCE["imbalance"],
         prescriptions=prescriptions,
     )
 
 
 def causality(x: Examination) -> Finding | None:
     """The error of the solution grows in time, since later times are fitted to wrong earlier ones."""
-    if x.run is None or not above("error", solution_error(x)) or x.estimate.unmoved:  # residuals that nothing moves
+    if lacking_need(x, "causality") or not above("error", solution_error(x)):
+        return None
+    if x.estimate.unmoved:  # residuals that nothing moves
         return None
     if (order := x.causality) is None:
         return None
@@ -101,7 +104,7 @@ def causality(x: Examination) -> Finding | None:
         confidence=clearly("late", judged.late_over_early) if grows else clearly("early-late", early),
         prescriptions=(
             Prescription("train by Gauss-Newton, whose steps carry the start through all of time at once", gauss_newton(x.run)),
-            *time_slabs(x.run),
+            *time_slabs(x),
             Prescription(
                 "let later times count once earlier ones are solved",
                 {"training.causal": {"epsilon": 1.0, "slices": 16, "threshold": 0.99}, **NTK},
@@ -183,7 +186,7 @@ def trivial_solution(x: Examination) -> Finding | None:
     if found := homogeneous(x):
         return found
     flat = {name: found.ratio for name, found in x.trivial.items() if found.ratio is not None}
-    if not flat or not failing(x) or x.run is None:
+    if not flat or lacking_need(x, "trivial-solution") or not failing(x):
         return None
     name = min(flat, key=lambda name: flat[name])
     if not below("trivial", flat[name]):

@@ -9,6 +9,7 @@ from pinntk.diagnostics._finding import Finding, Prescription
 from pinntk.diagnostics._judgment import failing, severity
 from pinntk.diagnostics._prescriptions import NTK, even_points
 from pinntk.diagnostics._thresholds import above, below, clearly
+from pinntk.diagnostics._unjudged import lacking_need
 from pinntk.diagnostics._wording import number, phrase
 
 
@@ -19,7 +20,7 @@ def clustered_points(x: Examination) -> Finding | None:
         return None
     covered, missed = x.coverage[worst], x.missing.get(worst)
     ratio = missed.ratio if missed is not None else float("nan")
-    if x.run is not None and not above("missing-some", ratio):
+    if x.trained and not above("missing-some", ratio):
         return None
     d = x.problem.domain.dimension
     hole = ", ".join(
@@ -52,7 +53,7 @@ def _clustering(x: Examination, name: str) -> float:
 
 def too_few_points(x: Examination) -> Finding | None:
     """Errors vanish at the training points and are large between them."""
-    if not x.missing or not failing(x) or x.run is None:
+    if not x.missing or lacking_need(x, "too-few-points") or not failing(x):
         return None
     worst = max(x.missing, key=lambda name: x.missing[name].ratio)
     missed = x.missing[worst]
@@ -60,7 +61,8 @@ def too_few_points(x: Examination) -> Finding | None:
         return None
     counts = {name: len(rows) for name, rows in x.points.items()}
     more = {name: _enough(x, name, n) for name, n in counts.items()}
-    bound = NTK if x.run.config["weighting"].get("name") == "self-adaptive" else {}  # to points that stay
+    weighting = {} if x.run is None else x.run.config["weighting"]
+    bound = NTK if weighting.get("name") == "self-adaptive" else {}  # to points that stay
     return Finding(
         code="too-few-points",
         severity=severity(x),

@@ -55,7 +55,7 @@ def conflict(x: Examination) -> Finding | None:
     found = statement.conflict(x.statement)
     if found is None:
         return None
-    if x.run is not None:
+    if x.trained:
         evidence = dict(found.evidence) | {"alignment": x.balance.alignment}
         found = replace(found, evidence=evidence, arrays={"cosines": x.balance.conflict.cpu().numpy()})
     names = [name for name in x.statement.contradicting() if isinstance(x.problem[name].region, Measurements)]
@@ -66,7 +66,7 @@ def conflict(x: Examination) -> Finding | None:
             {"weighting": {"name": "fixed", **weights}},
         )
         return replace(found, prescriptions=(leave_out, *found.prescriptions))
-    if found.severity == "warning" and x.run is not None and failing(x):
+    if found.severity == "warning" and x.trained and failing(x):
         worst = corners(x.problem, x.statement.names)[0]
         if above("beside-corner", _share_beside(x, worst)):
             return replace(found, severity=severity(x))

@@ -122,7 +122,7 @@ def unscaled_coefficient(x: Examination) -> Finding | None:
     ratio = max(found[worst], now[worst]) / (min(found[worst], now[worst]) or 1e-300)
     return Finding(
         code="unscaled-coefficient",
-        severity="critical" if x.run is not None else "warning",
+        severity="critical" if x.trained else "warning",
         sentence=f"By the conditions, the size of the coefficient {worst} is about {number(found[worst])}, and it stands at "
         f"{number(values[worst])}: a step moves it by a learning rate, whatever its size.",
         evidence={f"coefficient_size/{name}": size for name, size in found.items()}

@@ -21,6 +21,7 @@ from pinntk.diagnostics._judgment import (
 from pinntk.diagnostics._layers import LayerHealth
 from pinntk.diagnostics._prescriptions import adam_rate, gauss_newton
 from pinntk.diagnostics._thresholds import SURER, above, below, clearly
+from pinntk.diagnostics._unjudged import lacking_need
 from pinntk.diagnostics._wording import capital, number, percent, setting
 
 _ENOUGH_STEPS = 5000  # of Adam, to begin with
@@ -67,7 +68,7 @@ def unnormalized_inputs(x: Examination) -> Finding | None:
 def step_too_large(x: Examination) -> Finding | None:
     """The learning rate is far above what the curvature allows, and the history shows it."""
     went = x.progress
-    if went is None or went.solving or not isfinite(went.lr):
+    if went is None or went.solving or not isfinite(went.lr) or lacking_need(x, "step-too-large"):
         return None
     natural = _natural(x)
     ratio = went.lr / natural
@@ -115,7 +116,9 @@ def _saturates(x: Examination) -> bool:
 def too_few_steps(x: Examination) -> Finding | None:
     """The training was over before it had begun."""
     went = x.progress
-    if x.run is None or went is None or went.solving or not failing(x) or not below("few-steps", x.run.step):
+    if x.run is None or went is None or went.solving or lacking_need(x, "too-few-steps") or not failing(x):
+        return None
+    if not below("few-steps", x.run.step):
         return None
     if dead_conditions(x):
         return None  # which more steps do not wake
@@ -137,7 +140,9 @@ def too_few_steps(x: Examination) -> Finding | None:
 def step_too_small(x: Examination) -> Finding | None:
     """The learning rate is so small that the parameters have hardly moved."""
     went = x.progress
-    if went is None or went.solving or not isfinite(went.lr) or not failing(x) or dead_conditions(x):  # by no step
+    if went is None or went.solving or not isfinite(went.lr) or lacking_need(x, "step-too-small"):
+        return None
+    if not failing(x) or dead_conditions(x):  # by no step
         return None
     natural = _natural(x)
     ratio = went.lr / natural
@@ -176,7 +181,7 @@ def _natural(x: Examination) -> float:
 def float32_floor(x: Examination) -> Finding | None:
     """Rounding is what is left of the errors."""
     dtype = next(x.network.parameters()).dtype
-    if dtype == torch.float64 or x.run is None:
+    if dtype == torch.float64:
         return None
     # On fresh points: errors that are small at few training points only are at the floor there as well.
     square = {name: x.weights[name] * float(e.square().mean()) for name, e in x.estimate.errors.items()}
@@ -237,7 +242,7 @@ def unfinished(x: Examination) -> Finding | None:
     large error.
     """
     went = x.progress
-    if x.run is None or went is None or went.solving or not failing(x):
+    if x.run is None or went is None or went.solving or lacking_need(x, "unfinished") or not failing(x):
         return None
     seen = below("fallen", went.late_fall) or above("fallen-share", went.late_share)
     if not (below("falling", went.slope) and seen):
@@ -266,7 +271,7 @@ def unfinished(x: Examination) -> Finding | None:
 
 def unexplained(x: Examination) -> Finding | None:
     """The result is wrong, and no rule says why."""
-    if x.run is None or not failing(x):
+    if lacking_need(x, "unexplained") or not failing(x):
         return None
     return Finding(
         code="unexplained",

@@ -12,6 +12,7 @@ from pinntk.diagnostics._judgment import doubt, error_evidence, failing, severit
 from pinntk.diagnostics._prescriptions import gauss_newton
 from pinntk.diagnostics._spectrum import error_frequency
 from pinntk.diagnostics._thresholds import CONFIDENCE, above, below, clearly
+from pinntk.diagnostics._unjudged import lacking_need
 from pinntk.diagnostics._wording import capital, percent, phrase, setting
 
 _FEATURES = 64  # Fourier features that are prescribed
@@ -40,7 +41,7 @@ def spectral_bias(x: Examination) -> Finding | None:
 def slow_waves(x: Examination) -> Finding | None:
     """The same in a weaker form: the remaining error has short waves. Evaluated where no other rule finds anything."""
     waving = _resolved(x)
-    if x.run is None or not failing(x) or not waving:
+    if lacking_need(x, "slow-waves") or not failing(x) or not waving:
         return None
     parts = x.estimate.parts
     worst = max(waving, key=lambda name: parts[name])

@@ -38,6 +38,7 @@ def write_report(path: str | os.PathLike, x: Examination, findings: Sequence[Fin
         "title": verdict.title(found),
         "coefficients": verdict.coefficient_sentences(found),
         "healthy": verdict.healthy_sentence(found),
+        "unjudged": verdict.unjudged_sentences(found),
         "remark": verdict.error_remark(found),
         "alignment": capital(verdict.alignment_sentence(found)),
         "evidence": [_draw(partial(plot.finding_panels, finding, x.problem)) for finding in findings],

@@ -13,11 +13,12 @@ from textwrap import wrap
 from typing import Any
 
 from pinntk._util.version import __version__
-from pinntk.diagnostics import Examination, Finding, weights_by_name
+from pinntk.diagnostics import Diagnosis, Examination, Finding, weights_by_name
 from pinntk.diagnostics._judgment import error_of_zero
 from pinntk.diagnostics._wording import number
 from pinntk.problem import Problem
 from pinntk.problem._parameters import at_accuracy
+from pinntk.run._network import network_class
 
 FORMAT = 1  # of diagnosis.json, raised when a key changes its meaning or goes
 NOTHING = "nothing found"
@@ -27,6 +28,7 @@ _HEADLINES = {  # by the worst severity
     "note": "Nothing needs a change",
 }
 _HEALTHY = "Nothing found"
+_UNKNOWN = "Too little is known to say what is wrong"
 _OF_A_PROBLEM = {
     "critical": "This problem cannot be solved as it is stated",
     "warning": "This problem is hard as it is stated",
@@ -38,12 +40,14 @@ def diagnosis(x: Examination, findings: Sequence[Finding]) -> dict[str, Any]:
     """Verdict, findings and numbers, ready for `json.dumps`; what is infinite or not a number becomes None.
 
     Keys and their meanings: docs/DIAGNOSIS.md. The numbers are those of `Examination`, by their names there. What cannot be
-    measured is left out and named, with the reason, under "not_measured". A prescription that changes the configuration has
+    measured is left out and named, with the reason, under "not_measured"; what could not be judged, as a `Diagnosis` says, is
+    under "unjudged". A prescription that changes the configuration has
     "command", which makes that change.
     """
     found = [finding.as_json() for finding in findings]
     for place, prescription in enumerate((p for f in found for p in f["prescriptions"] if p["changes"]), 1):
         prescription["command"] = _command(x, place)
+    unjudged = [asdict(rule) for rule in findings.unjudged] if isinstance(findings, Diagnosis) else []
     whole = {
         "format": FORMAT,
         "version": __version__,
@@ -53,8 +57,9 @@ def diagnosis(x: Examination, findings: Sequence[Finding]) -> dict[str, Any]:
         "up_to": x.problem.up_to.strip(),
         "solution_accuracy": x.problem.solution_accuracy,
         "steps": None if x.run is None else x.run.step,
-        "verdict": _HEADLINES[findings[0].severity] if findings else _HEALTHY,
+        "verdict": _HEADLINES[findings[0].severity] if findings else _UNKNOWN if unjudged else _HEALTHY,
         "findings": found,
+        "unjudged": unjudged,
         "numbers": _numbers(x),
     }
     return json.loads(json.dumps(_json_value(whole), default=str))
@@ -79,8 +84,8 @@ def _folder(x: Examination) -> str | None:
 
 def _command(x: Examination, place: int) -> str | None:
     folder = _folder(x)
-    if folder is None:
-        return None
+    if folder is None or (x.run is not None and (x.run.config.get("recorded") or network_class(x.run.config) is None)):
+        return None  # no command can train that again
     return f"pinntk rescue {shlex.quote(folder)}" + (f" --prescription {place}" if place > 1 else "")
 
 
@@ -178,6 +183,8 @@ def text(found: Mapping[str, Any], width: int = 80) -> str:
     lines += _finding_lines(found, width)
     if not found["findings"]:
         lines += ["", *_lines(healthy_sentence(found), "", width)]
+    for sentence in unjudged_sentences(found):
+        lines += ["", *_lines(sentence, "", width)]
     conditions = found["numbers"].get("conditions")
     if conditions:
         lines += ["", f"{'condition':<16} {'points':>7} {'loss':>10} {'weight':>10} {'rate':>10} {'|gradient|':>10}"]
@@ -251,13 +258,21 @@ def coefficient_sentences(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def unjudged_sentences(found: Mapping[str, Any]) -> list[str]:
+    """A line for each thing that rules lacked: which of them, and how to give it."""
+    rules: dict[tuple[str, str], list[str]] = {}
+    for rule in found["unjudged"]:
+        rules.setdefault((rule["reason"], rule["remedy"]), []).append(name_of(rule["code"]).lower())
+    return [f"Not judged, since {reason}: {', '.join(names)}. Remedy: {remedy}." for (reason, remedy), names in rules.items()]
+
+
 def _setting(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def healthy_sentence(found: Mapping[str, Any]) -> str:
     """Why nothing was found, in numbers."""
-    numbers = found["numbers"]
+    numbers, head = found["numbers"], _UNKNOWN if found["unjudged"] else _HEALTHY
     parts = []
     if numbers.get("relative_error") is not None:
         parts.append(f"the relative L2 error is {number(numbers['relative_error'])}{error_remark(found)}")
@@ -268,7 +283,7 @@ def healthy_sentence(found: Mapping[str, Any]) -> str:
     if numbers.get("spectrum"):
         spectrum = numbers["spectrum"]
         parts.append(f"{spectrum['rank']} of {spectrum['modes']} modes of the kernel are above rounding")
-    return f"Nothing found: {'; '.join(parts)}." if parts else "Nothing found."
+    return f"{head}: {'; '.join(parts)}." if parts else f"{head}."
 
 
 def alignment_sentence(found: Mapping[str, Any]) -> str:

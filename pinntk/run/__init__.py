@@ -1,8 +1,9 @@
 """A run folder: configuration, checkpoint, history, kernel snapshots."""
 
+from pinntk.run._early_stopping import EarlyStopping
 from pinntk.run._folder import BusyFolderError
 from pinntk.run._history import MonitorReport, Run
 from pinntk.run._recorder import Recorder
 from pinntk.run._trust import UntrustedFileError, check_trust
 
-__all__ = ["BusyFolderError", "MonitorReport", "Recorder", "Run", "UntrustedFileError", "check_trust"]
+__all__ = ["BusyFolderError", "EarlyStopping", "MonitorReport", "Recorder", "Run", "UntrustedFileError", "check_trust"]

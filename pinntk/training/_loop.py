@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 
 import torch
 from torch import Tensor, nn
 
 from pinntk._util import distributed
+from pinntk._util.randomness import fork
 from pinntk._util.threads import of_step, threads_for
 from pinntk.nn._constraint import met_by
 from pinntk.ntk._factors import trained_parameters
 from pinntk.problem import Problem
 from pinntk.residuals import NonFiniteError, check_network
 from pinntk.run import Run
+from pinntk.run._callbacks import Callback, ask
 from pinntk.run._snapshots import write_snapshot
 from pinntk.training._batch import Batch
 from pinntk.training._checkpoint import Checkpoint, Stateful
@@ -42,10 +44,21 @@ class Interrupted(KeyboardInterrupt):
 class Training:
     """A training between two steps: points, weights, update, log and checkpoint, each of them an object of its own.
 
+    on_step, on_log: functions of the run, called after each step, and after each row of the history
+
     Raises ValueError for points, a network or settings that do not fit the problem.
     """
 
-    def __init__(self, config: TrainConfig, problem: Problem, network: nn.Module, run: Run):
+    def __init__(
+        self,
+        config: TrainConfig,
+        problem: Problem,
+        network: nn.Module,
+        run: Run,
+        on_step: Sequence[Callback] = (),
+        on_log: Sequence[Callback] = (),
+    ):
+        self._on_step, self._on_log, self._asked = on_step, on_log, ""
         self.config, self.problem, self.network, self.run = config, problem, network, run
         parameters = list(trained_parameters(network, problem).values())
         distributed.same_everywhere(p.detach() for p in parameters)
@@ -89,6 +102,7 @@ class Training:
                     break
                 with threads_for(self._work, self.update.work):
                     logged = self._one_step()
+                self._call([*(self._on_log if logged else ()), *self._on_step])
                 if logged:
                     bar.set_postfix_str(self._standing(), refresh=False)
                 bar.update()
@@ -112,6 +126,13 @@ class Training:
             f"step {self.step}: {what}; {kept}. Lower the learning rate, or look for a logarithm, root or division in the "
             "operator"
         )
+
+    def _call(self, functions: Sequence[Callback]) -> None:
+        """Functions of the user's: what they draw at random changes nothing of the training."""
+        if functions:
+            self._publish()
+            with fork(self.like.device):
+                self._asked = ask(functions, self.run)
 
     def _one_step(self) -> bool:
         """Whether it was logged."""
@@ -209,6 +230,8 @@ class Training:
         limit = self.config.seconds
         if limit is not None and self._any(self.run.seconds >= limit):
             return f"the time is up ({limit:.0f} s)"
+        if (self._on_step or self._on_log) and self._any(bool(self._asked)):
+            return self._asked or "another process asked for the end"
         return self.update.stop_reason()
 
     def _any(self, flag: bool) -> bool:
@@ -232,6 +255,7 @@ class Training:
             self._snapshot()
         monitored = self._look() if self.monitor else {}
         self.log.add(self._time(self._columns()), found, batch, {**self.probe.columns(), **monitored})
+        self._call(self._on_log)
         self._save()
 
     def _save(self) -> None:

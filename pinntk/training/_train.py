@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from pinntk.problem import Problem
 from pinntk.problem import _registry as registry
 from pinntk.residuals import NonFiniteError
 from pinntk.run import Run
+from pinntk.run._callbacks import Callback, as_callbacks
 from pinntk.run._configuration import FORMAT
 from pinntk.run._network import build_network, describe_network, network_class
 from pinntk.run._slabs import problem_named
@@ -39,6 +40,8 @@ def train(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     progress: bool = True,
+    on_step: Callback | Iterable[Callback] | None = None,
+    on_log: Callback | Iterable[Callback] | None = None,
     **settings: Any,
 ) -> Run:
     """Trains `network` in place, and the problem's coefficients with it.
@@ -50,6 +53,10 @@ def train(
         never stopped, on CPU to the last bit. `steps` may grow
     device, dtype: move the network there first; the problem's coefficients follow it to its device, and keep their dtype
     progress: show a bar when standard error is a terminal
+    on_step, on_log: a function of the `Run`, or several: called after each step, and after each row of `run.history`, of which
+        `run.history[-1]` is then the new one. One that returns True, or a reason as a text, ends the training as if its steps
+        were done (`Run.stop_reason`), such as `pinntk.EarlyStopping`. Of several processes each calls them. They are not part
+        of the configuration: give them again with `resume`
 
     Raises ValueError or TypeError for settings, points or a network that do not fit; NonFiniteLossError, naming the step, the
     condition and the last good checkpoint; Interrupted on Ctrl-C, after a checkpoint.
@@ -62,11 +69,12 @@ def train(
     if not isinstance(problem, Problem) or not isinstance(network, nn.Module):
         raise TypeError(f"train({type(problem).__name__}, {type(network).__name__}): the order is train(problem, network)")
     config = as_config(config, settings)
+    followers = as_callbacks("on_step", on_step), as_callbacks("on_log", on_log)
     _check_processes(config)
     _move(network, problem, device, dtype)
     described = describe_run(config, problem, network)
     run = Run(problem, network, described, folder=None if out is None else Path(out))
-    training = Training(config, problem, network, run)
+    training = Training(config, problem, network, run, *followers)
     if problem.has_solution:
         problem.relative_error(network)  # a wrong `exact` fails here, before anything is written
     opened = training.checkpoint.open(resume, overwrite)
@@ -101,6 +109,8 @@ def train_as(
     dtype: torch.dtype | None = None,
     progress: bool = True,
     trust: bool = False,
+    on_step: Callback | Iterable[Callback] | None = None,
+    on_log: Callback | Iterable[Callback] | None = None,
     **settings: Any,
 ) -> Run:
     """Trains as a config.json says: the same problem, network and settings, from the start.
@@ -110,7 +120,7 @@ def train_as(
 
     config: `Run.config`, or what `pinntk.training.apply_changes` made of it
     problem, network, settings: in the place of what config says; settings are those of `pinntk.TrainConfig`
-    out, resume, overwrite, device, dtype, progress: as in `train`
+    out, resume, overwrite, device, dtype, progress, on_step, on_log: as in `train`
     trust: run the problem file that config names although you have not run it on this machine before
 
     Raises ValueError, naming it, for what a text cannot hold and was not given: a network of one's own, points given as
@@ -134,6 +144,8 @@ def train_as(
         device=device,
         dtype=dtype,
         progress=progress,
+        on_step=on_step,
+        on_log=on_log,
     )
 
 

@@ -88,6 +88,7 @@ WITHOUT_DEVICE = {
     pinntk.GridSolution: "numpy arrays; problems with one are in test_every_registered_problem",
     pinntk.Condition: "what decorators make; test_a_problem_takes_measurements_from_the_device",
     pinntk.UnsupportedOperationError: "an exception, warned of and caught; test_kernels_of_every_network",
+    pinntk.EarlyStopping: "reads numbers of a history",
     pinntk.TrainingWarning: "a warning's class; test_a_watched_training",
     pinntk.BusyFolderError: "an exception about files",
     pinntk.UntrustedFileError: "an exception about files",

@@ -81,8 +81,10 @@ def test_float32_floor_and_double_precision():
         points = {"residual": 50}
         return pinntk.train(problem, network, optimizer="gauss-newton", steps=40, points=points, progress=False)
 
-    first = pinntk.diagnose(solved(torch.float32))[0]
+    run = solved(torch.float32)
+    first = pinntk.diagnose(run)[0]
     assert first.code == "float32-floor"
+    assert codes(run.network, run.problem, run.points, run.weights) == codes(run)  # which needs no run
     assert first.prescriptions[0].changes == {"network.dtype": "float64"}
     assert codes(solved(torch.float64)) == []
 

@@ -1,0 +1,87 @@
+"""What each rule needs to know beside the network, in one table; what could not be judged for the lack of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from types import MappingProxyType
+
+from pinntk.diagnostics._examination import Examination
+from pinntk.diagnostics._finding import Unjudged
+from pinntk.diagnostics._judgment import failing
+from pinntk.diagnostics._progress import Progress
+
+
+@dataclass(frozen=True, eq=False)
+class Need:
+    """Something that a rule goes by.
+
+    reason, remedy: as in `Unjudged`, where it is not there
+    met: whether it is there
+    """
+
+    reason: str
+    remedy: str
+    met: Callable[[Examination], bool]
+
+
+def _in_history(known: Callable[[Progress], bool]) -> Callable[[Examination], bool]:
+    """Of a history, if there is one, by an optimizer that takes steps of a given length."""
+    return lambda x: x.progress is None or x.progress.solving or known(x.progress)
+
+
+TRAINING = Need(
+    "nothing is known of the training",
+    "record it with pinntk.Recorder(problem, network, points), or diagnose a run; trained=True judges what needs no history",
+    lambda x: x.trained,
+)
+LOSSES = Need(
+    "the losses of the training are not known, of two steps at least",
+    "record them: pinntk.Recorder(problem, network, points).log(step, losses, lr)",
+    lambda x: x.progress is not None,
+)
+RATE = Need(
+    "the learning rate is not known",
+    "record it: pinntk.Recorder(problem, network, points).log(step, losses, lr)",
+    _in_history(lambda went: isfinite(went.lr)),
+)
+OPTIMIZER = Need(
+    "the optimizer is not known",
+    "name it: pinntk.Recorder(problem, network, points, optimizer='adam')",
+    lambda x: x.run is None or x.run.config["training"]["optimizer"] != "unknown",
+)
+MOVED = Need(
+    "it is not known how far the parameters have moved",
+    "pinntk.Recorder measures it, as the column drift",
+    _in_history(lambda went: isfinite(went.moved)),
+)
+
+# By the code of the finding, or for what is asked last the name of the rule. What is not here needs the network alone.
+NEEDS: Mapping[str, tuple[Need, ...]] = MappingProxyType(
+    {
+        "too-few-steps": (TRAINING, LOSSES, OPTIMIZER),
+        "step-too-small": (TRAINING, LOSSES, RATE, OPTIMIZER, MOVED),
+        "step-too-large": (TRAINING, LOSSES, RATE, OPTIMIZER),
+        "too-few-points": (TRAINING,),
+        "causality": (TRAINING,),
+        "trivial-solution": (TRAINING,),
+        "slow-waves": (TRAINING,),
+        "unfinished": (TRAINING, LOSSES, RATE),
+        "unexplained": (TRAINING,),
+    }
+)
+_OF_LITTLE_USE = ("slow-waves", "unexplained")  # to name: a weaker form of a rule that was asked, and that no rule explains it
+
+
+def lacking_need(x: Examination, code: str) -> Need | None:
+    """The first need of a rule that is not met."""
+    return next((need for need in NEEDS.get(code, ()) if not need.met(x)), None)
+
+
+def unjudged(x: Examination) -> tuple[Unjudged, ...]:
+    """The rules that had nothing to go by; none where all is well, since there is nothing to explain."""
+    lacking = {code: need for code in NEEDS if code not in _OF_LITTLE_USE and (need := lacking_need(x, code)) is not None}
+    if not lacking or not failing(x):
+        return ()
+    return tuple(Unjudged(code, need.reason, need.remedy) for code, need in lacking.items())

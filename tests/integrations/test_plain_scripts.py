@@ -1,0 +1,74 @@
+"""PINNs in plain PyTorch, written as people write them: two lines give each NTK weights."""
+
+import types
+import warnings
+
+import pytest
+import torch
+
+import pinntk
+from pinntk import NTKWeights
+from tests.integrations import plain
+from tests.integrations.test_ntk_weights import squared_rows
+
+STEPWISE = {"heat_minibatches": [0, 2], "burgers_class": [0, 2, 4], "poisson_lbfgs": [0, 2]}  # others: [0, 2]
+
+
+def checked(made):
+    """NTKWeights that compares its traces and its result with reverse mode, at every update and call."""
+
+    class Checked(NTKWeights):
+        def __init__(self, *given, **settings):
+            super().__init__(*given, **settings)
+            made.append(self)
+
+        def __call__(self, losses, update=None):
+            updates = len(self.history)
+            total = super().__call__(losses, update)
+            parts = {name: value if value.ndim == 0 else value.square().mean() for name, value in losses.items()}
+            expected = sum(self.weights[name] * part for name, part in parts.items())
+            assert float(total.detach()) == pytest.approx(float(expected.detach()), rel=1e-12)
+            if len(self.history) > updates:
+                for name, value in losses.items():
+                    terms = pinntk.errors_of_loss(value) if value.ndim == 0 else [(1.0, value)]
+                    size = sum(f / e.numel() * squared_rows(e, self._parameters.values()) for f, e in terms)
+                    assert self.traces[name] / self.counts[name] == pytest.approx(size, rel=1e-10)
+            return total
+
+    return types.SimpleNamespace(NTKWeights=Checked)
+
+
+class Ones:
+    """The two lines without their effect."""
+
+    def __init__(self, *given, **settings):
+        pass
+
+    def __call__(self, losses):
+        return sum(value if value.ndim == 0 else value.square().mean() for value in losses.values())
+
+
+def test_every_script_is_listed():
+    assert sorted(plain.SCRIPTS) == plain.NAMES and len(plain.NAMES) >= 10
+
+
+@pytest.mark.parametrize("name", plain.NAMES)
+def test_two_lines_give_exact_traces_and_weights_that_act(name):
+    made = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        weighted = plain.run(name, two_lines=True, pinntk=checked(made), EVERY=2)
+    for ntk in made:
+        assert [row["step"] for row in ntk.history] == STEPWISE.get(name, [0, 2])
+        assert len(set(ntk.weights.values())) == len(ntk.weights)
+    unweighted, same = plain.run(name), plain.run(name, two_lines=True, pinntk=types.SimpleNamespace(NTKWeights=Ones), EVERY=2)
+    a, b, c = (plain.parameters(name, variables) for variables in (unweighted, same, weighted))
+    assert torch.allclose(a, b, rtol=1e-6, atol=1e-9)
+    assert (a - c).norm() > 1e-6 * a.norm()
+
+
+@pytest.mark.parametrize("name", plain.NAMES)
+def test_they_run_in_single_precision(name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        plain.run(name, torch.float32, two_lines=True, pinntk=pinntk, EVERY=2)
