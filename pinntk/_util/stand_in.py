@@ -1,19 +1,53 @@
-"""Code that closes over a network, evaluated for another one: with the other's parameters in the place of its own."""
+"""Networks, and code that closes over them, evaluated with other tensors in the place of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 Result = TypeVar("Result")
 
 
 class ForeignNetworkError(TypeError):
     """Foreign code cannot compute the errors of this network."""
+
+
+def call_with(module: nn.Module, tensors: Mapping[str, Tensor], *args: Any) -> Any:
+    """module(*args) with other parameters and buffers, by name, in the place of its own.
+
+    As torch.func.functional_call, which leaves the other tensors in a module that is part of another one under two names.
+    Raises TypeError for TorchScript.
+
+    >>> layer = nn.Linear(1, 1, bias=False)
+    >>> float(call_with(layer, {"weight": torch.tensor([[2.0]])}, torch.tensor([3.0])))
+    6.0
+    """
+    with tensors_in_place(module, tensors):
+        return module(*args)
+
+
+@contextmanager
+def tensors_in_place(module: nn.Module, tensors: Mapping[str, Tensor]) -> Iterator[None]:
+    """The module with other parameters and buffers; what is one tensor under several names stays one."""
+    own = dict((*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)))
+    new = {id(own[name]): tensor for name, tensor in tensors.items()}
+    places: list[tuple[Any, str, Tensor]] = []
+    for part in module.modules():
+        if isinstance(part, torch.jit.ScriptModule):
+            raise TypeError("a TorchScript module keeps its parameters; give the module that it was made from")
+        for table in (part._parameters, part._buffers):
+            places += [(table, key, tensor) for key, tensor in table.items() if tensor is not None and id(tensor) in new]
+    try:
+        for table, key, tensor in places:
+            table[key] = new[id(tensor)]
+        yield
+    finally:
+        for table, key, tensor in places:
+            table[key] = tensor
 
 
 def with_parameters_of(home: nn.Module, network: nn.Module, call: Callable[[], Result]) -> Result:
@@ -25,7 +59,6 @@ def with_parameters_of(home: nn.Module, network: nn.Module, call: Callable[[], R
     Raises `ForeignNetworkError` where `network` is not a copy of `home`, of the same class and with tensors of the same names
     and shapes: what such code would compute for it is not known.
 
-    >>> import torch
     >>> from copy import deepcopy
     >>> home = nn.Linear(1, 1)
     >>> other = deepcopy(home).double()
@@ -40,19 +73,8 @@ def with_parameters_of(home: nn.Module, network: nn.Module, call: Callable[[], R
             f"a {type(network).__name__} stands where foreign code computes errors of a {type(home).__name__} that it closes "
             "over: give that network, or a copy of it"
         )
-    with _modes_of(home, network):
-        return functional_call(_Call(home, call), {f"home.{name}": tensor for name, tensor in state.items()}, ())
-
-
-class _Call(nn.Module):
-    """A call as a module that holds the one whose parameters it uses."""
-
-    def __init__(self, home: nn.Module, call: Callable[[], Any]):
-        super().__init__()
-        self.home, self.call = home, call
-
-    def forward(self) -> Any:
-        return self.call()
+    with _modes_of(home, network), tensors_in_place(home, state):
+        return call()
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:

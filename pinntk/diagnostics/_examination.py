@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -40,7 +39,7 @@ from pinntk.problem import Points, Problem
 from pinntk.residuals import Scales, check_network, errors, scales
 from pinntk.residuals._values import check_finite
 from pinntk.run import Run
-from pinntk.run._network import build_network, network_class
+from pinntk.run._network import build_network, network_class, with_parameters
 
 _KERNEL_POINTS = 300  # a condition's, at most: an eigenvalue problem of a second or less
 
@@ -165,7 +164,7 @@ class Examination:
             return None
         if not self.run.config.get("recorded") and network_class(self.run.config) is not None:
             return build_network(self.run.config, self.problem).to(next(self.network.parameters()).device)
-        return _with_parameters(self.network, self.run.initial)
+        return with_parameters(self.network, self.run.initial)
 
     @cached_property
     def progress(self) -> Progress | None:
@@ -193,18 +192,6 @@ class Examination:
     def relative_error(self) -> float | None:
         """Relative L2 error against the known solution, if there is one; of fields that are free by a constant, without it."""
         return self.problem.relative_error(self.network) if self.problem.has_solution else None
-
-
-def _with_parameters(network: nn.Module, values: Sequence[Tensor]) -> nn.Module | None:
-    """A copy of the network with these parameters; None where they do not fit."""
-    network = deepcopy(network)
-    own = list(network.parameters())
-    if not own or [p.shape for p in own] != [value.shape for value in values]:
-        return None
-    with torch.no_grad():
-        for p, value in zip(own, values, strict=True):
-            p.copy_(value)
-    return network
 
 
 @without_autocast

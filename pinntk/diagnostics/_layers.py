@@ -103,7 +103,8 @@ class _Recorder(TorchFunctionMode):
             return
         if len(args) >= place and weight.ndim == result.ndim == 2:
             self._results.append(result)
-            self.uses.append(_Use(weight, args[place - 1].detach(), result.detach(), result.detach()))
+            received, output = (t.detach().as_subclass(Tensor) for t in (args[place - 1], result))
+            self.uses.append(_Use(weight, received, output, output))
 
     def _record_activation(self, func: Callable, args: tuple, kwargs: Mapping[str, Any]) -> None:
         direct = [use for use, result in zip(self.uses, self._results, strict=True) if result is args[0]]
@@ -111,7 +112,7 @@ class _Recorder(TorchFunctionMode):
         if not direct and (last.slope is not None or last.output.shape != args[0].shape):
             return
         with torch.enable_grad():
-            z = args[0].detach().clone().requires_grad_()
+            z = args[0].detach().as_subclass(Tensor).clone().requires_grad_()
             values = func(z.clone(), *args[1:], **kwargs)  # of a clone, since it may work in place
             (slope,) = torch.autograd.grad(values.sum(), z)
         use = direct[-1] if direct else last

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -62,7 +62,8 @@ class Wrapped(nn.Module):
 
 
 def values_of(returned: Any) -> Tensor:
-    """(n, fields) of what a model returned."""
+    """(n, fields) of what a model returned: one tensor, or several in a tuple or a dictionary."""
+    returned = tuple(returned.values()) if isinstance(returned, Mapping) else returned
     if isinstance(returned, (tuple, list)):
         return torch.cat([part if part.ndim > 1 else part.unsqueeze(1) for part in returned], 1)
     return returned.unsqueeze(1) if returned.ndim == 1 else returned

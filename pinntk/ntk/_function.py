@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, jacrev, vmap
+from torch.func import jacrev, vmap
 
 from pinntk._util.memory import parse_bytes
 from pinntk._util.precision import without_autocast
+from pinntk._util.stand_in import call_with
 from pinntk.ntk._blocks import require_kernel
 from pinntk.ntk._certificate import certificate
 from pinntk.ntk._factored import Factors
@@ -76,7 +77,7 @@ def _jacobian(network: nn.Module, parameters: dict[str, Tensor], sample: Tensor)
     state = {name: t for name, t in (*network.named_parameters(), *network.named_buffers()) if name not in parameters}
 
     def outputs(parameters: dict[str, Tensor], sample: Tensor) -> Tensor:
-        return functional_call(network, {**state, **parameters}, (sample.unsqueeze(0),)).flatten()
+        return call_with(network, {**state, **parameters}, sample.unsqueeze(0)).flatten()
 
     def by_torch_func(part: Tensor) -> dict[str, Tensor]:
         rows = vmap(jacrev(outputs, chunk_size=_VECTORIZED), (None, 0), chunk_size=1)(parameters, part)

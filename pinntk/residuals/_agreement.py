@@ -9,8 +9,8 @@ from math import comb, prod
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
+from pinntk._util.stand_in import call_with
 from pinntk._util.warn import warn_user
 from pinntk.problem import Box, ForeignCondition, Points, Problem
 from pinntk.problem._arguments import ArgumentSpec
@@ -58,7 +58,7 @@ def _in_float64(network: nn.Module, x: Tensor) -> Callable[[Tensor], Tensor] | N
     }
 
     def call(x: Tensor) -> Tensor:
-        return functional_call(network, state, (x,))
+        return call_with(network, state, x)
 
     try:
         with torch.no_grad():

@@ -8,9 +8,9 @@ from operator import add
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from pinntk._util.registry import WeakRegistry
+from pinntk._util.stand_in import call_with
 from pinntk._util.warn import warn_user
 from pinntk.problem import Box
 
@@ -45,7 +45,7 @@ def compare_gradients(network: nn.Module, call: Callable, domain: Box, x: Tensor
 
     def value(h: float, leaves: Mapping[str, Tensor] = trained) -> Tensor:
         moved = {name: p + h * direction[name] if h else p for name, p in leaves.items()}
-        return (signs * functional_call(network, {**state, **moved}, (x.clone(),))).sum()
+        return (signs * call_with(network, {**state, **moved}, x.clone())).sum()
 
     with torch.enable_grad():
         leaves = {name: nn.Parameter(p.clone()) for name, p in trained.items()}  # a slice of a ParameterList detaches others

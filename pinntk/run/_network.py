@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pinntk.nn import NETWORKS
 from pinntk.nn._layers import option_names
@@ -56,3 +57,15 @@ def build_network(config: Mapping[str, Any], problem: Problem) -> nn.Module:
 def network_options(kind: type[nn.Module]) -> list[str]:
     """The arguments of a network of `pinntk.nn` that config.json records and changes may name."""
     return [name for name in option_names(kind) if name not in ("problem", "inputs", "outputs", "dtype", "device")]
+
+
+def with_parameters(network: nn.Module, values: Sequence[Tensor]) -> nn.Module | None:
+    """A copy of the network with these parameters; None where they do not fit."""
+    network = deepcopy(network)
+    own = list(network.parameters())
+    if not own or [p.shape for p in own] != [value.shape for value in values]:
+        return None
+    with torch.no_grad():
+        for p, value in zip(own, values, strict=True):
+            p.copy_(value)
+    return network

@@ -24,6 +24,7 @@ from pinntk.problem._parameters import at_accuracy
 from pinntk.residuals import errors
 from pinntk.run import Run
 from pinntk.run._folder import CHECKPOINT
+from pinntk.run._network import network_class, with_parameters
 from pinntk.run._slabs import holds_slabs
 from pinntk.training._changes import apply_changes
 from pinntk.training._loop import Interrupted, NonFiniteLossError
@@ -31,7 +32,7 @@ from pinntk.training._rescued import HELP, Rescue, Round, changes_text, learned,
 from pinntk.training._slab_search import slabs_that_hold
 from pinntk.training._slabs import Slabs
 from pinntk.training._train import problem_of, train_as
-from pinntk.training._treatment import next_treatment, prescriptions
+from pinntk.training._treatment import applies, next_treatment, prescriptions
 
 _QUARTER, _TIMES = 900.0, 10.0  # the default budget: seconds at least, and times the run's own
 _FRESH = 7_654_321  # seed of the points that two runs are compared on: of no training
@@ -74,8 +75,9 @@ def rescue(
     findings: of the run, if they are known; else it is diagnosed
     progress: say on standard error what is tried and what came of it
 
-    Raises ValueError for a number that no prescription has, and, with the change to make by hand, for a run that cannot be
-    built again from its configuration, such as that of a network of your own.
+    A network of your own is trained again as a copy, from the parameters that it began with; what a finding would change in it
+    is left to you. Raises ValueError for a number that no prescription has, and, with the change to make by hand, for a run
+    that cannot be built again, such as one of a problem with coefficients that is in no file.
 
     >>> import pinntk
     >>> problem = pinntk.load("poisson1d")
@@ -180,7 +182,7 @@ def _nothing_left(base: _Candidate, done: Sequence[Round]) -> str:
     worse = _worse(base.findings)
     if not worse:
         return "nothing is found" + (" any more" if done else ": there is nothing to rescue")
-    if prescriptions(worse):
+    if any(applies(entry, base.config) for entry in prescriptions(worse)):
         return "everything that is prescribed has been tried"
     by_hand = [entry.sentence for finding in worse for entry in finding.prescriptions]
     advice = "; ".join(by_hand) or "; ".join(finding.sentence for finding in worse)
@@ -203,6 +205,8 @@ def _train_again(
     built = not old.problem.source or old.problem.slab  # in Python; a slab begins with a network
     if built and not old.problem.coefficients:  # with coefficients it has been trained too
         problem = replace(old.problem)
+    if (network := _own_network(old, config)) is not None:
+        given["network"] = network
     resume = folder is not None and ((folder / CHECKPOINT).exists() or holds_slabs(folder))
     kind: Callable[..., Run | Slabs] = _in_slabs if config.get("slabs") else train_as
     try:
@@ -221,6 +225,14 @@ def _train_again(
         spent = f"the budget was spent after {len(run.runs)} of {len(run.edges) - 1} time slabs"
         return Round(treatment, None, inf, failure=spent)
     return Round(treatment, run, measure(run), tuple(_diagnosed(run)))
+
+
+def _own_network(old: Run, config: Mapping[str, Any]) -> nn.Module | None:
+    """A network that pinntk cannot build, as it was when the run began; None where pinntk can, or where that is not known."""
+    if network_class(old.config) is not None or config.get("slabs"):
+        return None
+    network = with_parameters(old.network, old.initial)
+    return None if network is None else network.to(getattr(torch, config["network"]["dtype"]))
 
 
 def _in_slabs(config: Mapping[str, Any], *, problem: Problem | None, seconds: float, progress: bool, **options: Any) -> Slabs:

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from pinntk._util.stand_in import call_with
 from pinntk._util.warn import warn_user
 from pinntk.problem import Points, Problem
 from pinntk.taylor._fused import plain
@@ -93,7 +93,7 @@ class Step:
             parameters: dict[str, Tensor], weights: list[Tensor], tensors: list[Tensor], point_weights: dict[str, Tensor]
         ) -> tuple[list, list]:
             rows = {name: tensors[place] for name, place in zip(names, places, strict=True)}
-            found = functional_call(_Losses(self.model, self.problem), _prefix(parameters), (rows, counts, point_weights))
+            found = call_with(_Losses(self.model, self.problem), _prefix(parameters), rows, counts, point_weights)
             total = sum(weight * loss for weight, loss in zip(weights, found.values(), strict=True))
             gradient = torch.autograd.grad(total, list(parameters.values()), allow_unused=True, materialize_grads=True)
             return list(found.values()), list(gradient)
@@ -118,7 +118,7 @@ class _UnsuitableError(Exception):
 
 
 class _Losses(nn.Module):
-    """`losses` as a module, whose parameters `functional_call` replaces."""
+    """`losses` as a module, whose parameters `call_with` replaces."""
 
     def __init__(self, model: nn.ModuleDict, problem: Problem):
         super().__init__()

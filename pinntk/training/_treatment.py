@@ -31,12 +31,13 @@ def next_treatment(
     left: so many treatments will be tried, this one among them; the last ones are by a solver and in time slabs, where these
         are prescribed and were not tried before
     """
-    known = [entry for entry in prescriptions(findings) if _affordable(entry, config)]
+    known = [entry for entry in prescriptions(findings) if applies(entry, config) and _affordable(entry, config)]
     resorts = [kind for kind in (_by_solver, _in_slabs) if not any(map(kind, tried))]
     resorts = [kind for kind in resorts if any(kind(apply_changes(config, entry.changes)) for entry in known)]
     if left is not None and left <= len(resorts):
         known.sort(key=lambda entry: not resorts[0](apply_changes(config, entry.changes)))  # else in their order
-    firsts = [own[0] for finding in findings if finding.severity != "note" and (own := prescriptions([finding]))]
+    worse = [finding for finding in findings if finding.severity != "note"]
+    firsts = [own[0] for finding in worse if (own := [one for one in prescriptions([finding]) if applies(one, config)])]
     seen = {_settings(one) for one in tried}
     for entry in known:
         for treatment in (together([entry, *firsts], config), entry):
@@ -83,6 +84,15 @@ def _go_together(before: Mapping[str, Any], more: Mapping[str, Any], config: Con
     try:
         TrainConfig.from_json({**both, "training": {**both["training"], "points": {}}})
     except (TypeError, ValueError):
+        return False
+    return True
+
+
+def applies(entry: Prescription, config: Config) -> bool:
+    """Whether the configuration has what it changes: that of a network of the user's own has no arguments."""
+    try:
+        apply_changes(config, entry.changes)
+    except ValueError:
         return False
     return True
 

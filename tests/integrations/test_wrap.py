@@ -250,6 +250,22 @@ def test_everything_else_works_on_it(case):
         assert np.isfinite(pinntk.train(problem, network, steps=2, progress=False, **settings).history[-1]["loss"])
 
 
+def test_a_training_that_went_wrong_is_rescued_on_a_copy_of_the_model():
+    torch.manual_seed(0)
+    model = sequential(1)
+    x, ends = torch.linspace(0, 1, 30).unsqueeze(1), torch.tensor([[0.0], [1.0]])
+    conditions = {"pde": (lambda x: gradient(gradient(model(x), x), x) + torch.pi**2 * torch.sin(torch.pi * x), x, "residual")}
+    conditions["ends"] = (model, ends, "boundary")
+    network, problem, points = pinntk.wrap(model, conditions, exact=lambda x: torch.sin(torch.pi * x))
+    run = pinntk.train(problem, network, points=points, steps=100, lr=1e-6, progress=False)
+    before = deepcopy(model.state_dict())
+    found = pinntk.rescue(run, rounds=2, progress=False)
+    assert found.score_before > 0.1 > 0.01 > found.score_after, str(found)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    model.load_state_dict(found.after.network.model.float().state_dict())
+    assert problem.relative_error(network) == pytest.approx(found.score_after, rel=0.1)
+
+
 def test_coefficients_have_error_bars_and_train():
     case = burgers()
     network, problem, points = pinntk.wrap(case.model, case.conditions, **case.options)
@@ -458,12 +474,23 @@ def test_a_model_that_gives_no_field_needs_an_output():
         def forward(self, x, scale):
             return {"u": scale * self.net(x)}
 
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = sequential(1, 2)
+
+        def forward(self, x):
+            return dict(zip("up", self.net(x).split(1, 1), strict=True))
+
     model = Pair()
     conditions = {"pde": (lambda x: model(x, 2.0)["u"], X, "residual")}
     with pytest.raises(ValueError, match=re.escape("the model gives no real values (n, fields) at points (n, 1)")):
         pinntk.wrap(model, conditions)
     network, _, _ = pinntk.wrap(model, conditions, output=lambda x: model(x, 2.0)["u"])
     assert torch.equal(network(X), 2.0 * model.net(X))
+    named = Named()
+    network, _, _ = pinntk.wrap(named, {"pde": (lambda x: named(x)["p"], X, "residual")}, fields=("u", "p"))
+    assert torch.equal(network(X), named.net(X))
 
 
 def test_the_program_of_the_document_runs():

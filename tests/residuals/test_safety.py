@@ -114,6 +114,27 @@ def test_in_place_changes_reach_the_aliases_that_torch_has(alias):
     assert reference.relative(found, reference.kernel(network, problem, POINTS)) < 1e-12
 
 
+def test_modules_that_are_part_of_a_network_twice_are_left_as_they_were():
+    """torch.func.functional_call leaves a copy's tensors in them."""
+
+    class Twice(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.last = torch.nn.Linear(1, 8), torch.nn.Linear(8, 8), torch.nn.Linear(8, 1)
+            self.again = self.second
+
+        def forward(self, x):
+            return self.last(torch.tanh(self.again(torch.tanh(self.second(torch.tanh(self.first(x)))))))
+
+    problem, network = pinntk.load("poisson1d"), Twice()
+    before = dict(network.named_parameters(remove_duplicate=False))
+    K = pinntk.kernel(network, problem, problem.sample(residual=6, boundary=2))
+    after = dict(network.named_parameters(remove_duplicate=False))
+    assert all(after[name] is p and p.dtype == torch.float32 for name, p in before.items())
+    points = problem.sample(residual=6, boundary=2, dtype=torch.float64)
+    assert reference.relative(K.values, reference.kernel(network.double(), problem, points)) < 1e-5
+
+
 def test_an_operator_that_mixes_boundary_points_is_found():
     @boundary(LINE.ends("x"))
     def ends(u):

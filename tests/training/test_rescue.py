@@ -185,12 +185,43 @@ def test_without_a_known_solution_losses_are_compared_on_fresh_points(monkeypatc
         assert score == pytest.approx(sum(float(e[name].square().mean()) / size[name] for name in K.names), rel=1e-9)
 
 
+def own_run(problem, **settings):
+    torch.manual_seed(0)
+    own = torch.nn.Sequential(torch.nn.Linear(problem.domain.dimension, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+    return pinntk.train(problem, own, steps=20, progress=False, **{"points": POINTS, "lr": 1e-5, **settings})
+
+
+def test_a_network_of_ones_own_is_trained_again_from_where_it_began(monkeypatch):
+    problem = pinntk.load("poisson1d")
+    says(monkeypatch, [finding("a", WIDER, FASTER)], [])
+    run = own_run(problem)
+    before = [p.detach().clone() for p in run.network.parameters()]
+    found = rescue(run, rounds=1)
+    assert found.rounds[0].prescription == FASTER  # its width is its own
+    for a, b in zip(run.network.parameters(), before, strict=True):
+        assert torch.equal(a, b)
+    again = own_run(problem, lr=1e-2)
+    for a, b in zip(found.rounds[0].run.network.parameters(), again.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_what_is_wrong_with_a_network_of_ones_own_alone_needs_a_person(monkeypatch):
+    says(monkeypatch, [finding("a", WIDER)])
+    found = rescue(own_run(pinntk.load("poisson1d")))
+    assert not found.rounds and "needs a person. use a wider network" in found.ended
+
+
 def test_what_cannot_be_built_again_gets_the_change_to_make_by_hand(monkeypatch):
     says(monkeypatch, [finding("a", FASTER)])
-    problem = pinntk.load("poisson1d")
-    own = torch.nn.Sequential(torch.nn.Linear(1, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
-    run = pinntk.train(problem, own, points=POINTS, steps=2, progress=False)
-    with pytest.raises(ValueError, match=r"which pinntk cannot build.*By hand: train faster \(training.lr = 0.01\)"):
+    domain = pinntk.Box(x=(0, 1))
+
+    @pinntk.residual(domain)
+    def poisson(u_xx, k):
+        return u_xx + k
+
+    problem = pinntk.Problem(domain, [poisson], coefficients={"k": 1.0})
+    run = own_run(problem, points={"residual": 5})
+    with pytest.raises(ValueError, match=r"was built in Python.*By hand: train faster \(training.lr = 0.01\)"):
         rescue(run)
     with pytest.raises(ValueError, match=r"change 'training\.learning_rate': a configuration has no such key"):
         rescue(run, prescription=Prescription("as it may be", {"training.learning_rate": 1.0}))

@@ -17,7 +17,7 @@ from pina.solver import (
     RBAPhysicsInformedSingleModelSolver,
     SelfAdaptivePhysicsInformedSolver,
 )
-from torch import Tensor, nn
+from torch import nn
 
 PHYSICS_INFORMED = (
     PhysicsInformedSingleModelSolver,
@@ -78,12 +78,12 @@ def require_mean(solver: Any, what: str) -> None:
         )
 
 
-def unknowns(solver: Any) -> dict[str, Tensor]:
+def unknowns(solver: Any) -> dict[str, nn.Parameter]:
     """{name: parameter} that an inverse problem looks for; they are trained, and no part of the network."""
     return dict(solver.problem.unknown_parameters) if isinstance(solver.problem, InverseProblem) else {}
 
 
-def trained(solver: Any) -> dict[str, Tensor]:
+def trained(solver: Any) -> dict[str, nn.Parameter]:
     """{name: parameter} of all that the optimizer changes: the network's, and the unknown ones of an inverse problem."""
     own = {name: p for name, p in solver.model.named_parameters() if p.requires_grad}
     return own | {f"unknown {name}": p for name, p in unknowns(solver).items() if p.requires_grad}

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from pina.weighting import BaseWeighting
 from torch import Tensor
 
-from pinntk._util.distributed import all_sum_numbers, world
+from pinntk._util.distributed import all_sum_numbers, any_rank, world
 from pinntk._util.warn import warn_user
 from pinntk.integrations.pina._support import (
     require_mean,
@@ -154,8 +154,8 @@ class NTKWeighting(BaseWeighting, Callback):  # type: ignore[misc]  # which are 
             traces = {block: trace.value for block, trace in found.items()}
             for block in suspects(found):
                 name, _, column = block.rpartition("[") if block not in losses else (block, "", "")
-                rounding = is_rounding(name, self._batch[name], self.solver, int(column[:-1]) if column else None)
-                traces[block] = 0.0 if rounding else traces[block]
+                real = not is_rounding(name, self._batch[name], self.solver, int(column[:-1]) if column else None)
+                traces[block] = traces[block] if any_rank(real, self.solver.device) else 0.0
             old = {name: self._saved_weights.get(name, 1.0) for name in found} if self._saved_weights else None
             weights = self._rule.update(old, traces, {name: trace.n for name, trace in found.items()})
         self._saved_weights = {**self._saved_weights, **weights}

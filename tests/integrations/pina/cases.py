@@ -108,3 +108,8 @@ def trainer_of(solver, steps, folder, seed=1, **options):
     lightning.pytorch.seed_everything(seed, verbose=False)
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
     return Trainer(solver, **{"max_epochs": steps, "accelerator": "cpu", "default_root_dir": folder} | quiet | options)
+
+
+def trained(solver):
+    """{name: parameter} of the network and of the unknowns of an inverse problem."""
+    return dict(solver.model.named_parameters()) | dict(getattr(solver.problem, "unknown_parameters", {}))

@@ -1,5 +1,7 @@
 """`NTKWeighting`: traces against row-by-row reverse mode, when weights change, and what a resumed training goes on with."""
 
+import importlib
+import sys
 import warnings
 
 import pytest
@@ -20,9 +22,8 @@ from pina.solver import (
 )
 
 from pinntk.integrations.pina import NTKWeighting
-from pinntk.integrations.pina._support import trained
 from pinntk.weighting import NTK
-from tests.integrations.pina.cases import CASES, PINN, solver_of, trainer_of
+from tests.integrations.pina.cases import CASES, PINN, solver_of, trained, trainer_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:You defined a `validation_step`", "ignore:`isinstance.treespec, LeafSpec")
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-6}
@@ -263,6 +264,15 @@ def trace_of_squares(loss, solver):
 
 
 # What is refused, in one line.
+
+
+def test_without_pina_there_is_the_line_that_installs_it(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("pinntk.integrations.pina")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "pina", None)
+    with pytest.raises(ImportError, match=r'pip install "pinntk\[pina\]"') as error:
+        importlib.import_module("pinntk.integrations.pina")
+    assert "\n" not in str(error.value)
 
 
 def refusal(make, match):
