@@ -28,6 +28,7 @@ _HEADLINES = {  # by the worst severity
     "note": "Nothing needs a change",
 }
 _HEALTHY = "Nothing found"
+_UNKNOWN = "Too little is known to say what is wrong"
 _OF_A_PROBLEM = {
     "critical": "This problem cannot be solved as it is stated",
     "warning": "This problem is hard as it is stated",
@@ -46,6 +47,7 @@ def diagnosis(x: Examination, findings: Sequence[Finding]) -> dict[str, Any]:
     found = [finding.as_json() for finding in findings]
     for place, prescription in enumerate((p for f in found for p in f["prescriptions"] if p["changes"]), 1):
         prescription["command"] = _command(x, place)
+    unjudged = [asdict(rule) for rule in findings.unjudged] if isinstance(findings, Diagnosis) else []
     whole = {
         "format": FORMAT,
         "version": __version__,
@@ -55,9 +57,9 @@ def diagnosis(x: Examination, findings: Sequence[Finding]) -> dict[str, Any]:
         "up_to": x.problem.up_to.strip(),
         "solution_accuracy": x.problem.solution_accuracy,
         "steps": None if x.run is None else x.run.step,
-        "verdict": _HEADLINES[findings[0].severity] if findings else _HEALTHY,
+        "verdict": _HEADLINES[findings[0].severity] if findings else _UNKNOWN if unjudged else _HEALTHY,
         "findings": found,
-        "unjudged": [asdict(rule) for rule in findings.unjudged] if isinstance(findings, Diagnosis) else [],
+        "unjudged": unjudged,
         "numbers": _numbers(x),
     }
     return json.loads(json.dumps(_json_value(whole), default=str))
@@ -270,7 +272,7 @@ def _setting(value: Any) -> str:
 
 def healthy_sentence(found: Mapping[str, Any]) -> str:
     """Why nothing was found, in numbers."""
-    numbers = found["numbers"]
+    numbers, head = found["numbers"], _UNKNOWN if found["unjudged"] else _HEALTHY
     parts = []
     if numbers.get("relative_error") is not None:
         parts.append(f"the relative L2 error is {number(numbers['relative_error'])}{error_remark(found)}")
@@ -281,7 +283,7 @@ def healthy_sentence(found: Mapping[str, Any]) -> str:
     if numbers.get("spectrum"):
         spectrum = numbers["spectrum"]
         parts.append(f"{spectrum['rank']} of {spectrum['modes']} modes of the kernel are above rounding")
-    return f"Nothing found: {'; '.join(parts)}." if parts else "Nothing found."
+    return f"{head}: {'; '.join(parts)}." if parts else f"{head}."
 
 
 def alignment_sentence(found: Mapping[str, Any]) -> str:

@@ -22,7 +22,9 @@ from pinntk.taylor import _series as series
 from pinntk.taylor._jet import RULES, DependentPointsError, Jet, UnsupportedOperationError
 from pinntk.taylor._series import Series
 
-_NAMESPACES = (torch, Tensor, F, torch.special, torch.linalg)
+# The last has torch's own functions where another package has put one of its own in their place, as torch_geometric does.
+_NATIVE = torch._C._VariableFunctions
+_NAMESPACES = (torch, Tensor, F, torch.special, torch.linalg, _NATIVE)
 
 
 def rule(*names: str, spaces: tuple = _NAMESPACES) -> Callable[[Callable], Callable]:

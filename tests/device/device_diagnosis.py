@@ -149,7 +149,14 @@ def test_rescue(tmp_path):
 
 
 @covers(
-    plot.Panel, plot.single_figure, plot.figure_grid, plot.svg, plot.comparison_panels, plot.condition_panels, plot.drift_panels
+    plot.Panel,
+    plot.draw_panels,
+    plot.single_figure,
+    plot.figure_grid,
+    plot.svg,
+    plot.comparison_panels,
+    plot.condition_panels,
+    plot.drift_panels,
 )
 @covers(plot.finding_panels, plot.first_and_last, plot.loss_panels, plot.mode_panels, plot.residual_panels)
 @covers(plot.solution_panels, plot.spectrum_panels)
@@ -175,6 +182,7 @@ def test_every_panel():
     for panel in panels[0]:
         assert plot.svg(plot.single_figure(panel)) == b""
     assert len(plot.figure_grid([panels[0]]).axes) >= len(panels[0])
+    assert plot.draw_panels(panels[0][:1], plot.single_figure(panels[0][0]).axes[0]).axes
 
 
 @covers(plot.figures, plot.save, plot.drift, plot.losses, plot.solution, plot.spectra)

@@ -117,6 +117,9 @@ def test_texts_say_it_in_one_line_a_need(failing, tmp_path):
     assert sentence.startswith("Not judged, since nothing is known of the training: too few steps, step too small")
     assert "Remedy: record it with pinntk.Recorder(problem, network, points), or diagnose a run;" in sentence
     assert sentence in " ".join(verdict.text(said).split())
+    nothing = verdict.diagnosis(x, Diagnosis([], findings.unjudged))
+    assert nothing["verdict"] == "Too little is known to say what is wrong" != verdict.diagnosis(x, [])["verdict"]
+    assert "Too little is known to say what is wrong: the relative L2 error is" in " ".join(verdict.text(nothing).split())
     page = write_report(tmp_path / "report.html", x, findings).read_text()
     assert sentence in page.replace("&#39;", "'")
     assert verdict.diagnosis(x, list(findings))["unjudged"] == []

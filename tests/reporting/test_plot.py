@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 import pinntk
 from pinntk.reporting import plot
@@ -77,3 +78,46 @@ def test_figures_leave_torch_and_matplotlib_settings_alone():
     plot.figures(trained("poisson1d"))
     assert dict(matplotlib.rcParams) == before
     assert torch.get_default_dtype() == dtype
+
+
+def drawn(ax):
+    """What one pair of axes shows, in numbers."""
+    lines = [line.get_xydata() for line in ax.lines]
+    maps = [np.asarray(mesh.get_array()) for mesh in ax.collections if mesh.get_array() is not None]
+    return [ax.get_title(), ax.get_xlabel(), ax.get_yscale(), *lines, *maps]
+
+
+@pytest.mark.parametrize("name", ["losses", "spectra", "drift", "solution", "maps"])
+def test_figures_are_drawn_on_axes_of_the_users(name):
+    run = trained("kovasznay" if name == "maps" else "poisson1d")
+    call = plot.solution if name in ("solution", "maps") else getattr(plot, name)
+    arguments = (run.problem, run.network) if name in ("solution", "maps") else (run,)
+    expected = [ax for ax in call(*arguments).axes if ax.get_label() != "<colorbar>"]
+    if name == "solution":  # columns there, a field after the other here: the same for one field
+        assert len(expected) == 2
+    figure = Figure()
+    below = figure.subfigures(2, 1)[1]
+    title = figure.suptitle("mine")
+    axes = below.subplots(3, 3) if name == "maps" else below.subplots(1, len(expected))
+    assert call(*arguments, ax=axes) is figure
+    assert figure.get_suptitle() == "mine" and title in figure.texts
+    for here, there in zip(np.ravel(axes), expected, strict=True):
+        for a, b in zip(drawn(here), drawn(there), strict=True):
+            assert np.array_equal(a, b, equal_nan=True) if isinstance(a, np.ndarray) else a == b
+
+
+def test_one_panel_on_one_pair_of_axes():
+    run, figure = trained("poisson1d"), Figure()
+    ax = figure.subplots()
+    plot.draw_panels(plot.loss_panels(run)[:1], ax, titles=False)
+    assert ax.get_title() == "" and len(ax.lines) == 2
+
+
+def test_other_axes_are_refused():
+    run, figure = trained("poisson1d"), Figure()
+    with pytest.raises(ValueError, match=r"ax has 1 axes for 3 panels \(unweighted loss.*; loss weight.*subplots\(1, 3\)"):
+        plot.losses(run, ax=figure.subplots())
+    with pytest.raises(ValueError, match="ax has 4 axes for 3 panels"):
+        plot.losses(run, ax=Figure().subplots(2, 2))
+    with pytest.raises(TypeError, match=r"ax has a Figure; give matplotlib axes, such as plt\.subplots"):
+        plot.losses(run, ax=figure)

@@ -4,6 +4,8 @@ autograd (with exact normalizations), or the operation is refused by name."""
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from functools import cache, partial
 
 import pytest
@@ -15,6 +17,7 @@ from torch.overrides import get_testing_overrides
 from pinntk.taylor import Basis, DependentPointsError, Jet, UnsupportedOperationError
 from pinntk.taylor._jet import RULES
 from pinntk.taylor._normalizations import ExactNormalizations
+from pinntk.taylor._rules import _NATIVE
 from tests.support.rule_cases import START, Case, at, tensor
 from tests.support.rule_cases_features import CASES
 from tests.support.rule_idioms import IDIOMS
@@ -149,9 +152,22 @@ def assert_exact(function, values: str = "any", oracle=None, known: list | None 
 
 
 def test_torch_keeps_every_function_of_the_table_where_the_test_looks():
-    unnamed = set(RULES) - {function for _, function, _ in SPELLINGS.values()}
-    assert not unnamed
+    native = {getattr(_NATIVE, name) for name in dir(_NATIVE) if callable(getattr(_NATIVE, name))}
+    assert not set(RULES) - native - {function for _, function, _ in SPELLINGS.values()}
     assert len(SPELLINGS) >= 250
+
+
+def test_functions_that_another_package_has_replaced_in_torch():
+    """As torch_geometric replaces torch.select, by one that calls torch's own."""
+    code = (
+        "import torch; own = torch.select; torch.select = lambda x, dim, index: own(x, dim, index); import pinntk\n"
+        "class Net(torch.nn.Linear):\n"
+        "    def forward(self, x): return torch.select(super().forward(x).tanh(), 1, 0).unsqueeze(1)\n"
+        "problem = pinntk.load('poisson1d'); net = Net(1, 3)\n"
+        "pinntk.errors(net, problem, problem.sample(residual=4, boundary=2), method='taylor')"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 # Casts whose rounding nested autograd repeats for every derivative; `test_a_cast_rounds_every_component` has them.

@@ -2,7 +2,7 @@
 
 from pinntk.reporting.plot._comparison import comparison_panels
 from pinntk.reporting.plot._evidence import condition_panels, finding_panels, mode_panels, residual_panels
-from pinntk.reporting.plot._panel import Panel, figure_grid, single_figure, svg
+from pinntk.reporting.plot._panel import Panel, draw_panels, figure_grid, single_figure, svg
 from pinntk.reporting.plot._training import (
     drift,
     drift_panels,
@@ -21,6 +21,7 @@ __all__ = [
     "Panel",
     "comparison_panels",
     "condition_panels",
+    "draw_panels",
     "drift",
     "drift_panels",
     "figure_grid",

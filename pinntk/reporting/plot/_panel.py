@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -44,6 +45,35 @@ def figure_grid(grid: Sequence[Sequence[Panel]], width: float = 3.9, height: flo
     for ax, panel in zip(axes.flat, (panel for row in grid for panel in row), strict=True):
         _put(panel, ax)
         ax.set_title(panel.title)
+    return figure
+
+
+def draw_panels(panels: Sequence[Panel], ax: Axes | Iterable[Any], *, titles: bool = True) -> Figure:
+    """Draws panels on axes of yours, and returns the figure that these are in.
+
+    ax: one pair of axes for one panel; as many as there are panels for several, in any arrangement, as `plt.subplots` has them
+
+    Raises ValueError for another number of axes, TypeError for what are none. Nothing else of the figure changes.
+
+    >>> from matplotlib.figure import Figure
+    >>> figure = Figure()
+    >>> line = Panel("a line", "from 0 to 1", lambda ax: ax.plot([0, 1]))
+    >>> draw_panels([line, line], figure.subplots(1, 2)) is figure
+    True
+    """
+    axes = [ax] if isinstance(ax, Axes) else list(np.ravel(np.array(ax, dtype=object)))
+    for one in axes:
+        if not isinstance(one, Axes):
+            raise TypeError(f"ax has a {type(one).__name__}; give matplotlib axes, such as plt.subplots(1, {len(panels)})[1]")
+    if len(axes) != len(panels):
+        listed = "; ".join(panel.title for panel in panels)
+        many = f"ax has {len(axes)} axes for {len(panels)} panels ({listed})"
+        raise ValueError(f"{many}; give plt.subplots(1, {len(panels)})[1], or draw one of them by its draw(ax)")
+    for panel, one in zip(panels, axes, strict=True):
+        _put(panel, one)
+        if titles:
+            one.set_title(panel.title)
+    figure: Figure = axes[0].figure.figure  # that of a subfigure, too
     return figure
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,14 @@ from torch import nn
 from pinntk._util.files import replacing
 from pinntk.ntk import KernelBlocks
 from pinntk.problem import Problem
-from pinntk.reporting.plot._panel import BLUE, FAINT, GRAY, ORANGE, Panel, dots, figure_grid, legend, span
+from pinntk.reporting.plot._panel import BLUE, FAINT, GRAY, ORANGE, Panel, dots, draw_panels, figure_grid, legend, span
 from pinntk.run import Run
 from pinntk.run._folder import FIGURES
 
 _DPI = 130
 _CURVE = 500  # points of a curve
+
+OwnAxes = Axes | Iterable[Any] | None
 
 
 def figures(run: Run) -> dict[str, Figure]:
@@ -52,9 +54,14 @@ def save(run: Run, folder: str | os.PathLike | None = None) -> list[Path]:
 # The solution.
 
 
-def solution(problem: Problem, network: nn.Module) -> Figure:
-    """`solution_panels` in one figure, a row a field for maps and a column a field for curves."""
+def solution(problem: Problem, network: nn.Module, ax: OwnAxes = None) -> Figure:
+    """`solution_panels` in one figure, a row a field for maps and a column a field for curves.
+
+    ax: axes of your own in place of a new figure, as `draw_panels` takes them: those of a field after one another
+    """
     panels = solution_panels(problem, network)
+    if ax is not None:
+        return draw_panels([panel for row in panels for panel in row], ax)
     if problem.domain.dimension == 2:
         figure = figure_grid(panels, 4.0, 2.9)
     else:
@@ -169,9 +176,10 @@ def _title(problem: Problem, network: nn.Module) -> str:
 # Training.
 
 
-def losses(run: Run) -> Figure:
-    """`loss_panels` in a row."""
-    return figure_grid([loss_panels(run)])
+def losses(run: Run, ax: OwnAxes = None) -> Figure:
+    """`loss_panels` in a row, or on axes of your own, as `draw_panels` takes them."""
+    panels = loss_panels(run)
+    return figure_grid([panels]) if ax is None else draw_panels(panels, ax)
 
 
 def loss_panels(run: Run) -> list[Panel]:
@@ -213,9 +221,10 @@ def _history(
     return Panel(title, f"{title} over steps: {', '.join(ends)}", draw)
 
 
-def spectra(run: Run) -> Figure:
-    """`spectrum_panels` of the first and the last snapshot, in a row."""
-    return figure_grid([spectrum_panels(first_and_last(run))], height=3.2)
+def spectra(run: Run, ax: OwnAxes = None) -> Figure:
+    """`spectrum_panels` of the first and the last snapshot, in a row, or on axes of your own, as `draw_panels` takes them."""
+    panels = spectrum_panels(first_and_last(run))
+    return figure_grid([panels], height=3.2) if ax is None else draw_panels(panels, ax)
 
 
 def first_and_last(run: Run) -> dict[str, KernelBlocks]:
@@ -255,9 +264,10 @@ def _eigenvalues(name: str, part: Callable, kernels: Mapping[str, KernelBlocks],
     return Panel(f"eigenvalues of {name}", f"eigenvalues of {name} in descending order. {text}", draw)
 
 
-def drift(run: Run) -> Figure:
-    """`drift_panels` in a row."""
-    return figure_grid([drift_panels(run)])
+def drift(run: Run, ax: OwnAxes = None) -> Figure:
+    """`drift_panels` in a row, or on axes of your own, as `draw_panels` takes them."""
+    panels = drift_panels(run)
+    return figure_grid([panels]) if ax is None else draw_panels(panels, ax)
 
 
 def drift_panels(run: Run) -> list[Panel]:
