@@ -12,7 +12,7 @@ from pinntk.diagnostics._finding import Diagnosis, Finding, Unjudged
 from pinntk.diagnostics._rules_architecture import without_derivatives
 from pinntk.diagnostics._rules_statement import QUICK, STATEMENT_RULES
 from pinntk.diagnostics._statement import Statement
-from pinntk.diagnostics._unjudged import WRITTEN
+from pinntk.diagnostics._unjudged import OPERATORS
 from pinntk.problem import Problem
 
 _CODES = ("independent-condition", "wrong-problem", "trivial-solution", "conflict", "undetermined-coefficient", "gauge")
@@ -59,7 +59,7 @@ def check(problem: Problem, network: nn.Module | None = None, *, quick: bool = F
     codes = [finding.code for finding in found]
     rules = (*_CODES, "unsuitable-activation") if network is not None else _CODES
     left_out = [code for code in rules if code not in codes] if problem.foreign else []
-    return Diagnosis(found, [Unjudged(code, WRITTEN.reason, WRITTEN.remedy) for code in left_out])
+    return Diagnosis(found, [Unjudged(code, OPERATORS.reason, OPERATORS.remedy) for code in left_out])
 
 
 def statement_findings(s: Statement, network: nn.Module | None, rules: Sequence[str]) -> list[Finding]:

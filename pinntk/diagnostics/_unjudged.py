@@ -56,48 +56,37 @@ MOVED = Need(
     "pinntk.Recorder measures it, as the column drift",
     _in_history(lambda went: isfinite(went.moved)),
 )
-
-WRITTEN = Need(
-    "conditions are foreign, and what they ask of other functions than this network is not known",
-    "write the problem in pinntk's operators, where pinntk.check(problem) judges it before any training",
-    lambda x: not _foreign(x),
+FRESH = Need(
+    "the points are given, and no others can be drawn",
+    "give a region to draw from: domain= of pinntk.wrap, or draw= of a pinntk.problem.PointSet",
+    lambda x: not x.problem.foreign or bool(x.missing),
 )
-MEANT = Need(WRITTEN.reason, f"give exact=, or {WRITTEN.remedy}", lambda x: not _foreign(x) or x.problem.has_solution)
-SEVERAL = Need(WRITTEN.reason, WRITTEN.remedy, lambda x: not _foreign(x) or len(x.problem.fields) == 1)
-UNKNOWN_NUMBERS = Need(WRITTEN.reason, WRITTEN.remedy, lambda x: not (_foreign(x) and len(x.problem.coefficients)))
-REGION = Need(
-    "all points are given, and of which region they are is not known",
-    "pinntk.wrap(..., domain=Box(...)) draws fresh ones of residuals; or give a region in place of points",
-    lambda x: not _foreign(x) or any(x.problem[name].region.given is None for name in x.points),
+OPERATORS = Need(
+    "conditions from other code are known by their errors alone",
+    "write them as pinntk.residual and its like, where it matters",
+    lambda x: not any(x.weights[name] > 0 for name in x.points if name in x.problem.foreign),
 )
+COEFFICIENTS = Need(OPERATORS.reason, OPERATORS.remedy, lambda x: not x.problem.coefficients or OPERATORS.met(x))
 
-
-def _foreign(x: Examination) -> bool:
-    return any(name in x.problem.foreign for name in x.points)
-
-
-# By the code of the finding, or for what is asked last the name of the rule. What is not here needs the network alone,
-# whatever its conditions.
+# By the code of the finding, or for what is asked last the name of the rule. What is not here needs the network alone. Rules
+# that need operators are asked all the same, of the conditions that have them.
 NEEDS: Mapping[str, tuple[Need, ...]] = MappingProxyType(
     {
-        "independent-condition": (WRITTEN,),
-        "wrong-problem": (WRITTEN,),
-        "unsuitable-activation": (WRITTEN,),
-        "conflict": (WRITTEN,),
-        "undetermined-coefficient": (UNKNOWN_NUMBERS,),
-        "unscaled-output": (WRITTEN,),
-        "unscaled-coefficient": (UNKNOWN_NUMBERS,),
-        "clustered-points": (REGION,),
-        "gauge": (SEVERAL,),
         "too-few-steps": (TRAINING, LOSSES, OPTIMIZER),
         "step-too-small": (TRAINING, LOSSES, RATE, OPTIMIZER, MOVED),
         "step-too-large": (TRAINING, LOSSES, RATE, OPTIMIZER),
-        "too-few-points": (TRAINING, REGION),
+        "too-few-points": (TRAINING, FRESH),
         "causality": (TRAINING,),
-        "trivial-solution": (TRAINING, MEANT),
+        "trivial-solution": (TRAINING,),
         "slow-waves": (TRAINING,),
         "unfinished": (TRAINING, LOSSES, RATE),
         "unexplained": (TRAINING,),
+        "wrong-problem": (OPERATORS,),
+        "conflict": (OPERATORS,),
+        "undetermined-coefficient": (COEFFICIENTS,),
+        "unscaled-output": (OPERATORS,),
+        "unscaled-coefficient": (COEFFICIENTS,),
+        "unsuitable-activation": (OPERATORS,),
     }
 )
 _OF_LITTLE_USE = ("slow-waves", "unexplained")  # to name: a weaker form of a rule that was asked, and that no rule explains it

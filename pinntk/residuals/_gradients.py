@@ -48,7 +48,7 @@ def compare_gradients(network: nn.Module, call: Callable, domain: Box, x: Tensor
         return (signs * call_with(network, {**state, **moved}, x.clone())).sum()
 
     with torch.enable_grad():
-        leaves = {name: p.clone().requires_grad_() for name, p in trained.items()}
+        leaves = {name: nn.Parameter(p.clone()) for name, p in trained.items()}  # a slice of a ParameterList detaches others
         slopes = _slope(value(0.0, leaves), list(leaves.values()))
     along = reduce(add, [(g * direction[name]).sum() for name, g in zip(trained, slopes, strict=True)])
     _compare(network, "parameters", along, value, (signs * output).abs().sum())

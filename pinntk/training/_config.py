@@ -294,6 +294,8 @@ def _intervals(steps: int) -> dict[str, int]:
 def check_names(settings: Iterable[str]) -> None:
     """Raises TypeError, with the nearest name, for a setting that there is not."""
     for name in settings:
+        if name in ("on_step", "on_log"):
+            raise TypeError(f"{name} is no setting: give it to train or train_as; trainings in time slabs take none")
         if name not in SETTINGS:
             close = [_ALIASES[name]] if name in _ALIASES else get_close_matches(name, SETTINGS, 1)
             hint = f"; did you mean {close[0]!r}?" if close else f"; settings are {', '.join(SETTINGS)}"

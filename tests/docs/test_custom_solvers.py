@@ -100,7 +100,8 @@ def test_the_fitted_coefficient_lies_within_its_error_bars():
 
 def test_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    own, with_exact, diagnosed, *further = blocks(ROOT / "README.md")
+    two_lines, own, with_exact, diagnosed, *further = blocks(ROOT / "README.md")
+    assert set(run_readme(two_lines)["ntk"].weights) == {"pde", "start"}
     body, _, _ = own[1].partition("    return Problem")
     (tmp_path / "my_pde.py").write_text(own[1])
     (tmp_path / "my_solution.py").write_text(body + indent(with_exact[1], "    "))

@@ -8,7 +8,9 @@ import torch
 
 import pinntk
 from pinntk import NTKWeights
+from pinntk.reporting import write_report
 from tests.integrations import plain
+from tests.integrations.plain_wraps import WRAPS, wrapped
 from tests.integrations.test_ntk_weights import squared_rows
 
 STEPWISE = {"heat_minibatches": [0, 2], "burgers_class": [0, 2, 4], "poisson_lbfgs": [0, 2]}  # others: [0, 2]
@@ -72,3 +74,34 @@ def test_they_run_in_single_precision(name):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         plain.run(name, torch.float32, two_lines=True, pinntk=pinntk, EVERY=2)
+
+
+@pytest.fixture
+def double():
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize("name", WRAPS)
+def test_wrapped_they_have_the_kernel_of_the_problem_in_pinntk_and_a_report(name, double, tmp_path):
+    wrap = WRAPS[name](plain.run(name))
+    network, problem, points = wrapped(wrap)
+    K = pinntk.kernel(network, problem, points)
+    names = {one: wrap.names.get(one, one) for one in problem.names if wrap.names.get(one, one) in wrap.own.names}
+    assert set(names.values()) == set(wrap.own.names)
+    d = wrap.own.domain.dimension  # a further column counts the rows of measured values
+    own = pinntk.kernel(network, wrap.own, {other: points[one][:, :d] for one, other in names.items()})
+    for one, first in names.items():
+        for two, second in names.items():
+            assert (K[one, two] - own[first, second]).norm() <= 1e-12 * own[first, second].norm(), (one, two)
+    examined = pinntk.examine(network, problem, points)
+    page = write_report(tmp_path / "report.html", examined, pinntk.diagnose(examined))
+    assert all(name in page.read_text(encoding="utf-8") for name in problem.names)
+
+
+def test_a_script_without_a_module_cannot_be_wrapped(double):
+    s = plain.run("oscillator_hard")
+    with pytest.raises(TypeError, match=r"model is a builtins\.function; expected a torch\.nn\.Module"):
+        pinntk.wrap(s["position"], {"equation": (s["equation"], s["t"], "residual")})

@@ -158,3 +158,21 @@ def test_a_wrong_second_backward_pass_leaves_the_taylor_engine_in_use():
     plain.load_state_dict(network.state_dict())
     found, expected = (pinntk.errors(net, SECOND, POINTS)["equation"] for net in (network, plain))
     assert torch.allclose(found, expected, rtol=1e-12)
+
+
+def test_a_slice_of_a_parameter_list_is_differentiated():
+    """Which detaches all that is no nn.Parameter, so that functional_call with plain tensors would see no gradient."""
+
+    class Sliced(nn.Module):
+        def __init__(self):
+            super().__init__()
+            shapes = ((2, 6), (6, 6), (6, 1))
+            matrices = [torch.linspace(-1, 1, m * n, dtype=torch.float64).view(m, n) for m, n in shapes]
+            self.weights = nn.ParameterList(matrices)
+
+        def forward(self, x):
+            for weight in self.weights[:-1]:
+                x = torch.tanh(x @ weight)
+            return x @ self.weights[-1]
+
+    assert warnings_of(Sliced()) == []
