@@ -43,6 +43,9 @@ _LINEAR = {
     "WhereBackward0",
 }
 
+_SUMS = {"AddBackward0", "MeanBackward0", "MeanBackward1", "SumBackward0", "SumBackward1"}
+_COLUMNS = _LINEAR - _SUMS - {"NegBackward0", "RsubBackward1", "SubBackward0"}  # they pass entries on as they are
+
 
 class LossTerm(NamedTuple):
     """factor * mean(errors^2), one part of a loss. errors: (n,), attached to its graph."""
@@ -79,6 +82,31 @@ def shaped_terms(loss: Tensor) -> list[LossTerm]:
 def is_square(e: Tensor) -> bool:
     """Whether the last operation of e squares something, so that it is hardly an error itself."""
     return e.grad_fn is not None and _square_operand(e.grad_fn) is not None
+
+
+def ends_in_squares(e: Tensor) -> bool:
+    """Whether e has columns of squares, or of sums and multiples of squares alone.
+
+    >>> u = torch.ones(3, 1, requires_grad=True)
+    >>> ends_in_squares(0.5 * (u**2).squeeze(1)), ends_in_squares(u**2 - 1), ends_in_squares(u**2 * u)
+    (True, False, False)
+    """
+    return e.grad_fn is not None and _ends_in_squares(e.grad_fn)
+
+
+def _ends_in_squares(node: Node | None) -> bool:
+    if node is None:
+        return False
+    if _square_operand(node) is not None:
+        return True
+    kind, inputs = node.name(), [m for m, _ in node.next_functions]
+    given = [m for m in inputs if m is not None]
+    if kind in _COLUMNS:
+        return any(map(_ends_in_squares, given))
+    if kind in _SUMS:
+        return bool(inputs) and all(map(_ends_in_squares, inputs))
+    multiple = len(given) == 1 and (kind == "MulBackward0" or (kind == "DivBackward0" and inputs[0] is not None))
+    return multiple and _ends_in_squares(given[0])
 
 
 def _weighted_squares(loss: Tensor) -> list[tuple[Tensor, Tensor]]:
