@@ -8,17 +8,19 @@ from torch import nn
 
 from pinntk._util.precision import without_autocast
 from pinntk.diagnostics._architecture import can_be_zero, may_be_open
-from pinntk.diagnostics._finding import Finding
+from pinntk.diagnostics._finding import Diagnosis, Finding, Unjudged
 from pinntk.diagnostics._rules_architecture import without_derivatives
 from pinntk.diagnostics._rules_statement import QUICK, STATEMENT_RULES
 from pinntk.diagnostics._statement import Statement
+from pinntk.diagnostics._unjudged import OPERATORS
 from pinntk.problem import Problem
 
+_CODES = ("independent-condition", "wrong-problem", "trivial-solution", "conflict", "undetermined-coefficient", "gauge")
 _FEW = 40  # trial functions of the quick part, which asks only whether conditions respond at all
 
 
 @without_autocast
-def check(problem: Problem, network: nn.Module | None = None, *, quick: bool = False) -> list[Finding]:
+def check(problem: Problem, network: nn.Module | None = None, *, quick: bool = False) -> Diagnosis:
     """What is wrong with a problem, and with the network that is to solve it, before a step is trained; empty if nothing is.
 
     Found are conditions that leave a field or a coefficient open, that no function can meet, that zero meets, that depend on no
@@ -29,6 +31,9 @@ def check(problem: Problem, network: nn.Module | None = None, *, quick: bool = F
     network: one whose construction meets what the conditions leave out makes up for it; whether it has the derivatives that
         they ask for is asked as well
     quick: only what a few evaluations of the conditions show, in about a tenth of the time
+
+    Foreign conditions are on no trial functions: what the others do not say alone is not judged, and named in
+    `Diagnosis.unjudged`.
 
     Raises TypeError for what is no problem; an operator's own exceptions as `pinntk.errors` does.
 
@@ -49,7 +54,12 @@ def check(problem: Problem, network: nn.Module | None = None, *, quick: bool = F
         found = statement_findings(Statement(problem, functions=_FEW), network, QUICK)
     else:
         found = statement_findings(Statement(problem), network, tuple(STATEMENT_RULES))
-    return found if network is None else sorted([*found, *without_derivatives(problem, network)], key=_severe)
+    if network is not None:
+        found = sorted([*found, *without_derivatives(problem, network)], key=_severe)
+    codes = [finding.code for finding in found]
+    rules = (*_CODES, "unsuitable-activation") if network is not None else _CODES
+    left_out = [code for code in rules if code not in codes] if problem.foreign else []
+    return Diagnosis(found, [Unjudged(code, OPERATORS.reason, OPERATORS.remedy) for code in left_out])
 
 
 def statement_findings(s: Statement, network: nn.Module | None, rules: Sequence[str]) -> list[Finding]:

@@ -11,6 +11,7 @@ from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Unjudged
 from pinntk.diagnostics._judgment import failing
 from pinntk.diagnostics._progress import Progress
+from pinntk.run._recorder import UNKNOWN
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,26 +50,44 @@ RATE = Need(
 OPTIMIZER = Need(
     "the optimizer is not known",
     "name it: pinntk.Recorder(problem, network, points, optimizer='adam')",
-    lambda x: x.run is None or x.run.config["training"]["optimizer"] != "unknown",
+    lambda x: x.run is None or x.run.config["training"]["optimizer"] != UNKNOWN,
 )
 MOVED = Need(
     "it is not known how far the parameters have moved",
     "pinntk.Recorder measures it, as the column drift",
     _in_history(lambda went: isfinite(went.moved)),
 )
+FRESH = Need(
+    "the points are given, and no others can be drawn",
+    "give a region to draw from: domain= of pinntk.wrap, or draw= of a pinntk.problem.PointSet",
+    lambda x: not x.problem.foreign or bool(x.missing),
+)
+OPERATORS = Need(
+    "conditions from other code are known by their errors alone",
+    "write them as pinntk.residual and its like, where it matters",
+    lambda x: not any(x.weights[name] > 0 for name in x.points if name in x.problem.foreign),
+)
+COEFFICIENTS = Need(OPERATORS.reason, OPERATORS.remedy, lambda x: not x.problem.coefficients or OPERATORS.met(x))
 
-# By the code of the finding, or for what is asked last the name of the rule. What is not here needs the network alone.
+# By the code of the finding, or for what is asked last the name of the rule. What is not here needs the network alone. Rules
+# that need operators are asked all the same, of the conditions that have them.
 NEEDS: Mapping[str, tuple[Need, ...]] = MappingProxyType(
     {
         "too-few-steps": (TRAINING, LOSSES, OPTIMIZER),
         "step-too-small": (TRAINING, LOSSES, RATE, OPTIMIZER, MOVED),
         "step-too-large": (TRAINING, LOSSES, RATE, OPTIMIZER),
-        "too-few-points": (TRAINING,),
+        "too-few-points": (TRAINING, FRESH),
         "causality": (TRAINING,),
         "trivial-solution": (TRAINING,),
         "slow-waves": (TRAINING,),
         "unfinished": (TRAINING, LOSSES, RATE),
         "unexplained": (TRAINING,),
+        "wrong-problem": (OPERATORS,),
+        "conflict": (OPERATORS,),
+        "undetermined-coefficient": (COEFFICIENTS,),
+        "unscaled-output": (OPERATORS,),
+        "unscaled-coefficient": (COEFFICIENTS,),
+        "unsuitable-activation": (OPERATORS,),
     }
 )
 _OF_LITTLE_USE = ("slow-waves", "unexplained")  # to name: a weaker form of a rule that was asked, and that no rule explains it

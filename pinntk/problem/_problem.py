@@ -116,7 +116,8 @@ class Problem:
         for key, value in attributes.items():
             object.__setattr__(self, key, value)
         self._check_conditions()
-        specs = {c.name: self.vocabulary(c).read(c.operator) if isinstance(c, Condition) else () for c in self.conditions}
+        words = {c.name: self.vocabulary(c) for c in self.conditions}  # which refuses names that are taken twice
+        specs = {c.name: words[c.name].read(c.operator) if isinstance(c, Condition) else () for c in self.conditions}
         object.__setattr__(self, "arguments", MappingProxyType(specs))
         for condition in self.conditions:
             self._check_arguments(condition)

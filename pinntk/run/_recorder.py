@@ -177,6 +177,8 @@ class Recorder:
         run.history.append(row)
         run.step = step
         run.config["training"]["steps"] = max(1, step)
+        if run.config["training"]["lr"] is None:
+            run.config["training"]["lr"] = rate.get("learning_rate")
         self._name_bad(step, found)
         self._snapshot(step)
         if self._folder is not None:

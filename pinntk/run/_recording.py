@@ -143,6 +143,7 @@ class RecordedFolder:
         run.initial = [start.to(p) for start, p in zip(state["initial"], run.initial, strict=True)]
         run.history, run.step, run.seconds = state["history"], state["step"], state["seconds"]
         run.snapshots.update(read_snapshots(folder, state["step"]))
+        run.config["training"]["lr"] = next(iter(run.column("learning_rate")[1].tolist()), None)
 
     def add_snapshot(self, step: int, blocks: KernelBlocks) -> None:
         write_snapshot(self.folder, step, blocks)

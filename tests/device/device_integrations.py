@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import torch
 from torch import nn
 
 import pinntk
+from pinntk.problem import ForeignCondition, PointSet, with_parameters_of
 from tests.device.on_device import F64, NAME, covers, on_device, same
 
 
@@ -56,3 +59,21 @@ def test_a_wrapped_model():
     assert on_device(network.state_dict())
     other = pinntk.train(expected[1], expected[0], points=expected[2], steps=2, progress=False)
     same(*([row["loss"] for row in r.history] for r in (run, other)))
+
+
+def test_foreign_conditions_know_points_that_are_drawn():
+    domain = pinntk.Box(x=(0, 1))
+    region = PointSet(domain, [0.5], draw=lambda n, rng: rng.random((n, 1)))
+    model = nn.Sequential(nn.Linear(1, 6), nn.Tanh(), nn.Linear(6, 1)).double()
+    results = []
+    for place in ("cpu", NAME):
+        network = deepcopy(model).to(place)
+
+        def errors(other, x, home=network):
+            return with_parameters_of(home, other, lambda: home(x).squeeze(1) - x[:, 0] ** 2)
+
+        problem = pinntk.Problem(domain, [ForeignCondition("square", "residual", region, errors)])
+        points = problem.sample(square=7, device=place, **F64)
+        results.append(pinntk.kernel(deepcopy(network), problem, points).values)
+    assert on_device(results[1])
+    same(results[1], results[0])

@@ -9,6 +9,7 @@ import torch
 
 import pinntk
 from pinntk.diagnostics._healthy import healthy_gains
+from pinntk.diagnostics._unjudged import OPERATORS
 from pinntk.reporting import write_report
 from tests.support import reference
 from tests.support.foreign import TWINS
@@ -44,14 +45,27 @@ def test_what_only_operators_tell_is_left_out(twins):
     assert pinntk.check(twins.foreign) == [] and pinntk.check(twins.foreign, twins.network) == []
 
 
+def test_what_is_not_judged_is_said(twins):
+    x = pinntk.examine(twins.network, twins.foreign, twins.points, trained=True)
+    said = {rule.code: rule for rule in pinntk.diagnose(x).unjudged}
+    assert {"wrong-problem", "conflict", "unscaled-output"} <= set(said)
+    assert ("undetermined-coefficient" in said) is bool(len(x.problem.coefficients))
+    assert said["conflict"].reason == OPERATORS.reason
+    own = pinntk.diagnose(pinntk.examine(twins.network, twins.own, twins.points, trained=True))
+    assert not any(rule.reason == OPERATORS.reason for rule in own.unjudged)
+    checked = pinntk.check(twins.foreign, twins.network)
+    assert {"wrong-problem", "unsuitable-activation"} <= {rule.code for rule in checked.unjudged}
+    assert pinntk.check(twins.own).unjudged == ()
+
+
 def test_a_run_is_diagnosed_and_reported(twins, tmp_path):
     run = pinntk.train(twins.foreign, twins.network, steps=4, points=twins.points, log_every=1, progress=False)
     x = pinntk.examine(run)
     findings = pinntk.diagnose(x)
     codes = {finding.code for finding in findings}
     assert not codes & {"wrong-problem", "trivial-solution", "unscaled-output", "gauge"}
-    write_report(tmp_path / "report.html", x, findings)
-    assert all(name in (tmp_path / "report.html").read_text() for name in twins.foreign.names)
+    text = write_report(tmp_path / "report.html", x, findings).read_text()
+    assert all(name in text for name in twins.foreign.names) and OPERATORS.reason in text
 
 
 def test_a_dead_network_has_the_gains_of_a_fresh_copy_of_itself():

@@ -10,11 +10,12 @@ import torch
 import pinntk
 from pinntk.diagnostics import RULES, Diagnosis, Unjudged
 from pinntk.diagnostics._findings import LAST
-from pinntk.diagnostics._unjudged import NEEDS, lacking_need
+from pinntk.diagnostics._unjudged import COEFFICIENTS, NEEDS, OPERATORS, TRAINING, lacking_need
 from pinntk.reporting import _terminal as verdict
 from pinntk.reporting import write_report
 from pinntk.run._network import build_network
 from tests.support.diagnosed import codes, healthy_run, poisson, trained
+from tests.support.foreign import TWINS
 
 pytestmark = pytest.mark.xdist_group("unjudged")  # one worker, for what they share
 
@@ -49,7 +50,7 @@ def unjudged(found):
 def test_the_table_names_rules():
     names = {rule.__name__.replace("_", "-") for rule in LAST}
     assert set(NEEDS) <= set(RULES) | names
-    assert all(needs[0] is NEEDS["causality"][0] for needs in NEEDS.values())  # a history is that of a training
+    assert all(needs[0] in (TRAINING, OPERATORS, COEFFICIENTS) for needs in NEEDS.values())  # a history is that of a training
 
 
 def test_a_training_of_pinntk_lacks_nothing(failing):
@@ -99,6 +100,31 @@ def test_a_network_alone(failing):
     assert unjudged(result) == HISTORY
     with pytest.raises(TypeError, match="give the examination alone"):
         pinntk.diagnose(pinntk.examine(*given), trained=True)
+
+
+def test_conditions_from_other_code():
+    """Rules that call operators are named, those about coefficients where there are any."""
+    for name, own in (("heat", ["undetermined-coefficient", "unscaled-coefficient"]), ("system", [])):
+        twins = TWINS[name](0)
+        found = pinntk.diagnose(twins.network, twins.foreign, twins.points, trained=True)
+        by_operators = [rule.code for rule in found.unjudged if rule.reason.startswith("conditions from other code")]
+        assert sorted(by_operators) == sorted(["wrong-problem", "conflict", "unscaled-output", "unsuitable-activation", *own])
+        written = pinntk.diagnose(twins.network, twins.own, twins.points, trained=True)
+        assert [rule.code for rule in written.unjudged] == HISTORY
+    twins = TWINS["mixed"](0)
+    for weight in (0.0, 1.0):  # of the only one from other code
+        x = pinntk.examine(twins.network, twins.foreign, twins.points, {**dict.fromkeys(twins.points, 1.0), "right": weight})
+        assert OPERATORS.met(x) == (weight == 0)
+
+
+def test_points_that_are_given_and_cannot_be_drawn():
+    network = torch.nn.Sequential(torch.nn.Linear(1, 5), torch.nn.Tanh(), torch.nn.Linear(5, 1)).double()
+    rows = torch.linspace(0, 1, 9, dtype=torch.float64).unsqueeze(1)
+    for domain, lacks in ((None, True), (pinntk.Box(x=(0, 1)), False)):
+        given = pinntk.wrap(network, {"fit": (lambda x: network(x) - torch.sin(9 * x), rows, "residual")}, domain=domain)
+        found = pinntk.diagnose(*given, trained=True)
+        reasons = {rule.code: rule.reason for rule in found.unjudged}
+        assert ("no others can be drawn" in reasons.get("too-few-points", "")) == lacks
 
 
 def test_where_nothing_is_wrong_nothing_is_missed():

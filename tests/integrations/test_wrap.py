@@ -303,6 +303,19 @@ def test_a_coefficient_in_single_precision_fits_a_network_in_double():
     assert reference.relative(pinntk.kernel(network, problem, few).values, K.values[places][:, places]) < 1e-6
 
 
+def test_wrapping_and_diagnosing_leave_the_model_and_the_random_state_as_they_are():
+    torch.manual_seed(0)
+    case = stokes()
+    case.model[0].weight.grad = torch.ones_like(case.model[0].weight)
+    before, state = deepcopy(case.model.state_dict()), torch.get_rng_state()
+    network, problem, points = pinntk.wrap(case.model, case.conditions, **case.options)
+    pinntk.diagnose(network, problem, points)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, before[name]) for name, value in case.model.state_dict().items())
+    grads = {name: p.grad for name, p in case.model.named_parameters() if p.grad is not None}
+    assert list(grads) == ["0.weight"] and bool((grads["0.weight"] == 1).all())
+
+
 # Points.
 
 
@@ -456,6 +469,7 @@ def test_a_function_that_is_single_precision_only_is_said_to_be():
         ({"coefficients": {"k": torch.tensor(1.0)}}, TypeError, "give the nn.Parameter that the functions close over"),
         ({"coefficients": {"k": nn.Parameter(torch.ones(2))}}, ValueError, "has 2 numbers; a coefficient is one"),
         ({"fields": ("u", "v")}, ValueError, "the model has 1 outputs"),
+        ({"fields": ("x",)}, ValueError, "the name 'x' is taken twice"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(arguments, error, message):

@@ -118,7 +118,7 @@ def test_the_learning_rate_of_an_optimizer_is_read():
     recorder.log(1)
     recorder.log(2, lr=0.125)
     assert recorder.run.column("learning_rate")[1].tolist() == [0.5, 0.25, 0.125]
-    assert recorder.run.config["training"]["optimizer"] == "sgd"
+    assert recorder.run.config["training"]["optimizer"] == "sgd" and recorder.run.config["training"]["lr"] == 0.5
     assert "learning_rate" not in small(optimizer="adam")[0].run.history
 
 
@@ -383,7 +383,7 @@ def test_recording_goes_on_in_its_folder(tmp_path):
     assert run.history[:3] == recorder.run.history[:3] and run.history[3]["drift"] > run.history[2]["drift"] > 0
     assert run.history[3]["seconds"] >= run.history[2]["seconds"]
     assert all(torch.equal(a, b) for a, b in zip(run.initial, begun, strict=True))
-    assert list(run.snapshots) == [0, 2, 4]
+    assert list(run.snapshots) == [0, 2, 4] and run.config["training"]["lr"] == RATE
     with pytest.raises(ValueError, match="of another network"):
         pinntk.Recorder(problem, Own(between=(nn.Linear(6, 6, dtype=torch.float64),)), points, tmp_path, resume=True)
     with pytest.raises(ValueError, match=r"pinntk\.Recorder wrote it"):
@@ -435,6 +435,15 @@ def test_rules_know_the_network_as_it_began(tmp_path):
         assert all(torch.equal(a, b) for a, b in zip(initial.parameters(), began, strict=True))
     own = pinntk.train(problem, Own(), steps=1, points=points, progress=False)
     assert pinntk.examine(own).initial is not None
+
+
+def test_an_optimizer_that_is_not_known_is_asked_for():
+    recorder, losses = small()
+    recorder.log(1, losses)
+    with pytest.raises(ValueError, match=r"the run's optimizer is not known; give it: train_as\(config, optimizer="):
+        pinntk.TrainConfig.from_json(recorder.run.config, points=recorder.run.points)
+    given = pinntk.TrainConfig.from_json(recorder.run.config, points=recorder.run.points, optimizer="adam")
+    assert given.optimizer == "adam" and given.steps == 1
 
 
 def test_a_recorded_network_of_pinntks_begins_as_it_was_given():

@@ -83,6 +83,14 @@ def test_what_cannot_be_called_is_refused_before_anything_is_written(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_time_slabs_say_that_they_take_none():
+    problem = pinntk.load("reaction")
+    with pytest.raises(
+        TypeError, match="on_log is no setting: give it to train or train_as; trainings in time slabs take none"
+    ):
+        pinntk.train_slabs(problem, pinntk.nn.MLP(problem, width=4, depth=1), steps=1, on_log=print)
+
+
 def test_an_error_in_a_function_is_the_users_own():
     def broken(run):
         raise KeyError("mine")

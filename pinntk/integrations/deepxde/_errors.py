@@ -113,23 +113,29 @@ def require_mean_squares(model: Any, blocks: Sequence[Block]) -> None:
             )
 
 
-def factors(model: Any, blocks: Sequence[Block]) -> dict[str, list[Factors]]:
-    """J of every block, {name: one `Factors` for each of its columns}."""
+def factors(model: Any, blocks: Sequence[Block], certify: bool = True) -> dict[str, list[Factors]]:
+    """J of every block, {name: one `Factors` for each of its columns}.
+
+    certify: False where blocks of the same sizes have passed their certificates before
+    """
     parameters = trained(model)
     columns = [Errors(block.name, e, block.rows) for block in blocks for e in block.errors.unbind(1)]
     if not any(column.errors.requires_grad for column in columns):
         raise ValueError("no loss depends on the network's parameters; look for numpy, detach() or torch.no_grad in the PDE")
     found: dict[str, list[Factors]] = {block.name: [] for block in blocks}
-    for part in joint_factors(columns, parameters):
+    for part in joint_factors(columns, parameters, certify):
         found[part.name].append(part)
     return found
 
 
-def traces(model: Any, blocks: Sequence[Block]) -> dict[str, float]:
-    """Tr K_ii of every block, in float64; 0 where it is rounding; NaN for errors that are not finite, and nothing is read."""
+def traces(model: Any, blocks: Sequence[Block], certify: bool = True) -> dict[str, float]:
+    """Tr K_ii of every block, in float64; 0 where it is rounding; NaN for errors that are not finite, and nothing is read.
+
+    certify: as for `factors`
+    """
     if not all(isfinite(block.loss) for block in blocks):
         return {block.name: 0.0 if isfinite(block.loss) else float("nan") for block in blocks}
-    found = _traces(model, blocks)
+    found = _traces(model, blocks, certify)
     means = {block.name: found[block.name] / block.errors.numel() for block in blocks}
     total = sum(means.values())
     suspects = [name for name, mean in means.items() if 0 < mean <= _SUSPECT * total]
@@ -142,5 +148,6 @@ def traces(model: Any, blocks: Sequence[Block]) -> dict[str, float]:
     return {name: 0.0 if name in suspects and name not in real else trace for name, trace in found.items()}
 
 
-def _traces(model: Any, blocks: Sequence[Block]) -> dict[str, float]:
-    return {name: sum(float(part.diagonal.sum()) for part in parts) for name, parts in factors(model, blocks).items()}
+def _traces(model: Any, blocks: Sequence[Block], certify: bool = True) -> dict[str, float]:
+    found = factors(model, blocks, certify)
+    return {name: sum(float(part.diagonal.sum()) for part in parts) for name, parts in found.items()}

@@ -152,8 +152,8 @@ def _reference(model: Any) -> Any:
     x, y = data.test()[:2]
     if np.shape(y) != (len(x), len(_fields(model))):
         return None
-    first = np.unique(x, axis=0, return_index=True)[1]  # points of conditions come twice
-    x, y = (np.asarray(rows, dtype=float)[np.sort(first)] for rows in (x, y))
+    first = np.unique(x, axis=0, return_index=True)[1]  # points of conditions come twice; in 1D they are sorted for curves
+    x, y = (np.asarray(rows, dtype=float)[first] for rows in (x, y))
     return lambda: GridSolution((x,), y)
 
 

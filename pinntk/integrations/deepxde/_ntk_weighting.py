@@ -17,6 +17,7 @@ from pinntk.integrations.deepxde._lbfgs import forget_curvature
 from pinntk.integrations.deepxde._model import require_backend, require_model, untouched
 from pinntk.weighting import NTK
 
+_CERTIFIED = 10  # every so many updates what is read from the graph is compared with autograd again
 _KEY = "pinntk_ntk_weighting"  # in the optimizer's first parameter group, which `model.save` writes and `restore` reads
 
 
@@ -62,6 +63,7 @@ class NTKWeighting(dde.callbacks.Callback):  # type: ignore[misc]  # DeepXDE has
         self._ours: list[float] | None = None  # the loss weights that the model has from here
         self._loaded = False
         self._said_not_finite = False
+        self._certified: tuple = ()  # the blocks that were read with a certificate, and their sizes
 
     def set_model(self, model: Any) -> None:
         """Called by `model.train`. Raises ValueError for what has no kernel, and for a second model."""
@@ -130,7 +132,9 @@ class NTKWeighting(dde.callbacks.Callback):  # type: ignore[misc]  # DeepXDE has
         with untouched(model):
             blocks = evaluate(model)
             active = [block for block in blocks if block.name not in self._off]
-            found = traces(model, active)
+            sizes = tuple((block.name, tuple(block.errors.shape)) for block in active)
+            found = traces(model, active, certify=sizes != self._certified or len(self.history) % _CERTIFIED == 0)
+            self._certified = sizes
             if not all(map(isfinite, found.values())):
                 self._say_not_finite(found)
                 return

@@ -27,12 +27,14 @@ class Errors(NamedTuple):
     rows: Tensor | None
 
 
-def joint_factors(columns: Sequence[Errors], parameters: Mapping[str, Tensor]) -> list[Factors]:
+def joint_factors(columns: Sequence[Errors], parameters: Mapping[str, Tensor], certify: bool = True) -> list[Factors]:
     """J of every error vector, in order.
 
     Vectors whose rows of the batch are disjoint, such as those of boundary conditions and a residual, are one longer
     vector, and are read from the graph in one pass; a row that several of them use, such as the point of a system of
     equations, has one pass for each. What cannot be read so is read by itself, as by `graph_factors`.
+
+    certify: False where such vectors, of the same code and the same numbers of points, have passed their certificates
     """
     theta = leaf_parameters(parameters)
     found: dict[int, Factors] = {}
@@ -40,7 +42,7 @@ def joint_factors(columns: Sequence[Errors], parameters: Mapping[str, Tensor]) -
         for group in _groups(columns):
             parts = [columns[i] for i in group]
             try:
-                joint = _read_joint(parts, theta)
+                joint = _read_joint(parts, theta, certify)
             except UnstructuredError:
                 found |= {i: _read_alone(columns[i], theta) for i in group}
                 continue
@@ -68,7 +70,7 @@ def _groups(columns: Sequence[Errors]) -> list[list[int]]:
     return groups
 
 
-def _read_joint(parts: Sequence[Errors], parameters: Mapping[str, Tensor]) -> Factors:
+def _read_joint(parts: Sequence[Errors], parameters: Mapping[str, Tensor], certify: bool) -> Factors:
     """Raises UnstructuredError where they cannot be read together."""
     if any(part.rows is None or not part.errors.requires_grad for part in parts):
         raise UnstructuredError("rows of the batch are not known")
@@ -79,7 +81,8 @@ def _read_joint(parts: Sequence[Errors], parameters: Mapping[str, Tensor]) -> Fa
         owners = torch.where(part.rows >= 0, part.rows + start, owners)
         start += len(part.errors)
     pieces = [len(part.errors) for part in parts]
-    return read_by(owners, e, parameters, name=" + ".join(part.name for part in parts), pieces=pieces)
+    name = " + ".join(part.name for part in parts)
+    return read_by(owners, e, parameters, name=name, pieces=pieces, certify=certify)
 
 
 def _read_alone(part: Errors, parameters: Mapping[str, Tensor]) -> Factors:

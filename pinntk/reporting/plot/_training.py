@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection, QuadMesh
 from matplotlib.figure import Figure
 from torch import nn
 
@@ -21,6 +22,7 @@ from pinntk.run._folder import FIGURES
 
 _DPI = 130
 _CURVE = 500  # points of a curve
+_DOT = 9  # size of one of scattered points
 
 OwnAxes = Axes | Iterable[Any] | None
 
@@ -141,7 +143,11 @@ def _maps(problem: Problem, network: nn.Module) -> list[list[Panel]]:
     def map_panel(title: str, values: np.ndarray, style: Mapping[str, Any]) -> Panel:
         def draw(ax: Axes) -> None:
             shape = tuple(map(len, axes_values))
-            image = ax.pcolormesh(*axes_values, values.reshape(shape).T, shading="auto", rasterized=True, **style)
+            image: PathCollection | QuadMesh
+            if len(shape) == 1:  # scattered points
+                image = ax.scatter(points[:, 0], points[:, 1], c=values, s=_DOT, rasterized=True, **style)
+            else:
+                image = ax.pcolormesh(*axes_values, values.reshape(shape).T, shading="auto", rasterized=True, **style)
             low, high = image.get_clim()
             beyond = {(True, True): "both", (True, False): "min", (False, True): "max"}
             extend = beyond.get((bool(values.min() < low), bool(values.max() > high)), "neither")

@@ -1,5 +1,7 @@
 """Small DeepXDE models, one for each thing that a DeepXDE model can have. Every function gives a fresh, compiled model."""
 
+import random
+
 import deepxde as dde
 import numpy as np
 import torch
@@ -126,6 +128,16 @@ def auxiliary():
     return compiled(interval(bc, pde=pde, auxiliary_var_function=lambda x: np.pi**2 * np.sin(np.pi * x)))
 
 
+def drawing():
+    """An equation and a condition that draw random numbers, to no effect."""
+
+    def draw():
+        return 0 * (np.random.random() + random.random() + torch.rand(()))
+
+    bc = dde.icbc.OperatorBC(LINE, lambda x, y, _: y - torch.sin(np.pi * x) + draw(), lambda x, on: on)
+    return compiled(interval(bc, pde=lambda x, y: poisson(x, y) + draw()))
+
+
 def inverse():
     """A coefficient in the equation, and another in a condition."""
     D, flux = dde.Variable(2.0), dde.Variable(0.5)
@@ -191,6 +203,7 @@ MODELS = {
         holed_system,
         transformed,
         auxiliary,
+        drawing,
         inverse,
         parallel,
         integral,

@@ -40,7 +40,7 @@ def trained(made, callbacks, iterations=6):
     return parameters, np.random.random(), torch.rand(()), model.losshistory.loss_train
 
 
-@pytest.mark.parametrize("made", ["heat", "holed_system", "auxiliary", "inverse"])
+@pytest.mark.parametrize("made", ["heat", "holed_system", "auxiliary", "drawing", "inverse"])
 def test_the_training_is_the_same_to_the_last_bit(made, tmp_path):
     plain = trained(made, [])
     watched = trained(made, [silent(tmp_path / "run", every=1)])
@@ -79,6 +79,20 @@ def test_a_folder_with_a_diagnosis_and_a_report(tmp_path):
     assert loaded.history == callbacks[1].run.history
     with pytest.raises(FileExistsError):
         models.dirichlet().train(iterations=1, callbacks=[silent(tmp_path / "run")], **QUIET)
+
+
+def test_a_solution_on_a_plane_is_drawn_at_deepxdes_test_points(tmp_path):
+    square = dde.geometry.Rectangle([0, 0], [1, 1])
+    bc = dde.icbc.DirichletBC(square, lambda x: x[:, 0:1], lambda x, on: on)
+
+    def pde(x, y):
+        return dde.grad.hessian(y, x, i=0, j=0) + dde.grad.hessian(y, x, i=1, j=1)
+
+    settings = {"num_domain": 20, "num_boundary": 12, "num_test": 30, "solution": lambda x: x[:, 0:1]}
+    model = models.compiled(dde.data.PDE(square, pde, bc, **settings), models.net(2))
+    model.train(iterations=1, callbacks=[silent(tmp_path / "run")], **QUIET)
+    report = (tmp_path / "run" / "report.html").read_text()
+    assert "not drawn" not in report and "|network - reference|, u" in report
 
 
 def test_a_second_training_goes_on_in_the_run(tmp_path, monkeypatch):

@@ -1,10 +1,14 @@
 """NTK weights in DeepXDE: blocks against rows in reverse mode, and trainings that do with the weights what they should."""
 
+import random
+import runpy
+
 import deepxde as dde
 import numpy as np
 import pytest
 import torch
 
+from pinntk.integrations import deepxde
 from pinntk.integrations.deepxde import NTKWeighting
 from pinntk.integrations.deepxde._errors import evaluate, factors, traces
 from pinntk.integrations.deepxde._model import trained, untouched
@@ -251,13 +255,19 @@ def test_measuring_leaves_no_trace():
     model = models.auxiliary()
     model.train(iterations=2, verbose=0)
     model.net.eval()
-    random = torch.get_rng_state(), np.random.get_state()[1].copy()
+    drawn = torch.get_rng_state(), np.random.get_state()[1].copy()
     auxiliary, weights = model.net.auxiliary_vars, model.loss_weights
     with untouched(model):
         traces(model, evaluate(model))
-    assert torch.equal(torch.get_rng_state(), random[0]) and (np.random.get_state()[1] == random[1]).all()
+    assert torch.equal(torch.get_rng_state(), drawn[0]) and (np.random.get_state()[1] == drawn[1]).all()
     assert model.net.auxiliary_vars is auxiliary and model.loss_weights is weights and not model.net.training
     assert not dde.gradients.gradients_reverse.jacobian._Jacobians.Js
+    model = models.drawing()
+    before = torch.get_rng_state(), np.random.get_state()[2], random.getstate()
+    with untouched(model):
+        traces(model, evaluate(model))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[2], random.getstate()) == before[1:]
 
 
 def test_the_best_model_is_of_one_set_of_weights():
@@ -284,6 +294,20 @@ def test_refusals(case):
     with pytest.raises(ValueError, match=message) as caught:
         weighting.set_model(model)
         model.train(iterations=1, verbose=0, callbacks=[weighting])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_of_another_backend_is_refused():
+    model, weighting = models.dirichlet(), NTKWeighting()
+    model.net = object()  # as flax's are to torch
+    with pytest.raises(ValueError, match=r"works on PyTorch networks, and model\.net is a object"):
+        weighting.set_model(model)
+
+
+def test_without_deepxde_there_is_one_line_that_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r'not installed: pip install "pinntk\[deepxde\]"') as caught:
+        runpy.run_path(deepxde.__file__)
     assert "\n" not in str(caught.value)
 
 
