@@ -204,7 +204,7 @@ def source(entry: Entry, graph: Graph) -> tuple[str, Tensor] | None:
     node = entry.target
     transposed: bool | None = False  # None: in another way
     while node.name() in _VIEWS and len(node.next_functions) == 1:
-        transposed = not transposed if _is_transpose(node) and transposed is not None else None
+        transposed = not transposed if is_transpose(node) and transposed is not None else None
         node = node.next_functions[0][0]
     if node not in graph.leaves:
         return None
@@ -223,7 +223,7 @@ def source(entry: Entry, graph: Graph) -> tuple[str, Tensor] | None:
     return graph.leaves[node], found
 
 
-def _is_transpose(node: Node) -> bool:
+def is_transpose(node: Node) -> bool:
     """Of a matrix, as in every nn.Linear."""
     if len(shape_of(node, 0)) != 2:
         return False
