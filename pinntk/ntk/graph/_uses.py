@@ -30,7 +30,7 @@ class Uses:
     def __init__(self, graph: Graph, captured: Captured, spread: SpreadOf):
         self._graph, self._captured, self._spread_of = graph, captured, spread
         self._collector = Collector()
-        self._sources: dict[tuple[Node, int], tuple[str, Tensor] | None] = {}
+        self._sources = graph.sources
         self._outers: dict[str, dict[tuple, _Product]] = {}
         self._computed: dict[tuple[Node, int], tuple[Entry, Tensor]] = {}
         self.one_by_one: list[str] = []  # operations that needed a vector-Jacobian product for each point
