@@ -168,10 +168,6 @@ def test_another_history_is_read_anew():
     run.history = [*run.history[:1], *history([0.0, 3.0, 4.0, 5.0, 6.0]).history[1:]]  # as of a resumed recording
     shorter = Run(run.problem, run.network, {}, history=run.history[:3])
     assert not stopping(shorter) and stopping(run) and not stopping(shorter)
-        False,
-        True,
-        True,
-    ]
     assert not stopping(history([3.0, 2.0, 1.0, 1.0]))
     assert stopping == pinntk.EarlyStopping("loss", 3)
 
