@@ -11,6 +11,7 @@ from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Unjudged
 from pinntk.diagnostics._judgment import failing
 from pinntk.diagnostics._progress import Progress
+from pinntk.run._recorder import UNKNOWN
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,7 @@ RATE = Need(
 OPTIMIZER = Need(
     "the optimizer is not known",
     "name it: pinntk.Recorder(problem, network, points, optimizer='adam')",
-    lambda x: x.run is None or x.run.config["training"]["optimizer"] != "unknown",
+    lambda x: x.run is None or x.run.config["training"]["optimizer"] != UNKNOWN,
 )
 MOVED = Need(
     "it is not known how far the parameters have moved",

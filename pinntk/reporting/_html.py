@@ -144,7 +144,8 @@ def _settings(x: Examination) -> list[tuple[str, str]]:
     else:
         words = [network["class"]]
     words += [f"{network['parameters']:,} parameters", network["dtype"]]
-    rate = "its default rate" if training.get("lr") is None else f"rate {shown(training['lr'])}"
+    unknown = "an unknown rate" if config.get("recorded") else "its default rate"
+    rate = unknown if training.get("lr") is None else f"rate {shown(training['lr'])}"
     schedule = f"{training['schedule']} schedule" if training.get("schedule") else None
     taken = [training["optimizer"], rate, schedule, f"{x.run.step:,} of {training['steps']:,} steps"]
     for name in ("resample", "adaptive", "causal"):

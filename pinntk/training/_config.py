@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from pinntk._util.frozen import FrozenDict, same_values
 from pinntk.problem import Problem
 from pinntk.problem._sampling import METHODS
+from pinntk.run._recorder import UNKNOWN
 from pinntk.solvers import is_solver
 from pinntk.training._coefficients import make_coefficient_scales
 from pinntk.training._counts import solver_counts
@@ -262,7 +263,8 @@ class TrainConfig:
         for name, known in (("optimizer", optimizers()), ("schedule", SCHEDULES)):
             value = training.get(name)
             if name not in settings and isinstance(value, str) and value.lower() not in known and not is_solver(value):
-                raise ValueError(f"the run's {name} was a function, {value}; give it: train_as(config, {name}=...)")
+                what = "is not known" if value == UNKNOWN else f"was a function, {value}"
+                raise ValueError(f"the run's {name} {what}; give it: train_as(config, {name}=...)")
         for name, kind in NESTED.items():
             if isinstance(value := training.get(name), Mapping):
                 training[name] = build(name, kind, value)
