@@ -520,7 +520,9 @@ def test_an_unknown_number_that_is_not_declared_is_refused_by_name(shape, parame
             return gradient(self.net(x), x) - self.nu.reshape(()) * 10
 
     held = Held()
-    with pytest.raises(ForeignError, match=r"leave it out: self.nu of shape \(.*\)\. Give unknown numbers as nn.Parameters in coeff"):
+    with pytest.raises(
+        ForeignError, match=r"leave it out: self.nu of shape \(.*\)\. Give unknown numbers as nn.Parameters in coeff"
+    ):
         pinntk.wrap(held.net, {"pde": (held.net_f, X, "residual")})
     if parameter:
         pinntk.wrap(held.net, {"pde": (held.net_f, X, "residual")}, coefficients={"nu": nu})
@@ -540,7 +542,9 @@ def test_tensors_that_require_gradients_and_are_points_may_be_kept():
         warnings.simplefilter("error", UserWarning)
         pinntk.wrap(model, {"integral": (weighted, X, "residual")})
     matrix = torch.rand(2, 3, requires_grad=True)
-    with pytest.warns(UserWarning, match=r"depend on matrix of shape \(2, 3\), which the model does not hold: taken for points"):
+    with pytest.warns(
+        UserWarning, match=r"depend on matrix of shape \(2, 3\), which the model does not hold: taken for points"
+    ):
         pinntk.wrap(model, {"pde": (lambda x: model(x) * matrix.to(x).sum(), X, "residual")})
 
 
@@ -555,7 +559,9 @@ def test_tensors_that_require_gradients_and_are_points_may_be_kept():
     ids=["target of its points", "target of all points", "two of one network"],
 )
 def test_an_n_1_that_meets_an_n_is_refused(function, n):
-    with pytest.raises(ForeignError, match=rf"returned {n} errors for each of {n} points: an \(n, 1\) met an \(n,\).*unsqueeze"):
+    with pytest.raises(
+        ForeignError, match=rf"returned {n} errors for each of {n} points: an \(n, 1\) met an \(n,\).*unsqueeze"
+    ):
         _with(sequential(1), function, torch.linspace(0, 1, n).unsqueeze(1))
 
 
@@ -570,7 +576,7 @@ def test_as_many_equations_as_points_are_equations():
         model[-1].weight.zero_()
         model[-1].bias.zero_()  # errors that are all the same
     points = torch.linspace(0, 1, 3).unsqueeze(1)
-    network, problem, given = pinntk.wrap(model, {"walls": (model, points, "boundary")})
+    _, _, given = pinntk.wrap(model, {"walls": (model, points, "boundary")})
     assert list(given) == ["walls[0]", "walls[1]", "walls[2]"]
     with pytest.warns(UserWarning, match="returned 2 errors for each point that differ by numbers alone"):
         _with(sequential(1), lambda m, x: m(x) - torch.tensor([1.0, 2.0]).to(x))
@@ -582,7 +588,7 @@ def test_as_many_equations_as_points_are_equations():
         (lambda m, x: (gradient(m(x), x) - 1) ** 2, True),
         (lambda m, x: 0.5 * (gradient(m(x), x) - 1).square().squeeze(1), True),
         (lambda m, x: torch.nn.functional.mse_loss(m(x), x, reduction="none"), True),
-        (lambda m, x: (m(x), m(x) * m(x)), True),
+        (lambda m, x: (u := m(x), u * u), True),
         (lambda m, x: gradient(m(x), x) ** 2 + m(x) ** 2, True),
         (lambda m, x: gradient(m(x), x) ** 2 - 1, False),
         (lambda m, x: m(x) ** 3, False),
@@ -644,8 +650,10 @@ def test_a_coefficient_that_no_function_reads_is_named():
 
 def test_the_model_in_the_place_of_the_network_is_refused():
     model = sequential(1)
-    network, problem, points = pinntk.wrap(model, {"pde": (lambda x: model(x), X, "residual")})
-    with pytest.raises(pinntk.problem.ForeignNetworkError, match="a Sequential, which is only a part of it, was given: give the"):
+    _, problem, points = pinntk.wrap(model, {"pde": (lambda x: model(x), X, "residual")})
+    with pytest.raises(
+        pinntk.problem.ForeignNetworkError, match="a Sequential, which is only a part of it, was given: give the"
+    ):
         pinntk.diagnose(model, problem, points)
 
 
