@@ -35,9 +35,9 @@ def nudged(x: Tensor) -> Tensor:
     return x + (x.amax(0) - x.amin(0) + x.abs().amax(0)) * torch.finfo(x.dtype).eps * _NUDGE
 
 
-def alike(one: float, other: float) -> bool:
-    """Whether two measurements of one size agree, so that it is no rounding."""
-    return 0 < max(one, other) <= _APART * min(one, other)
+def alike(*found: float) -> bool:
+    """Whether measurements of one size agree, so that it is no rounding."""
+    return 0 < max(found) <= _APART * min(found)
 
 
 def vanishing(network: nn.Module, problem: Problem, points: Points, sizes: Mapping[str, float]) -> set[str]:
@@ -46,8 +46,8 @@ def vanishing(network: nn.Module, problem: Problem, points: Points, sizes: Mappi
     points: {condition: (n, d)}; sizes: {condition: its trace, or mean diagonal, on them}
 
     A size of 0 is one, and so is what is rounding: a factor of sin(pi x) at x = 1. That is told from a condition in other units
-    (meters on a domain of a millimeter, strains beside pascals) by computing it in the other precision, where roundings are
-    others; only sizes below 1e-4 of the sum are looked at. Where the network cannot be converted, those below 1e-12 count.
+    (meters on a domain of a millimeter, strains beside pascals) by computing it in the other precision, and at points that are
+    moved by roundings (0.1 in float32 is not 0.1 in float64 either), where roundings are others; only sizes below 1e-4 of the sum are looked at. Where the network cannot be converted, those below 1e-12 count.
     """
     zero = {name for name, size in sizes.items() if not size > 0}
     few = {name: _few(points[name]) for name in suspects(sizes)}
@@ -58,7 +58,9 @@ def vanishing(network: nn.Module, problem: Problem, points: Points, sizes: Mappi
     dtype = torch.float32 if like.dtype == torch.float64 else torch.float64
     try:
         other = deepcopy(network)._apply(lambda t: t.to(dtype) if t.is_floating_point() else t)
-        found = [compute_traces(one, problem, to_network(one, few)) for one in (network, other)]
+        near = {name: _nudge(rows, problem.domain.dimension) for name, rows in to_network(network, few).items()}
+        places = ((network, few), (network, near), (other, few))
+        found = [compute_traces(one, problem, to_network(one, there)) for one, there in places]
     except (NonFiniteError, RuntimeError, TypeError, ValueError):  # a network that cannot be copied, or not be converted
         return unseen
     return zero | {name for name in few if not alike(*(traces[name] for traces in found))}
@@ -82,6 +84,11 @@ def genuine(network: nn.Module, problem: Problem, points: Points, e: Mapping[str
     except (RuntimeError, TypeError, ValueError):
         return set(there)
     return {name for name, rms in there.items() if alike(rms, float(again[name].double().square().mean().sqrt()))}
+
+
+def _nudge(rows: Tensor, dimension: int) -> Tensor:
+    """Coordinates `nudged`; measured values and numbers of rows beside them stay."""
+    return torch.cat([nudged(rows[:, :dimension]), rows[:, dimension:]], dim=1)
 
 
 def _few(rows: Tensor) -> Tensor:
