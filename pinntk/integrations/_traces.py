@@ -62,6 +62,8 @@ class TraceReader:
         _check_finite(name, value.detach())
         terms = _terms(name, value)
         leaves = {get_gradient_edge(p).node for p in parameters.values()}
+        if not terms:
+            raise ValueError(f"{name} is zero times its squares, and no weight changes that; leave it out of the losses")
         graphs = [post_order(term.errors.grad_fn) for term in terms]
         for nodes in graphs:
             _check_precision(name, nodes)

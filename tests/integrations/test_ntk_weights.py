@@ -361,6 +361,8 @@ def raises(error, match, function, *arguments, **settings):
         (lambda u: u[:0], ValueError, r"a has shape \(0, 1\), no errors; every call needs points"),
         (lambda u: 0.5, TypeError, "losses has 'a': a float; give text: a torch tensor"),
         (lambda u: mlp(1)(torch.rand(5, 1, dtype=F64)), ValueError, "a depends on none of the 6 parameters"),
+        (lambda u: 0 * u.square().mean(), ValueError, "a is zero times its squares, .* leave it out of the losses"),
+        (lambda u: nn.BatchNorm1d(1).double()(u), ValueError, "statistics of the batch, .* call network.eval()"),
         (lambda u: u.half(), ValueError, "a is computed in torch.float16, .* outside of torch.autocast"),
     ],
 )
@@ -465,3 +467,31 @@ def test_a_compiled_network_that_keeps_nothing(monkeypatch):
     loop = Loop(every=1)
     monkeypatch.setattr(loop.ntk._reader, "of", read)
     raises(ValueError, r"end comes from torch.compile, .* with the network itself \(compiled._orig_mod\)", loop.loss)
+
+
+def test_a_lightning_module_counts_its_steps(tmp_path):
+    lightning = pytest.importorskip("lightning")
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net = mlp(1, width=4, dtype=torch.float32)
+            self.ntk = NTKWeights(self.net, every=2)
+
+        def training_step(self, batch, _):
+            return self.ntk({"inside": self.net(batch[0]) - 1, "start": self.net(0 * batch[0][:2])})
+
+        def configure_optimizers(self):
+            return torch.optim.Adam(self.parameters(), 1e-2)
+
+    rows = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.rand(24, 1)), batch_size=4)
+    settings = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    for accumulate, steps in ((1, [0, 2, 4]), (2, [0, 2])):
+        module = Module()
+        trainer = lightning.Trainer(
+            max_epochs=1, accelerator="cpu", accumulate_grad_batches=accumulate, default_root_dir=tmp_path, **settings
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trainer.fit(module, rows)
+        assert [row["step"] for row in module.ntk.history] == steps
