@@ -46,8 +46,9 @@ def vanishing(network: nn.Module, problem: Problem, points: Points, sizes: Mappi
     points: {condition: (n, d)}; sizes: {condition: its trace, or mean diagonal, on them}
 
     A size of 0 is one, and so is what is rounding: a factor of sin(pi x) at x = 1. That is told from a condition in other units
-    (meters on a domain of a millimeter, strains beside pascals) by computing it in the other precision, and at points that are
-    moved by roundings (0.1 in float32 is not 0.1 in float64 either), where roundings are others; only sizes below 1e-4 of the sum are looked at. Where the network cannot be converted, those below 1e-12 count.
+    (meters on a domain of a millimeter, strains beside pascals) by computing it in the other precision, and at points moved by
+    roundings (0.1 of float32 is not 0.1 in float64 either): roundings are others there. Only sizes below 1e-4 of the sum are
+    looked at. Where the network cannot be converted, those below 1e-12 count.
     """
     zero = {name for name, size in sizes.items() if not size > 0}
     few = {name: _few(points[name]) for name in suspects(sizes)}
