@@ -124,6 +124,8 @@ def _weighted_squares(loss: Tensor) -> list[tuple[Tensor, Tensor]]:
             coefficients = _coefficients(loss, squares)
             found = [_weighted(node, errors, coefficients[node]) for node, errors in squares.items()]
     except RuntimeError as error:
+        if "graph a second time" in str(error):
+            raise LossError("the graph of this loss was freed by a backward pass; read it before backward()") from error
         raise LossError(f"the graph of this loss can no longer be read: {str(error).splitlines()[0]}") from error
     total = sum(float((each * errors.detach().double().square()).sum()) for errors, each in found)
     coarsest = max(torch.finfo(t.dtype).eps for t in (loss, *(errors for errors, _ in found)))
@@ -151,7 +153,19 @@ def _squares(root: Node) -> dict[Node, Tensor]:
 
 
 def _square_operand(node: Node) -> Tensor | None:
-    """e, if the node is e^2, a (mean) square error or a squared norm, before any sum over it; else None."""
+    """e, if the node is e^2, a (mean) square error or a squared norm, before any sum over it; else None. Complex values z, by
+    |z|^2 or their norm, are errors (..., 2) of real and imaginary parts.
+    """
+    found = _real_operand(node)
+    if found is None:
+        return None
+    below: Node = found.grad_fn
+    if below is not None and below.name() == "AbsBackward0" and below._saved_self.is_complex():
+        found = below._saved_self
+    return torch.view_as_real(found) if found.is_complex() else found
+
+
+def _real_operand(node: Node) -> Tensor | None:
     kind, inputs = node.name(), [m for m, _ in node.next_functions]
     if kind == "PowBackward0" and float(node._saved_exponent) == 2:
         return inputs[0]._saved_self if _is_norm(inputs[0]) else node._saved_self
@@ -210,6 +224,8 @@ def _weighted(node: Node, errors: Tensor, coefficient: Tensor) -> tuple[Tensor, 
         coefficient = coefficient / errors.numel()
     if (coefficient < 0).any():
         raise LossError("loss is not a sum of mean squares: a square is subtracted")
+    if errors.ndim > coefficient.ndim > 0:  # real and imaginary parts
+        coefficient = coefficient.unsqueeze(-1)
     return errors, coefficient.double().expand(errors.shape)
 
 
