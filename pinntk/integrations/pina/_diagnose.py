@@ -70,6 +70,10 @@ class Diagnose(Callback):  # type: ignore[misc]  # which is Any to mypy
         """What was recorded; None before the training."""
         return None if self._recorder is None else self._recorder.run
 
+    def set_model(self, model: Any) -> None:
+        """Which only DeepXDE calls. Raises TypeError."""
+        raise TypeError("this Diagnose is PINA's; with DeepXDE use pinntk.integrations.deepxde.Diagnose")
+
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         if self._recorder is not None:
             raise ValueError("this Diagnose has recorded a training; make another one, with a folder of its own")
