@@ -24,7 +24,7 @@ from pinntk.run._configuration import read_config, write_config
 from pinntk.run._folder import CHECKPOINT, CONFIG, clear_folder, is_foreign, lock_folder, write_metrics
 from pinntk.run._history import Run
 from pinntk.run._slabs import clear_slabs, holds_slabs
-from pinntk.run._snapshots import read_snapshots, write_snapshot
+from pinntk.run._snapshots import read_snapshots, remove_snapshots, write_snapshot
 from pinntk.run._trust import remember_trained
 
 _SNAPSHOT_POINTS, _SNAPSHOT_ROWS = 100, 4000  # of a condition, and of all together, in the kernel snapshots
@@ -142,11 +142,16 @@ class RecordedFolder:
             raise ValueError(f"{folder} was recorded of another network: parameters of shapes {then} there, {now} here")
         run.initial = [start.to(p) for start, p in zip(state["initial"], run.initial, strict=True)]
         run.history, run.step, run.seconds = state["history"], state["step"], state["seconds"]
+        run.weights = {name: state["weights"].get(name, weight) for name, weight in run.weights.items()}
         run.snapshots.update(read_snapshots(folder, state["step"]))
+        run.config["weighting"] = weighting_of(run)
         run.config["training"]["lr"] = next(iter(run.column("learning_rate")[1].tolist()), None)
 
     def add_snapshot(self, step: int, blocks: KernelBlocks) -> None:
         write_snapshot(self.folder, step, blocks)
+
+    def remove_snapshots(self, first: int) -> None:
+        remove_snapshots(self.folder, first)
 
     def save_if_due(self) -> None:
         if perf_counter() - self._last >= max(_PAUSE, _TIMES * self._cost):
@@ -187,6 +192,12 @@ def recorded_state(run: Run) -> dict[str, Any]:
         "rng": {},
         "history": run.history,
     }
+
+
+def weighting_of(run: Run) -> dict[str, Any]:
+    """Of config.json: fixed weights, or adaptive ones where any row has others than the run."""
+    fixed = all(row.get(f"weight/{name}", weight) == weight for row in run.history for name, weight in run.weights.items())
+    return {"name": "fixed", **run.weights} if fixed else {"name": "adaptive"}
 
 
 def folder_of_this_process(folder: str | os.PathLike | None) -> Path | None:

@@ -13,6 +13,7 @@ import numpy as np
 from pinntk._util.warn import warn_user
 from pinntk.diagnostics import Finding
 from pinntk.integrations._verdict import diagnose_into
+from pinntk.integrations.deepxde._conditions import forget_replaced
 from pinntk.integrations.deepxde._errors import evaluate
 from pinntk.integrations.deepxde._from_model import from_model, training_points
 from pinntk.integrations.deepxde._model import require_backend, require_model, untouched
@@ -26,9 +27,10 @@ class Diagnose(dde.callbacks.Callback):  # type: ignore[misc]  # which is Any to
 
         model.train(iterations=20_000, callbacks=[Diagnose("runs/mine")])
 
-    The training is the same as without it, to the last bit. At the end there are `diagnosis.json` and `report.html` in the
-    folder, and the first findings are told; `run` and `findings` have them all. It costs an evaluation of all losses at each
-    row of the history, and the diagnosis.
+    The training is the same as without it, to the last bit; but where a resampler draws points anew, boundary values are
+    computed for them, and DeepXDE alone can keep those of points before. At the end there are `diagnosis.json` and
+    `report.html` in the folder, and the first findings are told; `run` and `findings` have them all. It costs an evaluation of
+    all losses at each row of the history, and the diagnosis.
 
     folder: a run folder, as `pinntk.train` writes
     every: steps between two rows of the history; L-BFGS, which DeepXDE calls for 1,000 iterations at a time, has one a call
@@ -61,6 +63,7 @@ class Diagnose(dde.callbacks.Callback):  # type: ignore[misc]  # which is Any to
         self._recorder: Recorder | None = None
         self._last = -1  # the step of the last row
         self._points_of: np.ndarray | None = None  # the training points that the recorder has
+        self._trained_at: np.ndarray | None = None  # those of the last step
         self.findings: list[Finding] = []
 
     @property
@@ -95,6 +98,10 @@ class Diagnose(dde.callbacks.Callback):  # type: ignore[misc]  # which is Any to
             )
         self._resume, self._last, self._points_of = True, -1, model.data.train_x
         self._log()
+
+    def on_epoch_begin(self) -> None:
+        """Before a step, and before a call of L-BFGS."""
+        self._trained_at = forget_replaced(self.model, self._trained_at)
 
     def on_batch_end(self) -> None:
         """After a step, and after a call of L-BFGS; before a resampler draws the next points."""
