@@ -12,6 +12,9 @@ from torch.nn.parameter import is_lazy
 
 from pinntk._util.warn import warn_user
 from pinntk.integrations._function import ErrorFunction
+from pinntk.integrations._undeclared import check_declared, kept_leaves
+from pinntk.integrations._wrap_columns import check_columns
+from pinntk.ntk.graph import ends_in_squares
 from pinntk.problem import Box, Points, Problem
 from pinntk.residuals import ForeignError, errors
 from pinntk.residuals._checks import check_modules
@@ -69,24 +72,34 @@ def check_coefficients(coefficients: Any) -> None:
 
 
 class Probed(NamedTuple):
-    """columns: equations; whole: whether errors come for all points at once only."""
+    """columns: equations; whole: whether errors come for all points at once only; read: coefficients that they depend on."""
 
     columns: int
     whole: bool
+    read: frozenset[str]
 
 
 def probe_function(function: ErrorFunction, points: Tensor, coefficients: Mapping[str, nn.Parameter]) -> Probed:
     """What a function of the user's returns, evaluated a few times on its points (n, d) or parts of them.
 
-    Raises ForeignError where it fails or no parameter reaches its errors, DependentPointsError where it is random.
+    Raises ForeignError where it fails, no parameter reaches its errors, one does that nobody declared, or every point's error
+    comes once for each point; DependentPointsError where it is random. Warns of squares.
     """
-    first, again = called(function, points), called(function, points).detach()
-    if not _equal(first.detach(), again):
+    first, again = called(function, points), called(function, points)
+    if not _equal(first.detach(), again.detach()):
         raise DependentPointsError(
             f"the function of {function.name!r} returns other errors at every call on the same points: something in it is "
             "random; draw once, before, and close over what was drawn"
         )
+    leaves = kept_leaves(first, again)
+    check_declared(function, leaves, points, coefficients)
     trained = [p for p in (*function.network.parameters(), *coefficients.values()) if p.requires_grad]
+    check_columns(function, points, first, trained)
+    if ends_in_squares(first):
+        warn_user(
+            f"the function of {function.name!r} returns squares, and what it returns is squared once more: the loss would be "
+            "the mean of a fourth power; return what is squared there"
+        )
     if not first.requires_grad or not _reaches(first, trained):
         raise ForeignError(
             f"the errors of {function.name!r} depend on no parameter of the model and on no coefficient: its function closes "
@@ -94,7 +107,18 @@ def probe_function(function: ErrorFunction, points: Tensor, coefficients: Mappin
         )
     n = len(points)
     parts = [torch.arange(0, n, 2), torch.arange(n - 1, n)] if n > 1 else []
-    return Probed(first.shape[1], not all(_is_part(function, points, first.detach(), part) for part in parts))
+    whole = not all(_is_part(function, points, first.detach(), part) for part in parts)
+    known = {id(leaf) for leaf in leaves}
+    return Probed(first.shape[1], whole, frozenset(name for name, value in coefficients.items() if id(value) in known))
+
+
+def say_unread(coefficients: Mapping[str, nn.Parameter], read: Iterable[str]) -> None:
+    """Warns of coefficients that no function depends on."""
+    for name in sorted({name for name, value in coefficients.items() if value.requires_grad} - set(read)):
+        warn_user(
+            f"coefficients[{name!r}] is read by no function, so nothing determines it; leave it out, or let a function use "
+            "this very parameter, and not a copy or its .item()"
+        )
 
 
 def called(function: ErrorFunction, points: Tensor) -> Tensor:
@@ -109,13 +133,23 @@ def called(function: ErrorFunction, points: Tensor) -> Tensor:
             f"({len(points)},)" if flat else f"({len(points)}, {width})"
             for width, flat in zip(function.form.widths, function.form.flat, strict=True)
         )
-        hint = ""
-        if "double backward" in str(failure):
-            hint = ". What torch.compile has made is differentiated once only: wrap that module itself, or call the one inside"
         raise ForeignError(
             f"the function of {function.name!r}, called with {how} of shape {widths} in {points.dtype}, failed: "
-            f"{type(failure).__name__}: {failure}{hint}"
+            f"{type(failure).__name__}: {failure}{_hint(function, str(failure))}"
         ) from failure
+
+
+def _hint(function: ErrorFunction, failure: str) -> str:
+    if "double backward" in failure:
+        return ". What torch.compile has made is differentiated once only: wrap that module itself, or call the one inside"
+    if "not have been used in the graph" in failure:
+        return (
+            ". It differentiates by a tensor that its values are not computed from, such as points stored elsewhere: compute "
+            "and differentiate with the points that it is called with"
+        )
+    if any(function.form.flat) and "shape" in failure:
+        return ". Points that are given as (n,) come as (n,); give columns, by x.unsqueeze(1)"
+    return ""
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:
@@ -151,7 +185,7 @@ def say_unused_points(function: ErrorFunction, points: Tensor, box: Box) -> None
     if same:
         warn_user(
             f"the function of {function.name!r} does not use the points that it is called with: its errors are taken to be "
-            "those of the points given with it, in their order"
+            "those of the points given with it, in their order; use them in the place of stored ones, or diagnose may fail"
         )
 
 

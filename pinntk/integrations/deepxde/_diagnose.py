@@ -11,6 +11,7 @@ import numpy as np
 
 from pinntk.diagnostics import Finding
 from pinntk.integrations._recorded import OnLog, RecordedTraining
+from pinntk.integrations.deepxde._conditions import forget_replaced
 from pinntk.integrations.deepxde._errors import evaluate
 from pinntk.integrations.deepxde._from_model import from_model, training_points
 from pinntk.integrations.deepxde._model import require_backend, require_model, untouched
@@ -22,9 +23,10 @@ class Diagnose(dde.callbacks.Callback):  # type: ignore[misc]  # which is Any to
 
         model.train(iterations=20_000, callbacks=[Diagnose("runs/mine")])
 
-    The training is the same as without it, to the last bit. At the end there are `diagnosis.json` and `report.html` in the
-    folder, and the first findings are told; `run` and `findings` have them all. It costs an evaluation of all losses at each
-    row of the history, and the diagnosis.
+    The training is the same as without it, to the last bit; but where a resampler draws points anew, boundary values are
+    computed for them, and DeepXDE alone can keep those of points before. At the end there are `diagnosis.json` and
+    `report.html` in the folder, and the first findings are told; `run` and `findings` have them all. It costs an evaluation of
+    all losses at each row of the history, and the diagnosis.
 
     folder: a run folder, as `pinntk.train` writes
     every: steps between two rows of the history; L-BFGS, which DeepXDE calls for 1,000 iterations at a time, has one a call
@@ -51,6 +53,7 @@ class Diagnose(dde.callbacks.Callback):  # type: ignore[misc]  # which is Any to
         require_backend("Diagnose")
         super().__init__()
         self._training, self._tell = RecordedTraining(folder, every, on_log, overwrite), tell
+        self._trained_at: np.ndarray | None = None  # the training points of the last step
 
     @property
     def run(self) -> Run | None:
@@ -80,6 +83,10 @@ class Diagnose(dde.callbacks.Callback):  # type: ignore[misc]  # which is Any to
             self._training.begin(problem, network, points, model.opt, weights, resume=self.run is not None)
         self._log()
 
+    def on_epoch_begin(self) -> None:
+        """Before a step, and before a call of L-BFGS."""
+        self._trained_at = forget_replaced(self.model, self._trained_at)
+
     def on_batch_end(self) -> None:
         """After a step, and after a call of L-BFGS; before a resampler draws the next points."""
         if self._training.due(self.model.train_state.step):
@@ -100,6 +107,7 @@ class Diagnose(dde.callbacks.Callback):  # type: ignore[misc]  # which is Any to
     def _measured(self) -> dict[str, Any]:
         """A row's losses, with weights and points as they are now."""
         model = self.model
+        self._trained_at = forget_replaced(model, self._trained_at)
         blocks = evaluate(model)
         losses = {block.name: block.loss for block in blocks}
         return {"losses": losses, "weights": _weights(model, tuple(losses)), "points": training_points(model, blocks)}

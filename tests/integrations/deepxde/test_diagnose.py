@@ -51,6 +51,31 @@ def test_the_training_is_the_same_to_the_last_bit(made, tmp_path):
     assert np.array_equal(watched[3], plain[3])
 
 
+class Reused(dde.callbacks.Callback):
+    """The new points have the id of an array of before, for which DeepXDE kept other values."""
+
+    def on_epoch_end(self):
+        for bc in self.model.data.bcs:
+            cache = bc.func.__closure__[bc.func.__code__.co_freevars.index("cache")].cell_contents
+            for _, start, stop in list(cache):
+                cache[id(self.model.data.train_x), start, stop] = torch.full((stop - start, 1), 7.0)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda folder: silent(folder, every=10), lambda folder: NTKWeighting()], ids=["report", "weights"]
+)
+def test_boundary_values_are_those_of_the_points_that_were_drawn(make, tmp_path):
+    def train(*callbacks):
+        np.random.seed(5)
+        model = models.heat()
+        model.train(iterations=4, callbacks=[dde.callbacks.PDEPointResampler(1, bc_points=True), *callbacks], **QUIET)
+        return [p.detach().clone() for p in model.net.parameters()]
+
+    kept, right = train(make(tmp_path / "kept"), Reused()), train(make(tmp_path / "right"))
+    assert all(map(torch.equal, kept, right))
+    assert not any(map(torch.equal, train(Reused()), train()))
+
+
 def test_the_history_is_of_the_losses_without_weights(tmp_path):
     model = models.dirichlet(metrics=["l2 relative error"], loss_weights=[2, 10])
     diagnose = silent(tmp_path / "run", every=2)
