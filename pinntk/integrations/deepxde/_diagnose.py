@@ -12,7 +12,7 @@ import numpy as np
 
 from pinntk._util.warn import warn_user
 from pinntk.diagnostics import Finding
-from pinntk.integrations._verdict import diagnose_into
+from pinntk.integrations._verdict import diagnose_into, require_free
 from pinntk.integrations.deepxde._errors import evaluate
 from pinntk.integrations.deepxde._from_model import from_model, training_points
 from pinntk.integrations.deepxde._model import require_backend, require_model, untouched
@@ -80,6 +80,8 @@ class Diagnose(dde.callbacks.Callback):  # type: ignore[misc]  # which is Any to
         model = self.model
         if sum(isinstance(callback, Diagnose) for callback in model.callbacks.callbacks) > 1:
             raise ValueError("callbacks has Diagnose twice; keep one")
+        if not self._resume:
+            require_free(self._folder, self._overwrite)
         network, problem, points = from_model(model)
         with untouched(model):
             self._recorder = Recorder(

@@ -15,7 +15,7 @@ from torch import Tensor
 from pinntk._util.distributed import rank
 from pinntk._util.warn import warn_user
 from pinntk.diagnostics import Finding
-from pinntk.integrations._verdict import diagnose_into
+from pinntk.integrations._verdict import diagnose_into, require_free
 from pinntk.integrations.pina._solver import from_solver, names_of, training_points
 from pinntk.integrations.pina._support import require_mean, require_points_apart, require_precision
 from pinntk.run import Recorder, Run
@@ -76,9 +76,11 @@ class Diagnose(Callback):  # type: ignore[misc]  # which is Any to mypy
         require_precision(trainer, pl_module, "Diagnose")
         require_points_apart(pl_module, "Diagnose")
         _require_mean_squares(pl_module)
+        resume = trainer.global_step > 0 and (self._folder / CONFIG).exists()
+        if not resume:
+            require_free(self._folder, self._overwrite, ", or go on from a checkpoint of that training (ckpt_path)")
         with untouched(pl_module):
             network, problem, self._points = from_solver(pl_module, self._kinds)
-            resume = trainer.global_step > 0 and (self._folder / CONFIG).exists()
             self._recorder = Recorder(
                 problem,
                 network,
