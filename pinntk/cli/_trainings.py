@@ -168,9 +168,10 @@ def load_run(folder: str | Path, arguments: argparse.Namespace) -> Run:
 
 
 _IN_PYTHON = {  # what a command does with a run, in Python
-    "diagnose": "x = pinntk.examine(run); pinntk.reporting.write_report('report.html', x, pinntk.diagnose(x))",
+    "diagnose": "from pinntk.reporting import write_report; x = pinntk.examine(run); "
+    "write_report('report.html', x, pinntk.diagnose(x))",
     "rescue": "pinntk.rescue(run)",
-    "plot": "pinntk.reporting.plot.save(run)",
+    "plot": "from pinntk.reporting import plot; plot.save(run)",
     "kernel": "pinntk.kernel(run.network, run.problem, run.points)",
 }
 

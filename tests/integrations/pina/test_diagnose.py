@@ -198,7 +198,9 @@ def test_one_training_for_each(tmp_path):
 
 def test_prescribed_weights_are_named_as_pina_has_them():
     call = call_of(pinntk.examine(*from_solver(solver_of())), NTK, 1)
-    assert call.startswith("network, problem, points = from_solver(solver)\npinntk.train(\n    problem, network, points=points,")
+    assert call.startswith(
+        "network, problem, points = from_solver(solver)\npinntk.train(\n    problem, network, points=points,"
+    )
     assert "weighting=NTKWeighting(every=100)" in call
 
 
