@@ -69,9 +69,11 @@ def with_parameters_of(home: nn.Module, network: nn.Module, call: Callable[[], R
         return call()
     state = _tensors(network)
     if type(network) is not type(home) or _shapes(state) != _shapes(_tensors(home)):
+        part = ", which is only a part of it," if any(network is module for module in home.modules()) else ""
         raise ForeignNetworkError(
-            f"a {type(network).__name__} stands where foreign code computes errors of a {type(home).__name__} that it closes "
-            "over: give that network, or a copy of it"
+            f"the errors of this problem are computed for its own network, a {type(home).__name__}, or a copy of it, and a "
+            f"{type(network).__name__}{part} was given: give the network that wrap, from_model or from_solver returned with "
+            "the problem"
         )
     with _modes_of(home, network), tensors_in_place(home, state):
         return call()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,6 +58,11 @@ def _read(name: str, value: Any) -> Given:
     if not isinstance(value, (tuple, list)) or len(value) != 3 or not callable(value[0]):
         raise TypeError(f"conditions[{name!r}] is {shown(value)}; expected (function, points, kind), as in {EXAMPLE}")
     function, given, kind = value
+    if not _takes_any(function):
+        raise TypeError(
+            f"conditions[{name!r}]: its function takes no arguments; let it take the points, as in f(x), and use them in the "
+            "place of stored ones"
+        )
     if kind not in KINDS:
         raise ValueError(f"conditions[{name!r}]: kind={kind!r}; one of {KINDS}")
     if isinstance(given, Tensor):
@@ -72,10 +79,20 @@ def _read(name: str, value: Any) -> Given:
     if hasattr(given, "sample") and hasattr(given, "coordinates"):
         form = form_of_region(len(given.coordinates), function)
         return Given(name, function, kind, form, None, given, (id(given),))
+    if any(isinstance(part, np.ndarray) for part in (given if isinstance(given, (tuple, list)) else [given])):
+        raise TypeError(f"conditions[{name!r}]: points are numpy arrays; give torch.from_numpy(points).float()")
     raise TypeError(
         f"conditions[{name!r}]: points are {shown(given)}; expected a tensor (n, d), a tuple of columns (x, t), or a region, "
         "such as a Box, faces of one, or a pinntk.problem.PointSet with draw="
     )
+
+
+def _takes_any(function: Callable[..., Any]) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return True
+    return any(p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD) for p in parameters)
 
 
 def shown(value: Any) -> str:

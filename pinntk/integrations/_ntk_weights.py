@@ -12,13 +12,17 @@ from torch.optim import Optimizer
 
 from pinntk._util import distributed
 from pinntk._util.precision import autocast_off
+from pinntk._util.warn import warn_user
 from pinntk.integrations._steps import StepCounter
 from pinntk.integrations._traces import LossTrace, TraceReader
 from pinntk.residuals import NonFiniteError
 from pinntk.weighting import NTK
+from pinntk.weighting._balance import moving_average
 
 Trained = nn.Module | Tensor | Mapping[str, Tensor] | Iterable[nn.Module | Tensor]
 _ROUNDING = 10.0  # times eps^2, of the sum of sizes: sin(pi x) at x = 1 in place of zero, squared
+_DOUBT = 1e4  # times eps, squared: what sin(pi x / L) far from zero, and equations with small factors, make of it
+_SMALL = 1e-11  # of the sum of sizes, whatever the precision: points from float32 are off by its rounding
 
 
 class NTKWeights:
@@ -35,10 +39,12 @@ class NTKWeights:
     A call takes all losses of the step by name and returns their weighted sum, to call backward() on. Each is one number that
     is a sum of mean squares (`pinntk.errors_of_loss`), or the errors themselves, (n,) or (n, k), whose loss is the mean of
     their squares. Weights multiply the losses as they are given: a factor in front of one cancels, and of several terms
-    sum_t f_t mean(e_t^2) the kernel is sum_t f_t K_t / n_t.
+    sum_t f_t mean(e_t^2) the kernel is sum_t f_t K_t / n_t. Where a kernel is so small that it may be rounding, as of
+    a condition that the network meets by construction, a warning says so.
 
     A step is counted by the first call after a parameter has changed: several optimizers, accumulated gradients, skipped steps
     of a gradient scaler and several calls count as one step, and weights stay the same within `optimizer.step(closure)`.
+    L-BFGS keeps the curvature of the old loss over an update: use line_search_fn="strong_wolfe", whose steps lower the new one.
     Under torch.no_grad, and with update=False, nothing is counted or updated. In a process group (DDP) traces are summed over
     processes.
 
@@ -67,6 +73,15 @@ class NTKWeights:
         self._traces: dict[str, float] = {}
         self._counts: dict[str, int] = {}
         self._history: list[dict[str, float]] = []
+        self._doubted: set[str] = set()  # of whose small kernels has been told
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("set_model", "state_key"):  # as DeepXDE and Lightning ask of a callback
+            raise TypeError(
+                "NTKWeights is called in a training loop of your own; in DeepXDE and PINA use the NTKWeighting of "
+                "pinntk.integrations.deepxde and pinntk.integrations.pina"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __call__(self, losses: Mapping[str, Tensor], update: bool | None = None) -> Tensor:
         """The sum of weight times loss, one number with its graph. losses: {name: loss or errors}.
@@ -157,15 +172,34 @@ class NTKWeights:
                 raise NonFiniteError(
                     f"the kernel trace of {name} is {size}: its errors, or their derivatives in the parameters, are not finite"
                 )
-        coarsest = max(torch.finfo(p.dtype).eps for p in self._parameters.values())
-        least = _ROUNDING * coarsest**2 * sum(sizes.values())
-        felt = {name: counts[name] * size if size > least else 0.0 for name, size in sizes.items()}
-        self._weights = self._scheme.update(self._weights or None, felt, counts)
+        self._weights = self._fresh_weights(sizes, counts)
         self._counts, self._traces = counts, {name: counts[name] * size for name, size in sizes.items()}
         self._updated = self.steps
         weights = {f"weight/{name}": value for name, value in self._weights.items()}
         traces = {f"trace/{name}": value for name, value in self._traces.items()}
         self._history.append({"step": float(self.steps), **weights, **traces})
+
+    def _fresh_weights(self, sizes: Mapping[str, float], counts: Mapping[str, int]) -> dict[str, float]:
+        """sizes: {name: trace / n}. Points are not known here, so they cannot be moved to tell rounding from a small kernel."""
+        eps = max(torch.finfo(p.dtype).eps for p in self._parameters.values())
+        shares = {name: size / total for name, size in sizes.items()} if (total := sum(sizes.values())) else dict(sizes)
+        none = {name for name, share in shares.items() if 0 < share <= _ROUNDING * eps**2}
+        old = self._weights or None
+        weights = self._scheme.update(
+            old, {name: counts[name] * size for name, size in sizes.items() if name not in none}, counts
+        )
+        weights |= moving_average(old, dict.fromkeys(none, 1.0), self._scheme.momentum)
+        for name, share in shares.items():
+            if name in self._doubted or not 0 < share <= max((_DOUBT * eps) ** 2, _SMALL):
+                continue
+            self._doubted.add(name)
+            given = "its weight stays 1" if name in none else f"its weight is {weights[name]:.1e}"
+            warn_user(
+                f"{name}: its kernel is {share:.1e} of the sum, and {given}. A network that meets it by construction leaves "
+                "rounding of this size: leave this loss out then. If its errors are in small units, multiply them by a number "
+                "that makes them as large as the others"
+            )
+        return {name: weights[name] for name in sizes}
 
 
 def _over_processes(found: Mapping[str, LossTrace], device: torch.device) -> tuple[dict[str, float], dict[str, int]]:
@@ -186,8 +220,12 @@ def _check(losses: Mapping[str, Tensor]) -> None:
         got = "empty" if isinstance(losses, Mapping) else f"a {type(losses).__name__}"
         raise TypeError(f'losses is {got}; give {{name: loss}}, as in {{"pde": loss_pde, "walls": loss_walls}}')
     for name, value in losses.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise TypeError(f"losses has {name!r}: a {type(value).__name__}; give text: a torch tensor with its graph")
+        if not isinstance(name, str):
+            raise TypeError(f"losses has the key {name!r}; give names, as in {{'pde': loss_pde}}")
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"losses[{name!r}] is a {type(value).__name__}; give a torch tensor with its graph, without .item()"
+            )
         if not value.is_floating_point():
             raise ValueError(f"{name} is {value.dtype}; losses are real: give real and imaginary part of errors as columns")
         if not value.numel():
@@ -223,7 +261,10 @@ def _trained(given: Iterable[tuple[str, nn.Module | Tensor]]) -> dict[str, Tenso
         if not p.is_leaf or not (p.is_floating_point() or p.is_complex()):
             raise ValueError(f"parameter {name} is computed from others; give leaf tensors, those that the optimizer trains")
     if not found:
-        raise ValueError("none of the parameters has requires_grad=True, so there is nothing to train")
+        raise ValueError(
+            "none of the parameters has requires_grad=True, so there is nothing to train; give model.parameters() (a "
+            "state_dict holds copies that are not trained)"
+        )
     return dict(found.values())
 
 

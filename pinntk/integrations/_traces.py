@@ -24,11 +24,12 @@ from pinntk.ntk.graph import (
     read_by,
     shaped_terms,
 )
-from pinntk.ntk.graph._walk import Node, post_order
+from pinntk.ntk.graph._walk import Node, operation, post_order, shape_of
 from pinntk.residuals import NonFiniteError
 
 _MANY_PARTS = 64  # columns, or rows, of errors that are read one after the other
 _ROWS_AT_ONCE = 256  # of J, where it comes row by row
+_ENTRY_BY_ENTRY = ("add", "sub", "rsub", "mul", "div", "neg", "pow")
 _CHEAP = 64  # errors whose rows nobody has to be warned of
 
 Way = tuple[str, str]  # how errors are taken apart, "all", "columns" or "rows", and which of OWNERS
@@ -62,7 +63,9 @@ class TraceReader:
         _check_finite(name, value.detach())
         terms = _terms(name, value)
         leaves = {get_gradient_edge(p).node for p in parameters.values()}
-        graphs = [post_order(term.errors.grad_fn) for term in terms]
+        if not terms:
+            raise ValueError(f"{name} is zero times its squares, and no weight changes that; leave it out of the losses")
+        graphs = [post_order(get_gradient_edge(term.errors).node) for term in terms]
         for nodes in graphs:
             _check_precision(name, nodes)
         if all(leaves.isdisjoint(nodes) for nodes in graphs):
@@ -73,6 +76,7 @@ class TraceReader:
         n = sum(term.errors.numel() for term in terms)
         total = torch.zeros((), dtype=torch.float64, device=value.device)
         for number, (factor, errors) in enumerate(terms):
+            self._check_shape(name, errors)
             total = total + self._squared_norm((name, number), errors, parameters) * (factor * n / errors.numel())
         if n > _CHEAP and any(node.name() == "CompiledFunctionBackward" for nodes in graphs for node in nodes):
             self._warn(name, f"it comes from torch.compile, so every update of the weights takes {n} of its backward passes")
@@ -80,6 +84,9 @@ class TraceReader:
 
     def _squared_norm(self, key: tuple[str, int], errors: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """Of J = d errors / d theta: the trace of J J^T."""
+        if errors.grad_fn is None:  # a parameter, as in a penalty on weights
+            own = any(get_gradient_edge(p).node is get_gradient_edge(errors).node for p in parameters.values())
+            return torch.tensor(float(errors.numel() if own else 0), dtype=torch.float64, device=errors.device)
         errors = errors.squeeze() if errors.numel() > 1 else errors.reshape(1)
         reasons = []
         for way in dict.fromkeys([*([self._ways[key]] if key in self._ways else []), *_ways(errors)]):
@@ -108,6 +115,17 @@ class TraceReader:
             )
         return total
 
+    def _check_shape(self, name: str, errors: Tensor) -> None:
+        """Warns of the (n, n) differences of an (n, 1) and an (n,)."""
+        found = stretched(errors)
+        if found is not None:
+            n, given = len(errors), " and a ".join(map(str, found))
+            self._warn(
+                name,
+                f"its errors have shape {(n, n)}, made by broadcasting a {given}: each of {n} values meets all others. Give "
+                "both the same shape, as by target.reshape(-1, 1)",
+            )
+
     def _warn(self, name: str, message: str) -> None:
         if name not in self._warned:
             self._warned.add(name)
@@ -119,6 +137,8 @@ def _terms(name: str, value: Tensor) -> list[LossTerm]:
         try:
             return shaped_terms(value)
         except LossError as error:
+            if isinstance(error.__cause__, RuntimeError):  # of autograd
+                raise error.__cause__ from error
             raise LossError(f"{name}: {error}; give its errors, a tensor of shape (n,), in place of the loss") from error
     if value.grad_fn is None and not value.requires_grad:
         raise ValueError(f"{name} has no autograd graph: it was detached, or computed under torch.no_grad or by numpy")
@@ -158,6 +178,28 @@ def _check_precision(name: str, nodes: Iterable[Node]) -> None:
             f"{name} is computed in {half.pop()}, which leaves nothing of a derivative's digits; compute this loss outside of "
             "torch.autocast, with a network in float32"
         )
+
+
+def stretched(errors: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """The shapes (n, 1) and (n,) that met in errors (n, n); None where that is not what happened. What does not depend on
+    parameters is not in the graph: an (n, 1) that has become (n, n) met an (n,), and an (n,) met an (n, 1).
+    """
+    shape = tuple(errors.shape)
+    if len(shape) != 2 or shape[0] != shape[1] or shape[0] < 3 or errors.grad_fn is None:
+        return None
+    column, flat = (shape[0], 1), shape[:1]
+    seen, stack = set(), [errors.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node in seen or operation(node) not in _ENTRY_BY_ENTRY:
+            continue
+        seen.add(node)
+        inputs = [(m, shape_of(m, i)) for m, i in node.next_functions if m is not None]
+        shapes = {there for _, there in inputs}
+        if shapes and shapes <= {column, flat}:
+            return column, flat
+        stack += [m for m, there in inputs if there == shape]
+    return None
 
 
 def _ways(errors: Tensor) -> list[Way]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pinntk._util.precision import empty_like, without_autocast
-from pinntk.integrations._forms import Form, argument_count, whole_form
+from pinntk.integrations._forms import Form, argument_count, argument_names, whole_form
 from pinntk.integrations._function import MOST_ROWS, ROW, ErrorFunction, WholeFunction
 from pinntk.integrations._given import Given, read_conditions, shown
 from pinntk.integrations._wrap_checks import (
@@ -19,8 +19,10 @@ from pinntk.integrations._wrap_checks import (
     check_copies,
     check_model,
     probe_function,
+    say_unread,
     say_unused_points,
 )
+from pinntk.integrations._wrap_columns import check_names, check_order
 from pinntk.integrations._wrapped import Wrapped, values_of
 from pinntk.problem import Box, ForeignCondition, PointSet, Problem, Region
 from pinntk.problem._arguments import Vocabulary
@@ -69,7 +71,9 @@ def wrap(
 
     Raises TypeError and ValueError for what is no such model, function or points, with what to change: dropout in training
     mode, one number in place of errors, half precision, functions that no parameter of the model reaches, or that read its
-    parameters past it. Warns of functions that cannot be evaluated in float64, and of points that they do not use.
+    parameters past it, or parameters of another network or of none; (n, n) errors of an (n, 1) and an (n,); arguments in
+    another order than the coordinates. Warns of functions that cannot be evaluated in float64, of points that they do not use,
+    of errors that are squares, and of coefficients that no function reads.
 
     >>> import torch, pinntk
     >>> model = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 1))
@@ -85,6 +89,7 @@ def wrap(
     check_coefficients(coefficients)
     given = read_conditions(conditions)
     box = _domain(domain, given)
+    check_order(given, box)
     network, count = _network(model, output, given, box, tuple(coefficients.values()))
     made, points = _conditions(network, given, box, domain is not None, coefficients)
     problem = Problem(box, made, _fields(fields, count), exact, coefficients=dict(coefficients), name=name)
@@ -157,6 +162,9 @@ def _network(
             reasons.append(f"{type(failure).__name__}: {(str(failure).splitlines() or [''])[0]}")
             continue
         if isinstance(values, Tensor) and values.ndim == 2 and len(values) == 2 and values.is_floating_point():
+            if len(form.widths) == d > 1:
+                own = argument_names(model.forward if output is None else output)
+                check_names("the model" if output is None else "output", own, box)
             return Wrapped(model, form, output, coefficients), values.shape[1]
         reasons.append(f"it returned {shown(values)} for 2 points")
     what = "the model" if output is None else "output"
@@ -184,6 +192,7 @@ def _conditions(
     shared: dict[tuple, tuple[Region, Tensor | None]] = {}
     made: list[ForeignCondition] = []
     points: dict[str, Tensor] = {}
+    read: set[str] = set()
     like = empty_like(network)
     for one in given.values():
         rows = one.points
@@ -192,7 +201,8 @@ def _conditions(
             rows = torch.as_tensor(one.region.sample(_PROBED, "uniform", generator(0, "wrap")))
         errors = ErrorFunction(one.name, one.function, one.form, network)
         tried = rows if like is None else rows.to(like)
-        columns, whole = probe_function(errors, tried, coefficients)
+        columns, whole, reads = probe_function(errors, tried, coefficients)
+        read |= reads
         if whole and one.points is None:
             raise ValueError(
                 f"the function of {one.name!r} computes the errors of all its points at once, or at points of its own, and "
@@ -215,6 +225,7 @@ def _conditions(
             )
             if placed is not None:
                 points[name] = placed
+    say_unread(coefficients, read)
     return made, points
 
 

@@ -47,7 +47,8 @@ def _call(condition: ForeignCondition, network: nn.Module, rows: Tensor) -> Any:
         if "dtype" in str(failure) or "Double" in str(failure):
             hint = (
                 f". It was called with points in {rows.dtype}: what the code keeps as plain tensors must be in that dtype as "
-                "well; make them buffers of the network (register_buffer), or use .to(points)"
+                "well. Use the points that it is called with in the place of stored ones; make other tensors buffers of the "
+                "network (register_buffer), or use .to(points)"
             )
         raise ForeignError(f"condition {condition.name!r}: {kind}: {failure}{hint}") from failure
 

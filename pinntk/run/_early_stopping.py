@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
-from math import isfinite
-
-import numpy as np
+from math import inf, isfinite, isnan
 
 from pinntk.run._history import Run
+
+
+@dataclass
+class _Seen:
+    """How far a history has been read: its first rows, and the last of them, by which it is known again."""
+
+    rows: int = 0
+    last: dict[str, float] | None = None
+    values: int = 0  # that the rows have of the metric
+    best: float = inf
+    place: int = 0  # of the best among the values
+
+    def begins(self, history: list[dict[str, float]]) -> bool:
+        return self.rows <= len(history) and (not self.rows or history[self.rows - 1] is self.last)
 
 
 @dataclass(frozen=True)
@@ -20,8 +32,8 @@ class EarlyStopping:
     least: by which a value must be better than that best to count, in the metric's units; 0 for any
     largest: whether larger values are the better ones
 
-    It reads `run.history` and keeps nothing itself: a resumed training ends where the whole one would have. NaN is never
-    better. Works for `pinntk.Recorder(..., on_log=...)` too, whose `log` then returns True.
+    It goes by `run.history` alone: a resumed training ends where the whole one would have. NaN is never better. Works for
+    `pinntk.Recorder(..., on_log=...)` too, whose `log` then returns True.
 
     Raises ValueError, when it is first called, for a metric that the history does not have.
 
@@ -38,6 +50,7 @@ class EarlyStopping:
     patience: int = 10
     least: float = 0.0
     largest: bool = False
+    _seen: _Seen = field(default_factory=_Seen, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.metric, str) or not self.metric:
@@ -49,21 +62,29 @@ class EarlyStopping:
 
     def __call__(self, run: Run) -> str:
         """The reason to stop; "" to go on."""
-        _, values = run.column(self.metric)
-        if not len(values):
+        seen = self._read(run.history)
+        if not seen.values:
             known = list(dict.fromkeys(name for row in run.history for name in row))
             close = get_close_matches(self.metric, known, 1)
             hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}"
             raise ValueError(f"EarlyStopping: the history has no column {self.metric!r}; {hint}")
-        if self._since_best(values if not self.largest else -values) < self.patience:
+        if seen.values - 1 - seen.place < self.patience:
             return ""
         return f"{self.metric} has not got better for {self.patience} rows"
 
-    def _since_best(self, values: np.ndarray) -> int:
-        """Rows since the last value that was better, smaller, than the best before it."""
-        values = np.where(np.isnan(values), np.inf, values)
-        best, place = values[0], 0
-        for k, value in enumerate(values):
-            if value < best - self.least or (np.isinf(best) and value < best):
-                best, place = value, k
-        return len(values) - 1 - place
+    def _read(self, history: list[dict[str, float]]) -> _Seen:
+        """The best value of a history, of which only the rows since the last call are read."""
+        seen = self._seen if self._seen.begins(history) else _Seen()
+        for row in history[seen.rows :]:
+            if self.metric in row:
+                self._compare(seen, float(row[self.metric]))
+            seen.rows, seen.last = seen.rows + 1, row
+        object.__setattr__(self, "_seen", seen)
+        return seen
+
+    def _compare(self, seen: _Seen, value: float) -> None:
+        """A value is better that is smaller than the best before it."""
+        value = inf if isnan(value) else -value if self.largest else value
+        if not seen.values or value < seen.best - self.least or (seen.best == inf and value < inf):
+            seen.best, seen.place = value, seen.values
+        seen.values += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import os
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from difflib import get_close_matches
 from math import isfinite
 from time import perf_counter
@@ -26,7 +26,7 @@ from pinntk.run._callbacks import Callback, as_callbacks, ask
 from pinntk.run._configuration import FORMAT
 from pinntk.run._history import Run
 from pinntk.run._network import describe_network
-from pinntk.run._recording import RecordedFolder, RecordedNetwork, as_number, folder_of_this_process
+from pinntk.run._recording import RecordedFolder, RecordedNetwork, as_number, folder_of_this_process, weighting_of
 from pinntk.run._source import describe_problem
 
 UNKNOWN = "unknown"  # an optimizer that was not named
@@ -49,7 +49,8 @@ class Recorder:
         that row. None for no bound
     snapshot_every: steps between kernels on at most 100 points of each condition; 0 for none
     on_log: a function of the run, or several, called after each row: see `pinntk.EarlyStopping`
-    resume: go on in `folder` after the steps recorded there; the network is yours to restore
+    resume: go on in `folder` after the steps recorded there, with the weights recorded there where none are given; the network
+        is yours to restore. What was recorded of the step at which it goes on, and of later ones, is forgotten
     overwrite: remove the run in `folder`
 
     Nothing of the training changes: parameters, gradients, modes and random states stay as they are. What is measured is
@@ -109,6 +110,7 @@ class Recorder:
         self.run.initial = self._network.initial
         self.run.weights = dict.fromkeys(own, 1.0)
         self._weigh(weights)
+        self._given = frozenset(weights or ())  # names of weights that are not those of the folder
         self._began = self._network.losses(own)
         self._measuring, self._bad, self._closed = 0.0, set[str](), False
         self._folder: RecordedFolder | None = None
@@ -117,7 +119,8 @@ class Recorder:
             self._folder = RecordedFolder(self.run, path)
             self._folder.open(resume, overwrite)
             self._network.initial = self.run.initial
-            self._next_snapshot = max(self.run.snapshots, default=-snapshot_every) + snapshot_every
+            self._weigh(weights)
+            self._plan_snapshot()
         self._resumed = bool(self.run.history)
         self._start = perf_counter() - self.run.seconds
         self._finalizer = None if self._folder is None else weakref.finalize(self, self._folder.close)
@@ -167,7 +170,7 @@ class Recorder:
         if given is not None and step <= 1 and not self._resumed and drawn is None:
             self._compare(given)
         run.seconds = perf_counter() - self._start if spent is None else spent
-        self._forget_from(step)
+        self._forget_from(step, self._given.union(weights or ()))
         row: dict[str, float] = {"step": step, "seconds": round(run.seconds, 3), **rate}
         row["loss"] = sum(run.weights[name] * loss for name, loss in found.items())
         row |= {f"loss/{name}": loss for name, loss in found.items()}
@@ -218,11 +221,26 @@ class Recorder:
             raise ValueError(f"step={step} after step {last}: steps increase; a second training needs a recorder of its own")
         return step
 
-    def _forget_from(self, step: int) -> None:
-        """Where recording goes on from a checkpoint that is older than the last row."""
-        if self._resumed:
-            self.run.history = [row for row in self.run.history if row["step"] < step]
-            self._resumed = False
+    def _forget_from(self, step: int, given: Set[str]) -> None:
+        """Where recording goes on from a checkpoint that is older than the last row: rows and snapshots of that step and later
+        ones, and weights that came later, of conditions that none were given for.
+        """
+        run = self.run
+        if not self._resumed:
+            return
+        self._resumed = False
+        kept = [row for row in run.history if row["step"] < step]
+        last = kept[-1] if kept else run.history[0]
+        run.weights = {
+            name: weight if name in given else last.get(f"weight/{name}", weight) for name, weight in run.weights.items()
+        }
+        run.history = kept
+        run.config["weighting"] = weighting_of(run)
+        for late in [one for one in run.snapshots if one >= step]:
+            del run.snapshots[late]
+        if self._folder is not None:
+            self._folder.remove_snapshots(step)
+        self._plan_snapshot()
 
     def _read(self, losses: Mapping[str, Any]) -> dict[str, float]:
         """In the order of the conditions."""
@@ -245,10 +263,8 @@ class Recorder:
         check_weights(new, self._names())
         changed = bool(run.history) and new != run.weights
         run.weights = new
-        if changed or run.config["weighting"]["name"] != "fixed":
-            run.config["weighting"] = {"name": "adaptive"}
-        else:
-            run.config["weighting"] = {"name": "fixed", **new}
+        adaptive = changed or run.config["weighting"]["name"] != "fixed"
+        run.config["weighting"] = {"name": "adaptive"} if adaptive else {"name": "fixed", **new}
 
     def _names(self) -> tuple[str, ...]:
         return tuple(self.run.points)
@@ -311,6 +327,9 @@ class Recorder:
         self._measuring += perf_counter() - start
         return {"relative_error": error}
 
+    def _plan_snapshot(self) -> None:
+        self._next_snapshot = max(self.run.snapshots, default=-self._snapshot_every) + self._snapshot_every
+
     def _snapshot(self, step: int) -> None:
         if not self._snapshot_every or step < self._next_snapshot or self._bad:
             return
@@ -318,7 +337,7 @@ class Recorder:
         self.run.snapshots[step] = blocks
         if self._folder is not None:
             self._folder.add_snapshot(step, blocks)
-        self._next_snapshot = step + self._snapshot_every
+        self._plan_snapshot()
 
 
 def _kept(network: nn.Module, problem: Problem, points: Points) -> dict[str, torch.Tensor]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from math import prod
 from pathlib import Path
 from time import perf_counter
@@ -18,32 +17,17 @@ from pinntk.ntk import KernelBlocks, kernel
 from pinntk.problem import Points, Problem
 from pinntk.problem._sampling import generator
 from pinntk.residuals import check_network, errors
-from pinntk.residuals._probe import preserve
+from pinntk.residuals._probe import untouched
 from pinntk.run._checkpoint import all_finite, check_identity, identity, read_checkpoint, write_checkpoint
 from pinntk.run._configuration import read_config, write_config
 from pinntk.run._folder import CHECKPOINT, CONFIG, clear_folder, is_foreign, lock_folder, write_metrics
 from pinntk.run._history import Run
 from pinntk.run._slabs import clear_slabs, holds_slabs
-from pinntk.run._snapshots import read_snapshots, write_snapshot
+from pinntk.run._snapshots import read_snapshots, remove_snapshots, write_snapshot
 from pinntk.run._trust import remember_trained
 
 _SNAPSHOT_POINTS, _SNAPSHOT_ROWS = 100, 4000  # of a condition, and of all together, in the kernel snapshots
 _PAUSE, _TIMES = 5.0, 20.0  # between two savings: seconds, and how many times as long as the last one took
-
-
-@contextmanager
-def untouched(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode, in which nothing is random; at the end modes, buffers, counters and random states are as before."""
-    modes = [(module, module.training) for module in network.modules()]
-    device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    with preserve(network, device):
-        try:
-            for module, _ in modes:  # not network.eval(), which may be the user's own
-                module.training = False
-            yield
-        finally:
-            for module, mode in modes:
-                module.training = mode
 
 
 class RecordedNetwork:
@@ -142,11 +126,16 @@ class RecordedFolder:
             raise ValueError(f"{folder} was recorded of another network: parameters of shapes {then} there, {now} here")
         run.initial = [start.to(p) for start, p in zip(state["initial"], run.initial, strict=True)]
         run.history, run.step, run.seconds = state["history"], state["step"], state["seconds"]
+        run.weights = {name: state["weights"].get(name, weight) for name, weight in run.weights.items()}
         run.snapshots.update(read_snapshots(folder, state["step"]))
+        run.config["weighting"] = weighting_of(run)
         run.config["training"]["lr"] = next(iter(run.column("learning_rate")[1].tolist()), None)
 
     def add_snapshot(self, step: int, blocks: KernelBlocks) -> None:
         write_snapshot(self.folder, step, blocks)
+
+    def remove_snapshots(self, first: int) -> None:
+        remove_snapshots(self.folder, first)
 
     def save_if_due(self) -> None:
         if perf_counter() - self._last >= max(_PAUSE, _TIMES * self._cost):
@@ -187,6 +176,12 @@ def recorded_state(run: Run) -> dict[str, Any]:
         "rng": {},
         "history": run.history,
     }
+
+
+def weighting_of(run: Run) -> dict[str, Any]:
+    """Of config.json: fixed weights, or adaptive ones where any row has others than the run."""
+    fixed = all(row.get(f"weight/{name}", weight) == weight for row in run.history for name, weight in run.weights.items())
+    return {"name": "fixed", **run.weights} if fixed else {"name": "adaptive"}
 
 
 def folder_of_this_process(folder: str | os.PathLike | None) -> Path | None:

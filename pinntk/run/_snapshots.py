@@ -13,6 +13,14 @@ def write_snapshot(folder: Path, step: int, blocks: KernelBlocks) -> None:
     blocks.save(folder / SNAPSHOTS / f"{step:08d}.npz")
 
 
+def remove_snapshots(folder: Path, first: int) -> None:
+    """Those of step `first` and later ones."""
+    for path in (folder / SNAPSHOTS).glob("*.npz"):
+        name = SNAPSHOT.fullmatch(path.name)
+        if name is not None and int(name[1]) >= first:
+            path.unlink()
+
+
 def read_snapshots(folder: Path, last: int) -> dict[int, KernelBlocks]:
     """Those up to step `last`; later ones are of a training that went further than its checkpoint. A damaged one costs a
     warning.

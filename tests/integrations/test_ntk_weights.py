@@ -327,13 +327,121 @@ def test_a_loss_that_is_rounding_has_weight_one():
     """sin(pi x) is 1.2e-16 at x = 1: its weight would be 1e30."""
     net, x = mlp(1), torch.rand(9, 1, dtype=F64)
     wall = torch.ones(3, 1, dtype=F64)
-    with pytest.warns(UserWarning, match="walls does not depend on the parameters .* its weight stays 1"):
+    with pytest.warns(
+        UserWarning, match="walls: its kernel is .*e-32 of the sum, and its weight stays 1. A network that meets"
+    ):
         ntk = NTKWeights(net)
         ntk({"inside": net(x), "walls": torch.sin(torch.pi * wall) * net(wall)})
     assert ntk.weights["walls"] == 1.0 and 0 < ntk.traces["walls"] < 1e-25
     small = NTKWeights(net)
-    small({"inside": net(x), "walls": 1e-9 * net(wall)})
+    with pytest.warns(UserWarning, match="its weight is .*e.17. .* multiply them by a number"):
+        small({"inside": net(x), "walls": 1e-9 * net(wall)})
     assert small.weights["walls"] > 1e17
+
+
+@pytest.mark.parametrize(("length", "scale"), [(1, 0.01), (10, 0.01), (100, 1), (100, 0.01)])
+def test_a_rounding_that_is_not_much_smaller_has_no_large_weight_in_silence(length, scale):
+    """In float32 sin(pi x) is 9e-8 at x = 1, and 3e-5 at x = 100."""
+    torch.manual_seed(0)
+    net = mlp(1, dtype=torch.float32)
+    hard = lambda x: torch.sin(torch.pi * x) * net(x)  # noqa: E731
+    x = torch.linspace(0, length, 50)[:, None].requires_grad_()
+    losses = {"pde": scale * (slope(hard(x), x) + hard(x)), "walls": hard(torch.tensor([[0.0], [length]]))}
+    ntk = NTKWeights(net, every=1)
+    with pytest.warns(UserWarning, match="walls: its kernel is .* of the sum, .* leave this loss out") as told:
+        ntk(losses)
+    ntk(losses, update=True)
+    assert len(told) == 1
+
+
+def test_a_condition_in_units_too_small_for_float32_is_told_so_and_a_constant_mends_it():
+    net, x = mlp(1, dtype=torch.float32), torch.linspace(0, 1, 20)[:, None]
+    inside, ends = net(x), net(x[[0, -1]])
+    tiny = NTKWeights(net, momentum=0.5)
+    for update in (None, True):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            tiny({"inside": inside, "ends": 1e-7 * ends}, update)
+        assert tiny.weights["ends"] == 1.0 and [str(w.message)[:5] for w in told] == ([] if update else ["ends:"])
+    given, plain = NTKWeights(net), NTKWeights(net)
+    given({"inside": inside, "ends": 1e7 * (1e-7 * ends)})
+    plain({"inside": inside, "ends": ends})
+    assert given.weights["ends"] == pytest.approx(plain.weights["ends"], rel=1e-5)
+
+
+def test_a_kernel_of_zero_is_called_zero(net):
+    x = torch.rand(6, 2, dtype=F64)
+    with pytest.warns(UserWarning, match="walls does not depend on the parameters .* its weight stays 1"):
+        NTKWeights(net)({"inside": net(x), "walls": 0 * net(x)})
+
+
+def test_a_penalty_on_weights_is_a_square_like_others(net):
+    x = torch.rand(9, 2, dtype=F64)
+    e = net(x)[:, :1]
+    penalty = sum((p**2).sum() for p in net.parameters())
+    frozen = torch.ones(4, dtype=F64, requires_grad=True)  # of another optimizer
+    ntk = NTKWeights(net)
+    ntk({"pde": e.square().mean() + 1e-2 * penalty + (frozen**2).sum(), "walls": net(x[:2])})
+    size = sum(p.numel() for p in net.parameters())
+    expected = squared_rows(e, net.parameters()) / 9 + 1e-2 * size
+    assert ntk.traces["pde"] / ntk.counts["pde"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_squares_of_complex_values_are_those_of_both_parts(net):
+    x = torch.rand(7, 2, dtype=F64)
+    u = net(x)
+    z = torch.complex(u[:, 0], 2 * u[:, 1])
+    expected = squared_rows(z.real, net.parameters()) + squared_rows(z.imag, net.parameters())
+    weighted = torch.arange(1, 8, dtype=F64)
+    for loss, size in (
+        (z.abs().square().mean(), expected / 7),
+        ((z[:, None].abs() ** 2).mean(), expected / 7),
+        (3 * (z.abs() ** 2).sum(), 3 * expected),
+        (torch.linalg.norm(z) ** 2, expected),
+        (
+            (weighted * z.abs() ** 2).sum(),
+            squared_rows(weighted.sqrt() * z.real, net.parameters()) + squared_rows(weighted.sqrt() * z.imag, net.parameters()),
+        ),
+    ):
+        ntk = NTKWeights(net)
+        ntk({"z": loss, "walls": u[:2]})
+        assert ntk.traces["z"] / ntk.counts["z"] == pytest.approx(size, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("build", "shapes"),
+    [
+        (lambda u, y: u - y.squeeze(1), True),
+        (lambda u, y: ((u - y.squeeze(1)) ** 2).mean(), True),
+        (lambda u, y: (y.squeeze(1) - 2 * u**2).square().mean(), True),
+        (lambda u, y: (u.squeeze(1) - y).square().mean(), True),
+        (lambda u, y: (u * u.squeeze(1)).square().mean(), True),
+        (lambda u, y: u + u.T - y, False),  # of a separable network on a grid
+        (lambda u, y: (u - y).square().mean(), False),
+        (lambda u, y: (u.squeeze(1) - y.squeeze(1)).square().mean(), False),
+    ],
+)
+def test_a_column_less_a_vector_is_warned_of(build, shapes):
+    net, x = mlp(1), torch.rand(9, 1, dtype=F64)
+    ntk = NTKWeights(net)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        ntk({"data": build(net(x), torch.sin(x)), "walls": net(x[:2])})
+    said = [str(w.message) for w in told if "broadcasting a (9, 1) and a (9,)" in str(w.message)]
+    assert len(said) == shapes and all(m.startswith("data: its errors have shape (9, 9)") for m in said)
+
+
+def test_a_loss_whose_backward_pass_came_first(net):
+    u = net(torch.rand(9, 2, dtype=F64))
+    loss = u.square().mean()
+    loss.backward()
+    raises(
+        ValueError,
+        "^data: its graph was freed by a backward pass; call NTKWeights before backward",
+        NTKWeights(net),
+        {"data": loss},
+    )
+    raises(pinntk.LossError, "freed by a backward pass; read it before backward", pinntk.errors_of_loss, loss)
 
 
 # What is refused.
@@ -359,8 +467,10 @@ def raises(error, match, function, *arguments, **settings):
         (lambda u: (u - u.detach()).abs().sqrt(), pinntk.NonFiniteError, "the kernel trace of a is nan"),
         (lambda u: u * 1j, ValueError, "a is torch.complex128; losses are real: give real and imaginary part"),
         (lambda u: u[:0], ValueError, r"a has shape \(0, 1\), no errors; every call needs points"),
-        (lambda u: 0.5, TypeError, "losses has 'a': a float; give text: a torch tensor"),
+        (lambda u: 0.5, TypeError, r"losses\['a'\] is a float; give a torch tensor"),
         (lambda u: mlp(1)(torch.rand(5, 1, dtype=F64)), ValueError, "a depends on none of the 6 parameters"),
+        (lambda u: 0 * u.square().mean(), ValueError, "a is zero times its squares, .* leave it out of the losses"),
+        (lambda u: nn.BatchNorm1d(1).double()(u), ValueError, "statistics of the batch, .* call network.eval()"),
         (lambda u: u.half(), ValueError, "a is computed in torch.float16, .* outside of torch.autocast"),
     ],
 )
@@ -465,3 +575,31 @@ def test_a_compiled_network_that_keeps_nothing(monkeypatch):
     loop = Loop(every=1)
     monkeypatch.setattr(loop.ntk._reader, "of", read)
     raises(ValueError, r"end comes from torch.compile, .* with the network itself \(compiled._orig_mod\)", loop.loss)
+
+
+def test_a_lightning_module_counts_its_steps(tmp_path):
+    lightning = pytest.importorskip("lightning")
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net = mlp(1, width=4, dtype=torch.float32)
+            self.ntk = NTKWeights(self.net, every=2)
+
+        def training_step(self, batch, _):
+            return self.ntk({"inside": self.net(batch[0]) - 1, "start": self.net(0 * batch[0][:2])})
+
+        def configure_optimizers(self):
+            return torch.optim.Adam(self.parameters(), 1e-2)
+
+    rows = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.rand(24, 1)), batch_size=4)
+    settings = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    for accumulate, steps in ((1, [0, 2, 4]), (2, [0, 2])):
+        module = Module()
+        trainer = lightning.Trainer(
+            max_epochs=1, accelerator="cpu", accumulate_grad_batches=accumulate, default_root_dir=tmp_path, **settings
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trainer.fit(module, rows)
+        assert [row["step"] for row in module.ntk.history] == steps

@@ -91,8 +91,11 @@ def test_wrapped_they_have_the_kernel_of_the_problem_in_pinntk_and_a_report(name
     K = pinntk.kernel(network, problem, points)
     names = {one: wrap.names.get(one, one) for one in problem.names if wrap.names.get(one, one) in wrap.own.names}
     assert set(names.values()) == set(wrap.own.names)
-    d = wrap.own.domain.dimension  # a further column counts the rows of measured values
-    own = pinntk.kernel(network, wrap.own, {other: points[one][:, :d] for one, other in names.items()})
+    d = wrap.own.domain.dimension  # further columns: which row it is, and in pinntk the measured values
+    rows = {other: points[one][:, :d] for one, other in names.items()}
+    measured = {c.name: torch.as_tensor(c.region.rows) for c in wrap.own.conditions if c.kind == "data"}
+    assert all(torch.equal(rows[other], there[:, :d]) for other, there in measured.items())
+    own = pinntk.kernel(network, wrap.own, rows | measured)
     for one, first in names.items():
         for two, second in names.items():
             assert (K[one, two] - own[first, second]).norm() <= 1e-12 * own[first, second].norm(), (one, two)

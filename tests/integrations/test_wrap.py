@@ -439,11 +439,20 @@ def test_dropout_that_is_off_is_none():
     assert len(pinntk.wrap(network, {"pde": (network, X, "residual")})) == 3
 
 
-def test_parameters_that_are_read_past_the_model_are_refused():
+@pytest.mark.parametrize("unit", [1.0, 1e-4, 1e-9])
+def test_parameters_that_are_read_past_the_model_are_refused(unit):
     model = nn.Linear(1, 1)
     weight, bias = model.weight, model.bias
     with pytest.raises(ForeignError, match="reads parameters past the model"):
-        pinntk.wrap(model, {"pde": (lambda x: torch.tanh(x @ weight.T + bias), X, "residual")})
+        pinntk.wrap(model, {"pde": (lambda x: unit * torch.tanh(x @ weight.T + bias), X, "residual")})
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-4])
+def test_functions_that_need_all_their_points_are_known_in_small_units(unit):
+    model = sequential(1)
+    points = pinntk.wrap(model, {"pde": (lambda x: unit * (model(x) - model(x).mean()), X, "residual")})[2]
+    apart = pinntk.wrap(model, {"pde": (lambda x: unit * model(x), X, "residual")})[2]
+    assert points["pde"].shape[1] == apart["pde"].shape[1] + 1
 
 
 def test_a_function_that_is_single_precision_only_is_said_to_be():
@@ -477,6 +486,184 @@ def test_arguments_that_do_not_fit_are_refused(arguments, error, message):
     given = {"conditions": {"pde": (model, X, "residual")}, **arguments}
     with pytest.raises(error, match=message):
         pinntk.wrap(model, **given)
+
+
+def _second_network(seed: int = 0):
+    """u'(k u')' of two networks, and the functions in the way of a class and of a helper."""
+    torch.manual_seed(seed)
+    model, k = sequential(1).double(), sequential(1).double()
+
+    def flux(x):
+        return k(x) * gradient(model(x), x)
+
+    return model, k, lambda x: gradient(flux(x), x)
+
+
+def test_a_second_network_that_is_not_given_is_refused_by_name_and_known_in_the_model():
+    model, k, pde = _second_network()
+    x = X.double()
+    message = r"'pde' depend on what neither.*: k, a Sequential \(6 parameters\)\. Wrap a torch.nn.ModuleDict[^.]*; detach what"
+    with pytest.raises(ForeignError, match=message):
+        pinntk.wrap(model, {"pde": (pde, x, "residual")})
+    both = nn.ModuleDict({"u": model, "k": k})
+    network, problem, points = pinntk.wrap(both, {"pde": (pde, x, "residual")}, output=lambda x: model(x))
+    z = x.clone().requires_grad_()
+    J = reference.rows(pde(z).flatten(), dict(both.named_parameters()))
+    assert reference.relative(pinntk.kernel(network, problem, points).values, J @ J.T) < 1e-12
+    k.requires_grad_(False)
+    network, problem, points = pinntk.wrap(model, {"pde": (pde, x, "residual")})
+    J = reference.rows(pde(z).flatten(), dict(model.named_parameters()))
+    assert reference.relative(pinntk.kernel(network, problem, points).values, J @ J.T) < 1e-12
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+@pytest.mark.parametrize("parameter", [True, False])
+def test_an_unknown_number_that_is_not_declared_is_refused_by_name(shape, parameter):
+    nu = nn.Parameter(torch.ones(shape)) if parameter else torch.ones(shape, requires_grad=True)
+
+    class Held:
+        def __init__(self):
+            self.net, self.nu = sequential(1), nu
+
+        def net_f(self, x):
+            return gradient(self.net(x), x) - self.nu.reshape(()) * 10
+
+    held = Held()
+    with pytest.raises(
+        ForeignError, match=r"leave it out: self.nu of shape \(.*\)\. Give unknown numbers as nn.Parameters in coeff"
+    ):
+        pinntk.wrap(held.net, {"pde": (held.net_f, X, "residual")})
+    if parameter:
+        pinntk.wrap(held.net, {"pde": (held.net_f, X, "residual")}, coefficients={"nu": nu})
+
+
+def test_tensors_that_require_gradients_and_are_points_may_be_kept():
+    model, right = sequential(1), torch.linspace(0, 1, 6).unsqueeze(1).requires_grad_()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        pinntk.wrap(model, {"pair": (lambda x: model(x) - model(right.to(x)), X - 0.01, "periodic")})
+
+    def weighted(x):
+        nodes = torch.linspace(0, 1, 5, dtype=x.dtype).unsqueeze(1).requires_grad_()  # made at each call
+        return model(x) - gradient(model(nodes), nodes).mean()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        pinntk.wrap(model, {"integral": (weighted, X, "residual")})
+    matrix = torch.rand(2, 3, requires_grad=True)
+    with pytest.warns(
+        UserWarning, match=r"depend on matrix of shape \(2, 3\), which the model does not hold: taken for points"
+    ):
+        pinntk.wrap(model, {"pde": (lambda x: model(x) * matrix.to(x).sum(), X, "residual")})
+
+
+@pytest.mark.parametrize("n", [3, 30])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda m, x: m(x) - torch.linspace(0, 1, len(x)).to(x),
+        lambda m, x: m(x) - target(x),
+        lambda m, x: gradient(m(x), x)[:, 0] - m(x),
+    ],
+    ids=["target of its points", "target of all points", "two of one network"],
+)
+def test_an_n_1_that_meets_an_n_is_refused(function, n):
+    with pytest.raises(
+        ForeignError, match=rf"returned {n} errors for each of {n} points: an \(n, 1\) met an \(n,\).*unsqueeze"
+    ):
+        _with(sequential(1), function, torch.linspace(0, 1, n).unsqueeze(1))
+
+
+def target(x: Tensor) -> Tensor:
+    """Of all points, whatever is asked for, (n,)."""
+    return torch.linspace(0, 1, 30 if len(x) > 10 else 3).to(x)
+
+
+def test_as_many_equations_as_points_are_equations():
+    model = sequential(1, 3)
+    with torch.no_grad():
+        model[-1].weight.zero_()
+        model[-1].bias.zero_()  # errors that are all the same
+    points = torch.linspace(0, 1, 3).unsqueeze(1)
+    _, _, given = pinntk.wrap(model, {"walls": (model, points, "boundary")})
+    assert list(given) == ["walls[0]", "walls[1]", "walls[2]"]
+    with pytest.warns(UserWarning, match="returned 2 errors for each point that differ by numbers alone"):
+        _with(sequential(1), lambda m, x: m(x) - torch.tensor([1.0, 2.0]).to(x))
+
+
+@pytest.mark.parametrize(
+    ("function", "squares"),
+    [
+        (lambda m, x: (gradient(m(x), x) - 1) ** 2, True),
+        (lambda m, x: 0.5 * (gradient(m(x), x) - 1).square().squeeze(1), True),
+        (lambda m, x: torch.nn.functional.mse_loss(m(x), x, reduction="none"), True),
+        (lambda m, x: (u := m(x), u * u), True),
+        (lambda m, x: gradient(m(x), x) ** 2 + m(x) ** 2, True),
+        (lambda m, x: gradient(m(x), x) ** 2 - 1, False),
+        (lambda m, x: m(x) ** 3, False),
+        (lambda m, x: m(x) * gradient(m(x), x), False),
+    ],
+)
+def test_squares_are_said_to_be_squared_again(function, squares):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        _with(sequential(1), function)
+    assert ["returns squares" in str(one.message) for one in caught] == [True] * squares
+
+
+def test_coordinates_in_another_order_than_the_arguments_are_refused():
+    model, x, t = Columns(), torch.rand(9, 1), torch.rand(9, 1)
+    conditions = {"start": (lambda x, t: model(x, t) - x, (x, 0 * t), "initial")}
+    box = pinntk.Box(t=(0, 1), x=(0, 1))
+    with pytest.raises(ValueError, match=r"'start'\]: its function takes \(x, t\), and the coordinates are \(t, x\)"):
+        pinntk.wrap(model, conditions, domain=box)
+    swapped = {"start": (lambda t, x: model(x, t) - x, (0 * t, x), "initial")}
+    with pytest.raises(ValueError, match=r"the model takes \(x, t\), and the coordinates are \(t, x\)"):
+        pinntk.wrap(model, swapped, domain=box)
+    network, _, _ = pinntk.wrap(model, swapped, domain=box, output=lambda t, x: model(x, t))
+    assert torch.equal(network(torch.cat([t, x], 1)), model(x, t))
+    joined = _Joined(model)
+    start = torch.cat([x, 0 * t], 1)
+    with pytest.warns(UserWarning, match=r"'start'\] is initial, and its points have several t and one x"):
+        pinntk.wrap(joined, {"start": (lambda p: joined(p) - p[:, :1], start, "initial")}, domain=box)
+
+
+def test_points_that_the_function_stored_are_named_as_the_cause():
+    model, stored = sequential(1), X.clone().requires_grad_()
+    with pytest.raises(ForeignError, match=r"compute and differentiate with the points that it is called with$"):
+        pinntk.wrap(model, {"pde": (lambda z: gradient(model(z), stored), X, "residual")})
+    with pytest.raises(TypeError, match=r"its function takes no arguments; let it take the points, as in f\(x\)"):
+        pinntk.wrap(model, {"pde": (lambda: gradient(model(stored), stored), X, "residual")})
+    with pytest.warns(UserWarning, match="use(s)? .*the place of stored ones") as caught:
+        pinntk.wrap(model, {"pde": (lambda z: gradient(model(stored), stored), X, "residual")})
+    assert ["Use the points that it is called with in the place of stored ones" in str(one.message) for one in caught] == [
+        False,
+        True,
+    ]
+
+
+def test_points_of_other_forms_say_how_to_make_columns():
+    model = sequential(1)
+    with pytest.raises(ForeignError, match=r"give columns, by x.unsqueeze\(1\)"):
+        pinntk.wrap(model, {"pde": (model, X.squeeze(1), "residual")})
+    for points in (X.numpy(), (X.numpy(), X.numpy())):
+        with pytest.raises(TypeError, match=r"torch.from_numpy\(points\).float\(\)"):
+            pinntk.wrap(model, {"pde": (model, points, "residual")})
+
+
+def test_a_coefficient_that_no_function_reads_is_named():
+    model, nu = sequential(1), nn.Parameter(torch.tensor(0.1))
+    with pytest.warns(UserWarning, match=r"coefficients\['nu'\] is read by no function"):
+        pinntk.wrap(model, {"pde": (lambda x: model(x) - nu.item(), X, "residual")}, coefficients={"nu": nu})
+
+
+def test_the_model_in_the_place_of_the_network_is_refused():
+    model = sequential(1)
+    _, problem, points = pinntk.wrap(model, {"pde": (lambda x: model(x), X, "residual")})
+    with pytest.raises(
+        pinntk.problem.ForeignNetworkError, match="a Sequential, which is only a part of it, was given: give the"
+    ):
+        pinntk.diagnose(model, problem, points)
 
 
 def test_a_model_that_gives_no_field_needs_an_output():

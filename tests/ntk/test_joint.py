@@ -104,3 +104,22 @@ def test_a_certificate_sees_the_smallest_vector():
         factors = Factors("e", 4, {"p": 3}, {}, {"p": held})
         assert certificate(factors, e, {"p": p}, [2, 2]).passes is passes
     assert certificate(Factors("e", 4, {"p": 3}, {}, {"p": wrong}), e, {"p": p}).passes  # which is why lengths are given
+
+
+def test_a_single_error_and_what_has_passed_its_certificate(monkeypatch):
+    net = network()
+    y, (u, _) = batch(net)
+    columns = [
+        Errors("equation", (u[:, 0] + y[:, 1] ** 2)[4:], span(4, N)),
+        Errors("walls", y[:3, 0] - 1, span(0, 3)),
+        Errors("corner", y[3:4, 1:2].squeeze(1) * 2, span(3, 4)),
+    ]
+    for certify, expected in ((True, 4), (False, 2)):
+        passes, plain = [], torch.autograd.grad
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.autograd, "grad", lambda *a, **k: passes.append(1) or plain(*a, **k))
+            found = joint_factors(columns, dict(net.named_parameters()), certify)
+        assert len(passes) == expected
+        for column, part in zip(columns, found, strict=True):
+            assert relative(part.matrix(), rows(column.errors, list(net.parameters()))) < 1e-12, column.name
+            assert (part.origin.certificate is not None) is certify

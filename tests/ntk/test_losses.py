@@ -132,5 +132,5 @@ def test_a_graph_that_is_gone_is_said(case):
     net, x, _ = case
     loss = (net(x) ** 2).mean()
     loss.backward()
-    with pytest.raises(LossError, match="can no longer be read"):
+    with pytest.raises(LossError, match="was freed by a backward pass; read it before backward"):
         errors_of_loss(loss)

@@ -68,10 +68,36 @@ def test_conditions_in_other_units_do_not(dtype):
     assert estimate(network, problem, points).gain["ends"] > 0
 
 
-def test_a_sine_that_vanishes_on_a_short_domain_is_still_rounding():
-    problem = short(1e-4)
-    network = Built(problem, lambda x: torch.sin(1e4 * pi * x), torch.float64)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("length", [0.1, 1e-4, 10.0])
+def test_a_sine_that_vanishes_at_a_point_that_is_rounded_is_rounding(length, dtype):
+    """0.1 in float32 is 0.1 + 1.5e-9, and the sine there is as large in float64."""
+    problem = short(length)
+    network = Built(problem, lambda x: torch.sin(pi / length * x), dtype)
     assert measured(network, problem)[1] == {"ends"}
+
+
+@pytest.mark.parametrize("factor", [0.1, 1e-3])
+def test_roundings_up_to_a_ten_thousandth_of_the_sum_are_seen(factor):
+    """In float32, beside an equation with a small coefficient."""
+    domain = Box(x=(0, 100))
+
+    @residual(domain)
+    def decay(u, u_x):
+        return factor * (u_x + u)
+
+    @boundary(domain.ends("x"))
+    def ends(u):
+        return u
+
+    problem = Problem(domain, [decay, ends])
+    network = Built(problem, lambda x: torch.sin(pi * x), torch.float32)
+    points, none = measured(network, problem)
+    traces = pinntk.traces(network, problem, points)
+    assert 1e-12 < traces["ends"] / traces["decay"] < 1e-4 and none == {"ends"}
+    with pytest.warns(UserWarning, match="ends does not depend on the parameters"):
+        run = pinntk.train(problem, network, steps=1, points={"residual": 20}, weighting="ntk", progress=False)
+    assert run.weights["ends"] == 1
 
 
 def test_what_cannot_be_copied_counts_as_before():

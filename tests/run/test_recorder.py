@@ -383,7 +383,7 @@ def test_recording_goes_on_in_its_folder(tmp_path):
     assert run.history[:3] == recorder.run.history[:3] and run.history[3]["drift"] > run.history[2]["drift"] > 0
     assert run.history[3]["seconds"] >= run.history[2]["seconds"]
     assert all(torch.equal(a, b) for a, b in zip(run.initial, begun, strict=True))
-    assert list(run.snapshots) == [0, 2, 4] and run.config["training"]["lr"] == RATE
+    assert list(run.snapshots) == [0, 2, 5] and run.config["training"]["lr"] == RATE
     with pytest.raises(ValueError, match="of another network"):
         pinntk.Recorder(problem, Own(between=(nn.Linear(6, 6, dtype=torch.float64),)), points, tmp_path, resume=True)
     with pytest.raises(ValueError, match=r"pinntk\.Recorder wrote it"):
@@ -391,6 +391,49 @@ def test_recording_goes_on_in_its_folder(tmp_path):
     pinntk.train(problem, network, steps=1, points=points, out=tmp_path / "trained", progress=False)
     with pytest.raises(ValueError, match=r"trained by pinntk\.train and not recorded"):
         pinntk.Recorder(problem, network, points, tmp_path / "trained", resume=True)
+
+
+def test_what_came_after_the_step_at_which_it_goes_on_is_forgotten(tmp_path):
+    settings = {"optimizer": "adam", "snapshot_every": 10}
+    problem, network, points = setting()
+    losses = losses_of(problem, network, points)
+    with pinntk.Recorder(problem, network, points, tmp_path, **settings) as recorder:
+        for step in range(31):
+            recorder.log(step, losses, weights={"ends": 1.0 + step})
+    assert list(recorder.run.snapshots) == [0, 10, 20, 30]
+    with pinntk.Recorder(problem, network, points, tmp_path, resume=True, **settings) as again:
+        for step in range(15, 28):
+            again.log(step, losses)
+    run = pinntk.Run.load(tmp_path, Own())
+    assert sorted(again.run.snapshots) == sorted(run.snapshots) == [0, 10, 20]
+    assert sorted(path.name for path in (tmp_path / "kernel").iterdir()) == ["00000000.npz", "00000010.npz", "00000020.npz"]
+    assert run.column("weight/ends")[1].tolist() == [*range(1, 16), *[15.0] * 13]  # those of step 14 stay
+
+
+def test_weights_go_on_where_recording_does(tmp_path):
+    problem, network, points = setting()
+    losses = {"poisson": 2.0, "ends": 3.0}
+
+    def recorded(steps, weights=None, **settings):
+        with pinntk.Recorder(problem, network, points, tmp_path, weights=weights, **settings) as recorder:
+            for step, given in steps.items():
+                recorder.log(step, losses, weights=given)
+        return recorder.run
+
+    ends = lambda run: run.column("weight/ends")[1].tolist()  # noqa: E731
+    assert recorded({2: None, 3: None}, {"ends": 2.0}).config["weighting"] == {"name": "fixed", "poisson": 1.0, "ends": 2.0}
+    run = recorded({4: None}, resume=True)
+    assert ends(run) == [2, 2, 2] and run.config["weighting"]["name"] == "fixed" and run.history[-1]["loss"] == 2 + 2 * 3
+    run = recorded({5: {"ends": 5.0}}, resume=True)
+    assert ends(run) == [2, 2, 2, 5] and run.config["weighting"] == {"name": "adaptive"}
+    run = recorded({6: None}, {"ends": 5.0}, resume=True)
+    assert ends(run) == [2, 2, 2, 5, 5] and run.config["weighting"] == {"name": "adaptive"}
+    run = recorded({7: None}, {"poisson": 4.0}, resume=True)
+    assert ends(run)[-1] == 5 and run.column("weight/poisson")[1].tolist() == [1] * 5 + [4]
+    run = recorded({3: None}, resume=True)  # before they changed
+    assert ends(run) == [2, 2] and run.weights == {"poisson": 1.0, "ends": 2.0}
+    assert run.config["weighting"] == pinntk.Run.load(tmp_path, Own()).config["weighting"]
+    assert run.config["weighting"] == {"name": "fixed", "poisson": 1.0, "ends": 2.0}
 
 
 def test_the_last_good_checkpoint_stays(tmp_path):

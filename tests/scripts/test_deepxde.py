@@ -27,6 +27,7 @@ dde.saveplot(losshistory, train_state, issave=True, isplot=False)
 """
 
 
+@pytest.mark.slow
 def test_an_example_is_checked(tmp_path, capsys):
     check = pytest.importorskip("check_deepxde_examples")
     for folder in ("dataset", "pinn_inverse", "pinn_forward"):

@@ -145,6 +145,33 @@ def test_rows_without_the_metric_do_not_count():
     assert not pinntk.EarlyStopping("relative_error", 3)(run)
 
 
+def test_only_new_rows_are_read():
+    read = []
+
+    class Row(dict):
+        def __getitem__(self, name):
+            if name == "loss":
+                read.append(self["step"])
+            return super().__getitem__(name)
+
+    stopping, run = pinntk.EarlyStopping("loss", 1000), history([])
+    for step in range(300):
+        run.history.append(Row(step=step, loss=1.0))
+        stopping(run)
+    assert read == list(range(300))
+
+
+def test_another_history_is_read_anew():
+    stopping = pinntk.EarlyStopping("loss", 3)
+    run, other = history([2.0, 1.0, 5.0]), history([9.0, 8.0, 7.0, 6.0])
+    assert not stopping(run) and not stopping(other)
+    run.history = [*run.history[:1], *history([0.0, 3.0, 4.0, 5.0, 6.0]).history[1:]]  # as of a resumed recording
+    shorter = Run(run.problem, run.network, {}, history=run.history[:3])
+    assert not stopping(shorter) and stopping(run) and not stopping(shorter)
+    assert not stopping(history([3.0, 2.0, 1.0, 1.0]))
+    assert stopping == pinntk.EarlyStopping("loss", 3)
+
+
 def test_bad_input_of_early_stopping():
     with pytest.raises(ValueError, match="no column 'los'; did you mean 'loss'"):
         pinntk.EarlyStopping("los")(history([1.0]))

@@ -70,8 +70,13 @@ def test_an_error_leaves_everything_in_its_place():
 
 
 def test_what_is_no_copy_is_refused():
-    with pytest.raises(ForeignNetworkError, match="a ReLU stands where foreign code computes errors of a Tied"):
+    with pytest.raises(ForeignNetworkError, match="its own network, a Tied, or a copy of it, and a ReLU was given: give the"):
         with_parameters_of(Tied(), nn.ReLU(), lambda: None)
+    home = Tied()
+    with pytest.raises(
+        ForeignNetworkError, match=r"a Linear, which is only a part of it, was given: give the network that wrap"
+    ):
+        with_parameters_of(home, home.one, lambda: None)
     with pytest.raises(ForeignNetworkError):
         with_parameters_of(nn.Linear(2, 1), nn.Linear(3, 1), lambda: None)
     with pytest.raises(TypeError, match="TorchScript"), torch.jit.optimized_execution(False):

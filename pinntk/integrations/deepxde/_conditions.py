@@ -97,13 +97,34 @@ def _require_free_of(home: nn.Module, network: nn.Module, e: Tensor) -> None:
         )
 
 
+def forget_replaced(model: Any, known: np.ndarray | None) -> np.ndarray:
+    """The model's training points; where they are no longer those known, conditions have values of the new ones from now on.
+
+    DeepXDE keeps values and normals by the id of the array, which another array may get when points are drawn again.
+    """
+    x = model.data.train_x
+    if known is not None and x is not known:
+        for bc in model.data.bcs:
+            for value in _cached(bc).values():
+                value.__closure__[value.__code__.co_freevars.index("cache")].cell_contents.clear()
+    return x
+
+
+def _cached(bc: Any) -> dict[str, Any]:
+    """{attribute: function of points}, of those whose values DeepXDE keeps."""
+    codes = {name: getattr(value, "__code__", None) for name, value in vars(bc).items()}
+    return {
+        name: vars(bc)[name]
+        for name, code in codes.items()
+        if code is not None and code.co_name == "wrapper_cache" and hasattr(vars(bc)[name], "__wrapped__")
+    }
+
+
 def _uncached(bc: Any) -> Any:
-    """A copy whose values and normals are computed anew: DeepXDE keeps them by the id of an array, which may be used again."""
+    """A copy whose values and normals are computed anew."""
     own = copy(bc)
-    for name, value in vars(bc).items():
-        code = getattr(value, "__code__", None)
-        if code is not None and code.co_name == "wrapper_cache" and hasattr(value, "__wrapped__"):
-            setattr(own, name, _plain(value.__wrapped__))
+    for name, value in _cached(bc).items():
+        setattr(own, name, _plain(value.__wrapped__))
     if isinstance(bc, dde.icbc.PointSetOperatorBC):
         own.batch_size = None
     return own

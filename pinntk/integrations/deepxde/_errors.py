@@ -17,11 +17,10 @@ from torch import Tensor
 from pinntk._util.precision import without_autocast
 from pinntk.integrations.deepxde._model import trained
 from pinntk.ntk import Factors
+from pinntk.ntk._rounding import alike, nudged, suspects
 from pinntk.ntk.graph import Errors, joint_factors
+from pinntk.ntk.graph._walk import post_order
 
-_SUSPECT = 1e-12  # of the sum of mean diagonals: rounding, as of sin(pi x) at x = 1, or a condition in other units
-_NUDGE = 4.0  # roundings of a coordinate
-_APART = 10.0
 _ROUNDING = 1e-3  # between a loss in float32 and the mean square
 
 
@@ -36,6 +35,12 @@ class Block:
     name: str
     errors: Tensor
     rows: Tensor | None
+
+    @property
+    def code(self) -> tuple[Any, ...]:
+        """Equal for errors that the same operations made, of the same number of points."""
+        root = self.errors.grad_fn
+        return self.name, tuple(self.errors.shape), () if root is None else tuple(n.name() for n in post_order(root))
 
     @property
     def loss(self) -> float:
@@ -106,7 +111,7 @@ def require_mean_squares(model: Any, blocks: Sequence[Block]) -> None:
     with torch.enable_grad():
         _, losses = model.outputs_losses_train(data.train_x, data.train_y, data.train_aux_vars)
     for block, loss in zip(blocks, losses.detach().tolist(), strict=False):  # a regularization comes last
-        if isfinite(loss) and abs(loss - block.loss) > _ROUNDING * max(abs(loss), block.loss):
+        if isfinite(block.loss) and not abs(loss - block.loss) <= _ROUNDING * max(abs(loss), block.loss):
             raise ValueError(
                 f"the loss of {block.name} is {loss:.4g}, and the mean square of its errors {block.loss:.4g}; kernels and NTK "
                 'weights are of mean squares: model.compile(loss="MSE")'
@@ -128,24 +133,24 @@ def factors(model: Any, blocks: Sequence[Block], certify: bool = True) -> dict[s
     return found
 
 
-def traces(model: Any, blocks: Sequence[Block], certify: bool = True) -> dict[str, float]:
+def traces(
+    model: Any, blocks: Sequence[Block], certify: bool = True, rounding: dict[str, bool] | None = None
+) -> dict[str, float]:
     """Tr K_ii of every block, in float64; 0 where it is rounding; NaN for errors that are not finite, and nothing is read.
 
     certify: as for `factors`
+    rounding: {name: whether its kernel is rounding}, where that has been found before; what is found here, by one more
+        evaluation of all losses, is added
     """
     if not all(isfinite(block.loss) for block in blocks):
         return {block.name: 0.0 if isfinite(block.loss) else float("nan") for block in blocks}
     found = _traces(model, blocks, certify)
-    means = {block.name: found[block.name] / block.errors.numel() for block in blocks}
-    total = sum(means.values())
-    suspects = [name for name, mean in means.items() if 0 < mean <= _SUSPECT * total]
-    if not suspects:
-        return found
-    x = torch.as_tensor(model.data.train_x)
-    span = (x.amax(0) - x.amin(0) + x.abs().amax(0)) * torch.finfo(x.dtype).eps * _NUDGE
-    again = _traces(model, evaluate(model, x + span))
-    real = {name for name in suspects if max(found[name], again[name]) <= _APART * min(found[name], again[name])}
-    return {name: 0.0 if name in suspects and name not in real else trace for name, trace in found.items()}
+    small = suspects({block.name: found[block.name] / block.errors.numel() for block in blocks})
+    known = {} if rounding is None else rounding
+    if not known.keys() >= set(small):
+        there = _traces(model, evaluate(model, nudged(torch.as_tensor(model.data.train_x))), certify=False)
+        known |= {name: not alike(found[name], there[name]) for name in small}
+    return {name: 0.0 if name in small and known[name] else trace for name, trace in found.items()}
 
 
 def _traces(model: Any, blocks: Sequence[Block], certify: bool = True) -> dict[str, float]:

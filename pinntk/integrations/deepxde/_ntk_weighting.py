@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pinntk._util.warn import warn_user
+from pinntk.integrations.deepxde._conditions import forget_replaced
 from pinntk.integrations.deepxde._errors import Block, evaluate, require_mean_squares, traces
 from pinntk.integrations.deepxde._lbfgs import forget_curvature
 from pinntk.integrations.deepxde._model import require_backend, require_model, untouched
@@ -43,6 +44,8 @@ class NTKWeighting(dde.callbacks.Callback):  # type: ignore[misc]  # DeepXDE has
     takes a loss out, stays. DeepXDE's printed losses and its "best model" are of weighted losses, so at each update the
     best model so far is disregarded: losses under different weights cannot be compared.
 
+    Where a resampler draws points anew, boundary values are computed for them; DeepXDE alone can keep those of points before.
+
     `model.save` and `model.restore` keep the weights, with the optimizer's state. `state_dict` and `load_state_dict` are for
     other files.
 
@@ -63,7 +66,14 @@ class NTKWeighting(dde.callbacks.Callback):  # type: ignore[misc]  # DeepXDE has
         self._ours: list[float] | None = None  # the loss weights that the model has from here
         self._loaded = False
         self._said_not_finite = False
-        self._certified: tuple = ()  # the blocks that were read with a certificate, and their sizes
+        self._points_of: np.ndarray | None = None  # the training points of the last step
+        self._certified: tuple = ()  # the code of the blocks that were read with a certificate
+        self._rounding: dict[str, bool] = {}  # whether small kernels of those are
+
+    @property
+    def state_key(self) -> str:
+        """Which only Lightning asks for. Raises TypeError."""
+        raise TypeError("this NTKWeighting is DeepXDE's; with PINA use pinntk.integrations.pina.NTKWeighting")
 
     def set_model(self, model: Any) -> None:
         """Called by `model.train`. Raises ValueError for what has no kernel, and for a second model."""
@@ -95,6 +105,7 @@ class NTKWeighting(dde.callbacks.Callback):  # type: ignore[misc]  # DeepXDE has
 
     def on_epoch_begin(self) -> None:
         """Before a step, and before a call of L-BFGS."""
+        self._points_of = forget_replaced(self.model, self._points_of)
         if self._since >= self._scheme.every:
             self._update()
 
@@ -132,9 +143,12 @@ class NTKWeighting(dde.callbacks.Callback):  # type: ignore[misc]  # DeepXDE has
         with untouched(model):
             blocks = evaluate(model)
             active = [block for block in blocks if block.name not in self._off]
-            sizes = tuple((block.name, tuple(block.errors.shape)) for block in active)
-            found = traces(model, active, certify=sizes != self._certified or len(self.history) % _CERTIFIED == 0)
-            self._certified = sizes
+            code = tuple(block.code for block in active)
+            certify = code != self._certified or len(self.history) % _CERTIFIED == 0
+            if certify:
+                self._rounding.clear()
+            found = traces(model, active, certify, self._rounding)
+            self._certified, self._since = code, 0
             if not all(map(isfinite, found.values())):
                 self._say_not_finite(found)
                 return
@@ -144,7 +158,6 @@ class NTKWeighting(dde.callbacks.Callback):  # type: ignore[misc]  # DeepXDE has
             if isinstance(model.opt, torch.optim.LBFGS):
                 forget_curvature(model.opt, _gradient(model, blocks, self.weights))
         self.history.append((model.train_state.step, dict(self.weights)))
-        self._since = 0
         self._apply()
         model.train_state.disregard_best()
 

@@ -10,12 +10,10 @@ from torch import Tensor
 
 from pinntk._util.randomness import fork
 from pinntk.integrations.pina._support import trained
+from pinntk.ntk._rounding import alike, nudged
 from pinntk.ntk.graph import LossError, errors_of_loss, graph_factors
 
-_SUSPECT = 1e-12  # of the sum of all sizes: rounding, as of sin(pi x) at x = 1, or a condition in other units
 _ROWS = 16  # of a condition that is looked at
-_NUDGE = 4.0  # roundings of a coordinate
-_APART = 10.0  # between two traces: what is real agrees in several digits
 
 
 class Trace(NamedTuple):
@@ -97,12 +95,6 @@ def _trace(name: str, errors: Tensor, parameters: Mapping[str, Tensor]) -> float
     return float(sum(factors.diagonal.sum() for factors in columns))
 
 
-def suspects(found: Mapping[str, Trace]) -> list[str]:
-    """Blocks whose kernel may be rounding."""
-    total = sum(trace.value / trace.n for trace in found.values())
-    return [block for block, trace in found.items() if 0 < trace.value <= _SUSPECT * total * trace.n]
-
-
 def is_rounding(name: str, data: Mapping[str, Any], solver: Any, column: int | None) -> bool:
     """Whether the kernel of a condition, or of one of its columns, is rounding, since the network meets it by construction.
 
@@ -115,9 +107,9 @@ def is_rounding(name: str, data: Mapping[str, Any], solver: Any, column: int | N
         few = {key: value[:_ROWS].clone() if isinstance(value, Tensor) else value for key, value in data.items()}
         x = few["input"].as_subclass(Tensor)  # the same memory, without labels
         if moved:
-            x += (x.amax(0) - x.amin(0) + x.abs().amax(0)) * torch.finfo(x.dtype).eps * _NUDGE
+            x.copy_(nudged(x))
         with fork(x.device), torch.enable_grad():
             errors = solver.problem.conditions[name].evaluate(few, solver).as_subclass(Tensor)
         errors = errors.reshape(len(errors), -1)
         sizes.append(_trace(name, errors if column is None else errors[:, column : column + 1], parameters))
-    return not 0 < max(sizes) <= _APART * min(sizes)
+    return not alike(*sizes)

@@ -27,10 +27,10 @@ from pinntk.integrations.pina._traces import (
     names_apart,
     residuals_of,
     squares_of,
-    suspects,
     trace_together,
     traces_apart,
 )
+from pinntk.ntk._rounding import suspects
 from pinntk.weighting import NTK
 
 _COLUMNS = ("together", "apart")
@@ -102,6 +102,10 @@ class NTKWeighting(BaseWeighting, Callback):  # type: ignore[misc]  # which are 
             solver.configure_callbacks = self._callbacks
         self.__dict__["_owner"] = solver
 
+    def set_model(self, model: Any) -> None:
+        """Which only DeepXDE calls. Raises TypeError."""
+        raise TypeError("this NTKWeighting is PINA's; with DeepXDE use pinntk.integrations.deepxde.NTKWeighting")
+
     def _callbacks(self) -> list[Callback]:
         """What Lightning adds to the trainer's callbacks: those of the solver's class, and this one where it is not there."""
         own = type(self._solver).configure_callbacks(self._solver)
@@ -152,7 +156,7 @@ class NTKWeighting(BaseWeighting, Callback):  # type: ignore[misc]  # which are 
                     found |= traces_apart(name, residuals_of(name, loss, len(self._batch[name]["input"])), parameters)
             found = self._over_ranks(found)
             traces = {block: trace.value for block, trace in found.items()}
-            for block in suspects(found):
+            for block in suspects({block: trace.value / trace.n for block, trace in found.items()}):
                 name, _, column = block.rpartition("[") if block not in losses else (block, "", "")
                 real = not is_rounding(name, self._batch[name], self.solver, int(column[:-1]) if column else None)
                 traces[block] = traces[block] if any_rank(real, self.solver.device) else 0.0

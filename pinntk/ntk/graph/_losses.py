@@ -43,6 +43,9 @@ _LINEAR = {
     "WhereBackward0",
 }
 
+_SUMS = {"AddBackward0", "MeanBackward0", "MeanBackward1", "SumBackward0", "SumBackward1"}
+_COLUMNS = _LINEAR - _SUMS - {"NegBackward0", "RsubBackward1", "SubBackward0"}  # they pass entries on as they are
+
 
 class LossTerm(NamedTuple):
     """factor * mean(errors^2), one part of a loss. errors: (n,), attached to its graph."""
@@ -81,6 +84,31 @@ def is_square(e: Tensor) -> bool:
     return e.grad_fn is not None and _square_operand(e.grad_fn) is not None
 
 
+def ends_in_squares(e: Tensor) -> bool:
+    """Whether e has columns of squares, or of sums and multiples of squares alone.
+
+    >>> u = torch.ones(3, 1, requires_grad=True)
+    >>> ends_in_squares(0.5 * (u**2).squeeze(1)), ends_in_squares(u**2 - 1), ends_in_squares(u**2 * u)
+    (True, False, False)
+    """
+    return e.grad_fn is not None and _ends_in_squares(e.grad_fn)
+
+
+def _ends_in_squares(node: Node | None) -> bool:
+    if node is None:
+        return False
+    if _square_operand(node) is not None:
+        return True
+    kind, inputs = node.name(), [m for m, _ in node.next_functions]
+    given = [m for m in inputs if m is not None]
+    if kind in _COLUMNS:
+        return any(map(_ends_in_squares, given))
+    if kind in _SUMS:
+        return bool(inputs) and all(map(_ends_in_squares, inputs))
+    multiple = len(given) == 1 and (kind == "MulBackward0" or (kind == "DivBackward0" and inputs[0] is not None))
+    return multiple and _ends_in_squares(given[0])
+
+
 def _weighted_squares(loss: Tensor) -> list[tuple[Tensor, Tensor]]:
     """[(errors, what each entry's square is multiplied by)], with loss = sum of (each * errors^2).sum(). Raises LossError."""
     if not isinstance(loss, Tensor) or loss.numel() != 1:
@@ -96,6 +124,8 @@ def _weighted_squares(loss: Tensor) -> list[tuple[Tensor, Tensor]]:
             coefficients = _coefficients(loss, squares)
             found = [_weighted(node, errors, coefficients[node]) for node, errors in squares.items()]
     except RuntimeError as error:
+        if "graph a second time" in str(error):
+            raise LossError("the graph of this loss was freed by a backward pass; read it before backward()") from error
         raise LossError(f"the graph of this loss can no longer be read: {str(error).splitlines()[0]}") from error
     total = sum(float((each * errors.detach().double().square()).sum()) for errors, each in found)
     coarsest = max(torch.finfo(t.dtype).eps for t in (loss, *(errors for errors, _ in found)))
@@ -123,7 +153,19 @@ def _squares(root: Node) -> dict[Node, Tensor]:
 
 
 def _square_operand(node: Node) -> Tensor | None:
-    """e, if the node is e^2, a (mean) square error or a squared norm, before any sum over it; else None."""
+    """e, if the node is e^2, a (mean) square error or a squared norm, before any sum over it; else None. Complex values z, by
+    |z|^2 or their norm, are errors (..., 2) of real and imaginary parts.
+    """
+    found = _real_operand(node)
+    if found is None:
+        return None
+    below: Node = found.grad_fn
+    if below is not None and below.name() == "AbsBackward0" and below._saved_self.is_complex():
+        found = below._saved_self
+    return torch.view_as_real(found) if found.is_complex() else found
+
+
+def _real_operand(node: Node) -> Tensor | None:
     kind, inputs = node.name(), [m for m, _ in node.next_functions]
     if kind == "PowBackward0" and float(node._saved_exponent) == 2:
         return inputs[0]._saved_self if _is_norm(inputs[0]) else node._saved_self
@@ -182,6 +224,8 @@ def _weighted(node: Node, errors: Tensor, coefficient: Tensor) -> tuple[Tensor, 
         coefficient = coefficient / errors.numel()
     if (coefficient < 0).any():
         raise LossError("loss is not a sum of mean squares: a square is subtracted")
+    if errors.ndim > coefficient.ndim > 0:  # real and imaginary parts
+        coefficient = coefficient.unsqueeze(-1)
     return errors, coefficient.double().expand(errors.shape)
 
 

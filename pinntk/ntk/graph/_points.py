@@ -22,17 +22,21 @@ class Spread:
     axis: which axis of the tensors counts rows
     index: (n, k) rows of each error, the number of all rows where it has fewer; None: rows are the errors, in order, each k
         times
+    start: where errors have one row each, in order, the row of the first; None where they do not
     """
 
     n: int
     axis: int
     index: Tensor | None = None
+    start: int | None = None
 
     def rows(self, t: Tensor, axis: int | None = None) -> Tensor:
         """(n, k, *rest)."""
         t = t.movedim(self.axis if axis is None else axis, 0)
         if self.index is None:
             return t.reshape(self.n, len(t) // self.n, *t.shape[1:])
+        if self.start is not None:
+            return t[self.start : self.start + self.n].unsqueeze(1)
         return torch.cat([t, t.new_zeros(1, *t.shape[1:])])[self.index]
 
     def masks(self, points: Tensor, like: Tensor) -> Tensor:
@@ -84,12 +88,14 @@ def spread_in_order(graph: Graph) -> SpreadOf:
 def spread_by_owners(graph: Graph, rows: Tensor) -> SpreadOf:
     """rows: (m,) the error that each row of a batch of m belongs to, -1 for none."""
     indices = {graph.n: torch.arange(graph.n, device=rows.device).unsqueeze(1), len(rows): _index(rows, graph.n)}
+    starts = {size: _start(index) for size, index in indices.items()}
 
     def spread(node: Node, gradient: Tensor) -> Spread:
         axis = points_axis(tuple(gradient.shape), graph.n, set(indices))
         if axis is None:
             raise UnstructuredError(f"'{operation(node)}' has no batch of {len(rows)} rows")
-        return Spread(graph.n, axis, indices[gradient.shape[axis]])
+        size = gradient.shape[axis]
+        return Spread(graph.n, axis, indices[size], starts[size])
 
     return spread
 
@@ -135,6 +141,14 @@ def _digit(node: Node, ones: tuple, seeded: tuple, graph: Graph) -> Tensor:
     if (label - label.round()).abs().max() > 0.1 or (rest > 0.1 * label * scale.sqrt()).any():
         raise UnstructuredError(f"a row of the batch at '{operation(node)}' belongs to several errors")
     return label.round().long()
+
+
+def _start(index: Tensor) -> int | None:
+    """index: (n, k), as of a `Spread`."""
+    if index.shape[1] != 1:
+        return None
+    first = int(index[0, 0])
+    return first if torch.equal(index[:, 0], torch.arange(first, first + len(index), device=index.device)) else None
 
 
 def _index(owner: Tensor, n: int) -> Tensor:

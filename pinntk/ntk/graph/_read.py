@@ -172,11 +172,13 @@ def read_by(
     name: str = "e",
     pieces: Sequence[int] = (),
     certify: bool = True,
+    whole: Graph | None = None,
 ) -> Factors:
     """The factors of e by one belief of which errors the rows of the batch belong to: one of OWNERS, or given (m,).
 
     pieces: the lengths of the vectors that e is joined of, beside owners that are given
     certify: False for an e whose like, of the same code and the same number of points, has passed its certificate
+    whole: as for `Graph`
 
     Raises UnstructuredError where the graph cannot be read so, or the factors fail their certificate.
     """
@@ -185,7 +187,7 @@ def read_by(
         raise UnstructuredError(f"{len(e)} errors")
     if coarse := [str(t.dtype) for t in (e, *parameters.values()) if torch.finfo(t.dtype).bits < 32]:
         raise UnstructuredError(f"{coarse[0]} is too coarse to certify what is read from a graph")
-    graph = Graph(e, parameters)
+    graph = Graph(e, parameters, whole)
     if graph.batch_statistics:
         raise DependentPointsError(
             f"'{graph.batch_statistics}' uses the statistics of the batch, so every error depends on all points; call "

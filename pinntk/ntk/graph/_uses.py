@@ -5,7 +5,7 @@ vector-Jacobian products of that one operation.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from pinntk.ntk._factored import Collector, Outer
 from pinntk.ntk.graph._points import Captured, SpreadOf, parameters_behind
 from pinntk.ntk.graph._reverse import CHUNK, flat_rows, pull_back, stack_gradients, without_batching_warnings
-from pinntk.ntk.graph._walk import Entry, Graph, Node, UnstructuredError, operation, saved_value, source
+from pinntk.ntk.graph._walk import Entry, Graph, Node, UnstructuredError, is_transpose, operation, saved_value, source
 
 # {operation: (names of its saved operands, their positions among its inputs)}
 _PRODUCTS = {
@@ -30,7 +30,7 @@ class Uses:
     def __init__(self, graph: Graph, captured: Captured, spread: SpreadOf):
         self._graph, self._captured, self._spread_of = graph, captured, spread
         self._collector = Collector()
-        self._sources: dict[tuple[Node, int], tuple[str, Tensor] | None] = {}
+        self._sources = graph.sources
         self._outers: dict[str, dict[tuple, _Product]] = {}
         self._computed: dict[tuple[Node, int], tuple[Entry, Tensor]] = {}
         self.one_by_one: list[str] = []  # operations that needed a vector-Jacobian product for each point
@@ -153,6 +153,7 @@ class Uses:
             name, arrangement = found
             self._collector.add_rows(name, flat_rows(rows.reshape(len(rows), -1)[:, arrangement.flatten()]))
             return
+        entry, rows = _before_transposes(entry, rows)
         key = (entry.target, entry.index)
         self._computed[key] = (entry, self._computed[key][1] + rows if key in self._computed else rows)
 
@@ -170,6 +171,14 @@ class _Product:
     def outer(self) -> Outer:
         known, sensitivity = self.known.transpose(0, 1), self.sensitivity.transpose(0, 1)
         return Outer(sensitivity, known) if self.known_first else Outer(known, sensitivity)
+
+
+def _before_transposes(entry: Entry, rows: Tensor) -> tuple[Entry, Tensor]:
+    """The same rows for the matrix that was transposed: a layer and its derivatives use both, and one pass serves both."""
+    while is_transpose(entry.target):
+        target, index = entry.target.next_functions[0]
+        entry, rows = replace(entry, target=target, index=index), rows.transpose(1, 2)
+    return entry, rows
 
 
 def _is_outer(arrangement: Tensor, first: int, second: int) -> bool:

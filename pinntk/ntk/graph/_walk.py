@@ -61,19 +61,29 @@ class Graph:
     """The autograd graph of e, (n,), and where it leads to trained parameters.
 
     parameters: {name: leaf tensor}
+    whole: the graph of a vector that e is a part of, or that all parts of e are parts of: what it knows of its nodes
     """
 
-    def __init__(self, e: Tensor, parameters: Mapping[str, Tensor]):
+    leaves: dict[Node, str]
+    leads: dict[Node, bool]  # whether trained parameters are behind a node
+    _only: dict[Node, bool]  # whether those, and nothing else that can be seen, are
+    _order: list[Node]
+
+    def __init__(self, e: Tensor, parameters: Mapping[str, Tensor], whole: Graph | None = None):
         self.e, self.parameters, self.n = e, parameters, len(e)
-        self.leaves: dict[Node, str] = {get_gradient_edge(p).node: name for name, p in parameters.items()}
         self._root: Node = e.grad_fn
+        self.sources: dict[tuple[Node, int], tuple[str, Tensor] | None] = {} if whole is None else whole.sources
+        if whole is not None:
+            self.leaves, self._order, self.leads, self._only = whole.leaves, whole._order, whole.leads, whole._only
+            self.batch_statistics = whole.batch_statistics
+            return
+        self.leaves = {get_gradient_edge(p).node: name for name, p in parameters.items()}
         self._order = post_order(self._root)
         if any(node.name() == "CheckpointFunctionBackward" for node in self._order):
             raise ValueError(
                 "torch.utils.checkpoint with use_reentrant=True hides parameters from autograd.grad; use use_reentrant=False"
             )
-        self.leads: dict[Node, bool] = {}
-        self._only: dict[Node, bool] = {}  # whether parameters, and nothing else that can be seen, are behind a node
+        self.leads, self._only = {}, {}
         for node in self._order:
             inputs = [m for m, _ in node.next_functions]
             self.leads[node] = node in self.leaves or any(m is not None and self.leads[m] for m in inputs)
@@ -137,7 +147,7 @@ class Graph:
                 sizes.add(left.shape[0])
         return sizes - {p.shape[0] for p in self.parameters.values() if p.ndim} | {self.n}
 
-    @property
+    @cached_property
     def batch_statistics(self) -> str:
         """The name of a batch normalization in training mode, or nothing."""
         training = (n for n in self._order if n.name() in _BATCH_NORMS and getattr(n, "_saved_training", False))
@@ -194,7 +204,7 @@ def source(entry: Entry, graph: Graph) -> tuple[str, Tensor] | None:
     node = entry.target
     transposed: bool | None = False  # None: in another way
     while node.name() in _VIEWS and len(node.next_functions) == 1:
-        transposed = not transposed if _is_transpose(node) and transposed is not None else None
+        transposed = not transposed if is_transpose(node) and transposed is not None else None
         node = node.next_functions[0][0]
     if node not in graph.leaves:
         return None
@@ -213,7 +223,7 @@ def source(entry: Entry, graph: Graph) -> tuple[str, Tensor] | None:
     return graph.leaves[node], found
 
 
-def _is_transpose(node: Node) -> bool:
+def is_transpose(node: Node) -> bool:
     """Of a matrix, as in every nn.Linear."""
     if len(shape_of(node, 0)) != 2:
         return False

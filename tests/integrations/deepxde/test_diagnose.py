@@ -9,6 +9,7 @@ import torch
 
 import pinntk
 from pinntk.diagnostics._prescriptions import NTK
+from pinntk.integrations import _verdict
 from pinntk.integrations.deepxde import Diagnose, NTKWeighting, from_model
 from pinntk.reporting._calls import call_of
 from tests.integrations.deepxde import models
@@ -50,6 +51,31 @@ def test_the_training_is_the_same_to_the_last_bit(made, tmp_path):
         assert torch.equal(ours, theirs)
     assert watched[1] == plain[1] and torch.equal(watched[2], plain[2])
     assert np.array_equal(watched[3], plain[3])
+
+
+class Reused(dde.callbacks.Callback):
+    """The new points have the id of an array of before, for which DeepXDE kept other values."""
+
+    def on_epoch_end(self):
+        for bc in self.model.data.bcs:
+            cache = bc.func.__closure__[bc.func.__code__.co_freevars.index("cache")].cell_contents
+            for _, start, stop in list(cache):
+                cache[id(self.model.data.train_x), start, stop] = torch.full((stop - start, 1), 7.0)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda folder: silent(folder, every=10), lambda folder: NTKWeighting()], ids=["report", "weights"]
+)
+def test_boundary_values_are_those_of_the_points_that_were_drawn(make, tmp_path):
+    def train(*callbacks):
+        np.random.seed(5)
+        model = models.heat()
+        model.train(iterations=4, callbacks=[dde.callbacks.PDEPointResampler(1, bc_points=True), *callbacks], **QUIET)
+        return [p.detach().clone() for p in model.net.parameters()]
+
+    kept, right = train(make(tmp_path / "kept"), Reused()), train(make(tmp_path / "right"))
+    assert all(map(torch.equal, kept, right))
+    assert not any(map(torch.equal, train(Reused()), train()))
 
 
 def test_the_history_is_of_the_losses_without_weights(tmp_path):
@@ -142,9 +168,28 @@ def test_a_network_of_nan_is_a_warning_and_the_run_stays(tmp_path):
             with torch.no_grad():
                 self.model.net.linears[0].weight.fill_(float("nan"))
 
-    with pytest.warns(UserWarning, match="was recorded in .* and could not be diagnosed"):
+    with pytest.warns(UserWarning, match="was recorded in .*; it could not be diagnosed: "):
         model.train(iterations=2, callbacks=[diagnose, Breaks()], **QUIET)
     assert (tmp_path / "run" / "metrics.csv").exists()
+
+
+def test_what_fails_never_ends_the_training(tmp_path, monkeypatch):
+    def broken(*given):
+        raise KeyError("page")
+
+    monkeypatch.setattr(_verdict, "write_report", broken)
+    said = []
+    model = models.dirichlet()
+    diagnose = Diagnose(tmp_path / "run", every=1, tell=said.append)
+    with pytest.warns(UserWarning, match=r"report.html could not be written: KeyError: 'page'"):
+        history, _ = model.train(iterations=2, callbacks=[diagnose], **QUIET)
+    assert history.steps[-1] == 2 and diagnose.findings and "report in" not in said[0]
+    model = models.dirichlet()
+    diagnose = silent(tmp_path / "other", every=1)
+    monkeypatch.setattr("pinntk.integrations.deepxde._diagnose.evaluate", broken)
+    with pytest.warns(UserWarning, match="step 0 could not be recorded in .*: KeyError: 'page'"):
+        model.train(iterations=3, callbacks=[diagnose], **QUIET)
+    assert model.train_state.step == 3 and diagnose.run.history == []
 
 
 def test_refusals(tmp_path):

@@ -1,5 +1,7 @@
 """NTK weights in DeepXDE: blocks against rows in reverse mode, and trainings that do with the weights what they should."""
 
+import copy
+import importlib
 import random
 import runpy
 
@@ -8,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+import pinntk
 from pinntk.integrations import deepxde
-from pinntk.integrations.deepxde import NTKWeighting
+from pinntk.integrations.deepxde import NTKWeighting, _ntk_weighting
 from pinntk.integrations.deepxde._errors import evaluate, factors, traces
 from pinntk.integrations.deepxde._model import trained, untouched
 from pinntk.weighting import NTK
@@ -250,6 +253,71 @@ def test_a_condition_in_small_units_is_no_rounding():
     assert weighting.weights["OperatorBC"] == pytest.approx(1e18 * weighting.weights["DirichletBC"], rel=1e-6)
 
 
+@pytest.mark.parametrize(("length", "scale"), [(1, 1), (1, 0.01), (10, 0.01), (100, 1), (100, 0.01)])
+def test_a_rounding_that_is_not_much_smaller_keeps_its_weight_of_1(length, scale):
+    """In float32 sin(pi x) is 9e-8 at x = 1, and 3e-5 at x = 100."""
+    dde.config.set_default_float("float32")
+    line = dde.geometry.Interval(0, length)
+    bc = dde.icbc.DirichletBC(line, lambda x: 0, lambda x, on: on)
+    network = models.net()
+    network.apply_output_transform(lambda x, y: torch.sin(np.pi * x) * y)
+    data = dde.data.PDE(line, lambda x, y: scale * (dde.grad.jacobian(y, x) + y), bc, num_domain=20, num_boundary=2)
+    weighting = NTKWeighting()
+    with pytest.warns(UserWarning, match="DirichletBC does not depend on the parameters"):
+        models.compiled(data, network).train(iterations=1, verbose=0, callbacks=[weighting])
+    assert weighting.weights["DirichletBC"] == 1
+
+
+def test_a_small_kernel_is_measured_twice_where_it_is_certified(monkeypatch):
+    small = dde.icbc.OperatorBC(models.LINE, lambda x, y, _: 1e-9 * y, lambda x, on: on)
+    model, weighting = models.compiled(models.interval([small])), NTKWeighting(every=1)
+    calls = []
+    plain = model.data.losses_train
+    monkeypatch.setattr(model.data, "losses_train", lambda *a, **k: calls.append(model.train_state.step) or plain(*a, **k))
+    model.train(iterations=12, verbose=0, callbacks=[weighting])
+    ours = [calls.count(step) for step in range(12)]
+    assert ours[0] > ours[10] == ours[1] + 1  # at step 0 losses are compared with DeepXDE's, and displayed
+
+
+def test_losses_that_are_infinite_where_errors_are_not_are_no_mean_squares():
+    model = models.compiled(models.interval([dde.icbc.DirichletBC(models.LINE, lambda x: 0, lambda x, on: on)]))
+    model.compile("adam", lr=1e-3, loss="mean l2 relative error", verbose=0)  # of targets that are zero
+    with pytest.raises(ValueError, match=r"the loss of pde is nan, .*model\.compile"):
+        model.train(iterations=1, verbose=0, callbacks=[NTKWeighting()])
+
+
+def test_errors_that_are_not_finite_are_read_when_weights_are_due(monkeypatch):
+    factor = [1.0]
+    bc = dde.icbc.DirichletBC(models.LINE, models.sine, lambda x, on: on)
+    model = models.compiled(models.interval(bc, pde=lambda x, y: factor[0] * dde.grad.jacobian(y, x)))
+    weighting = NTKWeighting(every=3)
+    model.train(iterations=1, verbose=0, callbacks=[weighting])
+    weights, factor[0] = dict(weighting.weights), float("nan")
+    monkeypatch.setattr(model, "_test", lambda **settings: None)  # which ends a training at NaN
+    steps, evaluated = [], _ntk_weighting.evaluate
+    monkeypatch.setattr(_ntk_weighting, "evaluate", lambda m: steps.append(m.train_state.step) or evaluated(m))
+    with pytest.warns(UserWarning, match="the kernel of pde, DirichletBC is not finite at step 3"):
+        model.train(iterations=8, verbose=0, callbacks=[weighting])
+    assert weighting.weights == weights and steps[1:] == [3, 6]
+
+
+def test_a_pde_that_takes_another_way_is_certified_again(monkeypatch):
+    way = [1.0]
+    bc = dde.icbc.DirichletBC(models.LINE, models.sine, lambda x, on: on)
+    model = models.compiled(models.interval(bc, pde=lambda x, y: dde.grad.jacobian(y, x) + (y**2 if way[0] > 1 else y)))
+    certified = []
+    monkeypatch.setattr(
+        _ntk_weighting,
+        "traces",
+        lambda m, blocks, certify, known: certified.append(certify) or traces(m, blocks, certify, known),
+    )
+    weighting = NTKWeighting(every=1)
+    model.train(iterations=2, verbose=0, callbacks=[weighting])
+    way[0] = 2.0
+    model.train(iterations=2, verbose=0, callbacks=[weighting])
+    assert certified == [True, False, True, False]
+
+
 def test_measuring_leaves_no_trace():
     torch.manual_seed(3)
     model = models.auxiliary()
@@ -384,3 +452,18 @@ def test_a_training_that_diverges_keeps_its_weights():
     with pytest.warns(UserWarning, match="the kernel of pde, DirichletBC is not finite at step 1"):
         model.train(iterations=2, verbose=0, callbacks=[weighting])
     assert weighting.weights == kept
+
+
+@pytest.mark.parametrize("name", ["NTKWeighting", "Diagnose"])
+def test_callbacks_of_another_package_are_called_that(name, tmp_path):
+    pina = pytest.importorskip("pinntk.integrations.pina")
+    cases = importlib.import_module("tests.integrations.pina.cases")
+    given = (tmp_path,) if name == "Diagnose" else ()
+    with pytest.raises(TypeError, match=f"this {name} is PINA's; with DeepXDE use pinntk.integrations.deepxde.{name}"):
+        models.dirichlet().train(iterations=1, verbose=0, callbacks=[getattr(pina, name)(*given)])
+    with pytest.raises(TypeError, match=f"this {name} is DeepXDE's; with PINA use pinntk.integrations.pina.{name}"):
+        cases.trainer_of(cases.solver_of(), 1, tmp_path, callbacks=[getattr(deepxde, name)(*given)]).train()
+    with pytest.raises(TypeError, match="NTKWeights is called in a training loop of your own"):
+        models.dirichlet().train(iterations=1, verbose=0, callbacks=[pinntk.NTKWeights([torch.ones(1, requires_grad=True)])])
+    weights = pinntk.NTKWeights([torch.ones(1, requires_grad=True)])
+    assert copy.deepcopy(weights).steps == 0 and not hasattr(weights, "unknown")

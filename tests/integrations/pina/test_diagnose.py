@@ -15,7 +15,8 @@ from pina.weighting import ScalarWeighting
 
 import pinntk
 from pinntk.diagnostics._prescriptions import NTK
-from pinntk.integrations.pina import Diagnose, NTKWeighting, _diagnose, from_solver
+from pinntk.integrations import _recorded, _verdict
+from pinntk.integrations.pina import Diagnose, NTKWeighting, from_solver
 from pinntk.reporting._calls import call_of
 from tests.integrations.pina.cases import solver_of, trained, trainer_of
 
@@ -45,7 +46,7 @@ class States(Callback):
 @pytest.fixture
 def undiagnosed(monkeypatch):
     """Trainings are recorded, and not examined at their end."""
-    monkeypatch.setattr(_diagnose, "diagnose_into", lambda run, folder: ([], ""))
+    monkeypatch.setattr(_recorded, "diagnose_into", lambda run, folder, failed: ([], ""))
 
 
 @pytest.mark.parametrize(
@@ -193,7 +194,7 @@ def test_one_training_for_each(tmp_path):
     trainer_of(solver_of(), 1, tmp_path, callbacks=[diagnosis]).train()
     refusal(trainer_of(solver_of(), 1, tmp_path, callbacks=[diagnosis]).train, "has recorded a training")
     fresh = trainer_of(solver_of(), 1, tmp_path, callbacks=[Diagnose(tmp_path / "run")])
-    refusal(fresh.train, r"already holds a run; give overwrite=True.* or go on from .*\(ckpt_path\)", FileExistsError)
+    refusal(fresh.train, "already holds a run; give overwrite=True, which removes it, or another folder$", FileExistsError)
 
 
 def test_prescribed_weights_are_named_as_pina_has_them():
@@ -216,6 +217,25 @@ def test_errors_that_are_not_finite_are_told(tmp_path):
     with pytest.warns(UserWarning, match="is not finite"), pytest.warns(UserWarning, match="could not be diagnosed"):
         trainer.train()
     assert (tmp_path / "run" / "metrics.csv").exists()
+
+
+def test_what_fails_never_ends_the_training(tmp_path, monkeypatch):
+    def broken(*given):
+        raise KeyError("page")
+
+    monkeypatch.setattr(_verdict, "write_report", broken)
+    diagnosis = Diagnose(tmp_path / "run", every=5)
+    solver = solver_of(optimizer=TorchOptimizer(torch.optim.Adam, lr=3.0), width=20)
+    trainer = trainer_of(solver, 50, tmp_path, callbacks=[diagnosis])
+    with pytest.warns(UserWarning, match=r"report.html could not be written: KeyError: 'page'"):
+        trainer.train()
+    assert trainer.global_step == 50 and diagnosis.findings
+    again = Diagnose(tmp_path / "other", every=1)
+    trainer = trainer_of(solver_of(), 3, tmp_path, callbacks=[again])
+    monkeypatch.setattr("pinntk.integrations.pina._diagnose.training_points", broken)
+    with pytest.warns(UserWarning, match="step 0 could not be recorded in .*: KeyError: 'page'"):
+        trainer.train()
+    assert trainer.global_step == 3 and again.run.history == []
 
 
 def test_settings_are_checked(tmp_path):
