@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from pinntk.diagnostics import Finding, diagnose, examine
 from pinntk.reporting import _terminal as verdict
@@ -11,20 +12,44 @@ from pinntk.reporting import write_diagnosis, write_report
 from pinntk.run import Run
 from pinntk.run._folder import DIAGNOSIS, REPORT
 
+Result = TypeVar("Result")
 
-def diagnose_into(run: Run, folder: Path, most: int = 3) -> tuple[list[Finding], str]:
+
+def diagnose_into(run: Run, folder: Path, failed: list[str], most: int = 3) -> tuple[list[Finding], str]:
     """The findings of a run and a text of the first of them; writes diagnosis.json and report.html in `folder`.
 
+    failed: gets what could not be done, and why; the rest is done all the same, and nothing is raised
     most: findings in the text
-
-    Raises as `pinntk.diagnose`: NonFiniteError, naming condition and points, for errors that are NaN or infinite.
     """
-    x = examine(run)
-    findings = diagnose(x)
-    found = verdict.diagnosis(x, findings)
-    write_diagnosis(folder / DIAGNOSIS, found)
-    report = write_report(folder / REPORT, x, findings)
-    return findings, "\n".join([verdict.title(found), *_lines(findings, most), f"report in {report}"])
+
+    def tried(what: str, call: Callable[[], Result]) -> Result | None:
+        try:
+            return call()
+        except Exception as failure:  # of rules, of drawing, of a disk: whatever it is, the training's results are not lost
+            failed.append(f"{what}: {reason(failure)}")
+            return None
+
+    x = tried("it could not be diagnosed", lambda: examine(run))
+    findings = None if x is None else tried("it could not be diagnosed", lambda: diagnose(x))
+    if x is None or findings is None:
+        return [], ""
+    found = tried("its findings could not be put in words", lambda: verdict.diagnosis(x, findings))
+    if found is None:
+        return findings, ""
+    tried(f"{DIAGNOSIS} could not be written", lambda: write_diagnosis(folder / DIAGNOSIS, found))
+    report = tried(f"{REPORT} could not be written", lambda: write_report(folder / REPORT, x, findings))
+    lines = [verdict.title(found), *_lines(findings, most)]
+    return findings, "\n".join(lines if report is None else [*lines, f"report in {report}"])
+
+
+def reason(failure: Exception) -> str:
+    """What is said of an exception: its kind, where its text does not tell."""
+    text = " ".join(str(failure).split())
+    return (
+        text
+        if isinstance(failure, (ArithmeticError, OSError, RuntimeError, ValueError)) and text
+        else (f"{type(failure).__name__}: {text}".removesuffix(": "))
+    )
 
 
 def _lines(findings: Sequence[Finding], most: int) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
+from math import isfinite
 from typing import Any, NamedTuple
 
 import torch
@@ -24,6 +25,8 @@ from pinntk.taylor import DependentPointsError
 
 _HALF = (torch.float16, torch.bfloat16)
 _SHIFT = 1e-3  # of the extents, by which points are moved to see whether a function uses them
+_FEW = 8  # points whose errors are taken apart
+_BATCH = 8.0  # roundings: of networks that are periodic by construction in batches of other sizes
 _DISTURBED = 0.1  # of a parameter's size, by which a copy differs
 
 
@@ -86,14 +89,15 @@ def probe_function(function: ErrorFunction, points: Tensor, coefficients: Mappin
     comes once for each point; DependentPointsError where it is random. Warns of squares.
     """
     first, again = called(function, points), called(function, points)
-    if not _equal(first.detach(), again.detach()):
+    trained = [p for p in (*function.network.parameters(), *coefficients.values()) if p.requires_grad]
+    size = _size(first, trained)
+    if not _equal(first.detach(), again.detach(), size):
         raise DependentPointsError(
             f"the function of {function.name!r} returns other errors at every call on the same points: something in it is "
             "random; draw once, before, and close over what was drawn"
         )
     leaves = kept_leaves(first, again)
     check_declared(function, leaves, points, coefficients)
-    trained = [p for p in (*function.network.parameters(), *coefficients.values()) if p.requires_grad]
     check_columns(function, points, first, trained)
     if ends_in_squares(first):
         warn_user(
@@ -107,7 +111,7 @@ def probe_function(function: ErrorFunction, points: Tensor, coefficients: Mappin
         )
     n = len(points)
     parts = [torch.arange(0, n, 2), torch.arange(n - 1, n)] if n > 1 else []
-    whole = not all(_is_part(function, points, first.detach(), part) for part in parts)
+    whole = not all(_is_part(function, points, first.detach(), part, size) for part in parts)
     known = {id(leaf) for leaf in leaves}
     return Probed(first.shape[1], whole, frozenset(name for name, value in coefficients.items() if id(value) in known))
 
@@ -152,11 +156,28 @@ def _hint(function: ErrorFunction, failure: str) -> str:
     return ""
 
 
-def _equal(a: Tensor, b: Tensor) -> bool:
+def _equal(a: Tensor, b: Tensor, size: float, floor: float = 0.0) -> bool:
+    """Whether errors, in any units, are the same to half the digits of the largest, or of what they are made of.
+
+    floor: a difference, in roundings of 1, that counts for nothing
+    """
     if a.shape != b.shape:
         return False
-    scale = torch.where(a.isfinite(), a, 0).abs().max() + 1
-    return bool(torch.isclose(a, b, rtol=0, atol=float(torch.finfo(a.dtype).eps ** 0.5 * scale), equal_nan=True).all())
+    eps, both = torch.finfo(a.dtype).eps, torch.cat([a, b])
+    scale = max(float(torch.where(both.isfinite(), both, 0).abs().max()), size)
+    return bool(torch.isclose(a, b, rtol=0, atol=max(eps**0.5 * scale, floor * eps), equal_nan=True).all())
+
+
+def _size(e: Tensor, parameters: Sequence[Tensor]) -> float:
+    """The largest sum over parameters of |theta de / dtheta|, of some of the errors (n, k)."""
+    if not e.requires_grad or not parameters:
+        return 0.0
+    found = [0.0]
+    for one in e[:: max(1, len(e) // _FEW)].flatten():
+        slopes = torch.autograd.grad(one, parameters, retain_graph=True, allow_unused=True)
+        pairs = zip(parameters, slopes, strict=True)
+        found.append(sum(float((p.detach() * g).abs().sum()) for p, g in pairs if g is not None))
+    return max(size for size in found if isfinite(size))
 
 
 def _reaches(e: Tensor, parameters: Iterable[Tensor]) -> bool:
@@ -164,14 +185,14 @@ def _reaches(e: Tensor, parameters: Iterable[Tensor]) -> bool:
     return any(g is not None for g in found)
 
 
-def _is_part(function: ErrorFunction, points: Tensor, every: Tensor, part: Tensor) -> bool:
+def _is_part(function: ErrorFunction, points: Tensor, every: Tensor, part: Tensor, size: float) -> bool:
     """Whether the errors of some points alone are those that they have among all."""
     part = part.to(points.device)
     try:
         alone = function.at_home(points[part]).detach()
     except Exception:  # it needs all of them
         return False
-    return _equal(alone, every[part])
+    return _equal(alone, every[part], size, _BATCH)
 
 
 def say_unused_points(function: ErrorFunction, points: Tensor, box: Box) -> None:
@@ -207,7 +228,7 @@ def check_copies(network: nn.Module, problem: Problem, points: Points) -> None:
         by_copy = errors(other, problem, few)
         expected = _with_values_of(network, other, problem, few)
     for name, e in expected.items():
-        if not _equal(by_copy[name], e):
+        if not _equal(by_copy[name], e, size=0.0):
             raise ForeignError(
                 f"the function of {name!r} reads parameters past the model: with others in their place its errors are not "
                 "those of the model with these. Let it take them from the model at every call, and keep no tensors made from "

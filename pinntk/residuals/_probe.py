@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -32,6 +34,28 @@ def rows_of(probe: Points, places: tuple[int, ...]) -> Points:
     """The rows of these numbers, where there are any; a tensor shared by conditions stays shared."""
     taken = {id(rows): rows[[i for i in places if i < len(rows)]] for rows in probe.values()}
     return {name: taken[id(rows)] for name, rows in probe.items() if len(taken[id(rows)])}
+
+
+@contextmanager
+def untouched(network: nn.Module, training: bool | None = False) -> Iterator[None]:
+    """What is computed inside leaves no trace: afterwards modes, buffers, numbers that modules count, and the random states of
+    torch, numpy and Python are as before.
+
+    training: the mode of all modules inside, of which nothing is random in evaluation mode; None for those that they have
+    """
+    modes = [(module, module.training) for module in network.modules()]
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    states = np.random.get_state(), random.getstate()
+    with preserve(network, device):
+        try:
+            for module, _ in modes if training is not None else ():  # not network.train(), which may be the user's own
+                module.training = bool(training)
+            yield
+        finally:
+            np.random.set_state(states[0])
+            random.setstate(states[1])
+            for module, mode in modes:
+                module.training = mode
 
 
 @contextmanager

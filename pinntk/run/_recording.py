@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from math import prod
 from pathlib import Path
 from time import perf_counter
@@ -18,7 +17,7 @@ from pinntk.ntk import KernelBlocks, kernel
 from pinntk.problem import Points, Problem
 from pinntk.problem._sampling import generator
 from pinntk.residuals import check_network, errors
-from pinntk.residuals._probe import preserve
+from pinntk.residuals._probe import untouched
 from pinntk.run._checkpoint import all_finite, check_identity, identity, read_checkpoint, write_checkpoint
 from pinntk.run._configuration import read_config, write_config
 from pinntk.run._folder import CHECKPOINT, CONFIG, clear_folder, is_foreign, lock_folder, write_metrics
@@ -29,21 +28,6 @@ from pinntk.run._trust import remember_trained
 
 _SNAPSHOT_POINTS, _SNAPSHOT_ROWS = 100, 4000  # of a condition, and of all together, in the kernel snapshots
 _PAUSE, _TIMES = 5.0, 20.0  # between two savings: seconds, and how many times as long as the last one took
-
-
-@contextmanager
-def untouched(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode, in which nothing is random; at the end modes, buffers, counters and random states are as before."""
-    modes = [(module, module.training) for module in network.modules()]
-    device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    with preserve(network, device):
-        try:
-            for module, _ in modes:  # not network.eval(), which may be the user's own
-                module.training = False
-            yield
-        finally:
-            for module, mode in modes:
-                module.training = mode
 
 
 class RecordedNetwork:

@@ -467,11 +467,20 @@ def test_dropout_that_is_off_is_none():
     assert len(pinntk.wrap(network, {"pde": (network, X, "residual")})) == 3
 
 
-def test_parameters_that_are_read_past_the_model_are_refused():
+@pytest.mark.parametrize("unit", [1.0, 1e-4, 1e-9])
+def test_parameters_that_are_read_past_the_model_are_refused(unit):
     model = nn.Linear(1, 1)
     weight, bias = model.weight, model.bias
     with pytest.raises(ForeignError, match="reads parameters past the model"):
-        pinntk.wrap(model, {"pde": (lambda x: torch.tanh(x @ weight.T + bias), X, "residual")})
+        pinntk.wrap(model, {"pde": (lambda x: unit * torch.tanh(x @ weight.T + bias), X, "residual")})
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-4])
+def test_functions_that_need_all_their_points_are_known_in_small_units(unit):
+    model = sequential(1)
+    points = pinntk.wrap(model, {"pde": (lambda x: unit * (model(x) - model(x).mean()), X, "residual")})[2]
+    apart = pinntk.wrap(model, {"pde": (lambda x: unit * model(x), X, "residual")})[2]
+    assert points["pde"].shape[1] == apart["pde"].shape[1] + 1
 
 
 def test_a_function_that_is_single_precision_only_is_said_to_be():

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import deepxde as dde
 import numpy as np
 
-from pinntk._util.warn import warn_user
 from pinntk.diagnostics import Finding
-from pinntk.integrations._verdict import diagnose_into
+from pinntk.integrations._recorded import OnLog, RecordedTraining
 from pinntk.integrations.deepxde._conditions import forget_replaced
 from pinntk.integrations.deepxde._errors import evaluate
 from pinntk.integrations.deepxde._from_model import from_model, training_points
 from pinntk.integrations.deepxde._model import require_backend, require_model, untouched
-from pinntk.run import Recorder, Run
-
-OnLog = Callable[[Run], Any]
+from pinntk.run import Run
 
 
 class Diagnose(dde.callbacks.Callback):  # type: ignore[misc]  # which is Any to mypy
@@ -42,34 +38,40 @@ class Diagnose(dde.callbacks.Callback):  # type: ignore[misc]  # which is Any to
     solution: that at DeepXDE's test points. A second `model.train`, as with L-BFGS after Adam, goes on in the same run.
 
     Works on the models of `from_model`. Raises ValueError for others, for a second Diagnose in one list of callbacks and for a
-    second model; FileExistsError for a folder with a run. A diagnosis that fails at the end, as of a network with NaN, is a
-    warning: the training's results are not lost.
+    second model; FileExistsError for a folder with a run. What fails later, as the diagnosis of a network with NaN or a full
+    disk, is a warning: the training goes on, and its results are not lost.
     """
 
     def __init__(
         self,
         folder: str | os.PathLike,
         every: int = 100,
-        on_log: OnLog | Iterable[OnLog] | None = None,
+        on_log: OnLog = None,
         tell: Callable[[str], Any] | None = print,
         overwrite: bool = False,
     ):
         require_backend("Diagnose")
-        if not isinstance(every, int) or isinstance(every, bool) or every < 1:
-            raise ValueError(f"every={every!r}: a whole number of steps, at least 1")
         super().__init__()
-        self._folder, self._every, self._on_log, self._tell = Path(folder), every, on_log, tell
-        self._overwrite, self._resume = overwrite, False
-        self._recorder: Recorder | None = None
-        self._last = -1  # the step of the last row
-        self._points_of: np.ndarray | None = None  # the training points that the recorder has
-        self._trained_at: np.ndarray | None = None  # those of the last step
-        self.findings: list[Finding] = []
+        self._training, self._tell = RecordedTraining(folder, every, on_log, overwrite), tell
+        self._trained_at: np.ndarray | None = None  # the training points of the last step
 
     @property
     def run(self) -> Run | None:
         """What was recorded; None before the training."""
-        return None if self._recorder is None else self._recorder.run
+        return self._training.run
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Those of the diagnosis, the most important first; none before the end of the training."""
+        return self._training.findings
+
+    @property
+    def state_key(self) -> str:
+        """Which only Lightning asks for. Raises TypeError."""
+        raise TypeError("this Diagnose is DeepXDE's; with PINA use pinntk.integrations.pina.Diagnose")
+
+    def on_exception(self, *_: Any) -> None:
+        """Which Lightning calls after an exception."""
 
     def set_model(self, model: Any) -> None:
         """Called by `model.train`. Raises ValueError for what cannot be diagnosed, and for a second model."""
@@ -85,18 +87,8 @@ class Diagnose(dde.callbacks.Callback):  # type: ignore[misc]  # which is Any to
             raise ValueError("callbacks has Diagnose twice; keep one")
         network, problem, points = from_model(model)
         with untouched(model):
-            self._recorder = Recorder(
-                problem,
-                network,
-                points,
-                self._folder,
-                optimizer=model.opt,
-                weights=_weights(model, problem.names),
-                on_log=self._on_log,
-                resume=self._resume,
-                overwrite=self._overwrite and not self._resume,
-            )
-        self._resume, self._last, self._points_of = True, -1, model.data.train_x
+            weights = _weights(model, problem.names)
+            self._training.begin(problem, network, points, model.opt, weights, resume=self.run is not None)
         self._log()
 
     def on_epoch_begin(self) -> None:
@@ -105,40 +97,28 @@ class Diagnose(dde.callbacks.Callback):  # type: ignore[misc]  # which is Any to
 
     def on_batch_end(self) -> None:
         """After a step, and after a call of L-BFGS; before a resampler draws the next points."""
-        if self.model.train_state.step // self._every > self._last // self._every:
+        if self._training.due(self.model.train_state.step):
             self._log()
 
     def on_train_end(self) -> None:
         """Writes the run and its diagnosis."""
-        if self._recorder is None:
-            return
         self._log(last=True)
-        self._recorder.close()
         with untouched(self.model):
-            try:
-                self.findings, said = diagnose_into(self._recorder.run, self._folder)
-            except (ArithmeticError, MemoryError, RuntimeError, TypeError, ValueError) as failure:
-                warn_user(f"the training was recorded in {self._folder} and could not be diagnosed: {failure}")
-                return
-        if self._tell is not None:
-            self._tell(said)
+            self._training.finish(self._tell)
 
     def _log(self, last: bool = False) -> None:
-        """A row of the history, once a step; the last one has the relative error whatever it costs."""
-        model, recorder = self.model, self._recorder
-        step = model.train_state.step
-        if recorder is None or step == self._last:
-            return
-        moved = model.data.train_x is not self._points_of
+        model = self.model
         with untouched(model):
-            blocks = evaluate(model)
-            losses = {block.name: block.loss for block in blocks}
-            points = training_points(model, blocks) if moved else None
-            problem = recorder.run.problem
-            error = {"relative_error": problem.relative_error(model.net)} if last and problem.has_solution else {}
-            ends = recorder.log(step, losses, weights=_weights(model, tuple(losses)), points=points, **error)
-        self._last, self._points_of = step, model.data.train_x
+            ends = self._training.record(model.train_state.step, self._measured, last)
         model.stop_training = model.stop_training or ends
+
+    def _measured(self) -> dict[str, Any]:
+        """A row's losses, with weights and points as they are now."""
+        model = self.model
+        self._trained_at = forget_replaced(model, self._trained_at)
+        blocks = evaluate(model)
+        losses = {block.name: block.loss for block in blocks}
+        return {"losses": losses, "weights": _weights(model, tuple(losses)), "points": training_points(model, blocks)}
 
 
 def _weights(model: Any, names: tuple[str, ...]) -> dict[str, float]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import deepxde as dde
-import numpy as np
-import torch
 from deepxde import backend, gradients
 from torch import Tensor, nn
 
-from pinntk._util.randomness import fork
+from pinntk.residuals import _probe
 
 _RANDOM = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 
@@ -72,23 +69,12 @@ def untouched(model: Any) -> Iterator[None]:
     variables, loss weights or DeepXDE's cached derivatives.
     """
     net = model.net
-    modes = {module: module.training for module in net.modules()}
-    buffers = [(buffer, buffer.detach().clone()) for buffer in net.buffers()]
     auxiliary, weights = getattr(net, "auxiliary_vars", None), model.loss_weights
-    states = np.random.get_state(), random.getstate()  # a PDE, an auxiliary function or a boundary value may draw
     gradients.clear()
     try:
-        with fork(next(net.parameters(), torch.empty(0)).device):
+        with _probe.untouched(net, training=None):
             yield
     finally:
         gradients.clear()
-        np.random.set_state(states[0])
-        random.setstate(states[1])
         model.loss_weights = weights
         net.auxiliary_vars = auxiliary
-        for module, mode in modes.items():
-            module.training = mode
-        with torch.no_grad():
-            for buffer, before in buffers:
-                if not torch.equal(buffer, before):
-                    buffer.copy_(before)

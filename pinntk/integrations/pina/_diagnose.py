@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import Callback
 from pina.loss import PowerLoss
-from torch import Tensor
 
 from pinntk._util.distributed import rank
-from pinntk._util.warn import warn_user
 from pinntk.diagnostics import Finding
-from pinntk.integrations._verdict import diagnose_into
+from pinntk.integrations._recorded import OnLog, RecordedTraining
 from pinntk.integrations.pina._solver import from_solver, names_of, training_points
 from pinntk.integrations.pina._support import require_mean, require_points_apart, require_precision
-from pinntk.run import Recorder, Run
+from pinntk.residuals._probe import untouched
+from pinntk.run import Run
 from pinntk.run._folder import CONFIG
-from pinntk.run._recording import untouched
-
-OnLog = Callable[[Run], Any]
 
 
 class Diagnose(Callback):  # type: ignore[misc]  # which is Any to mypy
@@ -42,7 +37,8 @@ class Diagnose(Callback):  # type: ignore[misc]  # which is Any to mypy
     of them. A training that goes on from a checkpoint (`ckpt_path`) goes on in its folder.
 
     Works with the solvers of `from_solver`, one training each. Raises ValueError where `NTKWeighting` does, and for a second
-    training; FileExistsError for a folder with a run. Where the network's errors are NaN at the end it warns.
+    training; FileExistsError for a folder with a run. What fails later, as the diagnosis of a network with NaN or a full disk,
+    is a warning: the training goes on.
 
     >>> Diagnose("runs/mine", every=100).findings
     []
@@ -53,85 +49,67 @@ class Diagnose(Callback):  # type: ignore[misc]  # which is Any to mypy
         folder: str | os.PathLike,
         every: int = 100,
         kinds: Mapping[str, str] | None = None,
-        on_log: OnLog | Iterable[OnLog] | None = None,
+        on_log: OnLog = None,
         overwrite: bool = False,
     ) -> None:
-        if not isinstance(every, int) or isinstance(every, bool) or every < 1:
-            raise ValueError(f"every={every!r}: a whole number of steps, at least 1")
-        self._folder, self._every, self._kinds, self._overwrite = Path(folder), every, dict(kinds or {}), overwrite
-        self._on_log = on_log
-        self._recorder: Recorder | None = None
-        self._points: dict[str, Tensor] = {}
-        self._last = -1
-        self.findings: list[Finding] = []
+        self._training, self._kinds = RecordedTraining(folder, every, on_log, overwrite), dict(kinds or {})
 
     @property
     def run(self) -> Run | None:
         """What was recorded; None before the training."""
-        return None if self._recorder is None else self._recorder.run
+        return self._training.run
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Those of the diagnosis, the most important first; none before the end of the training."""
+        return self._training.findings
+
+    def set_model(self, model: Any) -> None:
+        """Which only DeepXDE calls. Raises TypeError."""
+        raise TypeError("this Diagnose is PINA's; with DeepXDE use pinntk.integrations.deepxde.Diagnose")
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        if self._recorder is not None:
+        if self.run is not None:
             raise ValueError("this Diagnose has recorded a training; make another one, with a folder of its own")
         require_precision(trainer, pl_module, "Diagnose")
         require_points_apart(pl_module, "Diagnose")
         _require_mean_squares(pl_module)
         with untouched(pl_module):
-            network, problem, self._points = from_solver(pl_module, self._kinds)
-            resume = trainer.global_step > 0 and (self._folder / CONFIG).exists()
-            self._recorder = Recorder(
-                problem,
-                network,
-                self._points,
-                self._folder,
-                optimizer=type(trainer.optimizers[0]).__name__,
-                weights=_weights(pl_module, problem.names),
-                on_log=self._on_log,
-                resume=resume,
-                overwrite=self._overwrite,
-            )
+            network, problem, points = from_solver(pl_module, self._kinds)
+            resume = trainer.global_step > 0 and (self._training.folder / CONFIG).exists()
+            optimizer, weights = type(trainer.optimizers[0]).__name__, _weights(pl_module, problem.names)
+            self._training.begin(problem, network, points, optimizer, weights, resume)
         self._log(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if trainer.global_step % self._every == 0:
+        if self._training.due(trainer.global_step):
             self._log(trainer, pl_module)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        if self._recorder is None:
-            return
-        self._log(trainer, pl_module)
-        self._recorder.close()
+        self._log(trainer, pl_module, last=True)
         if rank():
+            self._training.close()
             return
         with untouched(pl_module):
-            try:
-                self.findings, said = diagnose_into(self._recorder.run, self._folder)
-            except (ArithmeticError, MemoryError, RuntimeError, ValueError) as failure:
-                warn_user(f"the training was recorded in {self._folder} and could not be diagnosed: {failure}")
-                return
-        trainer.print(said)
+            self._training.finish(trainer.print)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        if self._recorder is not None:
-            self._recorder.close()
+        self._training.close()
 
-    def _log(self, trainer: Any, solver: Any) -> None:
-        """A row of the history, once a step."""
-        if self._recorder is None or trainer.global_step == self._last:
-            return
-        self._last = trainer.global_step
-        optimizer = trainer.optimizers[0]  # another one after a SwitchOptimizer
-        rate = optimizer.param_groups[0].get("lr")
-        self._recorder.run.config["training"]["optimizer"] = type(optimizer).__name__.lower()
+    def _log(self, trainer: Any, solver: Any, last: bool = False) -> None:
         with untouched(solver):
-            problem = self._recorder.run.problem
-            points = training_points(solver, problem)
-            moved = any(not torch.equal(points[name], rows) for name, rows in self._points.items())
-            self._points = points
-            weights = _weights(solver, problem.names)
-            stop = self._recorder.log(self._last, None, rate, weights, points=points if moved else None)
-        if stop:
-            trainer.should_stop = True
+            if self._training.record(trainer.global_step, lambda: self._measured(trainer, solver), last):
+                trainer.should_stop = True
+
+    def _measured(self, trainer: Any, solver: Any) -> dict[str, Any]:
+        """A row's rate, with weights, points and optimizer as they are now; losses are those of all points."""
+        run = self.run
+        assert run is not None
+        optimizer = trainer.optimizers[0]  # another one after a SwitchOptimizer
+        run.config["training"]["optimizer"] = type(optimizer).__name__.lower()
+        points = training_points(solver, run.problem)
+        rate, weights = optimizer.param_groups[0].get("lr"), _weights(solver, run.problem.names)
+        return {"lr": rate, "weights": weights, "points": points}
 
 
 def _weights(solver: Any, names: tuple[str, ...]) -> dict[str, float]:

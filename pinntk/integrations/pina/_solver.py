@@ -21,7 +21,7 @@ from pinntk.integrations.pina._regions import box_of, is_surface, kind_of, label
 from pinntk.integrations.pina._support import require_physics, unknowns
 from pinntk.problem import KINDS, Box, ForeignCondition, ForeignNetworkError, PointSet, Problem, with_parameters_of
 from pinntk.residuals import errors
-from pinntk.run._recording import untouched
+from pinntk.residuals._probe import untouched
 
 _TAKEN = (*KINDS, "seed", "method", "dtype", "device")  # words of `Problem.sample`
 _TIME = "t"

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import pinntk
+from pinntk.integrations import _verdict
 from pinntk.integrations.deepxde import Diagnose, NTKWeighting
 from tests.integrations.deepxde import models
 
@@ -158,9 +159,28 @@ def test_a_network_of_nan_is_a_warning_and_the_run_stays(tmp_path):
             with torch.no_grad():
                 self.model.net.linears[0].weight.fill_(float("nan"))
 
-    with pytest.warns(UserWarning, match="was recorded in .* and could not be diagnosed"):
+    with pytest.warns(UserWarning, match="was recorded in .*; it could not be diagnosed: "):
         model.train(iterations=2, callbacks=[diagnose, Breaks()], **QUIET)
     assert (tmp_path / "run" / "metrics.csv").exists()
+
+
+def test_what_fails_never_ends_the_training(tmp_path, monkeypatch):
+    def broken(*given):
+        raise KeyError("page")
+
+    monkeypatch.setattr(_verdict, "write_report", broken)
+    said = []
+    model = models.dirichlet()
+    diagnose = Diagnose(tmp_path / "run", every=1, tell=said.append)
+    with pytest.warns(UserWarning, match=r"report.html could not be written: KeyError: 'page'"):
+        history, _ = model.train(iterations=2, callbacks=[diagnose], **QUIET)
+    assert history.steps[-1] == 2 and diagnose.findings and "report in" not in said[0]
+    model = models.dirichlet()
+    diagnose = silent(tmp_path / "other", every=1)
+    monkeypatch.setattr("pinntk.integrations.deepxde._diagnose.evaluate", broken)
+    with pytest.warns(UserWarning, match="step 0 could not be recorded in .*: KeyError: 'page'"):
+        model.train(iterations=3, callbacks=[diagnose], **QUIET)
+    assert model.train_state.step == 3 and diagnose.run.history == []
 
 
 def test_refusals(tmp_path):

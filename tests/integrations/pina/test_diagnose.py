@@ -13,7 +13,8 @@ from pina.loss import LpLoss, PowerLoss
 from pina.optim import TorchOptimizer
 from pina.weighting import ScalarWeighting
 
-from pinntk.integrations.pina import Diagnose, NTKWeighting, _diagnose
+from pinntk.integrations import _recorded, _verdict
+from pinntk.integrations.pina import Diagnose, NTKWeighting
 from tests.integrations.pina.cases import solver_of, trained, trainer_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:You defined a `validation_step`", "ignore:`isinstance.treespec, LeafSpec")
@@ -42,7 +43,7 @@ class States(Callback):
 @pytest.fixture
 def undiagnosed(monkeypatch):
     """Trainings are recorded, and not examined at their end."""
-    monkeypatch.setattr(_diagnose, "diagnose_into", lambda run, folder: ([], ""))
+    monkeypatch.setattr(_recorded, "diagnose_into", lambda run, folder, failed: ([], ""))
 
 
 @pytest.mark.parametrize(
@@ -205,6 +206,25 @@ def test_errors_that_are_not_finite_are_told(tmp_path):
     with pytest.warns(UserWarning, match="is not finite"), pytest.warns(UserWarning, match="could not be diagnosed"):
         trainer.train()
     assert (tmp_path / "run" / "metrics.csv").exists()
+
+
+def test_what_fails_never_ends_the_training(tmp_path, monkeypatch):
+    def broken(*given):
+        raise KeyError("page")
+
+    monkeypatch.setattr(_verdict, "write_report", broken)
+    diagnosis = Diagnose(tmp_path / "run", every=5)
+    solver = solver_of(optimizer=TorchOptimizer(torch.optim.Adam, lr=3.0), width=20)
+    trainer = trainer_of(solver, 50, tmp_path, callbacks=[diagnosis])
+    with pytest.warns(UserWarning, match=r"report.html could not be written: KeyError: 'page'"):
+        trainer.train()
+    assert trainer.global_step == 50 and diagnosis.findings
+    again = Diagnose(tmp_path / "other", every=1)
+    trainer = trainer_of(solver_of(), 3, tmp_path, callbacks=[again])
+    monkeypatch.setattr("pinntk.integrations.pina._diagnose.training_points", broken)
+    with pytest.warns(UserWarning, match="step 0 could not be recorded in .*: KeyError: 'page'"):
+        trainer.train()
+    assert trainer.global_step == 3 and again.run.history == []
 
 
 def test_settings_are_checked(tmp_path):
