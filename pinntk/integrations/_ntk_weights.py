@@ -75,6 +75,14 @@ class NTKWeights:
         self._history: list[dict[str, float]] = []
         self._doubted: set[str] = set()  # of whose small kernels has been told
 
+    def __getattr__(self, name: str) -> Any:
+        if name in ("set_model", "state_key"):  # as DeepXDE and Lightning ask of a callback
+            raise TypeError(
+                "NTKWeights is called in a training loop of your own; in DeepXDE and PINA use the NTKWeighting of "
+                "pinntk.integrations.deepxde and pinntk.integrations.pina"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     def __call__(self, losses: Mapping[str, Tensor], update: bool | None = None) -> Tensor:
         """The sum of weight times loss, one number with its graph. losses: {name: loss or errors}.
 

@@ -36,7 +36,15 @@ def test_losses_and_errors(tmp_path, monkeypatch):
     assert again.weights == left["ntk"].weights and set(again.weights) == {"values", "data"}
 
 
-def test_neurodiffeq():
+@pytest.fixture
+def default_dtype():
+    """As it was: neurodiffeq makes float64 torch's default where it is imported."""
+    before = torch.get_default_dtype()
+    yield
+    torch.set_default_dtype(before)
+
+
+def test_neurodiffeq(default_dtype):
     pytest.importorskip("neurodiffeq")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # neurodiffeq's own

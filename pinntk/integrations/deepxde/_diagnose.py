@@ -65,6 +65,14 @@ class Diagnose(dde.callbacks.Callback):  # type: ignore[misc]  # which is Any to
         """Those of the diagnosis, the most important first; none before the end of the training."""
         return self._training.findings
 
+    @property
+    def state_key(self) -> str:
+        """Which only Lightning asks for. Raises TypeError."""
+        raise TypeError("this Diagnose is DeepXDE's; with PINA use pinntk.integrations.pina.Diagnose")
+
+    def on_exception(self, *_: Any) -> None:
+        """Which Lightning calls after an exception."""
+
     def set_model(self, model: Any) -> None:
         """Called by `model.train`. Raises ValueError for what cannot be diagnosed, and for a second model."""
         if self.model is not None and model is not self.model:

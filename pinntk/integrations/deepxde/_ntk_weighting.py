@@ -70,6 +70,11 @@ class NTKWeighting(dde.callbacks.Callback):  # type: ignore[misc]  # DeepXDE has
         self._certified: tuple = ()  # the code of the blocks that were read with a certificate
         self._rounding: dict[str, bool] = {}  # whether small kernels of those are
 
+    @property
+    def state_key(self) -> str:
+        """Which only Lightning asks for. Raises TypeError."""
+        raise TypeError("this NTKWeighting is DeepXDE's; with PINA use pinntk.integrations.pina.NTKWeighting")
+
     def set_model(self, model: Any) -> None:
         """Called by `model.train`. Raises ValueError for what has no kernel, and for a second model."""
         if self.model is not None and model is not self.model:

@@ -64,6 +64,10 @@ class Diagnose(Callback):  # type: ignore[misc]  # which is Any to mypy
         """Those of the diagnosis, the most important first; none before the end of the training."""
         return self._training.findings
 
+    def set_model(self, model: Any) -> None:
+        """Which only DeepXDE calls. Raises TypeError."""
+        raise TypeError("this Diagnose is PINA's; with DeepXDE use pinntk.integrations.deepxde.Diagnose")
+
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         if self.run is not None:
             raise ValueError("this Diagnose has recorded a training; make another one, with a folder of its own")

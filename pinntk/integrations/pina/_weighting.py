@@ -102,6 +102,10 @@ class NTKWeighting(BaseWeighting, Callback):  # type: ignore[misc]  # which are 
             solver.configure_callbacks = self._callbacks
         self.__dict__["_owner"] = solver
 
+    def set_model(self, model: Any) -> None:
+        """Which only DeepXDE calls. Raises TypeError."""
+        raise TypeError("this NTKWeighting is PINA's; with DeepXDE use pinntk.integrations.deepxde.NTKWeighting")
+
     def _callbacks(self) -> list[Callback]:
         """What Lightning adds to the trainer's callbacks: those of the solver's class, and this one where it is not there."""
         own = type(self._solver).configure_callbacks(self._solver)

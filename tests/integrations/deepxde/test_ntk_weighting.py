@@ -1,5 +1,7 @@
 """NTK weights in DeepXDE: blocks against rows in reverse mode, and trainings that do with the weights what they should."""
 
+import copy
+import importlib
 import random
 import runpy
 
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import pinntk
 from pinntk.integrations import deepxde
 from pinntk.integrations.deepxde import NTKWeighting, _ntk_weighting
 from pinntk.integrations.deepxde._errors import evaluate, factors, traces
@@ -449,3 +452,18 @@ def test_a_training_that_diverges_keeps_its_weights():
     with pytest.warns(UserWarning, match="the kernel of pde, DirichletBC is not finite at step 1"):
         model.train(iterations=2, verbose=0, callbacks=[weighting])
     assert weighting.weights == kept
+
+
+@pytest.mark.parametrize("name", ["NTKWeighting", "Diagnose"])
+def test_callbacks_of_another_package_are_called_that(name, tmp_path):
+    pina = pytest.importorskip("pinntk.integrations.pina")
+    cases = importlib.import_module("tests.integrations.pina.cases")
+    given = (tmp_path,) if name == "Diagnose" else ()
+    with pytest.raises(TypeError, match=f"this {name} is PINA's; with DeepXDE use pinntk.integrations.deepxde.{name}"):
+        models.dirichlet().train(iterations=1, verbose=0, callbacks=[getattr(pina, name)(*given)])
+    with pytest.raises(TypeError, match=f"this {name} is DeepXDE's; with PINA use pinntk.integrations.pina.{name}"):
+        cases.trainer_of(cases.solver_of(), 1, tmp_path, callbacks=[getattr(deepxde, name)(*given)]).train()
+    with pytest.raises(TypeError, match="NTKWeights is called in a training loop of your own"):
+        models.dirichlet().train(iterations=1, verbose=0, callbacks=[pinntk.NTKWeights([torch.ones(1, requires_grad=True)])])
+    weights = pinntk.NTKWeights([torch.ones(1, requires_grad=True)])
+    assert copy.deepcopy(weights).steps == 0 and not hasattr(weights, "unknown")
