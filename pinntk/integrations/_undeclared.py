@@ -43,7 +43,8 @@ def _leaves(e: Tensor) -> list[Tensor]:
 
 def undeclared(network: nn.Module, problem: Problem, points: Points) -> dict[str, list[Tensor]]:
     """{condition: kept leaves that are parameters neither of the network nor of the problem}, of conditions that have any."""
-    few = {name: rows[:2] for name, rows in points.items()}
+    parts = {id(rows): rows[:2] for rows in points.values()}  # conditions of one code on one tensor are one call
+    few = {name: parts[id(rows)] for name, rows in points.items()}
     with torch.enable_grad():
         first, again = errors(network, problem, few), errors(network, problem, few)
     known = {id(p) for p in (*network.parameters(), *problem.coefficients.values())}
@@ -81,6 +82,18 @@ def check_declared(
         warn_user(
             f"the errors of {function.name!r} depend on {in_words(doubtful, function.function)}, which the model does not "
             "hold: taken for points, and not trained; make it an nn.Parameter of the model where it is to be"
+        )
+
+
+def say_undeclared(network: nn.Module, problem: Problem, points: Points, remedy: str) -> None:
+    """Warns of conditions whose errors depend on numbers that require gradients and that nobody trains."""
+    found = undeclared(network, problem, points)
+    if found:
+        names = ", ".join(found)
+        leaves = {id(leaf): leaf for of in found.values() for leaf in of}
+        warn_user(
+            f"the errors of {names} depend on {in_words(leaves.values())}, in neither the network nor the coefficients: it "
+            f"stays as it is, and out of the kernel. {remedy}"
         )
 
 

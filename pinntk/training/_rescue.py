@@ -28,7 +28,7 @@ from pinntk.run._network import network_class, with_parameters
 from pinntk.run._slabs import holds_slabs
 from pinntk.training._changes import apply_changes
 from pinntk.training._loop import Interrupted, NonFiniteLossError
-from pinntk.training._rescued import HELP, Rescue, Round, changes_text, learned, wrapped
+from pinntk.training._rescued import HELP, Rescue, Round, call_text, changes_text, learned, wrapped
 from pinntk.training._slab_search import slabs_that_hold
 from pinntk.training._slabs import Slabs
 from pinntk.training._train import problem_of, train_as
@@ -202,6 +202,11 @@ def _train_again(
     if config["training"]["points"] == "given":
         given["points"] = old.points
     problem = None
+    if old.problem.foreign and old.problem.coefficients:
+        raise ValueError(
+            f"cannot train again: the coefficients {', '.join(old.problem.coefficients)} are the parameters that the run has "
+            f"trained, and code outside pinntk reads them. By hand, from values of your choice: {call_text(treatment.changes)}"
+        )
     built = not old.problem.source or old.problem.slab  # in Python; a slab begins with a network
     if built and not old.problem.coefficients:  # with coefficients it has been trained too
         problem = replace(old.problem)

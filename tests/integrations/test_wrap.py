@@ -266,6 +266,34 @@ def test_a_training_that_went_wrong_is_rescued_on_a_copy_of_the_model():
     assert problem.relative_error(network) == pytest.approx(found.score_after, rel=0.1)
 
 
+def test_a_loop_that_was_recorded_is_rescued_and_one_with_coefficients_says_what_to_type():
+    torch.manual_seed(0)
+    model = sequential(1)
+    conditions = {"pde": (lambda x: gradient(model(x), x) + model(x), X, "residual")}
+    conditions["start"] = (lambda x: model(x) - 1, X[:1], "initial")
+    run = _recorded(model, *pinntk.wrap(model, conditions, exact=lambda x: torch.exp(-x)))
+    solve = pinntk.Prescription("solve", {"training.optimizer": "gauss-newton", "training.steps": 10})
+    found = pinntk.rescue(run, prescription=solve, findings=[], progress=False)
+    assert found.score_before > 0.1 > 1e-2 > found.score_after, str(found)
+    case = burgers()
+    run = _recorded(case.model, *pinntk.wrap(case.model, case.conditions, **case.options))
+    call = r'pinntk.train\(problem, network, points=points, optimizer="gauss-newton", steps=10\)$'
+    with pytest.raises(ValueError, match=f"the coefficients nu are the parameters that the run has trained.*: {call}"):
+        pinntk.rescue(run, prescription=solve, findings=[], progress=False)
+
+
+def _recorded(model: nn.Module, network: nn.Module, problem: pinntk.Problem, points: dict[str, Tensor]) -> pinntk.Run:
+    """Two steps in a loop of someone's own."""
+    adam = torch.optim.Adam(model.parameters())
+    with pinntk.Recorder(problem, network, points, optimizer=adam) as recorder:
+        for step in range(2):
+            adam.zero_grad()
+            sum(e.square().mean() for e in pinntk.errors(network, problem, points).values()).backward()
+            adam.step()
+            recorder.log(step)
+    return recorder.run
+
+
 def test_coefficients_have_error_bars_and_train():
     case = burgers()
     network, problem, points = pinntk.wrap(case.model, case.conditions, **case.options)
@@ -694,13 +722,15 @@ def test_a_model_that_gives_no_field_needs_an_output():
     assert torch.equal(network(X), named.net(X))
 
 
-def test_the_program_of_the_document_runs():
+def test_the_program_of_the_document_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     document = (Path(__file__).parents[2] / "docs" / "INTEGRATIONS.md").read_text()
     section = document.partition("## Diagnose a model in plain PyTorch")[2].partition("\n## ")[0]
     program = section.partition("```python")[2].partition("```")[0]
     names: dict = {}
     exec(program, names)
     assert names["K"].sizes == (200, 50, 30) and names["run"].step == 3
+    assert (tmp_path / "report.html").read_text().startswith("<!DOCTYPE html>")
 
 
 @pytest.mark.slow

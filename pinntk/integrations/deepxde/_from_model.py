@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pinntk.integrations._undeclared import say_undeclared
 from pinntk.integrations.deepxde._conditions import COMPONENT, VALUE, condition_errors, equation_errors, pair_owners
 from pinntk.integrations.deepxde._errors import Block, evaluate, require_mean_squares
 from pinntk.integrations.deepxde._geometry import box_of, condition_region, equation_region
@@ -66,6 +67,12 @@ def from_model(model: Any) -> tuple[nn.Module, Problem, dict[str, Tensor]]:
             name="DeepXDE model",
         )
         _require_same(model, problem, points, blocks)
+        say_undeclared(
+            model.net,
+            problem,
+            points,
+            "Where it is to be trained: model.compile(..., external_trainable_variables=[...]), or as a part of model.net",
+        )
     return model.net, problem, points
 
 

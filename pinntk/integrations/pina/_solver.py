@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pinntk._util.precision import without_autocast
 from pinntk._util.warn import warn_user
+from pinntk.integrations._undeclared import say_undeclared
 from pinntk.integrations.pina._regions import box_of, is_surface, kind_of, labeled, region_of
 from pinntk.integrations.pina._support import require_physics, unknowns
 from pinntk.problem import KINDS, Box, ForeignCondition, ForeignNetworkError, PointSet, Problem, with_parameters_of
@@ -176,6 +177,12 @@ def from_solver(solver: Any, kinds: Mapping[str, str] | None = None) -> tuple[Pi
             name=type(solver.problem).__name__,
         )
         _require_same(solver, network, problem, points)
+        say_undeclared(
+            network,
+            problem,
+            points,
+            "Where it is to be trained: as an unknown parameter of an InverseProblem, or as a part of the model",
+        )
     return network, problem, points
 
 

@@ -1,5 +1,6 @@
 """DeepXDE models as problems: their kernels are those of the model's own losses, and the rest of pinntk works on them."""
 
+import warnings
 from copy import deepcopy
 
 import deepxde as dde
@@ -86,6 +87,23 @@ def test_a_network_of_another_kind_and_an_equation_that_uses_its_own():
         copy.linears[0].weight.zero_()
     x, u = points["pde"], copy(points["pde"])
     assert relative(pinntk.errors(copy, problem, points)["pde"], (u - u**2)[:, 0]) < 1e-14
+
+
+def test_variables_that_nobody_trains_are_named():
+    C, declared = dde.Variable(2.0), models.inverse()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        from_model(declared)
+    model = models.compiled(models.interval([], pde=lambda x, y: C * dde.grad.hessian(y, x) - 1))
+    with pytest.warns(
+        UserWarning, match=r"errors of pde depend on a .* of shape \(\), in neither.*external_trainable_variables="
+    ):
+        from_model(model)
+    model.compile("adam", lr=1e-3, external_trainable_variables=[C], verbose=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        _, problem, _ = from_model(model)
+    assert problem.coefficients["variable_1"] is C
 
 
 def test_values_of_conditions_are_those_of_their_points_whatever_arrays_came_before():

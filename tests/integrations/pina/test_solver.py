@@ -1,6 +1,7 @@
 """`from_solver`: kernels of PINA's own residuals against row-by-row reverse mode, and what else works on the problem."""
 
 import random
+import warnings
 from copy import deepcopy
 
 import numpy as np
@@ -292,6 +293,31 @@ def test_parameters_that_pina_replaced_are_noticed(tmp_path):
     trainer_of(solver, 1, tmp_path)
     with pytest.raises(ForeignNetworkError, match=r"replaced the unknown parameter 'a'.*call from_solver again"):
         pinntk.errors(network, problem, points)
+
+
+def test_a_second_network_that_nobody_trains_is_named():
+    k = torch.nn.Linear(1, 1)
+
+    def scaled(x, u):
+        return laplacian(u, x, components=["u"], d=["x"]) * k(x.extract(["x"]).as_subclass(torch.Tensor)) + 1
+
+    class Scaled(SpatialProblem):
+        output_variables = ["u"]
+        spatial_domain = CartesianDomain({"x": [0.0, 1.0]})
+        domains = {"D": spatial_domain}
+        conditions = {"D": Condition(domain="D", equation=Equation(scaled))}
+
+    problem = Scaled()
+    problem.discretise_domain(7)
+    solver = PINN(problem, FeedForward(1, 1, layers=[6]))
+    with pytest.warns(
+        UserWarning, match=r"errors of D depend on a parameter of shape \(1, 1\); a parameter of shape \(1,\), in"
+    ):
+        from_solver(solver)
+    k.requires_grad_(False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        from_solver(solver)
 
 
 @pytest.mark.parametrize(
