@@ -191,11 +191,12 @@ class NTKWeights:
         eps = max(torch.finfo(p.dtype).eps for p in self._parameters.values())
         shares = {name: size / total for name, size in sizes.items()} if (total := sum(sizes.values())) else dict(sizes)
         doubtful = [name for name, share in sorted(shares.items()) if 0 < share <= max((_DOUBT * eps) ** 2, _SMALL)]
-        faded = distributed.all_sum_numbers([float(fades(losses[name], self._parameters)) for name in doubtful], device)
+        fading = [float(fades(losses[name], self._parameters)) for name in doubtful]
+        faded = distributed.all_sum_numbers(fading, device) if doubtful else []
         none = {
             name
-            for name, fading in zip(doubtful, faded, strict=True)
-            if fading == distributed.world() or shares[name] <= _ROUNDING * eps**2
+            for name, processes in zip(doubtful, faded, strict=True)
+            if processes == distributed.world() or shares[name] <= _ROUNDING * eps**2
         }
         old = self._weights or None
         weights = self._scheme.update(

@@ -83,6 +83,12 @@ def check_modules(network: nn.Module) -> None:
             )
 
 
+def random_in_training(network: nn.Module) -> str:
+    """The class of a module by which, in training mode, errors are random or depend on other points; or nothing."""
+    kinds = (type(module).__name__ for module in network.modules() if isinstance(module, _DROPOUTS + _BATCH_NORMS))
+    return next(kinds, "")
+
+
 def _is_spectral_norm(module: nn.Module) -> bool:
     hooks = module._forward_pre_hooks.values()
     return (isinstance(module, _SpectralNorm) and hasattr(module, "_u")) or any(isinstance(h, SpectralNorm) for h in hooks)

@@ -11,8 +11,7 @@ from deepxde import backend, gradients
 from torch import Tensor, nn
 
 from pinntk.residuals import _probe
-
-_RANDOM = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
+from pinntk.residuals._checks import random_in_training
 
 
 def require_backend(what: str) -> None:
@@ -46,10 +45,10 @@ def require_model(model: Any, what: str) -> None:
         )
     if model.opt is None:
         raise ValueError(f"{what} needs a compiled model; call model.compile first")
-    mixing = next((module for module in model.net.modules() if isinstance(module, _RANDOM)), None)
-    if mixing is not None:
+    mixing = random_in_training(model.net)
+    if mixing:
         raise ValueError(
-            f"{what}: the network has a {type(mixing).__name__}, which DeepXDE trains in training mode, so that errors are "
+            f"{what}: the network has a {mixing}, which DeepXDE trains in training mode, so that errors are "
             "random or depend on the other points; remove it"
         )
 

@@ -19,6 +19,8 @@ from pina.solver import (
 )
 from torch import nn
 
+from pinntk.residuals._checks import random_in_training
+
 PHYSICS_INFORMED = (
     PhysicsInformedSingleModelSolver,
     GradientPhysicsInformedSingleModelSolver,
@@ -30,7 +32,6 @@ _REFUSED: Mapping[type, str] = {
     CompetitivePhysicsInformedSolver: "it trains a discriminator against the network, so its loss is no sum of mean squares",
     EnsembleSolver: "it trains several networks, each with a kernel of its own",
 }
-_RANDOM = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 _PRECISIONS = ("32-true", "64-true")
 
 
@@ -64,8 +65,8 @@ def require_precision(trainer: Any, solver: Any, what: str) -> None:
 
 def require_points_apart(solver: Any, what: str) -> None:
     """Raises ValueError for dropout and batch normalization: errors are then random, or no functions of one point each."""
-    kind = next((type(module).__name__ for module in solver.model.modules() if isinstance(module, _RANDOM)), None)
-    if kind is not None:
+    kind = random_in_training(solver.model)
+    if kind:
         raise ValueError(f"the network has a {kind}, and {what} needs errors that are functions of one point each; remove it")
 
 
