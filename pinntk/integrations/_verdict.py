@@ -36,9 +36,9 @@ def diagnose_into(run: Run, folder: Path, failed: list[str], most: int = 3) -> t
     found = tried("its findings could not be put in words", lambda: verdict.diagnosis(x, findings))
     if found is None:
         return findings, ""
+    lines = tried("its findings could not be told", lambda: [verdict.title(found), *_lines(found["findings"], most)]) or []
     tried(f"{DIAGNOSIS} could not be written", lambda: write_diagnosis(folder / DIAGNOSIS, found))
     report = tried(f"{REPORT} could not be written", lambda: write_report(folder / REPORT, x, findings))
-    lines = [verdict.title(found), *_lines(found["findings"], most)]
     return findings, "\n".join(lines if report is None else [*lines, f"report in {report}"])
 
 

@@ -105,6 +105,16 @@ def test_findings_outlive_the_files_that_fail(tmp_path, monkeypatch, fast, failu
     assert training.recorded.findings[0].sentence in training.told[0] and "report in" not in training.told[0]
 
 
+@pytest.mark.parametrize("part", ["diagnosis", "title"])
+def test_findings_outlive_words_that_fail(tmp_path, monkeypatch, fast, part):
+    monkeypatch.setattr(_verdict.verdict, part, raising(KeyError("word")))
+    training = Training(tmp_path)
+    _, (warning,) = training.run(1)
+    assert "its findings could not be" in warning and "KeyError: 'word'" in warning
+    assert training.recorded.findings is fast
+    assert training.told == ([f"report in {tmp_path / 'report.html'}"] if part == "title" else [])
+
+
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
 @pytest.mark.parametrize("part", ["examine", "diagnose"])
 def test_a_diagnosis_that_fails_is_a_warning(tmp_path, monkeypatch, fast, failure, part):
