@@ -21,6 +21,7 @@ from pinntk.run import Run
 from pinntk.run._configuration import check_entries, read_config
 from pinntk.run._folder import CHECKPOINT, CONFIG, SLABS
 from pinntk.run._slabs import holds_slabs, read_slabs
+from pinntk.run._source import is_from_file
 from pinntk.training import Slabs, TrainConfig, train, train_as, train_slabs
 from pinntk.training._train import network_of, problem_of
 
@@ -149,9 +150,30 @@ def _resume(arguments: argparse.Namespace) -> Run | Slabs:
 
 
 def load_run(folder: str | Path, arguments: argparse.Namespace) -> Run:
-    """The run in a folder; says which file of the user's is run for it."""
-    announce(read_config(Path(folder)))
+    """The run in a folder; says which file of the user's is run for it.
+
+    Raises ValueError, with what does it in Python, for a run of a problem that no file has.
+    """
+    config = read_config(Path(folder))
+    problem = config["problem"]
+    if not is_from_file(problem) or (config.get("recorded") and "text" not in problem):
+        after = _IN_PYTHON[arguments.parser.prog.split()[-1]]
+        raise ValueError(
+            f"{folder}: its problem {problem['name']!r} was built in Python and is in no file, so that no command can build it "
+            f"again; in Python, with your network and problem: run = pinntk.Run.load({str(folder)!r}, network, "
+            f"problem=problem), then {after}"
+        )
+    announce(config)
     return Run.load(folder, trust=arguments.trust)
+
+
+_IN_PYTHON = {  # what a command does with a run, in Python
+    "diagnose": "from pinntk.reporting import write_report; x = pinntk.examine(run); "
+    "write_report('report.html', x, pinntk.diagnose(x))",
+    "rescue": "pinntk.rescue(run)",
+    "plot": "from pinntk.reporting import plot; plot.save(run)",
+    "kernel": "pinntk.kernel(run.network, run.problem, run.points)",
+}
 
 
 def announce(config: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
+from pinntk.diagnostics._curvature import disturbed
 from pinntk.diagnostics._sampling import subset
 from pinntk.diagnostics._thresholds import below
 from pinntk.diagnostics._undetermined import undetermined
@@ -19,7 +20,6 @@ from pinntk.residuals._fields import AutogradFields, Fields, TaylorFields
 from pinntk.taylor import DependentPointsError, UnsupportedOperationError
 
 _POINTS, _KERNEL_POINTS = 64, 300
-_DRAWN = (1.0, 1e-2, 1e-4)  # standard deviations of parameters with which a network is tried again
 
 
 def lacking(network: nn.Module, problem: Problem, names: Sequence[str]) -> dict[str, list[str]]:
@@ -29,24 +29,16 @@ def lacking(network: nn.Module, problem: Problem, names: Sequence[str]) -> dict[
     They are measured on a float64 copy whose parameters are disturbed, at up to 64 points of each condition; what is zero there
     is measured again with other, smaller parameters, so that units that are saturated do not look as if they had no slope.
     """
-    network = deepcopy(network).double()
-    generator = torch.Generator().manual_seed(0)
-    start = [p.detach().clone() for p in network.parameters()]
-    sizes = [float(p.square().mean().sqrt()) if p.numel() else 0.0 for p in start]
     device = next((p.device for p in network.parameters()), None)
     points = subset(problem.sample(method="sobol", dtype=torch.float64, device=device), _POINTS)
     found = {name: high for name in names if (high := [spec for spec in problem.arguments[name] if _order(spec) > 1])}
-    for draw in (None, *_DRAWN):
-        with torch.no_grad():
-            for p, was, size in zip(network.parameters(), start, sizes, strict=True):
-                noise = torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p)
-                p.copy_(was.add(noise, alpha=0.1 * (size or 1.0)) if draw is None else draw * noise)
+    for other in disturbed(network):
         zero = {}
         for name, specs in found.items():
             rows = points[name][:, : problem.domain.dimension]
             with warnings.catch_warnings(), torch.enable_grad():
                 warnings.simplefilter("ignore")
-                fields = _fields(network, problem, name, rows)
+                fields = _fields(other, problem, name, rows)
                 zero[name] = [spec for spec in specs if not bool(_value(fields, problem, spec).any())]
         found = {name: specs for name, specs in zero.items() if specs}
     return {name: [spec.argument for spec in specs] for name, specs in found.items()}

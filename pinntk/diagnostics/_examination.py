@@ -38,7 +38,7 @@ from pinntk.ntk._blocks import check_weights
 from pinntk.problem import Points, Problem
 from pinntk.residuals import Scales, check_network, errors, scales
 from pinntk.residuals._values import check_finite
-from pinntk.run import Run
+from pinntk.run import Recorder, Run
 from pinntk.run._network import build_network, network_class, with_parameters
 
 _KERNEL_POINTS = 300  # a condition's, at most: an eigenvalue problem of a second or less
@@ -220,6 +220,8 @@ def examine(
     >>> sorted(measured.balance.rate)
     ['ends', 'poisson']
     """
+    if isinstance(network, Recorder):
+        raise TypeError("that is a Recorder; give what it has recorded, its run, as in diagnose(recorder.run)")
     if isinstance(network, Run):
         if problem is not None or points is not None or weights is not None:
             raise TypeError("examine(run) knows its problem, points and weights; give the run alone")

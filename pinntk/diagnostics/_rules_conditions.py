@@ -101,7 +101,10 @@ def causality(x: Examination) -> Finding | None:
         sentence=_causality_sentence(name, early, estimated, true, grows, wrong),
         evidence=evidence,
         arrays=arrays,
-        confidence=clearly("late", judged.late_over_early) if grows else clearly("early-late", early),
+        confidence=max(  # of two signs, the surer one
+            clearly("late", judged.late_over_early) if grows else 0.0,
+            clearly("early-late", early) if above("early-late", early) else 0.0,
+        ),
         prescriptions=(
             Prescription("train by Gauss-Newton, whose steps carry the start through all of time at once", gauss_newton(x.run)),
             *time_slabs(x),
@@ -172,6 +175,12 @@ def _causality_sentence(name: str, early: float, estimated: _Growth, true: _Grow
             f"{number(estimated.late_over_early)} times)"
         )
     sentence = f"{what}: later times are fitted to earlier ones that are wrong."
+    if true is None and not grows and estimated.late_over_early < 1:
+        return (
+            f"{sentence} The estimated relative error, that of one linearized step from this network, does not see this and "
+            f"may be far too small: it goes from {number(estimated.early)} in the first quarter of time to "
+            f"{number(estimated.late)} in the last."
+        )
     if true is None or not wrong:
         return sentence
     return (

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pinntk.diagnostics._architecture import lacking
+from pinntk.diagnostics._curvature import without_curvature
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
 from pinntk.diagnostics._judgment import dead_conditions, failing, severity
@@ -25,8 +26,10 @@ def saturation(x: Examination) -> Finding | None:
     """
     if not failing(x):
         return None
-    dead = dead_conditions(x)
-    dead = tuple(name for name in dead if name not in lacking(x.network, x.problem, dead)) if dead else ()
+    unmoved = dead_conditions(x)
+    dead = _by_layers(x, unmoved)
+    if unmoved and not dead:
+        return None  # conditions that ask for derivatives which are not there: no matter of the units' slopes
     evidence, arrays = _measured(x)
     why, confidence = _reason(x, evidence)
     if not why and not dead:
@@ -48,6 +51,14 @@ def saturation(x: Examination) -> Finding | None:
         confidence=min(0.99, confidence),
         prescriptions=_healthier_layers(x),
     )
+
+
+def _by_layers(x: Examination, unmoved: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the unmoved conditions that the network could feel in another state."""
+    if not unmoved:
+        return ()
+    missing = {*lacking(x.network, x.problem, unmoved), *without_curvature(x.network, x.problem)[1]}
+    return tuple(name for name in unmoved if name not in missing)
 
 
 def _measured(x: Examination) -> tuple[dict[str, float], dict[str, np.ndarray]]:

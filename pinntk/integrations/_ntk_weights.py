@@ -14,7 +14,7 @@ from pinntk._util import distributed
 from pinntk._util.precision import autocast_off
 from pinntk._util.warn import warn_user
 from pinntk.integrations._steps import StepCounter
-from pinntk.integrations._traces import LossTrace, TraceReader
+from pinntk.integrations._traces import LossTrace, TraceReader, fades
 from pinntk.residuals import NonFiniteError
 from pinntk.weighting import NTK
 from pinntk.weighting._balance import moving_average
@@ -22,6 +22,10 @@ from pinntk.weighting._balance import moving_average
 Trained = nn.Module | Tensor | Mapping[str, Tensor] | Iterable[nn.Module | Tensor]
 _ROUNDING = 10.0  # times eps^2, of the sum of sizes: sin(pi x) at x = 1 in place of zero, squared
 _DOUBT = 1e4  # times eps, squared: what sin(pi x / L) far from zero, and equations with small factors, make of it
+_DOUBTS = (
+    "A network that meets it by construction leaves rounding of this size: leave this loss out then. If its errors are in "
+    "small units, multiply them by a number that makes them as large as the others"
+)
 _SMALL = 1e-11  # of the sum of sizes, whatever the precision: points from float32 are off by its rounding
 
 
@@ -172,33 +176,37 @@ class NTKWeights:
                 raise NonFiniteError(
                     f"the kernel trace of {name} is {size}: its errors, or their derivatives in the parameters, are not finite"
                 )
-        self._weights = self._fresh_weights(sizes, counts)
+        self._weights = self._fresh_weights(losses, sizes, counts)
         self._counts, self._traces = counts, {name: counts[name] * size for name, size in sizes.items()}
         self._updated = self.steps
         weights = {f"weight/{name}": value for name, value in self._weights.items()}
         traces = {f"trace/{name}": value for name, value in self._traces.items()}
         self._history.append({"step": float(self.steps), **weights, **traces})
 
-    def _fresh_weights(self, sizes: Mapping[str, float], counts: Mapping[str, int]) -> dict[str, float]:
+    def _fresh_weights(
+        self, losses: Mapping[str, Tensor], sizes: Mapping[str, float], counts: Mapping[str, int]
+    ) -> dict[str, float]:
         """sizes: {name: trace / n}. Points are not known here, so they cannot be moved to tell rounding from a small kernel."""
+        device = next(iter(self._parameters.values())).device
         eps = max(torch.finfo(p.dtype).eps for p in self._parameters.values())
         shares = {name: size / total for name, size in sizes.items()} if (total := sum(sizes.values())) else dict(sizes)
-        none = {name for name, share in shares.items() if 0 < share <= _ROUNDING * eps**2}
+        doubtful = [name for name, share in sorted(shares.items()) if 0 < share <= max((_DOUBT * eps) ** 2, _SMALL)]
+        faded = distributed.all_sum_numbers([float(fades(losses[name], self._parameters)) for name in doubtful], device)
+        none = {
+            name
+            for name, fading in zip(doubtful, faded, strict=True)
+            if fading == distributed.world() or shares[name] <= _ROUNDING * eps**2
+        }
         old = self._weights or None
         weights = self._scheme.update(
             old, {name: counts[name] * size for name, size in sizes.items() if name not in none}, counts
         )
         weights |= moving_average(old, dict.fromkeys(none, 1.0), self._scheme.momentum)
-        for name, share in shares.items():
-            if name in self._doubted or not 0 < share <= max((_DOUBT * eps) ** 2, _SMALL):
-                continue
-            self._doubted.add(name)
-            given = "its weight stays 1" if name in none else f"its weight is {weights[name]:.1e}"
-            warn_user(
-                f"{name}: its kernel is {share:.1e} of the sum, and {given}. A network that meets it by construction leaves "
-                "rounding of this size: leave this loss out then. If its errors are in small units, multiply them by a number "
-                "that makes them as large as the others"
-            )
+        for name in doubtful:
+            if name not in self._doubted:
+                self._doubted.add(name)
+                given = "its weight stays 1" if name in none else f"its weight is {weights[name]:.1e}"
+                warn_user(f"{name}: its kernel is {shares[name]:.1e} of the sum, and {given}. {_DOUBTS}")
         return {name: weights[name] for name in sizes}
 
 

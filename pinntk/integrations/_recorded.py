@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from pinntk._util.warn import warn_user
 from pinntk.diagnostics import Finding
-from pinntk.integrations._verdict import diagnose_into, reason
+from pinntk.integrations._verdict import diagnose_into, reason, require_free
 from pinntk.problem import Problem
 from pinntk.residuals._probe import untouched
 from pinntk.run import Recorder, Run
@@ -61,6 +61,8 @@ class RecordedTraining:
     ) -> None:
         """Opens the folder, or goes on in it. Raises as `pinntk.Recorder`."""
         self.close()  # of a training that an error ended
+        if not resume:
+            require_free(self.folder, self._overwrite)
         self.recorder = Recorder(
             problem,
             network,

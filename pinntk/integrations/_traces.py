@@ -24,12 +24,13 @@ from pinntk.ntk.graph import (
     read_by,
     shaped_terms,
 )
-from pinntk.ntk.graph._walk import Node, operation, post_order, shape_of
+from pinntk.ntk.graph._walk import Node, operation, post_order, saved_value, shape_of
 from pinntk.residuals import NonFiniteError
 
 _MANY_PARTS = 64  # columns, or rows, of errors that are read one after the other
 _ROWS_AT_ONCE = 256  # of J, where it comes row by row
 _ENTRY_BY_ENTRY = ("add", "sub", "rsub", "mul", "div", "neg", "pow")
+_FADED = 1e4  # roundings of 1, as of sin(pi x) at x = 1000
 _CHEAP = 64  # errors whose rows nobody has to be warned of
 
 Way = tuple[str, str]  # how errors are taken apart, "all", "columns" or "rows", and which of OWNERS
@@ -178,6 +179,25 @@ def _check_precision(name: str, nodes: Iterable[Node]) -> None:
             f"{name} is computed in {half.pop()}, which leaves nothing of a derivative's digits; compute this loss outside of "
             "torch.autocast, with a network in float32"
         )
+
+
+def fades(value: Tensor, parameters: Mapping[str, Tensor]) -> bool:
+    """Whether something trained is multiplied in this graph by a tensor that is all rounding of numbers of size 1, as by
+    sin(pi x) at x = 1: a number that it is multiplied by, as of its units, may be as small.
+    """
+    leading = {get_gradient_edge(p).node for p in parameters.values()}
+    for node in post_order(get_gradient_edge(value).node):
+        inputs = [m in leading for m, _ in node.next_functions]
+        if not any(inputs):
+            continue
+        leading.add(node)
+        if node.name() == "MulBackward0" and not all(inputs):
+            factor = saved_value(node, "self" if inputs[1] else "other")
+            if isinstance(factor, Tensor) and factor.ndim and factor.is_floating_point():
+                size = float(factor.abs().max())
+                if 0 < size <= _FADED * torch.finfo(factor.dtype).eps:
+                    return True
+    return False
 
 
 def stretched(errors: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]] | None:

@@ -1,16 +1,16 @@
-"""The diagnosis of a recorded training, as files in its folder and as a few lines."""
+"""The diagnosis of a recorded training, as files in its folder and as a few lines; a folder that is taken."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pinntk.diagnostics import Finding, diagnose, examine
 from pinntk.reporting import _terminal as verdict
 from pinntk.reporting import write_diagnosis, write_report
 from pinntk.run import Run
-from pinntk.run._folder import DIAGNOSIS, REPORT
+from pinntk.run._folder import CHECKPOINT, DIAGNOSIS, REPORT
 
 Result = TypeVar("Result")
 
@@ -36,9 +36,9 @@ def diagnose_into(run: Run, folder: Path, failed: list[str], most: int = 3) -> t
     found = tried("its findings could not be put in words", lambda: verdict.diagnosis(x, findings))
     if found is None:
         return findings, ""
+    lines = tried("its findings could not be told", lambda: [verdict.title(found), *_lines(found["findings"], most)]) or []
     tried(f"{DIAGNOSIS} could not be written", lambda: write_diagnosis(folder / DIAGNOSIS, found))
     report = tried(f"{REPORT} could not be written", lambda: write_report(folder / REPORT, x, findings))
-    lines = [verdict.title(found), *_lines(findings, most)]
     return findings, "\n".join(lines if report is None else [*lines, f"report in {report}"])
 
 
@@ -52,11 +52,20 @@ def reason(failure: Exception) -> str:
     )
 
 
-def _lines(findings: Sequence[Finding], most: int) -> list[str]:
+def _lines(findings: Sequence[Mapping[str, Any]], most: int) -> list[str]:
+    """Of findings as in diagnosis.json; what to type for the first."""
     lines = [] if findings else ["nothing found"]
-    for finding in findings[:most]:
-        lines.append(str(finding))
-        lines += [f"  to do: {prescription.sentence}" for prescription in finding.prescriptions[:1]]
+    for place, finding in enumerate(findings[:most]):
+        lines.append(f"{finding['severity']}: {finding['sentence']}")
+        for prescription in finding["prescriptions"][:1]:
+            lines.append(f"  to do: {prescription['sentence']}")
+            lines += [f"    {line}" for line in prescription.get("call", "").splitlines() if place == 0]
     if len(findings) > most:
         lines.append(f"and {len(findings) - most} more")
     return lines
+
+
+def require_free(folder: Path, overwrite: bool) -> None:
+    """Raises FileExistsError where a folder holds a run, in the words of a callback, which takes no `resume`."""
+    if not overwrite and (folder / CHECKPOINT).exists():
+        raise FileExistsError(f"{folder} already holds a run; give overwrite=True, which removes it, or another folder")

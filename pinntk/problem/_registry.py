@@ -151,11 +151,45 @@ def _factory(name_or_path: str | os.PathLike) -> tuple[Callable[..., Problem], P
         raise ValueError(
             f"problem {text!r} is unknown; {hint}`pinntk problems` lists all; of your own, give the path of its .py file"
         )
-    module = _module(path)
-    factory = getattr(module, "problem", None)
+    if executed_source(path) != path.read_bytes() and not _may_define_problem(path):
+        raise _without_problem(path)  # a script, which is not run for nothing
+    factory = getattr(_module(path), "problem", None)
     if not callable(factory):
-        raise ValueError(f"{path.name} defines no function problem(); it must return a pinntk.Problem")
+        raise _without_problem(path)
     return factory, path
+
+
+def _without_problem(path: Path) -> ValueError:
+    return ValueError(
+        f"{path.name} defines no function problem(), which returns a pinntk.Problem; a PINN that is written otherwise is "
+        "given in Python: pinntk.wrap, docs/INTEGRATIONS.md"
+    )
+
+
+def _may_define_problem(path: Path) -> bool:
+    """Whether anything in the file binds the name `problem` alone, or may bind any name at all. Its syntax is not judged here.
+
+    `network, problem, points = pinntk.wrap(...)` makes a problem and no function that does.
+    """
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return True
+    unpacked = {id(name) for node in ast.walk(tree) if isinstance(node, ast.Tuple) for name in node.elts}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            bound = isinstance(node.ctx, ast.Store) and node.id == "problem" and id(node) not in unpacked
+            if bound or node.id in _BINDING_ANYTHING:
+                return True
+        elif isinstance(node, ast.alias):
+            if "problem" in (node.asname, node.name) or node.name == "*":
+                return True
+        elif getattr(node, "name", None) == "problem":
+            return True
+    return False
+
+
+_BINDING_ANYTHING = ("exec", "globals", "locals", "vars", "setattr", "__getattr__")
 
 
 def _module(path: Path) -> ModuleType:

@@ -30,8 +30,21 @@ def write_report(path: str | os.PathLike, x: Examination, findings: Sequence[Fin
 
     findings: as from `pinntk.diagnose(x)`
 
-    The file loads nothing: figures and style are in it. Raises OSError where it cannot be written.
+    The file loads nothing: figures and style are in it. Raises OSError where it cannot be written, TypeError for what is no
+    examination.
+
+    >>> import pinntk, tempfile
+    >>> problem = pinntk.load("poisson1d")
+    >>> x = pinntk.examine(pinntk.nn.MLP(problem, width=4, depth=1), problem, problem.sample(residual=5, boundary=2))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_report(Path(folder) / "report.html", x, []).name
+    'report.html'
     """
+    if not isinstance(x, Examination):
+        raise TypeError(
+            f"write_report(path, {type(x).__name__}, ...): give an examination and its findings, x = pinntk.examine(run) or "
+            "pinntk.examine(network, problem, points), and pinntk.diagnose(x)"
+        )
     found = verdict.diagnosis(x, findings)
     context = {
         "found": found,

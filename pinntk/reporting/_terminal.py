@@ -18,6 +18,7 @@ from pinntk.diagnostics._judgment import error_of_zero
 from pinntk.diagnostics._wording import number
 from pinntk.problem import Problem
 from pinntk.problem._parameters import at_accuracy
+from pinntk.reporting._calls import call_of
 from pinntk.run._network import network_class
 
 FORMAT = 1  # of diagnosis.json, raised when a key changes its meaning or goes
@@ -42,11 +43,13 @@ def diagnosis(x: Examination, findings: Sequence[Finding]) -> dict[str, Any]:
     Keys and their meanings: docs/DIAGNOSIS.md. The numbers are those of `Examination`, by their names there. What cannot be
     measured is left out and named, with the reason, under "not_measured"; what could not be judged, as a `Diagnosis` says, is
     under "unjudged". A prescription that changes the configuration has
-    "command", which makes that change.
+    "command", which makes that change, or where there is none "call", the lines of Python that do.
     """
     found = [finding.as_json() for finding in findings]
     for place, prescription in enumerate((p for f in found for p in f["prescriptions"] if p["changes"]), 1):
         prescription["command"] = _command(x, place)
+        if prescription["command"] is None:
+            prescription["call"] = call_of(x, prescription["changes"], place)
     unjudged = [asdict(rule) for rule in findings.unjudged] if isinstance(findings, Diagnosis) else []
     whole = {
         "format": FORMAT,
@@ -204,8 +207,9 @@ def _finding_lines(found: Mapping[str, Any], width: int) -> list[str]:
         lines += ["", head, *_lines(finding["sentence"], "  ", width)]
         for k, prescription in enumerate(finding["prescriptions"]):
             lines += _lines(("To do: " if k == 0 else "Or: ") + prescription["sentence"], "  ", width)
-            if prescription.get("command") and (i, k) < (1, 0):
-                lines.append(f"    {prescription['command']}")
+            to_type = prescription.get("command") or prescription.get("call")
+            if to_type and (i, k) < (1, 0):
+                lines += [f"    {line}" for line in to_type.splitlines()]
     return lines
 
 
@@ -229,8 +233,15 @@ def title(found: Mapping[str, Any]) -> str:
     if found["numbers"].get("relative_error") is not None:
         parts.append(f"relative L2 error {number(found['numbers']['relative_error'])}{error_remark(found)}")
     elif found["numbers"].get("estimated_error") is not None:
-        parts.append(f"estimated relative L2 error {number(found['numbers']['estimated_error'])}{_up_to(found)}")
+        blind = " (blind to the causality found)" if _blind(found) else ""
+        parts.append(f"estimated relative L2 error {number(found['numbers']['estimated_error'])}{_up_to(found)}{blind}")
     return ", ".join(parts)
+
+
+def _blind(found: Mapping[str, Any]) -> bool:
+    """Whether the estimated error falls with time where residuals show that later times are fitted to wrong earlier ones."""
+    ratios = [one["evidence"].get("late_over_early_error") for one in found["findings"] if one["code"] == "causality"]
+    return any(ratio is not None and ratio < 1 for ratio in ratios)
 
 
 def error_remark(found: Mapping[str, Any]) -> str:

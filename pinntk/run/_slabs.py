@@ -21,7 +21,7 @@ from pinntk.run._checkpoint import load_state, read_checkpoint
 from pinntk.run._configuration import read_config
 from pinntk.run._folder import CHECKPOINT, FIGURES, SLAB, SLABS, SNAPSHOTS, clear_folder, is_foreign
 from pinntk.run._network import build_network, network_class
-from pinntk.run._source import source_change
+from pinntk.run._source import is_from_file, source_change
 from pinntk.run._trust import check_trust
 
 _KINDS: dict[str, type] = {"edges": list, "fresh": bool, "stop_reasons": list}
@@ -77,6 +77,11 @@ def clear_slabs(folder: Path) -> None:
 
 def problem_examined(described: Mapping[str, Any], folder: Path, given: Problem | None, trust: bool) -> Problem:
     """The given problem, or else the one that a folder names. Warns where its file has changed since it was trained."""
+    if given is None and not is_from_file(described):
+        raise ValueError(
+            f"{folder}: its problem {described['name']!r} was built in Python and is in no file; give it: "
+            "Run.load(folder, network, problem=problem)"
+        )
     problem = problem_named(described, folder, trust) if given is None else given
     if change := source_change(described, problem):
         warn_user(f"{folder}: {change} since it was trained; what is examined now is not quite what was trained")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pinntk.problem import Problem
-from pinntk.problem._registry import executed_source, source_path
+from pinntk.problem._registry import available, executed_source, source_path
 
 
 def describe_problem(problem: Problem) -> dict[str, Any]:
@@ -26,6 +26,12 @@ def describe_problem(problem: Problem) -> dict[str, Any]:
     if content is None:
         return described
     return {**described, "sha256": sha256(content).hexdigest(), "text": decode_source(content)}
+
+
+def is_from_file(described: Mapping[str, Any]) -> bool:
+    """Whether section "problem" names a file, one of pinntk's own or of the user's, that builds the problem."""
+    source = described["source"]
+    return "text" in described or source in available() or source.endswith(".py")
 
 
 def source_change(described: Mapping[str, Any], problem: Problem) -> str:

@@ -13,6 +13,7 @@ from pinntk.diagnostics._judgment import doubt, error_text, misled, off
 from pinntk.diagnostics._rules_training import unexplained
 from pinntk.diagnostics._wording import number
 from pinntk.problem._time import time_slices
+from pinntk.reporting import _terminal as verdict
 from pinntk.reporting import plot
 from tests.support.diagnosed import poisson, trained
 
@@ -98,6 +99,27 @@ def test_a_residual_is_told_as_the_mean_square_that_it_is():
     assert "trusted" not in close.sentence and close.evidence["late_over_early_true_error"] < 1
 
 
+def test_without_a_solution_an_estimate_that_falls_is_said_to_be_blind():
+    x = pretended(FALLING, None, 24.9)
+    found = RULES["causality"](x)
+    said = "does not see this and may be far too small: it goes from 1.23 in the first quarter of time to 0.371 in the last."
+    assert said in found.sentence and "24.9 times as large" in found.sentence
+    vars(x)["relative_error"] = None  # as without a known solution
+    told = verdict.title(verdict.diagnosis(x, [found]))
+    assert told.endswith(f"estimated relative L2 error {number(x.estimate.relative)} (blind to the causality found)")
+    assert "blind" not in verdict.title(verdict.diagnosis(x, []))
+    agreeing = pretended(GROWING, None, 24.9)
+    vars(agreeing)["relative_error"] = None
+    both = RULES["causality"](agreeing)
+    assert "does not see" not in both.sentence and "blind" not in verdict.title(verdict.diagnosis(agreeing, [both]))
+
+
+def test_of_two_signs_the_surer_one_counts():
+    barely = np.linspace(0.4, 1.0, 8)
+    alone, residual, both = causality(barely, barely), causality(FALLING, None, 24.9), causality(FALLING, barely, 24.9)
+    assert 0.5 < alone.confidence < 0.6 < residual.confidence == both.confidence
+
+
 def test_both_curves_are_drawn():
     first, second = plot.finding_panels(causality(GROWING, 1.1 * GROWING), run().problem)
     assert first.title == "relative error by time, estimated and true"
@@ -106,7 +128,7 @@ def test_both_curves_are_drawn():
     (axes,) = plot.single_figure(first).axes
     assert [line.get_label() for line in axes.lines] == ["estimated", "true"]
     first, _ = plot.finding_panels(causality(GROWING, None), run().problem)
-    assert first.title == "relative error by time, estimated"
+    assert first.title == "relative error by time, estimated by one linearized step"
 
 
 def test_the_distance_of_an_estimate_is_relative_to_the_truth():

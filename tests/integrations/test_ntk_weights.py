@@ -340,7 +340,7 @@ def test_a_loss_that_is_rounding_has_weight_one():
 
 
 @pytest.mark.parametrize(("length", "scale"), [(1, 0.01), (10, 0.01), (100, 1), (100, 0.01)])
-def test_a_rounding_that_is_not_much_smaller_has_no_large_weight_in_silence(length, scale):
+def test_a_rounding_that_is_not_much_smaller_has_weight_one(length, scale):
     """In float32 sin(pi x) is 9e-8 at x = 1, and 3e-5 at x = 100."""
     torch.manual_seed(0)
     net = mlp(1, dtype=torch.float32)
@@ -351,7 +351,19 @@ def test_a_rounding_that_is_not_much_smaller_has_no_large_weight_in_silence(leng
     with pytest.warns(UserWarning, match="walls: its kernel is .* of the sum, .* leave this loss out") as told:
         ntk(losses)
     ntk(losses, update=True)
-    assert len(told) == 1
+    assert len(told) == 1 and ntk.weights["walls"] == 1.0
+
+
+def test_a_kernel_that_may_be_rounding_has_no_large_weight_in_silence():
+    """Periodic to rounding, by a difference: nothing in the graph tells."""
+    torch.manual_seed(0)
+    net = mlp(2, dtype=torch.float32)
+    u = lambda x: net(torch.cat([torch.sin(6 * torch.pi * x), torch.cos(6 * torch.pi * x)], 1))  # noqa: E731
+    ends = torch.tensor([[0.1]])
+    ntk = NTKWeights(net)
+    with pytest.warns(UserWarning, match="ends: its kernel is .* leave this loss out"):
+        ntk({"inside": u(torch.linspace(0, 1, 20)[:, None]), "ends": u(ends) - u(ends + 1)})
+    assert ntk.weights["ends"] > 1e8
 
 
 def test_a_condition_in_units_too_small_for_float32_is_told_so_and_a_constant_mends_it():
@@ -536,7 +548,12 @@ def test_parameters_that_are_none():
     ntk = NTKWeights([net[0].weight * 2])
     raises(ValueError, "parameter 0 is computed from others", ntk, {"a": net(torch.rand(3, 1, dtype=F64))})
     frozen = NTKWeights(net.requires_grad_(False))
-    raises(ValueError, "none of the parameters has requires_grad=True", frozen, {"a": torch.ones(3, requires_grad=True)})
+    raises(
+        ValueError,
+        "none of the parameters has requires_grad=True.*a state_dict holds copies",
+        frozen,
+        {"a": torch.ones(3, requires_grad=True)},
+    )
     raises(ValueError, r"state is \['weights'\]; give what NTKWeights.state_dict", frozen.load_state_dict, {"weights": {}})
 
 

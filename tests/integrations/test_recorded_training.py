@@ -1,5 +1,6 @@
 """What `Diagnose` of any package does: nothing that fails in it ends the training, and what failed is said once."""
 
+import gc
 import warnings
 
 import pytest
@@ -104,6 +105,16 @@ def test_findings_outlive_the_files_that_fail(tmp_path, monkeypatch, fast, failu
     assert training.recorded.findings[0].sentence in training.told[0] and "report in" not in training.told[0]
 
 
+@pytest.mark.parametrize("part", ["diagnosis", "title"])
+def test_findings_outlive_words_that_fail(tmp_path, monkeypatch, fast, part):
+    monkeypatch.setattr(_verdict.verdict, part, raising(KeyError("word")))
+    training = Training(tmp_path)
+    _, (warning,) = training.run(1)
+    assert "its findings could not be" in warning and "KeyError: 'word'" in warning
+    assert training.recorded.findings is fast
+    assert training.told == ([f"report in {tmp_path / 'report.html'}"] if part == "title" else [])
+
+
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
 @pytest.mark.parametrize("part", ["examine", "diagnose"])
 def test_a_diagnosis_that_fails_is_a_warning(tmp_path, monkeypatch, fast, failure, part):
@@ -144,6 +155,18 @@ def test_points_are_those_of_the_last_row_also_after_one_that_failed(tmp_path):
         training.recorded.record(1, lambda: training.measure(1))
     training.recorded.record(2, lambda: training.measure(2))
     assert all(torch.equal(rows, training.points[name]) for name, rows in training.recorded.run.points.items())
+
+
+def test_memory_does_not_grow_with_the_rows(tmp_path):
+    """But for the rows themselves: no tensor is kept."""
+    training, alive = Training(tmp_path), []
+    for step in range(60):
+        training.points = training.problem.sample(residual=8, boundary=2, seed=step, dtype=torch.float64)
+        training.recorded.record(step, lambda step=step: training.measure(step))
+        if step in (9, 59):
+            gc.collect()
+            alive.append(sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects()))
+    assert alive[0] == alive[1]
 
 
 @pytest.mark.usefixtures("fast")

@@ -754,13 +754,15 @@ def test_a_model_that_gives_no_field_needs_an_output():
     assert torch.equal(network(X), named.net(X))
 
 
-def test_the_program_of_the_document_runs():
+def test_the_program_of_the_document_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     document = (Path(__file__).parents[2] / "docs" / "INTEGRATIONS.md").read_text()
     section = document.partition("## Diagnose a model in plain PyTorch")[2].partition("\n## ")[0]
     program = section.partition("```python")[2].partition("```")[0]
     names: dict = {}
     exec(program, names)
     assert names["K"].sizes == (200, 50, 30) and names["run"].step == 3
+    assert (tmp_path / "report.html").read_text().startswith("<!DOCTYPE html>")
 
 
 @pytest.mark.slow

@@ -84,6 +84,26 @@ def test_files_that_are_no_problem(tmp_path):
         pinntk.load(path)
 
 
+@pytest.mark.parametrize("text", ["network, problem, points = 1, 2, 3\n", "def train():\n    problem_of_mine = 1\n"])
+def test_a_script_without_a_problem_is_not_run(tmp_path, text):
+    path = tmp_path / "script.py"
+    path.write_text(f"{text}raise SystemExit('it was run')\n")
+    with pytest.raises(ValueError, match=r"script.py defines no function problem\(\), .*pinntk.wrap"):
+        pinntk.load(path)
+
+
+MADE = "import pinntk\n\ndef make():\n    return pinntk.load('poisson1d')\n\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["problem = make\n", "if True:\n    problem = make\n", "globals()['problem'] = make\n", "exec('problem = make')\n"]
+)
+def test_a_problem_may_be_bound_in_any_way(tmp_path, text):
+    path = tmp_path / "mine.py"
+    path.write_text(MADE + text)
+    assert pinntk.load(path).names == ("poisson", "ends")
+
+
 def test_settings_from_text():
     assert registry.parse_parameters("poisson1d", {"k": "2"}) == {"k": 2}
     value = registry.parse_parameters("wave1d", {"c": "3"})["c"]

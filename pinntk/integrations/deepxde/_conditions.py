@@ -116,7 +116,10 @@ def _cached(bc: Any) -> dict[str, Any]:
     return {
         name: vars(bc)[name]
         for name, code in codes.items()
-        if code is not None and code.co_name == "wrapper_cache" and hasattr(vars(bc)[name], "__wrapped__")
+        if code is not None
+        and code.co_name == "wrapper_cache"
+        and "cache" in code.co_freevars
+        and hasattr(vars(bc)[name], "__wrapped__")
     }
 
 

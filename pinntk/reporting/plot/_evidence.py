@@ -62,7 +62,7 @@ def _rates(a: Arrays, problem: Problem) -> list[Panel]:
 
 def _slices(a: Arrays, problem: Problem) -> list[Panel]:
     errors = {"estimated": a["error"]} | ({"true": a["true_error"]} if "true_error" in a else {})
-    title = f"relative error by time, {' and '.join(errors)}"
+    title = f"relative error by time, {' and '.join(errors)}{' by one linearized step' if len(errors) == 1 else ''}"
     return [
         _by_time(a["time"], errors, title, "rms error / rms solution"),
         _by_time(a["time"], {"": a["residual"]}, "mean squared residual by time", "mean of squares"),

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 import pinntk
+from pinntk.diagnostics._prescriptions import NTK
 from pinntk.integrations import _verdict
-from pinntk.integrations.deepxde import Diagnose, NTKWeighting
+from pinntk.integrations.deepxde import Diagnose, NTKWeighting, from_model
+from pinntk.reporting._calls import call_of
 from tests.integrations.deepxde import models
 
 QUIET = {"verbose": 0}
@@ -103,8 +105,15 @@ def test_a_folder_with_a_diagnosis_and_a_report(tmp_path):
     assert callbacks[1].run.weights == callbacks[0].weights
     loaded = pinntk.Run.load(tmp_path / "run", model.net, problem=callbacks[1].run.problem)
     assert loaded.history == callbacks[1].run.history
-    with pytest.raises(FileExistsError):
+    with pytest.raises(FileExistsError, match="give overwrite=True, which removes it, or another folder"):
         models.dirichlet().train(iterations=1, callbacks=[silent(tmp_path / "run")], **QUIET)
+    models.dirichlet().train(iterations=1, callbacks=[silent(tmp_path / "run", overwrite=True)], **QUIET)
+
+
+def test_prescribed_weights_are_named_as_deepxde_has_them():
+    call = call_of(pinntk.examine(*from_model(models.dirichlet())), NTK, 1)
+    assert call.startswith("network, problem, points = from_model(model)\npinntk.train(\n    problem, network, points=points,")
+    assert "callbacks=[NTKWeighting(every=100)]" in call
 
 
 def test_a_solution_on_a_plane_is_drawn_at_deepxdes_test_points(tmp_path):

@@ -13,8 +13,11 @@ from pina.loss import LpLoss, PowerLoss
 from pina.optim import TorchOptimizer
 from pina.weighting import ScalarWeighting
 
+import pinntk
+from pinntk.diagnostics._prescriptions import NTK
 from pinntk.integrations import _recorded, _verdict
-from pinntk.integrations.pina import Diagnose, NTKWeighting
+from pinntk.integrations.pina import Diagnose, NTKWeighting, from_solver
+from pinntk.reporting._calls import call_of
 from tests.integrations.pina.cases import solver_of, trained, trainer_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:You defined a `validation_step`", "ignore:`isinstance.treespec, LeafSpec")
@@ -191,7 +194,15 @@ def test_one_training_for_each(tmp_path):
     trainer_of(solver_of(), 1, tmp_path, callbacks=[diagnosis]).train()
     refusal(trainer_of(solver_of(), 1, tmp_path, callbacks=[diagnosis]).train, "has recorded a training")
     fresh = trainer_of(solver_of(), 1, tmp_path, callbacks=[Diagnose(tmp_path / "run")])
-    refusal(fresh.train, "already holds a run", FileExistsError)
+    refusal(fresh.train, "already holds a run; give overwrite=True, which removes it, or another folder$", FileExistsError)
+
+
+def test_prescribed_weights_are_named_as_pina_has_them():
+    call = call_of(pinntk.examine(*from_solver(solver_of())), NTK, 1)
+    assert call.startswith(
+        "network, problem, points = from_solver(solver)\npinntk.train(\n    problem, network, points=points,"
+    )
+    assert "weighting=NTKWeighting(every=100)" in call
 
 
 @pytest.mark.parametrize("loss", [LpLoss(p=2), PowerLoss(p=1), torch.nn.L1Loss()])
