@@ -67,8 +67,10 @@ def check_declared(
     if missing:
         remedies = []
         words = in_words(missing, function.function)
-        if any(leaf.numel() > 1 for leaf in missing):
-            remedies.append("Wrap a torch.nn.ModuleDict of all networks, with output= for the one that is the solution")
+        if " parameters)" in words or any(leaf.numel() > 1 for leaf in missing):
+            remedies.append(
+                "Wrap a torch.nn.Module that holds all of it, such as an nn.ModuleDict, with output= for the solution"
+            )
         if re.search(r"of shape \((1, )*1?,?\)", words):
             remedies.append('Give unknown numbers as nn.Parameters in coefficients={"nu": nu}')
         raise ForeignError(
@@ -136,7 +138,9 @@ def _names(function: Callable[..., Any]) -> dict[int, str]:
             return
         owner = getattr(called, "__self__", None) if inspect.ismethod(called) else called
         if owner is not None and not isinstance(owner, (FunctionType, type)) and hasattr(owner, "__dict__"):
-            look({f"self.{name}": value for name, value in vars(owner).items()}, depth)
+            own = {**vars(owner), **vars(owner).get("_parameters", {}), **vars(owner).get("_modules", {})}
+            own = {name: value for name, value in own.items() if name not in ("_parameters", "_modules")}
+            look({f"self.{name}": value for name, value in own.items()}, depth)
         code = getattr(called, "__func__", called)
         code = code if isinstance(code, FunctionType) else vars(type(called)).get("__call__")
         if isinstance(code, FunctionType) and not code.__module__.startswith("torch."):

@@ -99,7 +99,7 @@ def probe_function(function: ErrorFunction, points: Tensor, coefficients: Mappin
     leaves = kept_leaves(first, again)
     check_declared(function, leaves, points, coefficients)
     check_columns(function, points, first, trained)
-    if ends_in_squares(first):
+    if ends_in_squares(first) and not ends_in_squares(function.network(points)):
         warn_user(
             f"the function of {function.name!r} returns squares, and what it returns is squared once more: the loss would be "
             "the mean of a fourth power; return what is squared there"

@@ -530,7 +530,7 @@ def _second_network(seed: int = 0):
 def test_a_second_network_that_is_not_given_is_refused_by_name_and_known_in_the_model():
     model, k, pde = _second_network()
     x = X.double()
-    message = r"'pde' depend on what neither.*: k, a Sequential \(6 parameters\)\. Wrap a torch.nn.ModuleDict[^.]*; detach what"
+    message = r"'pde' depend on what .*: k, a Sequential \(6 parameters\)\. Wrap .*output= for the solution; detach what"
     with pytest.raises(ForeignError, match=message):
         pinntk.wrap(model, {"pde": (pde, x, "residual")})
     both = nn.ModuleDict({"u": model, "k": k})
@@ -637,6 +637,38 @@ def test_squares_are_said_to_be_squared_again(function, squares):
         warnings.simplefilter("always")
         _with(sequential(1), function)
     assert ["returns squares" in str(one.message) for one in caught] == [True] * squares
+
+
+def test_a_solution_that_is_a_square_is_an_error_all_the_same():
+    class Positive(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = sequential(1)
+
+        def forward(self, x):
+            return self.net(x) ** 2
+
+    model = Positive()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        pinntk.wrap(model, {"walls": (lambda x: model(x), X, "boundary")})
+
+
+def test_a_parameter_beside_the_network_that_is_wrapped_has_its_name():
+    class Inverse(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net, self.nu, self.k = sequential(1), nn.Parameter(torch.tensor([0.1])), nn.Linear(1, 1)
+
+        def f(self, x):
+            return gradient(self.net(x), x) - self.nu * self.k(x)
+
+    inverse = Inverse()
+    with pytest.raises(
+        ForeignError, match=r"leave it out: self\.k, a Linear \(2 parameters\); self\.nu of shape \(1,\)\. Wrap .*\. Give unk"
+    ):
+        pinntk.wrap(inverse.net, {"pde": (inverse.f, X, "residual")})
+    assert len(pinntk.wrap(inverse, {"pde": (inverse.f, X, "residual")}, output=lambda x: inverse.net(x))) == 3
 
 
 def test_coordinates_in_another_order_than_the_arguments_are_refused():

@@ -121,3 +121,18 @@ def test_other_axes_are_refused():
         plot.losses(run, ax=Figure().subplots(2, 2))
     with pytest.raises(TypeError, match=r"ax has a Figure; give matplotlib axes, such as plt\.subplots"):
         plot.losses(run, ax=figure)
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_is_zero_throughout_is_drawn_without_a_logarithm():
+    problem = pinntk.load("poisson1d")
+    network = pinntk.nn.MLP(problem, width=4, depth=1, activation="relu")  # whose second derivatives are zero
+    recorder = pinntk.Recorder(problem, network, problem.sample(residual=8, boundary=2), optimizer="adam", snapshot_every=1)
+    recorder.log(0, {"poisson": 0.0, "ends": 0.0}, lr=0.1)
+    run = recorder.run
+    zero = next(panel for panel in plot.spectrum_panels(plot.first_and_last(run)) if panel.title == "eigenvalues of K_rr")
+    (axes,) = plot.single_figure(zero).axes
+    assert axes.get_yscale() == "linear" and "all are zero" in axes.get_legend().get_texts()[0].get_text()
+    for panel in plot.loss_panels(run):
+        plot.svg(plot.single_figure(panel))
+    plot.svg(plot.single_figure(zero))

@@ -25,6 +25,7 @@ from pinntk.residuals._probe import untouched
 
 _TAKEN = (*KINDS, "seed", "method", "dtype", "device")  # words of `Problem.sample`
 _TIME = "t"
+_EQUATIONS = 8  # of one condition: more are hardly as many as its points
 _APART = 1e4  # roundings, between PINA's residuals and those of the problem
 
 
@@ -279,6 +280,12 @@ def _conditions(
     residual = Residual(solver, name, network, given.shape[1] - len(labels))
     few = given[:4].to(next(network.parameters()))
     k = residual(network, few).shape[1]
+    n = len(given)
+    if (len(few) > 1 and residual(network, few[1:]).shape[1] != k) or k == n > _EQUATIONS:
+        raise ValueError(
+            f"condition {name!r} has {n if k < n else k} residuals for each of {n} points: an (n, 1) met an (n,), and "
+            "broadcasting made (n, n) of them; make both (n, 1), by target.unsqueeze(1)"
+        )
     residual.close_if_needed(few)
     own = known_as(name)
     named = [own] if k == 1 else [f"{own}[{column}]" for column in range(k)]

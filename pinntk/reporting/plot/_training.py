@@ -218,7 +218,8 @@ def _history(
         for i, (label, (steps, values)) in enumerate(curves.items()):
             width = 1.3 if not nested else 1.3 + 0.6 * (len(curves) - 1 - i)
             ax.plot(steps, values, lw=width, color=f"C{i}" if label else BLUE, label=label or None)
-        ax.set(xlabel="step", yscale=scale)
+        positive = any((values > 0).any() for _, values in curves.values())
+        ax.set(xlabel="step", yscale=scale if positive else "linear")
         if zero:
             ax.set_ylim(bottom=0)
         legend(ax)
@@ -254,6 +255,15 @@ def _eigenvalues(name: str, part: Callable, kernels: Mapping[str, KernelBlocks],
         curves[label] = values, len(matrix) * np.finfo(blocks.numpy().dtype).eps * values[0]
 
     def draw(ax: Axes) -> None:
+        if not any((values > 0).any() for values, _ in curves.values()):
+            ax.plot(
+                np.zeros(len(next(iter(curves.values()))[0])),
+                color=GRAY,
+                label="all are zero: no parameter changes these errors",
+            )
+            ax.set_xlabel("index")
+            ax.legend(frameon=False)
+            return
         for (label, (values, floor)), color in zip(curves.items(), (GRAY, ORANGE), strict=False):
             index = np.arange(1, len(values) + 1)
             ax.loglog(index, np.where(values > 0, values, np.nan), color=color, lw=1.5, marker=dots(values), ms=4, label=label)

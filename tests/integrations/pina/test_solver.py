@@ -320,6 +320,27 @@ def test_a_second_network_that_nobody_trains_is_named():
         from_solver(solver)
 
 
+@pytest.mark.parametrize("n", [9, 30])
+@pytest.mark.parametrize("captured", [True, False])
+def test_an_n_1_that_meets_an_n_is_refused(n, captured):
+    fixed = torch.linspace(0, 1, n)
+
+    def shifted(x, u):
+        target = fixed if captured else x.extract(["x"]).as_subclass(torch.Tensor).squeeze(1)
+        return u.as_subclass(torch.Tensor) - target
+
+    class Shifted(SpatialProblem):
+        output_variables = ["u"]
+        spatial_domain = CartesianDomain({"x": [0.0, 1.0]})
+        domains = {"D": spatial_domain}
+        conditions = {"D": Condition(domain="D", equation=Equation(shifted))}
+
+    problem = Shifted()
+    problem.discretise_domain(n)
+    solver = PINN(problem, FeedForward(1, 1, layers=[6]))
+    refusal(lambda: from_solver(solver), f"'D' has {n} residuals for each of {n} points: an \\(n, 1\\) met an \\(n,\\)")
+
+
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
