@@ -80,7 +80,7 @@ def problem_examined(described: Mapping[str, Any], folder: Path, given: Problem 
     if given is None and not is_from_file(described):
         raise ValueError(
             f"{folder}: its problem {described['name']!r} was built in Python and is in no file; give it: "
-            "Run.load(folder, network, problem=problem)"
+            "problem=problem, as in Run.load(folder, network, problem=problem)"
         )
     problem = problem_named(described, folder, trust) if given is None else given
     if change := source_change(described, problem):

@@ -37,14 +37,15 @@ def test_losses_and_errors(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def default_dtype():
-    """As it was: neurodiffeq makes float64 torch's default where it is imported."""
+def torch_defaults():
+    """As they were: neurodiffeq makes float64 and a device torch's defaults where it is imported."""
     before = torch.get_default_dtype()
     yield
     torch.set_default_dtype(before)
+    torch.set_default_device(None)
 
 
-def test_neurodiffeq(default_dtype):
+def test_neurodiffeq(torch_defaults):
     pytest.importorskip("neurodiffeq")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # neurodiffeq's own

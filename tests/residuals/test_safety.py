@@ -178,7 +178,8 @@ def test_an_operator_that_fails_is_named_with_its_line(operator, message):
     ("text", "message"),
     [
         ("def problem(:\n", "mine.py, line 1: invalid syntax"),
-        ("import nowhere_to_be_found\n", "mine.py, line 1: ModuleNotFoundError"),
+        ("import nowhere_to_be_found\n\n\ndef problem():\n    pass\n", "mine.py, line 1: ModuleNotFoundError"),
+        ("import nowhere_to_be_found\n", "mine.py defines no function problem"),
         ("def problem():\n    return {}['a']\n", "mine.py, line 2: KeyError"),
         ("def problem(k):\n    return k\n", "mine needs a value for 'k'"),
     ],

@@ -101,7 +101,7 @@ def test_a_problem_built_in_python_is_given_to_load(tmp_path):
     problem = decay()
     found = train(tmp_path, problem=problem, points={"residual": 5}, steps=3)
     assert same(load_slabs(tmp_path, problem=problem), found)
-    with pytest.raises(ValueError, match="problem 'problem' is unknown"):
+    with pytest.raises(ValueError, match=r"problem 'problem' was built in Python .* give it: problem=problem"):
         load_slabs(tmp_path)
 
 
