@@ -145,7 +145,7 @@ def test_commands_say_how_a_recorded_folder_is_loaded(command, after, tmp_path, 
     said = capsys.readouterr().err
     assert len(said.splitlines()) == 1 and "unknown" not in said and "was built in Python" in said
     assert f"pinntk.Run.load({str(tmp_path / 'run')!r}, network, problem=problem), then" in said and after in said
-    with pytest.raises(ValueError, match=r"give it: Run.load\(folder, network, problem=problem\)"):
+    with pytest.raises(ValueError, match=r"give it: problem=problem, as in Run.load\(folder, network, problem=problem\)"):
         pinntk.Run.load(tmp_path / "run")
 
 
