@@ -69,7 +69,9 @@ class NTK(Weighting):
             n = sum(counts[name] for name in known) if self.normalization == "mean" else 1
             size[group] = sum(traces[name] for name in known) / n
         weights = balance(
-            size, self._warned, "does not depend on the parameters (its kernel is zero), as under a hard constraint"
+            size,
+            self._warned,
+            "does not depend on the parameters (its kernel is zero), as under a hard constraint, or u_xx of a relu network",
         )
         return {name: weights[grouped.get(name, (name,))] for name in traces}
 
