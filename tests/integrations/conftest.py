@@ -1,3 +1,12 @@
-"""Scripts that tests run by themselves, and that pytest would run whole in search of examples."""
+"""What tests of losses in plain PyTorch share."""
 
-collect_ignore_glob = ["plain_scripts/*.py"]
+import pytest
+import torch
+
+from tests.integrations.losses import mlp
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return mlp(outputs=2)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import pinntk
 from pinntk.residuals import ForeignError
-from tests.integrations.wrapped import X, wrap_function, gradient, sequential
+from tests.integrations.wrapped import X, gradient, sequential, wrap_function
 
 
 @pytest.mark.parametrize("n", [3, 30])

@@ -10,7 +10,7 @@ from torch import nn
 
 import pinntk
 from pinntk.residuals import ForeignError
-from tests.integrations.wrapped import X, wrap_function, sequential
+from tests.integrations.wrapped import X, sequential, wrap_function
 
 
 class NoModule:

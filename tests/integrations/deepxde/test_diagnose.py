@@ -17,16 +17,6 @@ from tests.integrations.deepxde import models
 QUIET = {"verbose": 0}
 
 
-@pytest.fixture(autouse=True)
-def precision():
-    """DeepXDE's default float type is global, and so is torch's."""
-    before = torch.get_default_dtype()
-    dde.config.set_default_float("float64")
-    yield
-    dde.config.set_default_float("float32")
-    torch.set_default_dtype(before)
-
-
 def silent(folder, **settings):
     return Diagnose(folder, tell=None, **settings)
 

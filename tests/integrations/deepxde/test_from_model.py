@@ -18,16 +18,6 @@ from tests.support.reference import relative
 POINTWISE = [name for name in models.MODELS if name != "integral"]
 
 
-@pytest.fixture(autouse=True)
-def precision():
-    """DeepXDE's default float type is global, and so is torch's."""
-    before = torch.get_default_dtype()
-    dde.config.set_default_float("float64")
-    yield
-    dde.config.set_default_float("float32")
-    torch.set_default_dtype(before)
-
-
 @pytest.mark.parametrize("made", POINTWISE)
 def test_kernels_are_those_of_the_models_losses(made):
     model = models.MODELS[made]()

@@ -2,7 +2,6 @@
 
 import re
 
-import deepxde as dde
 import pytest
 import torch
 
@@ -11,16 +10,6 @@ from pinntk.integrations.deepxde import Diagnose
 from tests.integrations.deepxde import models
 
 SOLVE = pinntk.Prescription("train by Gauss-Newton", {"training.optimizer": "gauss-newton", "training.steps": 20})
-
-
-@pytest.fixture(autouse=True)
-def precision():
-    """DeepXDE's default float type is global, and so is torch's."""
-    before = torch.get_default_dtype()
-    dde.config.set_default_float("float64")
-    yield
-    dde.config.set_default_float("float32")
-    torch.set_default_dtype(before)
 
 
 def recorded(model, folder):
