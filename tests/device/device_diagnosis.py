@@ -20,8 +20,8 @@ from pinntk.diagnostics import Examination
 from pinntk.reporting import _html as report
 from pinntk.reporting import _terminal as verdict
 from pinntk.reporting import plot
-from tests.device.device_training import BOX, COUNTS, FEW, diffusion, numbers, trained
 from tests.device.on_device import F64, NAME, covers, on_device, same
+from tests.device.trainings import BOX, COUNTS, FEW, diffusion, numbers, trained
 
 LOOSE = 1e-7  # of what is divided by numbers near rounding, such as K's smallest eigenvalues
 MEASURED = [name for name, part in vars(Examination).items() if isinstance(part, cached_property)]

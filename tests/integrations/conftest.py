@@ -1,9 +1,11 @@
-"""What tests of losses in plain PyTorch share."""
+"""What tests of losses in plain PyTorch share; and scripts that tests run by themselves, not pytest in search of examples."""
 
 import pytest
 import torch
 
 from tests.integrations.losses import mlp
+
+collect_ignore_glob = ["plain_scripts/*.py"]
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pinntk
 from pinntk import NTKWeights
 from pinntk.reporting import write_report
 from tests.integrations import plain
+from tests.integrations.losses import squared_rows
 from tests.integrations.plain_wraps import WRAPS, wrapped
-from tests.integrations.test_ntk_weights import squared_rows
 
 STEPWISE = {"heat_minibatches": [0, 2], "burgers_class": [0, 2, 4], "poisson_lbfgs": [0, 2]}  # others: [0, 2]
 
