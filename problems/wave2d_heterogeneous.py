@@ -16,10 +16,10 @@ from torch import exp, tanh
 from pinntk import Box, GridSolution, Problem, boundary, cached, initial, residual
 
 
-def problem(width: float = 0.1) -> Problem:
-    if not 0.08 <= width <= 0.12:
+def problem(width: float = 0.08) -> Problem:
+    if not 0.06 <= width <= 0.1:
         raise ValueError(
-            f"width={width}: from 0.08, which the reference resolves, to 0.12, where the pulse is not yet at the walls"
+            f"width={width}: from 0.06, which the reference resolves, to 0.1, where the pulse is not yet at the walls"
         )
     domain = Box(t=(0, 1), x=(-1, 1), y=(-1, 1))
 
