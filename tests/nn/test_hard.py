@@ -56,17 +56,18 @@ LEFT = {
     ("lid_driven_cavity", "walls_u"): "'lid_u' and 'walls_u' ask for different things where they meet: u = 1 and 0 at x = 0",
     ("poisson_nd", "walls"): "evaluated 242 times in every pass of the network, at most 80; it would be done for hard=('walls'",
 }
-EACH = [name for name in MET if name != "beltrami"] + [
-    pytest.param("beltrami", marks=pytest.mark.slow)
-]  # 4 s, 6 conditions in 4d
 ROUNDING = 1e-14  # of errors whose terms are of order 1
+
+
+def cases(names):
+    return [pytest.param(name, marks=pytest.mark.slow) if name == "beltrami" else name for name in names]  # 2 s each
 
 
 def test_every_problem_of_the_package_is_in_the_table():
     assert set(MET) == set(pinntk.available())
 
 
-@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize("name", cases(MET))
 def test_what_is_met_is_met_whatever_the_parameters(name):
     problem = pinntk.load(name)
     for seed in (0, 1):
@@ -81,7 +82,7 @@ def test_what_is_met_is_met_whatever_the_parameters(name):
         assert max(largest(quietly(problem, hard=None), problem, network.hard).values()) > 0.05
 
 
-@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize("name", cases(MET))
 def test_jets_and_nested_autograd_agree_on_what_remains(name):
     problem = pinntk.load(name)
     network = quietly(problem)
@@ -116,7 +117,7 @@ def test_kernels_are_those_of_the_rows_and_of_the_fast_path(name):
             assert K[problem.names[0], condition].abs().max() == 0
 
 
-@pytest.mark.parametrize("name", [case for case in EACH if MET.get(case, True)])
+@pytest.mark.parametrize("name", cases(name for name in MET if MET[name]))
 def test_in_float32_errors_are_rounding(name):
     problem = pinntk.load(name)
     network = quietly(problem, dtype=torch.float32)
