@@ -1,10 +1,10 @@
 """Nonlinear Schrodinger equation: i h_t + h_xx / 2 + |h|^2 h = 0 on [0, pi/2] x [-5, 5], h(0, x) = 2 sech(x), periodic in x.
 
-Fields u and v with h = u + i v. Raissi, Perdikaris & Karniadakis 2019; `width` = 15 in place of 5 as Urban, Stefanou & Pons 2025
-have it. The start is two solitons at one place: |h| grows to 4 at x = 0 and pi / 4, where it is narrow. The initial value is not
-smooth as a periodic function: its slope jumps at the ends by 8 exp(-width), which is 0.054 for 5 and then runs through the
-domain as waves of all lengths (of size 1e-4). The reference is a Fourier solution (splitting of order 4, below); its relative
-L2 error by doubling modes and steps is 4e-7 for width 5, where those waves' shortest are cut off, and 1e-9 for 15.
+Fields u and v with h = u + i v. Raissi, Perdikaris & Karniadakis 2019; Urban, Stefanou & Pons 2025 have width = 15, not 5. The
+start is two solitons at one place: |h| grows to 4 at x = 0 and t = pi / 4, where it is narrow. As a periodic function it has a
+kink: its slope jumps at the ends by 8 exp(-width), 0.054 for 5, which then runs through the domain as waves of all lengths. The
+reference is a Fourier solution (splitting of order 4, below); its relative L2 error by doubling modes and steps is 4e-7 for
+width 5, where the shortest of those waves are cut off, and 1e-9 for 15.
 """
 
 from math import exp, pi

@@ -1,8 +1,8 @@
 """Sine-Gordon equation: u_tt - u_xx + sin(u) = 0 on [0, 10] x [-10, 10], u, u_t at t = 0 and u at both walls given.
 
 The standing breather (Ablowitz, Kaup, Newell & Segur 1973): with e = sqrt(1 - omega^2), the exact solution is
-u = 4 arctan(e sin(omega t) / (omega cosh(e x))). Nothing but the initial velocity starts it: u = 0 at t = 0, and zero solves all
-else. It reaches 4 arctan(e / omega), 4.2 for omega = 1/2, where sin(u) is far from linear.
+u = 4 arctan(e sin(omega t) / (omega cosh(e x))). Only the initial velocity, and walls of 2e-3, say that u is not zero, which
+meets all else. It reaches 4 arctan(e / omega), 4.2 for omega = 1/2, where sin(u) is far from linear.
 """
 
 from math import sqrt

@@ -111,7 +111,7 @@ def _parser() -> Parser:
 def _problems(arguments: argparse.Namespace) -> int:
     for name in registry.available():
         title, parameters = registry.describe(name)
-        print(f"{name:<20} {title.partition(':')[0]}" + (f" ({parameters_text(parameters)})" if parameters else ""))
+        print(f"{name:<18} {title.partition(':')[0]}" + (f" ({parameters_text(parameters)})" if parameters else ""))
     return 0
 
 

@@ -41,7 +41,10 @@ MET = {
 LEFT = {
     ("allen_cahn", "start"): "does not repeat in x as 'wrap_slope' asks for: the derivative of order 1 is 2 at x = -1 and -2",
     ("reaction_diffusion", "start"): "does not repeat in x as 'wrap_slope' asks for: the derivative of order 1 is 0.001708",
-    ("schrodinger", "start_u"): "does not repeat in x as 'wrap_slope_u' asks for: the derivative of order 1 is 0.02695 at x = -5",
+    (
+        "schrodinger",
+        "start_u",
+    ): "does not repeat in x as 'wrap_slope_u' asks for: the derivative of order 1 is 0.02695 at x = -5",
     ("heat_inverse", "readings"): "it holds at measured points",
     ("poisson_nd", "walls"): "evaluated 242 times in every pass of the network, at most 80; it would be done for hard=('walls'",
 }

@@ -1,4 +1,4 @@
-"""The built-in problems that evolve in time by an equation without a formula: their references by other methods, and a start."""
+"""Built-in problems that evolve in time: references where there is no formula by other methods, and a start of a training."""
 
 from math import pi
 
