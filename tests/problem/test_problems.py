@@ -14,6 +14,7 @@ from tests.support.networks import NETWORKS, build
 EXACT = [name for name in pinntk.available() if pinntk.load(name).exact is not None]
 SETTINGS = {
     "burgers": [{}, {"nu": 0.1}],
+    "burgers2d": [{}, {"re": 20.0}],
     "convection": [{}, {"beta": 40.0}],
     "beltrami": [{}, {"re": 10.0, "a": 0.5, "d": 2.0}],
     "black_scholes": [{}, {"sigma": 0.1, "r": -0.01}],
@@ -26,12 +27,16 @@ SETTINGS = {
     "laplace_multiscale": [{}, {"base": 1}],
     "taylor_green": [{}, {"nu": 0.0}],
     "wave2d": [{}, {"c": 2.0, "a": -1.0}],
+    "fisher_kpp": [{}, {"d": 0.1, "rho": 2.0}],
     "helmholtz2d": [{}, {"a1": 2, "a2": 3, "k": 2.0}],
+    "inviscid_burgers": [{}, {"end": 0.2}],
+    "klein_gordon": [{}, {"k": 2.0}],
     "poisson1d": [{}, {"k": 1}],
     "poisson2d": [{}, {"k": 3}],
     "poisson_multiscale": [{}, {"low": 1, "high": 7, "amplitude": -2.0}],
     "poisson_nd": [{"d": 2}, {"d": 10}],
     "reaction": [{}, {"rho": -2.0}],
+    "sine_gordon": [{}, {"omega": 0.9}],
     "wave1d": [{}, {"beta": 5.0, "c": 3.0, "a": -1.0}],
 }
 CASES = [(name, settings) for name in EXACT for settings in SETTINGS.get(name, [{}])]
@@ -132,6 +137,7 @@ def finite_differences(d: float, n: int, times: list[float]) -> np.ndarray:
     return solve_ivp(slope, (0, 1), start, "LSODA", times, rtol=1e-11, atol=1e-12, lband=1, uband=1).y.T[:, :: n // 256]
 
 
+@pytest.mark.slow  # tests/problem/test_evolutions.py has a quick look at it
 @pytest.mark.parametrize("d", [1e-4, 1e-2])
 def test_allen_cahn_agrees_with_extrapolated_finite_differences(tmp_path, monkeypatch, d):
     monkeypatch.setenv("PINNTK_CACHE", str(tmp_path))
