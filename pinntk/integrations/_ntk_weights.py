@@ -14,7 +14,7 @@ from pinntk._util import distributed
 from pinntk._util.precision import autocast_off
 from pinntk._util.warn import warn_user
 from pinntk.integrations._steps import StepCounter
-from pinntk.integrations._traces import LossTrace, TraceReader, fades
+from pinntk.integrations._traces import TraceReader, fades, over_processes
 from pinntk.residuals import NonFiniteError
 from pinntk.weighting import NTK
 from pinntk.weighting._balance import moving_average
@@ -170,7 +170,7 @@ class NTKWeights:
                     found[name] = self._reader.of(name, losses[name], self._parameters)
                 except RuntimeError as error:
                     raise _explained(error, name) from error
-        sizes, counts = _over_processes(found, next(iter(self._parameters.values())).device)
+        sizes, counts = over_processes(found, next(iter(self._parameters.values())).device)
         for name, size in sizes.items():
             if not isfinite(size):
                 raise NonFiniteError(
@@ -209,15 +209,6 @@ class NTKWeights:
                 given = "its weight stays 1" if name in none else f"its weight is {weights[name]:.1e}"
                 warn_user(f"{name}: its kernel is {shares[name]:.1e} of the sum, and {given}. {_DOUBTS}")
         return {name: weights[name] for name in sizes}
-
-
-def _over_processes(found: Mapping[str, LossTrace], device: torch.device) -> tuple[dict[str, float], dict[str, int]]:
-    """({name: trace / n}, {name: n}) of all processes: as DDP averages gradients, of the mean of their losses."""
-    here = torch.stack([part.trace.to(device) / part.n for part in found.values()]).tolist()
-    sizes = distributed.all_sum_numbers(here, device)
-    counts = distributed.all_sum_numbers([part.n for part in found.values()], device)
-    shares = [size / distributed.world() for size in sizes]
-    return dict(zip(found, shares, strict=True)), dict(zip(found, map(int, counts), strict=True))
 
 
 def _mean_square(value: Tensor) -> Tensor:
