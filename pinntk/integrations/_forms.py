@@ -76,6 +76,11 @@ def argument_names(function: Callable[..., Any]) -> tuple[str, ...] | None:
     return tuple(p.name for p in parameters if p.kind in positional and p.default is p.empty)
 
 
+def column_names(name: str, columns: int) -> list[str]:
+    """Of the conditions that the columns of one are: its own name, or name[0], name[1] and so on."""
+    return [name] if columns == 1 else [f"{name}[{column}]" for column in range(columns)]
+
+
 def as_columns(what: str, returned: Any, n: int) -> Tensor:
     """What a function returned for n points, as real columns (n, k): tensors (n,) and (n, k), several of these in a tuple;
     of a complex one its real and its imaginary part. Raises ForeignError, naming `what`, for anything else.

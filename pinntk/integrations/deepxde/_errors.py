@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pinntk._util.precision import without_autocast
-from pinntk.integrations.deepxde._model import trained
+from pinntk.integrations.deepxde._model import trained_parameters
 from pinntk.ntk import Factors
 from pinntk.ntk._rounding import alike, nudged, suspects
 from pinntk.ntk.graph import Errors, joint_factors
@@ -123,7 +123,7 @@ def factors(model: Any, blocks: Sequence[Block], certify: bool = True) -> dict[s
 
     certify: False where blocks of the same sizes have passed their certificates before
     """
-    parameters = trained(model)
+    parameters = trained_parameters(model)
     columns = [Errors(block.name, e, block.rows) for block in blocks for e in block.errors.unbind(1)]
     if not any(column.errors.requires_grad for column in columns):
         raise ValueError("no loss depends on the network's parameters; look for numpy, detach() or torch.no_grad in the PDE")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pinntk._util.precision import without_autocast
 from pinntk._util.warn import warn_user
+from pinntk.integrations._forms import column_names
 from pinntk.integrations._undeclared import say_undeclared
 from pinntk.integrations.pina._regions import box_of, is_surface, kind_of, labeled, region_of
 from pinntk.integrations.pina._support import require_physics, unknowns
@@ -287,9 +288,8 @@ def _conditions(
             "broadcasting made (n, n) of them; make both (n, 1), by target.unsqueeze(1)"
         )
     residual.close_if_needed(few)
-    own = known_as(name)
-    named = [own] if k == 1 else [f"{own}[{column}]" for column in range(k)]
-    return [ForeignCondition(one, kind, region, residual, column) for column, one in enumerate(named)], given
+    named = enumerate(column_names(known_as(name), k))
+    return [ForeignCondition(one, kind, region, residual, column) for column, one in named], given
 
 
 def _exact(problem: Any, names: tuple[str, ...], points: Any) -> Callable[..., Any] | None:

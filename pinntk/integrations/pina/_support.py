@@ -84,7 +84,7 @@ def unknowns(solver: Any) -> dict[str, nn.Parameter]:
     return dict(solver.problem.unknown_parameters) if isinstance(solver.problem, InverseProblem) else {}
 
 
-def trained(solver: Any) -> dict[str, nn.Parameter]:
+def trained_parameters(solver: Any) -> dict[str, nn.Parameter]:
     """{name: parameter} of all that the optimizer changes: the network's, and the unknown ones of an inverse problem."""
     own = {name: p for name, p in solver.model.named_parameters() if p.requires_grad}
     return own | {f"unknown {name}": p for name, p in unknowns(solver).items() if p.requires_grad}

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from pinntk._util.randomness import fork
+from pinntk.integrations._forms import column_names
 from pinntk.integrations._traces import LossTrace, TraceReader
-from pinntk.integrations.pina._support import trained
+from pinntk.integrations.pina._support import trained_parameters
 from pinntk.ntk._rounding import alike, nudged
 from pinntk.ntk.graph import LossError, LossTerm, errors_of_loss
 
@@ -63,12 +64,8 @@ def trace_together(reader: TraceReader, name: str, squares: Sequence[LossTerm], 
 
 def traces_apart(reader: TraceReader, name: str, errors: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, LossTrace]:
     """Of every column of the errors (n, k), as though it were a condition of its own."""
-    named = zip(names_apart(name, errors.shape[1]), errors.unbind(1), strict=True)
+    named = zip(column_names(name, errors.shape[1]), errors.unbind(1), strict=True)
     return {block: trace_together(reader, block, [LossTerm(1.0, column)], parameters) for block, column in named}
-
-
-def names_apart(name: str, columns: int) -> list[str]:
-    return [name] if columns == 1 else [f"{name}[{column}]" for column in range(columns)]
 
 
 def is_rounding(reader: TraceReader, name: str, data: Mapping[str, Any], solver: Any, column: int | None) -> bool:
@@ -78,7 +75,7 @@ def is_rounding(reader: TraceReader, name: str, data: Mapping[str, Any], solver:
 
     data: of the condition, in the batch
     """
-    parameters, sizes = trained(solver), []
+    parameters, sizes = trained_parameters(solver), []
     for moved in (False, True):
         few = {key: value[:_ROWS].clone() if isinstance(value, Tensor) else value for key, value in data.items()}
         x = few["input"].as_subclass(Tensor)  # the same memory, without labels

@@ -11,18 +11,18 @@ from pina.weighting import BaseWeighting
 from torch import Tensor
 
 from pinntk._util.distributed import any_rank
+from pinntk.integrations._forms import column_names
 from pinntk.integrations._traces import LossTrace, TraceReader, over_processes
 from pinntk.integrations.pina._support import (
     require_mean,
     require_physics,
     require_points_apart,
     require_precision,
-    trained,
+    trained_parameters,
     unknowns,
 )
 from pinntk.integrations.pina._traces import (
     is_rounding,
-    names_apart,
     residuals_of,
     squares_of,
     trace_together,
@@ -144,7 +144,7 @@ class NTKWeighting(BaseWeighting, Callback):  # type: ignore[misc]  # which are 
         return step != self._updated_at and (step % self._rule.every == 0 or not self._saved_weights)
 
     def _update(self, losses: Mapping[str, Tensor]) -> None:
-        reader, parameters = self._reader, leaf_parameters(trained(self.solver))
+        reader, parameters = self._reader, leaf_parameters(trained_parameters(self.solver))
         found: dict[str, LossTrace] = {}
         for name, loss in losses.items():
             points = len(self._batch[name]["input"])
@@ -170,7 +170,7 @@ class NTKWeighting(BaseWeighting, Callback):  # type: ignore[misc]  # which are 
                 self._one_column.add(name)
                 found[name] = loss
             else:
-                found |= dict(zip(names_apart(name, errors.shape[1]), errors.square().mean(0), strict=True))
+                found |= dict(zip(column_names(name, errors.shape[1]), errors.square().mean(0), strict=True))
         return found
 
     # Lightning's hooks.
