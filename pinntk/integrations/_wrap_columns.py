@@ -18,7 +18,7 @@ _MANY = 8  # equations: a system of more has hardly as many points as equations
 _CONSTANT = 1e-6  # of the extent of a coordinate
 
 
-def check_columns(function: ErrorFunction, points: Tensor, e: Tensor, trained: Sequence[Tensor]) -> None:
+def check_columns(function: ErrorFunction, points: Tensor, e: Tensor, parameters: Sequence[Tensor]) -> None:
     """Raises ForeignError where errors (n, k) are those of every point once for each point, as of u (n, 1) - target (n,).
 
     They are where k changes with the number of points, where it is n and columns differ by numbers alone, and where it is n
@@ -27,7 +27,7 @@ def check_columns(function: ErrorFunction, points: Tensor, e: Tensor, trained: S
     n, k = e.shape
     if n < 2 or k < 2:
         return
-    numbers = e.requires_grad and _differ_by_numbers(e, trained)
+    numbers = e.requires_grad and _differ_by_numbers(e, parameters)
     if _columns_at(function, points[::2], k) != k or (k == n and (numbers or k > _MANY)):
         many = f"; if these are {n} equations, give another number of points" if k == n and not numbers else ""
         raise ForeignError(
@@ -49,7 +49,7 @@ def _columns_at(function: ErrorFunction, points: Tensor, otherwise: int) -> int:
         return otherwise
 
 
-def _differ_by_numbers(e: Tensor, trained: Sequence[Tensor]) -> bool:
+def _differ_by_numbers(e: Tensor, parameters: Sequence[Tensor]) -> bool:
     """Whether no parameter reaches the differences between columns of e, (n, k)."""
     generator = torch.Generator().manual_seed(0)
     rows, columns = (torch.rand(size, generator=generator, dtype=torch.float64) + 0.5 for size in e.shape)
@@ -58,7 +58,7 @@ def _differ_by_numbers(e: Tensor, trained: Sequence[Tensor]) -> bool:
     sizes = []
     for seeds in (columns, columns.abs()):
         seed = (rows[:, None] * seeds).to(e)
-        found = torch.autograd.grad(e, trained, seed, retain_graph=True, allow_unused=True)
+        found = torch.autograd.grad(e, parameters, seed, retain_graph=True, allow_unused=True)
         sizes.append(sum(float(g.double().square().sum()) for g in found if g is not None) ** 0.5)
     return sizes[0] <= torch.finfo(e.dtype).eps ** 0.5 * sizes[1] and sizes[1] > 0
 
