@@ -18,7 +18,7 @@ from pinntk._util.precision import without_autocast
 from pinntk.integrations.deepxde._model import trained_parameters
 from pinntk.ntk import Factors
 from pinntk.ntk._rounding import alike, nudged, suspects
-from pinntk.ntk.graph import Errors, joint_factors
+from pinntk.ntk.graph import ErrorVector, joint_factors
 from pinntk.ntk.graph._walk import post_order
 
 _ROUNDING = 1e-3  # between a loss in float32 and the mean square
@@ -29,12 +29,12 @@ class Block:
     """One of the model's losses, mean(errors^2).
 
     errors: (n, c) with their graph; c = 1 but for a PointSetBC of several components
-    rows: (N,) which of the n each row of the batch belongs to, -1 for none; None where that is not known
+    owners: (N,) which of the n each row of the batch belongs to, -1 for none; None where that is not known
     """
 
     name: str
     errors: Tensor
-    rows: Tensor | None
+    owners: Tensor | None
 
     @property
     def code(self) -> tuple[Any, ...]:
@@ -99,9 +99,9 @@ def _block(name: str, e: Tensor, span: tuple[int, int], whole: int) -> Block:
     n, given = len(e), span[1] - span[0]
     if given not in (n, 2 * n):
         return Block(name, e, None)
-    rows = torch.full((whole,), -1, device=e.device)
-    rows[span[0] : span[1]] = torch.arange(given, device=e.device) % n  # of a pair of points: one on each side
-    return Block(name, e, rows)
+    owners = torch.full((whole,), -1, device=e.device)
+    owners[span[0] : span[1]] = torch.arange(given, device=e.device) % n  # of a pair of points: one on each side
+    return Block(name, e, owners)
 
 
 def require_mean_squares(model: Any, blocks: Sequence[Block]) -> None:
@@ -124,7 +124,7 @@ def factors(model: Any, blocks: Sequence[Block], certify: bool = True) -> dict[s
     certify: False where blocks of the same sizes have passed their certificates before
     """
     parameters = trained_parameters(model)
-    columns = [Errors(block.name, e, block.rows) for block in blocks for e in block.errors.unbind(1)]
+    columns = [ErrorVector(block.name, e, block.owners) for block in blocks for e in block.errors.unbind(1)]
     if not any(column.errors.requires_grad for column in columns):
         raise ValueError("no loss depends on the network's parameters; look for numpy, detach() or torch.no_grad in the PDE")
     found: dict[str, list[Factors]] = {block.name: [] for block in blocks}
