@@ -178,7 +178,7 @@ def from_solver(solver: Any, kinds: Mapping[str, str] | None = None) -> tuple[Pi
             coefficients=unknowns(solver),
             name=type(solver.problem).__name__,
         )
-        _require_same(solver, network, problem, points)
+        _require_point_by_point(solver, network, problem, points)
         say_undeclared(
             network,
             problem,
@@ -319,7 +319,7 @@ def _exact(problem: Any, names: tuple[str, ...], points: Any) -> Callable[..., A
     return exact if known else None
 
 
-def _require_same(solver: Any, network: PinaNetwork, problem: Problem, points: dict[str, Tensor]) -> None:
+def _require_point_by_point(solver: Any, network: PinaNetwork, problem: Problem, points: dict[str, Tensor]) -> None:
     """Raises ValueError where residuals by a few points are not those that PINA has of all of them."""
     few = {name: rows[: max(1, len(rows) // 2)] for name, rows in points.items()}
     whole, half = errors(network, problem, points), errors(network, problem, few)
