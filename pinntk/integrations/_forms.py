@@ -12,6 +12,8 @@ from torch import Tensor
 
 from pinntk.residuals import ForeignError
 
+MOST_EQUATIONS = 8  # of one condition: more are hardly as many as its points
+
 
 @dataclass(frozen=True)
 class Form:

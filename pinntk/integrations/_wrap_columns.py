@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from pinntk._util.warn import warn_user
+from pinntk.integrations._forms import MOST_EQUATIONS
 from pinntk.integrations._function import ErrorFunction
 from pinntk.integrations._given import Given
 from pinntk.problem import Box
 from pinntk.problem._domain import TIME
 from pinntk.residuals import ForeignError
 
-_MANY = 8  # equations: a system of more has hardly as many points as equations
 _CONSTANT = 1e-6  # of the extent of a coordinate
 
 
@@ -28,7 +28,7 @@ def check_columns(function: ErrorFunction, points: Tensor, e: Tensor, parameters
     if n < 2 or k < 2:
         return
     numbers = e.requires_grad and _differ_by_numbers(e, parameters)
-    if _columns_at(function, points[::2], k) != k or (k == n and (numbers or k > _MANY)):
+    if _columns_at(function, points[::2], k) != k or (k == n and (numbers or k > MOST_EQUATIONS)):
         many = f"; if these are {n} equations, give another number of points" if k == n and not numbers else ""
         raise ForeignError(
             f"the function of {function.name!r} returned {k} errors for each of {n} points: an (n, 1) met an (n,), and "

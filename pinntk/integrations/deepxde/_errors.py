@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from pinntk._util.precision import without_autocast
+from pinntk.integrations._forms import MOST_EQUATIONS
 from pinntk.integrations.deepxde._model import trained_parameters
 from pinntk.ntk import Factors
 from pinntk.ntk._rounding import alike, nudged, suspects
-from pinntk.ntk.graph import ErrorVector, joint_factors
-from pinntk.ntk.graph._walk import post_order
+from pinntk.ntk.graph import ErrorVector, joint_factors, post_order
 
 _ROUNDING = 1e-3  # between a loss in float32 and the mean square
 
@@ -92,7 +92,7 @@ def _block(name: str, e: Tensor, span: tuple[int, int], whole: int) -> Block:
     e = e.unsqueeze(1) if e.ndim == 1 else e
     if e.ndim != 2:
         raise ValueError(f"{name} has errors of shape {tuple(e.shape)}; give (n, 1), one per point")
-    if 8 < len(e) <= e.shape[1]:
+    if MOST_EQUATIONS < len(e) <= e.shape[1]:
         raise ValueError(
             f"{name} has errors of shape {tuple(e.shape)}: an (n, 1) met an (n,) somewhere; keep columns, y[:, 0:1]"
         )

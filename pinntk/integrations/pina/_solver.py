@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from pinntk._util.precision import without_autocast
 from pinntk._util.warn import warn_user
-from pinntk.integrations._forms import column_names
+from pinntk.integrations._forms import MOST_EQUATIONS, column_names
 from pinntk.integrations._undeclared import say_undeclared
 from pinntk.integrations.pina._regions import box_of, is_surface, kind_of, labeled, region_of
 from pinntk.integrations.pina._support import require_physics, unknowns
@@ -26,7 +26,6 @@ from pinntk.residuals._probe import untouched
 
 _TAKEN = (*KINDS, "seed", "method", "dtype", "device")  # words of `Problem.sample`
 _TIME = "t"
-_EQUATIONS = 8  # of one condition: more are hardly as many as its points
 _APART = 1e4  # roundings, between PINA's residuals and those of the problem
 
 
@@ -282,7 +281,7 @@ def _conditions(
     few = given[:4].to(next(network.parameters()))
     k = residual(network, few).shape[1]
     n = len(given)
-    if (len(few) > 1 and residual(network, few[1:]).shape[1] != k) or k == n > _EQUATIONS:
+    if (len(few) > 1 and residual(network, few[1:]).shape[1] != k) or k == n > MOST_EQUATIONS:
         raise ValueError(
             f"condition {name!r} has {n if k < n else k} residuals for each of {n} points: an (n, 1) met an (n,), and "
             "broadcasting made (n, n) of them; make both (n, 1), by target.unsqueeze(1)"

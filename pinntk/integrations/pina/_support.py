@@ -21,7 +21,7 @@ from torch import nn
 
 from pinntk.residuals._checks import random_in_training
 
-PHYSICS_INFORMED = (
+_PHYSICS_INFORMED = (
     PhysicsInformedSingleModelSolver,
     GradientPhysicsInformedSingleModelSolver,
     CausalPhysicsInformedSingleModelSolver,
@@ -40,7 +40,7 @@ def require_physics(solver: Any, what: str) -> None:
 
     what: whose demand it is, in the message
     """
-    if isinstance(solver, PHYSICS_INFORMED):
+    if isinstance(solver, _PHYSICS_INFORMED):
         return
     if not isinstance(solver, BaseSolver):
         raise ValueError(f"solver is a {type(solver).__name__}; {what} needs a solver of PINA, such as pina.solver.PINN")

@@ -146,17 +146,21 @@ class NTKWeighting(BaseWeighting, Callback):  # type: ignore[misc]  # which are 
     def _update(self, losses: Mapping[str, Tensor]) -> None:
         reader, parameters = self._reader, leaf_parameters(trained_parameters(self.solver))
         found: dict[str, LossTrace] = {}
+        places: dict[str, tuple[str, int | None]] = {}  # of each trace: the condition, and which column
         for name, loss in losses.items():
             points = len(self._batch[name]["input"])
             if self._columns == "together":
                 found[name] = trace_together(reader, name, squares_of(name, loss, points), parameters)
+                places[name] = name, None
             else:
-                found |= traces_apart(reader, name, residuals_of(name, loss, points), parameters)
+                apart = traces_apart(reader, name, residuals_of(name, loss, points), parameters)
+                found |= apart
+                places |= {block: (name, column) for column, block in enumerate(apart)}
         sizes, counts = over_processes(found, self.solver.device)
         traces = {block: counts[block] * size for block, size in sizes.items()}
         for block in suspects(sizes):
-            name, _, column = block.rpartition("[") if block not in losses else (block, "", "")
-            real = not is_rounding(reader, name, self._batch[name], self.solver, int(column[:-1]) if column else None)
+            name, column = places[block]
+            real = not is_rounding(reader, name, self._batch[name], self.solver, column)
             traces[block] = traces[block] if any_rank(real, self.solver.device) else 0.0
         old = {name: self._saved_weights.get(name, 1.0) for name in found} if self._saved_weights else None
         self._saved_weights = {**self._saved_weights, **self._rule.update(old, traces, counts)}
