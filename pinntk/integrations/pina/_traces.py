@@ -1,4 +1,4 @@
-"""Exact traces of the kernel of a condition, from the graph of the loss that PINA made of it."""
+"""The squares in the losses that PINA makes of its conditions, as a whole or by columns, and the traces of their kernels."""
 
 from __future__ import annotations
 
