@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from pinntk._util.warn import warn_user
+from pinntk.geometry._domain import TIME
 from pinntk.integrations._forms import MOST_EQUATIONS
 from pinntk.integrations._function import ErrorFunction
 from pinntk.integrations._given import Given
 from pinntk.problem import Box
-from pinntk.problem._domain import TIME
 from pinntk.residuals import ForeignError
 
 _CONSTANT = 1e-6  # of the extent of a coordinate
