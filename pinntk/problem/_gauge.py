@@ -202,6 +202,8 @@ class _Call:
                 given[spec.argument] = points[:, :d]
             elif spec.kind == "column":
                 given[spec.argument] = points[:, d + spec.axis]
+            elif spec.kind == "component" and isinstance(self.condition.region, Integral):  # whose integral may vanish
+                given[spec.argument] = self.condition.region.normals(points[:, :d])[:, spec.axis]
             elif spec.kind == "coefficient":
                 given[spec.argument] = points.new_full((n,), 0.5 + rng.random())
             else:

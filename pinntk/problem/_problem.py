@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from pinntk._util.memory import require
 from pinntk._util.precision import empty_like, without_autocast
-from pinntk.geometry import Domain, Faces, Part
+from pinntk.geometry import Domain
 from pinntk.geometry import _sampling as sampling
 from pinntk.problem._arguments import ArgumentSpec, Vocabulary, call_by_coordinates
 from pinntk.problem._conditions import KINDS, Condition
@@ -24,7 +24,6 @@ from pinntk.problem._coordinates import check_coordinates
 from pinntk.problem._foreign import AnyCondition, ForeignCondition
 from pinntk.problem._gauge import Gauge, gauges, up_to, without_gauges
 from pinntk.problem._grid_solution import GridSolution
-from pinntk.problem._integral import Integral
 from pinntk.problem._output import check_output
 from pinntk.problem._parameters import accuracy_of, at_accuracy, coefficient_parameters, parameters_text
 from pinntk.problem._rows import as_array, as_rows, check_points, check_real
@@ -147,7 +146,7 @@ class Problem:
 
     def _check_arguments(self, condition: AnyCondition) -> None:
         region = condition.region
-        has_normals = isinstance(region, (Faces, Part, Integral)) and region.has_normals
+        has_normals = getattr(region, "has_normals", False)
         for spec in self.arguments[condition.name]:
             if spec.kind in ("laplacian", "gradient", "normal", "component") and not self.domain.space:
                 raise ValueError(f"condition {condition.name!r}: {spec.argument!r} needs a coordinate other than t")

@@ -216,9 +216,10 @@ def _time(problem: Problem) -> tuple[int, float, float]:
         if isinstance(condition.region, PeriodicPair) and condition.region.axis == axis:
             raise ValueError(f"{what}: condition {condition.name!r} is periodic in time")
         if isinstance(condition.region, Integral) and axis not in condition.region.kept:
+            time = problem.coordinates[axis]
             raise ValueError(
-                f"{what}: condition {condition.name!r} integrates over {problem.coordinates[axis]}, through all slabs; take the "
-                f"integral at times, as in integral(..., {problem.coordinates[axis]}=[...])"
+                f"{what}: condition {condition.name!r} is an integral that belongs to no slab; take it at values of {time}, as "
+                f"in integral(..., {time}=[...])"
             )
         for value in _fixed_times(condition, axis):
             if value != start:
