@@ -285,9 +285,9 @@ class GaussNewton:
             self._natural.iterate = self._natural.iterate.to(self._parameters[0].device)
 
 
-def with_other_network(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The state of a solver, for another network that computes the same function: it converges, from steps that lower the loss
-    on.
+def with_wider_network(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The state of a solver for a wider network that computes the same function: it converges, first by steps that have to
+    lower the loss.
     """
     phase = Phase()
     phase.damping = state["phase"]["damping"]

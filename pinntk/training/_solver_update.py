@@ -13,7 +13,7 @@ from torch import Tensor
 from pinntk._util import distributed
 from pinntk.problem import Points
 from pinntk.solvers import Solver, StepReport
-from pinntk.solvers._gauss_newton import with_other_network as solver_with_other_network
+from pinntk.solvers._gauss_newton import with_wider_network as solver_with_wider_network
 from pinntk.training._batch import Batch
 
 Losses = dict[str, Tensor]  # {condition: mean(g e^2)}, with point weights g
@@ -214,17 +214,12 @@ class SolverUpdate:
 _STATE = ("growth", "hold", "adapting", "_damping", "_relative", "_remaining", "_steps", "_refused", "_note", "_unseen")
 
 
-def with_other_network(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The state of the same training with another network that computes the same function: whether steps help, and whether
-    points are enough, is to be found anew.
+_ANEW: dict[str, Any] = {"growth": 1.0, "hold": False, "_remaining": None, "_refused": 0, "_note": "", "_unseen": None}
+
+
+def with_wider_network(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The state of the same training with a wider network that computes the same function: it holds points from the next step
+    on, as many as it needs, and what was remembered of steps, losses and other points is forgotten.
     """
-    anew: dict[str, Any] = {
-        "hold": False,
-        "_remaining": None,
-        "_refused": 0,
-        "_note": "",
-        "_unseen": None,
-        "_drawn": [],
-        "_losses": [],
-    }
-    return {"solver": solver_with_other_network(state["solver"]), "own": {**state["own"], **anew}}
+    own = {**state["own"], **_ANEW, "_drawn": [], "_losses": []}
+    return {"solver": solver_with_wider_network(state["solver"]), "own": own}

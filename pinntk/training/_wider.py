@@ -16,7 +16,7 @@ from pinntk.run._network import describe_network, network_class, with_parameters
 from pinntk.run._slabs import holds_slabs
 from pinntk.run._snapshots import write_snapshot
 from pinntk.training._config import TrainConfig
-from pinntk.training._solver_update import with_other_network
+from pinntk.training._solver_update import with_wider_network
 
 _OPTIMIZER = "gauss-newton"
 
@@ -24,9 +24,9 @@ _OPTIMIZER = "gauss-newton"
 def grow_network(run: Run, width: int, out: str | os.PathLike | None = None, grow: float | None = None) -> Run:
     """A copy of a Gauss-Newton run whose `pinntk.nn.MLP` has so many units a layer and computes the same function.
 
-    For a training that has stopped for want of capacity (`Run.stop_reason`). Resumed, it goes on from the same error, with
-    more directions: `pinntk.nn.widened` says how. History, loss weights, coefficients and random numbers are the run's. The
-    solver CONVERGES..., on points held, of which there become twice as many as parameters as far as `grow` allows.
+    For a training that has stopped for want of capacity (`Run.stop_reason`). Resumed, it goes on from the same error with more
+    directions; `pinntk.nn.widened` says how. History, loss weights, coefficients and random numbers are the run's. The solver
+    converges, as it does when it first holds its points: on new ones, twice as many as parameters where `grow` allows so many.
 
     run: in a folder, which stays as it is
     width: units in each hidden layer, more than now
@@ -55,7 +55,7 @@ def grow_network(run: Run, width: int, out: str | os.PathLike | None = None, gro
     out = folder.with_name(f"{folder.name}-width{width}") if out is None else Path(out)
     _check_free(out)
     parts = {name: part for name, part in state["parts"].items() if name != "monitor"}  # which begins anew
-    parts["update"] = with_other_network(parts["update"])
+    parts["update"] = with_wider_network(parts["update"])
     state |= {"stop_reason": "", "network": network.state_dict(), "initial": _initial(run, width), "parts": parts}
     before = {"step": run.step, "width": small.config["width"]}
     if grow is not None:
