@@ -1,6 +1,6 @@
 """pinntk: why a physics-informed neural network trains badly, and what to change, from its neural tangent kernel."""
 
-from pinntk import nn, solvers, weighting
+from pinntk import geometry, nn, solvers, weighting
 from pinntk._util.files import cached
 from pinntk._util.version import __version__
 from pinntk.diagnostics import Finding, Prescription, check, diagnose, examine
@@ -114,6 +114,7 @@ __all__ = [
     "errors_of_loss",
     "examine",
     "factors",
+    "geometry",
     "gram",
     "graph_factors",
     "grow_network",

@@ -18,6 +18,7 @@ from tests.conftest import FAST, FILES
 ROOT = Path(__file__).parents[1]
 ROOMS = [  # a room imports from those before it
     "_util",
+    "geometry",
     "taylor",
     "problem",
     "residuals",

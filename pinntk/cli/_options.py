@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
+from pinntk.geometry._sampling import METHODS
 from pinntk.nn import NETWORKS
 from pinntk.nn._layers import ACTIVATIONS, INITIALIZATIONS
-from pinntk.problem._sampling import METHODS
 from pinntk.training._config import SETTINGS
 from pinntk.weighting import SCHEMES
 

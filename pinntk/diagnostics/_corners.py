@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pinntk.geometry import _sampling as sampling
 from pinntk.ntk.infinite._functional import Functional, NotLinearError, functionals
 from pinntk.problem import Faces, Problem
-from pinntk.problem import _sampling as sampling
 
 _POINTS = 32  # on a face and on an edge
 _PARALLEL = 1e-9  # of the product of two conditions' weights: what they prescribe is the same combination of fields

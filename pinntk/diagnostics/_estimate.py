@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from pinntk._util.precision import without_autocast
 from pinntk.diagnostics._healthy import healthy_gains
 from pinntk.diagnostics._sampling import at_most, network_points
+from pinntk.geometry._sampling import generator
 from pinntk.ntk import kernel, trained_parameters
 from pinntk.ntk._rounding import genuine, vanishing
 from pinntk.problem import AnyCondition, Faces, PeriodicPair, Points, Problem, field_problem, with_field_values
 from pinntk.problem._gauge import without
-from pinntk.problem._sampling import generator
 from pinntk.residuals import errors
 
 _TOLERANCE = 1e-3  # of each condition's prior standard deviation: what is less is not explained

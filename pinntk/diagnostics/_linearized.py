@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.diagnostics._trial import TrialSpace
+from pinntk.geometry import _sampling as sampling
 from pinntk.ntk.infinite._functional import Functional, functionals
 from pinntk.problem import Box, Condition, Faces, Measurements, PeriodicPair, Problem
-from pinntk.problem import _sampling as sampling
 from pinntk.residuals._conditions import written
 from pinntk.taylor import Basis
 
@@ -155,7 +155,7 @@ def _rows(condition: Condition, space: TrialSpace) -> Tensor:
     if isinstance(region, PeriodicPair):
         region = region.lower
     if isinstance(region, Faces):
-        share = [_piece(region.box, dict(piece), space, len(region.pieces), rng) for piece in region.pieces]
+        share = [_piece(region.domain, dict(piece), space, len(region.pieces), rng) for piece in region.pieces]
         return torch.as_tensor(np.concatenate(share))
     if isinstance(region, Box):
         return torch.as_tensor(_piece(region, {}, space, 1, rng))
@@ -182,7 +182,7 @@ def _early(rows: Tensor, axis: int, start: float, fraction: float) -> Tensor:
 
 def differentiable(problem: Problem, space: TrialSpace) -> bool:
     """Whether the known solution's gradient by autograd is that of its values: not through numpy, nor past a detach."""
-    domain: Box = problem.domain
+    domain = problem.domain
     rng = sampling.generator(0, "trial", "gradient")
     x = torch.as_tensor(domain.low + (domain.high - domain.low) * (0.1 + 0.8 * rng.random((20, domain.dimension))))
     v = (space.high - space.low) * torch.as_tensor(rng.standard_normal(domain.dimension))

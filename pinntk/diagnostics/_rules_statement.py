@@ -14,8 +14,8 @@ from pinntk.diagnostics._solvability import Open
 from pinntk.diagnostics._statement import Statement
 from pinntk.diagnostics._thresholds import above, clearly
 from pinntk.diagnostics._wording import joined, number, percent
+from pinntk.geometry import _sampling as sampling
 from pinntk.problem import Measurements
-from pinntk.problem import _sampling as sampling
 
 _POINTS = 200  # of the figure, and of each face, on which what is left open is looked at
 _PRECISION = 1e-12  # of the least response, as it is told

@@ -10,11 +10,11 @@ from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
 from pinntk._util.precision import without_autocast
+from pinntk.geometry._sampling import generator
 from pinntk.ntk import KernelBlocks
 from pinntk.ntk._finite import check_finite_kernel
 from pinntk.ntk._store import FactorStore
-from pinntk.problem import Box, Faces, Measurements, PeriodicPair, Points, PointSet, Problem, Region
-from pinntk.problem._sampling import generator
+from pinntk.problem import Faces, Measurements, PeriodicPair, Points, Problem, Region
 from pinntk.residuals import check_network, errors
 from pinntk.residuals._points import to_network
 
@@ -174,7 +174,7 @@ def coverage(problem: Problem, points: Points, *, reference: int = 4096, seed: i
 
 
 def _coverage(region: Region, rows: np.ndarray, reference: int, seed: int) -> Coverage:
-    box = _box(region)
+    box = region.domain
     region = box if isinstance(region, Measurements) else region
     n, scale = len(rows), box.high - box.low
 
@@ -191,15 +191,6 @@ def _coverage(region: Region, rows: np.ndarray, reference: int, seed: int) -> Co
     gap = far.max() / np.mean([np.max(cKDTree(draw).query(dense)[0]) for draw in draws])
     spacing = _spacing(given) / np.mean([_spacing(draw) for draw in draws])
     return Coverage(n, n - len(np.unique(rows, axis=0)), float(gap), hole, float(spacing))
-
-
-def _box(region: Region) -> Box:
-    """The box that a region lies in."""
-    if isinstance(region, (Faces, PeriodicPair, Measurements, PointSet)):
-        return region.box
-    if isinstance(region, Box):
-        return region
-    raise TypeError(f"region is a {type(region).__name__}: coverage knows Box, Faces, PeriodicPair, Measurements and PointSet")
 
 
 def _spacing(rows: np.ndarray) -> float:

@@ -17,9 +17,9 @@ from pinntk.diagnostics._linearized import Field, Linearized, Linearizer, differ
 from pinntk.diagnostics._solvability import Contradiction, Decomposed, Open, contradiction, openness, without
 from pinntk.diagnostics._thresholds import THRESHOLDS, above, below
 from pinntk.diagnostics._trial import MOST_FUNCTIONS, TrialSpace, trial_space
+from pinntk.geometry import _sampling as sampling
 from pinntk.ntk.infinite._functional import Exact
 from pinntk.problem import Faces, Measurements, PeriodicPair, Problem
-from pinntk.problem import _sampling as sampling
 from pinntk.problem._time import time_axis
 from pinntk.residuals import errors
 from pinntk.residuals._conditions import OperatorError

@@ -9,7 +9,7 @@ from math import comb, sqrt
 import torch
 from torch import Tensor
 
-from pinntk.problem import Box
+from pinntk.geometry import Domain
 from pinntk.taylor import Basis
 
 MOST_FUNCTIONS = 340  # of all fields: singular values in a fifth of a second
@@ -79,7 +79,7 @@ class TrialSpace:
         return self.powers.sum(1) <= degree
 
 
-def trial_space(domain: Box, fields: int, most: int = MOST_FUNCTIONS) -> TrialSpace:
+def trial_space(domain: Domain, fields: int, most: int = MOST_FUNCTIONS) -> TrialSpace:
     """All products up to the highest degree that leaves at most `most` functions of all fields, or one of each coordinate."""
     d, most = domain.dimension, max(most // fields, 1)
     degree = max((p for p in range(1, _MOST_DEGREE + 1) if comb(d + p, p) <= most), default=1)

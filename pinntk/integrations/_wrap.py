@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pinntk._util.precision import empty_like, without_autocast
+from pinntk.geometry._sampling import generator
 from pinntk.integrations._forms import Form, argument_count, argument_names, whole_form
 from pinntk.integrations._function import MOST_ROWS, ROW, ErrorFunction, WholeFunction
 from pinntk.integrations._given import Given, read_conditions, shown
@@ -26,7 +27,6 @@ from pinntk.integrations._wrap_columns import check_names, check_order
 from pinntk.integrations._wrapped import Wrapped, values_of
 from pinntk.problem import Box, ForeignCondition, PointSet, Problem, Region
 from pinntk.problem._arguments import Vocabulary
-from pinntk.problem._sampling import generator
 from pinntk.residuals import check_network
 
 _PROBED = 16  # points of a region on which a function is tried
@@ -106,7 +106,7 @@ def _domain(domain: Box | None, given: Mapping[str, Given]) -> Box:
     if domain is not None and not isinstance(domain, Box):
         raise TypeError(f"domain is a {type(domain).__name__}; give a pinntk.Box, as in Box(t=(0, 1), x=(-1, 1))")
     regions = [one.region for one in given.values() if one.region is not None]
-    known = domain if domain is not None else regions[0].box if regions else None
+    known = domain if domain is not None else regions[0].domain if regions else None
     dimension = known.dimension if known is not None else next(iter(given.values())).form.dimension
     for one in given.values():
         if one.form.dimension != dimension:

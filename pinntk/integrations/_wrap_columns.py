@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from pinntk._util.warn import warn_user
+from pinntk.geometry._domain import TIME
 from pinntk.integrations._function import ErrorFunction
 from pinntk.integrations._given import Given
 from pinntk.problem import Box
-from pinntk.problem._domain import TIME
 from pinntk.residuals import ForeignError
 
 _MANY = 8  # equations: a system of more has hardly as many points as equations

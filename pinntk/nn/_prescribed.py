@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pinntk.geometry import Domain
 from pinntk.nn._smoothness import smoothness_fault
-from pinntk.problem import Box, Condition, Faces, Measurements
+from pinntk.problem import Condition, Faces, Measurements
 from pinntk.problem._arguments import ArgumentSpec
 from pinntk.taylor import Jet
 
@@ -66,7 +67,7 @@ class Prescribed:
 
     condition: Condition
     specs: tuple[ArgumentSpec, ...]
-    domain: Box
+    domain: Domain
     field: int
     axis: int
     end: int
@@ -143,7 +144,7 @@ def columns_of(x: Tensor, fixed: Mapping[int, float]) -> list[Tensor]:
     return list(columns)
 
 
-def random_points(domain: Box, n: int, device: Device) -> Tensor:
+def random_points(domain: Domain, n: int, device: Device) -> Tensor:
     """(n, d) points in float64, the same at each call."""
     return torch.as_tensor(domain.sample(n, "uniform", np.random.default_rng(0)), dtype=torch.float64, device=device)
 
@@ -151,7 +152,7 @@ def random_points(domain: Box, n: int, device: Device) -> Tensor:
 def prescriptions(
     condition: Condition,
     specs: tuple[ArgumentSpec, ...],
-    domain: Box,
+    domain: Domain,
     orders: Callable[[int, int], int],
     device: Device,
 ) -> list[Prescribed]:
@@ -180,13 +181,13 @@ def check_terms(count: int, most: int, hint: str = "") -> None:
         raise UnmetError(f"its values would be evaluated {shown} times in every pass of the network, at most {most}{hint}")
 
 
-def _faces(condition: Condition, domain: Box) -> list[tuple[int, int]]:
+def _faces(condition: Condition, domain: Domain) -> list[tuple[int, int]]:
     region = condition.region
-    if isinstance(region, Box):
+    if isinstance(region, Domain):
         raise UnmetError("it holds in the whole domain")
     if isinstance(region, Measurements):
         raise UnmetError("it holds at measured points")
-    if not isinstance(region, Faces) or region.box.bounds != domain.bounds:
+    if not isinstance(region, Faces) or region.domain.bounds != domain.bounds:
         raise UnmetError(f"it holds on {region.describe()}, not on faces of the problem's domain")
     found = []
     for piece in region.pieces:
@@ -197,7 +198,7 @@ def _faces(condition: Condition, domain: Box) -> list[tuple[int, int]]:
     return list(dict.fromkeys(found))
 
 
-def _asked(specs: Sequence[ArgumentSpec], domain: Box) -> tuple[int, tuple[int, ...]]:
+def _asked(specs: Sequence[ArgumentSpec], domain: Domain) -> tuple[int, tuple[int, ...]]:
     """The field and the derivative of it, of order 0 or 1, that alone an operator takes beside coordinates."""
     of_fields = [spec for spec in specs if spec.kind not in ("coordinate", "points")]
     for spec in of_fields:

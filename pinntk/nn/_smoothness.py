@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pinntk.problem import Box
+from pinntk.geometry import Domain
 
 Derivatives = Callable[[Tensor, int, int], list[Tensor]]  # of g at (n, d) points along an axis: up to an order, (n,) each
 
@@ -24,7 +24,9 @@ _NODES = (0.5 - 0.15**0.5, 0.5, 0.5 + 0.15**0.5)  # of Gauss's rule on (0, 1), e
 _WEIGHTS = (5 / 18, 8 / 18, 5 / 18)
 
 
-def smoothness_fault(g: Derivatives, domain: Box, orders: Mapping[int, int], device: torch.device | str | None) -> str | None:
+def smoothness_fault(
+    g: Derivatives, domain: Domain, orders: Mapping[int, int], device: torch.device | str | None
+) -> str | None:
     """Why the values of g(x) do not continue into the domain; None where they do.
 
     orders: {axis: k} of what g depends on, with the highest derivative k along it that a problem takes. The derivatives of
@@ -39,11 +41,11 @@ def smoothness_fault(g: Derivatives, domain: Box, orders: Mapping[int, int], dev
     return None
 
 
-def _random(domain: Box, n: int, device: torch.device | str | None) -> Tensor:
+def _random(domain: Domain, n: int, device: torch.device | str | None) -> Tensor:
     return torch.as_tensor(domain.sample(n, "uniform", np.random.default_rng(0)), dtype=torch.float64, device=device)
 
 
-def _lines(g: Derivatives, domain: Box, axis: int, others: int, device: torch.device | str | None) -> Tensor:
+def _lines(g: Derivatives, domain: Domain, axis: int, others: int, device: torch.device | str | None) -> Tensor:
     """Points, (lines, d), through which lines along an axis go: one where g varies along no other axes."""
     if others == 0:
         return _random(domain, 1, device)
@@ -53,7 +55,7 @@ def _lines(g: Derivatives, domain: Box, axis: int, others: int, device: torch.de
     return torch.cat([candidates[: _LINES // others + 1], candidates[extremes]])
 
 
-def _jump(g: Derivatives, domain: Box, axis: int, order: int, lines: Tensor) -> str | None:
+def _jump(g: Derivatives, domain: Domain, axis: int, order: int, lines: Tensor) -> str | None:
     """Where a derivative f below `order` jumps, by f(b) - f(a) against the integral of f': on every interval of the lines, and
     on halves of halves of those where they differ, for what remains there.
     """
@@ -112,7 +114,7 @@ def _gaps(g: Derivatives, axis: int, order: int, places: Tensor, first: Tensor, 
     return (f[:-1, 1] - f[:-1, 0] - integral).abs(), f, along
 
 
-def _wrong_slope(g: Derivatives, domain: Box, axis: int, device: torch.device | str | None) -> str | None:
+def _wrong_slope(g: Derivatives, domain: Domain, axis: int, device: torch.device | str | None) -> str | None:
     """After a detach(), or in numpy, autograd knows less than there is."""
     points = _random(domain, _PROBES, device)
     low, high = domain.bounds[axis]

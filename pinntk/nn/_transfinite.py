@@ -12,8 +12,8 @@ from operator import add, mul
 import numpy as np
 from torch import Tensor
 
+from pinntk.geometry import Domain
 from pinntk.nn._prescribed import Device, Prescribed
-from pinntk.problem import Box
 
 _ZERO = 1e-13  # of the largest prescribed value: a value at a corner that is rounding
 _RISE = 0.2  # of an axis. wave1d after 15 s of Gauss-Newton, three seeds: error 0.01 to 0.2; with s^2 alone 0.5
@@ -65,7 +65,7 @@ class Transfinite:
     device: where numbers are computed beforehand
     """
 
-    def __init__(self, parts: Sequence[Prescribed], domain: Box, device: Device):
+    def __init__(self, parts: Sequence[Prescribed], domain: Domain, device: Device):
         self._bounds = domain.bounds
         self._powers: dict[int, list[int]] = {}  # by axis, of the distances from its two ends
         for part in parts:
@@ -149,7 +149,7 @@ def _common_number(parts: Sequence[Prescribed], device: Device) -> float | None:
     return values.pop() if len(values) == 1 and slopes <= {0.0} else None
 
 
-def _terms(parts: Sequence[Prescribed], domain: Box, device: Device) -> Iterator[_Term]:
+def _terms(parts: Sequence[Prescribed], domain: Domain, device: Device) -> Iterator[_Term]:
     """Those of G that are not 0. Where one face has the value 0 everywhere, so have all others where they meet it."""
     rounding = _ZERO * max(part.scale for part in parts)
     by_axis = _nodes(parts, domain)
@@ -169,7 +169,7 @@ def _terms(parts: Sequence[Prescribed], domain: Box, device: Device) -> Iterator
                     yield _Term(1.0 if count % 2 else -1.0, nodes, sources[known], number)
 
 
-def _nodes(parts: Sequence[Prescribed], domain: Box) -> dict[int, list[_Node]]:
+def _nodes(parts: Sequence[Prescribed], domain: Domain) -> dict[int, list[_Node]]:
     """By axis, the prescriptions with their polynomials: p(s) = sum_j c_j s^j of as many terms as the axis has of them."""
     found = {}
     for axis in sorted({part.axis for part in parts}):

@@ -1,14 +1,16 @@
 """A PDE as people write it: its domain, its conditions, its points; and the registry that finds problems by name."""
 
 from pinntk._util.stand_in import ForeignNetworkError, with_parameters_of
+from pinntk.geometry import Box, Faces, PeriodicPair, Region
 from pinntk.problem._conditions import KINDS, Condition, boundary, data, initial, periodic, residual
-from pinntk.problem._domain import Box, Faces, Measurements, PeriodicPair, Region
 from pinntk.problem._field_values import field_problem, with_field_values
 from pinntk.problem._foreign import AnyCondition, ForeignCondition
 from pinntk.problem._grid_solution import GridSolution
+from pinntk.problem._measurements import Measurements
 from pinntk.problem._point_set import PointSet
 from pinntk.problem._problem import Points, Problem
 from pinntk.problem._registry import available, load
+from pinntk.problem._spectral import etdrk4
 
 __all__ = [
     "KINDS",
@@ -28,6 +30,7 @@ __all__ = [
     "available",
     "boundary",
     "data",
+    "etdrk4",
     "field_problem",
     "initial",
     "load",

@@ -19,7 +19,7 @@ class ArgumentSpec:
     """One argument of an operator.
 
     kind: "coordinate", "points", "derivative" (a field itself has the zero multi-index), "laplacian", "gradient",
-        "normal", "coefficient" or "column"
+        "normal" (a field's slope along it), "component" (of the normal), "coefficient" or "column"
     """
 
     argument: str
@@ -96,6 +96,8 @@ class Vocabulary:
                     return ArgumentSpec(name, "derivative", number, index)
                 if name == f"{field}_n":
                     return ArgumentSpec(name, "normal", number)
+        if name.startswith("n_") and name[2:] in self.coordinates:
+            return ArgumentSpec(name, "component", axis=self.coordinates.index(name[2:]))
         raise ValueError(self._unknown(name, function))
 
     def _unknown(self, name: str, function: Callable) -> str:

@@ -9,8 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
+from pinntk.geometry import Domain, Faces, Part, PeriodicPair, Region
 from pinntk.problem._arguments import name_of
-from pinntk.problem._domain import Box, Faces, Measurements, PeriodicPair, Region, as_array, check_points, finite_columns
+from pinntk.problem._measurements import Measurements
+from pinntk.problem._rows import as_array, check_points, finite_columns
 
 KINDS = ("residual", "boundary", "initial", "periodic", "data")
 
@@ -45,7 +47,7 @@ def _condition(kind: str, region: Region, allowed: tuple[type[Region], ...], hin
     return decorate
 
 
-def residual(domain: Box) -> Callable[[Callable], Condition]:
+def residual(domain: Domain | Faces) -> Callable[[Callable], Condition]:
     """A differential equation's residual inside `domain`, or on a slice of it.
 
     >>> from pinntk import Box, residual
@@ -56,12 +58,12 @@ def residual(domain: Box) -> Callable[[Callable], Condition]:
     >>> heat.name, heat.kind
     ('heat', 'residual')
     """
-    return _condition("residual", domain, (Box, Faces), "a domain, such as Box(x=(0, 1))")
+    return _condition("residual", domain, (Domain, Faces), "a domain, such as Box(x=(0, 1))")
 
 
-def boundary(faces: Faces) -> Callable[[Callable], Condition]:
-    """A boundary condition on faces: `@boundary(domain.ends("x")) def walls(u): return u`."""
-    return _condition("boundary", faces, (Faces,), 'faces, such as domain.ends("x") or domain.boundary()')
+def boundary(faces: Faces | Part) -> Callable[[Callable], Condition]:
+    """A boundary condition on faces or a part of a boundary: `@boundary(domain.ends("x")) def walls(u): return u`."""
+    return _condition("boundary", faces, (Faces, Part), 'faces, such as domain.ends("x") or domain.boundary()')
 
 
 def initial(faces: Faces) -> Callable[[Callable], Condition]:
@@ -80,7 +82,7 @@ def periodic(faces: Faces) -> Callable[[Callable], Condition]:
     return _condition("periodic", faces.periodic_pair(), (PeriodicPair,), "a pair of faces")
 
 
-def data(domain: Box, points: Any, **columns: Any) -> Callable[[Callable], Condition]:
+def data(domain: Domain, points: Any, **columns: Any) -> Callable[[Callable], Condition]:
     """Measurements: `@data(domain, points, seen=values) def sensors(u, seen): return u - seen`.
 
     points: (m, d) coordinates in the domain's order (a list of m numbers where d = 1)
@@ -88,7 +90,7 @@ def data(domain: Box, points: Any, **columns: Any) -> Callable[[Callable], Condi
 
     Raises ValueError for NaN, infinity, a wrong shape or points outside the domain.
     """
-    if not isinstance(domain, Box):
+    if not isinstance(domain, Domain):
         raise TypeError(f"@data({domain!r}, ...): the first argument is the domain, such as Box(x=(0, 1))")
     rows = as_array("data points", points)
     rows = rows[:, None] if rows.ndim == 1 and domain.dimension == 1 else rows

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from pinntk._util.registry import WeakRegistry
 from pinntk._util.warn import warn_user
-from pinntk.problem._domain import Box
+from pinntk.geometry import Domain
 
 _FEW = 10_000  # values of a coordinate that a dtype tells apart, above which its rounding is that of any computation
 _warned = WeakRegistry()
 
 
-def check_coordinates(domain: Box, name: str, rows: Any, dtype: torch.dtype) -> None:
+def check_coordinates(domain: Domain, name: str, rows: Any, dtype: torch.dtype) -> None:
     """Warns, once for each coordinate of a domain, where points (n, d) lose different values of it in `dtype`.
 
     A dtype tells few values apart where a coordinate is large against its range, as with unix seconds in float32. The
@@ -39,7 +39,7 @@ def check_coordinates(domain: Box, name: str, rows: Any, dtype: torch.dtype) -> 
 
 
 @lru_cache(maxsize=256)
-def _coarse(domain: Box, dtype: torch.dtype) -> tuple[tuple[int, float, float], ...]:
+def _coarse(domain: Domain, dtype: torch.dtype) -> tuple[tuple[int, float, float], ...]:
     """(axis, spacing of the dtype's numbers, number of them within the range) where these are few."""
     found = []
     for axis, (low, high) in enumerate(domain.bounds):

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from pinntk.geometry import Region
 from pinntk.problem._conditions import KINDS, Condition
-from pinntk.problem._domain import Measurements, Region
+from pinntk.problem._measurements import Measurements
 from pinntk.problem._point_set import PointSet
 
 

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pinntk.problem import _sampling as sampling
+from pinntk.geometry import Domain, Faces, PeriodicPair
+from pinntk.geometry import _sampling as sampling
 from pinntk.problem._arguments import ArgumentSpec
 from pinntk.problem._conditions import Condition
-from pinntk.problem._domain import Box, Faces, Measurements, PeriodicPair
+from pinntk.problem._measurements import Measurements
 
 _POINTS = 256  # of a condition; of measurements all rows
 _DRAWS = 3  # of random values and derivatives: of both signs, positive, and positive and large
@@ -36,7 +37,7 @@ class Gauge:
 
 
 def gauges(
-    domain: Box,
+    domain: Domain,
     conditions: Sequence[Condition],
     arguments: Mapping[str, Sequence[ArgumentSpec]],
     fields: Sequence[str],
@@ -103,7 +104,7 @@ def up_to(found: Mapping[str, Gauge], coordinates: Sequence[str]) -> str:
     return f" up to {' and '.join(said)}" if said else ""
 
 
-def _of_field(domain: Box, calls: Sequence[_Call]) -> Gauge | None:
+def _of_field(domain: Domain, calls: Sequence[_Call]) -> Gauge | None:
     moments = [axis for axis in range(domain.dimension) if axis not in domain.space]
     if moments and domain.space:  # time is one axis
         seeing = [call for call in calls if call.sees(any_time=True)]
@@ -116,7 +117,7 @@ def _of_field(domain: Box, calls: Sequence[_Call]) -> Gauge | None:
 class _Call:
     """An operator, called to see whether its error changes with what is added to one field."""
 
-    def __init__(self, domain: Box, condition: Condition, specs: Sequence[ArgumentSpec], field: int):
+    def __init__(self, domain: Domain, condition: Condition, specs: Sequence[ArgumentSpec], field: int):
         self.domain, self.condition, self.specs = domain, condition, specs
         moments = [axis for axis in range(domain.dimension) if axis not in domain.space]
         space = domain.space if domain.space else tuple(moments)

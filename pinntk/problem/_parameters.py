@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pinntk.problem._domain import check_real
+from pinntk.problem._rows import check_real
 
 
 def coefficient_parameters(coefficients: Mapping[str, float | nn.Parameter] | nn.ParameterDict) -> nn.ParameterDict:

@@ -10,27 +10,30 @@ from typing import Any
 
 import numpy as np
 
-from pinntk.problem._domain import Box, as_array, choose, finite_columns
+from pinntk.geometry import Domain
+from pinntk.problem._measurements import choose
+from pinntk.problem._rows import as_array, finite_columns
 
 
 @dataclass(frozen=True, eq=False)
 class PointSet:
     """Points as they are given, or of a geometry that is not pinntk's.
 
-    box: the domain, or a box around the points
+    domain: the domain, or a box around the points
     points: (m, d); a list of m numbers where d = 1
     columns: measured values, or what else rides along with each point: {name: (m,)}
     draw: (n, rng) -> (n, d) fresh points, rng a numpy Generator; None if the points are all that there are
-    inside: (n, d) -> (n,) booleans, whether points are on it; those in the box if None
+    inside: (n, d) -> (n,) booleans, whether points are on it; those in the domain if None
 
     With `draw` there can be no columns.
 
+    >>> from pinntk import Box
     >>> disk = PointSet(Box(x=(-1, 1), y=(-1, 1)), [[0, 0]], inside=lambda p: (p**2).sum(1) <= 1)
     >>> disk.distance(np.array([[0.5, 0.5], [0.9, 0.9]])).tolist()
     [0.0, inf]
     """
 
-    box: Box
+    domain: Domain
     points: Any
     columns: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     draw: Callable[[int, np.random.Generator], Any] | None = None
@@ -50,16 +53,16 @@ class PointSet:
 
     def _rows(self, points: Any, what: str) -> np.ndarray:
         rows = as_array(what, points)
-        rows = rows[:, None] if rows.ndim == 1 and self.box.dimension == 1 else rows
-        if rows.ndim != 2 or rows.shape[1] != self.box.dimension or not len(rows):
+        rows = rows[:, None] if rows.ndim == 1 and self.domain.dimension == 1 else rows
+        if rows.ndim != 2 or rows.shape[1] != self.domain.dimension or not len(rows):
             raise ValueError(
-                f"PointSet: {what} have shape {rows.shape}; expected (n, {self.box.dimension}) for {self.box.coordinates}"
+                f"PointSet: {what} have shape {rows.shape}; expected (n, {self.domain.dimension}) for {self.domain.coordinates}"
             )
         return rows
 
     @property
     def coordinates(self) -> tuple[str, ...]:
-        return self.box.coordinates
+        return self.domain.coordinates
 
     @cached_property
     def rows(self) -> np.ndarray:
@@ -81,10 +84,10 @@ class PointSet:
 
     def distance(self, points: np.ndarray) -> np.ndarray:
         if self.inside is None:
-            return self.box.distance(points)
+            return self.domain.distance(points)
         on_it = as_array("inside", self.inside(points)).reshape(-1) != 0
         return np.where(on_it, 0.0, np.inf)
 
     def describe(self) -> str:
         many = f"{len(self.points)} given points" if self.draw is None else "a geometry of its own"
-        return f"{many} in {self.box.describe()}"
+        return f"{many} in {self.domain.describe()}"

@@ -16,16 +16,17 @@ from torch import Tensor, nn
 
 from pinntk._util.memory import require
 from pinntk._util.precision import empty_like, without_autocast
-from pinntk.problem import _sampling as sampling
+from pinntk.geometry import Domain, Faces, Part
+from pinntk.geometry import _sampling as sampling
 from pinntk.problem._arguments import ArgumentSpec, Vocabulary, call_by_coordinates
 from pinntk.problem._conditions import KINDS, Condition
 from pinntk.problem._coordinates import check_coordinates
-from pinntk.problem._domain import Box, Faces, as_array, as_rows, check_points, check_real
 from pinntk.problem._foreign import AnyCondition, ForeignCondition
 from pinntk.problem._gauge import Gauge, gauges, up_to, without_gauges
 from pinntk.problem._grid_solution import GridSolution
 from pinntk.problem._output import check_output
 from pinntk.problem._parameters import accuracy_of, at_accuracy, coefficient_parameters, parameters_text
+from pinntk.problem._rows import as_array, as_rows, check_points, check_real
 from pinntk.taylor import Basis
 
 Counts = Mapping[str, int]  # condition name or kind -> number of points
@@ -43,7 +44,7 @@ class Problem:
 
     Its attributes are set once; `coefficients` are parameters, whose values training changes.
 
-    domain: the box that it lives on
+    domain: the box, or the other `Domain`, that it lives on
     conditions: what decorated functions return; each one's name is its function's name. Or `ForeignCondition`s, that other
         code computes
     fields: names of the network's outputs, in order
@@ -56,9 +57,7 @@ class Problem:
     solution_accuracy: relative L2 error of the known solution itself, such as 4e-5 of published data; 0 for one that is right
         to rounding. A network's error is no smaller than that, whatever number comes out
 
-    `arguments` has, for each condition, what its operator's arguments ask for; nothing for a foreign one.
-
-    Raises ValueError when an operator's argument names something unknown.
+    `arguments` has what each operator's arguments ask for, nothing for a foreign one. Raises ValueError for unknown arguments.
 
     >>> from pinntk import Box, Problem, boundary, residual
     >>> domain = Box(x=(0, 1))
@@ -73,7 +72,7 @@ class Problem:
     {'poisson': (8, 1), 'ends': (2, 1)}
     """
 
-    domain: Box
+    domain: Domain
     conditions: tuple[AnyCondition, ...]
     fields: tuple[str, ...]
     exact: Callable[..., Any] | None
@@ -88,7 +87,7 @@ class Problem:
 
     def __init__(
         self,
-        domain: Box,
+        domain: Domain,
         conditions: Sequence[AnyCondition],
         fields: str | Sequence[str] = ("u",),
         exact: Callable[..., Any] | None = None,
@@ -146,10 +145,12 @@ class Problem:
             seen.add(condition.name)
 
     def _check_arguments(self, condition: AnyCondition) -> None:
+        region = condition.region
+        has_normals = isinstance(region, (Faces, Part)) and region.has_normals
         for spec in self.arguments[condition.name]:
-            if spec.kind in ("laplacian", "gradient", "normal") and not self.domain.space:
+            if spec.kind in ("laplacian", "gradient", "normal", "component") and not self.domain.space:
                 raise ValueError(f"condition {condition.name!r}: {spec.argument!r} needs a coordinate other than t")
-            if spec.kind == "normal" and not (isinstance(condition.region, Faces) and condition.region.has_normals):
+            if spec.kind in ("normal", "component") and not has_normals:
                 raise ValueError(
                     f"condition {condition.name!r}: {spec.argument!r} needs boundary faces of spatial coordinates, such as "
                     'domain.ends("x"); its region has no outward normal'
@@ -233,14 +234,13 @@ class Problem:
     ) -> dict[str, Tensor]:
         """Points for every condition: {name: (n, d) tensor}, columns in the order of `coordinates`.
 
-        counts, more: points by kind or by name, name first, as a mapping or as keywords: sample({"boundary": 100}) is
-            sample(boundary=100); `default_counts` for the others
+        counts, more: points by kind or by name, name first: sample({"boundary": 100}) is sample(boundary=100);
+            `default_counts` for the others
         method: "uniform", "grid" (at most n points), "latin-hypercube" or "sobol"
         dtype: torch's default unless given
 
-        Conditions on the same region with the same count get the same tensor, and are then evaluated in one pass.
-        The rows of a data condition hold the coordinates and then the measured columns. Warns where `dtype` cannot tell
-        coordinates apart; raises MemoryError for more points than fit.
+        Conditions on the same region with the same count get the same tensor, evaluated in one pass. Rows of a data condition
+        hold measured columns behind the coordinates. Warns where `dtype` cannot tell coordinates apart; raises MemoryError.
         """
         dtype = dtype or torch.get_default_dtype()
         drawn: dict[tuple, Tensor] = {}
@@ -272,8 +272,7 @@ class Problem:
         for condition in self.conditions:
             if condition.name not in points:
                 continue
-            rows = as_rows(condition.name, points[condition.name])
-            what = f"points[{condition.name!r}]"
+            rows, what = as_rows(condition.name, points[condition.name]), f"points[{condition.name!r}]"
             if rows.ndim != 2 or rows.shape[1] != condition.width:
                 expected = ", ".join((*self.coordinates, *condition.columns))
                 raise ValueError(
@@ -314,8 +313,8 @@ class Problem:
 
     @cached_property
     def solution(self) -> GridSolution:
-        """The exact or reference solution on a product grid, values [*counts, fields] in float64; for 4 and more
-        dimensions on scattered points: then `axes` is one (n, d) array.
+        """The exact or reference solution on a product grid, values [*counts, fields] in float64; in 4 and more dimensions,
+        and on other domains than boxes, on scattered points: then `axes` is one (n, d) array.
         """
         d = self.domain.dimension
         if self.exact is None:
@@ -324,13 +323,18 @@ class Problem:
             given = self.reference()
             check_real("the values of the reference", given.values, "fields")
             counts = tuple(map(len, given.axes))
-            return GridSolution(given.axes, given.values.reshape(*counts, len(self.fields)))
+            found = GridSolution(given.axes, given.values.reshape(*counts, len(self.fields)))
+            return found if self.domain.is_box else found.inside(self.domain)
         if d not in _GRID_COUNTS:
             points = self.domain.sample(_HIGH_DIMENSION_POINTS, "sobol", sampling.generator(0, "solution"))
             return GridSolution((points,), self.exact_array(points))
         counts = _GRID_COUNTS[d]
+        points = self.domain.grid(counts)
+        if not self.domain.is_box:
+            points = points[self.domain.contains(points)]
+            return GridSolution((points,), self.exact_array(points))
         axes = tuple(np.linspace(low, high, m) for (low, high), m in zip(self.domain.bounds, counts, strict=True))
-        return GridSolution(axes, self.exact_array(self.domain.grid(counts)).reshape(*counts, -1))
+        return GridSolution(axes, self.exact_array(points).reshape(*counts, -1))
 
     def exact_array(self, points: np.ndarray) -> np.ndarray:
         """The exact solution at (n, d) points: (n, fields), in float64."""
@@ -340,10 +344,7 @@ class Problem:
     @cached_property
     def solution_points(self) -> np.ndarray:
         """The (n, d) points of `solution`, last coordinate fastest."""
-        axes = self.solution.axes
-        if axes[0].ndim == 2:
-            return axes[0]
-        return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
+        return self.solution.points
 
     @without_autocast
     def predict(self, network: nn.Module, points: np.ndarray, chunk: int = 65_536) -> np.ndarray:

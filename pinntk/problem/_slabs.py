@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from inspect import Parameter, Signature
 from itertools import pairwise
 from math import isfinite
@@ -16,11 +17,13 @@ from torch import Tensor, nn
 
 from pinntk._util.registry import WeakRegistry
 from pinntk._util.warn import warn_user
+from pinntk.geometry import Domain, Faces, Part, PeriodicPair, Region
 from pinntk.problem._arguments import POINTS, ArgumentSpec
 from pinntk.problem._conditions import Condition
-from pinntk.problem._domain import Box, Faces, Measurements, PeriodicPair, Region, as_rows
 from pinntk.problem._grid_solution import GridSolution
+from pinntk.problem._measurements import Measurements
 from pinntk.problem._problem import Points, Problem
+from pinntk.problem._rows import as_rows
 from pinntk.problem._time import time_axis
 
 Values = Mapping[str, Callable[[Tensor], Tensor]]  # initial condition -> its errors (n,) at (n, d) points
@@ -72,7 +75,7 @@ def slab_start(problem: Problem, number: int, edges: Sequence[float]) -> Problem
     """The problem's initial conditions alone, as they are written, on the slice where a slab starts."""
     conditions = [c for c in _own(restricted(problem, number, edges)) if c.kind == "initial"]
     coefficients = _asked_for(problem, conditions)
-    return Problem(_box(problem, number, edges), conditions, problem.fields, coefficients=coefficients, name=problem.name)
+    return Problem(_domain(problem, number, edges), conditions, problem.fields, coefficients=coefficients, name=problem.name)
 
 
 def restricted(problem: Problem, number: int, edges: Sequence[float], before: Values | None = None) -> Problem:
@@ -96,7 +99,7 @@ def restricted(problem: Problem, number: int, edges: Sequence[float], before: Va
             operator = Start(condition, problem.arguments[condition.name], axis, start, taken)
         conditions.append(Condition(condition.name, condition.kind, here, operator))
     return Problem(
-        _box(problem, number, edges),
+        _domain(problem, number, edges),
         conditions,
         problem.fields,
         problem.exact,
@@ -280,13 +283,12 @@ def _asked_for(problem: Problem, conditions: Sequence[Condition]) -> dict[str, n
     return {name: value for name, value in problem.coefficients.items() if name in asked}
 
 
-def _box(problem: Problem, number: int, edges: Sequence[float]) -> Box:
+def _domain(problem: Problem, number: int, edges: Sequence[float]) -> Domain:
     return _with_time(problem.domain, _time(problem)[0], edges[number], edges[number + 1])
 
 
-def _with_time(box: Box, axis: int, one: float, other: float) -> Box:
-    bounds = dict(zip(box.coordinates, box.bounds, strict=True))
-    return Box(**{**bounds, box.coordinates[axis]: (min(one, other), max(one, other))})
+def _with_time(domain: Domain, axis: int, one: float, other: float) -> Domain:
+    return domain.with_interval(domain.coordinates[axis], min(one, other), max(one, other))
 
 
 def _region(condition: Condition, axis: int, number: int, edges: Sequence[float]) -> Region | None:
@@ -294,12 +296,12 @@ def _region(condition: Condition, axis: int, number: int, edges: Sequence[float]
     region, (one, other) = condition.region, edges[number : number + 2]
     if condition.kind == "initial":
         pieces = tuple(tuple((a, one if a == axis else v) for a, v in piece) for piece in _pieces(condition))
-        return Faces(_with_time(region.box, axis, one, other), pieces)
-    low, high = region.box.bounds[axis]  # a condition may hold on a part of the domain
+        return Faces(_with_time(region.domain, axis, one, other), pieces)
+    low, high = region.domain.bounds[axis]  # a condition may hold on a part of the domain
     low, high = max(low, min(one, other)), min(high, max(one, other))
     if low >= high:
         return None
-    box = _with_time(region.box, axis, low, high)
+    box = _with_time(region.domain, axis, low, high)
     if isinstance(region, PeriodicPair):
         return PeriodicPair(box, region.axis)
     if isinstance(region, Measurements):
@@ -309,6 +311,8 @@ def _region(condition: Condition, axis: int, number: int, edges: Sequence[float]
     if isinstance(region, Faces):
         pieces = tuple(piece for piece in region.pieces if not number or axis not in dict(piece))
         return Faces(box, pieces) if pieces else None
+    if isinstance(region, Part):
+        return replace(region, domain=box)
     return box
 
 
@@ -325,9 +329,14 @@ def _reference(problem: Problem, axis: int, number: int, edges: Sequence[float])
     whole = problem.solution
     low, high = sorted(edges[number : number + 2])
     slack = _ROUNDING * abs(edges[-1] - edges[0])
-    here = (whole.axes[axis] >= low - slack) & (whole.axes[axis] <= high + slack)
+    scattered = whole.axes[0].ndim == 2
+    times = whole.axes[0][:, axis] if scattered else whole.axes[axis]
+    here = (times >= low - slack) & (times <= high + slack)
     if not here.any():
         return None
-    axes = tuple(times[here] if a == axis else times for a, times in enumerate(whole.axes))
-    part = GridSolution(axes, np.compress(here, whole.values, axis))
+    if scattered:
+        part = GridSolution((whole.axes[0][here],), whole.values[here])
+    else:
+        axes = tuple(times[here] if a == axis else others for a, others in enumerate(whole.axes))
+        part = GridSolution(axes, np.compress(here, whole.values, axis))
     return lambda: part

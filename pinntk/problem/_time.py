@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from pinntk.problem._domain import TIME, Faces
+from pinntk.geometry import Faces
+from pinntk.geometry._domain import TIME
 from pinntk.problem._problem import Problem
 
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from pinntk._util.stand_in import call_with
 from pinntk._util.warn import warn_user
-from pinntk.problem import Box, ForeignCondition, Points, Problem
+from pinntk.geometry import Domain
+from pinntk.problem import ForeignCondition, Points, Problem
 from pinntk.problem._arguments import ArgumentSpec
 from pinntk.residuals._fallback import warn_fallback
 from pinntk.residuals._fields import AutogradFields, Fields, TaylorFields
@@ -67,7 +68,7 @@ def _in_float64(network: nn.Module, x: Tensor) -> Callable[[Tensor], Tensor] | N
         return None
 
 
-def _inside(domain: Box, rows: Tensor) -> Tensor:
+def _inside(domain: Domain, rows: Tensor) -> Tensor:
     low, high = (torch.as_tensor(end).to(rows) for end in (domain.low, domain.high))
     moved = rows.clone()
     moved[:, : len(low)] += _SHARE * (low + _PLACE * (high - low) - moved[:, : len(low)])
@@ -155,7 +156,7 @@ def _disagreement(derivatives: list[_Derivative]) -> _Derivative | None:
     return None
 
 
-def _warn(network: nn.Module, call: Callable, domain: Box, condition: str, off: _Derivative, x: Tensor) -> bool:
+def _warn(network: nn.Module, call: Callable, domain: Domain, condition: str, off: _Derivative, x: Tensor) -> bool:
     """Warns of a disagreement; whether nested autograd is used from now on."""
     said = (
         f"condition {condition!r}: {off.name} by the Taylor engine and by nested autograd differ by {off.apart:.2g}, of values "
@@ -173,7 +174,7 @@ def _warn(network: nn.Module, call: Callable, domain: Box, condition: str, off: 
     return True
 
 
-def _finite_difference(call: Callable, domain: Box, x: Tensor, field: int, index: Index) -> Tensor:
+def _finite_difference(call: Callable, domain: Domain, x: Tensor, field: int, index: Index) -> Tensor:
     """d^index of one output by central differences, (n,): of about 1e-5 of its size."""
     step = torch.finfo(x.dtype).eps ** (1 / (sum(index) + 2))
     lengths = step * torch.as_tensor(domain.high - domain.low).to(x)

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pinntk.problem import Condition, Faces, ForeignCondition, PeriodicPair, Problem
+from pinntk.geometry import Faces, Part
+from pinntk.problem import Condition, ForeignCondition, PeriodicPair, Problem
 from pinntk.problem._arguments import ArgumentSpec
 from pinntk.residuals._fields import AutogradFields, Fields, TaylorFields
 from pinntk.residuals._foreign import foreign_errors
@@ -125,6 +126,8 @@ def _argument(
         return points[:, spec.axis]
     if spec.kind == "points":
         return points
+    if spec.kind == "component":
+        return _normals(condition, points)[:, spec.axis]
     if spec.kind == "column":
         return columns[:, spec.axis]
     if spec.kind == "coefficient":
@@ -139,5 +142,9 @@ def _argument(
     gradient = torch.stack(slopes, 1)
     if spec.kind == "gradient":
         return gradient
-    assert isinstance(condition.region, Faces)  # the problem checks that there are normals
-    return (gradient * condition.region.normals(points)[:, space]).sum(1)
+    return (gradient * _normals(condition, points)[:, space]).sum(1)
+
+
+def _normals(condition: Condition, points: Tensor) -> Tensor:
+    assert isinstance(condition.region, (Faces, Part))  # the problem checks that there are normals
+    return condition.region.normals(points.detach())

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pinntk._util.registry import WeakRegistry
 from pinntk._util.stand_in import call_with
 from pinntk._util.warn import warn_user
-from pinntk.problem import Box
+from pinntk.geometry import Domain
 
 _CLOSE = 1e-4  # relative difference of a gradient and a finite difference
 _STEPS = (1e-7, 1e-3)  # of finite differences: below rounding of the inside, and above it
@@ -21,7 +21,7 @@ _ROUNDED = 10.0  # times the difference of two steps, within which a finite diff
 _warned = WeakRegistry()
 
 
-def compare_gradients(network: nn.Module, call: Callable, domain: Box, x: Tensor) -> None:
+def compare_gradients(network: nn.Module, call: Callable, domain: Domain, x: Tensor) -> None:
     """Autograd's gradient along one direction of the coordinates, and along one of the parameters, with finite differences."""
     random = torch.Generator().manual_seed(0)
     extent = torch.as_tensor(domain.high - domain.low).to(x)

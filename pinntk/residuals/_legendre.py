@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pinntk.problem import Box
+from pinntk.geometry import Domain
 
 _MOST, _HIGHEST = 130, 24  # functions, and their degree on a line
 _LEAST = 2  # degree: less has no second derivatives
@@ -24,7 +24,7 @@ class Legendre:
     degrees: (m, d), of each function along each coordinate
     """
 
-    def __init__(self, domain: Box, device: torch.device | str | None = None):
+    def __init__(self, domain: Domain, device: torch.device | str | None = None):
         d = domain.dimension
         highest = max((p for p in range(_LEAST, _HIGHEST + 1) if comb(p + d, d) <= _MOST), default=0)
         self.degrees = torch.tensor(_degrees(d, highest), device=device)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from pinntk._util.precision import empty_like
 from pinntk.problem import ForeignCondition, PeriodicPair, Points, Problem
-from pinntk.problem._domain import as_rows
+from pinntk.problem._rows import as_rows
 
 
 def to_network(network: nn.Module, points: Points) -> dict[str, Tensor]:

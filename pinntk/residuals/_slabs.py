@@ -10,8 +10,8 @@ from hashlib import sha256
 import torch
 from torch import Tensor, nn
 
+from pinntk.geometry._sampling import generator
 from pinntk.problem import Problem
-from pinntk.problem._sampling import generator
 from pinntk.problem._slabs import restricted, slab_edges, slab_name, slab_start
 from pinntk.residuals._conditions import condition_errors
 from pinntk.residuals._evaluate import errors

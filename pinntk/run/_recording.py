@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from pinntk._util import distributed
+from pinntk.geometry._sampling import generator
 from pinntk.ntk import KernelBlocks, kernel
 from pinntk.problem import Points, Problem
-from pinntk.problem._sampling import generator
 from pinntk.residuals import check_network, errors
 from pinntk.residuals._probe import untouched
 from pinntk.run._checkpoint import all_finite, check_identity, identity, read_checkpoint, write_checkpoint

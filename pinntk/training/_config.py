@@ -11,8 +11,8 @@ from math import isfinite
 from typing import Any, ClassVar
 
 from pinntk._util.frozen import FrozenDict, same_values
+from pinntk.geometry._sampling import METHODS
 from pinntk.problem import Problem
-from pinntk.problem._sampling import METHODS
 from pinntk.run._recorder import UNKNOWN
 from pinntk.solvers import is_solver
 from pinntk.training._coefficients import make_coefficient_scales

@@ -13,8 +13,8 @@ from torch import nn
 
 from pinntk._util import distributed
 from pinntk._util.precision import empty_like
+from pinntk.geometry import _sampling as sampling
 from pinntk.problem import Points, Problem
-from pinntk.problem import _sampling as sampling
 from pinntk.residuals._points import to_network
 from pinntk.training._losses import error_values
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pinntk.geometry._domain import TIME
 from pinntk.problem import Box, PointSet, Problem
-from pinntk.problem._domain import TIME
 from pinntk.problem._time import time_slices
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pinntk.geometry import Part
+
 
 def relative(found: Tensor, expected: Tensor) -> float:
     """norm(found - expected) / norm(expected); the plain norm of the difference where nothing is expected."""
@@ -72,11 +74,20 @@ def _argument(network, problem, condition, spec, points: Tensor, columns: Tensor
         return derivative(network, points, spec.field, spec.index)
     if spec.kind == "laplacian":
         return torch.stack([along(axis, 2) for axis in space]).sum(0)
+    if spec.kind == "component":
+        return _normals(problem, condition, points)[:, spec.axis]
     gradient = torch.stack([along(axis, 1) for axis in space], 1)
     if spec.kind == "gradient":
         return gradient
     assert spec.kind == "normal", spec.kind
-    return (gradient * torch.stack([_normal(problem, condition, point) for point in points])[:, space]).sum(1)
+    return (gradient * _normals(problem, condition, points)[:, space]).sum(1)
+
+
+def _normals(problem, condition, points: Tensor) -> Tensor:
+    """Of a part of a curved boundary those of the part, which tests/geometry compares with Gauss's theorem and by hand."""
+    if isinstance(condition.region, Part):
+        return condition.region.normals(points)
+    return torch.stack([_normal(problem, condition, point) for point in points])
 
 
 def _normal(problem, condition, point: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ def from_model(model: Any) -> tuple[nn.Module, Problem, dict[str, Tensor]]:
         require_mean_squares(model, blocks)
         conditions, points = _conditions(model, blocks), training_points(model, blocks)
         problem = Problem(
-            conditions[0].region.box,
+            conditions[0].region.domain,
             conditions,
             fields=_fields(model),
             reference=_reference(model),

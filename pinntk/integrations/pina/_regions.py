@@ -112,7 +112,7 @@ def kind_of(region: Region, points: np.ndarray, time: int | None, surface: bool)
 
     time: the coordinate that is time; surface: whether the points are of fewer dimensions
     """
-    box = region.box
+    box = region.domain
     size = box.high - box.low
     at_start = time is not None and bool((points[:, time] - box.low[time] <= _ON * size[time]).all())
     on_edge = bool(((points - box.low <= _ON * size) | (box.high - points <= _ON * size)).any(1).all())

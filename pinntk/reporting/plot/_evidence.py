@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 
 from pinntk.diagnostics import Examination, Finding
+from pinntk.geometry._sampling import generator
 from pinntk.problem import Box, Problem, Region
-from pinntk.problem._sampling import generator
 from pinntk.reporting.plot._panel import BLUE, GRAY, ORANGE, Panel, dots, legend, span
 from pinntk.residuals import errors
 from pinntk.residuals._points import to_network

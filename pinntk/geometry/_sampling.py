@@ -50,3 +50,17 @@ def grid(counts: tuple[int, ...]) -> np.ndarray:
     """The product grid on [0, 1]^d with ends (a single point sits in the middle), shape (prod(counts), d)."""
     axes = [np.linspace(0, 1, count) if count > 1 else np.array([0.5]) for count in counts]
     return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(counts))
+
+
+def cells(n: int, dimension: int) -> np.ndarray:
+    """The middles of the cells of the largest near-cubic grid of at most n cells, (m, dimension)."""
+    counts = grid_counts(n, dimension) if dimension else ()
+    return (grid(counts) * (np.array(counts) - 1) + 0.5) / np.array(counts) if dimension else np.zeros((n, 0))
+
+
+def shares(n: int, extents: np.ndarray) -> np.ndarray:
+    """n points shared out by extents, (k,) whole numbers."""
+    exact = n * extents / extents.sum()
+    counts = np.floor(exact).astype(int)
+    counts[np.argsort(counts - exact, kind="stable")[: n - counts.sum()]] += 1
+    return counts

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from pinntk.geometry._sampling import METHODS, generator, grid, grid_counts, unit_cube
 from pinntk.problem import Box, Measurements
-from pinntk.problem._domain import check_points
-from pinntk.problem._sampling import METHODS, generator, grid, grid_counts, unit_cube
+from pinntk.problem._rows import check_points
 
 BOX = Box(t=(0, 2), x=(-1, 1), y=(3, 4))
 

@@ -1,0 +1,75 @@
+"""Points of a domain, and how far others lie from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pinntk.geometry import _sampling as sampling
+
+_NEAR = 1e-5  # of the extent: float32 points of a boundary count as on it
+_DIRECTIONS = 256  # in which is looked for a place inside
+
+
+def draw(domain: Any, n: int, method: str, rng: np.random.Generator, fixed: Mapping[int, float]) -> np.ndarray:
+    """n points (n, d) in a domain, with some coordinates of time and parameters, {axis: value}, fixed; "grid" at most n.
+
+    A shape that has a map from a cube is drawn by it; of others, points in the box around it, without those outside.
+    """
+    shape, size = domain.shape, domain.high - domain.low
+    free = [axis for axis in range(domain.dimension) if axis not in domain.shape_axes and axis not in fixed]
+    mapped = method != "grid" and shape.cube_dimension is not None
+    own = shape.cube_dimension if mapped else shape.dimension
+    share = 1.0 if mapped else shape.share
+    found: list[np.ndarray] = []
+    missing = n
+    while missing > 0:
+        cube = sampling.unit_cube(_asked(missing, share, method), own + len(free), method, rng)
+        places = shape.spread(cube[:, :own]) if mapped else shape.low + (shape.high - shape.low) * cube[:, :own]
+        points = np.empty((len(cube), domain.dimension))
+        points[:, domain.shape_axes] = places
+        points[:, free] = domain.low[free] + size[free] * cube[:, own:]
+        points[:, list(fixed)] = list(fixed.values())
+        found.append(points if mapped else points[shape.contains(places)])
+        if method != "grid":
+            missing -= len(found[-1])
+        elif len(found[-1]) <= n:
+            return found[-1] if len(found[-1]) else draw(domain, 1, "uniform", rng, fixed)
+        else:
+            share *= 1.03  # a coarser grid
+    return np.concatenate(found)[:n]
+
+
+def _asked(missing: int, share: float, method: str) -> int:
+    """Points of the box to draw, so that about `missing` of them are inside."""
+    if method == "grid":
+        return max(int(missing / share), 1)
+    return missing if share == 1 else int(1.1 * missing / share) + 16
+
+
+def distance(domain: Any, points: np.ndarray) -> np.ndarray:
+    """How far (n, d) points lie outside of a shape, relative to its extent, (n,); 0 inside, half of 1e-5 nearer than that.
+
+    At least 2e-5 elsewhere, and no more than that beside a wall that a set operation has removed.
+    """
+    found = np.zeros(len(points))
+    outside = np.flatnonzero(~domain.contains(points))
+    if len(outside):
+        far = np.array([surface.distance_of(points[outside]) for surface in domain.surfaces]).min(0) / domain.extent
+        found[outside] = np.where(_near(domain, points[outside]), _NEAR / 2, np.maximum(far, 2 * _NEAR))
+    return found
+
+
+def _near(domain: Any, points: np.ndarray) -> np.ndarray:
+    """Whether some place within 1e-5 of the extent is inside."""
+    directions = np.random.default_rng(0).standard_normal((_DIRECTIONS, domain.dimension))
+    directions *= (_NEAR * domain.extent / np.linalg.norm(directions, axis=1))[:, None]
+    near = np.zeros(len(points), bool)
+    for direction in directions:
+        left = np.flatnonzero(~near)
+        if not len(left):
+            break
+        near[left] = domain.contains(points[left] + direction)
+    return near
