@@ -120,6 +120,8 @@ class Checkpoint:
                 f"cannot resume {folder}: {change}; put it back (config.json holds a copy), or train anew in another folder"
             )
         check_same_settings(folder, config, run.config)
+        if "grown" in config:  # what its network was before
+            run.config["grown"] = config["grown"]
         load_state(state, run.network, run.problem, folder)
         steps = run.config["training"]["steps"]
         if state["step"] > steps:
