@@ -11,7 +11,7 @@ import pinntk
 from tests.support import reference
 from tests.support.networks import NETWORKS, build
 
-EXACT = [name for name in pinntk.available() if name not in ("allen_cahn", "reaction_diffusion")]
+EXACT = [name for name in pinntk.available() if pinntk.load(name).exact is not None]
 SETTINGS = {
     "burgers": [{}, {"nu": 0.1}],
     "convection": [{}, {"beta": 40.0}],
@@ -61,6 +61,7 @@ def test_exact_solutions_have_zero_residual(name, settings):
 @pytest.mark.parametrize(
     ("name", "setting", "message"),
     [
+        ("poisson_boltzmann", {"k": 0.0}, "k=0.0: from 1 to 20"),
         ("wave1d", {"beta": 4.5}, "beta=4.5: a whole number"),
         ("wave1d", {"beta": float("nan")}, "beta=nan: a whole number"),
         ("poisson2d", {"k": 1.5}, "k=1.5: a whole number other than 0"),
