@@ -42,6 +42,9 @@ MET = {
     "kuramoto_sivashinsky": ("start", "wrap", "wrap_slope", "wrap_curvature", "wrap_third"),
     "poisson1d": ("ends",),
     "poisson2d": ("walls",),
+    "poisson_boltzmann": (),
+    "poisson_holes": (),
+    "poisson_lshape": (),
     "poisson_multiscale": ("ends",),
     "poisson_nd": (),
     "reaction": ("start", "wrap"),
@@ -55,6 +58,15 @@ MET = {
     "wave2d_heterogeneous": ("start", "start_velocity", "walls"),
 }
 LEFT = {
+    **{
+        (name, condition): "not on faces of the problem's domain"
+        for name, conditions in {
+            "poisson_boltzmann": ("walls", "disks"),
+            "poisson_holes": ("walls", "holes"),
+            "poisson_lshape": ("walls",),
+        }.items()
+        for condition in conditions
+    },
     ("allen_cahn", "start"): "does not repeat in x as 'wrap_slope' asks for: the derivative of order 1 is 2 at x = -1 and -2",
     ("reaction_diffusion", "start"): "does not repeat in x as 'wrap_slope' asks for: the derivative of order 1 is 0.001708",
     ("black_scholes", "payoff"): "the slope of its values jumps at s = 1, which derivatives of order 2 in s",

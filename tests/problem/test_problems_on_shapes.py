@@ -35,27 +35,29 @@ def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("PINNTK_CACHE", str(tmp_path))
 
 
+CORNERS = [(0, 0), (1, 0), (1, 1), (-1, 1), (-1, -1), (0, -1)]
+
+
 def test_poisson_lshape():
     problem = pinntk.load("poisson_lshape")
     u, h = table(problem, 121)
     off = np.abs(laplacian(u, h) + 1)
     x = np.linspace(-1, 1, 121)[1:-1]
-    off[np.hypot(x[:, None], x) < 0.25] = np.nan  # of the corner, where derivatives are large
-    assert np.nanmax(off) < 1e-6
-    assert np.isfinite(off).sum() > 9000
+    near = np.minimum.reduce([np.hypot(x[:, None] - a, x - b) for a, b in CORNERS])
+    assert np.nanmax(off[near > 0.25]) < 1e-7  # derivatives are large at the corners
+    assert np.nanmedian(off) < 1e-9
     walls = on(problem.domain.boundary(), problem)
-    assert len(walls) > 200 and np.abs(walls).max() < 1e-11
-    assert np.nanmax(u) == pytest.approx(0.1494085, abs=1e-7)
-    # The energy that adaptive finite elements extrapolate to is 0.2140758036.
-    assert np.nansum(u) * h**2 == pytest.approx(0.2140758, abs=2e-4)
+    assert len(walls) == 480 and np.abs(walls).max() < 1e-10
+    # The energy that adaptive finite elements extrapolate to is 0.2140758036; the sum is of second order.
+    assert np.nansum(u) * h**2 == pytest.approx(0.2140758, abs=1e-4)
 
 
 def test_poisson_holes():
     problem = pinntk.load("poisson_holes")
     u, h = table(problem, 101)
     off = np.abs(laplacian(u, h))
-    assert np.isfinite(off).sum() > 7500 and np.nanmax(off) < 1e-2
-    assert np.nanmedian(off) < 1e-7
+    assert np.isfinite(off).sum() > 8000
+    assert np.nanmax(off) < 1e-3 and np.nanmedian(off) < 1e-6
     assert np.abs(on(problem.domain.boundary(without="hole"), problem) - 1).max() < 1e-11
     assert np.abs(on(problem.domain.boundary("hole"), problem)).max() < 1e-11
     assert np.nanmax(np.abs([u - u.T, u - u[::-1], u - u[:, ::-1]])) < 1e-11
@@ -69,7 +71,7 @@ def test_poisson_boltzmann():
     b = 64 * u - f
     mean = (b[2:, 1:-1] + b[:-2, 1:-1] + b[1:-1, 2:] + b[1:-1, :-2] + 8 * b[1:-1, 1:-1]) / 12  # of order h^4 with lap u = b
     off = np.abs(laplacian(u, h) - mean)
-    assert np.isfinite(off).sum() > 4000 and np.nanmax(off) < 0.5
-    assert np.nanmedian(off) < 5e-4
+    assert np.isfinite(off).sum() > 4000
+    assert np.nanmax(off) < 0.2 and np.nanmedian(off) < 5e-3  # of terms of size 170
     assert np.abs(on(problem.domain.boundary(without="disk"), problem) - 0.2).max() < 5e-7
-    assert np.abs(on(problem.domain.boundary("disk"), problem) - 1).max() < 1e-3
+    assert np.abs(on(problem.domain.boundary("disk"), problem) - 1).max() < 5e-7
