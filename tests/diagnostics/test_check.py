@@ -217,7 +217,7 @@ def test_nothing_is_found_in_a_problem_of_the_registry_within_seconds(name):
 
 def test_what_lies_outside_of_a_shape_is_not_undetermined():
     """A polynomial that is large where an L-shape is not meets every condition as well as none."""
-    domain = Polygon([(0, 0), (1, 0), (1, 1), (-1, 1), (-1, -1), (0, -1)], edges={0: "open"})
+    domain = Polygon([(0, 0), (1, 0), (1, 1), (-1, 1), (-1, -1), (0, -1)], edges={2: "open"})
 
     @residual(domain)
     def poisson(lap_u):

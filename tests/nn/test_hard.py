@@ -28,6 +28,7 @@ MET = {
     "elliptic_inverse": ("ends",),
     "euler_beam": ("held", "level"),
     "heat1d": ("start", "walls"),
+    "heat_ball": ("start",),
     "fisher_kpp": ("start", "walls"),
     "heat_inverse": ("start", "walls"),
     "heat_multiscale": ("start", "walls"),
@@ -40,6 +41,7 @@ MET = {
     "lid_driven_cavity": ("lid_u", "walls_v"),
     "lotka_volterra": ("start_r", "start_p"),
     "kuramoto_sivashinsky": ("start", "wrap", "wrap_slope", "wrap_curvature", "wrap_third"),
+    "plate_with_hole": (),
     "poisson1d": ("ends",),
     "poisson2d": ("walls",),
     "poisson_boltzmann": (),
@@ -61,6 +63,8 @@ LEFT = {
     **{
         (name, condition): "not on faces of the problem's domain"
         for name, conditions in {
+            "heat_ball": ("sphere",),
+            "plate_with_hole": (*("symmetric_u", "symmetric_v", "sliding", "free_x", "free_y", "pulled_x", "pulled_y"),),
             "poisson_boltzmann": ("walls", "disks"),
             "poisson_holes": ("walls", "holes"),
             "poisson_lshape": ("walls",),
