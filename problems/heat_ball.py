@@ -1,4 +1,4 @@
-"""Heat equation in a ball of d dimensions: u_t = lap u / d + f for t in [0, 1], the start and the slope u_n on the sphere given.
+"""Heat equation in a ball of d dimensions: u_t = lap u / d + f for t in [0, 1], start and slope on the sphere given.
 
 PINNacle's heat problem in many dimensions (Hao et al. 2023, d = 5). Exact solution: u = exp(r^2 / 2 + t), with which
 f = -r^2 u / d; r is the distance from the center of the ball, whose radius is 1.

@@ -1,8 +1,9 @@
 """Linearized Poisson-Boltzmann equation: -lap u + k^2 u = f on [-1, 1]^2 less four disks, u = 0.2 outside, u = 1 on the disks.
 
-f = 10 (17 + x^2 + y^2) sin(pi x) sin(4 pi y) and k = 8 are PINNacle's (Hao et al. 2023). No formula is known; the reference is a
-sum of functions that solve the equation, fitted on the boundary, where it is wrong by 5e-7 at most (k from 1 to 20; 2e-7 for 8), which by the maximum principle
-bounds its error. Computed once, in two seconds, and kept in the user's cache folder. PINNacle's own data are 9e-5 away from it.
+f = 10 (17 + x^2 + y^2) sin(pi x) sin(4 pi y) and k = 8 are PINNacle's (Hao et al. 2023). No formula is known; the reference is
+a sum of functions that solve the equation, fitted on the boundary. There it is off by 2e-7 at most, for other k from 1 to 20 by
+5e-7, which by the maximum principle bounds its error. Computed once, in two seconds, and kept in the user's cache folder.
+PINNacle's own data are 9e-5 away from it.
 """
 
 import numpy as np
@@ -67,8 +68,8 @@ def particular(points: np.ndarray, k: float) -> np.ndarray:
 
 
 def solutions(points: np.ndarray, k: float, degree: int = 30, order: int = 24, poles: int = 12) -> np.ndarray:
-    """Functions with lap u = k^2 u at points (n, 2), one a column: I_n around 0; K_n around every disk, less its mirror images at
-    the walls; and K_0 and K_1 around places that approach each corner from outside.
+    """Functions with lap u = k^2 u at points (n, 2), one a column: I_n around 0; K_n around every disk, less its mirror images
+    at the walls; and K_0 and K_1 around places that approach each corner from outside.
     """
     x, y = points.T
     r = np.hypot(x, y)

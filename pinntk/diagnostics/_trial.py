@@ -80,7 +80,7 @@ class TrialSpace:
         return self.coefficients(points, Basis.spanning([], points.shape[1]))[0]
 
     def orthonormal(self, degree: int) -> Tensor:
-        """(N, k) coefficients, over functions of rms 1 over the box, of those up to a degree that are orthonormal over the domain.
+        """(N, k): functions up to a degree that are orthonormal over the domain, from those of rms 1 over the box.
 
         On a box these are the functions themselves. On another domain, combinations that are large outside of it only are left
         out: no condition is felt there.
