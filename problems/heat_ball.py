@@ -4,6 +4,8 @@ PINNacle's heat problem in many dimensions (Hao et al. 2023, d = 5). Exact solut
 f = -r^2 u / d; r is the distance from the center of the ball, whose radius is 1.
 """
 
+from typing import Any
+
 from torch import exp
 
 from pinntk import Box, Problem, boundary, initial, residual
@@ -13,7 +15,8 @@ from pinntk.geometry import Ball
 def problem(d: int = 5) -> Problem:
     if not (isinstance(d, int) and d >= 2):
         raise ValueError(f"d={d}: a whole number of at least 2; the ball of one dimension is an interval")
-    domain = Box(t=(0, 1)) * Ball(**{f"x{i}": 0.0 for i in range(1, d + 1)}, radius=1)
+    center: Any = {f"x{i}": 0 for i in range(1, d + 1)}
+    domain = Box(t=(0, 1)) * Ball(**center, radius=1)
 
     def exact(points):
         t, x = points[:, 0], points[:, 1:]

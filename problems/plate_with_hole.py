@@ -2,7 +2,8 @@
 
 Displacements u and v of linear elasticity in plane stress (Young's modulus 1, Poisson's ratio nu): no forces inside; the
 hole is free; on the lines of symmetry x = 0 and y = 0 the plate slides; on x = 1 and y = 1 the tractions are those of the
-infinite plate that far away is pulled by a stress of 1. The stress at the hole is three times that. Exact solution: Kirsch 1898.
+infinite plate that far away is pulled by a stress of 1. The stress at the hole is three times that. Exact solution: Kirsch
+1898.
 """
 
 from torch import atan2, cos, hypot, sin

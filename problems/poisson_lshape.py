@@ -2,8 +2,8 @@
 
 The gradient is infinite at the corner that points inward: u grows as r^(2/3). No formula is known; the reference is a sum of
 functions that solve the equation, fitted on the boundary to 1e-10, which by the maximum principle bounds its error (Fox,
-Henrici & Moler 1967). Computed once, in a second, and kept in the user's cache folder. Its integral is 0.2140758027, where adaptive
-finite elements extrapolate to 0.2140758036.
+Henrici & Moler 1967). Computed once, in a second, and kept in the user's cache folder. Its integral is 0.2140758027, where
+adaptive finite elements extrapolate to 0.2140758036.
 """
 
 import numpy as np
@@ -49,10 +49,10 @@ def harmonics(z: np.ndarray, degree: int = 40, order: int = 20) -> np.ndarray:
     """
     inward = np.exp(0.25j * np.pi) * np.array([1j, 1j, -1, -1j, 1, 1j])  # from each corner, so that no log jumps inside
     root = np.log(np.where(z == 0, 1, z / inward[0])) + np.log(inward[0])
-    columns = [(z / 2**0.5) ** n for n in range(degree + 1)]
+    columns: list[np.ndarray] = [(z / 2**0.5) ** n for n in range(degree + 1)]
     columns += [np.exp(power * root) * (z != 0) * (z / 2**0.5) ** n for power in (2 / 3, 4 / 3) for n in range(order + 1)]
     for (x, y), direction in zip(CORNERS, inward, strict=True):
         w = z - (x + 1j * y)
-        columns.append(w**2 * np.log(np.where(w == 0, 1, w / direction)))
+        columns += [w**2 * np.log(np.where(w == 0, 1, w / direction))]
     A = np.stack(columns, 1)
     return np.concatenate([A.real, A.imag], 1)
