@@ -21,8 +21,9 @@ def add_problems(commands: Any) -> argparse.ArgumentParser:
     command = commands.add_parser(
         "problems",
         help="list the built-in problems, or describe and draw one",
-        description="Lists the built-in problems, one line each. Of one problem: equation, domain, conditions,\n"
-        "parameters and known solution, and a picture of its points and its boundary.",
+        description="Lists the built-in problems, one line each. Of one problem: equation, domain,\n"
+        "conditions, parameters and known solution, and a picture of its points and\n"
+        "its boundary.",
         epilog="examples:\n  pinntk problems\n  pinntk problems burgers --set nu=0.01\n"
         "  pinntk problems my_pde.py --figure my_pde.png",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -56,7 +56,7 @@ def described(problem: Problem, docstring: str = "") -> str:
     order         2 in x
     fields        u
     conditions    poisson, residual: u_xx, x; in the domain
-                  ends, boundary: u; where x = 0 or x = 1
+                  ends, boundary: u, x; where x = 0 or x = 1
     parameters    k = 4
     solution      exact
     """
