@@ -34,16 +34,21 @@ import pinntk
 from pinntk._util.files import replacing
 from pinntk.training._counts import solver_counts
 
-PROBLEMS = {  # name -> parameters, network settings
-    "poisson1d": ({}, {}),
-    "poisson2d": ({}, {"width": 32, "depth": 1}),
-    "helmholtz2d": ({}, {}),
-    "wave1d": ({}, {}),
-    "burgers": ({}, {}),
-    "allen_cahn": ({}, {"periodic": "x"}),
-    "convection": ({"beta": 40}, {}),
-    "reaction": ({"rho": 5}, {}),
-    "kovasznay": ({}, {}),
+PROBLEMS = {  # label -> name in the registry, parameters, network settings
+    "poisson1d": ("poisson1d", {}, {}),
+    "poisson2d": ("poisson2d", {}, {"width": 32, "depth": 1}),
+    "helmholtz2d": ("helmholtz2d", {}, {}),
+    "helmholtz2d-hard": ("helmholtz2d", {}, {"hard": "auto"}),
+    "wave1d": ("wave1d", {}, {}),
+    "wave1d-beta5": ("wave1d", {"beta": 5}, {}),
+    "burgers": ("burgers", {}, {}),
+    "burgers-0.01": ("burgers", {"nu": 0.01}, {}),
+    "allen_cahn": ("allen_cahn", {}, {"periodic": "x"}),
+    "convection": ("convection", {"beta": 40}, {}),
+    "reaction": ("reaction", {"rho": 5}, {}),
+    "reaction_diffusion": ("reaction_diffusion", {}, {}),
+    "kovasznay": ("kovasznay", {}, {}),
+    "poisson_nd": ("poisson_nd", {}, {"width": 48, "depth": 5}),
 }
 
 
@@ -83,8 +88,8 @@ PUBLISHED = {  # relative L2 errors of others, drawn as lines
 
 
 def set_up(name: str, seed: int) -> tuple[pinntk.Problem, pinntk.nn.MLP]:
-    parameters, settings = PROBLEMS[name]
-    problem = pinntk.load(name, **parameters)
+    registered, parameters, settings = PROBLEMS[name]
+    problem = pinntk.load(registered, **parameters)
     return problem, pinntk.nn.MLP(problem, seed=seed, dtype=torch.float64, **{"width": 20, "depth": 4, **settings})
 
 

@@ -32,7 +32,7 @@ from pathlib import Path
 from time import process_time
 from typing import Any
 
-os.environ.update({"DDE_BACKEND": "pytorch", "MPLBACKEND": "Agg"})
+os.environ.update({"DDE_BACKEND": "pytorch", "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"})  # a fork with threads may hang
 
 import deepxde as dde
 import numpy as np

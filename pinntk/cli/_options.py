@@ -75,7 +75,8 @@ def add_solve(commands: Any) -> argparse.ArgumentParser:
         epilog="examples:\n"
         "  pinntk solve poisson1d\n"
         "  pinntk solve burgers --seconds 180\n"
-        "  pinntk solve --resume runs/burgers --seconds 900",
+        "  pinntk solve --resume runs/burgers --seconds 900\n"
+        "  pinntk solve --resume runs/burgers --grow-network 40 --seconds 900",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_run_options(command)
@@ -84,6 +85,13 @@ def add_solve(commands: Any) -> argparse.ArgumentParser:
     group.add_argument("--steps", type=int, help="at most so many steps (default: 2000)")
     group.add_argument("--seconds", type=float, help="at most so much time (default: 300)")
     group.add_argument("--grow", type=float, help="the number of points may grow up to this factor (default: 8)")
+    group.add_argument(
+        "--grow-network",
+        type=int,
+        metavar="WIDTH",
+        help="with --resume: go on with so many units in a layer, from the same function; the run goes to -o (default: "
+        "RUN-widthWIDTH), and the one resumed stays as it is",
+    )
     group.add_argument("--target", type=float, default=0.25, help="least ratio of true to promised decrease (default: 0.25)")
     group.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
     command.set_defaults(width=20, depth=4, dtype="float64")

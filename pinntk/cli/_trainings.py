@@ -22,7 +22,7 @@ from pinntk.run._configuration import check_entries, read_config
 from pinntk.run._folder import CHECKPOINT, CONFIG, SLABS
 from pinntk.run._slabs import holds_slabs, read_slabs
 from pinntk.run._source import is_from_file
-from pinntk.training import Slabs, TrainConfig, train, train_as, train_slabs
+from pinntk.training import Slabs, TrainConfig, grow_network, train, train_as, train_slabs
 from pinntk.training._train import network_of, problem_of
 
 _SECTIONS = ("problem", "network", "training", "weighting")
@@ -99,6 +99,8 @@ def start_solving(arguments: argparse.Namespace) -> Run | Slabs:
     """`pinntk solve`: fresh, or on from a checkpoint."""
     if arguments.resume:
         return _resume(arguments)
+    if arguments.grow_network is not None:
+        raise ValueError(f"--grow-network {arguments.grow_network} goes on with a run: give its folder with --resume")
     problem = load_problem(arguments)
     names = ("steps", "seconds", "grow", "sampling")
     asked = {name: value for name in names if (value := getattr(arguments, name)) is not None}
@@ -132,21 +134,40 @@ def _resume(arguments: argparse.Namespace) -> Run | Slabs:
     """Continues a run with the settings in its config.json; --steps and --device may differ."""
     if arguments.problem is not None:
         raise ValueError("--resume takes problem and settings from the run; leave the problem out")
-    refuse_all_but(arguments, "--resume", ("resume", "steps", "seconds", "device", "quiet", "trust"))
+    grows = getattr(arguments, "grow_network", None) is not None
+    beside = ("grow_network", "grow", "out") if grows else ()
+    refuse_all_but(arguments, "--resume", ("resume", "steps", "seconds", "device", "quiet", "trust", *beside))
     folder = Path(arguments.resume)
-    in_slabs = (folder / SLABS).is_file()
+    in_slabs = (folder / SLABS).is_file() and not grows
     config = read_slabs(folder) if in_slabs else read_config(folder)
     if config["training"]["points"] == "given":
         raise ValueError(f"{folder} was trained on points of your own; resume it from Python: pinntk.train(..., resume=True)")
     given = {name: value for name in ("steps", "seconds") if (value := getattr(arguments, name, None)) is not None}
     announce(config)
     problem = problem_of(config, str(folder), arguments.trust)
+    if grows:
+        config, folder = _grow(arguments, Run.load(folder, problem=problem))
     options: dict[str, Any] = {"out": folder, "resume": True, "device": usable_device(arguments.device)}
     options["progress"] = not arguments.quiet
     if not in_slabs:
         return train_as(config, problem=problem, **options, **given)
     options |= {name: config["slabs"][key] for name, key in (("slabs", "edges"), ("fresh", "fresh"))}
     return train_slabs(problem, network_of(config, problem), TrainConfig.from_json(config, **given), **options)
+
+
+def _grow(arguments: argparse.Namespace, run: Run) -> tuple[dict[str, Any], Path]:
+    """config.json and folder of the run with a wider network. Raises ValueError beforehand where no time or step is left."""
+    for name, used in (("seconds", run.seconds), ("steps", run.step)):
+        asked = getattr(arguments, name)
+        limit = run.config["training"][name] if asked is None else asked
+        if limit is not None and used >= limit:
+            raise ValueError(f"{arguments.resume} has taken {used:.4g} {name} of {limit:g}; give --{name} above that to go on")
+    grown = grow_network(run, arguments.grow_network, arguments.out, arguments.grow)
+    assert grown.folder is not None  # it was made
+    if not arguments.quiet:
+        before, after = (one.config["network"]["parameters"] for one in (run, grown))
+        print(f"pinntk: {grown.folder} goes on with {after} parameters in place of {before}", file=sys.stderr)
+    return grown.config, grown.folder
 
 
 def load_run(folder: str | Path, arguments: argparse.Namespace) -> Run:
@@ -207,7 +228,7 @@ def _read_file(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not set(config) & set(_SECTIONS):
         raise ValueError(f"--config {path}: needs sections of a run's config.json, one or more of {', '.join(_SECTIONS)}")
     for section in config:
-        if section not in (*_SECTIONS, _SLABS, "format", "versions"):
+        if section not in (*_SECTIONS, _SLABS, "format", "grown", "versions"):
             close = get_close_matches(section, _SECTIONS, 1, cutoff=0)
             raise ValueError(f"--config {path}: section {section!r} is unknown; did you mean {close[0]!r}?")
     for section, value in config.items():

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 
-from pinntk.diagnostics._curvature import disturbed
 from pinntk.diagnostics._sampling import subset
 from pinntk.diagnostics._thresholds import below
 from pinntk.diagnostics._undetermined import undetermined
@@ -20,6 +19,7 @@ from pinntk.residuals._fields import AutogradFields, Fields, TaylorFields
 from pinntk.taylor import DependentPointsError, UnsupportedOperationError
 
 _POINTS, _KERNEL_POINTS = 64, 300
+_DRAWN = (1.0, 1e-2, 1e-4)  # standard deviations of parameters with which a network is tried again
 
 
 def lacking(network: nn.Module, problem: Problem, names: Sequence[str]) -> dict[str, list[str]]:
@@ -42,6 +42,22 @@ def lacking(network: nn.Module, problem: Problem, names: Sequence[str]) -> dict[
                 zero[name] = [spec for spec in specs if not bool(_value(fields, problem, spec).any())]
         found = {name: specs for name, specs in zero.items() if specs}
     return {name: [spec.argument for spec in specs] for name, specs in found.items()}
+
+
+def disturbed(network: nn.Module) -> Iterator[nn.Module]:
+    """A float64 copy with disturbed parameters, then with other, smaller ones, so that units that are saturated do not look as
+    if they had no slope.
+    """
+    network = deepcopy(network).double()
+    generator = torch.Generator().manual_seed(0)
+    start = [p.detach().clone() for p in network.parameters()]
+    sizes = [float(p.square().mean().sqrt()) if p.numel() else 0.0 for p in start]
+    for draw in (None, *_DRAWN):
+        with torch.no_grad():
+            for p, was, size in zip(network.parameters(), start, sizes, strict=True):
+                noise = torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p)
+                p.copy_(was.add(noise, alpha=0.1 * (size or 1.0)) if draw is None else draw * noise)
+        yield network
 
 
 def unconstrained(network: nn.Module, problem: Problem) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from copy import deepcopy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from pinntk.diagnostics._architecture import disturbed
 from pinntk.diagnostics._sampling import subset
 from pinntk.problem import Problem
 from pinntk.residuals import errors
 
-_DRAWN = (1.0, 1e-2, 1e-4)  # standard deviations of parameters with which a network is tried again
 _POINTS = 64
 _ROUNDING = 1e-9  # of the errors: what changes by less has not changed
 _STRAIGHT: dict[Callable, str] = {  # activations without curvature, by name
@@ -74,22 +73,6 @@ def without_curvature(network: nn.Module, problem: Problem) -> tuple[str, tuple[
 
 def _differ(one: Tensor, two: Tensor) -> bool:
     return bool((one - two).abs().max() > _ROUNDING * (one.abs().max() + two.abs().max()))
-
-
-def disturbed(network: nn.Module) -> Iterator[nn.Module]:
-    """A float64 copy with disturbed parameters, then with other, smaller ones, so that units that are saturated do not look as
-    if they had no slope.
-    """
-    network = deepcopy(network).double()
-    generator = torch.Generator().manual_seed(0)
-    start = [p.detach().clone() for p in network.parameters()]
-    sizes = [float(p.square().mean().sqrt()) if p.numel() else 0.0 for p in start]
-    for draw in (None, *_DRAWN):
-        with torch.no_grad():
-            for p, was, size in zip(network.parameters(), start, sizes, strict=True):
-                noise = torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p)
-                p.copy_(was.add(noise, alpha=0.1 * (size or 1.0)) if draw is None else draw * noise)
-        yield network
 
 
 def _curved(network: nn.Module, rows: Tensor) -> bool:

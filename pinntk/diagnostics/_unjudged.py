@@ -32,6 +32,7 @@ def _in_history(known: Callable[[Progress], bool]) -> Callable[[Examination], bo
     return lambda x: x.progress is None or x.progress.solving or known(x.progress)
 
 
+_LOG = "pinntk.Recorder(problem, network, points).log(step, losses, lr)"
 TRAINING = Need(
     "nothing is known of the training",
     "record it with pinntk.Recorder(problem, network, points), or diagnose a run; trained=True judges what needs no history",
@@ -39,12 +40,12 @@ TRAINING = Need(
 )
 LOSSES = Need(
     "the losses of the training are not known, of two steps at least",
-    "record them: pinntk.Recorder(problem, network, points).log(step, losses, lr)",
+    f"record them: {_LOG}",
     lambda x: x.progress is not None,
 )
 RATE = Need(
     "the learning rate is not known",
-    "record it: pinntk.Recorder(problem, network, points).log(step, losses, lr)",
+    f"record it: {_LOG}",
     _in_history(lambda went: isfinite(went.lr)),
 )
 OPTIMIZER = Need(

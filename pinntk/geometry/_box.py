@@ -78,8 +78,8 @@ class Box(Domain):
     @cached_property
     def surfaces(self) -> tuple[Surface, ...]:
         return tuple(
-            Face(f"{name}={self.bounds[axis][end]:g}", self.low, self.high, axis, end)
-            for axis, name in enumerate(self.coordinates)
+            Face(f"{self.coordinates[axis]}={self.bounds[axis][end]:g}", self.low, self.high, axis, end)
+            for axis in self.space
             for end in (0, 1)
         )
 
@@ -92,6 +92,27 @@ class Box(Domain):
     @cached_property
     def measure(self) -> float:
         return prod(high - low for low, high in self.bounds)
+
+    def named(self, **parts: Any) -> Domain:
+        """As `Domain.named`, of the boundary in space. Raises ValueError where time lies between two places."""
+        if len(self.space) in (0, self.dimension):
+            return super().named(**parts)
+        first, last = self.space[0], self.space[-1] + 1
+        if self.space != tuple(range(first, last)):
+            raise ValueError(f"named(): put time and parameters before or behind the places, which are {self.coordinates} now")
+        place, before, after = (self._only(axes) for axes in (range(first, last), range(first), range(last, self.dimension)))
+        assert place is not None
+        found = place.named(**parts)
+        found = found if before is None else before * found
+        return found if after is None else found * after
+
+    def _only(self, axes: Sequence[int]) -> Box | None:
+        """The box of some coordinates; None of none."""
+        if not axes:
+            return None
+        found = Box(**{self.coordinates[axis]: self.bounds[axis] for axis in axes})
+        object.__setattr__(found, "parameters", tuple(name for name in self.parameters if name in found.coordinates))
+        return found
 
     def with_interval(self, name: str, low: float, high: float) -> Box:
         bounds = dict(zip(self.coordinates, self.bounds, strict=True))

@@ -209,8 +209,7 @@ class Domain(ABC):
         if len(fixed) != 1:
             raise ValueError(f"at() takes one coordinate and its value, as in at(x=0); given were {sorted(fixed)}")
         ((name, value),) = fixed.items()
-        self.axis(name)
-        return self.boundary(f"{name}={float(value):g}")
+        return self.boundary(f"{self.coordinates[self.axis(name)]}={float(value):g}")
 
     def ends(self, *names: str) -> Any:
         """The flat parts of the boundary at both ends of each named coordinate."""
@@ -231,6 +230,9 @@ class Domain(ABC):
 
     def __mul__(self, other: Domain) -> Domain:
         return Product(self, other)
+
+    def __repr__(self) -> str:
+        return f"<{self.describe()}>"
 
     def describe(self) -> str:
         return " x ".join(
@@ -375,6 +377,17 @@ class Product(Domain):
             if not low <= value <= high:
                 raise ValueError(f"at({name}={value}): outside the domain, where {name} runs from {low:g} to {high:g}")
         return Faces(self, (tuple((self.axis(name), float(value)) for name, value in fixed.items()),))
+
+    def named(self, **parts: Any) -> Domain:
+        named = self._base.named(**parts)
+        return Product(*(named if part is self._base else part for part in (self._first, self._second)))
+
+    def ends(self, *names: str) -> Any:
+        for name in names:
+            if name in self.intervals:
+                low, high = self.intervals[name]
+                raise ValueError(f'ends("{name}"): {name} is no place; its ends are at({name}={low:g}) and at({name}={high:g})')
+        return super().ends(*names)
 
     def with_interval(self, name: str, low: float, high: float) -> Domain:
         first, second = (

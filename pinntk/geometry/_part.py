@@ -132,7 +132,7 @@ class Part:
     @cached_property
     def measure(self) -> float:
         """Its length or area, times the lengths of the intervals of time and parameters. In the plane to 1e-12."""
-        return sum(piece.measure for piece in self.pieces) * prod(self._rest[1] - self._rest[0])
+        return float(sum(piece.measure for piece in self.pieces) * prod(self._rest[1] - self._rest[0]))
 
     @cached_property
     def _rest(self) -> tuple[np.ndarray, np.ndarray]:

@@ -138,6 +138,7 @@ class Polygon(Shape):
         coordinates: tuple[str, str] = ("x", "y"),
     ):
         if isinstance(vertices, shapely.Polygon):
+            vertices = shapely.remove_repeated_points(vertices)
             vertices, holes = vertices.exterior.coords, [*holes, *(ring.coords for ring in vertices.interiors)]
         shell = _corners("vertices", vertices)
         inner = [_corners(f"hole {number}", hole) for number, hole in enumerate(holes)]
@@ -242,6 +243,9 @@ def _corners(what: str, vertices: Any) -> np.ndarray:
     if found.ndim != 2 or found.shape[1] != 2 or not np.isfinite(found).all():
         raise ValueError(f"Polygon: {what} have shape {found.shape}; corners are (m, 2) finite numbers")
     found = found[:-1] if len(found) > 1 and (found[0] == found[-1]).all() else found
+    again = np.flatnonzero((found == np.roll(found, 1, axis=0)).all(1))
+    if len(again):
+        raise ValueError(f"Polygon: {what} have the corner ({found[again[0]][0]:g}, {found[again[0]][1]:g}) twice in a row")
     if len(found) < 3:
         raise ValueError(f"Polygon: {what} are {len(found)} corners; a polygon has three or more")
     return found

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from pinntk.residuals import ForeignError
 
+MOST_EQUATIONS = 8  # of one condition: more are hardly as many as its points
+
 
 @dataclass(frozen=True)
 class Form:
@@ -74,6 +76,11 @@ def argument_names(function: Callable[..., Any]) -> tuple[str, ...] | None:
         return None
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return tuple(p.name for p in parameters if p.kind in positional and p.default is p.empty)
+
+
+def column_names(name: str, columns: int) -> list[str]:
+    """Of the conditions that the columns of one are: its own name, or name[0], name[1] and so on."""
+    return [name] if columns == 1 else [f"{name}[{column}]" for column in range(columns)]
 
 
 def as_columns(what: str, returned: Any, n: int) -> Tensor:

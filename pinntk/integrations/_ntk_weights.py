@@ -14,12 +14,12 @@ from pinntk._util import distributed
 from pinntk._util.precision import autocast_off
 from pinntk._util.warn import warn_user
 from pinntk.integrations._steps import StepCounter
-from pinntk.integrations._traces import LossTrace, TraceReader, fades
+from pinntk.integrations._traces import TraceReader, fades, over_processes
 from pinntk.residuals import NonFiniteError
 from pinntk.weighting import NTK
 from pinntk.weighting._balance import moving_average
 
-Trained = nn.Module | Tensor | Mapping[str, Tensor] | Iterable[nn.Module | Tensor]
+Parameters = nn.Module | Tensor | Mapping[str, Tensor] | Iterable[nn.Module | Tensor]
 _ROUNDING = 10.0  # times eps^2, of the sum of sizes: sin(pi x) at x = 1 in place of zero, squared
 _DOUBT = 1e4  # times eps, squared: what sin(pi x / L) far from zero, and equations with small factors, make of it
 _DOUBTS = (
@@ -67,7 +67,7 @@ class NTKWeights:
     True
     """
 
-    def __init__(self, parameters: Trained, every: int = 100, momentum: float = 0.0, normalization: str = "mean"):
+    def __init__(self, parameters: Parameters, every: int = 100, momentum: float = 0.0, normalization: str = "mean"):
         self._scheme = NTK(every, momentum, normalization)
         self._given = _given(parameters)
         self._parameters: dict[str, Tensor] = {}
@@ -98,7 +98,7 @@ class NTKWeights:
         training = update is not False and torch.is_grad_enabled()
         self._check_names(losses, training)
         if training:
-            self._parameters = self._parameters or _trained(self._given)
+            self._parameters = self._parameters or _trained_parameters(self._given)
             self._counter.call(list(self._parameters.values()))
             if update or self._updated is None or self.steps - self._updated >= self._scheme.every:
                 self._update(losses)
@@ -162,7 +162,7 @@ class NTKWeights:
             )
 
     def _update(self, losses: Mapping[str, Tensor]) -> None:
-        self._parameters = _trained(self._given)
+        self._parameters = _trained_parameters(self._given)
         found = {}
         with autocast_off():
             for name in sorted(losses):  # in one order in all processes
@@ -170,7 +170,7 @@ class NTKWeights:
                     found[name] = self._reader.of(name, losses[name], self._parameters)
                 except RuntimeError as error:
                     raise _explained(error, name) from error
-        sizes, counts = _over_processes(found, next(iter(self._parameters.values())).device)
+        sizes, counts = over_processes(found, next(iter(self._parameters.values())).device)
         for name, size in sizes.items():
             if not isfinite(size):
                 raise NonFiniteError(
@@ -211,15 +211,6 @@ class NTKWeights:
         return {name: weights[name] for name in sizes}
 
 
-def _over_processes(found: Mapping[str, LossTrace], device: torch.device) -> tuple[dict[str, float], dict[str, int]]:
-    """({name: trace / n}, {name: n}) of all processes: as DDP averages gradients, of the mean of their losses."""
-    here = torch.stack([part.trace.to(device) / part.n for part in found.values()]).tolist()
-    sizes = distributed.all_sum_numbers(here, device)
-    counts = distributed.all_sum_numbers([part.n for part in found.values()], device)
-    shares = [size / distributed.world() for size in sizes]
-    return dict(zip(found, shares, strict=True)), dict(zip(found, map(int, counts), strict=True))
-
-
 def _mean_square(value: Tensor) -> Tensor:
     return value if value.ndim == 0 else value.square().mean()
 
@@ -241,7 +232,7 @@ def _check(losses: Mapping[str, Tensor]) -> None:
             raise ValueError(f"{name} has shape {tuple(value.shape)}, no errors; every call needs points of every condition")
 
 
-def _given(parameters: Trained) -> list[tuple[str, nn.Module | Tensor]]:
+def _given(parameters: Parameters) -> list[tuple[str, nn.Module | Tensor]]:
     if isinstance(parameters, Optimizer):
         raise TypeError(f"parameters is a {type(parameters).__name__}; give what it trains, such as model.parameters()")
     if isinstance(parameters, nn.Module | Tensor):
@@ -258,7 +249,7 @@ def _given(parameters: Trained) -> list[tuple[str, nn.Module | Tensor]]:
     return [(str(name), part) for name, part in pairs]
 
 
-def _trained(given: Iterable[tuple[str, nn.Module | Tensor]]) -> dict[str, Tensor]:
+def _trained_parameters(given: Iterable[tuple[str, nn.Module | Tensor]]) -> dict[str, Tensor]:
     """{name: leaf tensor}, each once, of those that require gradients now."""
     found: dict[int, tuple[str, Tensor]] = {}
     for name, part in given:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
+from pinntk._util import distributed
 from pinntk._util.warn import warn_user
 from pinntk.ntk._certificate import gross_deviation
 from pinntk.ntk._factored import Factors
@@ -39,11 +40,11 @@ Way = tuple[str, str]  # how errors are taken apart, "all", "columns" or "rows",
 class LossTrace(NamedTuple):
     """Of one condition's loss, sum_t f_t mean(e_t^2) over its terms t.
 
-    trace: n sum_t f_t / n_t Tr J_t J_t^T, a number in float64; Tr K where the loss is mean(e^2)
-    n: errors of all terms together
+    size: sum_t f_t / n_t Tr J_t J_t^T, a number in float64: the trace of the kernel of the loss as it is minimized
+    n: errors, by which the trace is n times the size; Tr K where the loss is mean(e^2)
     """
 
-    trace: Tensor
+    size: Tensor
     n: int
 
 
@@ -75,16 +76,24 @@ class TraceReader:
                 "optimizer trains, as in NTKWeights([network, other_network]), and look for a detach() before the loss"
             )
         n = sum(term.errors.numel() for term in terms)
-        total = torch.zeros((), dtype=torch.float64, device=value.device)
-        for number, (factor, errors) in enumerate(terms):
-            self._check_shape(name, errors)
-            total = total + self._squared_norm((name, number), errors, parameters) * (factor * n / errors.numel())
+        for term in terms:
+            self._check_shape(name, term.errors)
+        size = self.size_of(name, terms, parameters)
         if n > _CHEAP and any(node.name() == "CompiledFunctionBackward" for nodes in graphs for node in nodes):
             self._warn(name, f"it comes from torch.compile, so every update of the weights takes {n} of its backward passes")
-        return LossTrace(total, n)
+        return LossTrace(size, n)
+
+    def size_of(self, name: str, terms: Iterable[LossTerm], parameters: Mapping[str, Tensor]) -> Tensor:
+        """As in `LossTrace`, of a loss that is known by its terms, whose errors have any shape."""
+        size = torch.zeros((), dtype=torch.float64)
+        for number, (factor, errors) in enumerate(terms):
+            size = size + self._squared_norm((name, number), errors, parameters) * factor / errors.numel()
+        return size
 
     def _squared_norm(self, key: tuple[str, int], errors: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """Of J = d errors / d theta: the trace of J J^T."""
+        if not errors.requires_grad:
+            return torch.zeros((), dtype=torch.float64)
         if errors.grad_fn is None:  # a parameter, as in a penalty on weights
             own = any(get_gradient_edge(p).node is get_gradient_edge(errors).node for p in parameters.values())
             return torch.tensor(float(errors.numel() if own else 0), dtype=torch.float64, device=errors.device)
@@ -131,6 +140,15 @@ class TraceReader:
         if name not in self._warned:
             self._warned.add(name)
             warn_user(f"{name}: {message}")
+
+
+def over_processes(found: Mapping[str, LossTrace], device: torch.device) -> tuple[dict[str, float], dict[str, int]]:
+    """({name: size}, {name: n}) of all processes: as DDP averages gradients, of the mean of their losses."""
+    here = torch.stack([part.size.to(device) for part in found.values()]).tolist()
+    sizes = distributed.all_sum_numbers(here, device)
+    counts = distributed.all_sum_numbers([part.n for part in found.values()], device)
+    shares = [size / distributed.world() for size in sizes]
+    return dict(zip(found, shares, strict=True)), dict(zip(found, map(int, counts), strict=True))
 
 
 def _terms(name: str, value: Tensor) -> list[LossTerm]:

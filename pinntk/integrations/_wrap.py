@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pinntk._util.precision import empty_like, without_autocast
 from pinntk.geometry._sampling import generator
-from pinntk.integrations._forms import Form, argument_count, argument_names, whole_form
+from pinntk.integrations._forms import Form, argument_count, argument_names, column_names, whole_form
 from pinntk.integrations._function import MOST_ROWS, ROW, ErrorFunction, WholeFunction
 from pinntk.integrations._given import Given, read_conditions, shown
 from pinntk.integrations._wrap_checks import (
@@ -212,19 +212,17 @@ def _conditions(
         key = (*one.key, whole, fresh)
         if key not in shared:
             shared[key] = _region(one, rows, box, whole, fresh)
+        code: ErrorFunction | WholeFunction = errors
+        owners = None
         if whole:
             say_unused_points(errors, tried, box)
-            every = WholeFunction(errors, rows)
-        for column in range(columns):
-            name = one.name if columns == 1 else f"{one.name}[{column}]"
-            region, placed = shared[key]
-            made.append(
-                ForeignCondition(name, one.kind, region, every, column, every.owners)
-                if whole
-                else ForeignCondition(name, one.kind, region, errors, column)
-            )
-            if placed is not None:
-                points[name] = placed
+            code = WholeFunction(errors, rows)
+            owners = code.owners
+        region, placed = shared[key]
+        names = column_names(one.name, columns)
+        made += [ForeignCondition(name, one.kind, region, code, column, owners) for column, name in enumerate(names)]
+        if placed is not None:
+            points |= dict.fromkeys(names, placed)
     say_unread(coefficients, read)
     return made, points
 

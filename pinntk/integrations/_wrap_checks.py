@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
-from math import isfinite
 from typing import Any, NamedTuple
 
 import torch
@@ -18,7 +17,7 @@ from pinntk.integrations._wrap_columns import check_columns
 from pinntk.ntk.graph import ends_in_squares
 from pinntk.problem import Box, Points, Problem
 from pinntk.residuals import ForeignError, errors
-from pinntk.residuals._checks import check_modules
+from pinntk.residuals._checks import check_modules, reaches, size_by_parameters
 from pinntk.residuals._points import to_network
 from pinntk.residuals._probe import select_probe
 from pinntk.taylor import DependentPointsError
@@ -89,8 +88,8 @@ def probe_function(function: ErrorFunction, points: Tensor, coefficients: Mappin
     comes once for each point; DependentPointsError where it is random. Warns of squares.
     """
     first, again = called(function, points), called(function, points)
-    trained = [p for p in (*function.network.parameters(), *coefficients.values()) if p.requires_grad]
-    size = _size(first, trained)
+    parameters = [p for p in (*function.network.parameters(), *coefficients.values()) if p.requires_grad]
+    size = size_by_parameters(first[:: max(1, len(first) // _FEW)], parameters)
     if not _equal(first.detach(), again.detach(), size):
         raise DependentPointsError(
             f"the function of {function.name!r} returns other errors at every call on the same points: something in it is "
@@ -98,13 +97,13 @@ def probe_function(function: ErrorFunction, points: Tensor, coefficients: Mappin
         )
     leaves = kept_leaves(first, again)
     check_declared(function, leaves, points, coefficients)
-    check_columns(function, points, first, trained)
+    check_columns(function, points, first, parameters)
     if ends_in_squares(first) and not ends_in_squares(function.network(points)):
         warn_user(
             f"the function of {function.name!r} returns squares, and what it returns is squared once more: the loss would be "
             "the mean of a fourth power; return what is squared there"
         )
-    if not first.requires_grad or not _reaches(first, trained):
+    if not reaches(first, parameters):
         raise ForeignError(
             f"the errors of {function.name!r} depend on no parameter of the model and on no coefficient: its function closes "
             "over another model, or something in it is detached (detach(), .data, numpy(), torch.no_grad())"
@@ -166,23 +165,6 @@ def _equal(a: Tensor, b: Tensor, size: float, floor: float = 0.0) -> bool:
     eps, both = torch.finfo(a.dtype).eps, torch.cat([a, b])
     scale = max(float(torch.where(both.isfinite(), both, 0).abs().max()), size)
     return bool(torch.isclose(a, b, rtol=0, atol=max(eps**0.5 * scale, floor * eps), equal_nan=True).all())
-
-
-def _size(e: Tensor, parameters: Sequence[Tensor]) -> float:
-    """The largest sum over parameters of |theta de / dtheta|, of some of the errors (n, k)."""
-    if not e.requires_grad or not parameters:
-        return 0.0
-    found = [0.0]
-    for one in e[:: max(1, len(e) // _FEW)].flatten():
-        slopes = torch.autograd.grad(one, parameters, retain_graph=True, allow_unused=True)
-        pairs = zip(parameters, slopes, strict=True)
-        found.append(sum(float((p.detach() * g).abs().sum()) for p, g in pairs if g is not None))
-    return max(size for size in found if isfinite(size))
-
-
-def _reaches(e: Tensor, parameters: Iterable[Tensor]) -> bool:
-    found = torch.autograd.grad(e.sum(), list(parameters), allow_unused=True)
-    return any(g is not None for g in found)
 
 
 def _is_part(function: ErrorFunction, points: Tensor, every: Tensor, part: Tensor, size: float) -> bool:

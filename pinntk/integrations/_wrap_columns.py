@@ -9,16 +9,16 @@ from torch import Tensor
 
 from pinntk._util.warn import warn_user
 from pinntk.geometry._domain import TIME
+from pinntk.integrations._forms import MOST_EQUATIONS
 from pinntk.integrations._function import ErrorFunction
 from pinntk.integrations._given import Given
 from pinntk.problem import Box
 from pinntk.residuals import ForeignError
 
-_MANY = 8  # equations: a system of more has hardly as many points as equations
 _CONSTANT = 1e-6  # of the extent of a coordinate
 
 
-def check_columns(function: ErrorFunction, points: Tensor, e: Tensor, trained: Sequence[Tensor]) -> None:
+def check_columns(function: ErrorFunction, points: Tensor, e: Tensor, parameters: Sequence[Tensor]) -> None:
     """Raises ForeignError where errors (n, k) are those of every point once for each point, as of u (n, 1) - target (n,).
 
     They are where k changes with the number of points, where it is n and columns differ by numbers alone, and where it is n
@@ -27,8 +27,8 @@ def check_columns(function: ErrorFunction, points: Tensor, e: Tensor, trained: S
     n, k = e.shape
     if n < 2 or k < 2:
         return
-    numbers = e.requires_grad and _differ_by_numbers(e, trained)
-    if _columns_at(function, points[::2], k) != k or (k == n and (numbers or k > _MANY)):
+    numbers = e.requires_grad and _differ_by_numbers(e, parameters)
+    if _columns_at(function, points[::2], k) != k or (k == n and (numbers or k > MOST_EQUATIONS)):
         many = f"; if these are {n} equations, give another number of points" if k == n and not numbers else ""
         raise ForeignError(
             f"the function of {function.name!r} returned {k} errors for each of {n} points: an (n, 1) met an (n,), and "
@@ -49,7 +49,7 @@ def _columns_at(function: ErrorFunction, points: Tensor, otherwise: int) -> int:
         return otherwise
 
 
-def _differ_by_numbers(e: Tensor, trained: Sequence[Tensor]) -> bool:
+def _differ_by_numbers(e: Tensor, parameters: Sequence[Tensor]) -> bool:
     """Whether no parameter reaches the differences between columns of e, (n, k)."""
     generator = torch.Generator().manual_seed(0)
     rows, columns = (torch.rand(size, generator=generator, dtype=torch.float64) + 0.5 for size in e.shape)
@@ -58,7 +58,7 @@ def _differ_by_numbers(e: Tensor, trained: Sequence[Tensor]) -> bool:
     sizes = []
     for seeds in (columns, columns.abs()):
         seed = (rows[:, None] * seeds).to(e)
-        found = torch.autograd.grad(e, trained, seed, retain_graph=True, allow_unused=True)
+        found = torch.autograd.grad(e, parameters, seed, retain_graph=True, allow_unused=True)
         sizes.append(sum(float(g.double().square().sum()) for g in found if g is not None) ** 0.5)
     return sizes[0] <= torch.finfo(e.dtype).eps ** 0.5 * sizes[1] and sizes[1] > 0
 

@@ -8,6 +8,7 @@ from pinntk.nn._fno import FNO1d, MscaleFNO
 from pinntk.nn._mlp import MLP
 from pinntk.nn._multiscale import MscaleDNN, MultiscaleFourier, linear_scales, octaves
 from pinntk.nn._slabs import SlabNetwork
+from pinntk.nn._widened import widened
 
 NETWORKS = {"mlp": MLP, "multiscale-fourier": MultiscaleFourier, "mscale-dnn": MscaleDNN}
 
@@ -24,4 +25,5 @@ __all__ = [
     "linear_scales",
     "octaves",
     "power_law",
+    "widened",
 ]

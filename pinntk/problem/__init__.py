@@ -10,6 +10,7 @@ from pinntk.problem._measurements import Measurements
 from pinntk.problem._point_set import PointSet
 from pinntk.problem._problem import Points, Problem
 from pinntk.problem._registry import available, load
+from pinntk.problem._spectral import etdrk4
 
 __all__ = [
     "KINDS",
@@ -29,6 +30,7 @@ __all__ = [
     "available",
     "boundary",
     "data",
+    "etdrk4",
     "field_problem",
     "initial",
     "load",

@@ -8,11 +8,10 @@ from typing import Any
 
 from pinntk.diagnostics import Examination
 from pinntk.solvers import is_solver
+from pinntk.training._changes import arguments_of, keeps_points, source, weighting_source
 from pinntk.training._optimizers import optimizers
-from pinntk.weighting import SCHEMES
 
 _WIDTH = 74  # of a line, so that it fits a terminal with its indent
-_NESTED = {"causal": "pinntk.weighting.Causal", "adaptive": "pinntk.RAD"}  # settings that are objects
 _LOOPS = {  # by the package that evaluates the conditions: its model as a problem, and how its loop gets NTK weights
     "deepxde": ("from_model(model)", "in DeepXDE's own training: callbacks=[NTKWeighting(every={every})]"),
     "pina": ("from_solver(solver)", "in PINA's own training: weighting=NTKWeighting(every={every})"),
@@ -35,7 +34,7 @@ def call_of(x: Examination, changes: Mapping[str, Any], place: int) -> str:
     made, weighted = _LOOPS.get(_package(x), ("", _PLAIN))
     lines = [f"network, problem, points = {made}"] if made else []
     if arguments:
-        lines.append(f"network = pinntk.nn.MLP(problem, **{{**network.config, **{_source(arguments)}}})")
+        lines.append(f"network = pinntk.nn.MLP(problem, **{{**network.config, **{source(arguments)}}})")
     slabs = "slabs.edges" in changes
     settings = ["problem", "network", *(f"{name}={text}" for name, text in _settings(x, changes).items())]
     lines += _wrapped("pinntk.train_slabs" if slabs else "pinntk.train", settings)
@@ -47,19 +46,8 @@ def call_of(x: Examination, changes: Mapping[str, Any], place: int) -> str:
 
 def _settings(x: Examination, changes: Mapping[str, Any]) -> dict[str, str]:
     """Arguments of `train` by name, as source; those of the run before, and over them those that are prescribed."""
-    found = _before(x, changes)
-    for key, value in changes.items():
-        name = key.rpartition(".")[2]
-        if key == "weighting":
-            found["weighting"] = _weighting(value)
-        elif key == "network.dtype":
-            found["dtype"] = f"torch.{value}"
-        elif key == "slabs.edges":
-            found["slabs"] = _source(value)
-        elif key.startswith("training.") and value not in (None, False, {}):
-            known = name in _NESTED and isinstance(value, Mapping)
-            found[name] = f"{_NESTED[name]}({_keywords(value)})" if known else _source(value)
-    return found
+    slabs = {"slabs": source(changes["slabs.edges"])} if "slabs.edges" in changes else {}
+    return {**_before(x, changes), **arguments_of(changes), **slabs}
 
 
 def _before(x: Examination, changes: Mapping[str, Any]) -> dict[str, str]:
@@ -68,34 +56,17 @@ def _before(x: Examination, changes: Mapping[str, Any]) -> dict[str, str]:
     training = {} if x.run is None else x.run.config["training"]
     optimizer = str(training.get("optimizer", ""))
     if training:
-        found["steps"] = _source(training["steps"])
+        found["steps"] = source(training["steps"])
     if "training.optimizer" not in changes:
         if optimizer != "adam" and (optimizer in optimizers() or is_solver(optimizer)):
-            found["optimizer"] = _source(optimizer)
+            found["optimizer"] = source(optimizer)
         if training.get("lr") is not None:
             found["lr"] = f"{training['lr']:.4g}"
-    if not {"training.points", "training.resample"} & set(changes):
+    if keeps_points(changes):
         found["points"] = "points"
     if any(weight != 1 for weight in x.weights.values()):
-        found["weighting"] = _weighting({"name": "fixed", **{name: float(f"{v:.4g}") for name, v in x.weights.items()}})
+        found["weighting"] = weighting_source({"name": "fixed", **{name: float(f"{v:.4g}") for name, v in x.weights.items()}})
     return found
-
-
-def _weighting(described: Mapping[str, Any]) -> str:
-    options = {name: value for name, value in described.items() if name != "name"}
-    return f"pinntk.weighting.{SCHEMES[described['name']].__name__}({_keywords(options)})"
-
-
-def _keywords(options: Mapping[str, Any]) -> str:
-    if all(name.isidentifier() for name in options):
-        return ", ".join(f"{name}={_source(value)}" for name, value in options.items())
-    return f"**{_source(dict(options))}"  # a condition of several, such as pde[0]
-
-
-def _source(value: Any) -> str:
-    """With double quotes where nothing in it has quotes of its own."""
-    written = repr(value)
-    return written if '"' in written or "\\" in written else written.replace("'", '"')
 
 
 def _package(x: Examination) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import isfinite
+
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -191,7 +194,8 @@ def _size_of_terms(network: nn.Module, problem: Problem, name: str, rows: Tensor
     fraction of that, and not of the error.
     """
     if isinstance(problem[name], ForeignCondition):
-        return _size_by_parameters(network, problem, name, rows)
+        with torch.enable_grad():
+            return size_by_parameters(errors(network, problem, {name: rows})[name], _parameters(network, problem))
     coefficients = {key: float(value.detach()) for key, value in problem.coefficients.items()}
     try:
         found = linearize(problem, name, rows, lambda points: AutogradFields(network, problem, points), coefficients)
@@ -200,16 +204,28 @@ def _size_of_terms(network: nn.Module, problem: Problem, name: str, rows: Tensor
     return max((float((term.slope * term.value).abs().max()) for term in found.terms), default=0.0)
 
 
-def _size_by_parameters(network: nn.Module, problem: Problem, name: str, rows: Tensor) -> float:
-    """The same by what is known of foreign code: the largest sum, over parameters, of |theta de / dtheta|."""
-    trained = [p for p in (*network.parameters(), *problem.coefficients.values()) if p.requires_grad]
-    with torch.enable_grad():
-        e = errors(network, problem, {name: rows})[name]
-        if not trained or not e.requires_grad:
-            return 0.0
-        slopes = [torch.autograd.grad(one, trained, retain_graph=True, allow_unused=True) for one in e]
-    pairs = [[(p.detach(), g) for p, g in zip(trained, row, strict=True) if g is not None] for row in slopes]
-    return max(sum(float((p * g).abs().sum()) for p, g in row) for row in pairs)
+def size_by_parameters(e: Tensor, parameters: Sequence[Tensor]) -> float:
+    """The same by what is known of any errors: the largest sum over parameters of |theta de / dtheta|."""
+    if not parameters or not e.requires_grad:
+        return 0.0
+    sizes = [0.0]
+    for one in e.flatten():
+        slopes = torch.autograd.grad(one, parameters, retain_graph=True, allow_unused=True)
+        pairs = zip(parameters, slopes, strict=True)
+        sizes.append(sum(float((p.detach() * g).abs().sum()) for p, g in pairs if g is not None))
+    return max(size for size in sizes if isfinite(size))
+
+
+def reaches(e: Tensor, parameters: Sequence[Tensor]) -> bool:
+    """Whether errors depend on any of these."""
+    if not parameters or not e.requires_grad:
+        return False
+    return any(g is not None for g in torch.autograd.grad(e.sum(), parameters, retain_graph=True, allow_unused=True))
+
+
+def _parameters(network: nn.Module, problem: Problem) -> list[Tensor]:
+    """All that is trained."""
+    return [p for p in (*network.parameters(), *problem.coefficients.values()) if p.requires_grad]
 
 
 def _refuse_dependent(network: nn.Module, problem: Problem, probe: Points, name: str, before: Tensor) -> None:
@@ -226,16 +242,13 @@ def _refuse_dependent(network: nn.Module, problem: Problem, probe: Points, name:
 
 def _check_dependence(network: nn.Module, problem: Problem, probe: Points) -> None:
     """Warns of conditions whose error no trained parameter reaches. One that a constraint makes zero is reached."""
-    trained = [p for p in (*network.parameters(), *problem.coefficients.values()) if p.requires_grad]
-    if not trained:
+    parameters = _parameters(network, problem)
+    if not parameters:
         return
     with torch.enable_grad():
         found = errors(network, problem, probe)
     for name, error in found.items():
-        reached = error.requires_grad and any(
-            g is not None for g in torch.autograd.grad(error.sum(), trained, retain_graph=True, allow_unused=True)
-        )
-        if not reached and _warned.first(network, problem[name]):
+        if not reaches(error, parameters) and _warned.first(network, problem[name]):
             warn_user(
                 f"condition {name!r}: its error depends on no trained parameter and no trained coefficient, so its part of the "
                 "kernel is zero and training cannot change it. Look for a detach(), numpy() or no_grad(), for a field that the "

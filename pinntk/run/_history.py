@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pinntk.ntk import KernelBlocks
 from pinntk.problem import Points, Problem
-from pinntk.run._checkpoint import check_identity, load_state, read_checkpoint
+from pinntk.run._checkpoint import check_identity, identity, load_state, read_checkpoint
 from pinntk.run._configuration import read_config
 from pinntk.run._network import build_network
 from pinntk.run._slabs import problem_examined
@@ -155,3 +155,22 @@ class Run:
             initial=state["initial"],
             monitor=saved and MonitorReport(**{**saved["report"], "warned": tuple(saved["report"]["warned"])}),
         )
+
+
+def state_of(run: Run) -> dict[str, Any]:
+    """What a checkpoint holds of any training; that of pinntk adds its parts and random states."""
+    return {
+        "identity": identity(run.problem),
+        "step": run.step,
+        "seconds": run.seconds,
+        "stop_reason": run.stop_reason,
+        "network": run.network.state_dict(),
+        "coefficients": run.problem.coefficients.state_dict(),
+        "initial": list(run.initial),
+        "weights": run.weights,
+        "points": run.points,
+        "point_weights": run.point_weights,
+        "parts": {},
+        "rng": {},
+        "history": run.history,
+    }

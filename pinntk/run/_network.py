@@ -69,3 +69,10 @@ def with_parameters(network: nn.Module, values: Sequence[Tensor]) -> nn.Module |
         for p, value in zip(own, values, strict=True):
             p.copy_(value)
     return network
+
+
+@torch.no_grad()
+def drift(network: nn.Module, initial: Sequence[Tensor]) -> float:
+    """norm(theta - theta_0) / norm(theta_0)."""
+    moved = [(p - start).norm() for p, start in zip(network.parameters(), initial, strict=True)]
+    return float(torch.stack(moved).norm() / torch.stack([start.norm() for start in initial]).norm())

@@ -18,10 +18,11 @@ from pinntk.ntk import KernelBlocks, kernel
 from pinntk.problem import Points, Problem
 from pinntk.residuals import check_network, errors
 from pinntk.residuals._probe import untouched
-from pinntk.run._checkpoint import all_finite, check_identity, identity, read_checkpoint, write_checkpoint
+from pinntk.run._checkpoint import all_finite, check_identity, read_checkpoint, write_checkpoint
 from pinntk.run._configuration import read_config, write_config
 from pinntk.run._folder import CHECKPOINT, CONFIG, clear_folder, is_foreign, lock_folder, write_metrics
-from pinntk.run._history import Run
+from pinntk.run._history import Run, state_of
+from pinntk.run._network import drift
 from pinntk.run._slabs import clear_slabs, holds_slabs
 from pinntk.run._snapshots import read_snapshots, remove_snapshots, write_snapshot
 from pinntk.run._trust import remember_trained
@@ -60,9 +61,7 @@ class RecordedNetwork:
         """norm(theta - theta_0) / norm(theta_0)."""
         if not self.initial:
             return {}
-        with torch.no_grad():
-            moved = [(p - start).norm() for p, start in zip(self.network.parameters(), self.initial, strict=True)]
-            return {"drift": float(torch.stack(moved).norm() / torch.stack([start.norm() for start in self.initial]).norm())}
+        return {"drift": drift(self.network, self.initial)}
 
     def snapshot(self) -> KernelBlocks:
         """The kernel on a few points."""
@@ -147,7 +146,7 @@ class RecordedFolder:
         write_config(self.folder, run.config)
         write_metrics(self.folder, run.history)
         if all_finite(list(run.network.parameters())):
-            write_checkpoint(self.folder, recorded_state(run))
+            write_checkpoint(self.folder, state_of(run))
         self._last = perf_counter()
         self._cost = self._last - start
 
@@ -157,25 +156,6 @@ class RecordedFolder:
             return
         with self._held:
             self.save()
-
-
-def recorded_state(run: Run) -> dict[str, Any]:
-    """What a checkpoint holds of a training that pinntk did not do: no optimizer, no random states."""
-    return {
-        "identity": identity(run.problem),
-        "step": run.step,
-        "seconds": run.seconds,
-        "stop_reason": run.stop_reason,
-        "network": run.network.state_dict(),
-        "coefficients": run.problem.coefficients.state_dict(),
-        "initial": list(run.initial),
-        "weights": run.weights,
-        "points": run.points,
-        "point_weights": {},
-        "parts": {},
-        "rng": {},
-        "history": run.history,
-    }
 
 
 def weighting_of(run: Run) -> dict[str, Any]:

@@ -285,6 +285,16 @@ class GaussNewton:
             self._natural.iterate = self._natural.iterate.to(self._parameters[0].device)
 
 
+def with_wider_network(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The state of a solver for a wider network that computes the same function: it converges, first by steps that have to
+    lower the loss.
+    """
+    phase = Phase()
+    phase.damping = state["phase"]["damping"]
+    phase.converge()
+    return {**state, "radius": _START, "phase": phase.state_dict(), "natural": NaturalSteps().state_dict()}
+
+
 class _System:
     """The errors of a network and its problem on some points: r now, and after a step d."""
 

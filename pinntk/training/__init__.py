@@ -14,6 +14,7 @@ from pinntk.training._rescued import Rescue, Round
 from pinntk.training._slabs import Slabs, load_slabs, train_slabs
 from pinntk.training._step import Step
 from pinntk.training._train import train, train_as
+from pinntk.training._wider import grow_network
 
 __all__ = [
     "RAD",
@@ -30,6 +31,7 @@ __all__ = [
     "TrainConfig",
     "TrainingWarning",
     "apply_changes",
+    "grow_network",
     "load_slabs",
     "losses",
     "make_schedule",

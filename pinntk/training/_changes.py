@@ -1,8 +1,9 @@
-"""Changes of a config.json by key, as findings prescribe them: `{"training.lr": 1e-3}`."""
+"""Changes of a config.json by key, as findings prescribe them: `{"training.lr": 1e-3}`; and as what a person types."""
 
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Mapping
 from copy import deepcopy
 from difflib import get_close_matches
@@ -11,6 +12,8 @@ from typing import Any
 from pinntk.run._network import network_class, network_options
 from pinntk.training._config import GIVEN, NESTED, SETTINGS, defaults_of_another
 from pinntk.weighting import SCHEMES
+
+_OBJECTS = {"causal": "pinntk.weighting.Causal", "adaptive": "pinntk.RAD"}  # settings that are objects
 
 
 def apply_changes(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,3 +80,70 @@ def _keys(config: Mapping[str, Any]) -> list[str]:
 def _scheme_name(config: Mapping[str, Any]) -> str:
     weighting = config.get("weighting") or {}
     return weighting if isinstance(weighting, str) else str(weighting.get("name"))
+
+
+def changes_text(changes: Mapping[str, Any]) -> str:
+    return ", ".join(f"{place} = {json.dumps(value, default=str)}" for place, value in changes.items())
+
+
+def call_text(changes: Mapping[str, Any]) -> str:
+    """What to type for changes; as `changes_text` where they are no arguments of `train`.
+
+    >>> call_text({"training.optimizer": "gauss-newton", "weighting": {"name": "ntk", "every": 25}})
+    'pinntk.train(problem, network, points=points, optimizer="gauss-newton", weighting=pinntk.weighting.NTK(every=25))'
+    """
+    if not all(_is_argument(key, value) for key, value in changes.items()):
+        return changes_text(changes)
+    arguments = {"points": "points"} if keeps_points(changes) else {}
+    arguments |= arguments_of(changes)
+    return f"pinntk.train({', '.join(['problem', 'network', *(f'{name}={text}' for name, text in arguments.items())])})"
+
+
+def keeps_points(changes: Mapping[str, Any]) -> bool:
+    """Whether a training after such changes has the points of the one before."""
+    return not {"training.points", "training.resample"} & set(changes)
+
+
+def arguments_of(changes: Mapping[str, Any]) -> dict[str, str]:
+    """{argument of `train`: its source} of those changes that are arguments.
+
+    >>> arguments_of({"training.lr": 1e-3, "weighting": {"name": "ntk", "every": 25}})
+    {'lr': '0.001', 'weighting': 'pinntk.weighting.NTK(every=25)'}
+    """
+    found = {}
+    for key, value in changes.items():
+        name = key.rpartition(".")[2]
+        if value is None or value is False or value == {} or not _is_argument(key, value):
+            continue
+        if key == "weighting":
+            found[name] = weighting_source(value)
+        elif key == "network.dtype":
+            found[name] = f"torch.{value}"
+        elif name in _OBJECTS and isinstance(value, Mapping):
+            found[name] = f"{_OBJECTS[name]}({_keywords(value)})"
+        else:
+            found[name] = source(value)
+    return found
+
+
+def _is_argument(key: str, value: Any) -> bool:
+    if key == "weighting":
+        return isinstance(value, Mapping) and value.get("name") in SCHEMES
+    return key == "network.dtype" or key.rpartition(".")[0] == "training"
+
+
+def weighting_source(described: Mapping[str, Any]) -> str:
+    options = {name: value for name, value in described.items() if name != "name"}
+    return f"pinntk.weighting.{SCHEMES[described['name']].__name__}({_keywords(options)})"
+
+
+def _keywords(options: Mapping[str, Any]) -> str:
+    if all(name.isidentifier() for name in options):
+        return ", ".join(f"{name}={source(value)}" for name, value in options.items())
+    return f"**{source(dict(options))}"  # a condition of several, such as pde[0]
+
+
+def source(value: Any) -> str:
+    """With double quotes where nothing in it has quotes of its own."""
+    written = repr(value)
+    return written if '"' in written or "\\" in written else written.replace("'", '"')

@@ -12,9 +12,10 @@ import torch
 
 from pinntk._util import distributed, randomness
 from pinntk.run import BusyFolderError, Run
-from pinntk.run._checkpoint import all_finite, check_identity, identity, load_state, read_checkpoint, write_checkpoint
+from pinntk.run._checkpoint import all_finite, check_identity, load_state, read_checkpoint, write_checkpoint
 from pinntk.run._configuration import read_config, write_config
 from pinntk.run._folder import CHECKPOINT, CONFIG, clear_folder, is_foreign, lock_folder, write_metrics
+from pinntk.run._history import state_of
 from pinntk.run._network import arguments_of
 from pinntk.run._slabs import clear_slabs, holds_slabs, slab_after
 from pinntk.run._snapshots import read_snapshots
@@ -95,22 +96,8 @@ class Checkpoint:
         if run.folder is None or distributed.rank() or not all_finite(list(run.network.parameters())):
             return
         write_metrics(run.folder, run.history)
-        state = {
-            "identity": identity(run.problem),
-            "step": run.step,
-            "seconds": run.seconds,
-            "stop_reason": run.stop_reason,
-            "network": run.network.state_dict(),
-            "coefficients": run.problem.coefficients.state_dict(),
-            "initial": self.probe.initial,
-            "weights": run.weights,
-            "points": run.points,
-            "point_weights": run.point_weights,
-            "parts": {name: part.state_dict() for name, part in self.parts.items()},
-            "rng": randomness.states(self.device),
-            "history": run.history,
-        }
-        write_checkpoint(run.folder, state)
+        parts = {name: part.state_dict() for name, part in self.parts.items()}
+        write_checkpoint(run.folder, {**state_of(run), "parts": parts, "rng": randomness.states(self.device)})
 
     def seed_generators(self, seed: int) -> None:
         """Random states of a new run, or those of the checkpoint."""
@@ -133,6 +120,8 @@ class Checkpoint:
                 f"cannot resume {folder}: {change}; put it back (config.json holds a copy), or train anew in another folder"
             )
         check_same_settings(folder, config, run.config)
+        if "grown" in config:  # what its network was before
+            run.config["grown"] = config["grown"]
         load_state(state, run.network, run.problem, folder)
         steps = run.config["training"]["steps"]
         if state["step"] > steps:

@@ -14,6 +14,7 @@ from pinntk.ntk._assemble import compute_traces
 from pinntk.ntk._rounding import vanishing
 from pinntk.problem import Points, Problem
 from pinntk.residuals._points import to_network
+from pinntk.run._network import drift
 from pinntk.training._batch import Batch
 from pinntk.training._config import TrainConfig
 from pinntk.training._losses import gradient_norms
@@ -80,9 +81,7 @@ class Probe:
         row |= {f"coefficient/{name}": value.item() for name, value in self.problem.coefficients.items()}
         if self.problem.has_solution:
             row["relative_error"] = self.problem.relative_error(self.network)
-        with torch.no_grad():
-            moved = [(p - start).norm() for p, start in zip(self.network.parameters(), self.initial, strict=True)]
-            row["drift"] = float(torch.stack(moved).norm() / torch.stack([start.norm() for start in self.initial]).norm())
+        row["drift"] = drift(self.network, self.initial)
         return row
 
     def snapshot(self) -> KernelBlocks:

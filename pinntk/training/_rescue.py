@@ -26,9 +26,9 @@ from pinntk.run import Run
 from pinntk.run._folder import CHECKPOINT
 from pinntk.run._network import network_class, with_parameters
 from pinntk.run._slabs import holds_slabs
-from pinntk.training._changes import apply_changes
+from pinntk.training._changes import apply_changes, call_text, changes_text
 from pinntk.training._loop import Interrupted, NonFiniteLossError
-from pinntk.training._rescued import HELP, Rescue, Round, call_text, changes_text, learned, wrapped
+from pinntk.training._rescued import HELP, Rescue, Round, learned, wrapped
 from pinntk.training._slab_search import slabs_that_hold
 from pinntk.training._slabs import Slabs
 from pinntk.training._train import problem_of, train_as

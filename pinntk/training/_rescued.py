@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Any
 
 from pinntk.diagnostics import Finding, Prescription
 from pinntk.run import Run
+from pinntk.training._changes import changes_text
 from pinntk.training._slabs import Slabs
-from pinntk.weighting import SCHEMES
 
 _WIDTH = 80
 HELP = 1.25  # times smaller, below which a score is about what it was
@@ -80,31 +78,6 @@ def learned(this: Round, best: float, metric: str) -> str:
     where = f" in {len(this.run.runs)} time slabs" if isinstance(this.run, Slabs) else ""
     said = f" {where} {metric} {best:.3g} -> {this.score:.3g}; found: {found}"
     return f"{said}; {this.failure}" if this.failure else said
-
-
-def changes_text(changes: Mapping[str, Any]) -> str:
-    return ", ".join(f"{place} = {json.dumps(value, default=str)}" for place, value in changes.items())
-
-
-def call_text(changes: Mapping[str, Any]) -> str:
-    """What to type for a prescription's changes; as `changes_text` where they are no arguments of `train`.
-
-    >>> call_text({"training.optimizer": "gauss-newton", "weighting": {"name": "ntk", "every": 25}})
-    'pinntk.train(problem, network, points=points, optimizer="gauss-newton", weighting=pinntk.weighting.NTK(every=25))'
-    """
-    arguments = [] if {"training.points", "training.resample"} & set(changes) else ["points=points"]
-    for key, value in changes.items():
-        section, _, name = key.rpartition(".")
-        if key == "weighting" and value.get("name") in SCHEMES:
-            options = ", ".join(f"{option}={json.dumps(given)}" for option, given in value.items() if option != "name")
-            arguments.append(f"weighting=pinntk.weighting.{SCHEMES[value['name']].__name__}({options})")
-        elif key == "network.dtype":
-            arguments.append(f"dtype=torch.{value}")
-        elif section == "training" and isinstance(value, (str, int, float)):
-            arguments.append(f"{name}={json.dumps(value) if isinstance(value, str) else value}")
-        elif value not in (None, {}):
-            return changes_text(changes)
-    return f"pinntk.train({', '.join(['problem', 'network', *arguments])})"
 
 
 # As text.

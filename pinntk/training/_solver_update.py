@@ -13,6 +13,7 @@ from torch import Tensor
 from pinntk._util import distributed
 from pinntk.problem import Points
 from pinntk.solvers import Solver, StepReport
+from pinntk.solvers._gauss_newton import with_wider_network as solver_with_wider_network
 from pinntk.training._batch import Batch
 
 Losses = dict[str, Tensor]  # {condition: mean(g e^2)}, with point weights g
@@ -187,7 +188,8 @@ class SolverUpdate:
         others = f"{stands}; on other points it is {self._unseen:.2g} times as large"
         if self._unseen > _UNSEEN:
             return f"points: {others}, and grow={self._most:g} allows no more of them: raise it"
-        return f"capacity: {others}, so that there are enough of them: a wider network may go on"
+        wider = "a wider network may go on: pinntk solve --resume RUN --grow-network WIDTH, or pinntk.grow_network(run, width)"
+        return f"capacity: {others}, so that there are enough of them: {wider}"
 
     def _stale(self) -> bool:
         if len(self._losses) < 2 * _STALE:
@@ -210,3 +212,14 @@ class SolverUpdate:
 
 
 _STATE = ("growth", "hold", "adapting", "_damping", "_relative", "_remaining", "_steps", "_refused", "_note", "_unseen")
+
+
+_ANEW: dict[str, Any] = {"growth": 1.0, "hold": False, "_remaining": None, "_refused": 0, "_note": "", "_unseen": None}
+
+
+def with_wider_network(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The state of the same training with a wider network that computes the same function: it holds points from the next step
+    on, as many as it needs, and what was remembered of steps, losses and other points is forgotten.
+    """
+    own = {**state["own"], **_ANEW, "_drawn": [], "_losses": []}
+    return {"solver": solver_with_wider_network(state["solver"]), "own": own}

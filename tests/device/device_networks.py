@@ -44,6 +44,17 @@ def test_networks_are_drawn_alike_and_built_on_the_device():
         same(*([p.grad for p in network.parameters()] for network in (found, expected)))
 
 
+@covers(pinntk.nn.widened)
+@pytest.mark.parametrize("options", [{"hard": "auto"}, {"parametrization": "ntk"}])
+def test_a_wider_network_of_the_same_function(options):
+    problem, x = diffusion(), torch.rand(5, 2, **F64)
+    small = [pinntk.nn.MLP(problem, width=5, depth=2, device=place, **options, **F64) for place in (NAME, "cpu")]
+    found, expected = (pinntk.nn.widened(network, 8) for network in small)
+    assert on_device(found.state_dict())
+    same(found.state_dict(), expected.state_dict())
+    same(found(x.to(NAME)), small[1](x))
+
+
 @covers(pinntk.nn.power_law)
 def test_a_power_law_of_frequencies():
     problem = pinntk.load("poisson1d", k=1)

@@ -175,6 +175,19 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch, settings):
     same(dict(loaded.points), dict(whole.points))
 
 
+@covers(pinntk.grow_network)
+def test_a_run_goes_on_with_a_wider_network(tmp_path):
+    def go(device):
+        settings = {"optimizer": "gauss-newton", "steps": 3, "snapshot_every": 0, "out": tmp_path / device}
+        grown = pinntk.grow_network(trained(device, pinntk.load("poisson1d", k=1), **settings), 7)
+        return pinntk.train_as(grown.config, out=grown.folder, resume=True, steps=5, device=device, progress=False)
+
+    found, expected = go(NAME), go("cpu")
+    assert found.step == 5
+    assert on_device(found.network.state_dict())
+    same(numbers(found), numbers(expected), 1e-6)
+
+
 @covers(pinntk.TrainConfig)
 def test_training_as_a_configuration_says():
     run = trained("cpu", pinntk.load("poisson1d", k=1))

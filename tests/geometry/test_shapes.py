@@ -145,6 +145,23 @@ def test_parts_by_name():
     assert (channel * Box(t=(0, 3))).boundary("inlet").measure == pytest.approx(3)
 
 
+@pytest.mark.parametrize("order", [("t", "x", "y", "k"), ("x", "y", "t", "k")])
+def test_names_in_a_box_with_time_and_parameters(order):
+    bounds = {"t": (0, 2), "x": (0, 1), "y": (0, 3), "k": (0, 5)}
+    box = Box(**{name: bounds[name] for name in order[:3]}) * Box.of_parameters(k=bounds["k"])
+    named = box.named(wall="x=0", low=lambda y: y < 1)
+    assert named.coordinates == order
+    assert named.bounds == box.bounds
+    assert named.space == box.space
+    assert named.boundary().measure == pytest.approx(8 * 10)
+    assert named.boundary("wall").measure == box.boundary("x=0").measure == pytest.approx(3 * 10)
+    assert named.boundary("low").measure == pytest.approx(3 * 10)
+    assert (named.at(t=0).sample(5, "sobol", generator(0))[:, order.index("t")] == 0).all()
+    disk = (Disk(x=0, y=0, radius=1) * Box(t=(0, 2))).named(right=lambda x: x > 0)
+    assert disk.boundary("right").measure == pytest.approx(2 * pi)
+    assert disk.at(t=0).sample(5, "uniform", generator(0)).shape == (5, 3)
+
+
 def test_edges_of_a_polygon_by_name():
     for corners in (L_SHAPE, L_SHAPE[::-1]):
         names = {i: ("wall" if corners[i][0] == corners[(i + 1) % 6][0] else "floor") for i in range(6)}
@@ -210,6 +227,11 @@ def test_a_parameter_has_no_part_in_space():
         (lambda: Polygon(L_SHAPE, [[(5, 5), (6, 5), (6, 6)]]), "Hole lies outside shell"),
         (lambda: Polygon([(0, 0), (1, 1)]), "vertices are 2 corners; a polygon has three or more"),
         (lambda: Polygon([(0, 0, 0), (1, 1, 0), (2, 0, 0)]), r"vertices have shape \(3, 3\); corners are \(m, 2\)"),
+        (lambda: Polygon([(0, 0), (1, 0), (1, 0), (1, 1)]), r"vertices have the corner \(1, 0\) twice in a row"),
+        (lambda: Box(x=(0, 1), t=(0, 1), y=(0, 1)).named(wall="x=0"), "put time and parameters before or behind the places"),
+        (lambda: (SQUARE * Box(t=(0, 1))).boundary("t=0"), "there are 'x=0', 'x=1', 'y=0', 'y=1'"),
+        (lambda: (Disk(x=0, y=0, radius=1) * Box(t=(0, 1))).named(a=lambda t: t > 0), "asks for 't'"),
+        (lambda: (Disk(x=0, y=0, radius=1) * Box(t=(0, 1))).ends("t"), r"t is no place; its ends are at\(t=0\)"),
         (lambda: Polygon(L_SHAPE, edges={6: "wall"}), "there are corners 0 to 5"),
         (lambda: Polygon(L_SHAPE, coordinates=("x", "x")), "names of two coordinates"),
         (lambda: Disk(x=0, y=0, radius=0), r"Disk\(radius=0\): a positive number"),

@@ -16,33 +16,71 @@ from tests.support.constrained import F64, SMALL, largest, quietly
 # What is met in each problem of the package, and what is not, with the reason. Residuals are never met.
 MET = {
     "allen_cahn": ("wrap", "wrap_slope"),
+    "beltrami": ("start_u", "start_v", "start_w", "walls_u", "walls_v", "walls_w"),
+    "black_scholes": ("ends",),
     "burgers": ("start", "walls"),
+    "burgers2d": ("start_u", "start_v", "walls_u", "walls_v"),
+    "cahn_hilliard": ("start", "wrap", "wrap_slope", "wrap_curvature", "wrap_third"),
     "convection": ("start", "wrap"),
+    "darcy": ("walls",),
+    "eikonal": ("walls",),
+    "elasticity_plate": ("held_u", "held_v", "free_xx", "loaded_yy"),
+    "elliptic_inverse": ("ends",),
+    "euler_beam": ("held", "level"),
+    "heat1d": ("start", "walls"),
+    "fisher_kpp": ("start", "walls"),
     "heat_inverse": ("start", "walls"),
+    "heat_multiscale": ("start", "walls"),
     "helmholtz2d": ("walls",),
+    "inviscid_burgers": ("start", "walls"),
+    "kdv": ("start", "wrap", "wrap_slope", "wrap_curvature"),
+    "klein_gordon": ("start", "start_velocity", "walls"),
     "kovasznay": ("walls_u", "walls_v", "outflow"),
+    "laplace_multiscale": ("walls",),
+    "lid_driven_cavity": ("lid_u", "walls_v"),
+    "lotka_volterra": ("start_r", "start_p"),
+    "kuramoto_sivashinsky": ("start", "wrap", "wrap_slope", "wrap_curvature", "wrap_third"),
     "poisson1d": ("ends",),
     "poisson2d": ("walls",),
     "poisson_multiscale": ("ends",),
     "poisson_nd": (),
     "reaction": ("start", "wrap"),
     "reaction_diffusion": ("wrap", "wrap_slope"),
+    "robertson": ("start_a", "start_b", "start_c"),
+    "taylor_green": ("start_u", "start_v", "walls_u", "walls_v"),
+    "schrodinger": ("start_v", "wrap_u", "wrap_v", "wrap_slope_u", "wrap_slope_v"),
+    "sine_gordon": ("start", "start_velocity", "walls"),
     "wave1d": ("start", "start_velocity", "walls"),
+    "wave2d": ("start", "start_velocity", "walls"),
+    "wave2d_heterogeneous": ("start", "start_velocity", "walls"),
 }
 LEFT = {
     ("allen_cahn", "start"): "does not repeat in x as 'wrap_slope' asks for: the derivative of order 1 is 2 at x = -1 and -2",
     ("reaction_diffusion", "start"): "does not repeat in x as 'wrap_slope' asks for: the derivative of order 1 is 0.001708",
+    ("black_scholes", "payoff"): "the slope of its values jumps at s = 1, which derivatives of order 2 in s",
+    ("elliptic_inverse", "readings"): "it holds at measured points",
+    ("euler_beam", "no_force"): "it takes u_xxx, and not the value of one field alone, or its first derivative",
+    ("euler_beam", "no_moment"): "it takes u_xx, and not the value of one field alone, or its first derivative",
+    (
+        "schrodinger",
+        "start_u",
+    ): "does not repeat in x as 'wrap_slope_u' asks for: the derivative of order 1 is 0.02695 at x = -5",
     ("heat_inverse", "readings"): "it holds at measured points",
+    ("lid_driven_cavity", "walls_u"): "'lid_u' and 'walls_u' ask for different things where they meet: u = 1 and 0 at x = 0",
     ("poisson_nd", "walls"): "evaluated 242 times in every pass of the network, at most 80; it would be done for hard=('walls'",
 }
+CASES = [
+    pytest.param(name, marks=pytest.mark.slow) if name in ("beltrami", "burgers2d") else name for name in MET
+]  # seconds each
 ROUNDING = 1e-14  # of errors whose terms are of order 1
+SIZES = {"cahn_hilliard": (2 * pi) ** 3}  # of the terms elsewhere: a third derivative of cos(2 pi x)
 
 
 def test_every_problem_of_the_package_is_in_the_table():
     assert set(MET) == set(pinntk.available())
 
 
-@pytest.mark.parametrize("name", MET)
+@pytest.mark.parametrize("name", CASES)
 def test_what_is_met_is_met_whatever_the_parameters(name):
     problem = pinntk.load(name)
     for seed in (0, 1):
@@ -52,12 +90,12 @@ def test_what_is_met_is_met_whatever_the_parameters(name):
         for condition, reason in network.soft.items():
             assert LEFT.get((name, condition), "it holds in the whole domain") in reason
         if network.hard:
-            assert max(largest(network, problem).values()) < ROUNDING
+            assert max(largest(network, problem).values()) < ROUNDING * SIZES.get(name, 1)
     if network.hard:
         assert max(largest(quietly(problem, hard=None), problem, network.hard).values()) > 0.05
 
 
-@pytest.mark.parametrize("name", MET)
+@pytest.mark.parametrize("name", CASES)
 def test_jets_and_nested_autograd_agree_on_what_remains(name):
     problem = pinntk.load(name)
     network = quietly(problem)
@@ -92,16 +130,16 @@ def test_kernels_are_those_of_the_rows_and_of_the_fast_path(name):
             assert K[problem.names[0], condition].abs().max() == 0
 
 
-@pytest.mark.parametrize("name", [name for name in MET if MET[name]])
+@pytest.mark.parametrize("name", [case for case in CASES if case != "poisson_nd"])
 def test_in_float32_errors_are_rounding(name):
     problem = pinntk.load(name)
     network = quietly(problem, dtype=torch.float32)
     points = problem.sample(seed=1, dtype=torch.float32)
-    found = pinntk.errors(network, problem, points)
+    found = pinntk.errors(network, problem, {condition: points[condition] for condition in network.hard})
     assert network(torch.rand(3, problem.domain.dimension)).dtype == torch.float32
     for condition in network.hard:
         assert found[condition].dtype == torch.float32
-        assert found[condition].abs().max() < 2e-5
+        assert found[condition].abs().max() < 2e-5 * SIZES.get(name, 1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

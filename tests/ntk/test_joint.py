@@ -8,7 +8,7 @@ from torch import nn
 
 from pinntk.ntk._certificate import certificate
 from pinntk.ntk._factored import Factors
-from pinntk.ntk.graph import Errors, joint_factors
+from pinntk.ntk.graph import ErrorVector, joint_factors
 from tests.support.reference import relative
 
 N = 14
@@ -37,10 +37,10 @@ def batch(net):
 def vectors(net):
     y, (u, v) = batch(net)
     return [
-        Errors("equation 1", (u[:, 0] + y[:, 1] ** 2)[8:], span(8, N)),
-        Errors("equation 2", (v[:, 1] * y[:, 0])[8:], span(8, N)),
-        Errors("walls", y[:4, 0] - 1, span(0, 4)),
-        Errors("pair", y[4:6, 1] - y[6:8, 1], span(4, 8, 2)),
+        ErrorVector("equation 1", (u[:, 0] + y[:, 1] ** 2)[8:], span(8, N)),
+        ErrorVector("equation 2", (v[:, 1] * y[:, 0])[8:], span(8, N)),
+        ErrorVector("walls", y[:4, 0] - 1, span(0, 4)),
+        ErrorVector("pair", y[4:6, 1] - y[6:8, 1], span(4, 8, 2)),
     ]
 
 
@@ -73,7 +73,9 @@ def test_what_shares_no_rows_shares_a_pass(monkeypatch):
 def test_wrong_rows_are_noticed_and_read_alone():
     net = network()
     columns = vectors(net)
-    columns[2] = columns[2]._replace(rows=torch.where(columns[2].rows >= 0, 3 - columns[2].rows, -1))  # in the wrong order
+    columns[2] = columns[2]._replace(
+        owners=torch.where(columns[2].owners >= 0, 3 - columns[2].owners, -1)
+    )  # in the wrong order
     for column, part in zip(columns, joint_factors(columns, dict(net.named_parameters())), strict=True):
         assert relative(part.matrix(), rows(column.errors, list(net.parameters()))) < 1e-12, column.name
 
@@ -82,9 +84,9 @@ def test_vectors_without_known_rows_or_without_a_graph():
     net = network()
     y, _ = batch(net)
     columns = [
-        Errors("some", y[:5, 0], None),
-        Errors("none", y[5:9, 0].detach(), span(5, 9)),
-        Errors("rest", y[9:, 0], span(9, N)),
+        ErrorVector("some", y[:5, 0], None),
+        ErrorVector("none", y[5:9, 0].detach(), span(5, 9)),
+        ErrorVector("rest", y[9:, 0], span(9, N)),
     ]
     some, none, rest = joint_factors(columns, dict(net.named_parameters()))
     assert relative(some.matrix(), rows(columns[0].errors, list(net.parameters()))) < 1e-12
@@ -110,9 +112,9 @@ def test_a_single_error_and_what_has_passed_its_certificate(monkeypatch):
     net = network()
     y, (u, _) = batch(net)
     columns = [
-        Errors("equation", (u[:, 0] + y[:, 1] ** 2)[4:], span(4, N)),
-        Errors("walls", y[:3, 0] - 1, span(0, 3)),
-        Errors("corner", y[3:4, 1:2].squeeze(1) * 2, span(3, 4)),
+        ErrorVector("equation", (u[:, 0] + y[:, 1] ** 2)[4:], span(4, N)),
+        ErrorVector("walls", y[:3, 0] - 1, span(0, 3)),
+        ErrorVector("corner", y[3:4, 1:2].squeeze(1) * 2, span(3, 4)),
     ]
     for certify, expected in ((True, 4), (False, 2)):
         passes, plain = [], torch.autograd.grad

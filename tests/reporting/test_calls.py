@@ -14,6 +14,7 @@ from pinntk.diagnostics._prescriptions import NTK, gauss_newton
 from pinntk.reporting import _terminal as verdict
 from pinntk.reporting import write_report
 from pinntk.reporting._calls import call_of
+from pinntk.training._changes import call_text
 
 CAUSAL = {"training.causal": {"epsilon": 1.0, "slices": 16, "threshold": 0.99}, **NTK}
 
@@ -75,6 +76,14 @@ def test_objects_are_those_that_are_prescribed():
     slabs = {**gauss_newton(run), "slabs.edges": 8}
     ((name, _, settings),), _ = typed(call_of(pinntk.examine(run), slabs, 1), run.problem, run.network)
     assert name == "train_slabs" and settings["slabs"] == 8 and settings["points"] == "the points"
+
+
+def test_a_rescue_that_cannot_train_again_says_the_same_or_the_bare_changes():
+    ((name, _, settings),), _ = typed(call_text(CAUSAL), None, None)
+    assert name == "train" and settings["points"] == "the points"
+    assert settings["causal"].describe() == CAUSAL["training.causal"]
+    assert call_text({"training.steps": 5, "slabs.edges": 8}) == "training.steps = 5, slabs.edges = 8"
+    assert call_text({"weighting.every": 5}) == "weighting.every = 5"
 
 
 def test_other_weights_and_optimizers_stay():

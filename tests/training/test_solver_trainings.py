@@ -182,7 +182,9 @@ def test_points_that_are_held_grow_where_others_show_more():
         stepped(update, 200).stop_reason() == f"points: {stands}10 times as large, and grow=2 allows no more of them: raise it"
     )
     enough = SolverUpdate(Scripted(lambda k: 1e-3, phase="converge"), Elsewhere(1e-3), most=2)
-    assert stepped(enough, 210).stop_reason().startswith(f"capacity: {stands}1 times as large")
+    reason = stepped(enough, 210).stop_reason()
+    assert reason.startswith(f"capacity: {stands}1 times as large")
+    assert "pinntk solve --resume RUN --grow-network WIDTH" in reason
 
 
 def test_only_fresh_points_tell_whether_they_are_too_few():

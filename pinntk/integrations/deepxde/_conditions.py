@@ -13,6 +13,7 @@ from deepxde import gradients
 from torch import Tensor, nn
 
 from pinntk.problem import ForeignNetworkError, with_parameters_of
+from pinntk.residuals._checks import reaches
 
 VALUE, COMPONENT = "value", "component"  # columns that ride along with measured points
 Errors = Callable[[nn.Module, Tensor], Tensor]
@@ -88,9 +89,7 @@ def _for_copies(model: Any, code: Errors) -> Errors:
 
 def _require_free_of(home: nn.Module, network: nn.Module, e: Tensor) -> None:
     """Raises ForeignNetworkError where errors of another network depend on the parameters of the model's own."""
-    theta = [p for p in home.parameters() if p.requires_grad]
-    reached = torch.autograd.grad(e.sum(), theta, retain_graph=True, allow_unused=True) if theta and e.requires_grad else []
-    if any(gradient is not None for gradient in reached):
+    if reaches(e, [p for p in home.parameters() if p.requires_grad]):
         raise ForeignNetworkError(
             f"the PDE uses model.net by itself, so its errors for a {type(network).__name__} are not known; write it with "
             "its arguments (x, y) alone"

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from pinntk._util.precision import without_autocast
-from pinntk.integrations.deepxde._model import trained
+from pinntk.integrations._forms import MOST_EQUATIONS
+from pinntk.integrations.deepxde._model import trained_parameters
 from pinntk.ntk import Factors
 from pinntk.ntk._rounding import alike, nudged, suspects
-from pinntk.ntk.graph import Errors, joint_factors
-from pinntk.ntk.graph._walk import post_order
+from pinntk.ntk.graph import ErrorVector, joint_factors, post_order
 
 _ROUNDING = 1e-3  # between a loss in float32 and the mean square
 
@@ -29,12 +29,12 @@ class Block:
     """One of the model's losses, mean(errors^2).
 
     errors: (n, c) with their graph; c = 1 but for a PointSetBC of several components
-    rows: (N,) which of the n each row of the batch belongs to, -1 for none; None where that is not known
+    owners: (N,) which of the n each row of the batch belongs to, -1 for none; None where that is not known
     """
 
     name: str
     errors: Tensor
-    rows: Tensor | None
+    owners: Tensor | None
 
     @property
     def code(self) -> tuple[Any, ...]:
@@ -92,16 +92,16 @@ def _block(name: str, e: Tensor, span: tuple[int, int], whole: int) -> Block:
     e = e.unsqueeze(1) if e.ndim == 1 else e
     if e.ndim != 2:
         raise ValueError(f"{name} has errors of shape {tuple(e.shape)}; give (n, 1), one per point")
-    if 8 < len(e) <= e.shape[1]:
+    if MOST_EQUATIONS < len(e) <= e.shape[1]:
         raise ValueError(
             f"{name} has errors of shape {tuple(e.shape)}: an (n, 1) met an (n,) somewhere; keep columns, y[:, 0:1]"
         )
     n, given = len(e), span[1] - span[0]
     if given not in (n, 2 * n):
         return Block(name, e, None)
-    rows = torch.full((whole,), -1, device=e.device)
-    rows[span[0] : span[1]] = torch.arange(given, device=e.device) % n  # of a pair of points: one on each side
-    return Block(name, e, rows)
+    owners = torch.full((whole,), -1, device=e.device)
+    owners[span[0] : span[1]] = torch.arange(given, device=e.device) % n  # of a pair of points: one on each side
+    return Block(name, e, owners)
 
 
 def require_mean_squares(model: Any, blocks: Sequence[Block]) -> None:
@@ -123,8 +123,8 @@ def factors(model: Any, blocks: Sequence[Block], certify: bool = True) -> dict[s
 
     certify: False where blocks of the same sizes have passed their certificates before
     """
-    parameters = trained(model)
-    columns = [Errors(block.name, e, block.rows) for block in blocks for e in block.errors.unbind(1)]
+    parameters = trained_parameters(model)
+    columns = [ErrorVector(block.name, e, block.owners) for block in blocks for e in block.errors.unbind(1)]
     if not any(column.errors.requires_grad for column in columns):
         raise ValueError("no loss depends on the network's parameters; look for numpy, detach() or torch.no_grad in the PDE")
     found: dict[str, list[Factors]] = {block.name: [] for block in blocks}

@@ -66,7 +66,7 @@ def from_model(model: Any) -> tuple[nn.Module, Problem, dict[str, Tensor]]:
             coefficients=_coefficients(model),
             name="DeepXDE model",
         )
-        _require_same(model, problem, points, blocks)
+        _require_errors_of_batch(model, problem, points, blocks)
         say_undeclared(
             model.net,
             problem,
@@ -177,7 +177,7 @@ def _coefficients(model: Any) -> dict[str, nn.Parameter]:
     return found
 
 
-def _require_same(model: Any, problem: Problem, points: dict[str, Tensor], blocks: Sequence[Block]) -> None:
+def _require_errors_of_batch(model: Any, problem: Problem, points: dict[str, Tensor], blocks: Sequence[Block]) -> None:
     """Raises ValueError where errors on a condition's own points are not those in the batch of all points."""
     found = errors(model.net, problem, points)
     for block in blocks:

@@ -53,7 +53,7 @@ def require_model(model: Any, what: str) -> None:
         )
 
 
-def trained(model: Any) -> dict[str, Tensor]:
+def trained_parameters(model: Any) -> dict[str, Tensor]:
     """{name: what the optimizer changes}: the network's parameters, and external variables as variable_1, variable_2, ..."""
     steps = {id(p) for group in model.opt.param_groups for p in group["params"]}
     named = dict(model.net.named_parameters())

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pinntk._util.precision import without_autocast
 from pinntk._util.warn import warn_user
+from pinntk.integrations._forms import MOST_EQUATIONS, column_names
 from pinntk.integrations._undeclared import say_undeclared
 from pinntk.integrations.pina._regions import box_of, is_surface, kind_of, labeled, region_of
 from pinntk.integrations.pina._support import require_physics, unknowns
@@ -25,7 +26,6 @@ from pinntk.residuals._probe import untouched
 
 _TAKEN = (*KINDS, "seed", "method", "dtype", "device")  # words of `Problem.sample`
 _TIME = "t"
-_EQUATIONS = 8  # of one condition: more are hardly as many as its points
 _APART = 1e4  # roundings, between PINA's residuals and those of the problem
 
 
@@ -177,7 +177,7 @@ def from_solver(solver: Any, kinds: Mapping[str, str] | None = None) -> tuple[Pi
             coefficients=unknowns(solver),
             name=type(solver.problem).__name__,
         )
-        _require_same(solver, network, problem, points)
+        _require_point_by_point(solver, network, problem, points)
         say_undeclared(
             network,
             problem,
@@ -281,15 +281,14 @@ def _conditions(
     few = given[:4].to(next(network.parameters()))
     k = residual(network, few).shape[1]
     n = len(given)
-    if (len(few) > 1 and residual(network, few[1:]).shape[1] != k) or k == n > _EQUATIONS:
+    if (len(few) > 1 and residual(network, few[1:]).shape[1] != k) or k == n > MOST_EQUATIONS:
         raise ValueError(
             f"condition {name!r} has {n if k < n else k} residuals for each of {n} points: an (n, 1) met an (n,), and "
             "broadcasting made (n, n) of them; make both (n, 1), by target.unsqueeze(1)"
         )
     residual.close_if_needed(few)
-    own = known_as(name)
-    named = [own] if k == 1 else [f"{own}[{column}]" for column in range(k)]
-    return [ForeignCondition(one, kind, region, residual, column) for column, one in enumerate(named)], given
+    named = enumerate(column_names(known_as(name), k))
+    return [ForeignCondition(one, kind, region, residual, column) for column, one in named], given
 
 
 def _exact(problem: Any, names: tuple[str, ...], points: Any) -> Callable[..., Any] | None:
@@ -319,7 +318,7 @@ def _exact(problem: Any, names: tuple[str, ...], points: Any) -> Callable[..., A
     return exact if known else None
 
 
-def _require_same(solver: Any, network: PinaNetwork, problem: Problem, points: dict[str, Tensor]) -> None:
+def _require_point_by_point(solver: Any, network: PinaNetwork, problem: Problem, points: dict[str, Tensor]) -> None:
     """Raises ValueError where residuals by a few points are not those that PINA has of all of them."""
     few = {name: rows[: max(1, len(rows) // 2)] for name, rows in points.items()}
     whole, half = errors(network, problem, points), errors(network, problem, few)

@@ -21,7 +21,7 @@ from torch import nn
 
 from pinntk.residuals._checks import random_in_training
 
-PHYSICS_INFORMED = (
+_PHYSICS_INFORMED = (
     PhysicsInformedSingleModelSolver,
     GradientPhysicsInformedSingleModelSolver,
     CausalPhysicsInformedSingleModelSolver,
@@ -40,7 +40,7 @@ def require_physics(solver: Any, what: str) -> None:
 
     what: whose demand it is, in the message
     """
-    if isinstance(solver, PHYSICS_INFORMED):
+    if isinstance(solver, _PHYSICS_INFORMED):
         return
     if not isinstance(solver, BaseSolver):
         raise ValueError(f"solver is a {type(solver).__name__}; {what} needs a solver of PINA, such as pina.solver.PINN")
@@ -84,7 +84,7 @@ def unknowns(solver: Any) -> dict[str, nn.Parameter]:
     return dict(solver.problem.unknown_parameters) if isinstance(solver.problem, InverseProblem) else {}
 
 
-def trained(solver: Any) -> dict[str, nn.Parameter]:
+def trained_parameters(solver: Any) -> dict[str, nn.Parameter]:
     """{name: parameter} of all that the optimizer changes: the network's, and the unknown ones of an inverse problem."""
     own = {name: p for name, p in solver.model.named_parameters() if p.requires_grad}
     return own | {f"unknown {name}": p for name, p in unknowns(solver).items() if p.requires_grad}

@@ -1,39 +1,28 @@
-"""Exact traces of the kernel of a condition, from the graph of the loss that PINA made of it."""
+"""The squares in the losses that PINA makes of its conditions, as a whole or by columns, and the traces of their kernels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pinntk._util.randomness import fork
-from pinntk.integrations.pina._support import trained
+from pinntk.integrations._forms import column_names
+from pinntk.integrations._traces import LossTrace, TraceReader
+from pinntk.integrations.pina._support import trained_parameters
 from pinntk.ntk._rounding import alike, nudged
-from pinntk.ntk.graph import LossError, errors_of_loss, graph_factors
+from pinntk.ntk.graph import LossError, LossTerm, errors_of_loss
 
 _ROWS = 16  # of a condition that is looked at
 
 
-class Trace(NamedTuple):
-    """value / n is the trace of the kernel of the mean square that is minimized."""
+def squares_of(name: str, loss: Tensor, points: int) -> list[LossTerm]:
+    """The mean squares that a condition's loss is the sum of, of errors (n, k) of points and columns. Raises ValueError, naming
+    the condition, if it is no such sum.
 
-    value: float
-    n: int
-
-
-class Squares(NamedTuple):
-    """factor * mean(errors^2), a part of a condition's loss; errors: (n, k), of points and columns."""
-
-    factor: float
-    errors: Tensor
-
-
-def squares_of(name: str, loss: Tensor, points: int) -> list[Squares]:
-    """The mean squares that a condition's loss is the sum of. Raises ValueError, naming the condition, if it is no such sum.
-
-    points: of the batch, for errors of several columns
+    points: of the batch
     """
     try:
         terms = errors_of_loss(loss)
@@ -41,7 +30,7 @@ def squares_of(name: str, loss: Tensor, points: int) -> list[Squares]:
         raise ValueError(
             f"condition {name!r}: {error}; NTK weights are for mean squares, such as loss=torch.nn.MSELoss()"
         ) from error
-    return [Squares(term.factor, _by_columns(term.errors.as_subclass(Tensor), points)) for term in terms]
+    return [LossTerm(term.factor, _by_columns(term.errors.as_subclass(Tensor), points)) for term in terms]
 
 
 def residuals_of(name: str, loss: Tensor, points: int) -> Tensor:
@@ -68,41 +57,25 @@ def _by_columns(errors: Tensor, points: int) -> Tensor:
     return errors.view(points, -1) if len(errors) % points == 0 else errors.unsqueeze(1)
 
 
-def trace_together(name: str, squares: list[Squares], parameters: Mapping[str, Tensor]) -> Trace:
-    """Of a condition as a whole: all columns, and all parts of its loss, by how much they count in it."""
-    if not squares:
-        return Trace(0.0, 1)
-    n = squares[0].errors.numel()
-    size = sum(factor / errors.numel() * _trace(name, errors, parameters) for factor, errors in squares)
-    return Trace(size * n, n)
+def trace_together(reader: TraceReader, name: str, squares: Sequence[LossTerm], parameters: Mapping[str, Tensor]) -> LossTrace:
+    """Of a condition as a whole: all columns, and all parts of its loss, by how much they count in it. n: of the first part."""
+    return LossTrace(reader.size_of(name, squares, parameters), squares[0].errors.numel() if squares else 1)
 
 
-def traces_apart(name: str, errors: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Trace]:
+def traces_apart(reader: TraceReader, name: str, errors: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, LossTrace]:
     """Of every column of the errors (n, k), as though it were a condition of its own."""
-    return {
-        block: Trace(_trace(block, column.unsqueeze(1), parameters), len(column))
-        for block, column in zip(names_apart(name, errors.shape[1]), errors.unbind(1), strict=True)
-    }
+    named = zip(column_names(name, errors.shape[1]), errors.unbind(1), strict=True)
+    return {block: trace_together(reader, block, [LossTerm(1.0, column)], parameters) for block, column in named}
 
 
-def names_apart(name: str, columns: int) -> list[str]:
-    return [name] if columns == 1 else [f"{name}[{column}]" for column in range(columns)]
-
-
-def _trace(name: str, errors: Tensor, parameters: Mapping[str, Tensor]) -> float:
-    """Sum of the squared norms of all rows of J; each column has a graph in which points are rows."""
-    columns = (graph_factors(column, parameters, name=name) for column in errors.unbind(1) if column.requires_grad)
-    return float(sum(factors.diagonal.sum() for factors in columns))
-
-
-def is_rounding(name: str, data: Mapping[str, Any], solver: Any, column: int | None) -> bool:
+def is_rounding(reader: TraceReader, name: str, data: Mapping[str, Any], solver: Any, column: int | None) -> bool:
     """Whether the kernel of a condition, or of one of its columns, is rounding, since the network meets it by construction.
 
     Told from a small one by the same points moved by a few roundings, where roundings are others.
 
     data: of the condition, in the batch
     """
-    parameters, sizes = trained(solver), []
+    parameters, sizes = trained_parameters(solver), []
     for moved in (False, True):
         few = {key: value[:_ROWS].clone() if isinstance(value, Tensor) else value for key, value in data.items()}
         x = few["input"].as_subclass(Tensor)  # the same memory, without labels
@@ -111,5 +84,6 @@ def is_rounding(name: str, data: Mapping[str, Any], solver: Any, column: int | N
         with fork(x.device), torch.enable_grad():
             errors = solver.problem.conditions[name].evaluate(few, solver).as_subclass(Tensor)
         errors = errors.reshape(len(errors), -1)
-        sizes.append(_trace(name, errors if column is None else errors[:, column : column + 1], parameters))
+        term = LossTerm(1.0, errors if column is None else errors[:, column])
+        sizes.append(float(reader.size_of(name, [term], parameters)))
     return not alike(*sizes)

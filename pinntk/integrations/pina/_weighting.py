@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,26 +10,26 @@ from lightning.pytorch.callbacks import Callback
 from pina.weighting import BaseWeighting
 from torch import Tensor
 
-from pinntk._util.distributed import all_sum_numbers, any_rank, world
-from pinntk._util.warn import warn_user
+from pinntk._util.distributed import any_rank
+from pinntk.integrations._forms import column_names
+from pinntk.integrations._traces import LossTrace, TraceReader, over_processes
 from pinntk.integrations.pina._support import (
     require_mean,
     require_physics,
     require_points_apart,
     require_precision,
-    trained,
+    trained_parameters,
     unknowns,
 )
 from pinntk.integrations.pina._traces import (
-    Trace,
     is_rounding,
-    names_apart,
     residuals_of,
     squares_of,
     trace_together,
     traces_apart,
 )
 from pinntk.ntk._rounding import suspects
+from pinntk.ntk.graph import leaf_parameters
 from pinntk.weighting import NTK
 
 _COLUMNS = ("together", "apart")
@@ -81,11 +80,11 @@ class NTKWeighting(BaseWeighting, Callback):  # type: ignore[misc]  # which are 
             raise ValueError(f"columns={columns!r}: use 'together' or 'apart'")
         self._rule = NTK(every, momentum, normalization)
         self._columns = columns
+        self._reader = TraceReader()
         self._saved_weights: dict[str, float] = {}
         self._updated_at: int | None = None  # optimizer steps before the newest update, in this training
         self._batch: dict[str, Any] = {}  # the data of every condition
         self._one_column: set[str] = set()
-        self._told: set[str] = set()  # warnings, each given once
 
     # Belonging to one solver.
 
@@ -145,35 +144,26 @@ class NTKWeighting(BaseWeighting, Callback):  # type: ignore[misc]  # which are 
         return step != self._updated_at and (step % self._rule.every == 0 or not self._saved_weights)
 
     def _update(self, losses: Mapping[str, Tensor]) -> None:
-        parameters = trained(self.solver)
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always")
-            found: dict[str, Trace] = {}
-            for name, loss in losses.items():
-                if self._columns == "together":
-                    found[name] = trace_together(name, squares_of(name, loss, len(self._batch[name]["input"])), parameters)
-                else:
-                    found |= traces_apart(name, residuals_of(name, loss, len(self._batch[name]["input"])), parameters)
-            found = self._over_ranks(found)
-            traces = {block: trace.value for block, trace in found.items()}
-            for block in suspects({block: trace.value / trace.n for block, trace in found.items()}):
-                name, _, column = block.rpartition("[") if block not in losses else (block, "", "")
-                real = not is_rounding(name, self._batch[name], self.solver, int(column[:-1]) if column else None)
-                traces[block] = traces[block] if any_rank(real, self.solver.device) else 0.0
-            old = {name: self._saved_weights.get(name, 1.0) for name in found} if self._saved_weights else None
-            weights = self._rule.update(old, traces, {name: trace.n for name, trace in found.items()})
-        self._saved_weights = {**self._saved_weights, **weights}
-        for warning in said:  # each once, not at every update
-            if str(warning.message) not in self._told:
-                self._told.add(str(warning.message))
-                warn_user(str(warning.message), warning.category)
-
-    def _over_ranks(self, found: dict[str, Trace]) -> dict[str, Trace]:
-        if world() == 1:
-            return found
-        numbers = all_sum_numbers([number for trace in found.values() for number in trace], self.solver.device)
-        pairs = zip(numbers[::2], numbers[1::2], strict=True)
-        return {name: Trace(value, round(n)) for name, (value, n) in zip(found, pairs, strict=True)}
+        reader, parameters = self._reader, leaf_parameters(trained_parameters(self.solver))
+        found: dict[str, LossTrace] = {}
+        places: dict[str, tuple[str, int | None]] = {}  # of each trace: the condition, and which column
+        for name, loss in losses.items():
+            points = len(self._batch[name]["input"])
+            if self._columns == "together":
+                found[name] = trace_together(reader, name, squares_of(name, loss, points), parameters)
+                places[name] = name, None
+            else:
+                apart = traces_apart(reader, name, residuals_of(name, loss, points), parameters)
+                found |= apart
+                places |= {block: (name, column) for column, block in enumerate(apart)}
+        sizes, counts = over_processes(found, self.solver.device)
+        traces = {block: counts[block] * size for block, size in sizes.items()}
+        for block in suspects(sizes):
+            name, column = places[block]
+            real = not is_rounding(reader, name, self._batch[name], self.solver, column)
+            traces[block] = traces[block] if any_rank(real, self.solver.device) else 0.0
+        old = {name: self._saved_weights.get(name, 1.0) for name in found} if self._saved_weights else None
+        self._saved_weights = {**self._saved_weights, **self._rule.update(old, traces, counts)}
 
     def _apart(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The losses by column; those of conditions with one column as they are."""
@@ -184,7 +174,7 @@ class NTKWeighting(BaseWeighting, Callback):  # type: ignore[misc]  # which are 
                 self._one_column.add(name)
                 found[name] = loss
             else:
-                found |= dict(zip(names_apart(name, errors.shape[1]), errors.square().mean(0), strict=True))
+                found |= dict(zip(column_names(name, errors.shape[1]), errors.square().mean(0), strict=True))
         return found
 
     # Lightning's hooks.

@@ -15,19 +15,19 @@ from pinntk.ntk.graph._reverse import reverse_rows, size_of
 from pinntk.ntk.graph._walk import Graph, UnstructuredError
 
 
-class Errors(NamedTuple):
+class ErrorVector(NamedTuple):
     """An error vector of a batch of points.
 
     errors: (n,) with their graph, or without one where nothing trained reaches them
-    rows: (m,) which error each row of the batch of m belongs to, -1 for none; None where that is not known
+    owners: (m,) which error each row of the batch of m belongs to, -1 for none; None where that is not known
     """
 
     name: str
     errors: Tensor
-    rows: Tensor | None
+    owners: Tensor | None
 
 
-def joint_factors(columns: Sequence[Errors], parameters: Mapping[str, Tensor], certify: bool = True) -> list[Factors]:
+def joint_factors(columns: Sequence[ErrorVector], parameters: Mapping[str, Tensor], certify: bool = True) -> list[Factors]:
     """J of every error vector, in order.
 
     Vectors whose rows of the batch are disjoint, such as those of boundary conditions and a residual, are one longer
@@ -55,7 +55,7 @@ def joint_factors(columns: Sequence[Errors], parameters: Mapping[str, Tensor], c
     return [found[i] for i in range(len(columns))]
 
 
-def _groups(columns: Sequence[Errors]) -> list[list[int]]:
+def _groups(columns: Sequence[ErrorVector]) -> list[list[int]]:
     """Positions of what can be read together, by their rows: each in the first group that uses none of its rows.
 
     A single error stays alone: its row cannot be told from one of parameters.
@@ -63,8 +63,9 @@ def _groups(columns: Sequence[Errors]) -> list[list[int]]:
     groups: list[list[int]] = []
     used: list[Tensor | None] = []  # None: nothing may join
     for position, column in enumerate(columns):
-        known = column.rows is not None and column.errors.requires_grad and len(column.errors) > 1
-        mine = column.rows >= 0 if known and column.rows is not None else None
+        mine = None
+        if column.owners is not None and column.errors.requires_grad and len(column.errors) > 1:
+            mine = column.owners >= 0
         for number, theirs in enumerate(used):
             if mine is not None and theirs is not None and len(theirs) == len(mine) and not bool((theirs & mine).any()):
                 groups[number].append(position)
@@ -76,27 +77,27 @@ def _groups(columns: Sequence[Errors]) -> list[list[int]]:
     return [sorted(group, key=lambda i: _first(columns[i])) for group in groups]
 
 
-def _first(column: Errors) -> int:
+def _first(column: ErrorVector) -> int:
     """The first of its rows: vectors in the order of their rows are the quickest to take apart."""
-    return 0 if column.rows is None or column.rows.max() < 0 else int((column.rows >= 0).nonzero()[0])
+    return 0 if column.owners is None or column.owners.max() < 0 else int((column.owners >= 0).nonzero()[0])
 
 
-def _read_joint(parts: Sequence[Errors], parameters: Mapping[str, Tensor], certify: bool, whole: Graph | None) -> Factors:
+def _read_joint(parts: Sequence[ErrorVector], parameters: Mapping[str, Tensor], certify: bool, whole: Graph | None) -> Factors:
     """Raises UnstructuredError where they cannot be read together."""
-    if any(part.rows is None or not part.errors.requires_grad for part in parts):
+    known = [part.owners for part in parts if part.owners is not None and part.errors.requires_grad]
+    if len(known) < len(parts):
         raise UnstructuredError("rows of the batch are not known")
     e = torch.cat([part.errors for part in parts]) if len(parts) > 1 else parts[0].errors
-    owners, start = torch.full_like(parts[0].rows, -1), 0  # type: ignore[arg-type]
-    for part in parts:
-        assert part.rows is not None
-        owners = torch.where(part.rows >= 0, part.rows + start, owners)
+    owners, start = torch.full_like(known[0], -1), 0
+    for part, own in zip(parts, known, strict=True):
+        owners = torch.where(own >= 0, own + start, owners)
         start += len(part.errors)
     pieces = [len(part.errors) for part in parts]
     name = " + ".join(part.name for part in parts)
     return read_by(owners, e, parameters, name=name, pieces=pieces, certify=certify, whole=whole)
 
 
-def _read_alone(part: Errors, parameters: Mapping[str, Tensor], certify: bool) -> Factors:
+def _read_alone(part: ErrorVector, parameters: Mapping[str, Tensor], certify: bool) -> Factors:
     e = part.errors
     sizes = {key: size_of(p) for key, p in parameters.items()}
     if e.requires_grad and len(e) <= FEW and not certify:
@@ -104,9 +105,9 @@ def _read_alone(part: Errors, parameters: Mapping[str, Tensor], certify: bool) -
         return Factors(part.name, len(e), sizes, {}, rows, e.device, Origin("rows", None, 0.0))
     if not e.requires_grad:
         return Factors(part.name, len(e), sizes, {}, {}, e.device, Origin("graph", 0.0, 0.0, "nothing trained reaches it"))
-    if part.rows is not None and len(e) > FEW:
+    if part.owners is not None and len(e) > FEW:
         try:
-            return read_by(part.rows, e, parameters, name=part.name)
+            return read_by(part.owners, e, parameters, name=part.name)
         except UnstructuredError:
             pass
     return read(e, parameters, name=part.name)

@@ -48,7 +48,7 @@ _COLUMNS = _LINEAR - _SUMS - {"NegBackward0", "RsubBackward1", "SubBackward0"}  
 
 
 class LossTerm(NamedTuple):
-    """factor * mean(errors^2), one part of a loss. errors: (n,), attached to its graph."""
+    """factor * mean(errors^2), one part of a loss. errors: (n,) where nothing else is said, attached to its graph."""
 
     factor: float
     errors: Tensor

@@ -85,15 +85,15 @@ def spread_in_order(graph: Graph) -> SpreadOf:
     return spread
 
 
-def spread_by_owners(graph: Graph, rows: Tensor) -> SpreadOf:
-    """rows: (m,) the error that each row of a batch of m belongs to, -1 for none."""
-    indices = {graph.n: torch.arange(graph.n, device=rows.device).unsqueeze(1), len(rows): _index(rows, graph.n)}
+def spread_by_owners(graph: Graph, owners: Tensor) -> SpreadOf:
+    """owners: (m,) the error that each row of a batch of m belongs to, -1 for none."""
+    indices = {graph.n: torch.arange(graph.n, device=owners.device).unsqueeze(1), len(owners): _index(owners, graph.n)}
     starts = {size: _start(index) for size, index in indices.items()}
 
     def spread(node: Node, gradient: Tensor) -> Spread:
         axis = points_axis(tuple(gradient.shape), graph.n, set(indices))
         if axis is None:
-            raise UnstructuredError(f"'{operation(node)}' has no batch of {len(rows)} rows")
+            raise UnstructuredError(f"'{operation(node)}' has no batch of {len(owners)} rows")
         size = gradient.shape[axis]
         return Spread(graph.n, axis, indices[size], starts[size])
 

@@ -211,8 +211,11 @@ def _title(problem: Problem, network: nn.Module) -> str:
 
 def losses(run: Run, ax: OwnAxes = None) -> Figure:
     """`loss_panels` in a row, or on axes of your own, as `draw_panels` takes them."""
-    panels = loss_panels(run)
-    return figure_grid([panels]) if ax is None else draw_panels(panels, ax)
+    return _in_a_row(loss_panels(run), ax)
+
+
+def _in_a_row(panels: list[Panel], ax: OwnAxes, height: float = 3.0) -> Figure:
+    return figure_grid([panels], height=height) if ax is None else draw_panels(panels, ax)
 
 
 def loss_panels(run: Run) -> list[Panel]:
@@ -257,8 +260,7 @@ def _history(
 
 def spectra(run: Run, ax: OwnAxes = None) -> Figure:
     """`spectrum_panels` of the first and the last snapshot, in a row, or on axes of your own, as `draw_panels` takes them."""
-    panels = spectrum_panels(first_and_last(run))
-    return figure_grid([panels], height=3.2) if ax is None else draw_panels(panels, ax)
+    return _in_a_row(spectrum_panels(first_and_last(run)), ax, height=3.2)
 
 
 def first_and_last(run: Run) -> dict[str, KernelBlocks]:
@@ -309,8 +311,7 @@ def _eigenvalues(name: str, part: Callable, kernels: Mapping[str, KernelBlocks],
 
 def drift(run: Run, ax: OwnAxes = None) -> Figure:
     """`drift_panels` in a row, or on axes of your own, as `draw_panels` takes them."""
-    panels = drift_panels(run)
-    return figure_grid([panels]) if ax is None else draw_panels(panels, ax)
+    return _in_a_row(drift_panels(run), ax)
 
 
 def drift_panels(run: Run) -> list[Panel]:

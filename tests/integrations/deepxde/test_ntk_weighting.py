@@ -13,7 +13,7 @@ import pinntk
 from pinntk.integrations import deepxde
 from pinntk.integrations.deepxde import NTKWeighting, _ntk_weighting
 from pinntk.integrations.deepxde._errors import evaluate, factors, traces
-from pinntk.integrations.deepxde._model import trained, untouched
+from pinntk.integrations.deepxde._model import trained_parameters, untouched
 from pinntk.weighting import NTK
 from tests.integrations.deepxde import models
 from tests.support.reference import relative
@@ -35,7 +35,7 @@ def blocks_and_rows(model):
     """(name, J by its factors, J row by row) of every column of every loss."""
     with untouched(model):
         blocks = evaluate(model)
-        parameters = trained(model)
+        parameters = trained_parameters(model)
         found = factors(model, blocks)
         for block in blocks:
             for part, e in zip(found[block.name], block.errors.unbind(1), strict=True):

@@ -1,6 +1,7 @@
 """Problems in PINA's own words, their solvers and trainers."""
 
 import lightning.pytorch
+import pytest
 import torch
 from pina import Condition, LabelTensor, Trainer
 from pina.domain import CartesianDomain
@@ -12,6 +13,8 @@ from pina.problem import InverseProblem, SpatialProblem, TimeDependentProblem
 from pina.solver import PhysicsInformedSingleModelSolver as PINN
 
 POINTS = 30
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-6}
+QUIET = pytest.mark.filterwarnings("ignore:You defined a `validation_step`", "ignore:`isinstance.treespec, LeafSpec")
 
 
 def poisson():

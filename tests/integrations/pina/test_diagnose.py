@@ -18,9 +18,9 @@ from pinntk.diagnostics._prescriptions import NTK
 from pinntk.integrations import _recorded, _verdict
 from pinntk.integrations.pina import Diagnose, NTKWeighting, from_solver
 from pinntk.reporting._calls import call_of
-from tests.integrations.pina.cases import solver_of, trained, trainer_of
+from tests.integrations.pina.cases import QUIET, solver_of, trained, trainer_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:You defined a `validation_step`", "ignore:`isinstance.treespec, LeafSpec")
+pytestmark = QUIET
 
 
 class States(Callback):

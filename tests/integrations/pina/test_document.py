@@ -8,10 +8,10 @@ import pytest
 pytest.importorskip("pina")
 from pina.model import FeedForward
 
-from tests.integrations.pina.cases import poisson
+from tests.integrations.pina.cases import QUIET, poisson
 
 ROOT = Path(__file__).parents[3]
-pytestmark = pytest.mark.filterwarnings("ignore:You defined a `validation_step`", "ignore:`isinstance.treespec, LeafSpec")
+pytestmark = QUIET
 
 
 def test_the_programs_of_the_document(tmp_path, monkeypatch):

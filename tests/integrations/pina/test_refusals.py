@@ -15,9 +15,9 @@ from pina.solver import (
 )
 
 from pinntk.integrations.pina import NTKWeighting
-from tests.integrations.pina.cases import solver_of, trainer_of
+from tests.integrations.pina.cases import QUIET, solver_of, trainer_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:You defined a `validation_step`", "ignore:`isinstance.treespec, LeafSpec")
+pytestmark = QUIET
 
 
 def test_without_pina_there_is_the_line_that_installs_it(monkeypatch):

@@ -7,9 +7,9 @@ pytest.importorskip("pina")
 
 import pinntk
 from pinntk.integrations.pina import Diagnose
-from tests.integrations.pina.cases import solver_of, trainer_of
+from tests.integrations.pina.cases import QUIET, solver_of, trainer_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:You defined a `validation_step`", "ignore:`isinstance.treespec, LeafSpec")
+pytestmark = QUIET
 SOLVE = pinntk.Prescription(
     "train by Gauss-Newton",
     {"training.optimizer": "gauss-newton", "training.steps": 30, "weighting": {"name": "ntk", "every": 5}},

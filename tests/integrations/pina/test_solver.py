@@ -27,17 +27,9 @@ from pina.solver import (
 import pinntk
 from pinntk.integrations.pina import from_solver
 from pinntk.problem import ForeignNetworkError
-from tests.integrations.pina.cases import CASES, PINN, POINTS, solver_of, trained, trainer_of
+from tests.integrations.pina.cases import CASES, PINN, POINTS, QUIET, TOLERANCE, solver_of, trained, trainer_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:You defined a `validation_step`", "ignore:`isinstance.treespec, LeafSpec")
-TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-6}
-
-
-@pytest.fixture(params=[torch.float64, torch.float32], ids=["float64", "float32"])
-def dtype(request):
-    torch.set_default_dtype(request.param)
-    yield request.param
-    torch.set_default_dtype(torch.float32)
+pytestmark = QUIET
 
 
 def rows_by_reverse_mode(solver):
@@ -295,21 +287,27 @@ def test_parameters_that_pina_replaced_are_noticed(tmp_path):
         pinntk.errors(network, problem, points)
 
 
+def solver_of_one(residual, points):
+    """A solver of one equation on a line."""
+
+    class Line(SpatialProblem):
+        output_variables = ["u"]
+        spatial_domain = CartesianDomain({"x": [0.0, 1.0]})
+        domains = {"D": spatial_domain}
+        conditions = {"D": Condition(domain="D", equation=Equation(residual))}
+
+    problem = Line()
+    problem.discretise_domain(points)
+    return PINN(problem, FeedForward(1, 1, layers=[6]))
+
+
 def test_a_second_network_that_nobody_trains_is_named():
     k = torch.nn.Linear(1, 1)
 
     def scaled(x, u):
         return laplacian(u, x, components=["u"], d=["x"]) * k(x.extract(["x"]).as_subclass(torch.Tensor)) + 1
 
-    class Scaled(SpatialProblem):
-        output_variables = ["u"]
-        spatial_domain = CartesianDomain({"x": [0.0, 1.0]})
-        domains = {"D": spatial_domain}
-        conditions = {"D": Condition(domain="D", equation=Equation(scaled))}
-
-    problem = Scaled()
-    problem.discretise_domain(7)
-    solver = PINN(problem, FeedForward(1, 1, layers=[6]))
+    solver = solver_of_one(scaled, 7)
     with pytest.warns(
         UserWarning, match=r"errors of D depend on a parameter of shape \(1, 1\); a parameter of shape \(1,\), in"
     ):
@@ -329,15 +327,7 @@ def test_an_n_1_that_meets_an_n_is_refused(n, captured):
         target = fixed if captured else x.extract(["x"]).as_subclass(torch.Tensor).squeeze(1)
         return u.as_subclass(torch.Tensor) - target
 
-    class Shifted(SpatialProblem):
-        output_variables = ["u"]
-        spatial_domain = CartesianDomain({"x": [0.0, 1.0]})
-        domains = {"D": spatial_domain}
-        conditions = {"D": Condition(domain="D", equation=Equation(shifted))}
-
-    problem = Shifted()
-    problem.discretise_domain(n)
-    solver = PINN(problem, FeedForward(1, 1, layers=[6]))
+    solver = solver_of_one(shifted, n)
     refusal(lambda: from_solver(solver), f"'D' has {n} residuals for each of {n} points: an \\(n, 1\\) met an \\(n,\\)")
 
 

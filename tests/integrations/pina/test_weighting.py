@@ -17,22 +17,9 @@ from pina.solver import (
 
 from pinntk.integrations.pina import NTKWeighting
 from pinntk.weighting import NTK
-from tests.integrations.pina.cases import CASES, PINN, solver_of, trained, trainer_of
+from tests.integrations.pina.cases import CASES, PINN, QUIET, TOLERANCE, solver_of, trained, trainer_of
 
-pytest.importorskip("pina")
-
-
-pytestmark = pytest.mark.filterwarnings("ignore:You defined a `validation_step`", "ignore:`isinstance.treespec, LeafSpec")
-
-
-TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-6}
-
-
-@pytest.fixture(params=[torch.float64, torch.float32], ids=["float64", "float32"])
-def dtype(request):
-    torch.set_default_dtype(request.param)
-    yield request.param
-    torch.set_default_dtype(torch.float32)
+pytestmark = QUIET
 
 
 class Watch(Callback):
