@@ -43,8 +43,8 @@ def picture(problem: Problem, ax: Axes | None = None) -> Figure:
 def picture_panel(problem: Problem) -> Panel:
     """The points of every condition over the coordinates of space, whenever they hold, and the names of parts of the boundary.
 
-    In the plane as they are, also over time and one coordinate; three coordinates as seen from a corner; on a line one condition
-    below the other; of more coordinates the first two.
+    In the plane as they are, also over time and one coordinate; three coordinates as seen from a corner; on a line one
+    condition below the other; of more coordinates the first two.
     """
     points = {name: np.asarray(rows[:, : problem.domain.dimension]) for name, rows in _points(problem).items()}
     plane = _plane(problem.domain)
