@@ -201,7 +201,7 @@ def test_a_free_pressure_is_a_note():
 
 # Well-posed problems, fast.
 
-SLOW = {"beltrami": pytest.mark.slow}  # 2 s
+SLOW = dict.fromkeys(("beltrami", "ginzburg_landau", "gray_scott"), pytest.mark.slow)  # 2 s and more
 JUMPS = {"lid_driven_cavity": ["conflict"]}  # the lid's velocity, in its corners
 
 
