@@ -112,11 +112,18 @@ class Statement:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             points, values = self._solution()
-        if not np.isfinite(values).all():
+        lives = problem.lives(points)
+        if not np.isfinite(values[lives]).all():
             return None
         Phi, u = self.space.values(torch.as_tensor(points)), torch.as_tensor(values)
-        theta = torch.linalg.lstsq(Phi, u, driver="gelsd").solution
-        away = (Phi @ theta - u).square().mean(0).sqrt() / u.square().mean(0).sqrt().clamp_min(1e-300)
+        if not problem.where:
+            theta = torch.linalg.lstsq(Phi, u, driver="gelsd").solution
+        else:  # each field by the points where it lives
+            u = torch.where(torch.as_tensor(lives), u, 0)
+            parts = [torch.linalg.lstsq(Phi[here], u[here, k : k + 1], driver="gelsd") for k, here in enumerate(lives.T)]
+            theta = torch.cat([part.solution for part in parts], 1)
+        off = torch.where(torch.as_tensor(lives), Phi @ theta - u, 0)
+        away = off.square().mean(0).sqrt() / u.square().mean(0).sqrt().clamp_min(1e-300)
         return theta, float(away.max())
 
     def _solution(self) -> tuple[np.ndarray, np.ndarray]:

@@ -111,6 +111,7 @@ def restricted(problem: Problem, number: int, edges: Sequence[float], before: Va
         problem.source,
         {"number": number, "edges": tuple(edges), "previous": None, "sha256": None},
         problem.solution_accuracy,
+        {name: _with_time(part, axis, *edges[number : number + 2]) for name, part in problem.where.items()},
     )
 
 

@@ -82,7 +82,7 @@ def solution_panels(problem: Problem, network: nn.Module) -> list[list[Panel]]:
     if problem.domain.dimension == 1:
         if problem.has_solution:
             grid = problem.solution_points
-            truth = problem.solution.values.reshape(-1, len(problem.fields))
+            truth = problem.at_home(grid, problem.solution.values.reshape(-1, len(problem.fields)))
         else:
             grid, truth = problem.domain.grid((_CURVE,)), None
         predicted = _predicted(problem, network, grid, truth)
@@ -90,8 +90,8 @@ def solution_panels(problem: Problem, network: nn.Module) -> list[list[Panel]]:
     else:
         s = np.linspace(0, 1, _CURVE)[:, None]
         grid = problem.domain.low + s * (problem.domain.high - problem.domain.low)
-        truth = problem.exact_array(grid) if problem.exact is not None else None
-        predicted = problem.predict(network, grid)
+        truth = problem.at_home(grid, problem.exact_array(grid)) if problem.exact is not None else None
+        predicted = problem.at_home(grid, problem.predict(network, grid))
         x, label = s[:, 0], "position along the diagonal of the domain"
     return [
         _curves(name, x, label, predicted[:, i], None if truth is None else truth[:, i], _reference_label(problem))
@@ -102,7 +102,15 @@ def solution_panels(problem: Problem, network: nn.Module) -> list[list[Panel]]:
 def _predicted(problem: Problem, network: nn.Module, points: np.ndarray, truth: np.ndarray | None) -> np.ndarray:
     """The network's values (n, fields), of fields that are free by a constant with the known solution's."""
     predicted = problem.predict(network, points)
-    return predicted if truth is None or not problem.gauge else truth + problem.without_gauge(predicted - truth)
+    if truth is not None and problem.gauge:
+        predicted = truth + problem.counted(predicted - truth)
+    return problem.at_home(points, predicted)
+
+
+def _ends(values: np.ndarray) -> tuple[float, float]:
+    """The least and the largest that is finite; NaN where none is."""
+    known = values[np.isfinite(values)]
+    return (float(known.min()), float(known.max())) if len(known) else (np.nan, np.nan)
 
 
 def _reference_label(problem: Problem) -> str:
@@ -134,7 +142,7 @@ def _curves(name: str, x: np.ndarray, label: str, predicted: np.ndarray, truth: 
 def _maps(problem: Problem, network: nn.Module) -> list[list[Panel]]:
     if problem.has_solution:
         axes_values, points = problem.solution.axes, problem.solution_points
-        truth = problem.solution.values.reshape(-1, len(problem.fields))
+        truth = problem.at_home(points, problem.solution.values.reshape(-1, len(problem.fields)))
     else:
         axes_values = tuple(np.linspace(low, high, 100) for low, high in problem.domain.bounds)
         points, truth = problem.domain.grid((100, 100)), None
@@ -150,7 +158,8 @@ def _maps(problem: Problem, network: nn.Module) -> list[list[Panel]]:
                 image = ax.pcolormesh(*axes_values, values.reshape(shape).T, shading="auto", rasterized=True, **style)
             low, high = image.get_clim()
             beyond = {(True, True): "both", (True, False): "min", (False, True): "max"}
-            extend = beyond.get((bool(values.min() < low), bool(values.max() > high)), "neither")
+            least, most = _ends(values)
+            extend = beyond.get((least < low, most > high), "neither")
             ax.figure.colorbar(image, ax=ax, extend=extend)
             ax.set(xlabel=problem.coordinates[0], ylabel=problem.coordinates[1])
 
@@ -158,8 +167,7 @@ def _maps(problem: Problem, network: nn.Module) -> list[list[Panel]]:
 
     rows = []
     for i, name in enumerate(problem.fields):
-        shown = predicted[:, i] if truth is None else truth[:, i]
-        low, high = float(shown.min()), float(shown.max())
+        low, high = _ends(predicted[:, i] if truth is None else truth[:, i])
         scale = {"cmap": "viridis", "vmin": low, "vmax": high}
         if low < 0 < high:  # white is zero
             scale = {"cmap": "RdBu_r", "vmin": -max(-low, high), "vmax": max(-low, high)}
