@@ -61,15 +61,21 @@ class Linearizer:
         self, problem: Problem, names: tuple[str, ...], space: TrialSpace, time: tuple[int, float, float] | None = None
     ):
         self.problem, self.names, self.space = problem, names, space
+        self.spaces = tuple(space.on(problem.where.get(field)) for field in problem.fields)  # of each field
         self.points: dict[str, Tensor] = {}
         for name in names:
             rows = _rows(written(problem, name), space)
             self.points[name] = rows if time is None else _early(rows, *time)
-        self._known: list[tuple[Tensor, Basis, Tensor]] = []  # points, and the trial functions there
+        self._known: list[tuple[Tensor, Basis, TrialSpace, Tensor]] = []  # points, and the trial functions there
 
     def field(self, theta: Tensor) -> Field:
         """The function with coefficients theta (N, fields), as its Taylor coefficients [S, n, fields]."""
-        return lambda points, basis: self._functions(points, basis) @ theta
+
+        def coefficients(points: Tensor, basis: Basis) -> Tensor:
+            parts = [self._functions(points, basis, k) @ theta[:, k] for k in range(theta.shape[1])]
+            return torch.stack(parts, -1)
+
+        return coefficients
 
     def at(self, field: Field) -> Linearized | None:
         """About that function; None where an error or its derivative is not finite there."""
@@ -90,18 +96,19 @@ class Linearizer:
         fields = range(len(self.problem.fields))
         block = torch.zeros(len(functional.start), len(fields) * self.space.size, dtype=torch.float64)
         for points, weights in functional.terms:
-            phi = self._functions(points, functional.basis)
-            part = torch.cat([torch.einsum("sn,snk->nk", weights[..., f], phi) for f in fields], 1)
+            phi = [self._functions(points, functional.basis, f) for f in fields]
+            part = torch.cat([torch.einsum("sn,snk->nk", weights[..., f], phi[f]) for f in fields], 1)
             block += part.unflatten(0, (len(block), -1)).sum(1)
         return torch.cat([block, functional.coefficients], 1)
 
-    def _functions(self, points: Tensor, basis: Basis) -> Tensor:
-        """Taylor coefficients [S, n, N] of every trial function, computed once for the points of a condition."""
-        for rows, its, found in self._known:
-            if its == basis and torch.equal(rows, points):
+    def _functions(self, points: Tensor, basis: Basis, field: int) -> Tensor:
+        """Taylor coefficients [S, n, N] of every trial function of a field, computed once for the points of a condition."""
+        space = self.spaces[field]
+        for rows, its, of, found in self._known:
+            if of is space and its == basis and torch.equal(rows, points):
                 return found
-        found = self.space.coefficients(points, basis)
-        self._known.append((points, basis, found))
+        found = space.coefficients(points, basis)
+        self._known.append((points, basis, space, found))
         return found
 
 

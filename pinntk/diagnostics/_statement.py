@@ -115,16 +115,21 @@ class Statement:
         lives = problem.lives(points)
         if not np.isfinite(values[lives]).all():
             return None
+        if problem.where:
+            return self._fitted_apart(points, values, lives)
         Phi, u = self.space.values(torch.as_tensor(points)), torch.as_tensor(values)
-        if not problem.where:
-            theta = torch.linalg.lstsq(Phi, u, driver="gelsd").solution
-        else:  # each field by the points where it lives
-            u = torch.where(torch.as_tensor(lives), u, 0)
-            parts = [torch.linalg.lstsq(Phi[here], u[here, k : k + 1], driver="gelsd") for k, here in enumerate(lives.T)]
-            theta = torch.cat([part.solution for part in parts], 1)
-        off = torch.where(torch.as_tensor(lives), Phi @ theta - u, 0)
-        away = off.square().mean(0).sqrt() / u.square().mean(0).sqrt().clamp_min(1e-300)
+        theta = torch.linalg.lstsq(Phi, u, driver="gelsd").solution
+        away = (Phi @ theta - u).square().mean(0).sqrt() / u.square().mean(0).sqrt().clamp_min(1e-300)
         return theta, float(away.max())
+
+    def _fitted_apart(self, points: np.ndarray, values: np.ndarray, lives: np.ndarray) -> tuple[Tensor, float]:
+        """The same, of each field by the points where it lives."""
+        parts, away = [], []
+        for space, here, column in zip(self.linearizer.spaces, lives.T, values.T, strict=True):
+            Phi, u = space.values(torch.as_tensor(points[here])), torch.as_tensor(column[here])
+            parts.append(torch.linalg.lstsq(Phi, u[:, None], driver="gelsd").solution[:, 0])
+            away.append(float((Phi @ parts[-1] - u).norm() / u.norm().clamp_min(1e-300)))
+        return torch.stack(parts, 1), max(away)
 
     def _solution(self) -> tuple[np.ndarray, np.ndarray]:
         """(m, d) points, and the known solution there, (m, fields), of this part of the time."""

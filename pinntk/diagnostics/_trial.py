@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
 from math import comb, sqrt
 
@@ -73,6 +73,13 @@ class TrialSpace:
     def values(self, points: Tensor) -> Tensor:
         """(n, N)."""
         return self.coefficients(points, Basis.spanning([], points.shape[1]))[0]
+
+    def on(self, domain: Domain | None) -> TrialSpace:
+        """The same functions of the box around a part of the domain, for a field that lives there; itself for None."""
+        if domain is None:
+            return self
+        low, high = (torch.as_tensor(bound, dtype=torch.float64) for bound in (domain.low, domain.high))
+        return replace(self, low=torch.maximum(low, self.low), high=torch.minimum(high, self.high))
 
     def upto(self, degree: int) -> Tensor:
         """(N,) which functions have at most that degree."""

@@ -95,12 +95,12 @@ def subdomains(
     conditions: Sequence[AnyCondition],
     arguments: Mapping[str, Sequence[ArgumentSpec]],
 ) -> None:
-    """Raises ValueError for parts of the domain that are none, and for a condition that asks for a field where it does not live."""
+    """Raises ValueError for parts of a domain that are none, and for conditions that ask for a field where it does not live."""
     for name, part in where.items():
         if name not in fields:
             raise ValueError(f"where has a field {name!r}; the problem's fields are {tuple(fields)}")
         if not isinstance(part, Domain) or part.coordinates != domain.coordinates:
-            raise ValueError(f"where[{name!r}]: a domain with coordinates {domain.coordinates}, such as one side of an interface")
+            raise ValueError(f"where[{name!r}]: a domain with coordinates {domain.coordinates}, as one side of an interface")
     for condition in conditions if where else ():
         asked = {fields[spec.field] for spec in arguments[condition.name] if spec.field >= 0} & where.keys()
         if asked:
@@ -117,6 +117,6 @@ def subdomains(
 def _places(condition: AnyCondition, rng: np.random.Generator, d: int) -> np.ndarray:
     region = condition.region
     if isinstance(region, Integral):
-        return region.quadrature.places
+        return region.spread(torch.as_tensor(region.rows[:1]))[0].numpy()
     given = region.given
     return (region.sample(_TRIED, "sobol", rng) if given is None else given)[:, :d]

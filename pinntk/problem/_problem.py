@@ -373,7 +373,9 @@ class Problem:
 
     def lives(self, points: np.ndarray) -> np.ndarray:
         """Whether each field lives at (n, d) points, by `where`: booleans (n, fields)."""
-        found = [self.where[name].contains(points) if name in self.where else np.ones(len(points), bool) for name in self.fields]
+        found = [
+            self.where[name].contains(points) if name in self.where else np.ones(len(points), bool) for name in self.fields
+        ]
         return np.stack(found, 1)
 
     def at_home(self, points: np.ndarray, values: np.ndarray) -> np.ndarray:
