@@ -28,6 +28,7 @@ Field = nn.Module | Callable[[Tensor, Basis], Tensor]
 class Linearized:
     """The errors of all conditions about one function, e + A theta, for fields u + sum_k theta_k phi_k.
 
+    spaces: the trial functions of each field: those of `space`, or where the field lives on a part of the domain, of that
     spans: {condition: its rows}, in the conditions' order
     A: (n, fields N + coefficients), e: (n,); rows in units of the condition's rms response to a smooth random field, over
         sqrt(n_i), so that each condition has one vote; columns in units of their fields, and of their coefficients
@@ -38,6 +39,7 @@ class Linearized:
     """
 
     space: TrialSpace
+    spaces: tuple[TrialSpace, ...]
     spans: Mapping[str, slice]
     points: Mapping[str, Tensor]
     A: Tensor
@@ -89,7 +91,7 @@ class Linearizer:
             return None
         ends = np.cumsum([len(block) for block in blocks])
         spans = {n: slice(int(end) - len(b), int(end)) for n, end, b in zip(found, ends, blocks, strict=True)}
-        return _scaled(self.space, self.points, spans, raw, start, len(self.problem.fields))
+        return _scaled(self.spaces, self.space, self.points, spans, raw, start)
 
     def _block(self, functional: Functional) -> Tensor:
         """(n_i, fields N + coefficients), without units."""
@@ -113,9 +115,15 @@ class Linearizer:
 
 
 def _scaled(
-    space: TrialSpace, points: Mapping[str, Tensor], spans: Mapping[str, slice], raw: Tensor, start: Tensor, fields: int
+    spaces: tuple[TrialSpace, ...],
+    space: TrialSpace,
+    points: Mapping[str, Tensor],
+    spans: Mapping[str, slice],
+    raw: Tensor,
+    start: Tensor,
 ) -> Linearized:
-    N, width = space.size, fields * space.size
+    N, fields = space.size, len(spaces)
+    width = fields * N
     gains = torch.stack(
         [raw[s, :width].reshape(-1, fields, N).square().sum(2).mean(0).sqrt() for s in spans.values()]
     )  # (conditions, fields)
@@ -129,7 +137,7 @@ def _scaled(
     most = torch.stack(largest).amax(0) if raw.shape[1] > width else raw.new_zeros(0)
     coefficients = torch.where(most > 0, 1 / most.clamp_min(1e-300), 0)
     A[:, width:] *= coefficients
-    return Linearized(space, spans, points, A, e, unit, coefficients, rows, factor, raw, start)
+    return Linearized(space, spaces, spans, points, A, e, unit, coefficients, rows, factor, raw, start)
 
 
 def _units(gains: Tensor) -> Tensor:
