@@ -13,6 +13,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -26,7 +27,7 @@ def draw(problem: pinntk.Problem, ax: Axes) -> None:
     """The known solution of a problem on empty axes."""
     axes, values = problem.solution.axes, problem.solution.values
     if len(axes) == 1 and axes[0].ndim == 2 and axes[0].shape[1] > 1:  # scattered points
-        some = slice(None, None, -(-len(axes[0]) // 3000))
+        some = np.random.default_rng(0).permutation(len(axes[0]))[:3000]
         ax.scatter(*axes[0][some, :2].T, 2, values[some, 0], cmap="viridis")
     elif len(axes) == 1:
         ax.plot(axes[0].ravel(), values, linewidth=1)

@@ -22,6 +22,7 @@ MET = {
     "burgers2d": ("start_u", "start_v", "walls_u", "walls_v"),
     "cahn_hilliard": ("start", "wrap", "wrap_slope", "wrap_curvature", "wrap_third"),
     "convection": ("start", "wrap"),
+    "cylinder_flow": (),
     "cylinder_stokes": (),
     "darcy": ("walls",),
     "eikonal": ("walls",),
@@ -85,6 +86,7 @@ LEFT = {
     **{
         (name, condition): "not on faces of the problem's domain"
         for name, conditions in {
+            "cylinder_flow": ("inflow_u", "inflow_v", "held_u", "held_v", "outflow_u", "outflow_v"),
             "cylinder_stokes": ("inflow_u", "inflow_v", "held_u", "held_v", "outflow_u", "outflow_v"),
             "heat_ball": ("sphere",),
             "helmholtz_scatterer": ("hard_p", "hard_q", "outgoing_p", "outgoing_q"),
