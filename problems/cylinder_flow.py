@@ -10,6 +10,7 @@ degree 15 they are 5.57953529, 0.01061895 and 0.11751995, where Nabh (1998) has 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.polynomial import legendre
@@ -101,7 +102,7 @@ def table(nu: float, spacing: float = 0.01) -> dict[str, np.ndarray]:
 def blocks() -> list[Map]:
     """Rectangles, and four quarters of the square of side 0.2 around the cylinder."""
     xs, ys = [0, X - 0.1, X + 0.1, 0.45, 0.7, 1.05, 1.55, LENGTH], [0, Y - 0.1, Y + 0.1, HEIGHT]
-    cells = [(a, b, c, d) for a, b in zip(xs, xs[1:], strict=False) for c, d in zip(ys, ys[1:], strict=False)]
+    cells = [(a, b, c, d) for a, b in pairwise(xs) for c, d in pairwise(ys)]
     return [*(rectangle(*cell) for cell in cells if cell[::2] != (xs[1], ys[1])), *(quarter(i * np.pi / 2) for i in range(4))]
 
 

@@ -155,7 +155,8 @@ def test_cylinder_flow_has_the_benchmarks_forces(degree, tolerance):
     assert drop == pytest.approx(0.11752016697, rel=40 * tolerance)
 
 
-def test_slow_cylinder_flow_is_stokes_flow():
+@pytest.mark.slow
+def test_cylinder_flow_of_a_viscous_fluid_is_stokes_flow():
     """At Re 0.02, by another method."""
     slow, stokes = pinntk.load("cylinder_flow", nu=1.0), pinntk.load("cylinder_stokes", nu=1.0)
     made, series = slow.reference.__globals__, stokes.solution
