@@ -9,7 +9,7 @@ import numpy as np
 
 from pinntk.geometry import _sampling as sampling
 
-_NEAR = 1e-5  # of the extent: float32 points of a boundary count as on it
+NEAR = 1e-5  # of the extent: float32 points of a boundary count as on it
 _DIRECTIONS = 256  # in which is looked for a place inside
 
 
@@ -50,26 +50,31 @@ def _asked(missing: int, share: float, method: str) -> int:
 
 
 def distance(domain: Any, points: np.ndarray) -> np.ndarray:
-    """How far (n, d) points lie outside of a shape, relative to its extent, (n,); 0 inside, half of 1e-5 nearer than that.
+    """How far (n, d) points lie outside of a shape, relative to the extent of each coordinate, (n,); 0 inside, half of 1e-5 nearer than that.
 
     At least 2e-5 elsewhere, and no more than that beside a wall that a set operation has removed.
     """
     found = np.zeros(len(points))
     outside = np.flatnonzero(~domain.contains(points))
     if len(outside):
-        far = np.array([surface.distance_of(points[outside]) for surface in domain.surfaces]).min(0) / domain.extent
-        found[outside] = np.where(_near(domain, points[outside]), _NEAR / 2, np.maximum(far, 2 * _NEAR))
+        rows, sides = points[outside], domain.high - domain.low
+        gaps = [np.linalg.norm((rows - surface.nearest(rows)) / sides, axis=1) for surface in domain.surfaces]
+        found[outside] = np.where(_near(domain, rows), NEAR / 2, np.maximum(np.min(gaps, 0), 2 * NEAR))
     return found
 
 
 def _near(domain: Any, points: np.ndarray) -> np.ndarray:
-    """Whether some place within 1e-5 of the extent is inside."""
-    directions = np.random.default_rng(0).standard_normal((_DIRECTIONS, domain.dimension))
-    directions *= (_NEAR * domain.extent / np.linalg.norm(directions, axis=1))[:, None]
+    """Whether some place within 1e-5 of the extent of each coordinate is inside."""
     near = np.zeros(len(points), bool)
-    for direction in directions:
+    for direction in directions(domain):
         left = np.flatnonzero(~near)
         if not len(left):
             break
         near[left] = domain.contains(points[left] + direction)
     return near
+
+
+def directions(domain: Any) -> np.ndarray:
+    """Steps (256, d) of 1e-5 of the extent of each coordinate."""
+    found = np.random.default_rng(0).standard_normal((_DIRECTIONS, domain.dimension))
+    return found * NEAR / np.linalg.norm(found, axis=1, keepdims=True) * (domain.high - domain.low)

@@ -11,8 +11,9 @@ import numpy as np
 import shapely
 from shapely.geometry import polygon as shapely_polygon
 
+from pinntk.geometry._curves import EllipseCurve, Polyline
 from pinntk.geometry._domain import Domain, Member
-from pinntk.geometry._surface import Cap, EllipseCurve, Polyline, Sphere, Surface, Tube
+from pinntk.geometry._surface import Cap, Sphere, Surface, Tube
 
 
 class Shape(Domain):

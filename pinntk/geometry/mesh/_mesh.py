@@ -94,6 +94,9 @@ class Triangles(Surface):
         _, distances, triangles = trimesh.proximity.closest_point(self._mesh, rows)
         return distances, triangles
 
+    def nearest(self, points: np.ndarray) -> np.ndarray:
+        return np.asarray(trimesh.proximity.closest_point(self._mesh, points)[0])
+
     def distance(self, points: Tensor) -> Tensor:
         return torch.as_tensor(self._nearest(points)[0]).to(points)
 
