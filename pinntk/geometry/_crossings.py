@@ -56,8 +56,8 @@ def _of_lines(segments: np.ndarray, center: np.ndarray, matrix: np.ndarray, near
 
 
 def _of_ovals(center: np.ndarray, matrix: np.ndarray, other: np.ndarray, turned: np.ndarray, near: float) -> np.ndarray:
-    """At angles s of the first where |N^-1 (center + M (cos s, sin s) - other)|^2 = 1: z^2 times that is a polynomial of degree 4
-    in z = exp(i s).
+    """At angles s of the first where |N^-1 (center + M (cos s, sin s) - other)|^2 = 1: z^2 times that is a polynomial of degree
+    4 in z = exp(i s).
     """
     away, joined = np.linalg.solve(turned, center - other), np.linalg.solve(turned, matrix)
     square = joined.T @ joined

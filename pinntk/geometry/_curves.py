@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pinntk.geometry._surface import Surface
 
+_MANY = 100  # edges of a polygon, above which those next to points are found by a tree, where that is on the same device
 _NEWTON = 6  # steps to the angle of an arc's length; two are enough for radii of 1 to 50
 
 
@@ -141,11 +142,18 @@ class Polyline(Surface):
         return torch.linalg.vector_norm(away - along[:, :, None] * edge, dim=2)
 
     def distance(self, points: Tensor) -> Tensor:
+        if self._by_tree(points):
+            return torch.as_tensor(self.distance_of(points.double().numpy())).to(points)
         return torch.cat([self._gaps(part).amin(1) for part in points.split(self._chunk)])
 
     def normals(self, points: Tensor) -> Tensor:
+        if self._by_tree(points):
+            return torch.as_tensor(self.normals_of(points.double().numpy())).to(points)
         right = torch.as_tensor(self._right).to(points)
         return torch.cat([right[self._gaps(part).argmin(1)] for part in points.split(self._chunk)])
+
+    def _by_tree(self, points: Tensor) -> bool:
+        return len(self._edges) > _MANY and points.device.type == "cpu" and not points.requires_grad
 
     @property
     def _chunk(self) -> int:

@@ -195,9 +195,7 @@ class Bounding:
             counted = {outward: int((values == outward).sum()) for outward in (1, -1)}
             if not any(0 < many < _FEW for many in counted.values()):
                 break
-        return [
-            Piece(surface, outward, None, many / count * surface.measure) for outward, many in counted.items() if many
-        ]
+        return [Piece(surface, outward, None, many / count * surface.measure) for outward, many in counted.items() if many]
 
 
 def _bisected(at: Alive, low: np.ndarray, high: np.ndarray, before: np.ndarray) -> np.ndarray:
