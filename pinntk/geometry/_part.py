@@ -140,6 +140,8 @@ class Part:
         nearest = surface.nearest(places)
         found = np.linalg.norm((places - nearest) / sides, axis=1)
         left = np.flatnonzero(found <= NEAR) if piece.measure < surface.measure else np.empty(0, int)
+        if not len(left):
+            return found
         found[left] = np.where(self._bounding.alive(surface, nearest[left]) != 0, found[left], 2 * NEAR)
         for direction in directions(shape):
             left = left[found[left] > NEAR]

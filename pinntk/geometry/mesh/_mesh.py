@@ -95,7 +95,7 @@ class Triangles(Surface):
         return distances, triangles
 
     def nearest(self, points: np.ndarray) -> np.ndarray:
-        return np.asarray(trimesh.proximity.closest_point(self._mesh, points)[0])
+        return np.asarray(trimesh.proximity.closest_point(self._mesh, points)[0]) if len(points) else points
 
     def distance(self, points: Tensor) -> Tensor:
         return torch.as_tensor(self._nearest(points)[0]).to(points)
