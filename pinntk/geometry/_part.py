@@ -15,6 +15,7 @@ from pinntk.geometry import _sampling as sampling
 from pinntk.geometry._drawing import NEAR, directions
 from pinntk.geometry._pieces import Bounding, Piece
 
+_STEP = 1e-7  # of the extent: how far to the two sides of an interface is looked
 _TIE = 4  # times the rounding of points: how much farther the first of several surfaces may lie that hold a point
 
 
@@ -24,11 +25,13 @@ class Part:
 
     names: those of its parts; the whole boundary if there are none
     without: names of parts that are left out
+    beyond: the domain that lies on the other side; None for anything
     """
 
     domain: Any
     names: tuple[str, ...]
     without: tuple[str, ...] = ()
+    beyond: Any = None
 
     has_normals = True
 
@@ -51,7 +54,7 @@ class Part:
         Raises ValueError where one of them has the domain on either side, and where one of several names has no places.
         """
         shape = self.domain.shape
-        if shape is not self.domain:
+        if shape is not self.domain and self.beyond is None:
             return shape.boundary(*self.names, without=self.without).pieces
         found = self._bounding.pieces()
         reached = {piece.surface for piece in found}
@@ -68,7 +71,20 @@ class Part:
             selected = [(surface, None) for surface in shape.surfaces]
         else:
             selected = [one for name in self.names for one in shape.selected(name)]
-        return Bounding(shape, selected, [one for name in self.without for one in shape.selected(name)])
+        without = [one for name in self.without for one in shape.selected(name)]
+        if self.beyond is None:
+            return Bounding(shape, selected, without)
+        touched = self.beyond.shape.surfaces if self.beyond.shape.dimension == 2 else ()
+        return Bounding(shape, selected, without, self._meets, touched)
+
+    def _meets(self, points: np.ndarray, outward: np.ndarray) -> np.ndarray:
+        """Whether places of the boundary have the other domain on their outer side, and on that only."""
+        full = np.tile((self.domain.low + self.domain.high) / 2, (len(points), 1))
+        sides = []
+        for side in (1, -1):
+            full[:, self.domain.shape_axes] = points + side * _STEP * self.domain.shape.extent * outward
+            sides.append(self.beyond.contains(full))
+        return sides[0] & ~sides[1]
 
     @cached_property
     def measure(self) -> float:
@@ -179,8 +195,37 @@ class Part:
 
     def describe(self) -> str:
         what = " and ".join(map(repr, self.names)) or "the boundary"
+        if self.beyond is not None:
+            return f"the interface of {self.domain.describe()} with {self.beyond.describe()}"
         less = f" without {' and '.join(map(repr, self.without))}" if self.without else ""
         return f"{what}{less} of {self.domain.describe()}"
+
+
+def interface(left: Any, right: Any) -> Part:
+    """What the boundaries of two domains have in common, with normals out of the left one.
+
+    left, right: domains of the same coordinates side by side
+
+    >>> from pinntk.geometry import Box, Disk
+    >>> core = Disk(x=0, y=0, radius=0.5)
+    >>> shell = Disk(x=0, y=0, radius=1) - core
+    >>> round(interface(core, shell).measure, 12) == round(core.boundary().measure, 12)
+    True
+
+    Raises ValueError where they have nothing in common: they overlap, or are apart by more than 1e-7 of their extent.
+    """
+    for domain in (left, right):
+        if not hasattr(domain, "surfaces"):
+            raise TypeError(f"interface({domain!r}): needs two domains, such as a Disk and what lies around it")
+    if left.coordinates != right.coordinates:
+        raise ValueError(f"interface: domains of the same coordinates; given were {left.coordinates} and {right.coordinates}")
+    found = Part(left, (), beyond=right)
+    if not found.measure > 0:
+        raise ValueError(
+            f"interface: the boundaries of {left.describe()} and {right.describe()} have nothing in common; they overlap, or "
+            "are apart by more than 1e-7 of their extent"
+        )
+    return found
 
 
 def _clipped(arcs: np.ndarray, u: np.ndarray, places: np.ndarray, surface: Any) -> np.ndarray:

@@ -50,11 +50,15 @@ class Bounding:
 
     selected: the surfaces, with the predicates that their places have to meet; a place on several counts on the first
     without: the same of places to leave out
+    meets: of places (n, d) and the normals (n, d) there out of the shape, whether they are asked for; None for all
+    touched: surfaces at which that can change
     """
 
     shape: Any
     selected: Sequence[Selected]
     without: Sequence[Selected]
+    meets: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    touched: Sequence[Surface] = ()
 
     def pieces(self) -> tuple[Piece, ...]:
         """The surfaces that have such places. Raises ValueError where one of them has the domain on either side."""
@@ -94,7 +98,8 @@ class Bounding:
             same = self._same(other, points, normals)
             if same.any():
                 found[same] = np.where(self._asked(other, points[same], normals[same]), 0, found[same])
-        return found * self._asked(surface, points, normals)
+        found *= self._asked(surface, points, normals)
+        return found if self.meets is None else found * self.meets(points, found[:, None] * normals)
 
     def _beside(self, member: Any, points: np.ndarray, normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Whether places lie in a member; where its own boundary passes through them, what counts is the second: the cosine
@@ -151,7 +156,7 @@ class Bounding:
             return self.alive(surface, surface.at(u[:, None]))
 
         meetings, blurred = self._meetings(surface)
-        searched = any(where is not None for _, where in (*self.selected, *self.without))
+        searched = self.meets is not None or any(where is not None for _, where in (*self.selected, *self.without))
         scan = (np.arange(count := max(_SCAN, 16 * len(surface.breaks)) if searched else _SCAN) + 0.5) / count
         beside = np.searchsorted(meetings, scan)
         scan = scan[np.minimum(scan - meetings[beside - 1], meetings[beside] - scan) > blurred]
@@ -180,8 +185,9 @@ class Bounding:
         seen: where curves touch, they are the same to rounding on the square root of it.
         """
         near, extent = rounding(self.shape), self.shape.extent
-        others = [m for m in self.shape.members if all(one is not surface for one in m.surfaces)]
-        places = [crossings(surface, other, near) for member in others for other in member.surfaces]
+        members = [m for m in self.shape.members if all(one is not surface for one in m.surfaces)]
+        others = [*(other for member in members for other in member.surfaces), *self.touched]
+        places = [crossings(surface, other, near) for other in others if other is not surface]
         found = np.concatenate([np.empty((0, 2)), *places])
         found = found[surface.distance_of(found) < 1e-6 * extent] if len(found) else found
         own = surface.place(found) if len(found) else np.empty(0)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pinntk.geometry import Ball, Box, Cylinder, Disk, Domain, Ellipse, Polygon
+from pinntk.geometry._part import interface
 from pinntk.geometry._sampling import generator
 from pinntk.problem._rows import check_points
 
@@ -266,3 +267,13 @@ def test_a_shapely_geometry_that_is_no_polygon():
     with pytest.raises(TypeError, match=r"a shapely.MultiPolygon is none; give each polygon by itself, joined by \|"):
         Polygon(two)
     assert Cylinder(x=np.float32(0), y=np.int64(0), z=(0, 1), radius=1).measure == pytest.approx(pi)
+
+
+def test_an_interface_ends_where_the_other_domain_does():
+    corner = Polygon([(0.3, 1), (0.7, 1), (0.9, 2), (0.1, 2)])
+    assert interface(SQUARE, corner).measure == pytest.approx(0.4, rel=1e-12)
+    assert interface(corner, SQUARE).measure == pytest.approx(0.4, rel=1e-12)
+    small = Disk(x=0.5, y=0, radius=1e-4)
+    assert interface(SQUARE - small, small).measure == pytest.approx(1e-4 * pi, rel=1e-9)
+    turned_pair = interface(turned(0, 1, shift=100), turned(1, 2, 0.5, 2, shift=100))
+    assert turned_pair.measure == pytest.approx(0.5, rel=1e-9)
