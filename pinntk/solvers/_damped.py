@@ -62,7 +62,8 @@ class DampedLeastSquares:
         smaller of (n, n) and (p, p) has to fit
     orthogonal: never square A, as is done while mu stays above 1e-12 of its largest eigenvalue
 
-    While mu is large, S^2 and V (or U) come from the eigenvalues of A^T A (or A A^T), which hold half the digits of A. The
+    While mu is large, S^2 and V (or U) come from the eigenvalues of A^T A (or A A^T), which hold half the digits of A; where
+    it has 2,000 rows or more, and at most a third of its eigenvalues are above rounding, from some of its columns. The
     first mu below brings a QR factorization of A (or A^T) and the singular values of its triangle, three times the time.
     `least` says below which mu is not answered: 1e-34 of that eigenvalue, 4e-26 in the kernel form of an A in blocks.
 
