@@ -21,16 +21,15 @@ from pinntk._util import distributed
 from pinntk._util.version import __version__
 from pinntk.cli._faults import message_of
 from pinntk.cli._meaning import counts, load_problem, make_network, usable_device
-from pinntk.cli._options import add_check, add_diagnose, add_kernel, add_plot, add_rescue, add_solve, add_train
+from pinntk.cli._options import add_check, add_diagnose, add_kernel, add_plot, add_problems, add_rescue, add_solve, add_train
 from pinntk.cli._parser import Parser
+from pinntk.cli._problems import problems
 from pinntk.cli._trainings import load_run, refuse_all_but, start_solving, start_training
 from pinntk.diagnostics import check, diagnose, examine
 from pinntk.nn import MLP
 from pinntk.ntk import KernelBlocks, KernelOperator, Origin, infinite_kernel, kernel, sharded_kernel
 from pinntk.ntk._blocks import require_kernel
 from pinntk.problem import Points, Problem
-from pinntk.problem import _registry as registry
-from pinntk.problem._parameters import parameters_text
 from pinntk.problem._slabs import slab_name
 from pinntk.reporting import _terminal as verdict
 from pinntk.reporting import plot, write_comparison, write_diagnosis, write_report
@@ -86,8 +85,8 @@ def _parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"pinntk {__version__}, torch {torch.__version__}")
     parser.add_argument("--traceback", action="store_true", help="show where in the code an error came from")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    commands.add_parser("problems", help="list the built-in problems, one line each").set_defaults(command=_problems)
     adders = (
+        (add_problems, problems),
         (add_check, _check),
         (add_train, _train),
         (add_solve, _solve),
@@ -106,13 +105,6 @@ def _parser() -> Parser:
 
 
 # What is done.
-
-
-def _problems(arguments: argparse.Namespace) -> int:
-    for name in registry.available():
-        title, parameters = registry.describe(name)
-        print(f"{name:<18} {title.partition(':')[0]}" + (f" ({parameters_text(parameters)})" if parameters else ""))
-    return 0
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -17,6 +17,25 @@ from pinntk.weighting import SCHEMES
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
+def add_problems(commands: Any) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        "problems",
+        help="list the built-in problems, or describe and draw one",
+        description="Lists the built-in problems, one line each. Of one problem: equation, domain,\n"
+        "conditions, parameters and known solution, and a picture of its points and\n"
+        "its boundary.",
+        epilog="examples:\n  pinntk problems\n  pinntk problems burgers --set nu=0.01\n"
+        "  pinntk problems my_pde.py --figure my_pde.png",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("problem", nargs="?", help="a built-in problem, or a .py file with a function problem()")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the problem, as in k=4"
+    )
+    command.add_argument("--figure", metavar="FILE", help="draw points and boundary in this .png, .svg or .pdf file")
+    return command
+
+
 def add_train(commands: Any) -> argparse.ArgumentParser:
     command = commands.add_parser(
         "train",

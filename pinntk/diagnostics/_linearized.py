@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from pinntk.diagnostics._trial import TrialSpace
 from pinntk.geometry import _sampling as sampling
 from pinntk.ntk.infinite._functional import Functional, functionals
-from pinntk.problem import Box, Condition, Faces, Measurements, PeriodicPair, Problem
+from pinntk.problem import Box, Condition, Faces, Integral, Measurements, PeriodicPair, Problem
 from pinntk.residuals._conditions import written
 from pinntk.taylor import Basis
 
 _POINTS = 2.5  # of a condition, for each trial function that differs on its region: least squares are stable
 _LEAST_POINTS, _MOST_ROWS = 24, 800  # of a condition; of measurements the latter, drawn at random
+_MOST_PLACES = 20_000  # of the integrals of a condition, of which the rest are left out
 _BALANCE_FLOOR = 1e-14  # of a condition's largest response to a field: below it, a field does not enter
 
 Field = nn.Module | Callable[[Tensor, Basis], Tensor]
@@ -90,7 +91,8 @@ class Linearizer:
         block = torch.zeros(len(functional.start), len(fields) * self.space.size, dtype=torch.float64)
         for points, weights in functional.terms:
             phi = self._functions(points, functional.basis)
-            block += torch.cat([torch.einsum("sn,snk->nk", weights[..., f], phi) for f in fields], 1)
+            part = torch.cat([torch.einsum("sn,snk->nk", weights[..., f], phi) for f in fields], 1)
+            block += part.unflatten(0, (len(block), -1)).sum(1)
         return torch.cat([block, functional.coefficients], 1)
 
     def _functions(self, points: Tensor, basis: Basis) -> Tensor:
@@ -147,10 +149,10 @@ def _units(gains: Tensor) -> Tensor:
 def _rows(condition: Condition, space: TrialSpace) -> Tensor:
     region = condition.region
     rng = sampling.generator(0, "trial", region.describe())
-    if isinstance(region, Measurements):
-        rows = region.rows
-        if len(rows) > _MOST_ROWS:
-            rows = rows[np.sort(rng.choice(len(rows), _MOST_ROWS, replace=False))]
+    if isinstance(region, (Measurements, Integral)):
+        rows, most = region.rows, max(1, min(_MOST_ROWS, _MOST_PLACES // condition.places))
+        if len(rows) > most:
+            rows = rows[np.sort(rng.choice(len(rows), most, replace=False))]
         return torch.as_tensor(rows, dtype=torch.float64)
     if isinstance(region, PeriodicPair):
         region = region.lower

@@ -254,6 +254,8 @@ def _least_determined(s: Statement, field: int) -> tuple[Tensor, Tensor, Tensor,
     deviation = functions(x).square().mean(1).sqrt()
     free = functions(x)[:, 0]
     free = free / free[free.abs().argmax()]
+    if not domain.is_box:
+        return x, deviation / deviation.max(), free, ""
     faces = {}
     for axis, name in enumerate(domain.coordinates):
         for value in domain.bounds[axis]:

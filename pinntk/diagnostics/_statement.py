@@ -19,7 +19,7 @@ from pinntk.diagnostics._thresholds import THRESHOLDS, above, below
 from pinntk.diagnostics._trial import MOST_FUNCTIONS, TrialSpace, trial_space
 from pinntk.geometry import _sampling as sampling
 from pinntk.ntk.infinite._functional import Exact
-from pinntk.problem import Faces, Measurements, PeriodicPair, Problem
+from pinntk.problem import Faces, Integral, Measurements, PeriodicPair, Problem
 from pinntk.problem._time import time_axis
 from pinntk.residuals import errors
 from pinntk.residuals._conditions import OperatorError
@@ -295,7 +295,7 @@ class Statement:
         start = self.problem.domain.bounds[axis][backward]
         for name in self.names:
             region = self.problem[name].region
-            if isinstance(region, Measurements) or (isinstance(region, PeriodicPair) and region.axis == axis):
+            if isinstance(region, (Measurements, Integral)) or (isinstance(region, PeriodicPair) and region.axis == axis):
                 return ()
             if isinstance(region, Faces) and any(dict(piece).get(axis, start) != start for piece in region.pieces):
                 return ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
 from math import comb, sqrt
 
@@ -10,11 +10,14 @@ import torch
 from torch import Tensor
 
 from pinntk.geometry import Domain
+from pinntk.geometry import _sampling as sampling
 from pinntk.taylor import Basis
 
 MOST_FUNCTIONS = 340  # of all fields: singular values in a fifth of a second
 _MOST_DEGREE = 32  # of polynomials in float64, whose derivatives grow with the square of the degree
 _LEAST_DEGREE = 4  # of all products of polynomials; where that is too many, sums of functions of one coordinate
+_INSIDE = 4  # points of a domain that is no box, for each function
+_SEEN = 1e-6  # rms over the domain of a function of rms 1 over the box around it: what is less of it lies outside
 _DECAY = 0.6  # of the standard deviation of a coefficient, a degree: a function that varies on about a fifth of the domain
 
 
@@ -28,6 +31,7 @@ class TrialSpace:
 
     powers: (N, d) degrees of each function in each coordinate
     complete: whether all products up to the total degree are there, or sums of functions of one coordinate only
+    inside: (M, N) values, over sqrt(M), of functions of rms 1 over the box at points of the domain; None where that is the box
     """
 
     low: Tensor
@@ -35,6 +39,7 @@ class TrialSpace:
     degree: int
     powers: Tensor
     complete: bool
+    inside: Tensor | None = None
 
     @property
     def size(self) -> int:
@@ -74,6 +79,21 @@ class TrialSpace:
         """(n, N)."""
         return self.coefficients(points, Basis.spanning([], points.shape[1]))[0]
 
+    def orthonormal(self, degree: int) -> Tensor:
+        """(N, k): functions up to a degree that are orthonormal over the domain, from those of rms 1 over the box.
+
+        On a box these are the functions themselves. On another domain, combinations that are large outside of it only are left
+        out: no condition is felt there.
+        """
+        some = self.upto(degree)
+        if self.inside is None:
+            return torch.eye(self.size, dtype=torch.float64)[:, some]
+        _, s, Vh = torch.linalg.svd(self.inside[:, some], full_matrices=False)
+        seen = s > _SEEN
+        found = torch.zeros(self.size, int(seen.sum()), dtype=torch.float64)
+        found[some] = Vh[seen].T / s[seen]
+        return found
+
     def upto(self, degree: int) -> Tensor:
         """(N,) which functions have at most that degree."""
         return self.powers.sum(1) <= degree
@@ -94,7 +114,12 @@ def trial_space(domain: Domain, fields: int, most: int = MOST_FUNCTIONS) -> Tria
         degree = max(_LEAST_DEGREE, min(_MOST_DEGREE, (most - 1) // d))
         powers = [[0] * d] + [[p * (i == axis) for i in range(d)] for p in range(1, degree + 1) for axis in range(d)]
     low, high = (torch.as_tensor(bound, dtype=torch.float64) for bound in (domain.low, domain.high))
-    return TrialSpace(low, high, degree, torch.tensor(powers), complete)
+    space = TrialSpace(low, high, degree, torch.tensor(powers), complete)
+    if domain.is_box:
+        return space
+    count = _INSIDE * space.size
+    rows = domain.sample(count, "sobol", sampling.generator(0, "trial", "inside"))
+    return replace(space, inside=space.values(torch.as_tensor(rows)) / space.deviations / sqrt(count))
 
 
 def _legendre(z: Tensor, degree: int, order: int, slope: float) -> list[Tensor]:

@@ -149,9 +149,10 @@ class Part:
         if not self.pieces:
             raise ValueError(f"{self.describe()} has no places: nothing of it bounds the domain")
         counts = sampling.shares(n, np.array([piece.measure for piece in self.pieces]))
-        return np.concatenate([self._draw(piece, m, method, rng) for piece, m in zip(self.pieces, counts, strict=True) if m])
+        return np.concatenate([self.draw(piece, m, method, rng) for piece, m in zip(self.pieces, counts, strict=True) if m])
 
-    def _draw(self, piece: Piece, n: int, method: str, rng: np.random.Generator) -> np.ndarray:
+    def draw(self, piece: Piece, n: int, method: str, rng: np.random.Generator) -> np.ndarray:
+        """n points on one of its surfaces."""
         own, rest = piece.surface.parameters, len(self._rest_axes)
         found: list[np.ndarray] = []
         missing = n
@@ -266,8 +267,8 @@ def _along(arcs: np.ndarray, cube: np.ndarray) -> np.ndarray:
     return np.minimum(arcs[arc, 0] + place - (ends[arc] - lengths[arc]), arcs[arc, 1])
 
 
-def gauss(breaks: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of Gauss on the intervals between breaks, for the integral over all of them."""
-    nodes, weights = leggauss(_NODES)
+def gauss(breaks: Sequence[float], count: int = _NODES) -> tuple[np.ndarray, np.ndarray]:
+    """`count` nodes and weights of Gauss on each interval between breaks, for the integral over all of them."""
+    nodes, weights = leggauss(count)
     starts, lengths = np.array(breaks[:-1]), np.diff(breaks)
     return (starts[:, None] + lengths[:, None] * (nodes + 1) / 2).ravel(), (lengths[:, None] * weights / 2).ravel()

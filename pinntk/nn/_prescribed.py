@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pinntk.geometry import Domain
 from pinntk.nn._smoothness import smoothness_fault
-from pinntk.problem import Condition, Faces, Measurements
+from pinntk.problem import Condition, Faces, Integral, Measurements
 from pinntk.problem._arguments import ArgumentSpec
 from pinntk.taylor import Jet
 
@@ -187,6 +187,8 @@ def _faces(condition: Condition, domain: Domain) -> list[tuple[int, int]]:
         raise UnmetError("it holds in the whole domain")
     if isinstance(region, Measurements):
         raise UnmetError("it holds at measured points")
+    if isinstance(region, Integral):
+        raise UnmetError("it is an integral, which no factor of the network meets")
     if not isinstance(region, Faces) or region.domain.bounds != domain.bounds:
         raise UnmetError(f"it holds on {region.describe()}, not on faces of the problem's domain")
     found = []

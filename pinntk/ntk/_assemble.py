@@ -146,7 +146,9 @@ def compute_traces(
     def trace(name: str, diagonal: Tensor, rows: slice) -> float:
         return float((diagonal * given[name][rows] if name in given else diagonal).sum())
 
-    if max(map(len, points.values())) <= CHUNK:  # one pass for all conditions on the same points
+    if (
+        max(len(rows) * problem[name].places for name, rows in points.items()) <= CHUNK
+    ):  # one pass for all conditions on the same points
         factored = compute_factors(network, problem, points)
         check_rows(network, problem, points, factored)
         return {name: trace(name, part.diagonal, slice(None)) for name, part in factored.items()}

@@ -50,7 +50,7 @@ def certificate(factors: Factors, e: Tensor, parameters: Mapping[str, Tensor], p
     sizes = torch.cat([piece.clamp_min(float(piece.max()) * _SMALL) for piece in sizes.split(list(pieces) or len(e))])
     numbers = torch.Generator().manual_seed(1)
     z = (torch.rand(len(e), generator=numbers) + 0.5) * (torch.randint(0, 2, (len(e),), generator=numbers) * 2 - 1)
-    z = z.to(e) / torch.where(sizes > 0, sizes, torch.ones_like(sizes))
+    z = (z.to(e) / torch.where(sizes > 0, sizes, torch.ones_like(sizes))).to(e)  # rows may be in more digits than e
     with torch.enable_grad():
         direct = torch.autograd.grad(e, list(parameters.values()), z, retain_graph=True, allow_unused=True)
     return _deviation(factors, parameters, z, dict(zip(parameters, direct, strict=True)), bounds)

@@ -22,7 +22,7 @@ from pinntk.ntk._certificate import Certificate, certificate, gross_deviation, t
 from pinntk.ntk._factored import Factors, Origin
 from pinntk.ntk._taylor_factors import taylor_factors
 from pinntk.ntk.graph import FEW, OWNERS, UnstructuredError, certified_rows, read_by, size_of
-from pinntk.problem import Condition, ForeignCondition, Points, Problem
+from pinntk.problem import Condition, ForeignCondition, Integral, Points, Problem
 from pinntk.residuals import check_network
 from pinntk.residuals._conditions import autograd_errors, taylor_errors
 from pinntk.residuals._fallback import check_mixing, has_factors, warn_no_factors
@@ -164,7 +164,9 @@ def _by_graph(network: nn.Module, problem: Problem, points: Points, parameters: 
 
 
 def _owners(condition: Condition | ForeignCondition, rows: Tensor) -> Tensor | None:
-    """Which error each row of the batch belongs to, where foreign code knows."""
+    """Which error each row of the batch belongs to, where that is known."""
+    if isinstance(condition.region, Integral):
+        return condition.region.owners(rows)
     if not isinstance(condition, ForeignCondition) or condition.owners is None:
         return None
     return condition.owners(rows)

@@ -56,8 +56,9 @@ class FactorStore:
         following = 0
         for name, rows in self._points.items():
             first = following if first_rows is None else first_rows[name]
-            for start in range(0, len(rows), chunk):
-                self.chunks.append(Chunk(name, start, min(start + chunk, len(rows)), first + start))
+            step = max(1, chunk // problem[name].places)
+            for start in range(0, len(rows), step):
+                self.chunks.append(Chunk(name, start, min(start + step, len(rows)), first + start))
             following += len(rows)
 
     def __getitem__(self, chunk: Chunk) -> Factors:

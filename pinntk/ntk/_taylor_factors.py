@@ -32,7 +32,7 @@ def taylor_factors(
         # e depends on the components of its own basis only; those that other conditions brought in are zero.
         own = basis.components_of(problem.basis([name]))
         sensitivities = tape.sensitivities(error, list(parameters.values()))
-        collected = _TapeUses(parameters)
+        collected = _TapeUses(parameters, len(error))
         for use, B in zip(tape.uses, sensitivities, strict=True):
             if B is not None:
                 collected.add(use, B, own)
@@ -40,28 +40,33 @@ def taylor_factors(
 
 
 class _TapeUses:
-    """Gathers recorded uses of every parameter by one condition."""
+    """Gathers recorded uses of every parameter by one condition of n errors. Of an integral each error has many points."""
 
-    def __init__(self, parameters: Mapping[str, Tensor]):
-        self._parameters = parameters
+    def __init__(self, parameters: Mapping[str, Tensor], n: int):
+        self._parameters, self._n = parameters, n
         self._names = {id(p): name for name, p in parameters.items()}
         self._collector = Collector()
         self.result = self._collector.result
 
     def add(self, use: LinearUse | PointwiseUse, B: Tensor, own: list[int]) -> None:
         if not isinstance(use, LinearUse):
-            self._add_rows(use.tensor, B.reshape(len(B), -1))
+            self._add_rows(use.tensor, B.reshape(self._n, len(B) // self._n, -1).sum(1))
             return
-        A, B = (_by_component(t if len(own) == len(t) else t[own]) for t in (use.inputs, B))
+        summed = B.shape[1] > self._n
+        A, B = (_by_component(self._by_error(t if len(own) == len(t) else t[own])) for t in (use.inputs, B))
         if use.weight is not None:
             outer = Outer(A, B, use.transposed)
-            if id(use.weight) in self._names:
+            if id(use.weight) in self._names and not (summed and _is_longer(outer)):
                 self._collector.add_outer(self._names[id(use.weight)], outer)
             else:
-                self._add_rows(use.weight, outer.rows(dtype=outer.A.dtype))
+                self._add_rows(use.weight, outer.rows(dtype=torch.float64 if summed else outer.A.dtype))
         if use.bias is not None:  # the value component only: one use a point, or several along extra dimensions
             values = B[: len(B) // len(own)]
             self._add_rows(use.bias, values.sum(0))
+
+    def _by_error(self, data: Tensor) -> Tensor:
+        """[S, n q, ..., f] -> [S, n, q, ..., f]: the points of an error count like places of one point."""
+        return data if data.shape[1] == self._n else data.unflatten(1, (self._n, -1))
 
     def _add_rows(self, tensor: Tensor, rows: Tensor) -> None:
         """rows: (n, size) gradient with respect to `tensor`, a parameter or something computed from parameters."""
@@ -78,3 +83,8 @@ def _by_component(data: Tensor) -> Tensor:
     if data.ndim == 3:
         return data
     return data.movedim(1, -2).flatten(0, -3)
+
+
+def _is_longer(outer: Outer) -> bool:
+    """Whether factors have more entries than the rows that they stand for."""
+    return len(outer.A) * (outer.A.shape[2] + outer.B.shape[2]) > outer.size

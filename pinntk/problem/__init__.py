@@ -2,10 +2,11 @@
 
 from pinntk._util.stand_in import ForeignNetworkError, with_parameters_of
 from pinntk.geometry import Box, Faces, PeriodicPair, Region
-from pinntk.problem._conditions import KINDS, Condition, boundary, data, initial, periodic, residual
+from pinntk.problem._conditions import KINDS, Condition, boundary, data, initial, integral, periodic, residual
 from pinntk.problem._field_values import field_problem, with_field_values
 from pinntk.problem._foreign import AnyCondition, ForeignCondition
 from pinntk.problem._grid_solution import GridSolution
+from pinntk.problem._integral import Integral
 from pinntk.problem._measurements import Measurements
 from pinntk.problem._point_set import PointSet
 from pinntk.problem._problem import Points, Problem
@@ -21,6 +22,7 @@ __all__ = [
     "ForeignCondition",
     "ForeignNetworkError",
     "GridSolution",
+    "Integral",
     "Measurements",
     "PeriodicPair",
     "PointSet",
@@ -33,6 +35,7 @@ __all__ = [
     "etdrk4",
     "field_problem",
     "initial",
+    "integral",
     "load",
     "periodic",
     "residual",

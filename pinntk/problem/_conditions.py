@@ -11,15 +11,19 @@ from torch import Tensor
 
 from pinntk.geometry import Domain, Faces, Part, PeriodicPair, Region
 from pinntk.problem._arguments import name_of
+from pinntk.problem._integral import Integral, integral_of
 from pinntk.problem._measurements import Measurements
 from pinntk.problem._rows import as_array, check_points, finite_columns
 
-KINDS = ("residual", "boundary", "initial", "periodic", "data")
+KINDS = ("residual", "boundary", "initial", "periodic", "data", "integral")
 
 
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """An error that should vanish on a region: `operator` maps what its arguments name, shapes (n,), to e, shape (n,)."""
+    """An error that should vanish on a region: `operator` maps what its arguments name, shapes (n,), to e, shape (n,).
+
+    Of an integral, to what is integrated, at the n places of its quadrature.
+    """
 
     name: str
     kind: str
@@ -28,13 +32,18 @@ class Condition:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of the measured columns of a data condition."""
-        return tuple(self.region.columns) if isinstance(self.region, Measurements) else ()
+        """Names of the columns that ride along with its points: measured ones, what integrals should be."""
+        return tuple(self.region.columns) if isinstance(self.region, (Measurements, Integral)) else ()
 
     @property
     def width(self) -> int:
         """Columns of the condition's points: coordinates, then measured columns."""
         return len(self.region.coordinates) + len(self.columns)
+
+    @property
+    def places(self) -> int:
+        """At how many places the fields are evaluated for one error."""
+        return len(self.region.quadrature) if isinstance(self.region, Integral) else 1
 
 
 def _condition(kind: str, region: Region, allowed: tuple[type[Region], ...], hint: str) -> Callable[[Callable], Condition]:
@@ -108,3 +117,38 @@ def data(domain: Domain, points: Any, **columns: Any) -> Callable[[Callable], Co
         return Condition(name, "data", Measurements(domain, rows, MappingProxyType(values)), operator)
 
     return decorate
+
+
+def integral(
+    over: Domain | Faces | Part, equals: Any = 0.0, *, mean: bool = False, points: int = 1024, **at: Any
+) -> Callable[[Callable], Condition]:
+    """An integral that should have a value: a mean pressure of zero, a total mass, a flux through a part of the boundary.
+
+    The operator returns what is integrated; the error is its integral minus `equals`, one error and not one a point.
+
+    over: a domain, a slice such as `domain.at(t=0)`, or a part of a boundary, on which the operator may ask for u_n and n_x
+    equals: what the integral should be, or a list of it, one for each of the values in `at`
+    mean: the integral over the measure of what is integrated over
+    points: places of the quadrature, about. Gauss on boxes of up to three dimensions, on curves and on whole surfaces: right to
+        rounding for what a few waves make up. Elsewhere Sobol points of equal weight, with a relative error of about
+        1 / sqrt(points) to 1 / points
+    at: values of coordinates that are not integrated over, as in t=[0, 0.5, 1]: an error for each, such as a mass at each of
+        several times. All other coordinates are integrated over, time as well
+
+    >>> from pinntk import Box, Problem, integral
+    >>> domain = Box(t=(0, 1), x=(0, 1))
+    >>> @integral(domain, equals=1, t=[0, 0.5, 1])
+    ... def mass(u):
+    ...     return u
+    >>> @integral(domain, mean=True)
+    ... def balance(u_x):
+    ...     return u_x
+    >>> {name: tuple(rows.shape) for name, rows in Problem(domain, [mass, balance]).sample().items()}
+    {'mass': (3, 2), 'balance': (1, 2)}
+
+    Raises TypeError for another region, ValueError for numbers that are not finite, outside the domain or of two lengths.
+    """
+    if not isinstance(over, (Domain, Faces, Part)):
+        raise TypeError(f"@integral({over!r}): needs a domain, a slice or a part of a boundary, such as domain.boundary()")
+    region = integral_of(over, equals, mean, points, at)
+    return _condition("integral", region, (Integral,), "a region")

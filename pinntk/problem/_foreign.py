@@ -64,5 +64,10 @@ class ForeignCondition:
         """Columns of the condition's points: coordinates, then those that ride along."""
         return len(self.region.coordinates) + len(self.columns)
 
+    @property
+    def places(self) -> int:
+        """At how many points the fields are evaluated for one error, as far as is known."""
+        return 1
+
 
 AnyCondition = Condition | ForeignCondition

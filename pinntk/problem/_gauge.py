@@ -14,6 +14,7 @@ from pinntk.geometry import Domain, Faces, PeriodicPair
 from pinntk.geometry import _sampling as sampling
 from pinntk.problem._arguments import ArgumentSpec
 from pinntk.problem._conditions import Condition
+from pinntk.problem._integral import Integral
 from pinntk.problem._measurements import Measurements
 
 _POINTS = 256  # of a condition; of measurements all rows
@@ -119,8 +120,8 @@ class _Call:
 
     def __init__(self, domain: Domain, condition: Condition, specs: Sequence[ArgumentSpec], field: int):
         self.domain, self.condition, self.specs = domain, condition, specs
-        moments = [axis for axis in range(domain.dimension) if axis not in domain.space]
-        space = domain.space if domain.space else tuple(moments)
+        self._moments = [axis for axis in range(domain.dimension) if axis not in domain.space]
+        space = domain.space if domain.space else tuple(self._moments)
         # The field itself, and its derivatives in time alone.
         flat = [s for s in specs if s.field == field and s.kind == "derivative" and not any(s.index[axis] for axis in space)]
         self._changing = {s.argument for s in flat}
@@ -129,13 +130,17 @@ class _Call:
     def times(self, axis: int) -> set[float]:
         """The times that the condition's region is at; empty if it is on an interval."""
         region = self.condition.region
+        if isinstance(region, Integral):
+            if axis in region.kept:
+                return set(region.rows[:, axis].tolist())
+            region = region.over
         pieces = [dict(piece) for piece in region.pieces] if isinstance(region, Faces) else []
         return {piece[axis] for piece in pieces} if pieces and all(axis in piece for piece in pieces) else set()
 
     def sees(self, any_time: bool) -> bool:
         """Whether it sees a constant, or a function of time."""
         moved = self._changing if any_time else self._values
-        if not moved:
+        if not moved or (any_time and self._integrates_time):
             return False
         blind = False
         with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -150,12 +155,19 @@ class _Call:
                 blind = blind or seen is False
         return not blind
 
+    @property
+    def _integrates_time(self) -> bool:
+        """Then it sees one number of a function of time."""
+        return isinstance(self.condition.region, Integral) and not self.times(self._moments[0])
+
     def _sees(self, moved: Collection[str], draw: int) -> bool | None:
         """None where its errors are not finite."""
         region = self.condition.region
         rng = sampling.generator(draw, "gauge", self.condition.name)
-        rows = region.rows if isinstance(region, Measurements) else region.sample(_POINTS, "sobol", rng)
+        rows = region.rows if isinstance(region, (Measurements, Integral)) else region.sample(_POINTS, "sobol", rng)
         points = torch.as_tensor(rows, dtype=torch.float64)
+        if isinstance(region, Integral):
+            points = torch.cat(region.spread(points), 1)
         places = [points] if not isinstance(region, PeriodicPair) else [points, region.opposite(points)]
         arguments = [self._arguments(place, draw, rng) for place in places]
         factors = {name: float(rng.standard_normal()) + 2.0 for name in sorted(moved)}
@@ -171,7 +183,7 @@ class _Call:
             change = torch.stack([a - p for a, p in zip(after, parts, strict=True)])
             change = change[0] if len(parts) == 1 else change[0] - change[1]
             size = torch.stack([part.abs() for part in parts]).sum(0)
-        slope, sizes = torch.stack(felt).sum(0), torch.stack(felt).abs().sum(0)
+        slope, sizes = (s.sum(0).view(len(rows), -1).sum(1) for s in (torch.stack(felt), torch.stack(felt).abs()))
         finite = slope.isfinite() & change.isfinite()
         if not bool(finite.any()):
             return None
@@ -190,6 +202,8 @@ class _Call:
                 given[spec.argument] = points[:, :d]
             elif spec.kind == "column":
                 given[spec.argument] = points[:, d + spec.axis]
+            elif spec.kind == "component" and isinstance(self.condition.region, Integral):  # whose integral may vanish
+                given[spec.argument] = self.condition.region.normals(points[:, :d])[:, spec.axis]
             elif spec.kind == "coefficient":
                 given[spec.argument] = points.new_full((n,), 0.5 + rng.random())
             else:
@@ -203,4 +217,5 @@ class _Call:
         error = self.condition.operator(**moved)
         if not isinstance(error, Tensor) or error.shape != shift.shape:
             raise ValueError("no error for each point")
-        return error
+        region = self.condition.region
+        return region.total(error, torch.as_tensor(region.rows)) if isinstance(region, Integral) else error

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from pinntk._util.memory import require
 from pinntk._util.precision import empty_like, without_autocast
-from pinntk.geometry import Domain, Faces, Part
+from pinntk.geometry import Domain
 from pinntk.geometry import _sampling as sampling
 from pinntk.problem._arguments import ArgumentSpec, Vocabulary, call_by_coordinates
 from pinntk.problem._conditions import KINDS, Condition
@@ -146,7 +146,7 @@ class Problem:
 
     def _check_arguments(self, condition: AnyCondition) -> None:
         region = condition.region
-        has_normals = isinstance(region, (Faces, Part)) and region.has_normals
+        has_normals = getattr(region, "has_normals", False)
         for spec in self.arguments[condition.name]:
             if spec.kind in ("laplacian", "gradient", "normal", "component") and not self.domain.space:
                 raise ValueError(f"condition {condition.name!r}: {spec.argument!r} needs a coordinate other than t")

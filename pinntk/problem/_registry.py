@@ -112,9 +112,14 @@ def _key(path: Path) -> str:
 def describe(name_or_path: str | os.PathLike) -> tuple[str, dict[str, Any]]:
     """The first line of a problem's docstring, and its parameters with their defaults."""
     factory, _ = _factory(name_or_path)
-    doc = inspect.getdoc(sys.modules[factory.__module__]) or inspect.getdoc(factory) or ""
     parameters = {key: p.default for key, p in inspect.signature(factory).parameters.items()}
-    return (doc.splitlines() or [""])[0], parameters
+    return (docstring(name_or_path).splitlines() or [""])[0], parameters
+
+
+def docstring(name_or_path: str | os.PathLike) -> str:
+    """What a problem's file says of it, or its function problem(); "" where neither says anything."""
+    factory, _ = _factory(name_or_path)
+    return inspect.getdoc(sys.modules[factory.__module__]) or inspect.getdoc(factory) or ""
 
 
 def parse_parameters(name_or_path: str | os.PathLike, settings: Mapping[str, str]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from pinntk.geometry import Domain, Faces, Part, PeriodicPair, Region
 from pinntk.problem._arguments import POINTS, ArgumentSpec
 from pinntk.problem._conditions import Condition
 from pinntk.problem._grid_solution import GridSolution
+from pinntk.problem._integral import Integral
 from pinntk.problem._measurements import Measurements
 from pinntk.problem._problem import Points, Problem
 from pinntk.problem._rows import as_rows
@@ -117,7 +118,7 @@ def points_within(problem: Problem, number: int, edges: Sequence[float], points:
     """Points of the whole problem, {condition: (n, d)}, in one slab: initial ones at its start, others where they lie in it.
     What conditions share stays shared; conditions that the slab has not are left out.
 
-    Raises ValueError, naming it, for a condition that the slab has, but for data, and no points for it.
+    Raises ValueError, naming it, for a condition that the slab has, but for data and integrals, and no points for it.
     """
     axis, *_ = _time(problem)
     here = restricted(problem, number, edges)
@@ -140,7 +141,7 @@ def points_within(problem: Problem, number: int, edges: Sequence[float], points:
             found[key] = rows
         if len(found[key]):
             kept[name] = found[key]
-        elif here[name].kind != "data":
+        elif here[name].kind not in ("data", "integral"):
             raise ValueError(
                 f"points[{name!r}] has no rows in {slab_name(number)}, {here.domain.describe()}; give some, or give counts"
             )
@@ -214,6 +215,12 @@ def _time(problem: Problem) -> tuple[int, float, float]:
     for condition in conditions:
         if isinstance(condition.region, PeriodicPair) and condition.region.axis == axis:
             raise ValueError(f"{what}: condition {condition.name!r} is periodic in time")
+        if isinstance(condition.region, Integral) and axis not in condition.region.kept:
+            time = problem.coordinates[axis]
+            raise ValueError(
+                f"{what}: condition {condition.name!r} is an integral that belongs to no slab; take it at values of {time}, as "
+                f"in integral(..., {time}=[...])"
+            )
         for value in _fixed_times(condition, axis):
             if value != start:
                 raise ValueError(
@@ -294,6 +301,9 @@ def _with_time(domain: Domain, axis: int, one: float, other: float) -> Domain:
 def _region(condition: Condition, axis: int, number: int, edges: Sequence[float]) -> Region | None:
     """Where a condition holds in a slab; None where that is nowhere."""
     region, (one, other) = condition.region, edges[number : number + 2]
+    if isinstance(region, Integral):
+        rows = _inside(torch.as_tensor(region.rows[:, axis]), number, edges).numpy()
+        return region.within(_with_time(region.domain, axis, one, other), rows) if rows.any() else None
     if condition.kind == "initial":
         pieces = tuple(tuple((a, one if a == axis else v) for a, v in piece) for piece in _pieces(condition))
         return Faces(_with_time(region.domain, axis, one, other), pieces)

@@ -18,6 +18,7 @@ from pinntk.diagnostics._evidence import label
 from pinntk.diagnostics._wording import capital, number
 from pinntk.reporting import _terminal as verdict
 from pinntk.reporting import plot
+from pinntk.reporting._described import in_words
 from pinntk.reporting.plot import Panel
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -137,10 +138,7 @@ def _spectra(x: Examination) -> list[Panel]:
 def _settings(x: Examination) -> list[tuple[str, str]]:
     """The configuration in a few lines."""
     problem = x.problem
-    domain = ", ".join(
-        f"{name} from {low:.4g} to {high:.4g}"
-        for name, (low, high) in zip(problem.coordinates, problem.domain.bounds, strict=True)
-    )
+    domain = in_words(problem.domain)
     points = ", ".join(f"{len(rows)} of {name}" for name, rows in x.points.items())
     lines = [("problem", problem.name), ("domain", domain), ("fields", ", ".join(problem.fields)), ("points", points)]
     if x.run is None:

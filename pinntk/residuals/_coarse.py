@@ -87,6 +87,7 @@ class System:
         found: dict[Unknown, Tensor] = {}
         for term in linear.terms:
             part = term.slope[:, None] * self.design(term.key, term.points, (name, term.place))
+            part = part.unflatten(0, (len(linear.errors), -1)).sum(1)
             found[term.key[0]] = found[term.key[0]] + part if term.key[0] in found else part
         return found | {key: slope[:, None] for key, slope in linear.coefficients.items()}
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.geometry import Faces, Part
-from pinntk.problem import Condition, ForeignCondition, PeriodicPair, Problem
+from pinntk.problem import Condition, ForeignCondition, Integral, PeriodicPair, Problem
 from pinntk.problem._arguments import ArgumentSpec
 from pinntk.residuals._fields import AutogradFields, Fields, TaylorFields
 from pinntk.residuals._foreign import foreign_errors
@@ -58,19 +58,22 @@ def condition_errors(
     fields: Callable[[Tensor], Fields],
     coefficient: Callable[[str, Tensor], Tensor],
 ) -> dict[str, Tensor]:
-    """Errors of conditions on shared points, whatever computes the fields and holds the coefficients.
+    """Errors of conditions on shared points, whatever computes the fields and holds the coefficients. For an integral, `fields`
+    and `coefficient` are asked at the places of its quadrature, those of an error together.
 
     Raises TypeError for foreign ones, which have no operator to give fields to.
     """
     d = problem.domain.dimension
-    points, columns = rows[:, :d], rows[:, d:]
+    region = problem[names[0]].region
+    points, columns = region.spread(rows) if isinstance(region, Integral) else (rows[:, :d], rows[:, d:])
 
     def evaluate(points: Tensor) -> dict[str, Tensor]:
         values = fields(points)
         return {name: _error(problem, written(problem, name), values, points, columns, coefficient) for name in names}
 
     here = evaluate(points)
-    region = problem[names[0]].region
+    if isinstance(region, Integral):
+        return {name: region.total(values, rows) for name, values in here.items()}
     if not isinstance(region, PeriodicPair):
         return here
     there = evaluate(region.opposite(points))
@@ -146,5 +149,5 @@ def _argument(
 
 
 def _normals(condition: Condition, points: Tensor) -> Tensor:
-    assert isinstance(condition.region, (Faces, Part))  # the problem checks that there are normals
+    assert isinstance(condition.region, (Faces, Part, Integral))  # the problem checks that there are normals
     return condition.region.normals(points.detach())

@@ -21,7 +21,7 @@ class Term:
 
     key: (field, multi-index, ()), or (field, (), axes) for a Laplacian
     place: 0, or 1 on the other face of a periodic condition
-    points (n, d), value (n,), slope (n,)
+    points (n, d), value (n,), slope (n,); of an integral (n q, d), (n q,) and (n q,), the q places of an error together
     """
 
     key: Key
@@ -94,4 +94,5 @@ def linearize(
     terms = tuple(
         Term(key, place, points, leaf.detach(), slope) for (key, place, points, leaf), slope in zip(taken, slopes, strict=False)
     )
-    return Linear(e.detach(), terms, dict(zip(unknown, slopes[len(taken) :], strict=True)))
+    by_coefficient = [slope.view(len(e), -1).sum(1) for slope in slopes[len(taken) :]]
+    return Linear(e.detach(), terms, dict(zip(unknown, by_coefficient, strict=True)))

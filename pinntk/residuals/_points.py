@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pinntk._util.precision import empty_like
-from pinntk.problem import ForeignCondition, PeriodicPair, Points, Problem
+from pinntk.problem import ForeignCondition, Integral, PeriodicPair, Points, Problem
 from pinntk.problem._rows import as_rows
 
 
@@ -28,7 +28,7 @@ def groups(problem: Problem, points: Points) -> list[list[str]]:
         kind: object = None
         if isinstance(condition, ForeignCondition):
             kind = ForeignCondition
-        elif isinstance(condition.region, PeriodicPair):  # it moves its points; those of another pair move elsewhere
+        elif isinstance(condition.region, (PeriodicPair, Integral)):  # it moves its points; those of another move elsewhere
             kind = condition.region
         by_tensor.setdefault((id(rows), kind), []).append(name)
     return list(by_tensor.values())

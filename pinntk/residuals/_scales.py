@@ -114,8 +114,8 @@ def _sampled(problem: Problem, device: torch.device | str | None) -> dict[str, t
     device = None if device is not None and torch.device(device).type == "mps" else device  # which has no float64
     counts = {c.name: _POINTS.get(c.kind, _FACE_POINTS) for c in problem.conditions}
     for condition in problem.conditions:
-        if isinstance(condition.region, Measurements):
-            counts[condition.name] = min(counts[condition.name], len(condition.region.rows))
+        if condition.region.given is not None:
+            counts[condition.name] = min(counts[condition.name], len(condition.region.given))
     return problem.sample(counts, method="sobol", dtype=torch.float64, device=device)
 
 

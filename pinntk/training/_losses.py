@@ -89,7 +89,7 @@ def passes(network: nn.Module, problem: Problem, batch: Batch) -> Iterator[Batch
     parts: dict[str, tuple[Tensor, ...]] = {}
     for names in by_tensor.values():
         rows = batch.points[names[0]]
-        row = problem.basis(names).size * width * rows.element_size()
+        row = problem.basis(names).size * width * rows.element_size() * problem[names[0]].places
         passes = min(len(rows), ceil(len(rows) * row / _PASS_BYTES)) if rows.device.type == "cpu" else 1
         shared = rows.tensor_split(passes)
         parts.update((name, shared) for name in names)

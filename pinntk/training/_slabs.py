@@ -18,7 +18,7 @@ from pinntk._util.interrupt import deferred_interrupt
 from pinntk._util.warn import warn_user
 from pinntk.nn import NETWORKS, SlabNetwork
 from pinntk.nn._constraint import met_by
-from pinntk.problem import Measurements, Problem
+from pinntk.problem import Integral, Measurements, Problem
 from pinntk.problem._slabs import points_within, restricted, slab_edges, slab_name
 from pinntk.problem._time import time_axis
 from pinntk.residuals._slabs import slab
@@ -294,9 +294,9 @@ def _of_slab(config: TrainConfig, problem: Problem, number: int, edges: Sequence
     else:
         counts = {name: n for name, n in config.points.items() if name not in gone}
         for condition in here.conditions:
-            n = counts.get(condition.name, counts.get("data"))
-            if isinstance(condition.region, Measurements) and n is not None:
-                counts[condition.name] = min(n, len(condition.region.points))
+            n = counts.get(condition.name, counts.get(condition.kind))
+            if isinstance(condition.region, (Measurements, Integral)) and n is not None:
+                counts[condition.name] = min(n, len(condition.region.rows))
         if counts != dict(config.points):
             changes["points"] = counts
     if isinstance(config.weighting, Fixed) and gone & set(config.weighting.weights):

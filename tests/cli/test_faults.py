@@ -3,7 +3,7 @@
 import pytest
 
 import pinntk
-from pinntk.cli import _faults, _main, main
+from pinntk.cli import _faults, _problems, main
 
 
 def test_the_version(capsys):
@@ -28,7 +28,7 @@ def test_a_fault_of_our_own_is_shown_whole_and_says_how_to_report_it(monkeypatch
     def broken(*_):
         fault()
 
-    monkeypatch.setattr(_main.registry, "available", broken)
+    monkeypatch.setattr(_problems.registry, "available", broken)
     assert main(["problems"]) == 1
     error = capsys.readouterr().err
     assert "Traceback (most recent call last)" in error
@@ -39,7 +39,7 @@ def test_what_the_system_refuses_is_one_line(monkeypatch, capsys):
     def broken():
         raise PermissionError(13, "Permission denied", "somewhere")
 
-    monkeypatch.setattr(_main.registry, "available", broken)
+    monkeypatch.setattr(_problems.registry, "available", broken)
     assert main(["problems"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
 

@@ -185,7 +185,15 @@ def test_every_panel():
     assert plot.draw_panels(panels[0][:1], plot.single_figure(panels[0][0]).axes[0]).axes
 
 
-@covers(plot.figures, plot.save, plot.drift, plot.losses, plot.solution, plot.spectra)
+@covers(plot.part_names, plot.picture, plot.picture_panel)
+def test_the_picture_of_a_problem():
+    problem = pair()[0].problem
+    (axes,) = plot.picture(problem).axes
+    assert len(axes.collections) == len(problem.names)
+    assert plot.picture_panel(problem).title == "points and boundary" and plot.part_names(problem.domain)
+
+
+@covers(plot.figures, plot.save, plot.write, plot.drift, plot.losses, plot.solution, plot.spectra)
 def test_every_figure(tmp_path):
     run = pair()[0]
     figures = {"drift": plot.drift(run), "losses": plot.losses(run), "spectra": plot.spectra(run)}

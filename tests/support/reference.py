@@ -39,6 +39,9 @@ def errors(network: nn.Module, problem, points) -> dict[str, Tensor]:
     for name, rows in points.items():
         condition, d = problem[name], problem.domain.dimension
         here, columns = rows[:, :d].double(), rows[:, d:].double()
+        if condition.kind == "integral":
+            found[name] = torch.stack([_integral(network, problem, condition, row) for row in rows.double()])
+            continue
         error = _error(network, problem, condition, here, columns)
         if condition.kind == "periodic":
             axis = condition.region.axis
@@ -47,6 +50,16 @@ def errors(network: nn.Module, problem, points) -> dict[str, Tensor]:
             error = error - _error(network, problem, condition, there, columns)
         found[name] = error
     return found
+
+
+def _integral(network, problem, condition, row: Tensor) -> Tensor:
+    """One integral: the sum over places of weights times what is integrated, less what it should be."""
+    region = condition.region
+    places = torch.as_tensor(region.quadrature.places).clone()
+    for axis in region.kept:
+        places[:, axis] = row[axis]
+    values = _error(network, problem, condition, places, row[None, problem.domain.dimension :])
+    return (torch.as_tensor(region.quadrature.weights) * values).sum() - (row[-1] if region.target is None else region.target)
 
 
 def _error(network, problem, condition, points: Tensor, columns: Tensor) -> Tensor:
@@ -85,8 +98,9 @@ def _argument(network, problem, condition, spec, points: Tensor, columns: Tensor
 
 def _normals(problem, condition, points: Tensor) -> Tensor:
     """Of a part of a curved boundary those of the part, which tests/geometry compares with Gauss's theorem and by hand."""
-    if isinstance(condition.region, Part):
-        return condition.region.normals(points)
+    region = condition.region.over if condition.kind == "integral" else condition.region
+    if isinstance(region, Part):
+        return region.normals(points)
     return torch.stack([_normal(problem, condition, point) for point in points])
 
 

@@ -35,7 +35,8 @@ class Functional:
     """One condition's errors, linear in the Taylor coefficients of the fields.
 
     basis: which coefficients
-    terms: (points (n, d), weights [S, n, fields]), two of them for a periodic pair of faces
+    terms: (points (n, d), weights [S, n, fields]), two of them for a periodic pair of faces; n q points for an integral by q
+        places, those of an error together
     coefficients: (n, q) derivatives by the problem's coefficients
     start: (n,) the errors at the function at which it is linearized
     """
@@ -123,7 +124,8 @@ def _linearize(
         found = torch.autograd.grad(e.sum(), inputs, allow_unused=True) if e.requires_grad else [None] * len(inputs)
     slopes = [torch.zeros_like(leaf) if slope is None else slope for leaf, slope in zip(inputs, found, strict=True)]
     terms = tuple((points, slope) for (points, _), slope in zip(leaves, slopes, strict=False))
-    by_coefficient = dict(zip(unknown, slopes[len(leaves) :], strict=True))
+    sums = [slope.view(len(rows), -1).sum(1) for slope in slopes[len(leaves) :]]
+    by_coefficient = dict(zip(unknown, sums, strict=True))
     columns = [by_coefficient.get(key, torch.zeros(len(rows)).to(rows)) for key in problem.coefficients]
     stacked = torch.stack(columns, 1) if columns else rows.new_zeros(len(rows), 0)
     return e.detach(), terms, stacked

@@ -211,6 +211,9 @@ def _block(left: _Side, right: _Side, stack: Stack, kind: str) -> Tensor:
     """(n, m) of two conditions."""
     blocks = [_pair_block(first, second, stack, kind) for first in left.terms for second in right.terms]
     total = sum(blocks[1:], blocks[0])
+    n, m = len(left.coefficients), len(right.coefficients)
+    if total.shape != (n, m):  # of integrals, whose errors have many points
+        total = total.unflatten(1, (m, -1)).sum(2).unflatten(0, (n, -1)).sum(1)
     return total + left.coefficients @ right.coefficients.T if kind == "ntk" else total
 
 

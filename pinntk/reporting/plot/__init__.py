@@ -2,7 +2,8 @@
 
 from pinntk.reporting.plot._comparison import comparison_panels
 from pinntk.reporting.plot._evidence import condition_panels, finding_panels, mode_panels, residual_panels
-from pinntk.reporting.plot._panel import Panel, draw_panels, figure_grid, single_figure, svg
+from pinntk.reporting.plot._panel import Panel, draw_panels, figure_grid, single_figure, svg, write
+from pinntk.reporting.plot._picture import part_names, picture, picture_panel
 from pinntk.reporting.plot._training import (
     drift,
     drift_panels,
@@ -31,6 +32,9 @@ __all__ = [
     "loss_panels",
     "losses",
     "mode_panels",
+    "part_names",
+    "picture",
+    "picture_panel",
     "residual_panels",
     "save",
     "single_figure",
@@ -39,4 +43,5 @@ __all__ = [
     "spectra",
     "spectrum_panels",
     "svg",
+    "write",
 ]

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 
 from pinntk.diagnostics import Examination, Finding
+from pinntk.geometry import Domain
 from pinntk.geometry._sampling import generator
-from pinntk.problem import Box, Problem, Region
+from pinntk.problem import Problem, Region
+from pinntk.reporting.plot._maps import Plane, Section, planes
 from pinntk.reporting.plot._panel import BLUE, GRAY, ORANGE, Panel, dots, legend, span
 from pinntk.residuals import errors
 from pinntk.residuals._points import to_network
@@ -215,41 +216,53 @@ def _share(rates: np.ndarray, share: np.ndarray) -> Panel:
 
 
 def _scatter_panel(title: str, rows: np.ndarray, marked: np.ndarray, meaning: str, problem: Problem) -> Panel:
+    plane = _plane(problem.domain)
+
     def draw(ax: Axes) -> None:
         for part, color, size, marker, label in ((rows, GRAY, 8, "o", "training points"), (marked, ORANGE, 50, "x", meaning)):
-            up = part[:, 1] if part.shape[1] > 1 else np.zeros(len(part))
-            ax.scatter(part[:, 0], up, c=color, s=size, marker=marker, label=label)
-        ax.set(xlabel=problem.coordinates[0], **_second(problem, rows))
+            x, y = (part[:, 0], np.zeros(len(part))) if plane is None else part[:, plane.axes].T
+            ax.scatter(x, y, c=color, s=size, marker=marker, label=label)
+        if plane is None:
+            ax.set(xlabel=problem.coordinates[0], yticks=[])
+        else:
+            plane.frame(ax)
         ax.legend(fontsize=8, loc="upper right")
 
     where = ", ".join(f"{value:.3g}" for value in marked[0])
     return Panel(title, f"{len(rows)} training points; {meaning}: ({where})", draw)
 
 
-def _field_panel(title: str, rows: np.ndarray, values: np.ndarray, problem: Problem) -> Panel:
-    """Values at scattered points: a curve in 1D, else colors over the first two coordinates."""
+def _plane(domain: Domain) -> Plane | None:
+    """The two coordinates that points are drawn over, whatever the others are: those of space; None on a line."""
+    if domain.dimension == 1:
+        return None
+    axes = domain.space[:2] if len(domain.space) > 1 else (0, 1)
+    return Plane(domain, (axes[0], axes[1]))
+
+
+def _field_panel(title: str, rows: np.ndarray, values: np.ndarray, problem: Problem, within: Plane | None = None) -> Panel:
+    """Values at scattered points: a curve in 1D, a map in 2D where there are many, else colors over two coordinates.
+
+    within: a plane that all of the points lie in
+    """
+    plane = within or _plane(problem.domain)
 
     def draw(ax: Axes) -> None:
-        if rows.shape[1] == 1 or problem.domain.dimension == 1:
+        if plane is None:
             order = rows[:, 0].argsort()
             ax.plot(rows[order, 0], values[order], color=ORANGE, lw=1.2, marker="o" if len(rows) < 5 else "")
             ax.set(xlabel=problem.coordinates[0])
             return
-        if problem.domain.dimension == 2 and len(rows) >= _MAP:
-            image: ScalarMappable = ax.tripcolor(
-                rows[:, 0], rows[:, 1], values, cmap="magma_r", shading="gouraud", rasterized=True
-            )
-            ax.margins(0)
+        if within is not None or (problem.domain.dimension == 2 and len(rows) >= _MAP):
+            image = Section(plane, rows).draw(ax, values, cmap="magma_r")
         else:
-            image = ax.scatter(rows[:, 0], rows[:, 1], c=values, s=14, cmap="magma_r", linewidths=0)
+            order = np.abs(values).argsort()  # the largest above the others
+            x, y = rows[order][:, plane.axes].T
+            image = ax.scatter(x, y, c=values[order], s=14, cmap="magma_r", linewidths=0)
+            plane.frame(ax)
         ax.figure.colorbar(image, ax=ax)
-        ax.set(xlabel=problem.coordinates[0], ylabel=problem.coordinates[1])
 
     return Panel(title, f"{title}, {span(values)}", draw)
-
-
-def _second(problem: Problem, rows: np.ndarray) -> dict[str, object]:
-    return {"ylabel": problem.coordinates[1]} if rows.shape[1] > 1 else {"yticks": []}
 
 
 def matrix_panel(title: str, values: np.ndarray, names: Sequence[str]) -> Panel:
@@ -303,26 +316,34 @@ def condition_panels(x: Examination) -> list[Panel]:
     ]
 
 
-def _dense(region: Region) -> np.ndarray:
-    """Middles of equal cells in 1D and 2D, where they can be drawn as a curve or a map; points at random elsewhere."""
-    if not isinstance(region, Box) or region.dimension > 2:
-        return region.sample(_SPARSE, "sobol", generator(0, "report", region.describe()))
-    count = round(_DENSE ** (1 / region.dimension))
-    middles = [low + (high - low) * (np.arange(count) + 0.5) / count for low, high in region.bounds]
-    return np.stack([part.ravel() for part in np.meshgrid(*middles, indexing="ij")], 1)
+def _sections(region: Region) -> list[tuple[Plane | None, np.ndarray]]:
+    """Points of a region to draw it by: those of planes through a domain; middles of equal cells on a line; else at random."""
+    if isinstance(region, Domain) and region.dimension == 1:
+        (low, high), steps = region.bounds[0], (np.arange(_DENSE) + 0.5) / _DENSE
+        return [(None, (low + (high - low) * steps)[:, None])]
+    drawn = planes(region) if isinstance(region, Domain) else []
+    if drawn:
+        return [(plane, plane.points(ends=False, count=round(_DENSE**0.5))) for plane in drawn]
+    return [(None, region.sample(_SPARSE, "sobol", generator(0, "report", region.describe())))]
 
 
 def residual_panels(x: Examination) -> list[Panel]:
-    """|e| of every residual over the domain, on fresh points."""
-    rows = {}
-    for condition in x.problem.conditions:
-        if condition.kind == "residual" and condition.name in x.points and condition.region.given is None:
-            rows[condition.name] = torch.as_tensor(_dense(condition.region))
-    if not rows:
+    """|e| of every residual over the domain, on fresh points: of space and time at three times, of space in three cuts."""
+    sections = {
+        condition.name: _sections(condition.region)
+        for condition in x.problem.conditions
+        if condition.kind == "residual" and condition.name in x.points and condition.region.given is None
+    }
+    if not sections:
         return []
+    rows = {name: torch.as_tensor(np.concatenate([points for _, points in own])) for name, own in sections.items()}
     with torch.no_grad():
         found = errors(x.network, x.problem, to_network(x.network, rows))
-    return [
-        _field_panel(f"|residual| of {name}", rows[name].numpy(), e.double().abs().cpu().numpy(), x.problem)
-        for name, e in found.items()
-    ]
+    panels = []
+    for name, e in found.items():
+        ends = np.cumsum([len(points) for _, points in sections[name]])
+        sizes = np.split(e.double().abs().cpu().numpy(), ends[:-1])
+        for (plane, points), values in zip(sections[name], sizes, strict=True):
+            title = f"|residual| of {name}" + (f", {plane.label}" if plane is not None and plane.label else "")
+            panels.append(_field_panel(title, points, values, x.problem, plane))
+    return panels

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pinntk._util.files import replacing
+
 GRAY, BLUE, ORANGE = "#9aa0a6", "#1a56c4", "#c2410c"
 FAINT = "#5f6368"  # of small print
+FORMATS = (".png", ".svg", ".pdf")
+_DPI = 130  # of files
 _RASTER = 110  # dots per inch of maps within an SVG
 _FEW = 60  # points of a curve up to which each has a dot
 
@@ -38,9 +44,16 @@ def single_figure(panel: Panel, width: float = 4.6, height: float = 3.1) -> Figu
     return figure
 
 
-def figure_grid(grid: Sequence[Sequence[Panel]], width: float = 3.9, height: float = 3.0, *, sharex: bool = False) -> Figure:
+def figure_grid(
+    grid: Sequence[Sequence[Panel]],
+    width: float = 3.9,
+    height: float = 3.0,
+    *,
+    sharex: bool = False,
+    layout: Any = "constrained",
+) -> Figure:
     """Rows of panels with their titles; all rows have as many."""
-    figure = Figure(figsize=(width * len(grid[0]) + 0.6, height * len(grid) + 0.4), layout="constrained")
+    figure = Figure(figsize=(width * len(grid[0]) + 0.6, height * len(grid) + 0.4), layout=layout)
     axes = figure.subplots(len(grid), len(grid[0]), squeeze=False, sharex=sharex)
     for ax, panel in zip(axes.flat, (panel for row in grid for panel in row), strict=True):
         _put(panel, ax)
@@ -82,6 +95,16 @@ def svg(figure: Figure) -> bytes:
     file = BytesIO()
     figure.savefig(file, format="svg", dpi=_RASTER, metadata={"Date": None, "Creator": None})
     return file.getvalue()
+
+
+def write(figure: Figure, path: str | os.PathLike) -> Path:
+    """Writes a figure as PNG, SVG or PDF, by the name's end, whole or not at all. Raises ValueError for another end."""
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"{path}: a figure's name ends in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=_DPI)
+    return path
 
 
 def _put(panel: Panel, ax: Axes) -> None:

@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection, QuadMesh
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from torch import nn
 
-from pinntk._util.files import replacing
 from pinntk.ntk import KernelBlocks
 from pinntk.problem import Problem
-from pinntk.reporting.plot._panel import BLUE, FAINT, GRAY, ORANGE, Panel, dots, draw_panels, figure_grid, legend, span
+from pinntk.problem._gauge import without_gauges
+from pinntk.reporting.plot._maps import Section, planes
+from pinntk.reporting.plot._panel import BLUE, FAINT, GRAY, ORANGE, Panel, dots, draw_panels, figure_grid, legend, span, write
 from pinntk.run import Run
 from pinntk.run._folder import FIGURES
 
-_DPI = 130
 _CURVE = 500  # points of a curve
-_DOT = 9  # size of one of scattered points
+_SIGN = 1e-3  # of the largest size: values of the other sign that are smaller are rounding, or do not matter
 
 OwnAxes = Axes | Iterable[Any] | None
 
@@ -46,10 +46,7 @@ def save(run: Run, folder: str | os.PathLike | None = None) -> list[Path]:
     folder = Path(folder)
     paths = []
     for name, figure in figures(run).items():
-        path = folder / f"{name}.png"
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=_DPI)
-        paths.append(path)
+        paths.append(write(figure, folder / f"{name}.png"))
     return paths
 
 
@@ -64,8 +61,10 @@ def solution(problem: Problem, network: nn.Module, ax: OwnAxes = None) -> Figure
     panels = solution_panels(problem, network)
     if ax is not None:
         return draw_panels([panel for row in panels for panel in row], ax)
-    if problem.domain.dimension == 2:
-        figure = figure_grid(panels, 4.0, 2.9)
+    if drawn := planes(problem.domain):
+        figure = figure_grid(
+            panels, 4.0, drawn[0].height(2.9) + 0.7, layout="compressed" if drawn[0].to_scale else "constrained"
+        )
     else:
         figure = figure_grid(list(zip(*panels, strict=True)), 4.6, 2.6, sharex=True)
     figure.suptitle(_title(problem, network))
@@ -75,9 +74,10 @@ def solution(problem: Problem, network: nn.Module, ax: OwnAxes = None) -> Figure
 def solution_panels(problem: Problem, network: nn.Module) -> list[list[Panel]]:
     """The network beside the exact or reference solution, and the error, for each field.
 
-    Curves in 1D, maps in 2D, and in higher dimensions along the diagonal of the domain.
+    Curves in 1D, maps in 2D; of space and time maps of space at three times, of three coordinates of space three cuts. In
+    higher dimensions curves along the diagonal of the box around the domain.
     """
-    if problem.domain.dimension == 2:
+    if planes(problem.domain):
         return _maps(problem, network)
     if problem.domain.dimension == 1:
         if problem.has_solution:
@@ -90,9 +90,10 @@ def solution_panels(problem: Problem, network: nn.Module) -> list[list[Panel]]:
     else:
         s = np.linspace(0, 1, _CURVE)[:, None]
         grid = problem.domain.low + s * (problem.domain.high - problem.domain.low)
+        inside = problem.domain.contains(grid) | problem.domain.is_box
         truth = problem.exact_array(grid) if problem.exact is not None else None
-        predicted = problem.predict(network, grid)
-        x, label = s[:, 0], "position along the diagonal of the domain"
+        predicted = np.where(inside[:, None], problem.predict(network, grid), np.nan)
+        x, label = s[:, 0], f"position along the diagonal of the {'domain' if problem.domain.is_box else 'box around it'}"
     return [
         _curves(name, x, label, predicted[:, i], None if truth is None else truth[:, i], _reference_label(problem))
         for i, name in enumerate(problem.fields)
@@ -102,7 +103,9 @@ def solution_panels(problem: Problem, network: nn.Module) -> list[list[Panel]]:
 def _predicted(problem: Problem, network: nn.Module, points: np.ndarray, truth: np.ndarray | None) -> np.ndarray:
     """The network's values (n, fields), of fields that are free by a constant with the known solution's."""
     predicted = problem.predict(network, points)
-    return predicted if truth is None or not problem.gauge else truth + problem.without_gauge(predicted - truth)
+    if truth is None or not problem.gauge:
+        return predicted
+    return truth + without_gauges(problem.gauge, problem.fields, predicted - truth, points)
 
 
 def _reference_label(problem: Problem) -> str:
@@ -132,44 +135,68 @@ def _curves(name: str, x: np.ndarray, label: str, predicted: np.ndarray, truth: 
 
 
 def _maps(problem: Problem, network: nn.Module) -> list[list[Panel]]:
-    if problem.has_solution:
-        axes_values, points = problem.solution.axes, problem.solution_points
-        truth = problem.solution.values.reshape(-1, len(problem.fields))
-    else:
-        axes_values = tuple(np.linspace(low, high, 100) for low, high in problem.domain.bounds)
-        points, truth = problem.domain.grid((100, 100)), None
-    predicted, known = _predicted(problem, network, points, truth), _reference_label(problem)
-
-    def map_panel(title: str, values: np.ndarray, style: Mapping[str, Any]) -> Panel:
-        def draw(ax: Axes) -> None:
-            shape = tuple(map(len, axes_values))
-            image: PathCollection | QuadMesh
-            if len(shape) == 1:  # scattered points
-                image = ax.scatter(points[:, 0], points[:, 1], c=values, s=_DOT, rasterized=True, **style)
-            else:
-                image = ax.pcolormesh(*axes_values, values.reshape(shape).T, shading="auto", rasterized=True, **style)
-            low, high = image.get_clim()
-            beyond = {(True, True): "both", (True, False): "min", (False, True): "max"}
-            extend = beyond.get((bool(values.min() < low), bool(values.max() > high)), "neither")
-            ax.figure.colorbar(image, ax=ax, extend=extend)
-            ax.set(xlabel=problem.coordinates[0], ylabel=problem.coordinates[1])
-
-        return Panel(title, f"map of {title}, {span(values)}", draw)
-
-    rows = []
+    """A row for each field and plane; of a problem without solution, for each field."""
+    known, sections = _reference_label(problem), _sections(problem)
+    predicted = [_predicted(problem, network, section.points, truth) for section, truth in sections]
+    rows: list[list[Panel]] = []
     for i, name in enumerate(problem.fields):
-        shown = predicted[:, i] if truth is None else truth[:, i]
-        low, high = float(shown.min()), float(shown.max())
-        scale = {"cmap": "viridis", "vmin": low, "vmax": high}
-        if low < 0 < high:  # white is zero
-            scale = {"cmap": "RdBu_r", "vmin": -max(-low, high), "vmax": max(-low, high)}
-        row = [map_panel(f"network {name}", predicted[:, i], scale)]
-        if truth is not None:
-            off = np.abs(predicted[:, i] - truth[:, i])
-            row.insert(0, map_panel(f"{known} {name}", truth[:, i], scale))
-            row.append(map_panel(f"|network - {known}|, {name}", off, {"cmap": "magma_r"}))
-        rows.append(row)
+        alone: list[Panel] = []
+        for (section, truth), values in zip(sections, predicted, strict=True):
+            at, one = f", {section.plane.label}" if section.plane.label else "", values[:, i]
+            scale = _colors(one if truth is None else truth[:, i])
+            panel = _map(f"network {name}{at}", problem, section, one, scale)
+            if truth is None:
+                alone.append(panel)
+                continue
+            exact = _map(f"{known} {name}{at}", problem, section, truth[:, i], scale)
+            off = np.abs(one - truth[:, i])
+            rows.append([exact, panel, _map(f"|network - {known}|, {name}{at}", problem, section, off, {"cmap": "magma_r"})])
+        rows += [alone] if alone else []
     return rows
+
+
+def _sections(problem: Problem) -> list[tuple[Section, np.ndarray | None]]:
+    """What is drawn, each with the known solution at its points, (n, fields): of all planes, or of none."""
+    drawn = planes(problem.domain)
+    if problem.exact is not None and not _on_grid(problem):
+        sections = [Section(plane, plane.points()) for plane in drawn]
+        return [(section, problem.exact_array(section.points)) for section in sections]
+    found: list[tuple[Section, np.ndarray | None]] = []
+    if problem.has_solution:
+        points, values = problem.solution_points, problem.solution.values.reshape(-1, len(problem.fields))
+        for known in filter(None, (plane.known(problem.solution) for plane in drawn)):
+            found.append((Section(known[0], points[known[1]]), values[known[1]]))
+    return found or [(Section(plane, plane.points()), None) for plane in drawn]
+
+
+def _on_grid(problem: Problem) -> bool:
+    """Whether the known solution has numbers on all of a grid in the plane, which are drawn as they are."""
+    plane = problem.domain.dimension == 2 and problem.domain.is_box
+    return plane and problem.has_solution and len(problem.solution.axes) == 2
+
+
+def _colors(shown: np.ndarray) -> dict[str, Any]:
+    low, high = float(shown.min()), float(shown.max())
+    if min(-low, high) > _SIGN * max(-low, high):  # white is zero
+        return {"cmap": "RdBu_r", "vmin": -max(-low, high), "vmax": max(-low, high)}
+    return {"cmap": "viridis", "vmin": low, "vmax": high}
+
+
+def _map(title: str, problem: Problem, section: Section, values: np.ndarray, style: Mapping[str, Any]) -> Panel:
+    def draw(ax: Axes) -> None:
+        image: ScalarMappable
+        if _on_grid(problem):
+            axes = problem.solution.axes
+            image = ax.pcolormesh(*axes, values.reshape([*map(len, axes)]).T, shading="auto", rasterized=True, **style)
+            section.plane.frame(ax)
+        else:
+            image = section.draw(ax, values, **style)
+        low, high = image.get_clim()
+        beyond = {(True, True): "both", (True, False): "min", (False, True): "max"}
+        extend = beyond.get((bool(values.min() < low), bool(values.max() > high)), "neither")
+        ax.figure.colorbar(image, ax=ax, extend=extend)
+
+    return Panel(title, f"map of {title}, {span(values)}", draw)
 
 
 def _title(problem: Problem, network: nn.Module) -> str:

@@ -1,0 +1,131 @@
+"""Places and weights by which integrals over domains, slices and parts of boundaries are taken."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from pinntk.geometry import _sampling as sampling
+from pinntk.geometry._domain import Domain
+from pinntk.geometry._drawing import draw
+from pinntk.geometry._faces import Faces
+from pinntk.geometry._part import Part, Piece, gauss
+
+_MOST, _LEAST = 64, 4  # nodes of Gauss along a coordinate, or a smooth piece of a curve
+_ALONG = 16  # of these on a smooth piece, where there are few pieces
+_GAUSS_DIMENSIONS = 3  # up to which products of nodes are taken
+
+
+@dataclass(frozen=True, eq=False)
+class Quadrature:
+    """places: (q, d), with the lower bound in coordinates that are not integrated over
+    weights: (q,), whose sum is the measure of what is integrated over
+    by_gauss: whether the nodes are those of Gauss, by which the integral of a smooth function is right to its resolution; if
+        not they are Sobol points of equal weight, with a relative error of about 1 / sqrt(q) to 1 / q
+    """
+
+    places: np.ndarray
+    weights: np.ndarray
+    by_gauss: bool
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+
+def quadrature(region: Domain | Faces | Part, points: int, kept: Collection[int] = ()) -> Quadrature:
+    """Places for the integral over a region, about `points` of them.
+
+    kept: axes that are not integrated over
+    """
+    domain = region.domain
+    if isinstance(region, Part):
+        parts = [_of_piece(region, piece, max(points // len(region.pieces), 1), kept) for piece in region.pieces]
+    elif isinstance(region, Faces):
+        share = max(points // len(region.pieces), 1)
+        parts = [_inside(domain, share, dict(piece), kept) for piece in region.pieces]
+    else:
+        parts = [_inside(domain, points, {}, kept)]
+    return Quadrature(
+        np.concatenate([part.places for part in parts]),
+        np.concatenate([part.weights for part in parts]),
+        all(part.by_gauss for part in parts),
+    )
+
+
+def _inside(domain: Domain, points: int, fixed: Mapping[int, float], kept: Collection[int]) -> Quadrature:
+    """Over a domain, or a slice of it."""
+    still = {**{axis: float(domain.low[axis]) for axis in kept}, **fixed}
+    free = [axis for axis in range(domain.dimension) if axis not in still]
+    extent = prod(float(domain.high[axis] - domain.low[axis]) for axis in free if axis not in domain.shape_axes)
+    if domain.is_box:
+        extent = prod(float(domain.high[axis] - domain.low[axis]) for axis in free)
+        if len(free) <= _GAUSS_DIMENSIONS:
+            cube, weights = _product(len(free), points)
+            places = np.empty((len(cube), domain.dimension))
+            places[:, free] = domain.low[free] + (domain.high - domain.low)[free] * cube
+            places[:, list(still)] = list(still.values())
+            return Quadrature(places, extent * weights, True)
+        cube = sampling.unit_cube(points, len(free), "sobol", _generator())
+        places = np.empty((points, domain.dimension))
+        places[:, free] = domain.low[free] + (domain.high - domain.low)[free] * cube
+        places[:, list(still)] = list(still.values())
+        return _even(places, extent)
+    return _even(draw(domain, points, "sobol", _generator(), still), domain.shape.measure * extent)
+
+
+def _of_piece(part: Part, piece: Piece, points: int, kept: Collection[int]) -> Quadrature:
+    """Over a surface, as far as it is of the part, and over time and parameters."""
+    domain, surface = part.domain, piece.surface
+    rest = [axis for axis in range(domain.dimension) if axis not in domain.shape_axes and axis not in kept]
+    size = domain.high - domain.low
+    extent = prod(float(size[axis]) for axis in rest)
+    whole = piece.measure == surface.measure and surface.parameters < _GAUSS_DIMENSIONS
+    if piece.arcs is None and not (whole and surface.parameters + len(rest) <= _GAUSS_DIMENSIONS):
+        places = part.draw(piece, points, "sobol", _generator())
+        places[:, list(kept)] = domain.low[list(kept)]
+        return _even(places, piece.measure * extent)
+    if piece.arcs is None:
+        cube, own = _product(surface.parameters, max(points // _ALONG ** len(rest), _LEAST))
+    else:
+        cube, own = _along(piece)
+    others, weights = _product(len(rest), max(points // len(cube), _LEAST ** len(rest)))
+    places = np.empty((len(cube), len(others), domain.dimension))
+    places[:] = domain.low
+    places[:, :, domain.shape_axes] = surface.at(cube)[:, None]
+    places[:, :, rest] = domain.low[rest] + size[rest] * others
+    all_weights = surface.measure * own[:, None] * (extent * weights)
+    return Quadrature(places.reshape(-1, domain.dimension), all_weights.ravel(), True)
+
+
+def _along(piece: Piece) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes (q, 1) and weights of a curve's parameter, on its arcs."""
+    assert piece.arcs is not None
+    smooth = []
+    for start, end in piece.arcs:
+        ends = [float(start), *(b for b in piece.surface.breaks if start < b < end), float(end)]
+        smooth.append(ends)
+    count = max(_LEAST, min(_ALONG, _MOST * _ALONG // sum(len(ends) - 1 for ends in smooth)))
+    found = [gauss(ends, count) for ends in smooth]
+    return np.concatenate([nodes for nodes, _ in found])[:, None], np.concatenate([weights for _, weights in found])
+
+
+def _product(dimension: int, points: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes of Gauss in the unit cube, about `points` of them, (q, dimension), and weights that sum to 1."""
+    if dimension == 0:
+        return np.zeros((1, 0)), np.ones(1)
+    count = max(_LEAST, min(_MOST, int(points ** (1 / dimension) + 1e-9)))
+    nodes, weights = gauss([0.0, 1.0], count)
+    cube = np.stack(np.meshgrid(*[nodes] * dimension, indexing="ij"), -1).reshape(-1, dimension)
+    products = np.stack(np.meshgrid(*[weights] * dimension, indexing="ij"), -1).reshape(-1, dimension)
+    return cube, products.prod(1)
+
+
+def _even(places: np.ndarray, measure: float) -> Quadrature:
+    return Quadrature(places, np.full(len(places), measure / len(places)), False)
+
+
+def _generator() -> np.random.Generator:
+    return sampling.generator(0, "quadrature")
