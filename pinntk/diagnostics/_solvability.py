@@ -71,18 +71,19 @@ class Decomposed:
 
 def openness(linearized: Linearized, spatial: list[int], coefficients: bool) -> Open:
     """What the conditions leave open; spatial: the axes other than time; coefficients: whether these are unknown as well."""
-    space, fields = linearized.space, len(linearized.fields)
-    N, width = space.size, fields * space.size
+    space, spaces = linearized.space, linearized.spaces
+    N, width = space.size, len(spaces) * space.size
     q = len(linearized.coefficients) if coefficients else 0
-    A = linearized.A[:, : width + q] / torch.cat([space.deviations.repeat(fields), space.deviations.new_ones(q)])
+    A = linearized.A[:, : width + q] / torch.cat([space.deviations.repeat(len(spaces)), space.deviations.new_ones(q)])
 
-    def over_domain(degree: int) -> tuple[Tensor, Tensor]:
-        """A for functions that are orthonormal over the domain, and these (N, k)."""
-        T = space.orthonormal(degree)
-        parts = [A[:, f * N : (f + 1) * N] @ T for f in range(fields)]
-        return torch.cat([*parts, A[:, width:]], 1), T
+    def over_domain(degree: int) -> tuple[Tensor, list[Tensor]]:
+        """A for functions that are orthonormal over the domain, and these (N, k), of each field."""
+        known = {id(one): one.orthonormal(degree) for one in spaces}
+        Ts = [known[id(one)] for one in spaces]
+        parts = [A[:, f * N : (f + 1) * N] @ T for f, T in enumerate(Ts)]
+        return torch.cat([*parts, A[:, width:]], 1), Ts
 
-    all_of_them, T = over_domain(space.degree)
+    all_of_them, Ts = over_domain(space.degree)
     _, s, Vh = torch.linalg.svd(torch.linalg.qr(all_of_them, mode="r")[1], full_matrices=True)
     s = torch.cat([s, s.new_zeros(len(Vh) - len(s))])
     coarse, _ = over_domain(space.degree // 2)
@@ -91,17 +92,18 @@ def openness(linearized: Linearized, spatial: list[int], coefficients: bool) -> 
     coarser = float(few[-1]) if len(few) == coarse.shape[1] else 0.0
     least = s <= max((response * coarser) ** 0.5, _NOTHING, response)
     found = Vh[least].T.flip(1)  # the least first
-    k = T.shape[1]
-    by_field = found[: fields * k].view(fields, k, -1)
-    flat = _flat_part(space, T, (space.powers[:, spatial] == 0).all(1))
-    constant = torch.einsum("kj,fkm->fjm", flat, by_field).square().mean(2).sum(1)
+    *by_field, by_coefficient = found.split([*(T.shape[1] for T in Ts), len(found) - sum(T.shape[1] for T in Ts)])
+    flat = (space.powers[:, spatial] == 0).all(1)
+    parts = zip(spaces, Ts, by_field, strict=True)
+    constant = torch.stack([(_flat_part(one, T, flat).T @ part).square().mean(1).sum() for one, T, part in parts])
+    squares = torch.stack([part.square().mean(1).sum() for part in by_field])
     return Open(
         response=response,
         coarser=coarser,
-        functions=torch.cat([torch.cat([T @ part for part in by_field]), found[fields * k :]]),
-        fields=by_field.square().mean(2).sum(1),
-        flat=constant / by_field.square().mean(2).sum(1).clamp_min(1e-300),
-        coefficients=found[fields * k :].square().mean(1),
+        functions=torch.cat([*(T @ part for T, part in zip(Ts, by_field, strict=True)), by_coefficient]),
+        fields=squares,
+        flat=constant / squares.clamp_min(1e-300),
+        coefficients=by_coefficient.square().mean(1),
     )
 
 

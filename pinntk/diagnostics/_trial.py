@@ -79,6 +79,14 @@ class TrialSpace:
         """(n, N)."""
         return self.coefficients(points, Basis.spanning([], points.shape[1]))[0]
 
+    def on(self, domain: Domain | None) -> TrialSpace:
+        """The same functions of the box around a part of the domain, for a field that lives there; itself for None."""
+        if domain is None:
+            return self
+        low, high = (torch.as_tensor(bound, dtype=torch.float64) for bound in (domain.low, domain.high))
+        found = _seen(replace(self, low=low, high=high, inside=None), domain)
+        return replace(found, low=torch.maximum(low, self.low), high=torch.minimum(high, self.high))  # a part of the time
+
     def orthonormal(self, degree: int) -> Tensor:
         """(N, k): functions up to a degree that are orthonormal over the domain, from those of rms 1 over the box.
 
@@ -114,7 +122,11 @@ def trial_space(domain: Domain, fields: int, most: int = MOST_FUNCTIONS) -> Tria
         degree = max(_LEAST_DEGREE, min(_MOST_DEGREE, (most - 1) // d))
         powers = [[0] * d] + [[p * (i == axis) for i in range(d)] for p in range(1, degree + 1) for axis in range(d)]
     low, high = (torch.as_tensor(bound, dtype=torch.float64) for bound in (domain.low, domain.high))
-    space = TrialSpace(low, high, degree, torch.tensor(powers), complete)
+    return _seen(TrialSpace(low, high, degree, torch.tensor(powers), complete), domain)
+
+
+def _seen(space: TrialSpace, domain: Domain) -> TrialSpace:
+    """With what is seen of its functions in the domain."""
     if domain.is_box:
         return space
     count = _INSIDE * space.size

@@ -109,7 +109,7 @@ LEFT = {
     ("lid_driven_cavity", "lid_u"): "the factor of the field in its error comes close to 0: from 1 to 0 in size",
     ("poisson_nd", "walls"): "evaluated 242 times in every pass of the network, at most 80; it would be done for hard=('walls'",
 }
-SLOW = ("beltrami", "burgers2d", "ginzburg_landau", "gray_scott")  # seconds each
+SLOW = ("beltrami", "taylor_green", "burgers2d", "ginzburg_landau", "gray_scott")  # seconds each
 CASES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in MET]  # seconds each
 ROUNDING = 1e-14  # of errors whose terms are of order 1
 SIZES = {"cahn_hilliard": (2 * pi) ** 3}  # of the terms elsewhere: a third derivative of cos(2 pi x)
