@@ -22,6 +22,7 @@ MET = {
     "burgers2d": ("start_u", "start_v", "walls_u", "walls_v"),
     "cahn_hilliard": ("start", "wrap", "wrap_slope", "wrap_curvature", "wrap_third"),
     "convection": ("start", "wrap"),
+    "cylinder_stokes": (),
     "darcy": ("walls",),
     "eikonal": ("walls",),
     "elasticity_plate": ("held_u", "held_v", "free_xx", "loaded_yy"),
@@ -53,6 +54,7 @@ MET = {
     "heat_inverse": ("start", "walls"),
     "heat_multiscale": ("start", "walls"),
     "helmholtz2d": ("walls",),
+    "helmholtz_scatterer": (),
     "inviscid_burgers": ("start", "walls"),
     "kdv": ("start", "wrap", "wrap_slope", "wrap_curvature"),
     "klein_gordon": ("start", "start_velocity", "walls"),
@@ -83,7 +85,9 @@ LEFT = {
     **{
         (name, condition): "not on faces of the problem's domain"
         for name, conditions in {
+            "cylinder_stokes": ("inflow_u", "inflow_v", "held_u", "held_v", "outflow_u", "outflow_v"),
             "heat_ball": ("sphere",),
+            "helmholtz_scatterer": ("hard_p", "hard_q", "outgoing_p", "outgoing_q"),
             "plate_with_hole": (*("symmetric_u", "symmetric_v", "sliding", "free_x", "free_y", "pulled_x", "pulled_y"),),
             "poisson_boltzmann": ("walls", "disks"),
             "poisson_holes": ("walls", "holes"),
