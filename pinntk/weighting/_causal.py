@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pinntk.geometry._domain import TIME
+from pinntk.geometry._bounded import TIME
 from pinntk.problem import Box, PointSet, Problem
 from pinntk.problem._time import time_slices
 
