@@ -16,7 +16,7 @@ from pinntk.taylor import Basis
 MOST_FUNCTIONS = 340  # of all fields: singular values in a fifth of a second
 _MOST_DEGREE = 32  # of polynomials in float64, whose derivatives grow with the square of the degree
 _LEAST_DEGREE = 4  # of all products of polynomials; where that is too many, sums of functions of one coordinate
-_PLACES = 4  # of a shape, for each function that is made orthonormal on it
+_PLACES = 32  # of a shape, for each function that is made orthonormal on it
 _DEPENDENT = 1e-8  # of a function's size: what is not a combination of the others on a shape is less
 _DECAY = 0.6  # of the standard deviation of a coefficient, a degree: a function that varies on about a fifth of the domain
 
@@ -149,7 +149,9 @@ def _on_shape(space: TrialSpace, domain: Domain) -> TrialSpace:
     R = torch.linalg.qr(_products(tables, none, axes, powers), mode="r")[1]
     kept = R.diagonal().abs() > _DEPENDENT * R.norm(dim=0)
     powers = powers[kept]
-    R = torch.linalg.qr(_products(tables, none, axes, powers), mode="r")[1] / len(places) ** 0.5
+    if not bool(kept.all()):
+        R = torch.linalg.qr(_products(tables, none, axes, powers), mode="r")[1]
+    R = R / len(places) ** 0.5
     R = R * R.diagonal().sign()[:, None]  # the first is 1, not -1
     factors = torch.linalg.solve_triangular(R, torch.eye(len(R), dtype=R.dtype), upper=True)
     place = {tuple(row): number for number, row in enumerate(powers.tolist())}

@@ -14,7 +14,7 @@ from pinntk.geometry import Domain
 from pinntk.geometry import _sampling as sampling
 
 _MOST, _HIGHEST = 130, 24  # functions, and their degree on a line
-_PLACES = 4  # of a domain that is no box, for each function
+_PLACES = 32  # of a domain that is no box, for each function
 _DEPENDENT = 1e-8  # of a function's size: what is not a combination of the others there is less
 _LEAST = 2  # degree: less has no second derivatives
 
@@ -46,7 +46,9 @@ class Legendre:
         R = torch.linalg.qr(values, mode="r")[1]
         kept = R.diagonal().abs() > _DEPENDENT * R.norm(dim=0)
         self.degrees = self.degrees[kept]
-        R = torch.linalg.qr(values[:, kept], mode="r")[1] / len(points) ** 0.5
+        if not bool(kept.all()):
+            R = torch.linalg.qr(values[:, kept], mode="r")[1]
+        R = R / len(points) ** 0.5
         R = R * R.diagonal().sign()[:, None]  # the first function is 1, not -1
         self._factors = torch.linalg.solve_triangular(R, torch.eye(len(R), dtype=R.dtype, device=R.device), upper=True)
 
