@@ -17,8 +17,8 @@ from pinntk.problem import etdrk4
 
 
 def problem(d: float = 0.005) -> Problem:
-    if not 1e-3 <= d <= 1:
-        raise ValueError(f"d={d}: from 1e-3, or the reference does not resolve the interfaces, to 1")
+    if not 1e-3 <= d <= 0.02:
+        raise ValueError(f"d={d}: from 1e-3, or the reference does not resolve the interfaces, to 0.02, or there are none")
     domain = Box(t=(0, 1), x=(-1, 1))
 
     @residual(domain)

@@ -342,8 +342,11 @@ def test_an_exact_solution_with_numbers_among_its_fields():
     same(problem.relative_error(away), problem.relative_error(here))
 
 
+SLOW = dict.fromkeys(("ginzburg_landau", "gray_scott"), pytest.mark.slow)  # seconds for their references
+
+
 @covers(pinntk.load, pinntk.available)
-@pytest.mark.parametrize("name", pinntk.available())
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW.get(name, ())) for name in pinntk.available()])
 def test_every_registered_problem(name):
     problem = pinntk.load(name)
     here, away = twins(problem, width=4, depth=1)

@@ -31,6 +31,8 @@ SETTINGS = {
     "helmholtz2d": [{}, {"a1": 2, "a2": 3, "k": 2.0}],
     "inviscid_burgers": [{}, {"end": 0.2}],
     "klein_gordon": [{}, {"k": 2.0}],
+    "heat_ball": [{}, {"d": 2}],
+    "plate_with_hole": [{}, {"radius": 0.5, "nu": -0.2}],
     "poisson1d": [{}, {"k": 1}],
     "poisson2d": [{}, {"k": 3}],
     "poisson_multiscale": [{}, {"low": 1, "high": 7, "amplitude": -2.0}],
@@ -77,6 +79,10 @@ def test_exact_solutions_have_zero_residual(name, settings):
 @pytest.mark.parametrize(
     ("name", "setting", "message"),
     [
+        ("heat_ball", {"d": 1}, "d=1: a whole number of at least 2"),
+        ("plate_with_hole", {"radius": 1.0}, "radius=1.0: between 0 and 1"),
+        ("plate_with_hole", {"nu": 0.5}, "nu=0.5: Poisson's ratio"),
+        ("poisson_boltzmann", {"k": 0.0}, "k=0.0: from 1 to 20"),
         ("wave1d", {"beta": 4.5}, "beta=4.5: a whole number"),
         ("wave1d", {"beta": float("nan")}, "beta=nan: a whole number"),
         ("poisson2d", {"k": 1.5}, "k=1.5: a whole number other than 0"),
