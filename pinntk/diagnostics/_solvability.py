@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from pinntk.diagnostics._linearized import Linearized
-from pinntk.diagnostics._trial import TrialSpace
 
 _EASY = 1e-3  # response of a step that mends a condition: what needs a larger one, per error, does not mend it
 _NOTHING = 1e-8  # of an error: a response below it is rounding, of derivatives of a high degree
@@ -75,42 +74,25 @@ def openness(linearized: Linearized, spatial: list[int], coefficients: bool) -> 
     N, width = space.size, fields * space.size
     q = len(linearized.coefficients) if coefficients else 0
     A = linearized.A[:, : width + q] / torch.cat([space.deviations.repeat(fields), space.deviations.new_ones(q)])
-
-    def over_domain(degree: int) -> tuple[Tensor, Tensor]:
-        """A for functions that are orthonormal over the domain, and these (N, k)."""
-        T = space.orthonormal(degree)
-        parts = [A[:, f * N : (f + 1) * N] @ T for f in range(fields)]
-        return torch.cat([*parts, A[:, width:]], 1), T
-
-    all_of_them, T = over_domain(space.degree)
-    _, s, Vh = torch.linalg.svd(torch.linalg.qr(all_of_them, mode="r")[1], full_matrices=True)
+    _, s, Vh = torch.linalg.svd(torch.linalg.qr(A, mode="r")[1], full_matrices=True)
     s = torch.cat([s, s.new_zeros(len(Vh) - len(s))])
-    coarse, _ = over_domain(space.degree // 2)
+    coarse = A[:, _columns(linearized, space.degree // 2)[: width + q]]
     few = torch.linalg.svdvals(torch.linalg.qr(coarse, mode="r")[1])
     response = float(s[-1])
     coarser = float(few[-1]) if len(few) == coarse.shape[1] else 0.0
     least = s <= max((response * coarser) ** 0.5, _NOTHING, response)
-    found = Vh[least].T.flip(1)  # the least first
-    k = T.shape[1]
-    by_field = found[: fields * k].view(fields, k, -1)
-    flat = _flat_part(space, T, (space.powers[:, spatial] == 0).all(1))
-    constant = torch.einsum("kj,fkm->fjm", flat, by_field).square().mean(2).sum(1)
+    functions = Vh[least].T.flip(1)  # the least first
+    squares = functions.square().mean(1)
+    by_field = squares[:width].view(fields, N)
+    flat = (space.powers[:, spatial] == 0).all(1)
     return Open(
         response=response,
         coarser=coarser,
-        functions=torch.cat([torch.cat([T @ part for part in by_field]), found[fields * k :]]),
-        fields=by_field.square().mean(2).sum(1),
-        flat=constant / by_field.square().mean(2).sum(1).clamp_min(1e-300),
-        coefficients=found[fields * k :].square().mean(1),
+        functions=functions,
+        fields=by_field.sum(1),
+        flat=by_field[:, flat].sum(1) / by_field.sum(1).clamp_min(1e-300),
+        coefficients=squares[width:],
     )
-
-
-def _flat_part(space: TrialSpace, T: Tensor, flat: Tensor) -> Tensor:
-    """(k, j): of functions T (N, k) that are orthonormal over the domain, an orthonormal basis of those among `flat` (N,)."""
-    if space.inside is None:
-        return T[flat].T
-    Q, _ = torch.linalg.qr(space.inside[:, flat])
-    return (space.inside @ T).T @ Q
 
 
 @dataclass(frozen=True, eq=False)

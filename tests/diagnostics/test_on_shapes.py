@@ -8,11 +8,13 @@ import torch
 
 import pinntk
 from pinntk import Box, Problem
+from pinntk.diagnostics import trial_space
 from pinntk.diagnostics._corners import corners
 from pinntk.geometry import Ball, Disk, Polygon
 from pinntk.residuals import _scales
 from pinntk.residuals._agreement import _inside
 from pinntk.residuals._legendre import Legendre
+from pinntk.taylor import Basis
 
 THIN = Disk(x=0, y=0, radius=1, name="outer") - Disk(x=0, y=0, radius=0.9, name="inner")
 CORNER = Polygon([(0, 0), (2, 0), (2, 1), (1, 1), (1, 2), (0, 2)], edges={0: "floor"})
@@ -53,6 +55,22 @@ def cooling(domain, start_at=0.0, wall_at=0.0):
         return u - start_at
 
     return Problem(domain, [heat, walls, start])
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_trial_functions_are_orthonormal_on_the_domain_and_their_derivatives_are_derivatives(name):
+    domain = DOMAINS[name]
+    space = trial_space(domain, 1, most=120)
+    points = torch.as_tensor(domain.sample(20_000, "sobol", np.random.default_rng(1)))
+    values = space.values(points) / space.deviations
+    assert _even(values)
+    assert (values[:, 0] - 1).abs().max() < 1e-12 and not space.powers[0].any()
+    x, h = points[:50].clone(), 1e-4
+    d, axes = domain.dimension, domain.space
+    found = space.coefficients(x, Basis.spanning([], d, laplacian_axes=axes))[-1]
+    steps = [h * torch.eye(d, dtype=torch.float64)[axis] for axis in axes]
+    expected = sum(space.values(x + step) + space.values(x - step) - 2 * space.values(x) for step in steps) / h**2
+    assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
 @pytest.mark.parametrize("name", DOMAINS)
