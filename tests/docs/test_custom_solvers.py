@@ -113,7 +113,7 @@ def test_the_readme_runs(tmp_path, monkeypatch):
         False,
         True,
     ]
-    assert run_readme(in_time, **left)["cooling"].names == ("heat", "cold", "start")
+    assert run_readme(in_time, **left)["cooling"].names == ("heat", "cold", "insulated", "start")
     left = run_readme(diagnosed)
     assert left["rescued"].before is left["run"] and left["x"].estimate.relative > 0
     left |= {"V": torch.zeros(200, 3), "rhs": torch.ones(200)}
