@@ -4,7 +4,8 @@ Wang, Sankaran & Perdikaris 2022 and jaxpi. regime="regular": a = 5, b = 1/2, c 
 regime="chaotic": a = 100/16, b = 100/16^2, c = 100/16^4 from cos(x) (1 + sin(x)) on [0, 2 pi]; PINNacle has it too. Long waves
 grow, u u_x hands them to short ones, which die by a fourth derivative; in chaos, an error at t = 0 has grown 600 times at
 t = 1, so that networks lose the solution on the way unless they go in time slabs. The reference is a Fourier solution
-(exponential Runge-Kutta, below); its relative L2 error by doubling modes and steps is 2e-9 (regular) or 4e-9 (chaotic).
+(exponential Runge-Kutta, below); its relative L2 error by doubling modes and steps is 2e-9 (regular) or 4e-9 (chaotic, where
+more steps bring more rounding).
 """
 
 from math import pi

@@ -26,7 +26,6 @@ from pinntk._util.files import replacing
 
 UNITS = (20, 40, 81, 181)  # 1,341, 5,081, 20,332 and 99,732 parameters
 POINTS = (1_000, 3_000, 10_000, 30_000, 100_000)
-SECONDS = 600  # a pair's, at most
 
 
 def measure(units: int, points: int, max_memory: str) -> dict[str, Any]:
@@ -57,12 +56,12 @@ def memory() -> dict[str, float]:
     return {"GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
 
 
-def in_a_process(units: int, points: int, max_memory: str) -> dict[str, Any]:
+def in_a_process(units: int, points: int, max_memory: str, seconds: float = 600) -> dict[str, Any]:
     command = [sys.executable, __file__, "--pair", str(units), str(points), "--max-memory", max_memory]
     try:
-        out, ended = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True).stdout, ""
+        out, ended = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=True).stdout, ""
     except subprocess.TimeoutExpired as expired:
-        out, ended = (expired.stdout or b"").decode(), f"more than {SECONDS} s"
+        out, ended = (expired.stdout or b"").decode(), f"more than {seconds:g} s"
     except subprocess.CalledProcessError as failed:
         out, ended = failed.stdout, failed.stderr.strip().splitlines()[-1] if failed.stderr.strip() else "killed"
     lines = out.strip().splitlines()
@@ -82,6 +81,7 @@ def main() -> None:
     parser.add_argument("--units", type=int, nargs="+", default=UNITS)
     parser.add_argument("--points", type=int, nargs="+", default=POINTS)
     parser.add_argument("--max-memory", default="4GiB")
+    parser.add_argument("--seconds", type=float, default=600, help="of the clock, a pair's, at most")
     parser.add_argument("--pair", type=int, nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("-o", "--output", type=Path, help="rows as JSON")
     options = parser.parse_args()
@@ -92,7 +92,7 @@ def main() -> None:
     print("| parameters | errors | s a step, exploring | converging | GiB | |\n|---|---|---|---|---|---|")
     for units in options.units:
         for points in options.points:
-            rows.append(in_a_process(units, points, options.max_memory))
+            rows.append(in_a_process(units, points, options.max_memory, options.seconds))
             print(text(rows[-1]), flush=True)
     if options.output:
         with replacing(options.output) as path:

@@ -13,21 +13,25 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 import pinntk
 
 ROOT = Path(__file__).resolve().parents[1]
-COLUMNS, SIZE, DOTS = 8, 1.3, 72  # panels in a row, inches of one, dots per inch
+COLUMNS, SIZE, DOTS, COLORS = 8, 1.3, 90, 128  # panels in a row, inches of one, dots per inch, colors of the picture
 
 
 def draw(problem: pinntk.Problem, ax: Axes) -> None:
     """The known solution of a problem on empty axes."""
     axes, values = problem.solution.axes, problem.solution.values
     if len(axes) == 1 and axes[0].ndim == 2 and axes[0].shape[1] > 1:  # scattered points
-        some = slice(None, None, -(-len(axes[0]) // 3000))
-        ax.scatter(*axes[0][some, :2].T, 2, values[some, 0], cmap="viridis")
+        most, size = (3000, 2) if axes[0].shape[1] == 2 else (600, 8)
+        some = slice(None, None, -(-len(axes[0]) // most))
+        ax.scatter(*axes[0][some, :2].T, size, values[some, 0], cmap="viridis", linewidths=0)
     elif len(axes) == 1:
         ax.plot(axes[0].ravel(), values, linewidth=1)
     else:
@@ -43,7 +47,7 @@ def draw(problem: pinntk.Problem, ax: Axes) -> None:
 
 def sheet(names: Sequence[str]) -> Figure:
     rows = -(-len(names) // COLUMNS)
-    figure = Figure(figsize=(COLUMNS * SIZE, rows * (SIZE * 0.9)), layout="constrained")
+    figure = Figure(figsize=(COLUMNS * SIZE, rows * (SIZE * 0.9)), dpi=DOTS, layout="constrained")
     panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
     for ax in panels[len(names) :]:
         ax.set_axis_off()
@@ -60,7 +64,10 @@ def main(argv: Sequence[str] | None = None) -> Path:
     )
     arguments = parser.parse_args(argv)
     names = arguments.names or [name for name in pinntk.available() if pinntk.load(name).has_solution]
-    sheet(names).savefig(arguments.out, dpi=DOTS, format="png", pil_kwargs={"optimize": True})
+    canvas = FigureCanvasAgg(sheet(names))
+    canvas.draw()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
+    picture.save(arguments.out, format="png", optimize=True)
     return arguments.out
 
 

@@ -73,9 +73,9 @@ def causality(network: nn.Module, problem: Problem, points: Points, *, slices: i
     error = None
     if problem.has_solution:
         where, truth = problem.solution_points, problem.solution.values.reshape(-1, len(problem.fields))
-        off = np.square(problem.without_gauge(problem.predict(network, where) - truth)).sum(1)
+        off = np.square(problem.counted(problem.predict(network, where) - truth)).sum(1)
         place = time_slices(torch.as_tensor(where[:, axis]), edges[0], edges[-1], slices).numpy()
-        error = np.sqrt(_slice_means(place, off, slices) / np.square(problem.without_gauge(truth)).sum(1).mean())
+        error = np.sqrt(_slice_means(place, off, slices) / np.square(problem.counted(truth)).sum(1).mean())
     disorder = {name: _disorder(part) for name, part in means.items()}
     early_late = {name: _early_late(part) for name, part in means.items()}
     return Causality(problem.coordinates[axis], edges, counts, rates, means, disorder, early_late, error)

@@ -112,12 +112,13 @@ def estimate(
     # Columns: all errors, then those of each condition with the others zero.
     columns = torch.stack([e, *(_only(e, span) for span in spans.values())], 1)
     solved = _solve(K_ee, columns, ridge)
-    changes = _without_gauge(problem, -(K_ue @ solved).reshape(len(problem.fields), samples, -1), where)
-    size = float(_without_gauge(problem, u.T + changes[..., 0], where).norm())
-    prior = float(K.values.diagonal()[n:].mean().sqrt())
+    lives = torch.as_tensor(problem.lives(where.cpu().numpy()).T, device=where.device)
+    changes = _without_gauge(problem, -(K_ue @ solved).reshape(len(problem.fields), samples, -1), where, lives)
+    size = float(_without_gauge(problem, u.T + changes[..., 0], where, lives).norm())
+    prior = float(K.values.diagonal()[n:][lives.flatten()].mean().sqrt())
     gains = {name: _over(float(K.diagonal(name).mean().clamp_min(0).sqrt()), prior) for name in fresh}
     gain = {name: 0.0 if bool(met[spans[name]].all()) else value for name, value in gains.items()}
-    rms = size / u.numel() ** 0.5
+    rms = size / int(lives.sum()) ** 0.5
     remaining = e - K_ee @ solved[:, 0]
     eigenvalues = torch.linalg.eigvalsh(K_ee)
     known = Estimate(
@@ -161,7 +162,8 @@ def _with_unmoved(
     """
     gains = healthy_gains(network, problem, found.points, unmoved, found.where)
     off = {name: _over(float(found.errors[name].square().mean().sqrt()), gains[name]) for name in unmoved}
-    more, change = hypot(*off.values()), float(found.change.norm()) / found.change.numel() ** 0.5
+    count = int(problem.lives(found.where.cpu().numpy()).sum())
+    more, change = hypot(*off.values()), float(found.change.norm()) / count**0.5
     whole = hypot(rms, more)
     before, after = scaled
 
@@ -183,17 +185,17 @@ def _with_unmoved(
     )
 
 
-def _without_gauge(problem: Problem, values: Tensor, where: Tensor) -> Tensor:
-    """Values (fields, m) or (fields, m, k) at points where (m, d), those of free fields without their constants; the same
-    tensor where no field is free.
+def _without_gauge(problem: Problem, values: Tensor, where: Tensor, lives: Tensor) -> Tensor:
+    """Values (fields, m) or (fields, m, k) at points where (m, d), those of free fields without their constants, and 0 where a
+    field does not live (`lives`, (fields, m)); the same tensor where no field is free and all live everywhere.
     """
-    if not problem.gauge:
+    if not problem.gauge and not problem.where:
         return values
-    rows = list(values)
+    rows = [torch.where(here.view(-1, *[1] * (row.ndim - 1)), row, 0) for here, row in zip(lives, values, strict=True)]
     for name, gauge in problem.gauge.items():
         k = problem.fields.index(name)
-        columns = [without(gauge, column, where) for column in rows[k].reshape(len(where), -1).unbind(1)]
-        rows[k] = torch.stack(columns, 1).reshape(rows[k].shape)
+        columns = [without(gauge, column[lives[k]], where[lives[k]]) for column in rows[k].reshape(len(where), -1).unbind(1)]
+        rows[k][lives[k]] = torch.stack(columns, 1).reshape(rows[k][lives[k]].shape)
     return torch.stack(rows)
 
 

@@ -29,6 +29,7 @@ Field = nn.Module | Callable[[Tensor, Basis], Tensor]
 class Linearized:
     """The errors of all conditions about one function, e + A theta, for fields u + sum_k theta_k phi_k.
 
+    spaces: the trial functions of each field: those of `space`, or where the field lives on a part of the domain, of that
     spans: {condition: its rows}, in the conditions' order
     A: (n, fields N + coefficients), e: (n,); rows in units of the condition's rms response to a smooth random field, over
         sqrt(n_i), so that each condition has one vote; columns in units of their fields, and of their coefficients
@@ -39,6 +40,7 @@ class Linearized:
     """
 
     space: TrialSpace
+    spaces: tuple[TrialSpace, ...]
     spans: Mapping[str, slice]
     points: Mapping[str, Tensor]
     A: Tensor
@@ -62,15 +64,21 @@ class Linearizer:
         self, problem: Problem, names: tuple[str, ...], space: TrialSpace, time: tuple[int, float, float] | None = None
     ):
         self.problem, self.names, self.space = problem, names, space
+        self.spaces = tuple(space.on(problem.where.get(field)) for field in problem.fields)  # of each field
         self.points: dict[str, Tensor] = {}
         for name in names:
             rows = _rows(written(problem, name), space)
             self.points[name] = rows if time is None else _early(rows, *time)
-        self._known: list[tuple[Tensor, Basis, Tensor]] = []  # points, and the trial functions there
+        self._known: list[tuple[Tensor, Basis, TrialSpace, Tensor]] = []  # points, and the trial functions there
 
     def field(self, theta: Tensor) -> Field:
         """The function with coefficients theta (N, fields), as its Taylor coefficients [S, n, fields]."""
-        return lambda points, basis: self._functions(points, basis) @ theta
+
+        def coefficients(points: Tensor, basis: Basis) -> Tensor:
+            parts = [self._functions(points, basis, k) @ theta[:, k] for k in range(theta.shape[1])]
+            return torch.stack(parts, -1)
+
+        return coefficients
 
     def at(self, field: Field) -> Linearized | None:
         """About that function; None where an error or its derivative is not finite there."""
@@ -84,32 +92,39 @@ class Linearizer:
             return None
         ends = np.cumsum([len(block) for block in blocks])
         spans = {n: slice(int(end) - len(b), int(end)) for n, end, b in zip(found, ends, blocks, strict=True)}
-        return _scaled(self.space, self.points, spans, raw, start, len(self.problem.fields))
+        return _scaled(self.spaces, self.space, self.points, spans, raw, start)
 
     def _block(self, functional: Functional) -> Tensor:
         """(n_i, fields N + coefficients), without units."""
         fields = range(len(self.problem.fields))
         block = torch.zeros(len(functional.start), len(fields) * self.space.size, dtype=torch.float64)
         for points, weights in functional.terms:
-            phi = self._functions(points, functional.basis)
-            part = torch.cat([torch.einsum("sn,snk->nk", weights[..., f], phi) for f in fields], 1)
+            phi = [self._functions(points, functional.basis, f) for f in fields]
+            part = torch.cat([torch.einsum("sn,snk->nk", weights[..., f], phi[f]) for f in fields], 1)
             block += part.unflatten(0, (len(block), -1)).sum(1)
         return torch.cat([block, functional.coefficients], 1)
 
-    def _functions(self, points: Tensor, basis: Basis) -> Tensor:
-        """Taylor coefficients [S, n, N] of every trial function, computed once for the points of a condition."""
-        for rows, its, found in self._known:
-            if its == basis and torch.equal(rows, points):
+    def _functions(self, points: Tensor, basis: Basis, field: int) -> Tensor:
+        """Taylor coefficients [S, n, N] of every trial function of a field, computed once for the points of a condition."""
+        space = self.spaces[field]
+        for rows, its, of, found in self._known:
+            if of is space and its == basis and torch.equal(rows, points):
                 return found
-        found = self.space.coefficients(points, basis)
-        self._known.append((points, basis, found))
+        found = space.coefficients(points, basis)
+        self._known.append((points, basis, space, found))
         return found
 
 
 def _scaled(
-    space: TrialSpace, points: Mapping[str, Tensor], spans: Mapping[str, slice], raw: Tensor, start: Tensor, fields: int
+    spaces: tuple[TrialSpace, ...],
+    space: TrialSpace,
+    points: Mapping[str, Tensor],
+    spans: Mapping[str, slice],
+    raw: Tensor,
+    start: Tensor,
 ) -> Linearized:
-    N, width = space.size, fields * space.size
+    N, fields = space.size, len(spaces)
+    width = fields * N
     gains = torch.stack(
         [raw[s, :width].reshape(-1, fields, N).square().sum(2).mean(0).sqrt() for s in spans.values()]
     )  # (conditions, fields)
@@ -123,7 +138,7 @@ def _scaled(
     most = torch.stack(largest).amax(0) if raw.shape[1] > width else raw.new_zeros(0)
     coefficients = torch.where(most > 0, 1 / most.clamp_min(1e-300), 0)
     A[:, width:] *= coefficients
-    return Linearized(space, spans, points, A, e, unit, coefficients, rows, factor, raw, start)
+    return Linearized(space, spaces, spans, points, A, e, unit, coefficients, rows, factor, raw, start)
 
 
 def _units(gains: Tensor) -> Tensor:

@@ -245,7 +245,8 @@ def _least_determined(s: Statement, field: int) -> tuple[Tensor, Tensor, Tensor,
     """Points of the domain, posterior over prior deviation there, the freest function, and the face that is seen least."""
     found = s.freedom.seen
     assert found is not None
-    space, domain = s.space, s.problem.domain
+    space = s.linearizer.spaces[field]
+    domain = s.problem.where.get(s.problem.fields[field], s.problem.domain)
     V = found.functions[field * space.size : (field + 1) * space.size]
     x = torch.as_tensor(domain.sample(_POINTS, "sobol", sampling.generator(0, "least determined")))
 

@@ -48,7 +48,7 @@ def output_scale(network: nn.Module, problem: Problem, points: Points, *, sample
     An initialized network has fields of size 1: a solution of size 1000 or 0.001 needs other units. Raises as `input_scale` and
     `pinntk.kernel` do. Nondimensional problems: Wang, Sankaran, Wang & Perdikaris 2023 (arXiv 2308.08468), section 3.
     """
-    values = problem.predict(network, domain_points(network, problem, samples, seed).double().cpu().numpy())
+    values = _values(network, problem, samples, seed)
     points = network_points(network, problem, points)
     size = {name: _rms(square) for name, square in squared_errors(network, problem, points).items()}
     data = _data_size(problem, points)
@@ -56,8 +56,29 @@ def output_scale(network: nn.Module, problem: Problem, points: Points, *, sample
     relative = {name: size[name] / data[name] if data[name] > least[name] else float("nan") for name in size}
     solution = None
     if problem.has_solution:
-        solution = _by_field(problem, np.sqrt(np.square(problem.solution.values).reshape(-1, values.shape[1]).mean(0)))
-    return OutputScale(_by_field(problem, np.sqrt(np.square(values).mean(0))), solution, data, size, relative)
+        solution = _by_field(problem, np.sqrt(_mean(problem, np.square(_solution(problem)))))
+    return OutputScale(_by_field(problem, np.sqrt(_mean(problem, np.square(values)))), solution, data, size, relative)
+
+
+def _values(network: nn.Module, problem: Problem, samples: int, seed: int) -> np.ndarray:
+    """The network's fields (samples, fields) at points of the domain, NaN where a field does not live."""
+    points = domain_points(network, problem, samples, seed).double().cpu().numpy()
+    return problem.at_home(points, problem.predict(network, points))
+
+
+def _solution(problem: Problem) -> np.ndarray:
+    """The known solution, likewise."""
+    return problem.at_home(problem.solution_points, problem.solution.values.reshape(-1, len(problem.fields)))
+
+
+def _mean(problem: Problem, values: np.ndarray) -> np.ndarray:
+    """Of each field (m, fields), where it lives, (fields,)."""
+    return np.asarray((np.nanmean if problem.where else np.mean)(values, 0))
+
+
+def _spread(problem: Problem, values: np.ndarray) -> np.ndarray:
+    """Standard deviations, likewise."""
+    return np.asarray((np.nanstd if problem.where else np.std)(values, 0))
 
 
 def _data_size(problem: Problem, points: Points) -> dict[str, float]:
@@ -102,15 +123,15 @@ def trivial(
     Goessnitzer & Geiger 2023, arXiv 2203.13648; Leiteritz & Pflueger 2021, arXiv 2112.05620). Raises as `input_scale` and
     `pinntk.kernel` do.
     """
-    values = problem.predict(network, domain_points(network, problem, samples, seed).double().cpu().numpy())
+    values = _values(network, problem, samples, seed)
     if problem.has_solution:
-        scales = problem.solution.values.reshape(-1, len(problem.fields)).std(0).tolist()
+        scales = _spread(problem, _solution(problem)).tolist()
     else:
         data = _data_size(problem, network_points(network, problem, points))
         by_field = [_value_conditions(problem, field) for field in range(len(problem.fields))]
         scales = [max((data[name] for name in names if name in data), default=None) for names in by_field]
     found = {}
-    for field, mean, std, scale in zip(problem.fields, values.mean(0), values.std(0), scales, strict=True):
+    for field, mean, std, scale in zip(problem.fields, _mean(problem, values), _spread(problem, values), scales, strict=True):
         found[field] = Triviality(float(mean), float(std), scale, None if scale is None else quotient(float(std), scale))
     return found
 

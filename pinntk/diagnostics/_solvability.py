@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pinntk.diagnostics._linearized import Linearized
+from pinntk.diagnostics._trial import TrialSpace
 
 _EASY = 1e-3  # response of a step that mends a condition: what needs a larger one, per error, does not mend it
 _NOTHING = 1e-8  # of an error: a response below it is rounding, of derivatives of a high degree
@@ -70,29 +71,48 @@ class Decomposed:
 
 def openness(linearized: Linearized, spatial: list[int], coefficients: bool) -> Open:
     """What the conditions leave open; spatial: the axes other than time; coefficients: whether these are unknown as well."""
-    space, fields = linearized.space, len(linearized.fields)
-    N, width = space.size, fields * space.size
+    space, spaces = linearized.space, linearized.spaces
+    N, width = space.size, len(spaces) * space.size
     q = len(linearized.coefficients) if coefficients else 0
-    A = linearized.A[:, : width + q] / torch.cat([space.deviations.repeat(fields), space.deviations.new_ones(q)])
-    _, s, Vh = torch.linalg.svd(torch.linalg.qr(A, mode="r")[1], full_matrices=True)
+    A = linearized.A[:, : width + q] / torch.cat([space.deviations.repeat(len(spaces)), space.deviations.new_ones(q)])
+
+    def over_domain(degree: int) -> tuple[Tensor, list[Tensor]]:
+        """A for functions that are orthonormal over the domain, and these (N, k), of each field."""
+        known = {id(one): one.orthonormal(degree) for one in spaces}
+        Ts = [known[id(one)] for one in spaces]
+        parts = [A[:, f * N : (f + 1) * N] @ T for f, T in enumerate(Ts)]
+        return torch.cat([*parts, A[:, width:]], 1), Ts
+
+    all_of_them, Ts = over_domain(space.degree)
+    _, s, Vh = torch.linalg.svd(torch.linalg.qr(all_of_them, mode="r")[1], full_matrices=True)
     s = torch.cat([s, s.new_zeros(len(Vh) - len(s))])
-    coarse = A[:, _columns(linearized, space.degree // 2)[: width + q]]
+    coarse, _ = over_domain(space.degree // 2)
     few = torch.linalg.svdvals(torch.linalg.qr(coarse, mode="r")[1])
     response = float(s[-1])
     coarser = float(few[-1]) if len(few) == coarse.shape[1] else 0.0
     least = s <= max((response * coarser) ** 0.5, _NOTHING, response)
-    functions = Vh[least].T.flip(1)  # the least first
-    squares = functions.square().mean(1)
-    by_field = squares[:width].view(fields, N)
+    found = Vh[least].T.flip(1)  # the least first
+    *by_field, by_coefficient = found.split([*(T.shape[1] for T in Ts), len(found) - sum(T.shape[1] for T in Ts)])
     flat = (space.powers[:, spatial] == 0).all(1)
+    parts = zip(spaces, Ts, by_field, strict=True)
+    constant = torch.stack([(_flat_part(one, T, flat).T @ part).square().mean(1).sum() for one, T, part in parts])
+    squares = torch.stack([part.square().mean(1).sum() for part in by_field])
     return Open(
         response=response,
         coarser=coarser,
-        functions=functions,
-        fields=by_field.sum(1),
-        flat=by_field[:, flat].sum(1) / by_field.sum(1).clamp_min(1e-300),
-        coefficients=squares[width:],
+        functions=torch.cat([*(T @ part for T, part in zip(Ts, by_field, strict=True)), by_coefficient]),
+        fields=squares,
+        flat=constant / squares.clamp_min(1e-300),
+        coefficients=by_coefficient.square().mean(1),
     )
+
+
+def _flat_part(space: TrialSpace, T: Tensor, flat: Tensor) -> Tensor:
+    """(k, j): of functions T (N, k) that are orthonormal over the domain, an orthonormal basis of those among `flat` (N,)."""
+    if space.inside is None:
+        return T[flat].T
+    Q, _ = torch.linalg.qr(space.inside[:, flat])
+    return (space.inside @ T).T @ Q
 
 
 @dataclass(frozen=True, eq=False)

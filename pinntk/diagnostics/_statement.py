@@ -112,12 +112,24 @@ class Statement:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             points, values = self._solution()
-        if not np.isfinite(values).all():
+        lives = problem.lives(points)
+        if not np.isfinite(values[lives]).all():
             return None
+        if problem.where:
+            return self._fitted_apart(points, values, lives)
         Phi, u = self.space.values(torch.as_tensor(points)), torch.as_tensor(values)
         theta = torch.linalg.lstsq(Phi, u, driver="gelsd").solution
         away = (Phi @ theta - u).square().mean(0).sqrt() / u.square().mean(0).sqrt().clamp_min(1e-300)
         return theta, float(away.max())
+
+    def _fitted_apart(self, points: np.ndarray, values: np.ndarray, lives: np.ndarray) -> tuple[Tensor, float]:
+        """The same, of each field by the points where it lives."""
+        parts, away = [], []
+        for space, here, column in zip(self.linearizer.spaces, lives.T, values.T, strict=True):
+            Phi, u = space.values(torch.as_tensor(points[here])), torch.as_tensor(column[here])
+            parts.append(torch.linalg.lstsq(Phi, u[:, None], driver="gelsd").solution[:, 0])
+            away.append(float((Phi @ parts[-1] - u).norm() / u.norm().clamp_min(1e-300)))
+        return torch.stack(parts, 1), max(away)
 
     def _solution(self) -> tuple[np.ndarray, np.ndarray]:
         """(m, d) points, and the known solution there, (m, fields), of this part of the time."""

@@ -16,17 +16,14 @@ from pinntk.taylor import Basis
 MOST_FUNCTIONS = 340  # of all fields: singular values in a fifth of a second
 _MOST_DEGREE = 32  # of polynomials in float64, whose derivatives grow with the square of the degree
 _LEAST_DEGREE = 4  # of all products of polynomials; where that is too many, sums of functions of one coordinate
-_PLACES = 32  # of a shape, for each function that is made orthonormal on it
-_DEPENDENT = 1e-8  # of a function's size: what is not a combination of the others on a shape is less
+_INSIDE = 4  # points of a domain that is no box, for each function
+_SEEN = 1e-6  # rms over the domain of a function of rms 1 over the box around it: what is less of it lies outside
 _DECAY = 0.6  # of the standard deviation of a coefficient, a degree: a function that varies on about a fifth of the domain
 
 
 @dataclass(frozen=True, eq=False)
 class TrialSpace:
-    r"""Products of normalized Legendre polynomials, each times 0.6^degree: the smooth functions of a domain.
-
-    On a shape they are made orthonormal there, one degree after the other, and multiplied by such polynomials of time and
-    parameters; what they do elsewhere in the box around it does not count.
+    r"""Products of normalized Legendre polynomials, each times 0.6^degree: the smooth functions of a box.
 
     With coefficients theta ~ N(0, 1), u = sum_k theta_k phi_k is a smooth random function of size about 1 whatever the box, and
     analytic; every smooth function is approached exponentially fast in the degree. It is a probe without seeds: linear in its
@@ -34,7 +31,7 @@ class TrialSpace:
 
     powers: (N, d) degrees of each function in each coordinate
     complete: whether all products up to the total degree are there, or sums of functions of one coordinate only
-    shape: what makes them orthonormal on a shape; None on a box
+    inside: (M, N) values, over sqrt(M), of functions of rms 1 over the box at points of the domain; None where that is the box
     """
 
     low: Tensor
@@ -42,7 +39,7 @@ class TrialSpace:
     degree: int
     powers: Tensor
     complete: bool
-    shape: Orthonormal | None = None
+    inside: Tensor | None = None
 
     @property
     def size(self) -> int:
@@ -65,11 +62,8 @@ class TrialSpace:
 
         def along(index: tuple[int, ...]) -> Tensor:
             value = self.deviations.expand(len(points), -1).clone()
-            if self.shape is not None:
-                value *= self.shape.values(tables, index)[:, self.shape.which]
             for axis, times in enumerate(index):
-                if self.shape is None or axis not in self.shape.axes:
-                    value *= tables[axis][times][:, self.powers[:, axis]]
+                value *= tables[axis][times][:, self.powers[:, axis]]
             return value
 
         parts = []
@@ -84,6 +78,29 @@ class TrialSpace:
     def values(self, points: Tensor) -> Tensor:
         """(n, N)."""
         return self.coefficients(points, Basis.spanning([], points.shape[1]))[0]
+
+    def on(self, domain: Domain | None) -> TrialSpace:
+        """The same functions of the box around a part of the domain, for a field that lives there; itself for None."""
+        if domain is None:
+            return self
+        low, high = (torch.as_tensor(bound, dtype=torch.float64) for bound in (domain.low, domain.high))
+        found = _seen(replace(self, low=low, high=high, inside=None), domain)
+        return replace(found, low=torch.maximum(low, self.low), high=torch.minimum(high, self.high))  # a part of the time
+
+    def orthonormal(self, degree: int) -> Tensor:
+        """(N, k): functions up to a degree that are orthonormal over the domain, from those of rms 1 over the box.
+
+        On a box these are the functions themselves. On another domain, combinations that are large outside of it only are left
+        out: no condition is felt there.
+        """
+        some = self.upto(degree)
+        if self.inside is None:
+            return torch.eye(self.size, dtype=torch.float64)[:, some]
+        _, s, Vh = torch.linalg.svd(self.inside[:, some], full_matrices=False)
+        seen = s > _SEEN
+        found = torch.zeros(self.size, int(seen.sum()), dtype=torch.float64)
+        found[some] = Vh[seen].T / s[seen]
+        return found
 
     def upto(self, degree: int) -> Tensor:
         """(N,) which functions have at most that degree."""
@@ -105,59 +122,16 @@ def trial_space(domain: Domain, fields: int, most: int = MOST_FUNCTIONS) -> Tria
         degree = max(_LEAST_DEGREE, min(_MOST_DEGREE, (most - 1) // d))
         powers = [[0] * d] + [[p * (i == axis) for i in range(d)] for p in range(1, degree + 1) for axis in range(d)]
     low, high = (torch.as_tensor(bound, dtype=torch.float64) for bound in (domain.low, domain.high))
-    space = TrialSpace(low, high, degree, torch.tensor(powers), complete)
-    return space if domain.is_box or not complete else _on_shape(space, domain)
+    return _seen(TrialSpace(low, high, degree, torch.tensor(powers), complete), domain)
 
 
-@dataclass(frozen=True, eq=False)
-class Orthonormal:
-    """Polynomials of a shape's coordinates, orthonormal on it.
-
-    axes: those coordinates; powers: (M, len(axes)) degrees of products of Legendre polynomials, by total degree
-    factors: (M, M) upper triangular: each column is one polynomial, in these products
-    which: (N,) the polynomial in each trial function
-    """
-
-    axes: tuple[int, ...]
-    powers: Tensor
-    factors: Tensor
-    which: Tensor
-
-    def values(self, tables: list[list[Tensor]], index: tuple[int, ...]) -> Tensor:
-        """(n, M): a derivative of every polynomial, from those of Legendre polynomials of each coordinate."""
-        return _products(tables, index, self.axes, self.powers) @ self.factors
-
-
-def _products(tables: list[list[Tensor]], index: tuple[int, ...], axes: tuple[int, ...], powers: Tensor) -> Tensor:
-    found = torch.ones_like(tables[axes[0]][0][:, :1])
-    for column, axis in enumerate(axes):
-        found = found * tables[axis][index[axis]][:, powers[:, column]]
-    return found
-
-
-def _on_shape(space: TrialSpace, domain: Domain) -> TrialSpace:
-    """The same functions made orthonormal on a shape, without those that are combinations of others there."""
-    axes = tuple(domain.shape_axes)
-    own = list(dict.fromkeys(map(tuple, space.powers[:, axes].tolist())))
-    own = sorted(own, key=sum)
-    places = domain.shape.sample(_PLACES * len(own), "sobol", sampling.generator(0, "trial", "shape"))
-    points = torch.zeros(len(places), domain.dimension, dtype=torch.float64)
-    points[:, axes] = torch.as_tensor(places)
-    scaled = 2 * (points - space.low) / (space.high - space.low) - 1
-    tables = [_legendre(scaled[:, axis], space.degree, 0, 1.0) for axis in range(domain.dimension)]
-    powers, none = torch.tensor(own), (0,) * domain.dimension
-    R = torch.linalg.qr(_products(tables, none, axes, powers), mode="r")[1]
-    kept = R.diagonal().abs() > _DEPENDENT * R.norm(dim=0)
-    powers = powers[kept]
-    if not bool(kept.all()):
-        R = torch.linalg.qr(_products(tables, none, axes, powers), mode="r")[1]
-    R = R / len(places) ** 0.5
-    R = R * R.diagonal().sign()[:, None]  # the first is 1, not -1
-    factors = torch.linalg.solve_triangular(R, torch.eye(len(R), dtype=R.dtype), upper=True)
-    place = {tuple(row): number for number, row in enumerate(powers.tolist())}
-    rows = [row for row in space.powers.tolist() if tuple(row[axis] for axis in axes) in place]
-    which = torch.tensor([place[tuple(row[axis] for axis in axes)] for row in rows])
-    return replace(space, powers=torch.tensor(rows), shape=Orthonormal(axes, powers, factors, which))
+def _seen(space: TrialSpace, domain: Domain) -> TrialSpace:
+    """With what is seen of its functions in the domain."""
+    if domain.is_box:
+        return space
+    count = _INSIDE * space.size
+    rows = domain.sample(count, "sobol", sampling.generator(0, "trial", "inside"))
+    return replace(space, inside=space.values(torch.as_tensor(rows)) / space.deviations / sqrt(count))
 
 
 def _legendre(z: Tensor, degree: int, order: int, slope: float) -> list[Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import log
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +20,7 @@ _FINER = 1e-2  # of the tolerance, at which `undetermined` looks again
 
 @dataclass(frozen=True, eq=False)
 class Undetermined:
-    """What all conditions together leave undetermined of one field, at m points of the domain.
+    """What all conditions together leave undetermined of one field, at m points of the domain where it lives.
 
     points: (m, d)
     deviation: (m,) posterior over prior standard deviation of the field at every point
@@ -84,14 +85,15 @@ def undetermined(
     posterior = [_posterior_covariance(K_ee, K_eu, prior, part) for part in (tolerance, _FINER * tolerance)]
     found = {}
     for i, field in enumerate(problem.fields):
-        block = slice(i * samples, (i + 1) * samples)
-        before, after, finer = (C[block, block] for C in (prior, *posterior))
+        here = problem.lives(where.cpu().double().numpy())[:, i].nonzero()[0] if problem.where else np.arange(samples)
+        block = torch.as_tensor(i * samples + here, device=prior.device)
+        before, after, finer = (C[block][:, block] for C in (prior, *posterior))
         variance = after.diagonal().clamp_min(0)
         share, least = (float((C.diagonal().clamp_min(0).sum() / before.trace()).sqrt()) for C in (after, finer))
         rate = log(share / least) / -log(_FINER) if share > 0 and least > 0 else float("nan")
         free = torch.linalg.eigh(after)[1][:, -1]
         free = free / free[free.abs().argmax()]
-        found[field] = Undetermined(where, (variance / before.diagonal()).sqrt(), share, rate, free)
+        found[field] = Undetermined(where[block - i * samples], (variance / before.diagonal()).sqrt(), share, rate, free)
     return found
 
 

@@ -3,7 +3,7 @@
 from pinntk.geometry._box import Box
 from pinntk.geometry._domain import Domain
 from pinntk.geometry._faces import Faces, PeriodicPair
-from pinntk.geometry._part import Part
+from pinntk.geometry._part import Part, interface
 from pinntk.geometry._region import Region
 from pinntk.geometry._shapes import Ball, Cylinder, Disk, Ellipse, Polygon
 
@@ -19,4 +19,5 @@ __all__ = [
     "PeriodicPair",
     "Polygon",
     "Region",
+    "interface",
 ]

@@ -47,11 +47,13 @@ class Part:
 
     names: those of its parts; the whole boundary if there are none
     without: names of parts that are left out
+    beyond: the domain that lies on the other side; None for anything
     """
 
     domain: Any
     names: tuple[str, ...]
     without: tuple[str, ...] = ()
+    beyond: Any = None
 
     has_normals = True
 
@@ -112,9 +114,19 @@ class Part:
                 if same.any():
                     facing = (other.normals(torch.as_tensor(points[same])).numpy() * normals[same]).sum(1)
                     found[np.flatnonzero(same)[np.abs(facing) > 1 - 1e-6]] = 0
-            return found * self._belong(surface, points)
+            found *= self._belong(surface, points)
+            return found if self.beyond is None else found * self._meets(points, found[:, None] * normals)
 
         return alive
+
+    def _meets(self, points: np.ndarray, outward: np.ndarray) -> np.ndarray:
+        """Whether places of the boundary have the other domain on their outer side, and on that only."""
+        full = np.tile((self.domain.low + self.domain.high) / 2, (len(points), 1))
+        sides = []
+        for side in (1, -1):
+            full[:, self.domain.shape_axes] = points + side * _STEP * self.domain.shape.extent * outward
+            sides.append(self.beyond.contains(full))
+        return sides[0] & ~sides[1]
 
     def _belong(self, surface: Surface, points: np.ndarray) -> np.ndarray:
         """Whether places of a surface are asked for by the part's names."""
@@ -205,8 +217,37 @@ class Part:
 
     def describe(self) -> str:
         what = " and ".join(map(repr, self.names)) or "the boundary"
+        if self.beyond is not None:
+            return f"the interface of {self.domain.describe()} with {self.beyond.describe()}"
         less = f" without {' and '.join(map(repr, self.without))}" if self.without else ""
         return f"{what}{less} of {self.domain.describe()}"
+
+
+def interface(left: Any, right: Any) -> Part:
+    """What the boundaries of two domains have in common, with normals out of the left one.
+
+    left, right: domains of the same coordinates side by side
+
+    >>> from pinntk.geometry import Box, Disk
+    >>> core = Disk(x=0, y=0, radius=0.5)
+    >>> shell = Disk(x=0, y=0, radius=1) - core
+    >>> round(interface(core, shell).measure, 12) == round(core.boundary().measure, 12)
+    True
+
+    Raises ValueError where they have nothing in common: they overlap, or are apart by more than 1e-7 of their extent.
+    """
+    for domain in (left, right):
+        if not hasattr(domain, "surfaces"):
+            raise TypeError(f"interface({domain!r}): needs two domains, such as a Disk and what lies around it")
+    if left.coordinates != right.coordinates:
+        raise ValueError(f"interface: domains of the same coordinates; given were {left.coordinates} and {right.coordinates}")
+    found = Part(left, (), beyond=right)
+    if not found.measure > 0:
+        raise ValueError(
+            f"interface: the boundaries of {left.describe()} and {right.describe()} have nothing in common; they overlap, or "
+            "are apart by more than 1e-7 of their extent"
+        )
+    return found
 
 
 def _beside(member: Any, points: np.ndarray, step: np.ndarray, extent: float) -> np.ndarray:

@@ -109,11 +109,12 @@ class Factors:
         )
         return torch.cat(list(columns), 1)
 
-    def of_points(self, rows: slice) -> Factors:
-        """The factors of some of the points."""
+    def of_points(self, rows: slice | Tensor) -> Factors:
+        """The factors of some of the points: a slice of them, or their numbers (k,)."""
         outers = {name: Outer(outer.A[:, rows], outer.B[:, rows], outer.transposed) for name, outer in self.outers.items()}
         explicit = {name: part[rows] for name, part in self.rows.items()}
-        return replace(self, n=len(range(self.n)[rows]), outers=outers, rows=explicit)
+        n = len(rows) if isinstance(rows, Tensor) else len(range(self.n)[rows])
+        return replace(self, n=n, outers=outers, rows=explicit)
 
     def matmat(self, W: Tensor) -> Tensor:
         """J W, (p, k) -> (n, k), in W's dtype."""

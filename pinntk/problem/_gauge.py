@@ -87,15 +87,6 @@ def without(gauge: Gauge, values: Tensor, points: Tensor) -> Tensor:
     return values - Q @ (Q.T @ values)
 
 
-def without_gauges(found: Mapping[str, Gauge], fields: Sequence[str], values: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """The same for an array of values (m, fields): a new one."""
-    columns, where = torch.as_tensor(values).clone(), torch.as_tensor(points)
-    for name, gauge in found.items():
-        k = fields.index(name)
-        columns[:, k] = without(gauge, columns[:, k], where)
-    return columns.numpy()
-
-
 def up_to(found: Mapping[str, Gauge], coordinates: Sequence[str]) -> str:
     """Text such as " up to a constant of p", to stand behind a number; "" where no field is free."""
     said = [

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
-from numbers import Real
 from types import MappingProxyType
 from typing import Any
 
@@ -18,23 +17,22 @@ from pinntk._util.memory import require
 from pinntk._util.precision import empty_like, without_autocast
 from pinntk.geometry import Domain
 from pinntk.geometry import _sampling as sampling
-from pinntk.problem._arguments import ArgumentSpec, Vocabulary, call_by_coordinates
+from pinntk.problem._arguments import ArgumentSpec, Vocabulary
 from pinntk.problem._conditions import KINDS, Condition
 from pinntk.problem._coordinates import check_coordinates
 from pinntk.problem._foreign import AnyCondition, ForeignCondition
-from pinntk.problem._gauge import Gauge, gauges, up_to, without_gauges
+from pinntk.problem._gauge import Gauge, gauges, up_to
 from pinntk.problem._grid_solution import GridSolution
+from pinntk.problem._known import counted, exact_values, known_solution, subdomains
 from pinntk.problem._output import check_output
 from pinntk.problem._parameters import accuracy_of, at_accuracy, coefficient_parameters, parameters_text
-from pinntk.problem._rows import as_array, as_rows, check_points, check_real
+from pinntk.problem._rows import as_array, as_rows, check_points
 from pinntk.taylor import Basis
 
 Counts = Mapping[str, int]  # condition name or kind -> number of points
 Points = Mapping[str, Tensor]  # condition name -> (n, d) coordinates; a data condition's measured columns follow them
 
 _RESERVED = (*KINDS, "seed", "method", "dtype", "device")
-_GRID_COUNTS = {1: (1000,), 2: (200, 200), 3: (40, 40, 40)}
-_HIGH_DIMENSION_POINTS = 10_000
 _SAMPLE_BYTES = 32  # of a coordinate while points are drawn: four copies in float64
 
 
@@ -56,6 +54,8 @@ class Problem:
     slab: set by `pinntk.slab`: which part of another problem's time this is
     solution_accuracy: relative L2 error of the known solution itself, such as 4e-5 of published data; 0 for one that is right
         to rounding. A network's error is no smaller than that, whatever number comes out
+    where: {field: part of the domain that it lives on}, for fields on either side of an interface. It counts only there:
+        errors against a known solution, figures and diagnoses leave the rest of the domain out
 
     `arguments` has what each operator's arguments ask for, nothing for a foreign one. Raises ValueError for unknown arguments.
 
@@ -83,6 +83,7 @@ class Problem:
     source: str
     slab: Mapping[str, Any]
     solution_accuracy: float
+    where: Mapping[str, Domain]
     arguments: Mapping[str, tuple[ArgumentSpec, ...]] = field(init=False)
 
     def __init__(
@@ -98,6 +99,7 @@ class Problem:
         source: str = "",
         slab: Mapping[str, Any] = MappingProxyType({}),
         solution_accuracy: float = 0.0,
+        where: Mapping[str, Domain] = MappingProxyType({}),
     ):
         attributes = {
             "domain": domain,
@@ -111,6 +113,7 @@ class Problem:
             "source": source,
             "slab": slab,
             "solution_accuracy": accuracy_of(solution_accuracy, exact is not None or reference is not None),
+            "where": MappingProxyType(dict(where)),
         }
         for key, value in attributes.items():
             object.__setattr__(self, key, value)
@@ -120,6 +123,7 @@ class Problem:
         object.__setattr__(self, "arguments", MappingProxyType(specs))
         for condition in self.conditions:
             self._check_arguments(condition)
+        subdomains(self.domain, self.fields, self.where, self.conditions, self.arguments)
         asked = {spec.argument for of_condition in specs.values() for spec in of_condition}
         unused = [key for key in self.coefficients if key not in asked]
         if unused and not self.foreign:
@@ -296,45 +300,17 @@ class Problem:
         """The exact solution at (n, d) points: (n, fields), differentiable."""
         if self.exact is None:
             raise ValueError(f"{self.name} has no exact solution")
-        columns = dict(zip(self.coordinates, points.unbind(1), strict=True))
-        values = call_by_coordinates(self.exact, self.coordinates, columns, points)
-        values = values if isinstance(values, (tuple, list)) else (values,)
-        if len(values) != len(self.fields):
-            raise ValueError(
-                f"exact returned {len(values)} fields; for {self.fields} return a tuple of {len(self.fields)} tensors"
-            )
-        for name, value in zip(self.fields, values, strict=True):
-            check_real(f"exact for field {name!r}", value, "fields")
-            shape = tuple(getattr(value, "shape", ()))
-            if not isinstance(value, (Tensor, np.ndarray, Real)) or shape not in ((), (1,), (len(points),)):
-                found = f"shape {shape}" if isinstance(value, (Tensor, np.ndarray)) else type(value).__name__
-                raise ValueError(f"exact for field {name!r} returned {found}; expected one value per point, ({len(points)},)")
-        return torch.stack([torch.as_tensor(v).to(points).expand(len(points)) for v in values], 1)
+        return exact_values(self.exact, self.coordinates, self.fields, points)
 
     @cached_property
     def solution(self) -> GridSolution:
         """The exact or reference solution on a product grid, values [*counts, fields] in float64; in 4 and more dimensions,
         and on other domains than boxes, on scattered points: then `axes` is one (n, d) array.
         """
-        d = self.domain.dimension
-        if self.exact is None:
-            if self.reference is None:
-                raise ValueError(f"{self.name} has no exact or reference solution to compare with")
-            given = self.reference()
-            check_real("the values of the reference", given.values, "fields")
-            counts = tuple(map(len, given.axes))
-            found = GridSolution(given.axes, given.values.reshape(*counts, len(self.fields)))
-            return found if self.domain.is_box else found.inside(self.domain)
-        if d not in _GRID_COUNTS:
-            points = self.domain.sample(_HIGH_DIMENSION_POINTS, "sobol", sampling.generator(0, "solution"))
-            return GridSolution((points,), self.exact_array(points))
-        counts = _GRID_COUNTS[d]
-        points = self.domain.grid(counts)
-        if not self.domain.is_box:
-            points = points[self.domain.contains(points)]
-            return GridSolution((points,), self.exact_array(points))
-        axes = tuple(np.linspace(low, high, m) for (low, high), m in zip(self.domain.bounds, counts, strict=True))
-        return GridSolution(axes, self.exact_array(points).reshape(*counts, -1))
+        if not self.has_solution:
+            raise ValueError(f"{self.name} has no exact or reference solution to compare with")
+        exact = None if self.exact is None else self.exact_array
+        return known_solution(self.domain, len(self.fields), exact, self.reference)
 
     def exact_array(self, points: np.ndarray) -> np.ndarray:
         """The exact solution at (n, d) points: (n, fields), in float64."""
@@ -392,9 +368,23 @@ class Problem:
         truth = self.solution.values.reshape(-1, len(self.fields))
         predicted = self.predict(network, self.solution_points)
         with np.errstate(over="ignore", invalid="ignore"):  # a network that has blown up has an infinite error
-            off, truth = self.without_gauge(predicted - truth), self.without_gauge(truth)
+            off, truth = self.counted(predicted - truth), self.counted(truth)
             return (off**2).sum(0), (truth**2).sum(0)
 
-    def without_gauge(self, values: np.ndarray) -> np.ndarray:
-        """Values (n, fields) at `solution_points`, those of free fields without their means; the same array if none is free."""
-        return without_gauges(self.gauge, self.fields, values, self.solution_points) if self.gauge else values
+    def lives(self, points: np.ndarray) -> np.ndarray:
+        """Whether each field lives at (n, d) points, by `where`: booleans (n, fields)."""
+        found = [
+            self.where[name].contains(points) if name in self.where else np.ones(len(points), bool) for name in self.fields
+        ]
+        return np.stack(found, 1)
+
+    def at_home(self, points: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Values (n, fields) at points, NaN where a field does not live; the same array if all live everywhere."""
+        return np.where(self.lives(points), values, np.nan) if self.where else values
+
+    def counted(self, values: np.ndarray) -> np.ndarray:
+        """Values (n, fields) at `solution_points` as errors count them: those of free fields without their means, and 0 where a
+        field does not live; the same array if no field is free, and all live everywhere.
+        """
+        lives = self.lives(self.solution_points) if self.where else None
+        return counted(self.gauge, self.fields, values, self.solution_points, lives)

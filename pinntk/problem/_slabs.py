@@ -111,6 +111,7 @@ def restricted(problem: Problem, number: int, edges: Sequence[float], before: Va
         problem.source,
         {"number": number, "edges": tuple(edges), "previous": None, "sha256": None},
         problem.solution_accuracy,
+        {name: _with_time(part, axis, *edges[number : number + 2]) for name, part in problem.where.items()},
     )
 
 
@@ -301,9 +302,6 @@ def _with_time(domain: Domain, axis: int, one: float, other: float) -> Domain:
 def _region(condition: Condition, axis: int, number: int, edges: Sequence[float]) -> Region | None:
     """Where a condition holds in a slab; None where that is nowhere."""
     region, (one, other) = condition.region, edges[number : number + 2]
-    if isinstance(region, Integral):
-        rows = _inside(torch.as_tensor(region.rows[:, axis]), number, edges).numpy()
-        return region.within(_with_time(region.domain, axis, one, other), rows) if rows.any() else None
     if condition.kind == "initial":
         pieces = tuple(tuple((a, one if a == axis else v) for a, v in piece) for piece in _pieces(condition))
         return Faces(_with_time(region.domain, axis, one, other), pieces)
@@ -318,6 +316,11 @@ def _region(condition: Condition, axis: int, number: int, edges: Sequence[float]
         rows = _inside(torch.as_tensor(region.points[:, axis]), number, edges).numpy()
         columns = {name: values[rows] for name, values in region.columns.items()}
         return Measurements(box, region.points[rows], columns) if rows.any() else None
+    if isinstance(region, Integral):
+        rows = _inside(torch.as_tensor(region.rows[:, axis]), number, edges).numpy()
+        over: Any = Faces(box, region.over.pieces) if isinstance(region.over, Faces) else box
+        over = replace(region.over, domain=box) if isinstance(region.over, Part) else over
+        return region.within(over, rows) if rows.any() else None
     if isinstance(region, Faces):
         pieces = tuple(piece for piece in region.pieces if not number or axis not in dict(piece))
         return Faces(box, pieces) if pieces else None

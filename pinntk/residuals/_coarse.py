@@ -10,6 +10,7 @@ from math import hypot, inf, isfinite, sqrt
 import torch
 from torch import Tensor
 
+from pinntk.geometry import _sampling as sampling
 from pinntk.problem import Points, Problem
 from pinntk.residuals._legendre import Legendre
 from pinntk.residuals._linear import Key, Linear, linearize
@@ -21,6 +22,7 @@ _FLAT, _SMOOTH, _ROUGH = 1 / 10, 1 / 3, 1 / 1.5
 _RIDGE = 1e-4  # of an unknown's size: what the conditions leave open stays where it was at the start
 _STEPS, _HALVINGS = 8, 6  # of Gauss-Newton; of each, the lengths that are tried
 _SETTLED = 1e-3  # relative change of the solution, or its misfit
+_INSIDE = 512  # points of a domain that is no box
 _ZERO = 1e-4  # of its expected size: a field that small is zero, as far as a coarse solution can tell
 
 
@@ -104,6 +106,26 @@ class System:
             return state.fields[unknown]
         return state.fields.new_tensor([state.coefficients[unknown] - self.zero().coefficients[unknown]])
 
+    def size(self, state: State, unknown: Unknown) -> float:
+        """Root mean square of a field over the domain; a coefficient's distance from where it starts."""
+        if isinstance(unknown, str) or self.problem.domain.is_box:
+            return float(self.numbers(state, unknown).norm())
+        return hypot(*self.moments(state.fields[unknown]))
+
+    def moments(self, numbers: Tensor) -> tuple[float, float]:
+        """Mean and standard deviation of a field with these numbers over the domain."""
+        if self.problem.domain.is_box:
+            return float(numbers[0]), float(numbers[1:].norm())
+        values = self._inside @ numbers
+        return float(values.mean()), float(values.std())
+
+    @cached_property
+    def _inside(self) -> Tensor:
+        """The functions at points of a domain that is no box: outside of it they may be large."""
+        domain, like = self.problem.domain, next(iter(self.points.values()))
+        rows = domain.sample(_INSIDE, "sobol", sampling.generator(0, "coarse", "inside"))
+        return self.basis.derivative(torch.as_tensor(rows).to(like), (0,) * domain.dimension)
+
 
 def rms(values: Tensor) -> float:
     return float(values.square().mean().sqrt())
@@ -184,7 +206,7 @@ def about(system: System, state: State, known: Mapping[Unknown, float]) -> Solut
         for name, parts in columns.items()
     }
     sizes = balanced(response, system.data, known)
-    has = {key: float(system.numbers(state, key).norm()) for key in sizes}
+    has = {key: system.size(state, key) for key in sizes}
     sizes = {key: has[key] if has[key] > _ZERO * size else size for key, size in sizes.items()}
     return Solution(state, linear, columns, response, sizes, system.data)
 

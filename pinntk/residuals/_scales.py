@@ -133,7 +133,7 @@ def _measure(problem: Problem, points: Points, start: Mapping[str, float]) -> Sc
         TypeError,
     ):  # whatever a user's operator does with what it is not used to: a training will say it
         found = None
-    return _open(problem, start) if found is None else _sizes(problem, found, free, start)
+    return _open(problem, start) if found is None else _sizes(system, found, free, start)
 
 
 def _data(problem: Problem, points: Points) -> dict[str, float]:
@@ -152,13 +152,13 @@ def _worst(problem: Problem, solution: Solution) -> float:
     return max((asked or solution.misfit).values(), default=0.0)
 
 
-def _sizes(problem: Problem, found: tuple[Solution, Solution], free: Mapping[str, float], start: Mapping[str, float]) -> Scales:
+def _sizes(system: System, found: tuple[Solution, Solution], free: Mapping[str, float], start: Mapping[str, float]) -> Scales:
+    problem = system.problem
     misfit = _worst(problem, found[0])
     solution = found[0] if misfit <= ROUGH else found[1]
     fields, sizes, left = {}, dict(solution.sizes), []
     for number, name in enumerate(problem.fields):
-        values = solution.state.fields[number]
-        shift, deviation = float(values[0]), float(values[1:].norm())
+        shift, deviation = system.moments(solution.state.fields[number])
         if misfit <= ROUGH and hypot(shift, deviation) < 0.5 * sizes.get(number, 0.0):
             shift, deviation = 0.0, sizes[number]  # it is zero, as far as a coarse solution can tell
         if hypot(shift, deviation) == 0:

@@ -14,6 +14,7 @@ from pinntk._util.memory import parse_bytes, require
 from pinntk._util.threads import of_factorization, threads_for
 from pinntk.ntk._gram import add_product
 from pinntk.solvers._jacobian import ScaledJacobian
+from pinntk.solvers._low_rank import leading_eigenpairs
 
 FORMS = ("auto", "kernel", "parameters")
 # Eigenvalues of A A^T and A^T A are good to 2e-16 of the largest one, so that a damping of this share of it keeps 3 digits of
@@ -24,6 +25,8 @@ _BY_TRANSPOSE = 4e-26
 _SMALLEST = 1e-34
 _COPIES = 3 * 8  # bytes of a float64 number, and of what factorizations copy
 _NULL = 1e-15  # eigenvalues of rank-deficient ones are up to 9e-16 of the largest in place of 0
+_LARGE = 2000  # errors or parameters, whichever are fewer: from there on a few columns of A A^T or A^T A are tried first
+_SHARE = 3  # part of all eigenvalues, up to which they are found from columns
 _HALVINGS = 80  # of an interval of at most 200 in log mu
 
 
@@ -59,7 +62,8 @@ class DampedLeastSquares:
         smaller of (n, n) and (p, p) has to fit
     orthogonal: never square A, as is done while mu stays above 1e-12 of its largest eigenvalue
 
-    While mu is large, S^2 and V (or U) come from the eigenvalues of A^T A (or A A^T), which hold half the digits of A. The
+    While mu is large, S^2 and V (or U) come from the eigenvalues of A^T A (or A A^T), which hold half the digits of A; where
+    it has 2,000 rows or more, and at most a third of its eigenvalues are above rounding, from some of its columns. The
     first mu below brings a QR factorization of A (or A^T) and the singular values of its triangle, three times the time.
     `least` says below which mu is not answered: 1e-34 of that eigenvalue, 4e-26 in the kernel form of an A in blocks.
 
@@ -91,7 +95,7 @@ class DampedLeastSquares:
             "give fewer points",
             r.device,
         )
-        self._orthogonal = orthogonal
+        self._orthogonal, self._side = orthogonal, side
 
     @property
     def largest(self) -> float:
@@ -134,6 +138,9 @@ class DampedLeastSquares:
     @cached_property
     def _squared(self) -> _Spectrum:
         A, r = self._A, self._r
+        few = self._few_eigenpairs() if self._side >= _LARGE else None
+        if few is not None:
+            return self._from_few(*few)
         if self.form == "kernel":
             K = _gram([A.matrix]) if self.whole else A.kernel()
             with threads_for(of_factorization(K)):
@@ -148,6 +155,35 @@ class DampedLeastSquares:
             return V.T @ A.rmatvec(v)
 
         return _Spectrum(squares.clamp_min(0), coordinates(r), coordinates, lambda x: V @ x, 1.0, SQUARED)
+
+    def _few_eigenpairs(self) -> tuple[Tensor, Tensor] | None:
+        """Eigenvalues above rounding of A A^T or A^T A, and their eigenvectors; None where they are many."""
+        A, most = self._A, self._side // _SHARE
+        with threads_for(of_factorization(self._r.new_empty(1, 1).expand(self._side, self._side))):
+            if self.whole:
+                G = A.matrix if self.form == "kernel" else A.matrix.T
+                return leading_eigenpairs(G.square().sum(1), lambda index: G @ G[index].T, most)
+            if self.form == "kernel":
+                return leading_eigenpairs(A.kernel_diagonal(), A.kernel_columns, most)
+            M = _gram(block.T for block in self._rows())
+            return leading_eigenpairs(M.diagonal(), lambda index: M[:, index], most)
+
+    def _from_few(self, squares: Tensor, V: Tensor) -> _Spectrum:
+        """What is perpendicular to all columns of V has the eigenvalue 0, to rounding."""
+        A, r, k, zeros = self._A, self._r, len(squares), squares.new_zeros(len(V))
+
+        def split(v: Tensor) -> Tensor:
+            along = V.T @ v
+            return torch.cat([along, v - V @ along])
+
+        def joined(x: Tensor) -> Tensor:
+            return V @ x[:k] + x[k:]
+
+        all_squares = torch.cat([squares, zeros])
+        if self.form == "kernel":
+            scale = all_squares.sqrt()
+            return _Spectrum(all_squares, split(r), split, lambda x: A.rmatvec(joined(x)), scale, SQUARED)
+        return _Spectrum(all_squares, split(A.rmatvec(r)), lambda v: split(A.rmatvec(v)), joined, 1.0, SQUARED)
 
     def _rows(self) -> Iterable[Tensor]:
         return [self._A.matrix] if self.whole else self._A.row_blocks(self._block)

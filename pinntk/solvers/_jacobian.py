@@ -147,6 +147,25 @@ class ScaledJacobian:
             row.extend(rows[j][i].T for j in range(i + 1, len(rows)))
         return torch.cat([torch.cat(row, 1) for row in rows])
 
+    def kernel_diagonal(self) -> Tensor:
+        """The diagonal of A A^T, (n,), from the factors."""
+        return torch.cat([scale.squeeze(1).square() * part.diagonal for scale, part in self._parts])
+
+    def kernel_columns(self, index: Tensor) -> Tensor:
+        """Columns of A A^T, (n, k), by their numbers (k,), from the factors."""
+        columns = torch.empty(self.n, len(index), dtype=torch.float64, device=index.device)
+        start = 0
+        with threads_for(self._work):
+            for scale, part in self._parts:
+                chosen = ((index >= start) & (index < start + part.n)).nonzero().squeeze(1)
+                here = index[chosen] - start
+                start += part.n
+                if len(here):
+                    few = part.of_points(here)
+                    blocks = [other * gram(left, few) * scale[here].T for other, left in self._parts]
+                    columns[:, chosen] = torch.cat(blocks)
+        return columns
+
     def row_blocks(self, most: int) -> Iterator[Tensor]:
         """A, at most so many rows at a time."""
         for scale, part in self._parts:

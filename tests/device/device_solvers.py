@@ -8,13 +8,17 @@ import pytest
 import torch
 
 import pinntk
+from pinntk.solvers import _damped
 from pinntk.solvers._damped import FORMS
 from tests.device.on_device import F64, NAME, covers, on_device, same, there, twins
 from tests.device.trainings import diffusion
 
 
 @covers(pinntk.solvers.scaled_errors, pinntk.solvers.ScaledJacobian, pinntk.solvers.DampedLeastSquares)
-def test_the_scaled_problem():
+@pytest.mark.parametrize("large", [2000, 0])
+def test_the_scaled_problem(large, monkeypatch):
+    monkeypatch.setattr(_damped, "_LARGE", large)
+    monkeypatch.setattr(_damped, "_SHARE", 1)
     problem = diffusion()
     here, away = twins(problem, width=4, depth=1)
     points = problem.sample(residual=8, boundary=3, initial=3, **F64)
@@ -31,6 +35,9 @@ def test_the_scaled_problem():
     products = [(C.kernel(), C.matvec(d.to(r)), C.rmatvec(r)) for C, d, r in ((B, d.to(NAME), found), (A, d, r))]
     assert on_device(products[0])
     same(*products)
+    columns = [C.kernel_columns(torch.tensor([9, 2, 0], device=e.device)) for C, e in ((B, found), (A, r))]
+    assert on_device(columns[0])
+    same(*columns)
     same(B.matrix, A.matrix)
     for form in FORMS:
         solved = [pinntk.solvers.DampedLeastSquares(C, e, form) for C, e in ((B, found), (A, r))]

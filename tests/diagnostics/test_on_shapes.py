@@ -8,13 +8,11 @@ import torch
 
 import pinntk
 from pinntk import Box, Problem
-from pinntk.diagnostics import trial_space
 from pinntk.diagnostics._corners import corners
 from pinntk.geometry import Ball, Disk, Polygon
 from pinntk.residuals import _scales
 from pinntk.residuals._agreement import _inside
 from pinntk.residuals._legendre import Legendre
-from pinntk.taylor import Basis
 
 THIN = Disk(x=0, y=0, radius=1, name="outer") - Disk(x=0, y=0, radius=0.9, name="inner")
 CORNER = Polygon([(0, 0), (2, 0), (2, 1), (1, 1), (1, 2), (0, 2)], edges={0: "floor"})
@@ -55,22 +53,6 @@ def cooling(domain, start_at=0.0, wall_at=0.0):
         return u - start_at
 
     return Problem(domain, [heat, walls, start])
-
-
-@pytest.mark.parametrize("name", DOMAINS)
-def test_trial_functions_are_orthonormal_on_the_domain_and_their_derivatives_are_derivatives(name):
-    domain = DOMAINS[name]
-    space = trial_space(domain, 1, most=120)
-    points = torch.as_tensor(domain.sample(20_000, "sobol", np.random.default_rng(1)))
-    values = space.values(points) / space.deviations
-    assert _even(values)
-    assert (values[:, 0] - 1).abs().max() < 1e-12 and not space.powers[0].any()
-    x, h = points[:50].clone(), 1e-4
-    d, axes = domain.dimension, domain.space
-    found = space.coefficients(x, Basis.spanning([], d, laplacian_axes=axes))[-1]
-    steps = [h * torch.eye(d, dtype=torch.float64)[axis] for axis in axes]
-    expected = sum(space.values(x + step) + space.values(x - step) - 2 * space.values(x) for step in steps) / h**2
-    assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
 @pytest.mark.parametrize("name", DOMAINS)
@@ -120,9 +102,9 @@ def test_what_is_well_posed_on_a_shape_is_not_complained_of(name):
 
 
 def test_a_part_of_the_boundary_without_a_condition_is_named():
-    (found,) = pinntk.check(laplace(THIN, {"outer": 0.0}))
+    (found,) = pinntk.check(laplace(Disk(x=0, y=0, radius=1, name="outer") & Box(x=(0, 2), y=(-2, 2)), {"outer": 0.0}))
     assert found.code == "wrong-problem" and "one is missing" in found.sentence
-    assert "the part 'inner'" in str(found.prescriptions) + found.sentence
+    assert "the part 'x=0'" in str(found.prescriptions) + found.sentence
 
 
 def test_values_that_disagree_in_the_corner_of_a_polygon():

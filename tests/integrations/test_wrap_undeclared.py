@@ -75,7 +75,7 @@ def test_tensors_that_require_gradients_and_are_points_may_be_kept():
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        pinntk.wrap(model, {"integral": (weighted, X, "residual")})
+        pinntk.wrap(model, {"less its mean": (weighted, X, "residual")})
     matrix = torch.rand(2, 3, requires_grad=True)
     with pytest.warns(
         UserWarning, match=r"depend on matrix of shape \(2, 3\), which the model does not hold: taken for points"

@@ -22,6 +22,7 @@ MET = {
     "burgers2d": ("start_u", "start_v", "walls_u", "walls_v"),
     "cahn_hilliard": ("start", "wrap", "wrap_slope", "wrap_curvature", "wrap_third"),
     "convection": ("start", "wrap"),
+    "cylinder_stokes": (),
     "darcy": ("walls",),
     "eikonal": ("walls",),
     "elasticity_plate": ("held_u", "held_v", "free_xx", "loaded_yy"),
@@ -53,6 +54,7 @@ MET = {
     "heat_inverse": ("start", "walls"),
     "heat_multiscale": ("start", "walls"),
     "helmholtz2d": ("walls",),
+    "helmholtz_scatterer": (),
     "inviscid_burgers": ("start", "walls"),
     "kdv": ("start", "wrap", "wrap_slope", "wrap_curvature"),
     "klein_gordon": ("start", "start_velocity", "walls"),
@@ -83,7 +85,9 @@ LEFT = {
     **{
         (name, condition): "not on faces of the problem's domain"
         for name, conditions in {
+            "cylinder_stokes": ("inflow_u", "inflow_v", "held_u", "held_v", "outflow_u", "outflow_v"),
             "heat_ball": ("sphere",),
+            "helmholtz_scatterer": ("hard_p", "hard_q", "outgoing_p", "outgoing_q"),
             "plate_with_hole": (*("symmetric_u", "symmetric_v", "sliding", "free_x", "free_y", "pulled_x", "pulled_y"),),
             "poisson_boltzmann": ("walls", "disks"),
             "poisson_holes": ("walls", "holes"),
@@ -109,7 +113,7 @@ LEFT = {
     ("lid_driven_cavity", "lid_u"): "the factor of the field in its error comes close to 0: from 1 to 0 in size",
     ("poisson_nd", "walls"): "evaluated 242 times in every pass of the network, at most 80; it would be done for hard=('walls'",
 }
-SLOW = ("beltrami", "burgers2d", "ginzburg_landau", "gray_scott")  # seconds each
+SLOW = ("beltrami", "taylor_green", "burgers2d", "ginzburg_landau", "gray_scott")  # seconds each
 CASES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in MET]  # seconds each
 ROUNDING = 1e-14  # of errors whose terms are of order 1
 SIZES = {"cahn_hilliard": (2 * pi) ** 3}  # of the terms elsewhere: a third derivative of cos(2 pi x)

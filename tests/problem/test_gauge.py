@@ -175,7 +175,7 @@ def test_errors_of_a_problem_that_is_determined_are_what_they_were_to_the_bit():
     off, scale = ((problem.predict(network, problem.solution_points) - truth) ** 2).sum(0), (truth**2).sum(0)
     assert problem.relative_error(network) == float(np.sqrt(off.sum() / scale.sum()))
     values = np.ones((3, 3))
-    assert problem.without_gauge(values) is values
+    assert problem.counted(values) is values
 
 
 def test_errors_do_not_depend_on_a_free_function_of_time():

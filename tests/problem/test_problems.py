@@ -79,6 +79,8 @@ def test_exact_solutions_have_zero_residual(name, settings):
 @pytest.mark.parametrize(
     ("name", "setting", "message"),
     [
+        ("cylinder_stokes", {"nu": 0.0}, "nu=0.0: a positive number"),
+        ("helmholtz_scatterer", {"k": -1.0}, "k=-1.0: a positive wave number"),
         ("heat_ball", {"d": 1}, "d=1: a whole number of at least 2"),
         ("plate_with_hole", {"radius": 1.0}, "radius=1.0: between 0 and 1"),
         ("plate_with_hole", {"nu": 0.5}, "nu=0.5: Poisson's ratio"),

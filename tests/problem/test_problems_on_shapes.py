@@ -2,20 +2,22 @@
 
 import numpy as np
 import pytest
+from scipy.special import h1vp, hankel1, jvp
 
 import pinntk
 from pinntk.geometry import Part
 
 
-def table(problem, count: int) -> tuple[np.ndarray, float]:
-    """The reference on a grid of its domain's box (count, count), NaN outside, and the distance of two places."""
+def table(problem, *counts: int, field: int = 0) -> tuple[np.ndarray, float]:
+    """A field of the reference on a grid of its domain's box (*counts), NaN outside, and the distance of two places in x."""
+    counts = counts if len(counts) == 2 else counts * 2
     low, high = problem.domain.low, problem.domain.high
-    steps = (problem.solution_points - low) / (high - low) * (count - 1)
+    steps = (problem.solution_points - low) / (high - low) * (np.array(counts) - 1)
     i, j = np.rint(steps).astype(int).T
     assert np.abs(steps - np.rint(steps)).max() < 1e-9
-    found = np.full((count, count), np.nan)
-    found[i, j] = problem.solution.values[:, 0]
-    return found, (high - low)[0] / (count - 1)
+    found = np.full(counts, np.nan)
+    found[i, j] = problem.solution.values[:, field]
+    return found, (high - low)[0] / (counts[0] - 1)
 
 
 def laplacian(u: np.ndarray, h: float) -> np.ndarray:
@@ -25,9 +27,9 @@ def laplacian(u: np.ndarray, h: float) -> np.ndarray:
     return (4 * sides + corners - 20 * u[1:-1, 1:-1]) / (6 * h**2)
 
 
-def on(part: Part, problem) -> np.ndarray:
-    """Values of the reference at those of its points that lie on a part of the boundary."""
-    return problem.solution.values[part.distance(problem.solution_points) < 1e-5, 0]
+def on(part: Part, problem, field: int = 0) -> np.ndarray:
+    """A field of the reference at those of its points that lie on a part of the boundary."""
+    return problem.solution.values[part.distance(problem.solution_points) < 1e-5, field]
 
 
 @pytest.fixture(autouse=True)
@@ -75,3 +77,51 @@ def test_poisson_boltzmann():
     assert np.nanmax(off) < 0.2 and np.nanmedian(off) < 5e-3  # of terms of size 170
     assert np.abs(on(problem.domain.boundary(without="disk"), problem) - 0.2).max() < 5e-7
     assert np.abs(on(problem.domain.boundary("disk"), problem) - 1).max() < 5e-7
+
+
+def test_cylinder_stokes():
+    problem = pinntk.load("cylinder_stokes")
+    (u, h), (v, _), (p, _) = (table(problem, 221, 42, field=field) for field in range(3))
+    nu = problem.parameters["nu"]
+    far = np.abs(np.linspace(0, 2.2, 221)[1:-1] - 0.2) > 0.12  # where nine places see the flow's derivatives
+    momentum_x = nu * laplacian(u, h) - (p[2:, 1:-1] - p[:-2, 1:-1]) / (2 * h)
+    momentum_y = nu * laplacian(v, h) - (p[1:-1, 2:] - p[1:-1, :-2]) / (2 * h)
+    continuity = (u[2:, 1:-1] - u[:-2, 1:-1] + v[1:-1, 2:] - v[1:-1, :-2]) / (2 * h)
+    for error, size in ((momentum_x, 0.05), (momentum_y, 0.05), (continuity, 3)):
+        assert np.abs(error[far]).max() < 0.05 * size
+        assert np.median(np.abs(error[far])) < 1e-4 * size
+    flux = h * u[:, 1:-1].sum(1)  # by the trapezoidal rule, which errs alike where the profile is a parabola
+    assert np.abs(flux[100:] / flux[0] - 1).max() < 1e-5
+    domain = problem.domain
+    y = np.linspace(0, 0.41, 42)
+    assert np.abs(on(domain.boundary("x=0"), problem) - 1.2 * y * (0.41 - y) / 0.41**2).max() < 2e-6
+    for part in ("y=0", "y=0.41", "cylinder"):
+        assert all(np.abs(on(domain.boundary(part), problem, field)).max() < 2e-6 for field in (0, 1))
+    assert np.abs(on(domain.boundary("x=2.2"), problem, 2)).max() < 1e-6  # where no force acts
+    double = pinntk.load("cylinder_stokes", nu=2 * nu).solution.values
+    assert np.array_equal(double, problem.solution.values * [1, 1, 2])
+
+
+@pytest.mark.parametrize("k", [0.5, 4.0])
+def test_helmholtz_scatterer(k):
+    """The table solves the equation, and the plane's Green function gives the same wave from its values on the disk."""
+    problem = pinntk.load("helmholtz_scatterer", k=k)
+    (p, h), (q, _) = (table(problem, 121, field=field) for field in range(2))
+    u = p + 1j * q
+    off = laplacian(u, h) + k**2 * (1 - (k * h) ** 2 / 12) * u[1:-1, 1:-1]  # of order h^4, where lap lap u = k^4 u
+    assert np.nanmax(np.abs(off)) < 0.02 * max(k**2, 1)
+    assert np.isfinite(off).sum() > 8500
+    angle = 2 * np.pi * np.arange(400) / 400
+    place = problem.solution_points[::501]
+    n = np.arange(60)
+    c = np.where(n == 0, 1, 2) * 1j**n
+    on_disk = sum(-c[m] * jvp(m, k) / h1vp(m, k) * hankel1(m, k) * np.cos(m * angle) for m in n)
+    slope = -1j * k * np.cos(angle) * np.exp(1j * k * np.cos(angle))
+    x, y = place[:, :1] - np.cos(angle), place[:, 1:] - np.sin(angle)
+    r = np.hypot(x, y)
+    green = 0.25j * hankel1(0, k * r)
+    across = 0.25j * k * hankel1(1, k * r) * (x * np.cos(angle) + y * np.sin(angle)) / r
+    expected = ((across * on_disk - green * slope).sum(1)) * 2 * np.pi / 400
+    found = problem.solution.values[::501] @ [1, 1j]
+    inside = np.hypot(*place.T) > 1.3  # where 400 places are enough
+    assert np.abs(expected - found)[inside].max() < 1e-12

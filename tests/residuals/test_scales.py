@@ -21,6 +21,7 @@ KNOWN = (
     ("reaction", {}),
     ("convection", {"beta": 5.0}),
     ("poisson_nd", {}),
+    ("poisson_lshape", {}),
 )
 
 

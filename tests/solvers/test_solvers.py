@@ -46,6 +46,10 @@ def test_the_scaled_jacobian_is_the_derivative_of_the_loss(example):
     assert sum(block.shape[1] for block in columns) == ours.p and max(block.shape[1] for block in columns) < ours.p
     torch.testing.assert_close(sum(B @ B.T for B in columns), A @ A.T, rtol=1e-11, atol=1e-12 * float(A.norm()) ** 2)
     torch.testing.assert_close(ours.kernel(), A @ A.T, rtol=1e-11, atol=1e-12 * float(A.norm()) ** 2)
+    index = torch.randperm(ours.n, generator=generator)[: ours.n // 2]
+    expected = (A @ A.T)[:, index]
+    torch.testing.assert_close(ours.kernel_columns(index), expected, rtol=1e-11, atol=1e-12 * float(A.norm()) ** 2)
+    torch.testing.assert_close(ours.kernel_diagonal(), A.square().sum(1), rtol=1e-11, atol=1e-12 * float(A.norm()) ** 2)
     torch.testing.assert_close(scaled_errors(network, problem, points, weights), r)
     loss = sum(weights[name] * e.square().mean() for name, e in pinntk.errors(network, problem, points).items())
     assert float(r @ r) == pytest.approx(loss.item(), rel=1e-12)

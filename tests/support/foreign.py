@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import pinntk
+from pinntk.geometry._sampling import generator
 from pinntk.problem import ForeignCondition, PointSet, with_parameters_of
 
 
@@ -95,8 +96,8 @@ def system(seed: int = 0) -> Twins:
     def seen(p: Tensor) -> Tensor:
         return network(p[:, :2])[:, 0] - p[:, 2]
 
-    given = PointSet(domain, domain.sample(9, "sobol", pinntk.problem._sampling.generator(seed, "given")))
-    measured = domain.sample(7, "sobol", pinntk.problem._sampling.generator(seed, "measured"))
+    given = PointSet(domain, domain.sample(9, "sobol", generator(seed, "given")))
+    measured = domain.sample(7, "sobol", generator(seed, "measured"))
     values = measured.sum(1)
     both = evaluated(network, equations)
     conditions = [ForeignCondition(name, "residual", given, both, column) for column, name in enumerate(("mass", "force"))]
@@ -148,4 +149,4 @@ TWINS: dict[str, Callable[[int], Twins]] = {"heat": heat, "system": system, "mix
 
 
 def _rows(region, n: int):
-    return region.sample(n, "uniform", pinntk.problem._sampling.generator(0, "rows"))
+    return region.sample(n, "uniform", generator(0, "rows"))

@@ -15,7 +15,7 @@ from torch import nn
 
 from pinntk.ntk import KernelBlocks
 from pinntk.problem import Problem
-from pinntk.problem._gauge import without_gauges
+from pinntk.problem._known import counted
 from pinntk.reporting.plot._maps import Section, planes
 from pinntk.reporting.plot._panel import BLUE, FAINT, GRAY, ORANGE, Panel, dots, draw_panels, figure_grid, legend, span, write
 from pinntk.run import Run
@@ -82,7 +82,7 @@ def solution_panels(problem: Problem, network: nn.Module) -> list[list[Panel]]:
     if problem.domain.dimension == 1:
         if problem.has_solution:
             grid = problem.solution_points
-            truth = problem.solution.values.reshape(-1, len(problem.fields))
+            truth = problem.at_home(grid, problem.solution.values.reshape(-1, len(problem.fields)))
         else:
             grid, truth = problem.domain.grid((_CURVE,)), None
         predicted = _predicted(problem, network, grid, truth)
@@ -91,8 +91,8 @@ def solution_panels(problem: Problem, network: nn.Module) -> list[list[Panel]]:
         s = np.linspace(0, 1, _CURVE)[:, None]
         grid = problem.domain.low + s * (problem.domain.high - problem.domain.low)
         inside = problem.domain.contains(grid) | problem.domain.is_box
-        truth = problem.exact_array(grid) if problem.exact is not None else None
-        predicted = np.where(inside[:, None], problem.predict(network, grid), np.nan)
+        truth = problem.at_home(grid, problem.exact_array(grid)) if problem.exact is not None else None
+        predicted = np.where(inside[:, None], problem.at_home(grid, problem.predict(network, grid)), np.nan)
         x, label = s[:, 0], f"position along the diagonal of the {'domain' if problem.domain.is_box else 'box around it'}"
     return [
         _curves(name, x, label, predicted[:, i], None if truth is None else truth[:, i], _reference_label(problem))
@@ -102,10 +102,11 @@ def solution_panels(problem: Problem, network: nn.Module) -> list[list[Panel]]:
 
 def _predicted(problem: Problem, network: nn.Module, points: np.ndarray, truth: np.ndarray | None) -> np.ndarray:
     """The network's values (n, fields), of fields that are free by a constant with the known solution's."""
-    predicted = problem.predict(network, points)
+    predicted = problem.at_home(points, problem.predict(network, points))
     if truth is None or not problem.gauge:
         return predicted
-    return truth + without_gauges(problem.gauge, problem.fields, predicted - truth, points)
+    lives = problem.lives(points) if problem.where else None
+    return truth + counted(problem.gauge, problem.fields, predicted - truth, points, lives)
 
 
 def _reference_label(problem: Problem) -> str:
@@ -160,10 +161,11 @@ def _sections(problem: Problem) -> list[tuple[Section, np.ndarray | None]]:
     drawn = planes(problem.domain)
     if problem.exact is not None and not _on_grid(problem):
         sections = [Section(plane, plane.points()) for plane in drawn]
-        return [(section, problem.exact_array(section.points)) for section in sections]
+        return [(section, problem.at_home(section.points, problem.exact_array(section.points))) for section in sections]
     found: list[tuple[Section, np.ndarray | None]] = []
     if problem.has_solution:
-        points, values = problem.solution_points, problem.solution.values.reshape(-1, len(problem.fields))
+        points = problem.solution_points
+        values = problem.at_home(points, problem.solution.values.reshape(-1, len(problem.fields)))
         for known in filter(None, (plane.known(problem.solution) for plane in drawn)):
             found.append((Section(known[0], points[known[1]]), values[known[1]]))
     return found or [(Section(plane, plane.points()), None) for plane in drawn]
@@ -176,10 +178,16 @@ def _on_grid(problem: Problem) -> bool:
 
 
 def _colors(shown: np.ndarray) -> dict[str, Any]:
-    low, high = float(shown.min()), float(shown.max())
+    low, high = _ends(shown)
     if min(-low, high) > _SIGN * max(-low, high):  # white is zero
         return {"cmap": "RdBu_r", "vmin": -max(-low, high), "vmax": max(-low, high)}
     return {"cmap": "viridis", "vmin": low, "vmax": high}
+
+
+def _ends(values: np.ndarray) -> tuple[float, float]:
+    """The least and the largest that is finite; NaN where none is."""
+    known = values[np.isfinite(values)]
+    return (float(known.min()), float(known.max())) if len(known) else (np.nan, np.nan)
 
 
 def _map(title: str, problem: Problem, section: Section, values: np.ndarray, style: Mapping[str, Any]) -> Panel:
@@ -193,7 +201,8 @@ def _map(title: str, problem: Problem, section: Section, values: np.ndarray, sty
             image = section.draw(ax, values, **style)
         low, high = image.get_clim()
         beyond = {(True, True): "both", (True, False): "min", (False, True): "max"}
-        extend = beyond.get((bool(values.min() < low), bool(values.max() > high)), "neither")
+        least, most = _ends(values)
+        extend = beyond.get((least < low, most > high), "neither")
         ax.figure.colorbar(image, ax=ax, extend=extend)
 
     return Panel(title, f"map of {title}, {span(values)}", draw)
