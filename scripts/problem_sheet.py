@@ -29,9 +29,9 @@ def draw(problem: pinntk.Problem, ax: Axes) -> None:
     """The known solution of a problem on empty axes."""
     axes, values = problem.solution.axes, problem.solution.values
     if len(axes) == 1 and axes[0].ndim == 2 and axes[0].shape[1] > 1:  # scattered points
-        most, size = (3000, 2) if axes[0].shape[1] == 2 else (600, 8)
-        some = slice(None, None, -(-len(axes[0]) // most))
-        ax.scatter(*axes[0][some, :2].T, size, values[some, 0], cmap="viridis", linewidths=0)
+        most, size = (4000, 4) if axes[0].shape[1] == 2 else (600, 8)
+        some = np.random.default_rng(0).permutation(len(axes[0]))[:most]
+        ax.scatter(*axes[0][some, :2].T, size, values[some, 0], cmap="viridis")
     elif len(axes) == 1:
         ax.plot(axes[0].ravel(), values, linewidth=1)
     else:

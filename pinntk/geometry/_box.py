@@ -13,6 +13,7 @@ import numpy as np
 from pinntk.geometry import _sampling as sampling
 from pinntk.geometry._domain import Domain, Member
 from pinntk.geometry._faces import Faces
+from pinntk.geometry._names import flat_name
 from pinntk.geometry._surface import Face, Surface
 
 
@@ -78,7 +79,7 @@ class Box(Domain):
     @cached_property
     def surfaces(self) -> tuple[Surface, ...]:
         return tuple(
-            Face(f"{self.coordinates[axis]}={self.bounds[axis][end]:g}", self.low, self.high, axis, end)
+            Face(flat_name(self.coordinates[axis], self.bounds[axis][end]), self.low, self.high, axis, end)
             for axis in self.space
             for end in (0, 1)
         )

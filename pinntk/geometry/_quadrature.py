@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
 import numpy as np
+from numpy.polynomial.legendre import leggauss
 
 from pinntk.geometry import _sampling as sampling
 from pinntk.geometry._domain import Domain
 from pinntk.geometry._drawing import draw
 from pinntk.geometry._faces import Faces
-from pinntk.geometry._part import Part, Piece, gauss
+from pinntk.geometry._part import Part
+from pinntk.geometry._pieces import Piece
 
 _MOST, _LEAST = 64, 4  # nodes of Gauss along a coordinate, or a smooth piece of a curve
 _ALONG = 16  # of these on a smooth piece, where there are few pieces
@@ -108,7 +110,7 @@ def _along(piece: Piece) -> tuple[np.ndarray, np.ndarray]:
         ends = [float(start), *(b for b in piece.surface.breaks if start < b < end), float(end)]
         smooth.append(ends)
     count = max(_LEAST, min(_ALONG, _MOST * _ALONG // sum(len(ends) - 1 for ends in smooth)))
-    found = [gauss(ends, count) for ends in smooth]
+    found = [_gauss(ends, count) for ends in smooth]
     return np.concatenate([nodes for nodes, _ in found])[:, None], np.concatenate([weights for _, weights in found])
 
 
@@ -117,7 +119,7 @@ def _product(dimension: int, points: int) -> tuple[np.ndarray, np.ndarray]:
     if dimension == 0:
         return np.zeros((1, 0)), np.ones(1)
     count = max(_LEAST, min(_MOST, int(points ** (1 / dimension) + 1e-9)))
-    nodes, weights = gauss([0.0, 1.0], count)
+    nodes, weights = _gauss([0.0, 1.0], count)
     cube = np.stack(np.meshgrid(*[nodes] * dimension, indexing="ij"), -1).reshape(-1, dimension)
     products = np.stack(np.meshgrid(*[weights] * dimension, indexing="ij"), -1).reshape(-1, dimension)
     return cube, products.prod(1)
@@ -129,3 +131,10 @@ def _even(places: np.ndarray, measure: float) -> Quadrature:
 
 def _generator() -> np.random.Generator:
     return sampling.generator(0, "quadrature")
+
+
+def _gauss(breaks: Sequence[float], count: int) -> tuple[np.ndarray, np.ndarray]:
+    """`count` nodes and weights of Gauss on each interval between breaks, for the integral over all of them."""
+    nodes, weights = leggauss(count)
+    starts, lengths = np.array(breaks[:-1]), np.diff(breaks)
+    return (starts[:, None] + lengths[:, None] * (nodes + 1) / 2).ravel(), (lengths[:, None] * weights / 2).ravel()

@@ -11,8 +11,12 @@ import numpy as np
 import shapely
 from shapely.geometry import polygon as shapely_polygon
 
+from pinntk.geometry._curves import EllipseCurve, Polyline
 from pinntk.geometry._domain import Domain, Member
-from pinntk.geometry._surface import Cap, EllipseCurve, Polyline, Sphere, Surface, Tube
+from pinntk.geometry._names import flat_name
+from pinntk.geometry._surface import Cap, Sphere, Surface, Tube
+
+_SMALLEST = 1e-9  # of its distance from the origin: how narrow a shape may be
 
 
 class Shape(Domain):
@@ -43,7 +47,17 @@ class Ball(Shape):
         if len(center) < 2:
             raise ValueError(f"{type(self).__name__}: a center has two coordinates or more; an interval is a Box")
         self.bounds = tuple((float(c) - self.radius, float(c) + self.radius) for c in self.center)
-        self.cube_dimension = len(center) if len(center) <= 3 else len(center) + 1
+        _check_rounding(self)
+
+    filled = True
+
+    @property
+    def cube_dimension(self) -> int:
+        return self.dimension if self.dimension <= 3 else self.dimension + 1
+
+    @property
+    def around(self) -> float:
+        return self.measure
 
     @cached_property
     def surfaces(self) -> tuple[Surface, ...]:
@@ -91,11 +105,16 @@ class Ellipse(Shape):
         self.coordinates, self.center = _centered("Ellipse", center)
         if len(center) != 2:
             raise ValueError(f"Ellipse: a center has two coordinates, not {len(center)}")
+        if not isinstance(radii, (tuple, list, np.ndarray)) or len(radii) != 2:
+            raise ValueError(f"Ellipse(radii={radii!r}): two numbers, along its own two axes")
+        if not (isinstance(angle, (int, float, np.number)) and isfinite(angle)):
+            raise ValueError(f"Ellipse(angle={angle!r}): a number, in radians")
         self.radii = np.array([_positive("Ellipse", "radii", radius) for radius in radii])
         self.turn = np.array([[cos(angle), -sin(angle)], [sin(angle), cos(angle)]])
         self.name = name
         half = np.sqrt(((self.turn * self.radii) ** 2).sum(1))
         self.bounds = tuple((float(c - h), float(c + h)) for c, h in zip(self.center, half, strict=True))
+        _check_rounding(self)
 
     @cached_property
     def surfaces(self) -> tuple[Surface, ...]:
@@ -137,6 +156,8 @@ class Polygon(Shape):
         edges: Mapping[int, str] | None = None,
         coordinates: tuple[str, str] = ("x", "y"),
     ):
+        if isinstance(vertices, shapely.Geometry) and not isinstance(vertices, shapely.Polygon):
+            raise TypeError(f"Polygon: a shapely.{vertices.geom_type} is none; give each polygon by itself, joined by |")
         if isinstance(vertices, shapely.Polygon):
             vertices = shapely.remove_repeated_points(vertices)
             vertices, holes = vertices.exterior.coords, [*holes, *(ring.coords for ring in vertices.interiors)]
@@ -154,6 +175,7 @@ class Polygon(Shape):
         shapely.prepare(self.polygon)
         x_low, y_low, x_high, y_high = self.polygon.bounds
         self.bounds = ((x_low, x_high), (y_low, y_high))
+        _check_rounding(self)
         self._shell, self._holes = shell, [np.array(ring.coords) for ring in self.polygon.interiors]
         self._edges = dict(edges or {})
 
@@ -179,7 +201,8 @@ class Polygon(Shape):
         return float(self.polygon.area)
 
     def describe(self) -> str:
-        holes = f" and {len(self._holes)} holes" if self._holes else ""
+        many = len(self._holes)
+        holes = f" and {many} hole{'s' if many > 1 else ''}" if many else ""
         return f"the polygon of {len(self._shell)} corners{holes} from ({self._shell[0][0]:g}, {self._shell[0][1]:g})"
 
 
@@ -191,23 +214,27 @@ class Cylinder(Shape):
 
     def __init__(self, *, radius: float, **places: float | tuple[float, float]):
         self.coordinates = tuple(places)
-        long = [name for name, place in places.items() if not isinstance(place, (int, float))]
+        long = [name for name, place in places.items() if not isinstance(place, (int, float, np.number))]
         if len(places) != 3 or len(long) != 1:
             raise ValueError(f"Cylinder({', '.join(places)}): two numbers and one interval, as in x=0, y=0, z=(0, 1)")
         self.long, self.radius = self.coordinates.index(long[0]), _positive("Cylinder", "radius", radius)
-        low, high = map(float, places[long[0]])  # type: ignore[arg-type]
-        if not low < high:
-            raise ValueError(f"Cylinder({long[0]}={places[long[0]]}): an interval needs the lower end first")
+        try:
+            low, high = map(float, places[long[0]])  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            raise ValueError(f"Cylinder({long[0]}={places[long[0]]!r}): an interval is a pair of numbers") from None
+        if not (isfinite(low) and isfinite(high) and low < high):
+            raise ValueError(f"Cylinder({long[0]}={places[long[0]]}): an interval needs finite ends, the lower end first")
         _, self.center = _centered("Cylinder", {name: c for name, c in places.items() if name not in long})
         self.across = [axis for axis in range(3) if axis != self.long]
         bounds = [(float(c) - self.radius, float(c) + self.radius) for c in self.center]
         bounds.insert(self.long, (low, high))
         self.bounds = tuple(bounds)
+        _check_rounding(self)
 
     @cached_property
     def surfaces(self) -> tuple[Surface, ...]:
         name, ends = self.coordinates[self.long], self.bounds[self.long]
-        caps = [Cap(f"{name}={ends[i]:g}", self.center, self.radius, self.long, ends[i], (-1.0, 1.0)[i]) for i in (0, 1)]
+        caps = [Cap(flat_name(name, ends[i]), self.center, self.radius, self.long, ends[i], (-1.0, 1.0)[i]) for i in (0, 1)]
         return (Tube("side", self.center, self.radius, self.long, ends), *caps)
 
     def contains(self, points: np.ndarray) -> np.ndarray:
@@ -223,6 +250,16 @@ class Cylinder(Shape):
     def describe(self) -> str:
         low, high = self.bounds[self.long]
         return f"the cylinder of radius {self.radius:g} along {self.coordinates[self.long]} from {low:g} to {high:g}"
+
+
+def _check_rounding(shape: Domain) -> None:
+    """Raises ValueError for a shape whose places float64 does not tell apart."""
+    size, away = float((shape.high - shape.low).min()), float(np.abs([shape.low, shape.high]).max())
+    if size < _SMALLEST * away:
+        raise ValueError(
+            f"{shape.describe()} is {size:.1g} wide, {away:.1g} from the origin, where float64 tells few of its places apart; "
+            "move the origin of the coordinates into the domain"
+        )
 
 
 def _positive(shape: str, name: str, value: float) -> float:

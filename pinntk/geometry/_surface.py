@@ -7,10 +7,8 @@ from math import gamma, pi
 
 import numpy as np
 import torch
-from scipy.special import ellipe, ellipeinc, ndtri
+from scipy.special import ndtri
 from torch import Tensor
-
-_NEWTON = 4  # steps to the angle of an arc's length; two are enough for radii of 1 to 50
 
 
 class Surface(ABC):
@@ -20,12 +18,18 @@ class Surface(ABC):
     measure: its length or area
     parameters: how many numbers in [0, 1] a point on it has
     breaks: on a curve, where in [0, 1] it is not smooth, with both ends
+    flat: of the face of a box and the end of a cylinder, the axis and the value of the coordinate that does not vary
+    segments: of a curve in the plane that is made of straight edges, (k, 2, 2): both ends of each
+    oval: of a circle or an ellipse, its center (2,) and the (2, 2) matrix M of its points center + M (cos, sin)
     """
 
     name: str
     measure: float
     parameters: int
     breaks: tuple[float, ...] = tuple(np.linspace(0, 1, 9))
+    flat: tuple[int, float] | None = None
+    segments: np.ndarray | None = None
+    oval: tuple[np.ndarray, np.ndarray] | None = None
 
     @abstractmethod
     def at(self, cube: np.ndarray) -> np.ndarray:
@@ -38,6 +42,22 @@ class Surface(ABC):
     def distance_of(self, points: np.ndarray) -> np.ndarray:
         """`distance` of numpy arrays."""
         return self.distance(torch.as_tensor(points)).numpy()
+
+    def normals_of(self, points: np.ndarray) -> np.ndarray:
+        """`normals` of numpy arrays."""
+        return self.normals(torch.as_tensor(points)).numpy()
+
+    def nearest(self, points: np.ndarray) -> np.ndarray:
+        """The places (n, d) of the surface next to (n, d) points, to first order."""
+        return self.at(self.place(points)[:, None])
+
+    def place(self, points: np.ndarray) -> np.ndarray:
+        """Of a curve in the plane: the numbers (n,) in [0, 1] of the places next to (n, 2) points, to first order."""
+        raise NotImplementedError(f"{type(self).__name__} is no curve in the plane")
+
+    def swept(self, start: float, end: float, origin: np.ndarray) -> float:
+        """Of a curve in the plane: the integral of (x - origin) . n over it, from one of its numbers to another."""
+        raise NotImplementedError(f"{type(self).__name__} is no curve in the plane")
 
     @abstractmethod
     def normals(self, points: Tensor) -> Tensor:
@@ -53,7 +73,10 @@ class Face(Surface):
         self.parameters = len(self._free)
         self.measure = float(np.prod((high - low)[self._free]))
         self._value = (low, high)[end][axis]
+        self.flat = (axis, float(self._value))
         self.breaks = (0.0, 1.0)
+        if self.parameters == 1:
+            self.segments = self.at(np.array([[0.0], [1.0]]))[None]
 
     def at(self, cube: np.ndarray) -> np.ndarray:
         points = np.empty((len(cube), len(self._low)))
@@ -72,6 +95,19 @@ class Face(Surface):
         found[:, self._axis] = 1.0 if self._end else -1.0
         return found
 
+    def nearest(self, points: np.ndarray) -> np.ndarray:
+        found = np.clip(points, self._low, self._high)
+        found[:, self._axis] = self._value
+        return found
+
+    def place(self, points: np.ndarray) -> np.ndarray:
+        (along,) = self._free
+        return np.clip((points[:, along] - self._low[along]) / self.measure, 0, 1)
+
+    def swept(self, start: float, end: float, origin: np.ndarray) -> float:
+        height = float(self._value - origin[self._axis])
+        return (height if self._end else -height) * self.measure * (end - start)
+
 
 class Sphere(Surface):
     """A circle, a sphere, or one of more dimensions."""
@@ -81,6 +117,8 @@ class Sphere(Surface):
         d = len(center)
         self.parameters = d - 1 if d <= 3 else d
         self.measure = 2 * pi ** (d / 2) / gamma(d / 2) * radius ** (d - 1)
+        if d == 2:
+            self.oval = (center, radius * np.eye(2))
 
     def directions(self, cube: np.ndarray) -> np.ndarray:
         """Uniform directions (n, d) of (n, parameters) numbers."""
@@ -103,84 +141,17 @@ class Sphere(Surface):
     def normals(self, points: Tensor) -> Tensor:
         return torch.nn.functional.normalize(points - torch.as_tensor(self.center).to(points), dim=1, eps=0.0)
 
+    def nearest(self, points: np.ndarray) -> np.ndarray:
+        return self.center + self.radius * toward(points - self.center)
 
-class EllipseCurve(Surface):
-    """The curve of an ellipse, turned by an angle, by arc length."""
+    def place(self, points: np.ndarray) -> np.ndarray:
+        away = points - self.center
+        return np.arctan2(away[:, 1], away[:, 0]) / (2 * pi) % 1
 
-    parameters = 1
-
-    def __init__(self, name: str, center: np.ndarray, radii: np.ndarray, turn: np.ndarray):
-        self.name, self.center, self.radii, self.turn = name, center, radii, turn  # turn: a rotation (2, 2), columns its axes
-        a, b = radii
-        self._m = 1 - (b / a) ** 2  # scipy's parameter of elliptic integrals; negative where b > a
-        self.measure = float(4 * a * ellipe(self._m))
-
-    def _length(self, angle: np.ndarray) -> np.ndarray:
-        """Arc length from the end of the second axis on: of (a sin, b cos)."""
-        return self.radii[0] * ellipeinc(angle, self._m)
-
-    def at(self, cube: np.ndarray) -> np.ndarray:
-        target = cube[:, 0] * self.measure
-        angles = np.linspace(0, 2 * pi, 1025)
-        angle = np.interp(target, self._length(angles), angles)
-        for _ in range(_NEWTON):
-            angle = angle - (self._length(angle) - target) / (self.radii[0] * np.sqrt(1 - self._m * np.sin(angle) ** 2))
-        return self.center + (np.stack([np.sin(angle), np.cos(angle)], 1) * self.radii) @ self.turn.T
-
-    def _level(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """|scaled point|, which is 1 on the curve, and its gradient."""
-        turn, radii = torch.as_tensor(self.turn).to(points), torch.as_tensor(self.radii).to(points)
-        scaled = (points - torch.as_tensor(self.center).to(points)) @ turn / radii
-        level = torch.linalg.vector_norm(scaled, dim=1)
-        return level, (scaled / level.clamp(min=1e-30)[:, None] / radii) @ turn.T
-
-    def distance(self, points: Tensor) -> Tensor:
-        level, slope = self._level(points)
-        return (level - 1).abs() / torch.linalg.vector_norm(slope, dim=1).clamp(min=1e-30)
-
-    def normals(self, points: Tensor) -> Tensor:
-        return torch.nn.functional.normalize(self._level(points)[1], dim=1, eps=0.0)
-
-
-class Polyline(Surface):
-    """Straight edges one after the other, the shape to their left."""
-
-    parameters = 1
-
-    def __init__(self, name: str, vertices: np.ndarray):
-        self.name, self.vertices = name, vertices  # (m + 1, 2)
-        self._edges = np.diff(vertices, axis=0)
-        lengths = np.linalg.norm(self._edges, axis=1)
-        self._ends = np.concatenate([[0], np.cumsum(lengths)])
-        self.measure = float(self._ends[-1])
-        self.breaks = tuple(self._ends / self.measure)
-
-    def at(self, cube: np.ndarray) -> np.ndarray:
-        place = cube[:, 0] * self.measure
-        edge = np.clip(np.searchsorted(self._ends, place, side="right") - 1, 0, len(self._edges) - 1)
-        share = (place - self._ends[edge]) / (self._ends[edge + 1] - self._ends[edge])
-        start, end = self.vertices[edge], self.vertices[edge + 1]
-        share = share[:, None]  # from the nearer end, so that corners are hit
-        return np.where(share < 0.5, start + share * (end - start), end - (1 - share) * (end - start))
-
-    def _gaps(self, points: Tensor) -> Tensor:
-        """Distance (n, m) of points from every edge."""
-        start, edge = (torch.as_tensor(part).to(points) for part in (self.vertices[:-1], self._edges))
-        away = points[:, None] - start
-        along = ((away * edge).sum(2) / (edge**2).sum(1)).clamp(0, 1)
-        return torch.linalg.vector_norm(away - along[:, :, None] * edge, dim=2)
-
-    def distance(self, points: Tensor) -> Tensor:
-        return torch.cat([self._gaps(part).amin(1) for part in points.split(self._chunk)])
-
-    def normals(self, points: Tensor) -> Tensor:
-        across = np.stack([self._edges[:, 1], -self._edges[:, 0]], 1)
-        right = torch.as_tensor(across / np.linalg.norm(across, axis=1, keepdims=True)).to(points)
-        return torch.cat([right[self._gaps(part).argmin(1)] for part in points.split(self._chunk)])
-
-    @property
-    def _chunk(self) -> int:
-        return max(1, 2_000_000 // len(self._edges))
+    def swept(self, start: float, end: float, origin: np.ndarray) -> float:
+        (x, y), (x_end, y_end) = self.at(np.array([[start], [end]]))
+        from_center = 2 * pi * self.radius**2 * (end - start)
+        return float(from_center + (self.center - origin) @ [y_end - y, x - x_end])
 
 
 class Tube(Surface):
@@ -214,6 +185,11 @@ class Tube(Surface):
         found[:, self._across] = torch.nn.functional.normalize(self._ray(points), dim=1, eps=0.0)
         return found
 
+    def nearest(self, points: np.ndarray) -> np.ndarray:
+        found = np.clip(points, *self._ends)
+        found[:, self._across] = self._center + self._radius * toward(points[:, self._across] - self._center)
+        return found
+
 
 class Cap(Surface):
     """An end of a cylinder."""
@@ -223,6 +199,7 @@ class Cap(Surface):
     def __init__(self, name: str, center: np.ndarray, radius: float, axis: int, value: float, outward: float):
         self.name, self._center, self._radius = name, center, radius
         self._axis, self._value, self._outward = axis, value, outward
+        self.flat = (axis, value)
         self._across = [i for i in range(3) if i != axis]
         self.measure = pi * radius**2
 
@@ -243,3 +220,17 @@ class Cap(Surface):
         found = torch.zeros_like(points)
         found[:, self._axis] = self._outward
         return found
+
+    def nearest(self, points: np.ndarray) -> np.ndarray:
+        found = points.copy()
+        ray = points[:, self._across] - self._center
+        inside = (ray**2).sum(1, keepdims=True) <= self._radius**2
+        found[:, self._across] = self._center + np.where(inside, ray, self._radius * toward(ray))
+        found[:, self._axis] = self._value
+        return found
+
+
+def toward(rays: np.ndarray) -> np.ndarray:
+    """Unit vectors (n, d) along rays; of a ray without length, the first axis."""
+    lengths = np.linalg.norm(rays, axis=1, keepdims=True)
+    return np.where(lengths > 0, rays / np.where(lengths > 0, lengths, 1), np.eye(1, rays.shape[1]))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pinntk._util.warn import warn_user
-from pinntk.geometry._domain import TIME
+from pinntk.geometry._bounded import TIME
 from pinntk.integrations._forms import MOST_EQUATIONS
 from pinntk.integrations._function import ErrorFunction
 from pinntk.integrations._given import Given

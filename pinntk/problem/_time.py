@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from pinntk.geometry import Faces
-from pinntk.geometry._domain import TIME
+from pinntk.geometry._bounded import TIME
 from pinntk.problem._problem import Problem
 
 

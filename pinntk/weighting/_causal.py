@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pinntk.geometry import Domain
-from pinntk.geometry._domain import TIME
+from pinntk.geometry._bounded import TIME
 from pinntk.problem import PointSet, Problem
 from pinntk.problem._time import time_slices
 

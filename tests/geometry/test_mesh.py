@@ -25,6 +25,25 @@ def test_inside_and_outside(ball):
     assert not ball.contains(rows)[radius > 1].any()
 
 
+@pytest.mark.parametrize("solid", ["box", "annulus", "many triangles"])
+def test_inside_of_surfaces_with_axes(solid):
+    """Also on a grid that has lines over edges."""
+    if solid == "many triangles":
+        mesh = Mesh(trimesh.creation.icosphere(subdivisions=6))
+        rows = np.random.default_rng(0).uniform(-1, 1, (100_000, 3))
+        radius = np.linalg.norm(rows, axis=1)
+        expected, clear = radius < 1, np.abs(radius - 1) > 1e-3
+    else:
+        surface = trimesh.creation.box((2, 2, 2)) if solid == "box" else trimesh.creation.annulus(0.5, 1, 2, sections=256)
+        mesh = Mesh(surface)
+        rows = Box(x=(-1.5, 1.5), y=(-1.5, 1.5), z=(-1.5, 1.5)).grid((25, 25, 25))
+        radius, height = np.linalg.norm(rows[:, :2], axis=1), np.abs(rows[:, 2])
+        expected = np.abs(rows).max(1) < 1 if solid == "box" else (radius > 0.5) & (radius < 1) & (height < 1)
+        clear = np.abs(np.abs(rows) - 1).min(1) > 1e-9
+        clear &= (solid == "box") | (np.abs(radius - 0.5) > 1e-3) & (np.abs(radius - 1) > 1e-3)
+    assert (mesh.contains(rows) == expected)[clear].all()
+
+
 def test_points_and_normals(ball):
     part = ball.boundary("skin")
     rows = part.sample(500, "sobol", generator(0))

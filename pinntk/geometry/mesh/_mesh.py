@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
-from math import pi
 from typing import Any
 
 import numpy as np
+import shapely
 import torch
 import trimesh
 from torch import Tensor
@@ -15,7 +15,8 @@ from torch import Tensor
 from pinntk.geometry._domain import Domain, Member
 from pinntk.geometry._surface import Surface
 
-_PAIRS = 2_000_000  # of points and triangles at a time
+# Turned, so that no edge of a surface that has axes lies over another, or over points of a grid.
+_FRAME = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
 
 
 class Mesh(Domain):
@@ -24,6 +25,9 @@ class Mesh(Domain):
     surface: the path of an STL, PLY or OBJ file, or a `trimesh.Trimesh`
     coordinates: names of the three
     name: of its boundary
+
+    Whether points lie in it takes some microseconds each, for 10^5 triangles too. Normals and distances take trimesh about 30
+    of them, on the CPU, which a condition on the boundary of a mesh costs at every evaluation.
 
     Raises FileNotFoundError for a file that is not there, and ValueError for a surface that is open or crosses itself so that
     it has no inside.
@@ -55,10 +59,23 @@ class Mesh(Domain):
         return inside(self)
 
     def contains(self, points: np.ndarray) -> np.ndarray:
-        """By winding numbers: the sum of the solid angles of all triangles (van Oosterom & Strackee 1983)."""
-        corners = torch.as_tensor(np.array(self.mesh.triangles))
-        chunk = max(1, _PAIRS // len(corners))
-        return torch.cat([_winding(part, corners) > 0.5 for part in torch.as_tensor(points).split(chunk)]).numpy()
+        """By how often the surface winds around them: the triangles above, in a turned frame, with the sign of their sides."""
+        turned, rows = self._turned, points @ _FRAME
+        point, triangle = self._tree.query(shapely.points(rows[:, :2]), predicate="intersects")
+        a, b, c = (turned[triangle, i] - rows[point] for i in range(3))  # the heights of the corners over the point in column 2
+        sides = np.stack([_twice(b, c), _twice(c, a), _twice(a, b)])
+        total = sides.sum(0)
+        heights = (sides * np.stack([a[:, 2], b[:, 2], c[:, 2]])).sum(0) * np.sign(total)
+        return np.bincount(point, np.sign(total) * (heights > 0), minlength=len(points)) > 0.5
+
+    @cached_property
+    def _turned(self) -> np.ndarray:
+        return np.asarray(self.mesh.triangles) @ _FRAME
+
+    @cached_property
+    def _tree(self) -> shapely.STRtree:
+        """The triangles as seen from above."""
+        return shapely.STRtree(shapely.polygons(self._turned[:, :, :2]))
 
     @cached_property
     def measure(self) -> float:
@@ -94,6 +111,9 @@ class Triangles(Surface):
         _, distances, triangles = trimesh.proximity.closest_point(self._mesh, rows)
         return distances, triangles
 
+    def nearest(self, points: np.ndarray) -> np.ndarray:
+        return np.asarray(trimesh.proximity.closest_point(self._mesh, points)[0]) if len(points) else points
+
     def distance(self, points: Tensor) -> Tensor:
         return torch.as_tensor(self._nearest(points)[0]).to(points)
 
@@ -121,10 +141,7 @@ def _closed(surface: Any) -> Any:
     return surface
 
 
-def _winding(points: Tensor, corners: Tensor) -> Tensor:
-    """How often (m, 3, 3) triangles wind around (n, 3) points, (n,)."""
-    a, b, c = (corners[:, i] - points[:, None] for i in range(3))
-    la, lb, lc = (torch.linalg.vector_norm(side, dim=2) for side in (a, b, c))
-    triple = (a * torch.linalg.cross(b, c)).sum(2)
-    bottom = la * lb * lc + (a * b).sum(2) * lc + (b * c).sum(2) * la + (c * a).sum(2) * lb
-    return torch.atan2(triple, bottom).sum(1) / (2 * pi)
+def _twice(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Twice the area of the triangles (0, a, b), seen from above."""
+    found: np.ndarray = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+    return found

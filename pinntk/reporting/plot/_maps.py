@@ -14,7 +14,7 @@ from matplotlib.tri import Triangulation
 from scipy.spatial import Delaunay, QhullError
 
 from pinntk.geometry import Domain
-from pinntk.geometry._domain import TIME
+from pinntk.geometry._bounded import TIME
 from pinntk.problem import GridSolution
 
 _GRID = 81  # places of a map along each of its two coordinates

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pinntk.geometry import Domain
-from pinntk.geometry._part import Piece
+from pinntk.geometry._pieces import Piece
 from pinntk.problem import Integral, Problem
 from pinntk.reporting.plot._maps import Plane
 from pinntk.reporting.plot._panel import GRAY, Panel, draw_panels, single_figure
