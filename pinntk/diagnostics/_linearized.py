@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.diagnostics._trial import TrialSpace
+from pinntk.geometry import Domain
 from pinntk.geometry import _sampling as sampling
 from pinntk.ntk.infinite._functional import Functional, functionals
-from pinntk.problem import Box, Condition, Faces, Integral, Measurements, PeriodicPair, Problem
+from pinntk.problem import Condition, Faces, Integral, Measurements, PeriodicPair, Problem
 from pinntk.residuals._conditions import written
 from pinntk.taylor import Basis
 
@@ -171,15 +172,15 @@ def _rows(condition: Condition, space: TrialSpace) -> Tensor:
         return torch.as_tensor(rows, dtype=torch.float64)
     if isinstance(region, PeriodicPair):
         region = region.lower
-    if isinstance(region, Faces):
+    if isinstance(region, Faces) and region.domain.is_box:
         share = [_piece(region.domain, dict(piece), space, len(region.pieces), rng) for piece in region.pieces]
         return torch.as_tensor(np.concatenate(share))
-    if isinstance(region, Box):
+    if isinstance(region, Domain) and region.is_box:
         return torch.as_tensor(_piece(region, {}, space, 1, rng))
-    return torch.as_tensor(region.sample(_MOST_ROWS, "sobol", rng), dtype=torch.float64)
+    return torch.as_tensor(region.sample(max(_MOST_ROWS, 2 * space.size), "sobol", rng), dtype=torch.float64)
 
 
-def _piece(box: Box, fixed: Mapping[int, float], space: TrialSpace, pieces: int, rng: np.random.Generator) -> np.ndarray:
+def _piece(box: Domain, fixed: Mapping[int, float], space: TrialSpace, pieces: int, rng: np.random.Generator) -> np.ndarray:
     free = [axis for axis in range(box.dimension) if axis not in fixed]
     different = len({tuple(row) for row in space.powers[:, free].tolist()})
     count = min(int(_POINTS * different), max(_MOST_ROWS, 2 * space.size) // pieces)
@@ -201,7 +202,10 @@ def differentiable(problem: Problem, space: TrialSpace) -> bool:
     """Whether the known solution's gradient by autograd is that of its values: not through numpy, nor past a detach."""
     domain = problem.domain
     rng = sampling.generator(0, "trial", "gradient")
-    x = torch.as_tensor(domain.low + (domain.high - domain.low) * (0.1 + 0.8 * rng.random((20, domain.dimension))))
+    if domain.is_box:
+        x = torch.as_tensor(domain.low + (domain.high - domain.low) * (0.1 + 0.8 * rng.random((20, domain.dimension))))
+    else:
+        x = torch.as_tensor(domain.sample(20, "uniform", rng))
     v = (space.high - space.low) * torch.as_tensor(rng.standard_normal(domain.dimension))
     h = 1e-6
     try:

@@ -86,6 +86,9 @@ def _share_beside(x: Examination, corner: Corner) -> float:
         # The same jump is at the other end of a wall as well.
         places = (low, high) if any(ends) and axis in domain.space else (value,)
         near &= torch.stack([(where[:, axis] - place).abs() <= _BESIDE * (high - low) for place in places]).any(0)
+    if corner.part is not None:
+        beside = corner.part.distance(where.cpu().double().numpy()) <= _BESIDE
+        near &= torch.as_tensor(beside, device=where.device)
     square = x.estimate.change.square().sum(1)
     total = float(square.sum())
     return float(square[near].sum()) / total if total else 0.0

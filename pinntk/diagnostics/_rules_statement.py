@@ -14,6 +14,7 @@ from pinntk.diagnostics._solvability import Open
 from pinntk.diagnostics._statement import Statement
 from pinntk.diagnostics._thresholds import above, clearly
 from pinntk.diagnostics._wording import joined, number, percent
+from pinntk.geometry import Domain
 from pinntk.geometry import _sampling as sampling
 from pinntk.problem import Measurements
 
@@ -183,7 +184,7 @@ def _corner(s: Statement) -> Finding | None:
     if worst is None or not above("corner", worst.gap):
         return None
     one, other = worst.conditions
-    place = ", ".join(f"{name} = {value:g}" for name, value in worst.place.items())
+    place = ", ".join(f"{name} = {value:.4g}" for name, value in worst.place.items())
     return Finding(
         code="conflict",
         severity="warning",
@@ -255,17 +256,28 @@ def _least_determined(s: Statement, field: int) -> tuple[Tensor, Tensor, Tensor,
     deviation = functions(x).square().mean(1).sqrt()
     free = functions(x)[:, 0]
     free = free / free[free.abs().argmax()]
-    if not domain.is_box:
-        return x, deviation / deviation.max(), free, ""
-    faces = {}
-    for axis, name in enumerate(domain.coordinates):
-        for value in domain.bounds[axis]:
-            on_face = x.clone()
-            on_face[:, axis] = value
-            faces[f"{name} = {value:g}"] = float(functions(on_face).square().mean().sqrt())
+    faces = {place: float(functions(on_it).square().mean().sqrt()) for place, on_it in _places(domain, x).items()}
     place = max(faces, key=lambda face: faces[face])
-    even = sorted(faces.values())[-2] > 0.7 * faces[place]
+    even = len(faces) > 1 and sorted(faces.values())[-2] > 0.7 * faces[place]
     return x, deviation / deviation.max(), free, "" if even else place
+
+
+def _places(domain: Domain, x: Tensor) -> dict[str, Tensor]:
+    """Points of every face of a box, those inside moved there; of other domains, of the parts of the boundary and the ends of
+    time and parameters.
+    """
+    found = {}
+    for axis, name in enumerate(domain.coordinates):
+        for value in domain.bounds[axis] if domain.is_box or axis not in domain.shape_axes else ():
+            found[f"{name} = {value:g}"] = x.clone()
+            found[f"{name} = {value:g}"][:, axis] = value
+    for name in [] if domain.is_box else dict.fromkeys(surface.name for surface in domain.surfaces):
+        part = domain.boundary(name)
+        if part.pieces:
+            found[f"the part {name!r}"] = torch.as_tensor(
+                part.sample(_POINTS, "sobol", sampling.generator(0, "least determined", name))
+            )
+    return found
 
 
 def _openness(found: Open) -> dict[str, float]:

@@ -136,8 +136,14 @@ class Statement:
         problem, rng = self.problem, sampling.generator(0, "trial", "known")
         low, high = self.space.low.numpy(), self.space.high.numpy()
         if problem.exact is not None:
-            cube = sampling.unit_cube(_VALUES, problem.domain.dimension, "sobol", rng)
-            points = low + (high - low) * (1 - np.cos(np.pi * cube)) / 2
+            if problem.domain.is_box:
+                cube = sampling.unit_cube(_VALUES, problem.domain.dimension, "sobol", rng)
+                points = low + (high - low) * (1 - np.cos(np.pi * cube)) / 2
+            else:
+                points = problem.domain.sample(_VALUES, "sobol", rng)
+                if self.time is not None:
+                    axis, start, fraction = self.time
+                    points[:, axis] = start + fraction * (points[:, axis] - start)
             return points, problem.exact_array(points)
         points, values = problem.solution_points, problem.solution.values.reshape(-1, len(problem.fields))
         inside = np.flatnonzero(((points >= low) & (points <= high)).all(1))

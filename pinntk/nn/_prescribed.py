@@ -245,7 +245,10 @@ def _probes(part: Prescribed, device: Device) -> Tensor:
         line = found[0][:_PLACES].clone()
         line[:, axis] = torch.linspace(*part.domain.bounds[axis], _PLACES, dtype=line.dtype, device=device)
         found.append(line)
-    return torch.cat(found)
+    points = torch.cat(found)
+    if part.domain.is_box:
+        return points
+    return points[torch.as_tensor(part.domain.contains(points.cpu().numpy()), device=device)]
 
 
 def _check_independence(part: Prescribed, points: Tensor, g: Tensor) -> None:

@@ -86,6 +86,11 @@ def periodic(faces: Faces) -> Callable[[Callable], Condition]:
     The error is the quantity at the lower end minus that at the upper end, other coordinates equal. Its points are
     those of the lower end.
     """
+    if isinstance(faces, Part):
+        raise TypeError(
+            f"@periodic: {faces.describe()} is no pair of opposite faces, which only a box has; a network that repeats by "
+            'construction needs no such condition: pinntk.nn.MLP(problem, periodic="x")'
+        )
     if not isinstance(faces, Faces):
         raise TypeError(f'@periodic({faces!r}): needs both ends of a coordinate, such as domain.ends("x")')
     return _condition("periodic", faces.periodic_pair(), (PeriodicPair,), "a pair of faces")

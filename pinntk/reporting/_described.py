@@ -6,7 +6,7 @@ from textwrap import fill
 from typing import Any
 
 from pinntk.geometry import Domain, Part, Region
-from pinntk.problem import Problem
+from pinntk.problem import Integral, Problem
 from pinntk.reporting import plot
 
 _WIDTH = 80
@@ -104,6 +104,8 @@ def _where(region: Region, domain: Domain) -> str:
     if isinstance(region, Part):
         less = f" without {' and '.join(region.without)}" if region.without else ""
         return f"on {' and '.join(region.names) or 'the boundary'}{less}"
+    if isinstance(region, Integral):
+        return region.describe()
     if isinstance(region, Domain):
         return f"in {region.describe()}"
     return f"{'at' if region.given is not None else 'where'} {region.describe()}"

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pinntk._util.stand_in import call_with
 from pinntk._util.warn import warn_user
 from pinntk.geometry import Domain
+from pinntk.geometry import _sampling as sampling
 from pinntk.problem import ForeignCondition, Points, Problem
 from pinntk.problem._arguments import ArgumentSpec
 from pinntk.residuals._fallback import warn_fallback
@@ -24,6 +25,7 @@ from pinntk.taylor import UnsupportedOperationError
 Index = tuple[int, ...]
 
 _PLACE, _SHARE = 2**0.5 - 1, 0.1  # the probe moves by that share towards that place of the domain, away from kinks
+_TOWARDS = 8  # such places of a domain that is no box
 _MOST_AXES = 50  # of a Laplacian that is compared: nested autograd takes that many backward passes
 _AGREED = {torch.float64: 1e-8, torch.float32: 1e-2}  # relative difference of derivatives that rounding explains
 
@@ -69,9 +71,19 @@ def _in_float64(network: nn.Module, x: Tensor) -> Callable[[Tensor], Tensor] | N
 
 
 def _inside(domain: Domain, rows: Tensor) -> Tensor:
+    """Rows moved towards a place of a box; of another domain, the first of a few by which they stay in it, or not at all."""
     low, high = (torch.as_tensor(end).to(rows) for end in (domain.low, domain.high))
+    places = (low + _PLACE * (high - low))[None]
+    if not domain.is_box:
+        drawn = domain.sample(_TOWARDS, "sobol", sampling.generator(0, "probe"))
+        places = torch.cat([places, torch.as_tensor(drawn).to(rows)])
     moved = rows.clone()
-    moved[:, : len(low)] += _SHARE * (low + _PLACE * (high - low) - moved[:, : len(low)])
+    left = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+    for place in places:
+        there = rows[:, : len(low)] + _SHARE * (place - rows[:, : len(low)])
+        stays = left if domain.is_box else left & torch.as_tensor(domain.contains(there.double().cpu().numpy())).to(left.device)
+        moved[stays, : len(low)] = there[stays]
+        left = left & ~stays
     return moved
 
 

@@ -11,15 +11,20 @@ import torch
 from torch import Tensor
 
 from pinntk.geometry import Domain
+from pinntk.geometry import _sampling as sampling
 
 _MOST, _HIGHEST = 130, 24  # functions, and their degree on a line
+_PLACES = 32  # of a domain that is no box, for each function
+_DEPENDENT = 1e-8  # of a function's size: what is not a combination of the others there is less
 _LEAST = 2  # degree: less has no second derivatives
 
 
 class Legendre:
     """Products of Legendre polynomials of total degree up to p, with mean square 1 over a domain; the first one is 1.
 
-    p is the largest with at most 130 functions, 2 or more, up to 24; where even 2 has more, products are left out.
+    p is the largest with at most 130 functions, 2 or more, up to 24; where even 2 has more, products are left out. On a domain
+    that is no box, those of the box around it are made orthonormal on points of it, one degree after the other, without those
+    that are combinations of others there.
 
     degrees: (m, d), of each function along each coordinate
     """
@@ -31,6 +36,21 @@ class Legendre:
         self._low = torch.as_tensor(domain.low, dtype=torch.float64, device=device)
         self._length = torch.as_tensor(domain.high - domain.low, dtype=torch.float64, device=device)
         self._top = int(self.degrees.max())
+        self._factors: Tensor | None = None  # (m, m), upper triangular
+        if not domain.is_box:
+            rows = domain.sample(_PLACES * len(self.degrees), "sobol", sampling.generator(0, "Legendre"))
+            self._orthonormalize(torch.as_tensor(rows, device=device))
+
+    def _orthonormalize(self, points: Tensor) -> None:
+        values = self.derivative(points, (0,) * points.shape[1])
+        R = torch.linalg.qr(values, mode="r")[1]
+        kept = R.diagonal().abs() > _DEPENDENT * R.norm(dim=0)
+        self.degrees = self.degrees[kept]
+        if not bool(kept.all()):
+            R = torch.linalg.qr(values[:, kept], mode="r")[1]
+        R = R / len(points) ** 0.5
+        R = R * R.diagonal().sign()[:, None]  # the first function is 1, not -1
+        self._factors = torch.linalg.solve_triangular(R, torch.eye(len(R), dtype=R.dtype, device=R.device), upper=True)
 
     def __len__(self) -> int:
         return len(self.degrees)
@@ -44,7 +64,7 @@ class Legendre:
                 continue
             along = _values(x[:, axis], self._top) @ _differentiated(self._top, order).to(x)
             found = found * along[:, self.degrees[:, axis]] * (2 / self._length[axis]) ** order
-        return found
+        return found if self._factors is None else found @ self._factors
 
     def laplacian(self, points: Tensor, axes: tuple[int, ...]) -> Tensor:
         """(n, m)."""

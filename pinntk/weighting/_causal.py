@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pinntk.geometry import Domain
 from pinntk.geometry._bounded import TIME
-from pinntk.problem import Box, PointSet, Problem
+from pinntk.problem import PointSet, Problem
 from pinntk.problem._time import time_slices
 
 
@@ -63,7 +64,7 @@ class Causal:
 
     def names(self, problem: Problem) -> list[str]:
         """The conditions that it weighs. Raises ValueError if there are none."""
-        found = [c.name for c in problem.conditions if c.kind == "residual" and isinstance(c.region, (Box, PointSet))]
+        found = [c.name for c in problem.conditions if c.kind == "residual" and isinstance(c.region, (Domain, PointSet))]
         if TIME not in problem.coordinates or not found:
             raise ValueError(
                 f"causal weights need a coordinate {TIME!r} and a residual inside the domain; {problem.name} has coordinates "

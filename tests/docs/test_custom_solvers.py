@@ -100,13 +100,20 @@ def test_the_fitted_coefficient_lies_within_its_error_bars():
 
 def test_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    two_lines, own, with_exact, diagnosed, *further = blocks(ROOT / "README.md")
+    two_lines, own, with_exact, plate, in_time, diagnosed, *further = blocks(ROOT / "README.md")
     assert set(run_readme(two_lines)["ntk"].weights) == {"pde", "start"}
     body, _, _ = own[1].partition("    return Problem")
     (tmp_path / "my_pde.py").write_text(own[1])
     (tmp_path / "my_solution.py").write_text(body + indent(with_exact[1], "    "))
     assert pinntk.load("my_pde.py", speed=2).names == ("transport", "start", "walls")
     assert pinntk.load("my_solution.py").has_solution
+    assert len(list(filter(str.strip, plate[1].splitlines()))) <= 20
+    left = run_readme(plate)
+    assert left["problem"](radius=0.3).domain.contains(torch.tensor([[0.5, 0.75], [0.5, 0.85]]).numpy()).tolist() == [
+        False,
+        True,
+    ]
+    assert run_readme(in_time, **left)["cooling"].names == ("heat", "cold", "insulated", "start")
     left = run_readme(diagnosed)
     assert left["rescued"].before is left["run"] and left["x"].estimate.relative > 0
     left |= {"V": torch.zeros(200, 3), "rhs": torch.ones(200)}

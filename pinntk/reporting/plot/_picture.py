@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from pinntk.geometry import Domain
 from pinntk.geometry._pieces import Piece
-from pinntk.problem import Problem
+from pinntk.problem import Integral, Problem
 from pinntk.reporting.plot._maps import Plane
 from pinntk.reporting.plot._panel import GRAY, Panel, draw_panels, single_figure
 
@@ -47,6 +47,7 @@ def picture_panel(problem: Problem) -> Panel:
     condition below the other; of more coordinates the first two.
     """
     points = {name: np.asarray(rows[:, : problem.domain.dimension]) for name, rows in _points(problem).items()}
+    points = {name: rows for name, rows in points.items() if not isinstance(problem[name].region, Integral)}  # of no place
     plane = _plane(problem.domain)
 
     def draw(ax: Axes) -> None:

@@ -22,7 +22,7 @@ from pinntk.run import Run
 from pinntk.run._folder import FIGURES
 
 _CURVE = 500  # points of a curve
-_SIGN = 1e-3  # of the largest size: values of the other sign that are smaller are rounding, or do not matter
+_SIGN = 0.02  # of the largest size: values of the other sign that are smaller are rounding, or do not matter
 
 OwnAxes = Axes | Iterable[Any] | None
 

@@ -1,0 +1,184 @@
+"""Judgments on domains that are no boxes: what is asked for lies inside, and what is well posed there is not complained of."""
+
+from math import pi, sqrt
+
+import numpy as np
+import pytest
+import torch
+
+import pinntk
+from pinntk import Box, Problem
+from pinntk.diagnostics._corners import corners
+from pinntk.geometry import Ball, Disk, Polygon
+from pinntk.residuals import _scales
+from pinntk.residuals._agreement import _inside
+from pinntk.residuals._legendre import Legendre
+
+THIN = Disk(x=0, y=0, radius=1, name="outer") - Disk(x=0, y=0, radius=0.9, name="inner")
+CORNER = Polygon([(0, 0), (2, 0), (2, 1), (1, 1), (1, 2), (0, 2)], edges={0: "floor"})
+SHELL = Ball(x=0, y=0, z=0, radius=1, name="outer") - Ball(x=0, y=0, z=0, radius=0.6, name="inner")
+PLATE = Box(x=(0, 1), y=(0, 1)) - Disk(x=0.5, y=0.5, radius=0.2, name="hole")
+TIME = Box(t=(0, 0.5))
+DOMAINS = {"thin": THIN, "corner": CORNER, "shell": SHELL, "thin in time": THIN * TIME}
+
+
+def laplace(domain, values, **options):
+    """lap u = -1 with u at parts of the boundary."""
+
+    @pinntk.residual(domain)
+    def poisson(lap_u):
+        return lap_u + 1
+
+    def on(name, value):
+        def operator(u):
+            return u - value
+
+        operator.__name__ = f"on_{name}"
+        return pinntk.boundary(domain.boundary(name))(operator)
+
+    return Problem(domain, [poisson, *(on(name, value) for name, value in values.items())], **options)
+
+
+def cooling(domain, start_at=0.0, wall_at=0.0):
+    @pinntk.residual(domain)
+    def heat(u_t, lap_u):
+        return u_t - lap_u
+
+    @pinntk.boundary(domain.boundary())
+    def walls(u):
+        return u - wall_at
+
+    @pinntk.initial(domain.at(t=0))
+    def start(u):
+        return u - start_at
+
+    return Problem(domain, [heat, walls, start])
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_polynomials_of_a_coarse_solution_are_orthonormal_on_the_domain(name):
+    domain = DOMAINS[name]
+    basis = Legendre(domain)
+    points = torch.as_tensor(domain.sample(20_000, "sobol", np.random.default_rng(1)))
+    values = basis.derivative(points, (0,) * domain.dimension)
+    assert (values[:, 0] - 1).abs().max() < 1e-12
+    assert _even(values)
+
+
+def _even(values):
+    """Whether functions of size 1 are about 1 on other points than those that they were made orthonormal on; on the box around
+    the domain they are up to 1e6.
+    """
+    found = torch.linalg.eigvalsh(values.T @ values / len(values))
+    return found[0] > 0.2 and found[-1] < 5
+
+
+def test_sizes_are_those_inside():
+    """T = 300 + 40 (1 - r^2) in a thin annulus: on the box around it the same polynomial has another mean."""
+    problem = laplace(THIN, {"outer": 300.0, "inner": 300.0 + 40 * 0.19}, fields=("u",))
+
+    @pinntk.residual(THIN)
+    def poisson(lap_u):
+        return lap_u + 160
+
+    problem = Problem(THIN, [poisson, *problem.conditions[1:]])
+    mean, deviation = _scales.scales(problem).fields["u"]
+    square = 40 * (1 - (1 + 0.81) / 2)  # r^2 is uniform between 0.81 and 1
+    assert mean == pytest.approx(300 + square, rel=0.02)
+    assert deviation == pytest.approx(max(40 * 0.19 / sqrt(12), 0.01 * mean), rel=0.05)
+
+
+WELL_POSED = {
+    "thin": (THIN, ("outer", "inner")),
+    "corner": (CORNER, ("floor", "outer")),
+    "shell": (SHELL, ("outer", "inner")),
+}
+
+
+@pytest.mark.parametrize("name", WELL_POSED)
+def test_what_is_well_posed_on_a_shape_is_not_complained_of(name):
+    domain, parts = WELL_POSED[name]
+    assert pinntk.check(laplace(domain, dict.fromkeys(parts, 0.0))) == []
+
+
+def test_a_part_of_the_boundary_without_a_condition_is_named():
+    square = Polygon([(0, 0), (1, 0), (1, 1), (0, 1)], edges={0: "floor"})
+    (found,) = pinntk.check(laplace(square, {"outer": 0.0}))
+    assert found.code == "wrong-problem" and "one is missing" in found.sentence
+    assert "the part 'floor'" in str(found.prescriptions) + found.sentence
+
+
+def test_values_that_disagree_in_the_corner_of_a_polygon():
+    problem = laplace(CORNER, {"floor": 1.0, "outer": 0.0})
+    (found,) = corners(problem, problem.names)
+    assert found.conditions == ("on_floor", "on_outer") and found.values == (1.0, 0.0) and found.gap == 1.0
+    assert found.place in ({"x": 0.0, "y": 0.0}, {"x": 2.0, "y": 0.0})
+    assert [one.code for one in pinntk.check(problem)] == ["conflict"]
+    assert corners(laplace(THIN, {"outer": 1.0, "inner": 0.0}), ("on_outer", "on_inner")) == []
+
+
+def test_a_start_and_a_wall_that_disagree_on_a_shape():
+    problem = cooling(PLATE * TIME, start_at=1.0)
+    (found,) = corners(problem, problem.names)
+    assert found.conditions == ("walls", "start") and found.place == {"t": 0.0} and found.values == (0.0, 1.0)
+    assert found.part is problem["walls"].region
+    (one,) = pinntk.check(problem)
+    assert one.code == "conflict" and "at t = 0" in one.sentence
+    assert corners(cooling(PLATE * TIME), ("walls", "start")) == []
+
+
+def test_operators_are_asked_inside_only():
+    """A start that is not defined in the hole, checked, examined and diagnosed."""
+    domain = PLATE * TIME
+    seen = []
+
+    @pinntk.residual(domain)
+    def heat(u_t, lap_u, points):
+        seen.append(points.detach())
+        return u_t - lap_u
+
+    @pinntk.boundary(domain.boundary())
+    def walls(u, points):
+        seen.append(points.detach())
+        return u
+
+    @pinntk.initial(domain.at(t=0))
+    def start(u, points):
+        seen.append(points.detach())
+        return u - torch.sin(pi * points[:, 1]) * torch.sin(pi * points[:, 0])
+
+    problem = Problem(domain, [heat, walls, start])
+    assert {one.code for one in pinntk.check(problem)} <= {"conflict"}  # at the edge of the hole they do disagree
+    network = pinntk.nn.MLP(problem, width=4, depth=1)
+    x = pinntk.examine(network, problem, problem.sample(residual=30, boundary=10, initial=10))
+    pinntk.diagnose(x)
+    pinntk.diagnostics.scales(problem)
+    points = torch.cat([rows.double() for rows in seen]).numpy()
+    assert len(points) > 1000 and domain.distance(points).max() < 1e-3
+
+
+def test_points_on_which_a_network_is_tried_stay_inside():
+    generator = np.random.default_rng(0)
+    for domain in (*DOMAINS.values(), PLATE):
+        rows = torch.as_tensor(domain.sample(200, "uniform", generator))
+        moved = _inside(domain, rows)
+        assert domain.contains(moved.numpy()).all()
+        assert (moved != rows).any(1).double().mean() > 0.5
+
+
+def test_causal_weights_in_space_and_time():
+    problem = cooling(PLATE * TIME, start_at=1.0)
+    assert pinntk.weighting.Causal(1.0).names(problem) == ["heat"]
+    network = pinntk.nn.MLP(problem, width=4, depth=1)
+    points = {"residual": 20, "boundary": 5, "initial": 5}
+    run = pinntk.train(problem, network, steps=2, causal=pinntk.weighting.Causal(1.0), points=points, progress=False)
+    assert np.isfinite(run.history[-1]["loss"])
+
+
+def test_what_only_a_box_has_is_refused_in_a_line():
+    with pytest.raises(TypeError, match=r"no pair of opposite faces, which only a box has; .*MLP"):
+        pinntk.periodic(PLATE.ends("x"))
+    with pytest.raises(ValueError, match="'hole'"):
+        pinntk.nn.hard_constraint(
+            laplace(PLATE, {"hole": 0.0}), pinntk.nn.MLP(laplace(PLATE, {"hole": 0.0}), width=3), "on_hole"
+        )
