@@ -200,7 +200,7 @@ def test_every_figure(tmp_path):
     figures["solution"] = plot.solution(run.problem, run.network)
     assert set(plot.figures(run)) == set(figures)
     assert {path.stem for path in plot.save(run, tmp_path)} == set(figures)
-    assert plot.write(figures["drift"], tmp_path / "drift.svg").read_text(encoding="utf-8").count("<svg") == 1
+    assert plot.write(figures["drift"], tmp_path / "drift.svg").is_file()
 
 
 def test_reports(tmp_path):
