@@ -7,6 +7,7 @@ that of Radau IIA of order 5 in log time with a relative tolerance of 1e-11; wit
 """
 
 from math import log
+from typing import Literal
 
 import numpy as np
 from scipy.integrate import solve_ivp
@@ -50,7 +51,7 @@ def problem() -> Problem:
     return Problem(domain, conditions, fields=("a", "b", "c"), reference=reference, solution_accuracy=3e-12)
 
 
-def kinetics(method: str = "Radau", tolerance: float = 1e-11) -> dict[str, np.ndarray]:
+def kinetics(method: Literal["Radau", "BDF"] = "Radau", tolerance: float = 1e-11) -> dict[str, np.ndarray]:
     """t (1001,) and y (1001, 3)."""
 
     def slope(t, y):
