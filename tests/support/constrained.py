@@ -24,3 +24,8 @@ def largest(network, problem, names=None, n=50, seed=5):
     points = {name: points[name] for name in names or network.hard}
     found = [pinntk.errors(network, problem, points, method) for method in ("taylor", "autograd")]
     return {name: max(float(e[name].detach().abs().max()) for e in found) for name in points}
+
+
+def rise(s):
+    """The factor of a start and a velocity: from 0, with slope 0, to 1."""
+    return 1.04 * s**2 / (s**2 + 0.04)
