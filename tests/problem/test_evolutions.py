@@ -8,6 +8,7 @@ import torch
 from scipy.integrate import solve_ivp
 
 import pinntk
+from tests.support.few_steps import losses_of_a_few_steps
 
 # Problem, settings, integrator, every so many of the reference's points for it, to what relative error the two agree.
 REFERENCES = [
@@ -173,16 +174,5 @@ def test_parameters_without_their_solution_are_refused(name, setting, message):
 
 @pytest.mark.parametrize("name", [*NAMES, "klein_gordon", "sine_gordon", "fisher_kpp", "inviscid_burgers", "burgers2d"])
 def test_a_few_steps_lower_the_loss(name):
-    problem = pinntk.load(name)
-    network = pinntk.nn.MLP(problem, width=10, depth=2)
-    counts = {"residual": 30, "boundary": 20, "initial": 20, "periodic": 10}
-    points = problem.sample({kind: n for kind, n in counts.items() if kind in {c.kind for c in problem.conditions}})
-    optimizer = torch.optim.Adam(network.parameters(), 5e-3)
-    losses = []
-    for _ in range(15):
-        loss = sum(e.square().mean() for e in pinntk.errors(network, problem, points).values())
-        losses.append(float(loss.detach()))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    losses = losses_of_a_few_steps(pinntk.load(name))
     assert losses[-1] < 0.98 * losses[0]

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
 from scipy.integrate import solve_ivp
 from scipy.sparse import diags, eye_array, kron
 from scipy.sparse.linalg import spsolve
 
 import pinntk
+from tests.support.few_steps import losses_of_a_few_steps
 
 NAMES = ["black_scholes", "darcy", "eikonal", "elasticity_plate", "elliptic_inverse", "euler_beam", "heat1d"]
 NAMES += ["heat_multiscale", "laplace_multiscale", "lid_driven_cavity", "lotka_volterra", "robertson", "taylor_green", "wave2d"]
@@ -174,16 +174,5 @@ def test_beyond_1000_the_cavity_has_no_reference():
 
 @pytest.mark.parametrize("name", [*NAMES, pytest.param("beltrami", marks=pytest.mark.slow)])
 def test_a_few_steps_lower_the_loss(name):
-    problem = pinntk.load(name)
-    network = pinntk.nn.MLP(problem, width=10, depth=2)
-    counts = {"residual": 30, "boundary": 20, "initial": 20, "data": 7}
-    points = problem.sample({kind: n for kind, n in counts.items() if kind in {c.kind for c in problem.conditions}})
-    optimizer = torch.optim.Adam(network.parameters(), 5e-3)
-    losses = []
-    for _ in range(15):
-        loss = sum(e.square().mean() for e in pinntk.errors(network, problem, points).values())
-        losses.append(float(loss.detach()))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    losses = losses_of_a_few_steps(pinntk.load(name))
     assert losses[-1] < 0.99 * losses[0]
