@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from pinntk._util.nearest import nearest
+from pinntk._util.likeness import nearest
 from pinntk.training._given import ALIASES
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from pinntk._util import distributed
-from pinntk._util.nearest import nearest
+from pinntk._util.likeness import nearest
 from pinntk.cli._meaning import NETWORK_OPTIONS, counts, load_problem, make_network, settings, usable_device
 from pinntk.diagnostics import check
 from pinntk.problem import Problem

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pinntk._util.nearest import nearest
+from pinntk._util.likeness import nearest
 from pinntk._util.warn import warn_user
 from pinntk.nn._compatibility import check_agreement, largest_error
 from pinntk.nn._prescribed import (

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pinntk._util.nearest import nearest
+from pinntk._util.likeness import nearest
 from pinntk.nn._output import OutputScales
 from pinntk.problem import Problem
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
-from pinntk._util.nearest import did_you_mean
+from pinntk._util.likeness import did_you_mean
 from pinntk.taylor import Basis
 from pinntk.taylor._basis import Index
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pinntk._util.likeness import did_you_mean
 from pinntk._util.memory import require
-from pinntk._util.nearest import did_you_mean
 from pinntk._util.precision import empty_like, without_autocast
 from pinntk.geometry import Domain
 from pinntk.geometry import _sampling as sampling

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pinntk._util.nearest import did_you_mean
+from pinntk._util.likeness import did_you_mean
 from pinntk.problem._problem import Problem
 
 _HERE = Path(__file__).resolve().parents[1]  # pinntk/

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import inf, isfinite, isnan
 
-from pinntk._util.nearest import nearest
+from pinntk._util.likeness import nearest
 from pinntk.run._history import Run
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from pinntk._util.nearest import did_you_mean
+from pinntk._util.likeness import did_you_mean
 from pinntk._util.precision import without_autocast
 from pinntk._util.version import __version__
 from pinntk._util.warn import warn_user

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from pinntk._util.nearest import nearest
+from pinntk._util.likeness import nearest
 from pinntk.run._network import network_class, network_options
 from pinntk.training._config import GIVEN, NESTED, SETTINGS, defaults_of_another
 from pinntk.weighting import SCHEMES

@@ -9,7 +9,7 @@ from typing import Any, SupportsIndex, TypedDict, TypeVar
 
 from torch import Tensor
 
-from pinntk._util.nearest import nearest
+from pinntk._util.likeness import nearest
 from pinntk.training._monitor import Monitor
 from pinntk.training._resampling import RAD
 from pinntk.weighting import SCHEMES, Causal, Fixed, Weighting

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from pinntk._util.nearest import nearest
+from pinntk._util.likeness import nearest
 from pinntk.solvers import SOLVERS, SelfScaledBroyden
 
 _NAMED: dict[str, Callable[..., Optimizer]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pinntk._util.nearest import did_you_mean
+from pinntk._util.likeness import did_you_mean
 from pinntk.problem import KINDS, Problem
 from pinntk.weighting._weighting import Weighting
 

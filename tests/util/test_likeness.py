@@ -2,7 +2,7 @@
 
 import pytest
 
-from pinntk._util.nearest import did_you_mean, nearest
+from pinntk._util.likeness import did_you_mean, nearest
 
 
 def transformations(word, alphabet="abx"):

@@ -10,7 +10,7 @@ _INSIDE = 0.6  # how alike a word of at least four letters is to one that holds 
 def nearest(word: str, known: Iterable[str], least: float = 0.6) -> str | None:
     """The word of `known` that `word` is most like, whatever case and - or _ it has; None where none is alike enough.
 
-    least: likeness, from 0 to 1, that is asked for: 1 less the letters that are added, left out, changed (which is both) or swapped
+    least: likeness, from 0 to 1, that is asked for: 1 less the letters that are added, left out, changed (both) or swapped
         with the one beside them, over the letters of both words
 
     >>> nearest("adma", ["adamax", "adam"]), nearest("K", ["k"]), nearest("walls", ["ends"])
