@@ -1,6 +1,7 @@
 """A training step's gradient: pinntk's jets against nested autograd as other packages write it; and what NTK weights cost.
 
     python scripts/benchmark_step.py
+    python scripts/benchmark_step.py --device cuda --points 1000 10000 100000
 
 [2, 128 x 4, 1], float32, the residual u_x1x1 + u_x2x2 from two second derivatives, not collapsed:
 
@@ -36,7 +37,7 @@ from pinntk.ntk._assemble import compute_traces
 from pinntk.training import Batch, Step
 
 
-def set_up(n: int, width: int = 128) -> tuple[nn.Module, Problem, dict[str, Tensor]]:
+def set_up(n: int, width: int = 128, device: str = "cpu") -> tuple[nn.Module, Problem, dict[str, Tensor]]:
     domain = Box.cube(2)
 
     @residual(domain)
@@ -48,7 +49,7 @@ def set_up(n: int, width: int = 128) -> tuple[nn.Module, Problem, dict[str, Tens
     layers: list[nn.Module] = [nn.Linear(2, width), nn.Tanh()]
     for _ in range(3):
         layers += [nn.Linear(width, width), nn.Tanh()]
-    return nn.Sequential(*layers, nn.Linear(width, 1)), problem, problem.sample(residual=n)
+    return nn.Sequential(*layers, nn.Linear(width, 1)).to(device), problem, problem.sample(residual=n, device=device)
 
 
 def by_nested_autograd(network: nn.Module, problem: Problem, points: dict[str, Tensor]) -> Tensor:
@@ -69,7 +70,7 @@ def by_columns(network: nn.Module, problem: Problem, points: dict[str, Tensor]) 
 def by_batched_autograd(network: nn.Module, problem: Problem, points: dict[str, Tensor]) -> Tensor:
     x = points["equation"].clone().requires_grad_()
     (slope,) = torch.autograd.grad(network(x).sum(), x, create_graph=True)
-    directions = torch.eye(2).unsqueeze(1).expand(2, len(x), 2)
+    directions = torch.eye(2, device=x.device).unsqueeze(1).expand(2, len(x), 2)
     (H,) = torch.autograd.grad(slope, x, directions, create_graph=True, is_grads_batched=True)
     return (H[0, :, 0] + H[1, :, 1]).square().mean()
 
@@ -81,7 +82,7 @@ def by_forward_over_reverse(network: nn.Module, problem: Problem, points: dict[s
     def second(direction: Tensor) -> Tensor:
         return (torch.func.jvp(slope, (x,), (direction.expand_as(x),))[1] * direction).sum(1)
 
-    return torch.func.vmap(second)(torch.eye(2)).sum(0).square().mean()
+    return torch.func.vmap(second)(torch.eye(2, device=x.device)).sum(0).square().mean()
 
 
 def by_deepxde(network: nn.Module, problem: Problem, points: dict[str, Tensor]) -> Tensor:
@@ -109,8 +110,8 @@ def gradient(network: nn.Module) -> Tensor:
     return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
 
 
-def compare(n: int, repeats: int, compiled: bool = True) -> dict:
-    network, problem, points = set_up(n)
+def compare(n: int, repeats: int, compiled: bool = True, device: str = "cpu") -> dict:
+    network, problem, points = set_up(n, device=device)
     steps = {"eager": Step(network, problem)}
     if compiled:
         steps["compiled"] = Step(network, problem, compiled=True)
@@ -140,11 +141,11 @@ def compare(n: int, repeats: int, compiled: bool = True) -> dict:
     return result
 
 
-def price_of_weights(name: str, width: int, depth: int, repeats: int, **counts: int) -> dict:
+def price_of_weights(name: str, width: int, depth: int, repeats: int, device: str = "cpu", **counts: int) -> dict:
     """Exact traces in units of one Adam step on the same points."""
     problem = pinntk.load(name)
-    network = pinntk.nn.MLP(problem, width=width, depth=depth)
-    points = problem.sample(**counts)
+    network = pinntk.nn.MLP(problem, width=width, depth=depth).to(device)
+    points = problem.sample(counts, device=device)
     sizes = {condition: len(rows) for condition, rows in points.items()}
     optimizer, gradients = torch.optim.Adam(network.parameters()), Step(network, problem)
 
@@ -164,7 +165,9 @@ def price_of_weights(name: str, width: int, depth: int, repeats: int, **counts: 
     }
 
 
-def training_with_weights(name: str, width: int, depth: int, steps: int, turns: int, **counts: int) -> float:
+def training_with_weights(
+    name: str, width: int, depth: int, steps: int, turns: int, device: str = "cpu", **counts: int
+) -> float:
     """Whole trainings, NTK weights every 100 steps over fixed ones, in turns: the median ratio of their times."""
     ratios = []
     for _ in range(turns):
@@ -172,7 +175,8 @@ def training_with_weights(name: str, width: int, depth: int, steps: int, turns: 
         for weighting in ("fixed", "ntk"):
             problem = pinntk.load(name)
             network = pinntk.nn.MLP(problem, width=width, depth=depth)
-            settings = {"weighting": weighting, "points": counts, "eval_every": 0, "snapshot_every": 0, "progress": False}
+            settings = {"weighting": weighting, "points": counts, "device": device}
+            settings |= {"eval_every": 0, "snapshot_every": 0, "progress": False}
             seconds[weighting] = median_time(partial(pinntk.train, problem, network, steps=steps, **settings), 1)
         ratios.append(seconds["ntk"] / seconds["fixed"])
     return statistics.median(ratios)
@@ -191,20 +195,21 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--points", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--turns", type=int, default=3, help="trainings with either weighting")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/benchmark_step.json"))
     arguments = parser.parse_args(argv)
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32, medians")
+    print(f"torch {torch.__version__}, {arguments.device}, {torch.get_num_threads()} threads, float32, medians")
     print("gradient of one step; in brackets, how many times as fast as the fastest rival")
     steps, prices = [], []
     for n in arguments.points:
-        result = compare(n, arguments.repeats)
+        result = compare(n, arguments.repeats, device=arguments.device)
         steps.append(result)
         shown = (f"{name} {1e3 * t:.1f} ms ({result['ratio'][name]:.2f})" for name, t in result["seconds"].items())
         print(f"  n = {n}: {', '.join(shown)}", flush=True)
     print(f"{'problem':<10} {'network':<18} {'points':>7} {'step s':>8} {'traces':>11} {'NTK weights every 100 steps':>28}")
     for name, width, depth, length, counts in TRAININGS:
-        result = price_of_weights(name, width, depth, arguments.repeats, **counts)
-        result["every_100"] = training_with_weights(name, width, depth, length, arguments.turns, **counts)
+        result = price_of_weights(name, width, depth, arguments.repeats, arguments.device, **counts)
+        result["every_100"] = training_with_weights(name, width, depth, length, arguments.turns, arguments.device, **counts)
         prices.append(result)
         print(
             f"{name:<10} {result['network']!s:<18} {sum(result['points'].values()):>7} {result['step']:>8.4f} "

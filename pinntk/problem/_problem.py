@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pinntk._util.likeness import did_you_mean
 from pinntk._util.memory import require
 from pinntk._util.precision import empty_like, without_autocast
 from pinntk.geometry import Domain
@@ -183,11 +183,8 @@ class Problem:
                 return condition
         raise KeyError(self._unknown_condition(name))
 
-    def _unknown_condition(self, name: str, others: Iterable[str] = ()) -> str:
-        close = get_close_matches(name, [*self.names, *others], 1)
-        return f"{self.name} has no condition {name!r}; it has {self.names}" + (
-            f"; did you mean {close[0]!r}?" if close else ""
-        )
+    def _unknown_condition(self, name: str, others: Iterable[str] = (), more: str = "") -> str:
+        return f"{self.name} has no condition {name!r}; it has {self.names}{more}{did_you_mean(name, [*self.names, *others])}"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -227,7 +224,7 @@ class Problem:
         counts = {**counts, **more}
         for key, n in counts.items():
             if key not in self.names and key not in KINDS:
-                raise ValueError(self._unknown_condition(key, KINDS) + f"; counts are given by name or by kind {KINDS}")
+                raise ValueError(self._unknown_condition(key, KINDS, f"; counts are given by name or by kind {KINDS}"))
             if not isinstance(n, int) or n < 1:
                 raise ValueError(f"{key}={n!r}: the number of points is a whole number of at least 1")
         default = self.default_counts()

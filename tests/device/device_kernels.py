@@ -272,7 +272,7 @@ def test_means_over_initializations():
         found = pinntk.mean_kernel(draw(NAME), problem, points, range(3), expected=wanted)
         assert isinstance(found, pinntk.MeanKernel) and on_device([found.mean.values, found.std, found.standard_error])
         same([found.mean, found.std, found.spread], [expected.mean, expected.std, expected.spread])
-        same(found.scores(wanted), expected.scores(expected.mean.values), 1e-6)
+        same(found.scores(wanted), expected.scores(expected.mean.values), 1e-6, size=1.0)
 
 
 @covers(pinntk.InfiniteMLP, pinntk.infinite_kernel, pinntk.infinite_cross_kernel)
@@ -361,7 +361,7 @@ def test_every_registered_problem(name):
     if problem.exact is not None:
         exact = problem.exact_values(rows.to(NAME))
         assert on_device(exact)
-        same(exact, problem.exact_values(rows))
+        same(exact, problem.exact_values(rows), size=1.0)
     same(problem.relative_error(away), problem.relative_error(here), 1e-11)
     same(problem.relative_error_by_field(away), problem.relative_error_by_field(here), 1e-11)
     same(problem.predict(away, rows.numpy()), problem.predict(here, rows.numpy()))
