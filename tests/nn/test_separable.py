@@ -19,7 +19,8 @@ def test_it_is_a_sum_of_products_of_networks_of_one_coordinate():
     products = torch.ones(6, 4, **F64)
     for j in range(domain.dimension):
         part = MLP(inputs=1, outputs=4, width=5, depth=2, activation="sin", **F64)
-        part.dense.load_state_dict({k.removeprefix(f"factors.{j}."): v for k, v in state.items() if k.startswith(f"factors.{j}.")})
+        own = f"factors.{j}."
+        part.dense.load_state_dict({k.removeprefix(own): v for k, v in state.items() if k.startswith(own)})
         products = products * (1 + part(((x[:, j] - network.mean[j]) / network.deviation[j])[:, None]))
     expected = products @ state["last.weights.0"].T + state["last.biases.0"]
     assert expected.shape == (6, len(problem.fields)) and len(problem.fields) > 1
