@@ -1,0 +1,17 @@
+"""A hook of mkdocs: what the pages say of files outside docs/ becomes a link into `repo_url`, or, while mkdocs.yml has none, text."""
+
+from __future__ import annotations
+
+import re
+from posixpath import normpath
+from typing import Any
+
+_OUTSIDE = re.compile(r"\[([^\]]+)\]\((\.\./[^)\s]+)\)")
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    def replace(found: re.Match) -> str:
+        text, target = found[1], normpath(f"docs/{found[2]}")
+        return f"[{text}]({config.repo_url.rstrip('/')}/blob/main/{target})" if config.repo_url else text
+
+    return _OUTSIDE.sub(replace, markdown)
