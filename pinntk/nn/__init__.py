@@ -27,3 +27,7 @@ __all__ = [
     "power_law",
     "widened",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -13,6 +13,7 @@ from pinntk.ntk._factored import Factors, Outer
 
 # Measured on 2 cores with 2 MiB of second-level cache each (docs/PERFORMANCE.md).
 TILE_ENTRIES = 65_536  # of a structured tile, rows x S' columns: three of them in float64 fit the second-level cache
+DEVICE_TILE_ENTRIES = 16_777_216  # elsewhere: products large enough that launching them is nothing; 0.4 GB in float64
 PANEL_ENTRIES = 262_144  # of the explicit columns of J formed at a time on a CPU: they stay in its cache
 CHUNK_ENTRIES = 8_388_608  # the same elsewhere, and the most anywhere
 ELEMENTWISE_COST = 25  # of a structured tile's elementwise work, in multiply-adds of a matrix product
@@ -148,8 +149,9 @@ def _add_structured(K: Tensor, left: Outer, right: Outer, symmetric: bool) -> No
     A tile on the diagonal of a symmetric block is P + P^T, P the sum over s' > s and half of s' = s.
     """
     n, m, S = *K.shape, len(right.A)
-    width = max(32, int(0.75 * (TILE_ENTRIES / S) ** 0.5) // 16 * 16)
-    height = max(width, TILE_ENTRIES // (S * width) // 16 * 16)
+    entries = TILE_ENTRIES if K.device.type == "cpu" else DEVICE_TILE_ENTRIES
+    width = max(32, int(0.75 * (entries / S) ** 0.5) // 16 * 16)
+    height = max(width, entries // (S * width) // 16 * 16)
 
     def strip(j: int) -> None:
         stop = min(j + width, m)

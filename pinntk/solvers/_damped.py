@@ -263,7 +263,7 @@ def _triangle(blocks: Iterable[Tensor]) -> Tensor:
 
 def _damping(spectrum: _Spectrum, length: float) -> float:
     """By bisection of log mu. |g| / length is above the answer: no step is longer than |g| / mu."""
-    squares, g = spectrum.squares, spectrum.scale * spectrum.c
+    squares, g = spectrum.squares.cpu(), (spectrum.scale * spectrum.c).cpu()  # on a device the loop would be all launches
     largest, most = float(squares.max()) or 1.0, float(g.abs().max()) or 1.0
     squares, g, length = squares / largest, g / most, length * (largest / most)  # what is squared below stays in range
     low = squares.new_tensor(log(_SMALLEST))

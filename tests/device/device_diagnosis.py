@@ -89,6 +89,7 @@ def _measures(x: Examination) -> dict:
     fields = d.field_kernel(run.network, run.problem, rows[:3], x.few)
     dynamics = d.dynamics(x.kernel, e, x.weights)
     spectrum = d.spectrum(x.kernel, x.weights)
+    clear = int((spectrum.values > 1e-6 * spectrum.values[0]).sum())  # of the others any mixture is as good
     return {
         "balance": d.balance(*given, x.weights),
         "weights_by_name": d.weights_by_name(x.kernel, e),
@@ -99,8 +100,8 @@ def _measures(x: Examination) -> dict:
         "dynamics": [dynamics.losses([0.1, 1.0]), dynamics.errors_after([1, 5], 1e-4), dynamics.largest_stable_step()],
         "changes": [dynamics.changes(fields, [0.1]), dynamics.changes_after(fields, [3], 1e-4)],
         "field_kernel": fields,
-        "spectrum": [spectrum.values, spectrum.project(e).abs(), spectrum.share(e), spectrum.unlearned(e, 1.0)],
-        "remaining": spectrum.remaining({name: part.cpu() for name, part in e.items()}, 1.0).abs(),
+        "spectrum": [spectrum.values, spectrum.project(e)[:clear].abs(), spectrum.share(e)[:clear], spectrum.unlearned(e, 1.0)],
+        "remaining": spectrum.remaining({name: part.cpu() for name, part in e.items()}, 1.0)[:clear],
         "error_frequency": d.error_frequency(rows, values),
         "mode_frequency": d.mode_frequency(x.kernel, spectrum.vectors[:, :3], "heat"),
         "estimate": d.estimate(*given, samples=20, residuals=20, others=10),

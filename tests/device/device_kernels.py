@@ -177,6 +177,9 @@ def test_what_is_read_off_a_kernel(tmp_path):
     for read in (lambda K: K.trace(), lambda K: K.traces(), lambda K: K.floor(weights), lambda K: K.numpy()):
         same(read(blocks), read(expected))
     assert NAME in repr(blocks)
+    assert "svg" in (page := blocks._repr_html_()) and NAME in page
+    found = pinntk.factors(away, problem, moved)["start"]
+    assert NAME in repr(found) and NAME in found._repr_html_()
     blocks.save(tmp_path / "K.npz")
     again = pinntk.KernelBlocks.load(tmp_path / "K.npz")
     assert again.values.device.type == "cpu"
@@ -269,7 +272,7 @@ def test_means_over_initializations():
         found = pinntk.mean_kernel(draw(NAME), problem, points, range(3), expected=wanted)
         assert isinstance(found, pinntk.MeanKernel) and on_device([found.mean.values, found.std, found.standard_error])
         same([found.mean, found.std, found.spread], [expected.mean, expected.std, expected.spread])
-        same(found.scores(wanted), expected.scores(expected.mean.values), 1e-6)
+        same(found.scores(wanted), expected.scores(expected.mean.values), 1e-6, size=1.0)
 
 
 @covers(pinntk.InfiniteMLP, pinntk.infinite_kernel, pinntk.infinite_cross_kernel)
@@ -358,7 +361,7 @@ def test_every_registered_problem(name):
     if problem.exact is not None:
         exact = problem.exact_values(rows.to(NAME))
         assert on_device(exact)
-        same(exact, problem.exact_values(rows))
+        same(exact, problem.exact_values(rows), size=1.0)
     same(problem.relative_error(away), problem.relative_error(here), 1e-11)
     same(problem.relative_error_by_field(away), problem.relative_error_by_field(here), 1e-11)
     same(problem.predict(away, rows.numpy()), problem.predict(here, rows.numpy()))

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 import pinntk
+from pinntk.diagnostics import Dynamics, Precision, Spectrum
 from tests.device import pretend_device
 
 NAME = os.environ.get("PINNTK_TEST_DEVICE", pretend_device.NAME)
@@ -82,14 +83,21 @@ def _opaque(value: Any) -> bool:
     return callable(value) or isinstance(value, (pinntk.Problem, pinntk.Run, nn.Module))
 
 
-def same(found: Any, expected: Any, tolerance: float = TOLERANCE, path: str = "result") -> None:
-    """Asserts that nested results are equal, numbers to rounding relative to the largest of their array."""
+def same(found: Any, expected: Any, tolerance: float = TOLERANCE, path: str = "result", size: float = 1e-300) -> None:
+    """Asserts that nested results are equal, numbers to rounding relative to the largest of their array, or to `size` where
+    that is larger; eigenvectors as the matrix that they make; rounding itself to a factor of two.
+    """
+    if isinstance(expected, Precision):
+        assert 0.5 <= found.noise / expected.noise <= 2, f"{path}.noise: {found.noise} for {expected.noise}"
+        found, expected = found.error, expected.error
+    if isinstance(expected, (Spectrum, Dynamics)):
+        found, expected = _without_eigenvectors(found), _without_eigenvectors(expected)
     if isinstance(expected, (Tensor, np.ndarray, float, np.floating)):
         a, b = (_array(value) for value in (found, expected))
         assert a.shape == b.shape, f"{path}: {a.shape} on the device, {b.shape} on the CPU"
         finite = np.isfinite(b)
         assert np.array_equal(np.where(finite, 0, a), np.where(finite, 0, b), equal_nan=True), f"{path}: {a} for {b}"
-        scale = np.abs(b[finite]).max(initial=1e-300)
+        scale = np.abs(b[finite]).max(initial=size)
         off = np.abs(a - b)[finite].max(initial=0.0)
         assert off <= tolerance * scale, f"{path}: off by {off / scale:.1e}"
         return
@@ -101,9 +109,19 @@ def same(found: Any, expected: Any, tolerance: float = TOLERANCE, path: str = "r
         others = dict(_parts(found))
         assert set(others) == {key for key, _ in parts}, f"{path}: {set(others)} for {[key for key, _ in parts]}"
         for key, part in parts:
-            same(others[key], part, tolerance, f"{path}.{key}")
+            same(others[key], part, tolerance, f"{path}.{key}", size)
     elif isinstance(expected, (str, int, bool, type(None))):
         assert found == expected, f"{path}: {found!r} for {expected!r}"
+
+
+def _without_eigenvectors(found: Any) -> dict[str, Any]:
+    """With V diag(l) V^T in place of V, and V c of components c: what V is, another device says as well with other signs."""
+    parts = dict(_parts(found))
+    if isinstance(found, Spectrum):
+        V = parts.pop("vectors")
+        return parts | {"matrix": V * found.values @ V.T}
+    V, components = parts.pop("modes"), parts.pop("components")
+    return parts | {"matrix": V * found.rates @ V.T, "errors": V @ components}
 
 
 def _array(value: Any) -> np.ndarray:
