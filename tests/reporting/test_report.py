@@ -185,10 +185,13 @@ def test_digits_of_a_coefficient_follow_its_error_bar(value, deviation, shown):
     assert _with_deviation(value, deviation, "")[0] == shown
 
 
-PLAIN = """a above alone and are as at being between by called changes conditions each end equations estimated fast first found for
-from how in inverted is it its kind least left mean meet most not nothing now of on one or others over places quantity root run share
-shown something sum that the their then this times to under unknown violated was well what where which why with words would wrong
-zero""".split()
+PLAIN = re.findall(
+    r"\w+",
+    "a above alone and are as at being between by called changes conditions each end equations estimated fast first "
+    "found for from how in inverted is it its kind least left mean meet most not nothing now of on one or others "
+    "over places quantity root run share shown something sum that the their then this times to under unknown "
+    "violated was well what where which why with words would wrong zero",
+)
 
 
 def test_the_glossary_has_every_word_of_headings_tables_and_figures(tmp_path):

@@ -28,8 +28,9 @@ _BESIDE = 2  # sheets of fields beside each other in a figure file
 
 
 def solution(problem: Problem, network: nn.Module, ax: OwnAxes = None) -> Figure:
-    """`solution_panels` in one figure, a row a field for maps and a column a field for curves; maps of several times or cuts
-    as `solution_sheets`.
+    """`solution_panels` in one figure: a row a field for maps, a column a field for curves.
+
+    Maps of several times or cuts are those of `solution_sheets`.
 
     ax: axes of your own in place of a new figure, as `draw_panels` takes them: those of a field after one another
     """

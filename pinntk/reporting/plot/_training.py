@@ -44,8 +44,9 @@ def figures(run: Run) -> dict[str, Figure]:
 
 
 def save(run: Run, folder: str | os.PathLike | None = None) -> list[Path]:
-    """Writes `figures(run)` as PNG files into `folder`, by default the run's own, of maps that change with time also
-    solution.gif; returns their paths.
+    """Writes `figures(run)` as PNG files into `folder`, by default the run's own; returns their paths.
+
+    Of maps that change with time there is solution.gif, too.
     """
     if folder is None:
         if run.folder is None:
