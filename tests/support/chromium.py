@@ -19,8 +19,8 @@ FLAGS = (
 )
 # Python that becomes Chromium, with the pipes as the file descriptors that it reads and writes.
 START = """
-import os, sys
-read, write = (os.dup(int(one)) for one in sys.argv[1:3])
+import fcntl, os, sys
+read, write = (fcntl.fcntl(int(one), fcntl.F_DUPFD, 100) for one in sys.argv[1:3])
 os.dup2(read, 3), os.dup2(write, 4)
 os.execv(sys.argv[3], sys.argv[3:])
 """
