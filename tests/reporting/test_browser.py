@@ -1,6 +1,7 @@
 """Reports in a browser, wide, narrow and on paper: nothing is cut off, nothing complains, nothing is asked for elsewhere."""
 
 import re
+from functools import cache
 
 import pytest
 
@@ -37,6 +38,18 @@ def browser(tmp_path_factory):
         yield started
 
 
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """The file of a problem's report, with a finding of long words; written once."""
+
+    @cache
+    def written(name):
+        path = tmp_path_factory.mktemp(name) / "report.html"
+        return write_report(path, examine(trained(name)), [LONG])
+
+    return written
+
+
 def sound(browser, file):
     """Whether the page is as it should be, in every view."""
     for width, view in VIEWS:
@@ -51,9 +64,8 @@ def sound(browser, file):
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_a_report_is_whole_at_every_width(browser, tmp_path, name):
-    file = write_report(tmp_path / "report.html", examine(trained(name)), [LONG])
-    sound(browser, file)
+def test_a_report_is_whole_at_every_width(browser, report, name):
+    sound(browser, report(name))
 
 
 def test_a_comparison_is_whole_at_every_width(browser, tmp_path):
@@ -81,8 +93,8 @@ def test_what_would_be_wrong_is_seen(browser, tmp_path):
     assert len(browser.complaints()) == 2
 
 
-def test_the_hint_to_scroll_stands_where_a_table_is_wider_than_the_page(browser, tmp_path):
-    file = write_report(tmp_path / "report.html", examine(trained("wave2d")), [])
+def test_the_hint_to_scroll_stands_where_a_table_is_wider_than_the_page(browser, report):
+    file = report("wave2d")
     shown = """new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(
         [...document.querySelectorAll('.wide')].filter(e => e.checkVisibility() && e.clientWidth)
         .map(e => [e.scrollWidth > e.clientWidth + 1, getComputedStyle(e.querySelector('.hint')).display !== 'none'])))))"""
@@ -93,8 +105,8 @@ def test_the_hint_to_scroll_stands_where_a_table_is_wider_than_the_page(browser,
         assert any(wide for wide, _ in tables) is wider
 
 
-def test_paper_has_what_is_folded_and_no_moving_picture(browser, tmp_path):
-    file = write_report(tmp_path / "report.html", examine(trained("wave2d")), [])
+def test_paper_has_what_is_folded_and_no_moving_picture(browser, report):
+    file = report("wave2d")
     browser.open(file, chromium.PAPER, paper=True)
     shown = "[...document.querySelectorAll('{}')].map(e => e.checkVisibility() && e.getBoundingClientRect().height > 0)"
     assert all(browser.run(shown.format("details.folded img, details.folded td")))
@@ -103,8 +115,8 @@ def test_paper_has_what_is_folded_and_no_moving_picture(browser, tmp_path):
     assert 3 <= pages <= 12
 
 
-def test_dark_and_light_differ_in_the_page_and_not_in_the_figures(browser, tmp_path):
-    file = write_report(tmp_path / "report.html", examine(trained("poisson1d")), [])
+def test_dark_and_light_differ_in_the_page_and_not_in_the_figures(browser, report):
+    file = report("poisson1d")
     colors = {}
     for dark in (False, True):
         browser.open(file, dark=dark)
@@ -112,8 +124,8 @@ def test_dark_and_light_differ_in_the_page_and_not_in_the_figures(browser, tmp_p
     assert colors[False][0] == "rgb(255, 255, 255)" and colors[True] == ["rgb(20, 23, 27)", "rgb(255, 255, 255)"]
 
 
-def test_a_link_opens_what_it_leads_to(browser, tmp_path):
-    file = write_report(tmp_path / "report.html", examine(trained("poisson1d")), [])
+def test_a_link_opens_what_it_leads_to(browser, report):
+    file = report("poisson1d")
     browser.open(file)
     links = browser.run("[...document.querySelectorAll('nav a')].map(a => [a.textContent, !!document.querySelector(a.hash)])")
     assert links and all(found for _, found in links), links

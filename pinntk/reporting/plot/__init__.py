@@ -2,7 +2,8 @@
 
 from pinntk.reporting.plot._animation import animation
 from pinntk.reporting.plot._comparison import comparison_panels
-from pinntk.reporting.plot._evidence import condition_panels, estimate_panels, finding_panels, mode_panels, residual_panels
+from pinntk.reporting.plot._errors import estimate_panels, residual_panels
+from pinntk.reporting.plot._evidence import condition_panels, finding_panels, mode_panels
 from pinntk.reporting.plot._panel import Panel, draw_panels, figure_grid, single_figure, svg, write
 from pinntk.reporting.plot._picture import part_names, picture, picture_panel
 from pinntk.reporting.plot._sheet import Sheet

@@ -1,29 +1,17 @@
-"""Figures of measurements: what a finding shows, where errors are, which modes hold them, how conditions meet."""
+"""Figures of measurements: what a finding shows, which modes hold the errors, how conditions meet."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 
 from pinntk.diagnostics import Examination, Finding
-from pinntk.geometry import Domain
-from pinntk.geometry._sampling import generator
-from pinntk.problem import Problem, Region
-from pinntk.reporting.plot._maps import Plane, Section, planes, sections_of
+from pinntk.problem import Problem
+from pinntk.reporting.plot._errors import drawn_plane, values_panel
 from pinntk.reporting.plot._panel import BLUE, GRAY, ORANGE, Panel, curve_style, dots, legend, span, value_axis
-from pinntk.reporting.plot._sheet import Sheet
-from pinntk.reporting.plot._solution import FieldMaps, Quantity, field_style, sizes_style
-from pinntk.residuals import errors
-from pinntk.residuals._points import to_network
 
-_DENSE = 3000  # points of a map of errors, in 2D
-_SMALL = 41  # places of a map of errors along each coordinate, of one of several
-_SPARSE = 600  # where it cannot be a map
-_MAP = 1000  # points from which values are drawn between them, too
 _LIT = 0.6  # above which a cell of a matrix is dark
 
 Arrays = Mapping[str, np.ndarray]
@@ -138,13 +126,13 @@ def _candidates(a: Arrays, problem: Problem) -> list[Panel]:
 
 
 def _wrong(a: Arrays, problem: Problem) -> list[Panel]:
-    return [_field_panel("error of the known solution", a["x"], np.abs(a["error"]), problem)]
+    return [values_panel("error of the known solution", a["x"], np.abs(a["error"]), problem)]
 
 
 def _free(a: Arrays, problem: Problem) -> list[Panel]:
     return [
-        _field_panel("how much the conditions leave undetermined, over its maximum", a["x"], a["deviation"], problem),
-        _field_panel("what can be added and changes no error", a["x"], a["free"], problem),
+        values_panel("how much the conditions leave undetermined, over its maximum", a["x"], a["deviation"], problem),
+        values_panel("what can be added and changes no error", a["x"], a["free"], problem),
     ]
 
 
@@ -190,11 +178,13 @@ def _conditions(problem: Problem, count: int) -> Sequence[str]:
 # Pieces of these.
 
 
-def _spectrum_panel(title: str, curves: Arrays) -> Panel:
+def _spectrum_panel(title: str, curves: Arrays, floor: float = 0.0) -> Panel:
+    """Eigenvalues by label, descending, without those that are rounding in float64, or below a floor."""
+
     def draw(ax: Axes) -> None:
         for i, (label, values) in enumerate(curves.items()):
             index = np.arange(1, len(values) + 1)
-            shown = np.where(values > len(values) * np.finfo(float).eps * np.max(values), values, np.nan)
+            shown = np.where(values > max(floor, len(values) * np.finfo(float).eps * np.max(values)), values, np.nan)
             style = curve_style(i) if label else {"color": BLUE}
             ax.loglog(index, shown, marker=dots(values), ms=4, lw=1.3, label=label or None, **style)
         ax.set(xlabel="mode", ylabel="rate")
@@ -221,7 +211,7 @@ def _share(rates: np.ndarray, share: np.ndarray) -> Panel:
 
 
 def _scatter_panel(title: str, rows: np.ndarray, marked: np.ndarray, meaning: str, problem: Problem) -> Panel:
-    plane = _plane(problem.domain)
+    plane = drawn_plane(problem.domain)
 
     def draw(ax: Axes) -> None:
         for part, color, size, marker, label in ((rows, GRAY, 8, "o", "training points"), (marked, ORANGE, 50, "x", meaning)):
@@ -235,36 +225,6 @@ def _scatter_panel(title: str, rows: np.ndarray, marked: np.ndarray, meaning: st
 
     where = ", ".join(f"{value:.3g}" for value in marked[0])
     return Panel(title, f"{len(rows)} training points; {meaning}: ({where})", draw)
-
-
-def _plane(domain: Domain) -> Plane | None:
-    """The two coordinates that points are drawn over, whatever the others are: those of space; None on a line."""
-    if domain.dimension == 1:
-        return None
-    axes = domain.space[:2] if len(domain.space) > 1 else (0, 1)
-    return Plane(domain, (axes[0], axes[1]))
-
-
-def _field_panel(title: str, rows: np.ndarray, values: np.ndarray, problem: Problem) -> Panel:
-    """Values at scattered points: a curve in 1D, a map in 2D where there are many, else colors over two coordinates."""
-    plane = _plane(problem.domain)
-    style = sizes_style([values]) if np.nanmin(values) >= 0 else field_style([values])
-
-    def draw(ax: Axes) -> ScalarMappable | None:
-        if plane is None:
-            order = rows[:, 0].argsort()
-            ax.plot(rows[order, 0], values[order], color=ORANGE, lw=1.2, marker="o" if len(rows) < 5 else "")
-            ax.set(xlabel=problem.coordinates[0], ylabel="value")
-            return None
-        if problem.domain.dimension == 2 and len(rows) >= _MAP:
-            return Section(plane, rows).draw(ax, values, **style)
-        order = np.abs(values).argsort()  # the largest above the others
-        x, y = rows[order][:, plane.axes].T
-        image = ax.scatter(x, y, c=values[order], s=14, linewidths=0, **style)
-        plane.frame(ax)
-        return image
-
-    return Panel(title, f"{title}, {span(values)}", draw)
 
 
 def matrix_panel(title: str, values: np.ndarray, names: Sequence[str]) -> Panel:
@@ -294,7 +254,7 @@ def mode_panels(x: Examination) -> list[Panel]:
     """The rates of all modes above rounding under today's weights, and where among them the loss is."""
     values = x.spectrum.values.cpu().numpy()
     return [
-        _spectrum_panel("rates of the modes", {"": values}),
+        _spectrum_panel("rates of the modes", {"": values}, x.spectrum.floor),
         _share(values, x.spectrum.share(x.balance.errors).cpu().numpy()),
     ]
 
@@ -308,53 +268,3 @@ def condition_panels(x: Examination) -> list[Panel]:
         matrix_panel("cosines between gradients", found.conflict.numpy(), names),
         matrix_panel("coupling by the kernel", found.coupling.numpy(), names),
     ]
-
-
-def estimate_panels(x: Examination) -> list[Panel]:
-    """Where a solution that nobody knows is wrong: the estimated error of each field over the domain.
-
-    Raises as `pinntk.diagnostics.estimate` does.
-    """
-    rows, change = x.estimate.where.cpu().numpy(), x.estimate.change.cpu().numpy()
-    return [
-        _field_panel(f"|estimated error| of {name}", rows, np.abs(change[:, i]), x.problem)
-        for i, name in enumerate(x.problem.fields)
-    ]
-
-
-def _sections(region: Region) -> list[Section] | np.ndarray:
-    """Sections of a domain to draw it by; of others points: middles of equal cells on a line; else at random."""
-    if isinstance(region, Domain) and region.dimension == 1:
-        (low, high), steps = region.bounds[0], (np.arange(_DENSE) + 0.5) / _DENSE
-        return (low + (high - low) * steps)[:, None]
-    if isinstance(region, Domain) and (drawn := planes(region)):
-        return sections_of(drawn, ends=False, count=round(_DENSE**0.5) if len(drawn) == 1 else _SMALL)
-    return region.sample(_SPARSE, "sobol", generator(0, "report", region.describe()))
-
-
-def residual_panels(x: Examination) -> list[Panel | Sheet]:
-    """|e| of every residual over the domain, on fresh points: of space and time at five times, of space in three cuts."""
-    sections = {
-        condition.name: _sections(condition.region)
-        for condition in x.problem.conditions
-        if condition.kind == "residual" and condition.name in x.points and condition.region.given is None
-    }
-    if not sections:
-        return []
-    rows = {
-        name: torch.as_tensor(own if isinstance(own, np.ndarray) else np.concatenate([section.points for section in own]))
-        for name, own in sections.items()
-    }
-    with torch.no_grad():
-        found = errors(x.network, x.problem, to_network(x.network, rows))
-    panels: list[Panel | Sheet] = []
-    for name, e in found.items():
-        own, sizes, title = sections[name], e.double().abs().cpu().numpy(), f"|residual| of {name}"
-        if isinstance(own, np.ndarray):
-            panels.append(_field_panel(title, own, sizes, x.problem))
-            continue
-        ends = np.cumsum([len(section.points) for section in own])
-        values = np.split(sizes, ends[:-1])
-        maps = FieldMaps(name, x.problem, own, [Quantity(title, values, sizes_style(values), 0)])
-        panels.append(maps.sheet if len(own) > 1 else maps.rows[0][0])
-    return panels
