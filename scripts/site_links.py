@@ -1,4 +1,4 @@
-"""A hook of mkdocs: what the pages say of files outside docs/ becomes a link into `repo_url`, or, while mkdocs.yml has none, text."""
+"""A hook of mkdocs: links to files outside docs/ go into `repo_url`, or, while mkdocs.yml has none, become text."""
 
 from __future__ import annotations
 
