@@ -17,6 +17,7 @@ from tests.support.constrained import F64, SMALL, largest, quietly, rise
 BOTH_WRAP = tuple(f"wrap_{x}_{asked}" for x in "xy" for field in "uv" for asked in (field, f"{field}_{x}"))
 MET = {
     "allen_cahn": ("wrap_x_u", "wrap_x_u_x"),
+    "backward_step": (),
     "beltrami": ("start_u", "start_v", "start_w", "walls_u", "walls_v", "walls_w"),
     "black_scholes": ("ends",),
     "burgers": ("start", "walls"),
@@ -69,6 +70,7 @@ LEFT = {
     **{
         (name, condition): "not on faces of the problem's domain"
         for name, conditions in {
+            "backward_step": ("inflow_u", "inflow_v", "held_u", "held_v", "outflow_u", "outflow_v"),
             "cylinder_flow": ("inflow_u", "inflow_v", "held_u", "held_v", "outflow_u", "outflow_v"),
             "cylinder_stokes": ("inflow_u", "inflow_v", "held_u", "held_v", "outflow_u", "outflow_v"),
             "heat_ball": ("sphere",),

@@ -79,6 +79,7 @@ def test_exact_solutions_have_zero_residual(name, settings):
 @pytest.mark.parametrize(
     ("name", "setting", "message"),
     [
+        ("backward_step", {"nu": 5e-3}, "nu=0.005: from 0.01"),
         ("cylinder_flow", {"nu": 1e-4}, "nu=0.0001: from 5e-4"),
         ("cylinder_stokes", {"nu": 0.0}, "nu=0.0: a positive number"),
         ("helmholtz_scatterer", {"k": -1.0}, "k=-1.0: a positive wave number"),

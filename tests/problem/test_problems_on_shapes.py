@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+from numpy.polynomial import legendre
 from scipy.spatial import cKDTree
 from scipy.special import h1vp, hankel1, jvp
 
 import pinntk
 from pinntk.geometry import Part
-from pinntk.problem import SpectralElements
+from pinntk.problem import SpectralElements, rectangle
 from pinntk.problem._steady_flow import weak_residual
+from tests.support.few_steps import losses_of_a_few_steps
 
 
 def table(problem, *counts: int, field: int = 0) -> tuple[np.ndarray, float]:
@@ -156,6 +158,34 @@ def test_cylinder_flow_has_the_benchmarks_forces(degree, tolerance):
     assert drop == pytest.approx(0.11752016697, rel=40 * tolerance)
 
 
+def test_backward_step_comes_back_to_the_wall_where_others_have_it():
+    """Erturk 2008, Re = 100 in its units: 2.922 heights behind the step."""
+    made = pinntk.load("backward_step").reference.__globals__
+    mesh = SpectralElements([rectangle(*square) for square in made["cells"](1)], 6)
+    fields = made["flow"](mesh, 1 / 75)
+    shear = np.stack([d_y @ of[:, 0] for (_, d_y, _), of in zip(mesh.operators, fields, strict=True)])
+    x, y = mesh.nodes[..., 0], mesh.nodes[..., 1]
+    wall = (y == 2) & (x > 3)
+    order = np.argsort(x[wall])
+    assert np.interp(0, -shear[wall][order], x[wall][order] - 2) == pytest.approx(2.922, rel=3e-3)
+    weights = 1 / (6 * 7 * legendre.Legendre.basis(6)(mesh.x) ** 2)  # of an integral over s, over its length
+    through = 0.0
+    for (left, _, bottom, top), here in zip(made["cells"](1), fields, strict=True):
+        through += (left == 5) * (top - bottom) * float(weights @ mesh.interpolated(here, -np.ones(1), mesh.x)[:, 0])
+    assert through == pytest.approx(2 / 3, rel=1e-6)
+
+
+@pytest.mark.slow
+def test_backward_step_is_as_right_as_it_says():
+    problem = pinntk.load("backward_step")
+    other = problem.reference.__globals__["table"](0.01, degree=6, layers=5)
+    one, two = (np.lexsort(points.T.round(6)) for points in (problem.solution_points, other["points"]))
+    assert np.abs(problem.solution_points[one] - other["points"][two]).max() < 1e-9
+    off = problem.solution.values[one] - other["fields"][two]
+    assert np.linalg.norm(off) < 5e-5 * np.linalg.norm(other["fields"])
+    assert len(off) == 8750 and problem.domain.contains(problem.solution_points).all()
+
+
 @pytest.mark.slow
 def test_cylinder_flow_of_a_viscous_fluid_is_stokes_flow():
     """At Re 0.02, by another method."""
@@ -169,3 +199,9 @@ def test_cylinder_flow_of_a_viscous_fluid_is_stokes_flow():
     apart = fields.reshape(-1, 3)[same] - series.values[nearest[same]]
     assert same.sum() > 50
     assert (np.abs(apart).max(0) < 3e-3 * np.abs(series.values).max(0)).all()
+
+
+@pytest.mark.parametrize("name", ["backward_step", "helmholtz_scatterer", "plate_with_hole"])
+def test_a_few_steps_lower_the_loss(name):
+    losses = losses_of_a_few_steps(pinntk.load(name))
+    assert losses[-1] < 0.99 * losses[0]
