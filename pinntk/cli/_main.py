@@ -45,7 +45,11 @@ def main(argv: list[str] | None = None) -> int:
 
     That is 0, 1 for a fault in pinntk, 2 for bad input, 130 after Ctrl-C, 141 where nobody reads on.
     """
-    arguments = _parser().read(argv)
+    parser, argv = _parser(), sys.argv[1:] if argv is None else argv
+    if not argv:
+        parser.print_help()
+        return 0
+    arguments = parser.read([*argv[1:], "--help"] if argv[0] == "help" else argv)
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
@@ -80,7 +84,8 @@ def _parser() -> Parser:
     parser = Parser(
         prog="pinntk",
         description="Why a physics-informed neural network trains badly, and what to change.",
-        epilog="Start with: pinntk train poisson1d --weighting ntk",
+        epilog="first command: pinntk train poisson1d --weighting ntk\nof a command:  pinntk help train",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"pinntk {__version__}, torch {torch.__version__}")
     parser.add_argument("--traceback", action="store_true", help="show where in the code an error came from")
@@ -267,7 +272,7 @@ def _kernel(arguments: argparse.Namespace) -> int:
     else:
         problem = load_problem(arguments)
         network = _limit_network(arguments, problem) if arguments.infinite else make_network(arguments, problem)
-    wanted: dict[str, Any] = {**counts(arguments)}
+    wanted: dict[str, Any] = {**counts(arguments, problem)}
     if distributed.world() == 1:
         n = sum(count or 0 for count in problem.counts(**wanted).values())
         require_kernel(n, n, copies=3)  # K, and what its eigenvalues take

@@ -3,38 +3,53 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from pinntk._util import distributed
-from pinntk.cli._options import DTYPES
+from pinntk.cli._option_groups import DTYPES
+from pinntk.cli._parser import whole_number
 from pinntk.nn import NETWORKS
-from pinntk.problem import Problem
+from pinntk.problem import KINDS, Problem
 from pinntk.problem import _registry as registry
 from pinntk.training import Monitor
 from pinntk.training._config import SETTINGS
 from pinntk.weighting import SCHEMES, Causal, Fixed, Weighting
 
 
-def settings(arguments: argparse.Namespace, before: Mapping[str, Any] | str | None = None) -> dict[str, Any]:
-    """The settings of `TrainConfig` that were asked for; what was not is left out.
+def settings(arguments: argparse.Namespace, problem: Problem, before: Mapping[str, Any] | str | None = None) -> dict[str, Any]:
+    """The settings of `TrainConfig` that were asked for; what was not is left out. Raises ValueError for those that cannot be.
 
     before: section "weighting" of a configuration file, which options beside it change
     """
     found = {name: value for name in SETTINGS if (value := getattr(arguments, name, None)) is not None}
-    found |= {"weighting": _weighting(arguments, before), "causal": _causal(arguments), "points": counts(arguments)}
+    found |= {"weighting": _weighting(arguments, problem, before), "causal": _causal(arguments)}
+    found["points"] = counts(arguments, problem)
     found["monitor"] = None if arguments.monitor is None else Monitor(budget=arguments.monitor)
     return {name: value for name, value in found.items() if value not in (None, {})}
 
 
-def counts(arguments: argparse.Namespace) -> dict[str, int]:
-    return pairs(arguments.points, "--points", int)
+def counts(arguments: argparse.Namespace, problem: Problem) -> dict[str, int]:
+    """What --points says. Raises ValueError for what no condition of the problem is."""
+    found = pairs(arguments.points, "--points", whole_number)
+    problem.counts(**found)
+    _refuse_kinds_without_conditions("--points", found, problem)
+    return found
 
 
-def _weighting(arguments: argparse.Namespace, before: Mapping[str, Any] | str | None) -> Weighting | None:
+def _refuse_kinds_without_conditions(option: str, given: Iterable[str], problem: Problem) -> None:
+    """What would be ignored: boundary=100 of a problem that has none."""
+    known = {name for condition in problem.conditions for name in (condition.name, condition.kind)}
+    for name in given:
+        if name in KINDS and name not in known:
+            conditions = ", ".join(f"{condition.name} ({condition.kind})" for condition in problem.conditions)
+            raise ValueError(f"{option} {name}: {problem.name} has no {name} condition; it has {conditions}")
+
+
+def _weighting(arguments: argparse.Namespace, problem: Problem, before: Mapping[str, Any] | str | None) -> Weighting | None:
     """The weighting that --weighting and the options beside it ask for."""
     in_file = {"name": before} if isinstance(before, str) else dict(before or {})
     name = arguments.weighting or ("fixed" if arguments.weights else in_file.get("name", "fixed"))
@@ -53,7 +68,11 @@ def _weighting(arguments: argparse.Namespace, before: Mapping[str, Any] | str | 
     if refused := [option for option in options if option not in takes[name]]:
         raise ValueError(f"--{refused[0].replace('_', '-')} does not apply to --weighting {name}; leave it out")
     if name == "fixed":
-        return Fixed(**pairs(arguments.weights, "--weights", float))
+        given = pairs(arguments.weights, "--weights", float)
+        _refuse_kinds_without_conditions("--weights", given, problem)
+        fixed = Fixed(**given)
+        fixed.start(problem)  # which names a condition that there is not
+        return fixed
     kept = {key: value for key, value in in_file.items() if key != "name"} if in_file.get("name") == name else {}
     return SCHEMES[name](**{**kept, **{takes[name][option]: value for option, value in options.items()}})
 
@@ -68,12 +87,14 @@ def _causal(arguments: argparse.Namespace) -> Causal | None:
 
 def pairs(text: str, option: str, kind: Callable[[str], Any], example: str = "boundary=100") -> dict[str, Any]:
     """{"a": 1, "b": 2} from "a=1,b=2"."""
-    found = {}
+    found: dict[str, Any] = {}
     for part in filter(None, text.split(",")):
         name, equals, value = part.partition("=")
+        if name.strip() in found:
+            raise ValueError(f"{option} {text!r} gives {name.strip()} twice")
         try:
             found[name.strip()] = kind(value)
-        except ValueError:
+        except (ValueError, argparse.ArgumentTypeError):
             equals = ""
         if not equals:
             raise ValueError(f"{option} {text!r}: {part!r} is not NAME=NUMBER; write it as in {option} {example}")
@@ -94,7 +115,7 @@ def load_problem(arguments: argparse.Namespace) -> Problem:
 
 _OWN = {
     **dict.fromkeys(("beta", "periodic", "fourier", "hard"), "mlp"),
-    **{"sigmas": "multiscale-fourier", "scales": "mscale-dnn"},
+    **{"sigmas": "multiscale-fourier", "scales": "mscale-dnn", "rank": "separable"},
 }
 NETWORK_OPTIONS = (
     *("network", "width", "depth", "activation", "parametrization", "initialization", "raw_inputs", "output_scales", "dtype"),
@@ -109,7 +130,7 @@ def make_network(arguments: argparse.Namespace, problem: Problem) -> nn.Module:
         raise ValueError(f"--{refused[0]} does not apply to --network {arguments.network}; leave it out")
     if "periodic" in own:
         harmonics = ",".join(part if "=" in part else f"{part}=1" for part in filter(None, own["periodic"].split(",")))
-        own["periodic"] = pairs(harmonics, "--periodic", int, "x=3")
+        own["periodic"] = pairs(harmonics, "--periodic", whole_number, "x=3")
     if "hard" in own:
         names = tuple(name.strip() for name in own["hard"].split(",") if name.strip())
         if not names:

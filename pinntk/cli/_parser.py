@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import argparse
-from difflib import get_close_matches
+import re
+from collections.abc import Sequence
 from typing import Any, NoReturn
+
+from pinntk._util.likeness import nearest
+from pinntk.training._given import ALIASES
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_OPTIONS = {f"--{name.replace('_', '-')}": f"--{option}" for name, option in ALIASES.items()}  # of other packages
 
 
 class Parser(argparse.ArgumentParser):
     """argparse's, without the usage of forty lines that it puts before what is wrong, and with what may have been meant.
 
+    Numbers may be written as in 1e4, and times (type "duration", in seconds) as in 90, 3m or 1h30m.
+
     >>> parser = Parser(prog="solve")
-    >>> action = parser.add_argument("--steps", type=int)
-    >>> parser.read(["--steps", "3"]).steps
-    3
+    >>> _ = parser.add_argument("--steps", type=int), parser.add_argument("--seconds", type="duration")
+    >>> parser.read(["--steps", "1e4", "--seconds", "1.5m"])
+    Namespace(steps=10000, seconds=90.0)
     """
 
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
-        self.register("type", int, _whole_number)
+        self.register("type", int, whole_number)
         self.register("type", float, _real_number)
+        self.register("type", "duration", _duration)
 
     def read(self, argv: list[str] | None) -> argparse.Namespace:
         """What argv says. Exits with status 2 where that is not understood, and says why on standard error."""
@@ -33,19 +43,47 @@ class Parser(argparse.ArgumentParser):
         name = words[0].partition("=")[0]
         if not name.startswith("-"):
             return f"{words[0]!r} is one word too many"
-        close = get_close_matches(name, self._option_string_actions, 1, cutoff=0.75)
-        return f"there is no option {name}" + (f"; did you mean {close[0]}?" if close else "")
+        known = [option for option in self._option_string_actions if option.startswith("--")]
+        close = nearest(name, [*known, *_OPTIONS], 0.7)
+        close = None if close is None else _OPTIONS.get(close, close)
+        return f"there is no option {name}" + (f"; did you mean {close}?" if close else "")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """argparse's refusal of what is none of the choices, with the nearest of them."""
+        choices = [] if action.choices is None else [str(choice) for choice in action.choices]
+        if action.choices is None or value in action.choices:
+            return
+        close = nearest(str(value), choices)
+        hint = f"did you mean {close}? " if close else ""
+        if isinstance(action, argparse._SubParsersAction):
+            self.error(f"there is no command {value!r}; {hint}Commands are {', '.join(choices)}")
+        raise argparse.ArgumentError(action, f"{value!r} is unknown; {hint}Known: {', '.join(choices)}")
 
     def error(self, message: str) -> NoReturn:
         end = "" if message.endswith("?") else ";"
         self.exit(2, f"{self.prog}: error: {message}{end} see {self.prog} --help\n")
 
 
-def _whole_number(text: str) -> int:
+class Joined(argparse.Action):
+    """Of an option that takes NAME=VALUE,...: given more than once, it says all of it."""
+
+    def __call__(self, parser: Any, namespace: Any, values: str | Sequence[Any] | None, option: str | None = None) -> None:
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, f"{before},{values}" if before else values)
+
+
+def whole_number(text: str) -> int:
+    """Also of 1e4. Raises ArgumentTypeError, which names it, for what is none."""
     try:
         return int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        pass
+    try:
+        if (value := float(text)).is_integer():
+            return int(value)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
 
 
 def _real_number(text: str) -> float:
@@ -53,3 +91,18 @@ def _real_number(text: str) -> float:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def _duration(text: str) -> float:
+    """Seconds, of "90", "90s", "3m", "1.5h" or "1h30m"."""
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    parts = re.findall(r"([\d.]+(?:e[+-]?\d+)?)([smhd])", text)
+    try:
+        if parts and "".join(map("".join, parts)) == text:
+            return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not a time: seconds, or as in 90s, 3m, 1.5h or 1h30m")

@@ -6,13 +6,13 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from pinntk._util import distributed
+from pinntk._util.likeness import nearest
 from pinntk.cli._meaning import NETWORK_OPTIONS, counts, load_problem, make_network, settings, usable_device
 from pinntk.diagnostics import check
 from pinntk.problem import Problem
@@ -36,10 +36,8 @@ def start_training(arguments: argparse.Namespace) -> Run | Slabs:
     if arguments.config is not None:
         return _train_by_file(arguments)
     problem = load_problem(arguments)
-    given = settings(arguments)
-    problem.counts(**counts(arguments))
-    out, network = _folder(arguments, problem), make_network(arguments, problem)
-    return _train(arguments, problem, network, TrainConfig(**given), out=out)
+    config, network = TrainConfig(**settings(arguments, problem)), make_network(arguments, problem)
+    return _train(arguments, problem, network, config, out=_folder(arguments, problem))
 
 
 def _train_by_file(arguments: argparse.Namespace) -> Run | Slabs:
@@ -62,7 +60,7 @@ def _train_by_file(arguments: argparse.Namespace) -> Run | Slabs:
     else:
         seed = config.get("training", {}).get("seed") if arguments.seed is None else arguments.seed
         network = make_network(argparse.Namespace(**{**vars(arguments), "seed": seed}), problem)
-    given = settings(arguments, config.get("weighting"))
+    given = settings(arguments, problem, config.get("weighting"))
     out, device = _folder(arguments, problem), usable_device(arguments.device)
     slabs = config.get(_SLABS, {})
     options = {"out": out, "device": device, "slabs": slabs.get("edges"), "fresh": slabs.get("fresh", False)}
@@ -104,25 +102,24 @@ def start_solving(arguments: argparse.Namespace) -> Run | Slabs:
     problem = load_problem(arguments)
     names = ("steps", "seconds", "grow", "sampling")
     asked = {name: value for name in names if (value := getattr(arguments, name)) is not None}
-    problem.counts(**counts(arguments))
     config = TrainConfig(
         **{"steps": 2000, "seconds": 300.0, **asked},
         optimizer="gauss-newton",
         optimizer_options={"target": arguments.target},
-        points=counts(arguments),
+        points=counts(arguments, problem),
         seed=arguments.seed or 0,
         log_every=1,
         eval_every=10,
         checkpoint_every=20,
         snapshot_every=0,
     )
-    out, network = _folder(arguments, problem), make_network(arguments, problem)
-    return _train(arguments, problem, network, config, out=out)
+    network = make_network(arguments, problem)
+    return _train(arguments, problem, network, config, out=_folder(arguments, problem, "-solved"))
 
 
-def _folder(arguments: argparse.Namespace, problem: Problem) -> Path:
+def _folder(arguments: argparse.Namespace, problem: Problem, suffix: str = "") -> Path:
     """Where the run goes; checked before the work begins."""
-    out = Path(arguments.out or f"runs/{problem.name}")
+    out = Path(arguments.out or f"runs/{problem.name}{suffix}")
     if not arguments.overwrite and ((out / CHECKPOINT).exists() or holds_slabs(out)):
         raise FileExistsError(
             f"{out} already holds a run; continue it with --resume {out}, replace it with --overwrite, or use another -o"
@@ -229,8 +226,8 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise ValueError(f"--config {path}: needs sections of a run's config.json, one or more of {', '.join(_SECTIONS)}")
     for section in config:
         if section not in (*_SECTIONS, _SLABS, "format", "grown", "versions"):
-            close = get_close_matches(section, _SECTIONS, 1, cutoff=0)
-            raise ValueError(f"--config {path}: section {section!r} is unknown; did you mean {close[0]!r}?")
+            close = nearest(section, _SECTIONS, 0)
+            raise ValueError(f"--config {path}: section {section!r} is unknown; did you mean {close!r}?")
     for section, value in config.items():
         kinds = (dict, str) if section == "weighting" else dict
         if section in (*_SECTIONS, _SLABS) and not isinstance(value, kinds):

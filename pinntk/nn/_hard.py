@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from math import inf
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pinntk._util.likeness import nearest
 from pinntk._util.warn import warn_user
 from pinntk.nn._compatibility import check_agreement, largest_error
 from pinntk.nn._prescribed import (
@@ -154,8 +154,8 @@ def _unknown(name: str, problem: Problem) -> str:
     if of_kind := [c.name for c in problem.conditions if c.kind == name]:
         return f"a kind of conditions; name them, as in {of_kind[0]!r}, or 'auto' for all that can be met"
     can = [c.name for c in problem.conditions if c.kind != "residual"]
-    close = get_close_matches(name, can, 1)
-    instead = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(map(repr, can)) or 'none to be met'}, or 'auto'"
+    close = nearest(name, can)
+    instead = f"did you mean {close!r}?" if close else f"it has {', '.join(map(repr, can)) or 'none to be met'}, or 'auto'"
     return f"{problem.name} has no condition {name!r}; {instead}"
 
 

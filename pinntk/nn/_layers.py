@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from difflib import get_close_matches
 from itertools import pairwise
 from math import isfinite, sqrt
 from typing import Any, TypedDict, cast
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pinntk._util.likeness import nearest
 from pinntk.nn._output import OutputScales
 from pinntk.problem import Problem
 
@@ -145,8 +145,8 @@ def split_options(kind: type[nn.Module], options: NetworkOptions) -> tuple[Dense
     """Those of the layers, and `output_scales`. Raises TypeError, with the nearest one, for an option that there is not."""
     for name in options:
         if name not in NetworkOptions.__annotations__:
-            close = get_close_matches(name, option_names(kind), 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"options are {', '.join(option_names(kind))}"
+            close = nearest(name, option_names(kind))
+            hint = f"did you mean {close!r}?" if close else f"options are {', '.join(option_names(kind))}"
             raise TypeError(f"{kind.__name__} has no option {name!r}; {hint}")
     layers = {name: value for name, value in options.items() if name in DenseOptions.__annotations__}
     return cast(DenseOptions, layers), options.get("output_scales")

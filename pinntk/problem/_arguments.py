@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache, partial
 
+from pinntk._util.likeness import did_you_mean
 from pinntk.taylor import Basis
 from pinntk.taylor._basis import Index
 
@@ -110,9 +110,7 @@ class Vocabulary:
         second = [f"{stem}{c}" for stem in first for c in self.coordinates]
         laplacians = [f"lap_{f}" for f in self.fields]
         candidates = [*self.coordinates, *self.fields, *self.coefficients, *self.columns, *first, *second, *laplacians]
-        close = get_close_matches(name, candidates, 1, 0.7)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        return f"{_signature(function)}: unknown argument {name!r}; {known}{hint}"
+        return f"{_signature(function)}: unknown argument {name!r}; {known}{did_you_mean(name, candidates, 0.7)}"
 
     def basis(self, specs: Iterable[ArgumentSpec]) -> Basis:
         """The smallest Taylor basis that serves `specs`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pinntk._util.likeness import did_you_mean
 from pinntk._util.memory import require
 from pinntk._util.precision import empty_like, without_autocast
 from pinntk.geometry import Domain
@@ -25,6 +25,7 @@ from pinntk.problem._gauge import Gauge, gauges, up_to
 from pinntk.problem._grid_solution import GridSolution
 from pinntk.problem._known import counted, exact_values, known_solution, subdomains
 from pinntk.problem._output import check_output
+from pinntk.problem._page import as_html, in_a_line, known_solution_in_words
 from pinntk.problem._parameters import accuracy_of, at_accuracy, coefficient_parameters, parameters_text
 from pinntk.problem._rows import as_array, as_rows, check_points
 from pinntk.taylor import Basis
@@ -160,6 +161,13 @@ class Problem:
                     'domain.ends("x"); its region has no outward normal'
                 )
 
+    def __repr__(self) -> str:
+        return in_a_line(self.name, self.settings(), self.domain, self.fields, self.conditions)
+
+    def _repr_html_(self) -> str:
+        lines = {"fields": ", ".join(self.fields), "known solution": known_solution_in_words(self)}
+        return as_html(self.name, self.domain, self.conditions, self.arguments, self.parameters, self.coefficients, lines)
+
     def settings(self) -> str:
         """The parameters as text: "a1=1 a2=4"."""
         return parameters_text(self.parameters)
@@ -175,11 +183,8 @@ class Problem:
                 return condition
         raise KeyError(self._unknown_condition(name))
 
-    def _unknown_condition(self, name: str, others: Iterable[str] = ()) -> str:
-        close = get_close_matches(name, [*self.names, *others], 1)
-        return f"{self.name} has no condition {name!r}; it has {self.names}" + (
-            f"; did you mean {close[0]!r}?" if close else ""
-        )
+    def _unknown_condition(self, name: str, others: Iterable[str] = (), more: str = "") -> str:
+        return f"{self.name} has no condition {name!r}; it has {self.names}{more}{did_you_mean(name, [*self.names, *others])}"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -219,7 +224,7 @@ class Problem:
         counts = {**counts, **more}
         for key, n in counts.items():
             if key not in self.names and key not in KINDS:
-                raise ValueError(self._unknown_condition(key, KINDS) + f"; counts are given by name or by kind {KINDS}")
+                raise ValueError(self._unknown_condition(key, KINDS, f"; counts are given by name or by kind {KINDS}"))
             if not isinstance(n, int) or n < 1:
                 raise ValueError(f"{key}={n!r}: the number of points is a whole number of at least 1")
         default = self.default_counts()

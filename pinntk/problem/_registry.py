@@ -10,7 +10,6 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from pinntk._util.likeness import did_you_mean
 from pinntk.problem._problem import Problem
 
 _HERE = Path(__file__).resolve().parents[1]  # pinntk/
@@ -54,9 +54,7 @@ def load(name_or_path: str | os.PathLike, **parameters: Any) -> Problem:
     known = inspect.signature(factory).parameters
     for key in parameters:
         if key not in known:
-            close = get_close_matches(key, known, 1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"{name} has no parameter {key!r}; it has {_list(known)}{hint}")
+            raise ValueError(f"{name} has no parameter {key!r}; it has {_list(known)}{did_you_mean(key, known)}")
     parameters = {key: value.item() if isinstance(value, np.generic) else value for key, value in parameters.items()}
     if unset := [key for key, p in known.items() if p.default is p.empty and key not in parameters]:
         raise ValueError(f"{name} needs a value for {unset[0]!r}: load(..., {unset[0]}=...), or --set {unset[0]}=...")
@@ -151,10 +149,9 @@ def _factory(name_or_path: str | os.PathLike) -> tuple[Callable[..., Problem], P
     elif Path(text).name != text:
         raise ValueError(f"{text} is not a .py file; give the path of one that defines problem()")
     else:
-        close = get_close_matches(text, available(), 1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
+        hint = did_you_mean(text, available()) or ";"
         raise ValueError(
-            f"problem {text!r} is unknown; {hint}`pinntk problems` lists all; of your own, give the path of its .py file"
+            f"problem {text!r} is unknown{hint} `pinntk problems` lists all; of your own, give the path of its .py file"
         )
     if executed_source(path) != path.read_bytes() and not _may_define_problem(path):
         raise _without_problem(path)  # a script, which is not run for nothing

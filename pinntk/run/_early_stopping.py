@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from math import inf, isfinite, isnan
 
+from pinntk._util.likeness import nearest
 from pinntk.run._history import Run
 
 
@@ -65,8 +65,8 @@ class EarlyStopping:
         seen = self._read(run.history)
         if not seen.values:
             known = list(dict.fromkeys(name for row in run.history for name in row))
-            close = get_close_matches(self.metric, known, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}"
+            close = nearest(self.metric, known)
+            hint = f"did you mean {close!r}?" if close else f"it has {', '.join(known)}"
             raise ValueError(f"EarlyStopping: the history has no column {self.metric!r}; {hint}")
         if seen.values - 1 - seen.place < self.patience:
             return ""

@@ -6,7 +6,6 @@ import operator
 import os
 import weakref
 from collections.abc import Iterable, Mapping, Set
-from difflib import get_close_matches
 from math import isfinite
 from time import perf_counter
 from types import TracebackType
@@ -16,6 +15,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from pinntk._util.likeness import did_you_mean
 from pinntk._util.precision import without_autocast
 from pinntk._util.version import __version__
 from pinntk._util.warn import warn_user
@@ -272,8 +272,7 @@ class Recorder:
     def _check_name(self, what: str, name: str) -> None:
         if name in self._names():
             return
-        close = get_close_matches(str(name), self._names(), 1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(str(name), self._names())
         raise ValueError(f"{what} has {name!r}; the conditions recorded are {self._names()}{hint}")
 
     def _check_columns(self, columns: Mapping[str, float]) -> None:

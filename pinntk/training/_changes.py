@@ -6,9 +6,9 @@ import inspect
 import json
 from collections.abc import Mapping
 from copy import deepcopy
-from difflib import get_close_matches
 from typing import Any
 
+from pinntk._util.likeness import nearest
 from pinntk.run._network import network_class, network_options
 from pinntk.training._config import GIVEN, NESTED, SETTINGS, defaults_of_another
 from pinntk.weighting import SCHEMES
@@ -56,8 +56,8 @@ def _check_key(key: str, config: Mapping[str, Any]) -> None:
     known = _keys(config)
     if key not in known:
         last = key.rpartition(".")[2]
-        close = [entry for entry in known if entry.rpartition(".")[2] == last] or get_close_matches(key, known, 1, cutoff=0)
-        raise ValueError(f"change {key!r}: a configuration has no such key; the nearest is {close[0]!r}")
+        close = next((entry for entry in known if entry.rpartition(".")[2] == last), nearest(key, known, 0))
+        raise ValueError(f"change {key!r}: a configuration has no such key; the nearest is {close!r}")
 
 
 def _keys(config: Mapping[str, Any]) -> list[str]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from math import isfinite
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pinntk._util.frozen import FrozenDict, same_values
 from pinntk.geometry._sampling import METHODS
@@ -18,18 +17,24 @@ from pinntk.solvers import is_solver
 from pinntk.training._coefficients import make_coefficient_scales
 from pinntk.training._counts import solver_counts
 from pinntk.training._given import (
+    Settings,
     build,
+    check_names,
     make_adaptive,
     make_causal,
     make_monitor,
     make_points,
     make_weighting,
+    names_checked,
     weighting_from_json,
 )
 from pinntk.training._monitor import Monitor
 from pinntk.training._optimizers import SCHEDULES, default_schedule, name_of_class, optimizer_class, optimizers
 from pinntk.training._resampling import RAD
 from pinntk.weighting import NTK, Causal, SelfAdaptive, Weighting
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 GIVEN = "given"  # config.json's word for points that were tensors
 _DERIVED: Any = None  # a default that follows from other settings; in a `TrainConfig` that was made, it is a value
@@ -55,6 +60,7 @@ def _interval(help: str) -> Any:
     return _setting(_DERIVED, help, group="logging", free=True, type=int, metavar="STEPS")
 
 
+@names_checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainConfig:
     """The settings of a training.
@@ -100,7 +106,9 @@ class TrainConfig:
     """
 
     steps: int = _setting(10_000, "optimizer steps (default: 10000)", free=True, type=int)
-    seconds: float | None = _setting(None, "at most so much time (default: no limit)", free=True, type=float)
+    seconds: float | None = _setting(
+        None, "at most so much time: 90, 3m or 1.5h (default: no limit)", free=True, type="duration", metavar="TIME"
+    )
     optimizer: str | Callable = _setting(
         "adam",
         "adam, lbfgs, gradient-descent, any other of torch.optim, ssbroyden, natural-gradient or gauss-newton, for "
@@ -151,6 +159,10 @@ class TrainConfig:
     )
     monitor: Monitor | None = _setting(None, free=True)
     _derived: ClassVar[tuple[str, ...]] = ()  # settings that were not given; of each configuration its own
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **settings: Unpack[Settings]) -> None: ...
 
     def __post_init__(self) -> None:
         _check_numbers(self)
@@ -221,7 +233,7 @@ class TrainConfig:
 
     __hash__ = None  # type: ignore[assignment]  # it holds dictionaries, and perhaps tensors
 
-    def replace(self, **settings: Any) -> TrainConfig:
+    def replace(self, **settings: Unpack[Settings]) -> TrainConfig:
         """A copy with other values, from which defaults follow anew. With another optimizer, what belongs to the one before
         is its own default again, unless given.
         """
@@ -275,8 +287,6 @@ class TrainConfig:
         return cls(**{**training, **settings})
 
 
-_ALIASES = dict.fromkeys(("epochs", "iterations", "max_steps", "num_steps"), "steps")  # of other packages
-_ALIASES |= {"learning_rate": "lr", "loss_weights": "weighting", "scheduler": "schedule", "num_points": "points"}
 NESTED: dict[str, Callable[..., Any]] = {"adaptive": RAD, "causal": Causal, "monitor": Monitor}  # by `describe`; or None
 SETTINGS = {f.name: f for f in fields(TrainConfig)}
 
@@ -291,17 +301,6 @@ def _name_of_function(value: Any) -> str:
 def _intervals(steps: int) -> dict[str, int]:
     """Steps between logs, evaluations, checkpoints and snapshots by default."""
     return {name: max(least, steps // times) for name, (times, least) in _HABITS.items()}
-
-
-def check_names(settings: Iterable[str]) -> None:
-    """Raises TypeError, with the nearest name, for a setting that there is not."""
-    for name in settings:
-        if name in ("on_step", "on_log"):
-            raise TypeError(f"{name} is no setting: give it to train or train_as; trainings in time slabs take none")
-        if name not in SETTINGS:
-            close = [_ALIASES[name]] if name in _ALIASES else get_close_matches(name, SETTINGS, 1)
-            hint = f"; did you mean {close[0]!r}?" if close else f"; settings are {', '.join(SETTINGS)}"
-            raise TypeError(f"train has no setting {name!r}{hint}")
 
 
 def defaults_of_another(before: str | Callable, after: str | Callable) -> dict[str, Any]:

@@ -3,16 +3,78 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from typing import Any, SupportsIndex, TypedDict, TypeVar
 
 from torch import Tensor
 
+from pinntk._util.likeness import nearest
 from pinntk.training._monitor import Monitor
 from pinntk.training._resampling import RAD
 from pinntk.weighting import SCHEMES, Causal, Fixed, Weighting
 
+
+class Settings(TypedDict, total=False):
+    """What may be given for each setting of `TrainConfig`, whose fields hold what that stands for."""
+
+    steps: int
+    seconds: float | None
+    optimizer: str | Callable[..., Any]
+    lr: float | None
+    optimizer_options: Mapping[str, Any] | None
+    schedule: str | Callable[..., Any] | None
+    decay: float
+    decay_every: int
+    weighting: Weighting | str | None
+    causal: Causal | float | Sequence[float] | None
+    points: Mapping[str, Any] | None
+    sampling: str | None
+    resample: int | None
+    adaptive: RAD | bool | None
+    grow: float | None
+    coefficient_scales: Mapping[str, float] | None
+    seed: SupportsIndex
+    log_every: int | None
+    eval_every: int | None
+    checkpoint_every: int | None
+    snapshot_every: int | None
+    compile: bool
+    monitor: Monitor | bool | None
+
+
+ALIASES = dict.fromkeys(("epochs", "iterations", "max_steps", "num_steps"), "steps")  # of other packages
+ALIASES |= {"learning_rate": "lr", "loss_weights": "weighting", "scheduler": "schedule", "num_points": "points"}
 _OF_A_WEIGHTING = ("every", "measures", "points", "start", "describe")
+
+
+def check_names(settings: Iterable[str]) -> None:
+    """Raises TypeError, with the nearest name, for a setting that there is not."""
+    known = Settings.__annotations__
+    for name in settings:
+        if name in ("on_step", "on_log"):
+            raise TypeError(f"{name} is no setting: give it to train or train_as; trainings in time slabs take none")
+        if name not in known:
+            close = nearest(name, [*known, *ALIASES])
+            hint = f"did you mean {ALIASES.get(close, close)!r}?" if close else f"settings are {', '.join(known)}"
+            raise TypeError(f"train has no setting {name!r}; {hint}")
+
+
+Kind = TypeVar("Kind", bound=type)
+
+
+def names_checked(kind: Kind) -> Kind:
+    """A dataclass of settings that says of one that there is not which was meant; Python says that it is unexpected."""
+    settled: Any = kind
+    made_of: Callable[..., None] = settled.__init__
+
+    @wraps(made_of)
+    def init(self: Any, *nothing: Any, **settings: Any) -> None:
+        check_names(settings)
+        made_of(self, *nothing, **settings)
+
+    settled.__init__ = init
+    return kind
 
 
 def make_weighting(weighting: Any) -> Weighting:

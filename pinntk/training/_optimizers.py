@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from math import cos, pi
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from pinntk._util.likeness import nearest
 from pinntk.solvers import SOLVERS, SelfScaledBroyden
 
 _NAMED: dict[str, Callable[..., Optimizer]] = {
@@ -50,8 +50,8 @@ def optimizer_class(optimizer: str | Callable[..., Optimizer]) -> Callable[..., 
     if not isinstance(optimizer, str):
         raise TypeError(f"optimizer={optimizer!r}: a name, such as 'adam', or a factory: lambda parameters: Adam(parameters)")
     if optimizer.lower() not in _NAMED:
-        close = get_close_matches(optimizer.lower().replace("_", "-"), [*optimizers(), *SOLVERS], 1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
+        close = nearest(optimizer, [*optimizers(), *SOLVERS])
+        hint = f"did you mean {close!r}? " if close else ""
         raise ValueError(f"optimizer {optimizer!r} is unknown; {hint}Known: {', '.join([*optimizers(), *SOLVERS])}")
     return _NAMED[optimizer.lower()]
 

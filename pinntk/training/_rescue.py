@@ -59,7 +59,10 @@ def rescue(
     device: torch.device | str | None = None,
     progress: bool = True,
 ) -> Rescue:
-    """Diagnoses a run, makes the changes that are prescribed, trains again from the start with as many steps, and compares.
+    """Diagnoses a run, makes the changes that are prescribed, trains again from the start, and compares.
+
+    Each training takes at most as many steps as the run, but by Gauss-Newton up to 100, and in time slabs 25 for each of
+    8, up to four times either where one fails; and what a `prescription` that is given asks for.
 
     Each round starts from the last run that was 1.25 times better, and makes the first change that has not been tried, together
     with those of other findings that touch different settings. The last rounds are by Gauss-Newton and in time slabs, where

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -26,10 +26,14 @@ from pinntk.run import Run
 from pinntk.run._folder import CHECKPOINT
 from pinntk.run._slabs import problem_examined, read_slabs, write_slabs
 from pinntk.training._config import TrainConfig
+from pinntk.training._given import Settings
 from pinntk.training._loop import Interrupted, NonFiniteLossError
 from pinntk.training._slab_folder import opened
 from pinntk.training._train import as_config, describe_run, train
 from pinntk.weighting import Fixed
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Network = nn.Module | Callable[[Problem], nn.Module]
 
@@ -71,7 +75,7 @@ def train_slabs(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     progress: bool = True,
-    **settings: Any,
+    **settings: Unpack[Settings],
 ) -> Slabs:
     """Trains in time slabs, one after the other, each of them from the end values of the one before (`pinntk.slab`).
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -24,8 +24,12 @@ from pinntk.run._configuration import FORMAT
 from pinntk.run._network import build_network, describe_network, network_class
 from pinntk.run._slabs import problem_named
 from pinntk.run._source import describe_problem
-from pinntk.training._config import TrainConfig, check_names
+from pinntk.training._config import TrainConfig
+from pinntk.training._given import Settings, check_names
 from pinntk.training._loop import NonFiniteLossError, Training
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @without_autocast
@@ -42,7 +46,7 @@ def train(
     progress: bool = True,
     on_step: Callback | Iterable[Callback] | None = None,
     on_log: Callback | Iterable[Callback] | None = None,
-    **settings: Any,
+    **settings: Unpack[Settings],
 ) -> Run:
     """Trains `network` in place, and the problem's coefficients with it.
 
@@ -111,7 +115,7 @@ def train_as(
     trust: bool = False,
     on_step: Callback | Iterable[Callback] | None = None,
     on_log: Callback | Iterable[Callback] | None = None,
-    **settings: Any,
+    **settings: Unpack[Settings],
 ) -> Run:
     """Trains as a config.json says: the same problem, network and settings, from the start.
 

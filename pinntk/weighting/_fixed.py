@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pinntk._util.likeness import did_you_mean
 from pinntk.problem import KINDS, Problem
 from pinntk.weighting._weighting import Weighting
 
@@ -26,7 +27,8 @@ class Fixed(Weighting):
         """Weights before the first step. Raises ValueError for a name that the problem does not have."""
         for name in self.weights:
             if name not in problem.names and name not in KINDS:
-                raise ValueError(f"weight for {name!r}: {problem.name} has conditions {problem.names} and kinds {KINDS}")
+                known = f"{problem.name} has conditions {problem.names} and kinds {KINDS}"
+                raise ValueError(f"weight for {name!r}: {known}{did_you_mean(name, [*problem.names, *KINDS])}")
         return {c.name: self.weights.get(c.name, self.weights.get(c.kind, 1.0)) for c in problem.conditions}
 
     def update(

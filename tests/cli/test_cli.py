@@ -12,8 +12,12 @@ import pytest
 
 import pinntk
 from pinntk.cli import main
+from pinntk.weighting import SCHEMES
 from tests.cli.commands import run
 
+COMMANDS = ("problems", "check", "train", "solve", "diagnose", "rescue", "kernel", "plot")
+TIMES = ": seconds, or as in 90s, 3m, 1.5h or 1h30m"
+KNOWN = f"Known: {', '.join(SCHEMES)}"
 SMALL = ["--width", "6", "--depth", "1", "--quiet", "--points", "boundary=4,residual=6"]
 
 
@@ -57,6 +61,7 @@ def test_embeddings_are_chosen_and_come_back(capsys, tmp_path):
     [
         (["multiscale-fourier", "--sigmas", "1,5"], {"sigmas": [1.0, 5.0], "normalize": True}),
         (["mscale-dnn", "--scales", "1,3", "--activation", "srelu"], {"scales": [1.0, 3.0], "normalize": False}),
+        (["separable", "--rank", "3"], {"rank": 3, "normalize": True}),
         (["mlp", "--parametrization", "ntk", "--beta", "0", "--raw-inputs"], {"beta": 0.0, "normalize": False}),
         (["mlp", "--output-scales", "u=300:20"], {"output_scales": {"u": [300.0, 20.0]}}),
         (["mlp", "--output-scales", "none"], {"output_scales": {}}),
@@ -116,6 +121,14 @@ def test_kernel_writes_blocks_of_a_fresh_and_of_a_trained_network(capsys, tmp_pa
         (["train", "poisson1d", "--points", "boundary=many"], "--points 'boundary=many'"),
         (["train", "poisson1d", "--points", "bondary=3"], "no condition 'bondary'"),
         (["train", "poisson1d", "--points", "boundary=0"], "boundary=0: the number of points"),
+        (
+            ["train", "poisson1d", "--points", "initial=3"],
+            "no initial condition; it has poisson (residual), ends (boundary)",
+        ),
+        (["kernel", "poisson1d", "--points", "initial=3"], "poisson1d has no initial condition"),
+        (["train", "poisson1d", "--points", "ends=3", "--points", "ends=4"], "gives ends twice"),
+        (["train", "poisson1d", "--weights", "data=3"], "--weights data: poisson1d has no data condition"),
+        (["train", "poisson1d", "--weights", "edns=3"], "did you mean 'ends'?"),
         (["train", "poisson1d", "--weights", "ends=3", "--weighting", "ntk"], "use one or the other"),
         (["train", "poisson1d", "--weights", "walls=3"], "weight for 'walls'"),
         (["train", "poisson1d", "--optimizer", "adamm"], "did you mean 'adam'?"),
@@ -149,10 +162,19 @@ def test_mistakes_get_a_message_and_status_2(capsys, tmp_path, monkeypatch, argu
     ("arguments", "said"),
     [
         (["train", "poisson1d", "--wieghting", "ntk"], "there is no option --wieghting; did you mean --weighting?"),
-        (["train", "poisson1d", "--lernrate=3"], "there is no option --lernrate;"),
+        (["train", "poisson1d", "--lernrate=3"], "there is no option --lernrate; did you mean --lr?"),
         (["solve", "poisson1d", "--weighting", "ntk"], "there is no option --weighting;"),
         (["solve", "poisson1d", "burgers"], "'burgers' is one word too many;"),
         (["solve", "poisson1d", "--grow", "a"], "argument --grow: 'a' is not a number;"),
+        (["train", "poisson1d", "--epochs", "3"], "there is no option --epochs; did you mean --steps?"),
+        (
+            ["train", "poisson1d", "--seconds", "3q"],
+            f"argument --seconds: '3q' is not a time{TIMES};",
+        ),
+        (
+            ["train", "poisson1d", "--weighting", "nkt"],
+            f"argument --weighting: 'nkt' is unknown; did you mean ntk? {KNOWN};",
+        ),
         (["train", "poisson1d", "--steps", "2.5"], "argument --steps: '2.5' is not a whole number;"),
         (["train", "poisson1d", "--hard", "--steps", "2"], "argument --hard: expected one argument;"),
     ],
@@ -166,9 +188,32 @@ def test_words_that_are_not_understood_get_one_line(capsys, arguments, said):
 
 def test_a_command_that_there_is_not(capsys):
     with pytest.raises(SystemExit):
-        main(["predict", "run"])
+        main(["trian", "poisson1d"])
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1 and "invalid choice: 'predict'" in lines[0] and lines[0].endswith("; see pinntk --help")
+    assert len(lines) == 1 and lines[0].endswith("; see pinntk --help")
+    assert lines[0].startswith("pinntk: error: there is no command 'trian'; did you mean train? Commands are problems, check, ")
+
+
+def test_pinntk_alone_says_how_to_begin(capsys):
+    status, out, err = run(capsys)
+    assert (status, err) == (0, "") and "first command: pinntk train poisson1d --weighting ntk\n" in out
+    with pytest.raises(SystemExit) as ended:
+        main(["help", "solve"])
+    assert ended.value.code == 0 and capsys.readouterr().out.startswith("usage: pinntk solve ")
+
+
+def test_numbers_and_times_as_people_write_them(capsys, tmp_path):
+    words = ["--steps", "0.2e1", "--points", "ends=5", "--points", "residual=1e1", "--seconds", "1h30m", "--quiet"]
+    assert run(capsys, "train", "poisson1d", "--width", 6, "--depth", 1, *words, "-o", tmp_path / "run")[0] == 0
+    training = json.loads((tmp_path / "run" / "config.json").read_text())["training"]
+    assert (training["steps"], training["seconds"], training["points"]) == (2, 5400, {"poisson": 10, "ends": 5})
+
+
+def test_train_and_solve_have_folders_of_their_own(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for command in ("train", "solve"):
+        assert run(capsys, command, "poisson1d", "--steps", 1, *SMALL)[0] == 0
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"poisson1d", "poisson1d-solved"}
 
 
 def test_a_folder_that_holds_a_run_is_kept_unless_told(capsys, tmp_path):
@@ -229,7 +274,7 @@ def test_kernel_of_infinite_width(capsys, tmp_path):
     assert "not linear" in err
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["kernel"], ["plot"], ["problems"]])
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
 def test_help_fits_80_columns(capsys, command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit):

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import inspect
 import json
 import pickle
 
@@ -14,6 +15,7 @@ from pinntk import RAD, Monitor, TrainConfig
 from pinntk.cli import main
 from pinntk.cli._meaning import NETWORK_OPTIONS
 from pinntk.training._config import SETTINGS
+from pinntk.training._given import Settings
 from pinntk.weighting import NTK, Causal, Fixed, SelfAdaptive
 
 SMALL = {"points": {"boundary": 5, "residual": 12}, "steps": 3, "snapshot_every": 0}
@@ -43,6 +45,11 @@ def test_a_configuration_and_its_settings_train_the_same():
     assert json.dumps(by_settings.config) == json.dumps(by_config.config)
     beside = pinntk.train(*start(), config, progress=False, steps=5)
     assert (beside.step, config.steps) == (5, 3)
+
+
+def test_type_checkers_know_what_may_be_given():
+    """And people: `TrainConfig?` in a notebook lists the settings by name."""
+    assert list(Settings.__annotations__) == list(SETTINGS) == list(inspect.signature(TrainConfig).parameters)
 
 
 def test_numbers_of_numpy_are_numbers():
@@ -84,6 +91,7 @@ def test_it_is_frozen_and_replaced():
     ("settings", "error", "message"),
     [
         ({"stepz": 5}, TypeError, r"no setting 'stepz'; did you mean 'steps'\?"),
+        ({"step": 5}, TypeError, r"train has no setting 'step'; did you mean 'steps'\?"),
         ({"learning_rate": 5}, TypeError, r"no setting 'learning_rate'; did you mean 'lr'\?"),
         ({"epochs": 5}, TypeError, r"did you mean 'steps'\?"),
         ({"optimizer": "gauss_newton"}, ValueError, r"did you mean 'gauss-newton'\?"),

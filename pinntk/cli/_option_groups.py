@@ -1,0 +1,212 @@
+"""Options that several commands have: of problem and points, network, training, weights, logging."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+
+import torch
+
+from pinntk.cli._parser import Joined, whole_number
+from pinntk.geometry._sampling import METHODS
+from pinntk.nn import NETWORKS
+from pinntk.nn._layers import ACTIVATIONS, INITIALIZATIONS
+from pinntk.training._config import SETTINGS
+from pinntk.weighting import SCHEMES
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def add_settings(command: argparse.ArgumentParser, title: str) -> argparse._ArgumentGroup:
+    """Options of the settings of `TrainConfig` in the group of that title; what is not given is None."""
+    group = command.add_argument_group(title)
+    for name, setting in SETTINGS.items():
+        if setting.metadata["help"] and setting.metadata["group"] == title:
+            group.add_argument(f"--{name.replace('_', '-')}", help=setting.metadata["help"], **setting.metadata["option"])
+    return group
+
+
+def add_logging_options(command: argparse.ArgumentParser) -> None:
+    group = add_settings(command, "logging")
+    group.add_argument(
+        "--monitor",
+        nargs="?",
+        type=_number,
+        const=0.05,
+        metavar="SHARE",
+        help="measure the kernel and diagnose while training, within this share of the time (default: not; alone: 0.05)",
+    )
+    group.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
+
+
+def add_weight_options(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("loss weights")
+    group.add_argument(
+        "--weighting",
+        choices=tuple(SCHEMES),
+        help="fixed, from kernel traces, from norms of the gradients, or one per training point, by gradient ascent "
+        "(default: fixed)",
+    )
+    group.add_argument(
+        "--weights",
+        action=Joined,
+        default="",
+        metavar="NAME=W,...",
+        help="fixed weights by condition or kind, as in boundary=100; may be repeated",
+    )
+    group.add_argument("--every", type=int, metavar="STEPS", help="steps between updates (default: 100)")
+    group.add_argument("--momentum", type=float, help="moving average, 0 to below 1 (default: 0 of ntk, 0.9 of gradient-norm)")
+    group.add_argument(
+        "--normalization", choices=("mean", "sum"), help="ntk: traces over n_i, or as in the paper (default: mean)"
+    )
+    group.add_argument("--ascent-lr", type=float, metavar="LR", help="self-adaptive: learning rate (default: 0.005)")
+    group.add_argument(
+        "--causal",
+        type=_numbers,
+        metavar="EPS[,EPS...]",
+        help="causal weights in time, beside fixed, ntk or gradient-norm weights; several values are a ladder, as in "
+        "0.01,0.1,1,10,100",
+    )
+    group.add_argument("--slices", type=int, help="causal: time slices (default: 16)")
+
+
+def add_problem_options(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("problem and points")
+    group.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the problem, as in k=4")
+    group.add_argument(
+        "--points",
+        action=Joined,
+        default="",
+        metavar="NAME=N,...",
+        help="points by condition or kind, as in boundary=100,residual=400; may be repeated",
+    )
+    group.add_argument(
+        "--sampling", choices=METHODS, metavar="METHOD", help=f"{_either(METHODS)} (default: uniform; of solvers sobol)"
+    )
+    group.add_argument("--seed", type=seed, help="of points and network (default: 0)")
+    add_network_options(command)
+
+
+def add_network_options(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("network")
+    group.add_argument(
+        "--network", choices=tuple(NETWORKS), default="mlp", metavar="NAME", help=f"{_either(NETWORKS)} (default: mlp)"
+    )
+    group.add_argument("--width", type=int, default=100, help="units in a hidden layer (default: %(default)s)")
+    group.add_argument("--depth", type=int, default=3, help="hidden layers (default: %(default)s)")
+    group.add_argument(
+        "--activation",
+        choices=sorted(ACTIVATIONS),
+        default="tanh",
+        metavar="NAME",
+        help=f"{_either(ACTIVATIONS)} (default: tanh)",
+    )
+    group.add_argument(
+        "--parametrization",
+        choices=("standard", "ntk"),
+        default="standard",
+        metavar="NAME",
+        help="standard or ntk (default: standard)",
+    )
+    group.add_argument(
+        "--initialization",
+        choices=INITIALIZATIONS,
+        default="xavier",
+        metavar="NAME",
+        help=f"of the standard parametrization: {_either(INITIALIZATIONS)} (default: xavier)",
+    )
+    group.add_argument("--beta", type=float, help="mlp, NTK parametrization: scale of the biases (default: 1)")
+    _add_network_shapes(group)
+    group.add_argument("--dtype", choices=sorted(DTYPES), default="float32", help="of the network (default: %(default)s)")
+    group.add_argument("--device", default=DEVICE, help="cpu, cuda, cuda:1 ... (default: %(default)s)")
+
+
+def _add_network_shapes(group: argparse._ArgumentGroup) -> None:
+    """What is done with inputs and outputs."""
+    group.add_argument(
+        "--raw-inputs", action="store_true", help="do not normalize the coordinates, nor scale the outputs unless asked to"
+    )
+    group.add_argument(
+        "--output-scales",
+        action=Joined,
+        metavar="NAME=SHIFT:SCALE,...",
+        help="fields as shift + scale N, as in T=300:20; none for N as it is, auto by the conditions (default: auto; it "
+        "acts where sizes are above 10 or below 0.001)",
+    )
+    group.add_argument(
+        "--periodic",
+        action=Joined,
+        default="",
+        metavar="NAME,...",
+        help="mlp: coordinates that it repeats in exactly; x=3 takes 3 harmonics",
+    )
+    group.add_argument(
+        "--hard",
+        action=Joined,
+        default="",
+        metavar="NAME,...",
+        help="mlp: conditions that it meets by construction; auto takes all that it can (default: none)",
+    )
+    group.add_argument(
+        "--fourier",
+        nargs=2,
+        type=_number,
+        metavar=("COUNT", "SIGMA"),
+        help="mlp: random Fourier features: how many frequencies, and their standard deviation",
+    )
+    group.add_argument(
+        "--sigmas",
+        type=_numbers,
+        metavar="S,S...",
+        help="multiscale-fourier: standard deviations of the branches' angular frequencies (default: 1,10)",
+    )
+    group.add_argument(
+        "--scales", type=_numbers, metavar="A,A...", help="mscale-dnn: factors on the inputs (default: 1,2,4,8,16,32)"
+    )
+    group.add_argument(
+        "--rank",
+        type=int,
+        metavar="N",
+        help="separable: products of networks of one coordinate each, which --width and --depth are of (default: 16)",
+    )
+
+
+def _either(names: Iterable[str]) -> str:
+    *first, last = sorted(names)
+    return f"{', '.join(first)} or {last}"
+
+
+def _number(text: str) -> float:
+    """A whole number stays whole."""
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def slabs(text: str) -> int | tuple[float, ...]:
+    try:
+        return _numbers(text) if "," in text else whole_number(text)
+    except (ValueError, argparse.ArgumentTypeError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: a whole number of slabs, or the times between them, as in 0,0.1,1"
+        ) from None
+
+
+def seed(text: str) -> int:
+    """What generators of random numbers take."""
+    try:
+        if 0 <= int(text) < 2**63:
+            return int(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r}: a whole number of at least 0")
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(_number(part)) for part in text.split(","))
