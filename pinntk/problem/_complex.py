@@ -51,24 +51,24 @@ def complex_parts(
         if not isinstance(whole, Condition) or isinstance(whole.region, Integral):
             what = "an integral equals one real number" if isinstance(whole, Condition) else "needs a condition"
             raise TypeError(f"complex_parts: {what}; give a kind such as residual(domain)")
-        real, imag = (replace(whole, name=f"{whole.name}_{part}", operator=_Part(whole, part, unknowns)) for part in PARTS)
-        return real, imag
+        real, imag = (ComplexPart(whole, part, unknowns) for part in PARTS)
+        return replace(whole, name=real.__name__, operator=real), replace(whole, name=imag.__name__, operator=imag)
 
     return decorate
 
 
-class _Part:
+class ComplexPart:
     """An operator that returns one part of a complex operator's error. Its signature is what a condition reads."""
 
     def __init__(self, whole: Condition, part: str, unknowns: Mapping[str, Sequence[str]]):
-        self.__name__, self.part, self.operator = f"{whole.name}_{part}", part, whole.operator
+        self.__name__, self.part, self.whole = f"{whole.name}_{part}", part, whole
         self.asked: dict[str, tuple[str, ...]] = {}  # argument of the complex operator -> those that it is made of
         for argument in required(whole.operator):
-            pairs = [
-                tuple(with_field(argument, name, field, whole.region.coordinates) for field in fields)
-                for name, fields in unknowns.items()
-            ]
-            self.asked[argument] = next((pair for pair in pairs if None not in pair), (argument,))
+            self.asked[argument] = (argument,)
+            for name, fields in unknowns.items():
+                of_fields = [with_field(argument, name, field, whole.region.coordinates) for field in fields]
+                if None not in of_fields:
+                    self.asked[argument] = tuple(map(str, of_fields))
         names = dict.fromkeys(name for made_of in self.asked.values() for name in made_of)
         self.__signature__ = Signature([Parameter(name, Parameter.KEYWORD_ONLY) for name in names])
         if hasattr(whole.operator, "__code__"):
@@ -79,7 +79,7 @@ class _Part:
             argument: torch.complex(*(values[name] for name in made_of)) if len(made_of) == 2 else values[made_of[0]]
             for argument, made_of in self.asked.items()
         }
-        error: Any = self.operator(**given)
+        error: Any = self.whole.operator(**given)
         if not isinstance(error, Tensor) or not error.is_complex():
             what = f"a tensor of {error.dtype}" if isinstance(error, Tensor) else type(error).__name__
             raise TypeError(f"it returned {what}, and complex_parts needs a complex tensor; state a real error by itself")

@@ -51,7 +51,7 @@ class ValueOf:
     """An operator that returns the value of its one argument. Its signature is what a condition reads."""
 
     def __init__(self, argument: str, name: str):
-        self.__name__ = name
+        self.__name__, self.argument = name, argument
         self.__signature__ = Signature([Parameter(argument, Parameter.KEYWORD_ONLY)])
 
     def __call__(self, **values: Tensor) -> Tensor:

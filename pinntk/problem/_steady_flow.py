@@ -11,6 +11,7 @@ import numpy as np
 from numpy.polynomial import legendre
 from scipy.sparse import coo_matrix
 from scipy.sparse.linalg import splu
+from torch import Tensor
 
 from pinntk.geometry import Part
 from pinntk.problem._conditions import Condition, boundary
@@ -25,27 +26,27 @@ def channel_conditions(inflow: Part, held: Part, outflow: Part, profile: Callabl
     """
 
     @boundary(inflow)
-    def inflow_u(u, y):
+    def inflow_u(u: Tensor, y: Tensor) -> Tensor:
         return u - profile(y)
 
     @boundary(inflow)
-    def inflow_v(v):
+    def inflow_v(v: Tensor) -> Tensor:
         return v
 
     @boundary(held)
-    def held_u(u):
+    def held_u(u: Tensor) -> Tensor:
         return u
 
     @boundary(held)
-    def held_v(v):
+    def held_v(v: Tensor) -> Tensor:
         return v
 
     @boundary(outflow)
-    def outflow_u(u_x, p):
+    def outflow_u(u_x: Tensor, p: Tensor) -> Tensor:
         return nu * u_x - p
 
     @boundary(outflow)
-    def outflow_v(v_x):
+    def outflow_v(v_x: Tensor) -> Tensor:
         return v_x
 
     return [inflow_u, inflow_v, held_u, held_v, outflow_u, outflow_v]

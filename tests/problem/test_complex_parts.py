@@ -5,6 +5,7 @@ import torch
 
 import pinntk
 from pinntk import Box, Problem, boundary, complex_parts, initial, integral, residual
+from pinntk.problem._equation import equation
 from pinntk.residuals import OperatorError
 from tests.support import reference
 
@@ -70,6 +71,12 @@ def test_parts_are_those_that_one_would_write():
     assert reference.relative(K, pinntk.kernel(network, other, points).matrix()) < 1e-12
     assert reference.relative(K, reference.kernel(network, problem, points)) < 1e-12
     assert problem.gauge == other.gauge == {}
+
+
+def test_its_equation():
+    found = [equation(complex_problem()[f"wave_{part}"]) for part in ("real", "imag")]
+    whole = "1j * h_t + c * lap_h + abs(h) ** 2 * h = x"
+    assert found == [f"real part of {whole}", f"imaginary part of {whole}"]
 
 
 def test_two_unknowns_and_single_precision():

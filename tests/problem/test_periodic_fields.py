@@ -6,6 +6,7 @@ import torch
 import pinntk
 from pinntk import Box, Problem, periodic, periodic_fields, residual
 from pinntk.geometry import Disk
+from pinntk.problem._equation import equation
 from tests.support import reference
 
 F64 = {"dtype": torch.float64}
@@ -13,7 +14,7 @@ BOX = Box(t=(0, 1), x=(-1, 1), y=(0, 2))
 
 
 @residual(BOX)
-def equation(u_t, u_xx, v, v_yyy):
+def evolution(u_t, u_xx, v, v_yyy):
     return u_t - u_xx + v * v_yyy
 
 
@@ -44,7 +45,7 @@ def by_hand() -> list[pinntk.Condition]:
 def test_they_are_those_that_one_would_write():
     conditions = [*periodic_fields(BOX.ends("y"), 2, "v"), *periodic_fields(BOX.ends("x"), fields=("u", "v"))]
     assert [condition.name for condition in conditions] == [condition.name for condition in by_hand()]
-    problem, other = (Problem(BOX, [equation, *wraps], ("u", "v")) for wraps in (conditions, by_hand()))
+    problem, other = (Problem(BOX, [evolution, *wraps], ("u", "v")) for wraps in (conditions, by_hand()))
     assert {name: problem.arguments[name] for name in problem.names} == {name: other.arguments[name] for name in other.names}
     network = pinntk.nn.MLP(problem, width=5, depth=2, **F64)
     points = problem.sample(residual=3, periodic=4, **F64)
@@ -52,6 +53,11 @@ def test_they_are_those_that_one_would_write():
     assert all(torch.equal(error, found[name]) for name, error in pinntk.errors(network, other, points).items())
     expected = reference.kernel(network, problem, points)
     assert reference.relative(pinntk.kernel(network, problem, points).matrix(), expected) < 1e-12
+
+
+def test_their_equations():
+    (_, slope) = periodic_fields(BOX.ends("x"), 1)
+    assert equation(slope) == "u_x agrees at both ends"
 
 
 def test_coordinates_of_several_letters():
