@@ -363,7 +363,7 @@ def test_an_exact_solution_with_numbers_among_its_fields():
     same(problem.relative_error(away), problem.relative_error(here))
 
 
-SLOW = dict.fromkeys(("ginzburg_landau", "gray_scott"), pytest.mark.slow)  # seconds for their references
+SLOW = dict.fromkeys(("backward_step", "ginzburg_landau", "gray_scott"), pytest.mark.slow)  # seconds for their references
 
 
 @covers(pinntk.load, pinntk.available)
