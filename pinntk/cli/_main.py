@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from pinntk._util import distributed
+from pinntk._util.progress import Progress, say, showing
 from pinntk._util.version import __version__
 from pinntk.cli._faults import message_of
 from pinntk.cli._meaning import counts, load_problem, make_network, usable_device
@@ -53,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
-            with distributed.process_group():
+            with distributed.process_group(), showing(not getattr(arguments, "quiet", False)):
                 status = arguments.command(arguments)
                 sys.stdout.flush()
                 return status
@@ -72,12 +73,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _complain(message: str, status: int) -> int:
-    print(f"pinntk: {message}", file=sys.stderr)
+    say(f"pinntk: {message}")
     return status
 
 
 def _show_warning(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
-    print(f"pinntk: warning: {message}", file=sys.stderr)
+    say(f"pinntk: warning: {message}")
 
 
 def _parser() -> Parser:
@@ -133,7 +134,7 @@ def _finish(run: Run | Slabs, arguments: argparse.Namespace) -> int:
         return 0
     if isinstance(run, Slabs):
         return _finish_slabs(run, arguments)
-    paths = plot.save(run)
+    paths = _draw(run)
     if not arguments.quiet:
         _report(run)
         print(f"figures in {paths[0].parent}")
@@ -141,8 +142,13 @@ def _finish(run: Run | Slabs, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _draw(run: Run, folder: str | None = None) -> list[Path]:
+    with Progress("drawing figures"):
+        return plot.save(run, folder)
+
+
 def _finish_slabs(found: Slabs, arguments: argparse.Namespace) -> int:
-    paths = [plot.save(run) for run in found.runs]
+    paths = [_draw(run) for run in found.runs]
     if arguments.quiet:
         return 0
     print(f"{'slab':<10} {'from':>10} {'to':>10} {'steps':>8} {'loss':>10} {'relative L2 error':>18}")
@@ -206,7 +212,7 @@ def _rescue(arguments: argparse.Namespace) -> int:
     )
     for this in rescued.rounds:
         for trained in () if this.run is None else this.run.runs if isinstance(this.run, Slabs) else (this.run,):
-            plot.save(trained)
+            _draw(trained)
     print(rescued)
     if isinstance(rescued.after, Slabs):
         print(f"figures in each slab's folder in {rescued.after.folder}")
@@ -220,7 +226,8 @@ def _diagnose(arguments: argparse.Namespace) -> int:
         return _compare(arguments)
     diagnosed = _diagnose_run(arguments.run, arguments)
     found = verdict.diagnosis(*diagnosed)
-    path = write_report(_report_path(arguments, Path(arguments.run), REPORT), *diagnosed)
+    with Progress("writing the report"):
+        path = write_report(_report_path(arguments, Path(arguments.run), REPORT), *diagnosed)
     written = write_diagnosis(path.with_name(DIAGNOSIS), found)
     print(json.dumps(found, indent=2) if arguments.json else _colored(verdict.text(found), found["findings"]))
     if not arguments.json:
@@ -231,7 +238,8 @@ def _diagnose(arguments: argparse.Namespace) -> int:
 def _compare(arguments: argparse.Namespace) -> int:
     both = [_diagnose_run(folder, arguments) for folder in (arguments.run, arguments.other)]
     found = [verdict.diagnosis(*diagnosed) for diagnosed in both]
-    path = write_comparison(_report_path(arguments, Path(arguments.other), COMPARISON), *both)
+    with Progress("writing the report"):
+        path = write_comparison(_report_path(arguments, Path(arguments.other), COMPARISON), *both)
     if arguments.json:
         print(json.dumps(found, indent=2))
     else:
@@ -241,7 +249,10 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _diagnose_run(folder: str, arguments: argparse.Namespace) -> Diagnosed:
-    x = examine(load_run(folder, arguments))
+    run = load_run(folder, arguments)
+    if run.stop_reason:
+        say(f"pinntk: {folder} stopped after {run.step} steps: {run.stop_reason}")
+    x = examine(run)
     return x, diagnose(x)
 
 
@@ -332,7 +343,8 @@ def _print_origins(origins: Mapping[str, Origin]) -> None:
 
 def _describe_kernel(blocks: KernelBlocks) -> None:
     _print_traces(blocks, blocks.traces())
-    values = blocks.eigvalsh().flip(0)
+    with Progress("eigenvalues"):
+        values = blocks.eigvalsh().flip(0)
     floor = blocks.floor()
     above = int((values > floor).sum())
     print(f"largest eigenvalue {values[0]:.5g}; {above} of {len(values)} above the rounding floor {floor:.2g}")
@@ -341,6 +353,6 @@ def _describe_kernel(blocks: KernelBlocks) -> None:
 
 
 def _plot(arguments: argparse.Namespace) -> int:
-    for path in plot.save(load_run(arguments.run, arguments), arguments.out):
+    for path in _draw(load_run(arguments.run, arguments), arguments.out):
         print(path)
     return 0
