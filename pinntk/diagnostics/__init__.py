@@ -90,3 +90,7 @@ __all__ = [
     "weights_by_name",
     "where_missing",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

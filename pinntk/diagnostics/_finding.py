@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
+
+from pinntk._util.html import folded, page, table
+from pinntk.diagnostics._evidence import label
 
 SEVERITIES = ("critical", "warning", "note")  # in order; a note needs no change
+_COLORS = {"critical": "#b42318", "warning": "#9a5b00", "note": "#1a56c4"}
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,7 @@ class Prescription:
     changes: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Finding:
     """One thing that is wrong with a run.
 
@@ -65,6 +71,27 @@ class Finding:
     def __str__(self) -> str:
         return f"{self.severity}: {self.sentence}"
 
+    def __repr__(self) -> str:
+        return f"Finding({self.code}, {self.severity}, confidence {self.confidence:.0%}: {self.sentence!r})"
+
+    def _repr_html_(self) -> str:
+        return page(*self._parts())
+
+    def _parts(self) -> list[Markup]:
+        """A title, what is wrong, what to do, and the numbers, which are folded."""
+        badge = Markup('<span class="badge" style="background: {}">{}</span> {}')
+        parts = [badge.format(_COLORS[self.severity], self.severity, self.code.replace("-", " "))]
+        parts.append(Markup('<p>{} <span class="faint">Confidence {:.0%}.</span></p>').format(self.sentence, self.confidence))
+        for word, prescription in zip(["To do", *["Or"] * len(self.prescriptions)], self.prescriptions, strict=False):
+            parts.append(Markup("<p>{}: {}</p>").format(word, prescription.sentence))
+            if prescription.changes:
+                lines = "\n".join(f"{place} = {json.dumps(value)}" for place, value in prescription.changes.items())
+                parts.append(Markup("<pre>{}</pre>").format(lines))
+        if self.evidence:
+            rows = [[label(name), float(value)] for name, value in self.evidence.items()]
+            parts.append(folded("evidence", table(["", "value"], rows)))
+        return parts
+
 
 @dataclass(frozen=True)
 class Unjudged:
@@ -92,3 +119,12 @@ class Diagnosis(list[Finding]):
     def __init__(self, findings: Iterable[Finding] = (), unjudged: Iterable[Unjudged] = ()):
         super().__init__(findings)
         self.unjudged = tuple(unjudged)
+
+    def _repr_html_(self) -> str:
+        row = Markup("<p><strong>{}</strong></p>{}")
+        parts = [row.format(head, Markup("").join(rest)) for head, *rest in (finding._parts() for finding in self)]
+        if self.unjudged:
+            rows = [[rule.code.replace("-", " "), rule.reason, rule.remedy] for rule in self.unjudged]
+            parts.append(table(["not judged", "since", "remedy"], rows))
+        many = f"{len(self)} finding{'s' if len(self) > 1 else ''}" if self else "Nothing found"
+        return page(many, *parts)

@@ -7,10 +7,10 @@ from math import isfinite, nan
 import numpy as np
 import torch
 
+from pinntk._util.numbers import number
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._rules_statement import zero_alone
 from pinntk.diagnostics._thresholds import above
-from pinntk.diagnostics._wording import number
 
 
 def unreachable(x: Examination) -> bool:

@@ -8,6 +8,7 @@ from math import isfinite, nan, sqrt
 import numpy as np
 from scipy.stats import spearmanr
 
+from pinntk._util.numbers import number
 from pinntk.diagnostics._causality import Causality
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
@@ -16,7 +17,7 @@ from pinntk.diagnostics._prescriptions import NTK, gauss_newton, time_slabs
 from pinntk.diagnostics._rules_problem import homogeneous
 from pinntk.diagnostics._thresholds import CONFIDENCE, SURER, above, below, clearly
 from pinntk.diagnostics._unjudged import lacking_need
-from pinntk.diagnostics._wording import capital, number, percent, phrase
+from pinntk.diagnostics._wording import capital, percent, phrase
 from pinntk.problem._time import time_slices
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pinntk._util.numbers import number
 from pinntk.diagnostics._architecture import lacking
 from pinntk.diagnostics._curvature import without_curvature
 from pinntk.diagnostics._examination import Examination
@@ -15,7 +16,7 @@ from pinntk.diagnostics._judgment import dead_conditions, failing, severity
 from pinntk.diagnostics._layers import LayerHealth
 from pinntk.diagnostics._prescriptions import adam_rate
 from pinntk.diagnostics._thresholds import SURER, above, below, clearly
-from pinntk.diagnostics._wording import capital, joined, number, percent
+from pinntk.diagnostics._wording import capital, joined, percent
 
 _NO_GRADIENT = 0.99  # confidence where the kernel itself is zero
 

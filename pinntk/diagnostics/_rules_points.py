@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from math import ceil
 
+from pinntk._util.numbers import number
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
 from pinntk.diagnostics._judgment import failing, severity
 from pinntk.diagnostics._prescriptions import NTK, even_points
 from pinntk.diagnostics._thresholds import above, below, clearly
 from pinntk.diagnostics._unjudged import lacking_need
-from pinntk.diagnostics._wording import number, phrase
+from pinntk.diagnostics._wording import phrase
 
 
 def clustered_points(x: Examination) -> Finding | None:

@@ -8,12 +8,13 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from pinntk._util.numbers import number
 from pinntk.diagnostics._corners import corners
 from pinntk.diagnostics._finding import Finding, Prescription
 from pinntk.diagnostics._solvability import Open
 from pinntk.diagnostics._statement import Statement
 from pinntk.diagnostics._thresholds import above, clearly
-from pinntk.diagnostics._wording import joined, number, percent
+from pinntk.diagnostics._wording import joined, percent
 from pinntk.geometry import Domain
 from pinntk.geometry import _sampling as sampling
 from pinntk.problem import Measurements

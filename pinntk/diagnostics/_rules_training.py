@@ -7,6 +7,7 @@ from math import isfinite, nan, sqrt
 import numpy as np
 import torch
 
+from pinntk._util.numbers import number
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
 from pinntk.diagnostics._judgment import (
@@ -22,7 +23,7 @@ from pinntk.diagnostics._layers import LayerHealth
 from pinntk.diagnostics._prescriptions import adam_rate, gauss_newton
 from pinntk.diagnostics._thresholds import SURER, above, below, clearly
 from pinntk.diagnostics._unjudged import lacking_need
-from pinntk.diagnostics._wording import capital, number, percent, setting
+from pinntk.diagnostics._wording import capital, percent, setting
 
 _ENOUGH_STEPS = 5000  # of Adam, to begin with
 _ADAM = {"training.optimizer": "adam", "training.optimizer_options": {}}

@@ -97,6 +97,13 @@ def collocate(
     Data and regression are problems with data conditions. A K_ee that is singular to rounding gets a jitter, with a warning.
     Raises ValueError for points that do not fit, a problem that is not linear or has unknown coefficients, negative noise.
     Source: Raissi, Perdikaris & Karniadakis 2017 (JCP 348:683); Chen, Hosseini, Owhadi & Stuart 2021 (JCP 447:110668).
+
+    >>> import pinntk
+    >>> problem = pinntk.load("poisson1d", k=1)
+    >>> limit = pinntk.nn.MLP(problem, depth=2, activation="sin", parametrization="ntk")
+    >>> points = problem.sample(residual=20, boundary=2, method="grid")
+    >>> collocate(limit, problem, points, noise=1e-6).relative_error() < 1e-5
+    True
     """
     start, K = _start(network, problem, points, kind)
     noise = noise if isinstance(noise, Mapping) else dict.fromkeys(K.names, float(noise))

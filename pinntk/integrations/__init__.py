@@ -7,3 +7,7 @@ from pinntk.integrations._ntk_weights import NTKWeights
 from pinntk.integrations._wrap import wrap
 
 __all__ = ["NTKWeights", "wrap"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -39,3 +39,7 @@ __all__ = [
     "traces",
     "trained_parameters",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -15,9 +15,12 @@ import torch
 from torch import Tensor
 
 from pinntk._util.files import replacing
+from pinntk._util.html import curves, page, table
 from pinntk._util.memory import require
 from pinntk._util.threads import of_factorization, with_threads_for
 from pinntk.ntk._factored import Origin
+
+_SHOWN = 1500  # errors, up to which a notebook shows the spectrum: a quarter of a second
 
 
 def rows_of(name: str, names: Sequence[str], sizes: Sequence[int]) -> slice:
@@ -247,3 +250,24 @@ class KernelBlocks:
 
     def __repr__(self) -> str:
         return f"KernelBlocks({sizes_text(self.names, self.sizes)}; {self.values.dtype}, {self.values.device})"
+
+    def _repr_html_(self) -> str:
+        """Conditions in a table, and the spectrum."""
+        n, dtype = len(self.values), str(self.values.dtype).removeprefix("torch.")
+        rows = []
+        for name, kind, size in zip(self.names, self.kinds, self.sizes, strict=True):
+            trace, origin = self.trace(name), self.origins.get(name)
+            rows.append([name, kind, size, trace, trace / size, "not known" if origin is None else str(origin)])
+        head = ["condition", "kind", "points", "trace", "mean of diagonal", "J obtained by"]
+        return page(f"K = J Jᵀ, {n:,} x {n:,}", table(head, rows), self._spectrum(), remark=f"{dtype}, {self.values.device}")
+
+    def _spectrum(self) -> str:
+        n = len(self.values)
+        if n > _SHOWN:
+            return f"Its {n:,} eigenvalues, by K.eigvalsh(), are not computed for display."
+        if not self.values.isfinite().all():
+            return "It has entries that are not finite, and so no eigenvalues."
+        values = self.eigvalsh().flip(0).cpu().numpy()
+        floor = n * torch.finfo(self.values.dtype).eps * values[0]
+        title = f"{int((values > floor).sum()):,} of {n:,} eigenvalues are above rounding, the dashed line"
+        return curves({"": (np.arange(1, n + 1), values)}, title=title, across="index", log=True, floor=floor)

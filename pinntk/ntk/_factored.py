@@ -9,6 +9,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from pinntk._util.html import facts, folded, page, table
+
+_SHOWN = 12  # parameters, above which a notebook folds the rest
 _CPU = torch.device("cpu")
 _PRODUCT_ENTRIES = 8_388_608  # of the temporaries of a product, [S, n, out, k]
 
@@ -69,7 +72,7 @@ class Origin:
         return f"{self.path}{checked}, {self.seconds:.3g} s" + (f" ({self.reason})" if self.reason else "")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Factors:
     """J of one condition, (n, p), by parameter: `Outer` for weight matrices, explicit (n, size) rows for the others.
 
@@ -86,6 +89,32 @@ class Factors:
     rows: Mapping[str, Tensor]
     device: torch.device = _CPU
     origin: Origin | None = None
+
+    def __repr__(self) -> str:
+        how = "" if self.origin is None else f"; {self.origin}"
+        return f"Factors({self.name}: J of {self.n} errors and {sum(self.sizes.values())} parameters, {self.device}{how})"
+
+    def _repr_html_(self) -> str:
+        """Shape, origin and memory, and in a table how the columns of each parameter are kept."""
+        p = sum(self.sizes.values())
+        rows = [[name, size, self._kept(name)] for name, size in self.sizes.items()]
+        lines = [
+            ("obtained by", "" if self.origin is None else str(self.origin)),
+            ("memory", f"{self.nbytes / 1e6:,.3g} MB; all of J in float64 would be {8e-6 * self.n * p:,.3g} MB"),
+        ]
+        head = ["parameter", "entries", "kept as"]
+        parts = [facts(lines), table(head, rows[:_SHOWN])]
+        if len(rows) > _SHOWN:
+            parts.append(folded(f"and {len(rows) - _SHOWN} more", table(head, rows[_SHOWN:])))
+        return page(f"J of {self.name}, {self.n:,} x {p:,}", *parts, remark=self.device)
+
+    def _kept(self, name: str) -> str:
+        if name in self.rows:
+            return f"rows {list(self.rows[name].shape)}"
+        if name not in self.outers:
+            return "nothing: the errors do not depend on it"
+        outer = self.outers[name]
+        return f"products of A {list(outer.A.shape)} and B {list(outer.B.shape)}"
 
     def has(self, name: str) -> bool:
         """Whether e depends on that parameter."""

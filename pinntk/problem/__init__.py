@@ -42,3 +42,7 @@ __all__ = [
     "with_field_values",
     "with_parameters_of",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

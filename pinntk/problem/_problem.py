@@ -25,6 +25,7 @@ from pinntk.problem._gauge import Gauge, gauges, up_to
 from pinntk.problem._grid_solution import GridSolution
 from pinntk.problem._known import counted, exact_values, known_solution, subdomains
 from pinntk.problem._output import check_output
+from pinntk.problem._page import as_html, in_a_line, known_solution_in_words
 from pinntk.problem._parameters import accuracy_of, at_accuracy, coefficient_parameters, parameters_text
 from pinntk.problem._rows import as_array, as_rows, check_points
 from pinntk.taylor import Basis
@@ -159,6 +160,13 @@ class Problem:
                     f"condition {condition.name!r}: {spec.argument!r} needs boundary faces of spatial coordinates, such as "
                     'domain.ends("x"); its region has no outward normal'
                 )
+
+    def __repr__(self) -> str:
+        return in_a_line(self.name, self.settings(), self.domain, self.fields, self.conditions)
+
+    def _repr_html_(self) -> str:
+        lines = {"fields": ", ".join(self.fields), "known solution": known_solution_in_words(self)}
+        return as_html(self.name, self.domain, self.conditions, self.arguments, self.parameters, self.coefficients, lines)
 
     def settings(self) -> str:
         """The parameters as text: "a1=1 a2=4"."""

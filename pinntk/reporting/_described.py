@@ -5,8 +5,9 @@ from __future__ import annotations
 from textwrap import fill
 from typing import Any
 
-from pinntk.geometry import Domain, Part, Region
-from pinntk.problem import Integral, Problem
+from pinntk.geometry import Domain
+from pinntk.problem import Problem
+from pinntk.problem._page import in_words, known_solution_in_words, where
 from pinntk.reporting import plot
 
 _WIDTH = 80
@@ -21,25 +22,6 @@ def dimension(domain: Domain) -> str:
     """
     others = [name for axis, name in enumerate(domain.coordinates) if axis not in domain.space]
     return "+".join([*([f"{len(domain.space)}D"] if domain.space else []), *others])
-
-
-def in_words(domain: Domain) -> str:
-    """A box by its intervals; a shape by what it is made of, and the intervals of time and parameters.
-
-    >>> from pinntk.geometry import Box, Disk
-    >>> in_words(Disk(x=0, y=0, radius=1) * Box(t=(0, 1)))
-    'the disk of radius 1 around (0, 0), t from 0 to 1'
-    """
-    shape = None if domain.is_box else domain.shape
-    intervals = [
-        f"{name} from {low:.4g} to {high:.4g}"
-        for name, (low, high) in zip(domain.coordinates, domain.bounds, strict=True)
-        if shape is None or name not in shape.coordinates
-    ]
-    what = [] if shape is None else [shape.describe()]
-    if what and what[0].startswith("(") and what[0].endswith(")"):
-        what = [what[0][1:-1]]
-    return ", ".join(what + intervals)
 
 
 def described(problem: Problem, docstring: str = "") -> str:
@@ -69,7 +51,7 @@ def described(problem: Problem, docstring: str = "") -> str:
         ("boundary", [", ".join(plot.part_names(problem.domain))] if not problem.domain.is_box else []),
         ("parameters", [", ".join(f"{name} = {_value(value)}" for name, value in problem.parameters.items())]),
         ("unknown", [", ".join(f"{name}, from {float(value.detach()):g} on" for name, value in problem.coefficients.items())]),
-        ("solution", [_solution(problem)]),
+        ("solution", [known_solution_in_words(problem)]),
     ]
     text = [problem.name, ""]
     for paragraph in filter(None, docstring.split("\n\n")):
@@ -95,29 +77,8 @@ def _order(problem: Problem) -> str:
 
 def _condition(problem: Problem, name: str) -> str:
     condition, asked = problem[name], ", ".join(spec.argument for spec in problem.arguments[name])
-    return f"{name}, {condition.kind}{f': {asked}' if asked else ''}; {_where(condition.region, problem.domain)}"
-
-
-def _where(region: Region, domain: Domain) -> str:
-    if region is domain:
-        return "in the domain"
-    if isinstance(region, Part):
-        less = f" without {' and '.join(region.without)}" if region.without else ""
-        return f"on {' and '.join(region.names) or 'the boundary'}{less}"
-    if isinstance(region, Integral):
-        return region.describe()
-    if isinstance(region, Domain):
-        return f"in {region.describe()}"
-    return f"{'at' if region.given is not None else 'where'} {region.describe()}"
+    return f"{name}, {condition.kind}{f': {asked}' if asked else ''}; {where(condition.region, problem.domain)}"
 
 
 def _value(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _solution(problem: Problem) -> str:
-    if not problem.has_solution:
-        return "not known"
-    kind = "exact" if problem.exact is not None else "numbers, computed or published"
-    floor = problem.solution_accuracy
-    return kind if not floor else f"{kind}; its own relative L2 error is {floor:.0e}, and no network's is smaller"

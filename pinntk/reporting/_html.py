@@ -13,12 +13,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 
 from pinntk._util.files import replacing
+from pinntk._util.numbers import number
 from pinntk.diagnostics import Examination, Finding
 from pinntk.diagnostics._evidence import label
-from pinntk.diagnostics._wording import capital, number
+from pinntk.diagnostics._wording import capital
+from pinntk.problem._page import in_words
 from pinntk.reporting import _terminal as verdict
 from pinntk.reporting import plot
-from pinntk.reporting._described import in_words
 from pinntk.reporting.plot import Panel
 
 _TEMPLATES = Path(__file__).parent / "templates"

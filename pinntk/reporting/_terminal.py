@@ -12,10 +12,10 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
+from pinntk._util.numbers import number
 from pinntk._util.version import __version__
 from pinntk.diagnostics import Diagnosis, Examination, Finding, weights_by_name
 from pinntk.diagnostics._judgment import error_of_zero
-from pinntk.diagnostics._wording import number
 from pinntk.problem import Problem
 from pinntk.problem._parameters import at_accuracy
 from pinntk.reporting._calls import call_of

@@ -7,3 +7,7 @@ from pinntk.run._recorder import Recorder
 from pinntk.run._trust import UntrustedFileError, check_trust
 
 __all__ = ["BusyFolderError", "EarlyStopping", "MonitorReport", "Recorder", "Run", "UntrustedFileError", "check_trust"]
+
+
+def __dir__() -> list[str]:
+    return __all__

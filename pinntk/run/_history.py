@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from pinntk._util.html import beside, curves, facts, page, table
+from pinntk._util.numbers import number
 from pinntk.ntk import KernelBlocks
 from pinntk.problem import Points, Problem
 from pinntk.run._checkpoint import check_identity, identity, load_state, read_checkpoint
@@ -88,6 +90,32 @@ class Run:
     def __repr__(self) -> str:
         relative = "" if self.relative_error is None else f", relative error {self.relative_error:.2e}{self.problem.up_to}"
         return f"Run({self.problem.name}, {self.step} steps{relative}, folder={self.folder})"
+
+    def _repr_html_(self) -> str:
+        """What came out, the losses in a table and over steps."""
+        p, error, losses = self.problem, self.relative_error, {name: self.column(f"loss/{name}") for name in self.problem.names}
+        rows = []
+        for name, (_, values) in losses.items():
+            first, last = (float(values[0]), float(values[-1])) if len(values) else (None, None)
+            rows.append([name, len(self.points.get(name, ())), first, last, self.weights.get(name)])
+        lines = [*((name, self._fitted(name)) for name in p.coefficients), ("stopped", self.stop_reason)]
+        lines.append(("folder", "" if self.folder is None else str(self.folder)))
+        known = "" if error is None else f", relative L2 error {number(error)}{p.remark(error)}"
+        return page(
+            " ".join(filter(None, [p.name, p.settings()])),
+            table(["condition", "points", "loss at first", "at last", "weight"], rows),
+            facts(lines),
+            beside(
+                curves(losses, title="losses, mean(e²)", across="step"),
+                curves({"": self.column("relative_error")}, title="relative L2 error", across="step"),
+            ),
+            remark=f"{self.step:,} steps, {number(self.seconds)} s{known}",
+        )
+
+    def _fitted(self, name: str) -> str:
+        _, values = self.column(f"coefficient/{name}")
+        start = f", from {number(float(values[0]))}" if len(values) else ""
+        return number(float(self.problem.coefficients[name].detach())) + start
 
     def column(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps and values of one quantity, where it was measured."""

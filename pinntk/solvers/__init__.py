@@ -32,3 +32,7 @@ __all__ = [
     "is_solver",
     "scaled_errors",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -12,3 +12,7 @@ from pinntk.taylor._basis import Basis
 from pinntk.taylor._jet import DependentPointsError, Jet, UnsupportedOperationError, through
 
 __all__ = ["Basis", "DependentPointsError", "Jet", "UnsupportedOperationError", "through"]
+
+
+def __dir__() -> list[str]:
+    return __all__

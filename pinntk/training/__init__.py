@@ -40,3 +40,7 @@ __all__ = [
     "train_as",
     "train_slabs",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

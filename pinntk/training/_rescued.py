@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
+from markupsafe import Markup
+
+from pinntk._util.html import page, table
 from pinntk.diagnostics import Finding, Prescription
+from pinntk.diagnostics._wording import capital
 from pinntk.run import Run
 from pinntk.training._changes import changes_text
 from pinntk.training._slabs import Slabs
@@ -16,7 +19,7 @@ _WIDTH = 80
 HELP = 1.25  # times smaller, below which a score is about what it was
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Round:
     """One training of a rescue.
 
@@ -33,8 +36,11 @@ class Round:
     findings: tuple[Finding, ...] = ()
     failure: str = ""
 
+    def __repr__(self) -> str:
+        return f"Round({self.prescription.sentence!r}, score {self.score:.3g}{f', {self.failure}' if self.failure else ''})"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Rescue:
     """A run before and after, from `rescue`; as text, both side by side.
 
@@ -69,6 +75,24 @@ class Rescue:
     def __str__(self) -> str:
         return _side_by_side(self)
 
+    def __repr__(self) -> str:
+        rounds = f"{len(self.rounds)} round{'' if len(self.rounds) == 1 else 's'}"
+        scores = f"{self.metric} {self.score_before:.3g} -> {self.score_after:.3g}"
+        return f"Rescue({self.before.problem.name}, {rounds}, {scores})"
+
+    def _repr_html_(self) -> str:
+        """What came of it, what was found and changed, and the runs side by side."""
+        item = Markup("<p>{}: {}{}</p>")
+        parts = [item.format("Found", finding.sentence, "") for finding in self.findings]
+        for number, this in enumerate(self.rounds, 1):
+            failure = f" ({'broke off: ' if this.run is None else ''}{this.failure})" if this.failure else ""
+            parts.append(item.format(f"Round {number}", this.prescription.sentence, failure))
+            parts.append(Markup("<pre>{}</pre>").format(changes_text(this.prescription.changes)))
+        if self.rounds:
+            head, *rows = _rows(self)
+            parts.append(table(head, rows))
+        return page(capital(_verdict(self)), *parts)
+
 
 def learned(this: Round, best: float, metric: str) -> str:
     """What a round has shown, in a line."""
@@ -92,21 +116,22 @@ def _side_by_side(rescue: Rescue) -> str:
         lines += wrapped(f"  {changes_text(this.prescription.changes)}")
         if this.failure:
             lines += wrapped(f"  {'broke off: ' if this.run is None else ''}{this.failure}")
-    runs = {f"round {number}": this for number, this in enumerate(rescue.rounds, 1) if this.run is not None}
-    if len(runs) > 3:  # columns that fit: the best, and the latest
-        kept = {*sorted(runs, key=lambda name: runs[name].score)[:1], *list(runs)[-2:]}
-        runs = {name: this for name, this in runs.items() if name in kept}
-    lines += ["", *_table(rescue, runs)] if rescue.rounds else []
+    lines += ["", *_table(rescue)] if rescue.rounds else []
     return "\n".join([*lines, "", *wrapped(_verdict(rescue))]).strip("\n")
 
 
-def _table(rescue: Rescue, rounds: Mapping[str, Round]) -> list[str]:
+def _table(rescue: Rescue) -> list[str]:
+    return [f"{title[:22]:<22}" + "".join(f"{value[:13]:>14}" for value in values) for title, *values in _rows(rescue)]
+
+
+def _rows(rescue: Rescue) -> list[list[str]]:
+    """The run before and at most three rounds, in columns, under their heads."""
+    rounds = {f"round {number}": this for number, this in enumerate(rescue.rounds, 1) if this.run is not None}
+    if len(rounds) > 3:  # columns that fit: the best, and the latest
+        kept = {*sorted(rounds, key=lambda name: rounds[name].score)[:1], *list(rounds)[-2:]}
+        rounds = {name: this for name, this in rounds.items() if name in kept}
     runs = [rescue.before, *(this.run for this in rounds.values() if this.run is not None)]
-    lines = [f"{'':<22}" + "".join(f"{name:>14}" for name in ("before", *rounds))]
-
-    def row(title: str, values: Sequence[str]) -> None:
-        lines.append(f"{title[:22]:<22}" + "".join(f"{value[:13]:>14}" for value in values))
-
+    rows = [["", "before", *rounds]]
     lasts = [_last(run) for run in runs]
     names = [("loss", name, ".2e") for name in rescue.before.problem.names]
     names += [("weight", name, ".3g") for name in rescue.before.problem.names]
@@ -114,13 +139,15 @@ def _table(rescue: Rescue, rounds: Mapping[str, Round]) -> list[str]:
     for kind, name, form in names:
         key = f"{kind}/{name}"
         if any(key in last for last in lasts):
-            row(f"{kind} {name}", [format(last[key], form) if key in last else "-" for last in lasts])
-    row("steps", [str(run.step) if isinstance(run, Run) else str(sum(part.step for part in run.runs)) for run in runs])
-    row("seconds", [format(last["seconds"], ".0f") if "seconds" in last else "-" for last in lasts])
+            rows.append([f"{kind} {name}", *(format(last[key], form) if key in last else "-" for last in lasts)])
+    taken = [run.step if isinstance(run, Run) else sum(part.step for part in run.runs) for run in runs]
+    rows.append(["steps", *map(str, taken)])
+    rows.append(["seconds", *(format(last["seconds"], ".0f") if "seconds" in last else "-" for last in lasts)])
     findings = [rescue.findings, *(this.findings for this in rounds.values())]
-    row("first finding", [found[0].code if found else "none" for found in findings])
-    row(rescue.metric, [format(score, ".3e") for score in (rescue.score_before, *(this.score for this in rounds.values()))])
-    return lines
+    rows.append(["first finding", *(found[0].code if found else "none" for found in findings)])
+    scores = [rescue.score_before, *(this.score for this in rounds.values())]
+    rows.append([rescue.metric, *(format(score, ".3e") for score in scores)])
+    return rows
 
 
 def _last(run: Run | Slabs) -> dict[str, float]:

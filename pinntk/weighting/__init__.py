@@ -12,3 +12,7 @@ from pinntk.weighting._weighting import Weighting
 SCHEMES = {"fixed": Fixed, "ntk": NTK, "gradient-norm": GradientNorm, "self-adaptive": SelfAdaptive}
 
 __all__ = ["NTK", "SCHEMES", "Causal", "Fixed", "GradientNorm", "SelfAdaptive", "Weighting"]
+
+
+def __dir__() -> list[str]:
+    return __all__

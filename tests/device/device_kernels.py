@@ -177,6 +177,9 @@ def test_what_is_read_off_a_kernel(tmp_path):
     for read in (lambda K: K.trace(), lambda K: K.traces(), lambda K: K.floor(weights), lambda K: K.numpy()):
         same(read(blocks), read(expected))
     assert NAME in repr(blocks)
+    assert "svg" in (page := blocks._repr_html_()) and NAME in page
+    found = pinntk.factors(away, problem, moved)["start"]
+    assert NAME in repr(found) and NAME in found._repr_html_()
     blocks.save(tmp_path / "K.npz")
     again = pinntk.KernelBlocks.load(tmp_path / "K.npz")
     assert again.values.device.type == "cpu"

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import pinntk
+from pinntk._util.numbers import number
 from pinntk.diagnostics import RULES, THRESHOLDS
 from pinntk.diagnostics._judgment import doubt, error_text, misled, off
 from pinntk.diagnostics._rules_training import unexplained
-from pinntk.diagnostics._wording import number
 from pinntk.problem._time import time_slices
 from pinntk.reporting import _terminal as verdict
 from pinntk.reporting import plot

@@ -9,8 +9,8 @@ from torch import nn
 
 import pinntk
 from pinntk import Box, Prescription, Problem, boundary, data, residual
+from pinntk._util.numbers import number
 from pinntk.diagnostics import RULES, examine
-from pinntk.diagnostics._wording import number
 
 F64 = {"dtype": torch.float64}
 POINTS = {"residual": 16, "boundary": 2}

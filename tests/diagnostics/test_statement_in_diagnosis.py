@@ -5,10 +5,10 @@ import torch
 
 import pinntk
 from pinntk import Box, Problem, boundary, initial, residual
+from pinntk._util.numbers import number
 from pinntk.diagnostics import estimate
 from pinntk.diagnostics._corners import corners
 from pinntk.diagnostics._rules_problem import _share_beside
-from pinntk.diagnostics._wording import number
 from pinntk.reporting._terminal import diagnosis, text
 from tests.support.diagnosed import codes, poisson, trained
 from tests.support.ill_conditions import value

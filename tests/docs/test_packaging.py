@@ -1,7 +1,14 @@
-"""What an installed pinntk holds."""
+"""What an installed pinntk holds, and what it shows of itself."""
 
 import re
+import sys
 from pathlib import Path
+
+import pytest
+
+import pinntk
+import pinntk.geometry.mesh
+import pinntk.reporting
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,3 +30,33 @@ def test_every_file_beside_the_code_is_shipped():
     beside = {path for path in ROOT.glob("pinntk/**/*") if path.is_file() and path.suffix not in (".py", ".pyc")}
     assert ROOT / "pinntk" / "py.typed" in beside
     assert beside == found
+
+
+PUBLIC = [name for name, module in sorted(sys.modules.items()) if name.split(".")[0] == "pinntk" and hasattr(module, "__all__")]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_package_lists_its_api_alone(name):
+    """What Tab shows after `pinntk.`, and not the modules that it is made of."""
+    module = sys.modules[name]
+    assert dir(module) == sorted(module.__all__)
+    assert all(hasattr(module, part) for part in module.__all__)
+
+
+def test_every_package_is_among_those():
+    """Also those that other packages are needed for: by their sources."""
+    assert {"pinntk", "pinntk.nn", "pinntk.solvers", "pinntk.weighting", "pinntk.geometry.mesh", "pinntk.reporting"} <= set(
+        PUBLIC
+    )
+    sources = {path.parent.name: path.read_text(encoding="utf-8") for path in ROOT.glob("pinntk/**/__init__.py")}
+    own = "def __dir__() -> list[str]:\n    return __all__\n"
+    assert [name for name, text in sources.items() if "__all__" in text and own not in text] == []
+
+
+MAIN = ("load", "check", "train", "diagnose", "rescue", "kernel", "traces", "posterior", "collocate", "infinite_kernel", "wrap")
+
+
+@pytest.mark.parametrize("name", MAIN)
+def test_the_main_functions_have_an_example(name):
+    """Each runs as a doctest."""
+    assert ">>> " in (getattr(pinntk, name).__doc__ or "")

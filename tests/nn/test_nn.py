@@ -289,7 +289,7 @@ def test_bad_settings(settings, message):
         pinntk.nn.MLP(**settings)
 
 
-@pytest.mark.parametrize("kind", [pinntk.nn.MLP, pinntk.nn.MultiscaleFourier, pinntk.nn.MscaleDNN])
+@pytest.mark.parametrize("kind", pinntk.nn.NETWORKS.values())
 def test_an_option_that_is_misspelled_is_named_with_the_nearest(kind):
     for name, nearest in (("widht", "width"), ("activaton", "activation")):
         with pytest.raises(TypeError, match=rf"{kind.__name__} has no option '{name}'; did you mean '{nearest}'\?"):

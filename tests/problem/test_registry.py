@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -153,7 +155,7 @@ def test_relative_paths_of_a_problem_are_beside_its_file(tmp_path, monkeypatch):
     problem = pinntk.load(folder / "mine.py")
     assert problem["measured"].region.rows.tolist() == [[0.5, 2.0], [1.0, 3.0]]
     assert problem.solution.values.ravel().tolist() == [1.0, 2.0, 3.0]
-    typed = parse_parameters(folder / "mine.py", {"file": "other.csv"})
+    typed = registry.parse_parameters(folder / "mine.py", {"file": "other.csv"})
     assert typed == {"file": str(here / "other.csv")}
     assert pinntk.load(folder / "mine.py", **typed)["measured"].region.rows.tolist() == [[0.0, 4.0], [0.5, 5.0]]
     assert Path.cwd() == here

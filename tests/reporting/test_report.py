@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import pinntk
+from pinntk._util.numbers import number
 from pinntk.cli import main
 from pinntk.diagnostics import RULES, Finding, Prescription, examine
-from pinntk.diagnostics._wording import number
 from pinntk.reporting import _terminal as verdict
 from pinntk.reporting import plot, write_comparison, write_report
 

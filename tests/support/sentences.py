@@ -2,8 +2,9 @@
 
 import re
 
+from pinntk._util.numbers import number
 from pinntk.diagnostics import Finding
-from pinntk.diagnostics._wording import number, percent, setting
+from pinntk.diagnostics._wording import percent, setting
 
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?%?(?!\w)|\binfinite\b|\bnot a number\b")
 _NO_NUMBERS = (

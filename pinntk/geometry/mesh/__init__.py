@@ -10,3 +10,7 @@ else:  # an import below a statement would not be at the top of the module
     from pinntk.geometry.mesh._mesh import Mesh
 
 __all__ = ["Mesh"]
+
+
+def __dir__() -> list[str]:
+    return __all__

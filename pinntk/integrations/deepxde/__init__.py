@@ -10,3 +10,7 @@ else:  # an import below a statement would not be at the top of the module
     from pinntk.integrations.deepxde._ntk_weighting import NTKWeighting
 
 __all__ = ["Diagnose", "NTKWeighting", "from_model"]
+
+
+def __dir__() -> list[str]:
+    return __all__

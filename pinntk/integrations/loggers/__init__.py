@@ -3,3 +3,7 @@
 from pinntk.integrations.loggers._loggers import tensorboard, wandb
 
 __all__ = ["tensorboard", "wandb"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -10,3 +10,7 @@ else:  # an import below a statement would not be at the top of the module
     from pinntk.integrations.pina._weighting import NTKWeighting
 
 __all__ = ["Diagnose", "NTKWeighting", "from_solver"]
+
+
+def __dir__() -> list[str]:
+    return __all__

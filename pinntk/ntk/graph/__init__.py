@@ -26,3 +26,7 @@ __all__ = [
     "shaped_terms",
     "size_of",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -114,6 +114,12 @@ def infinite_kernel(
 
     Raises ValueError for points that do not fit, an operator that is not linear without `at`, an activation without the
     derivatives that the operators need.
+
+    >>> import pinntk
+    >>> problem = pinntk.load("poisson1d")
+    >>> limit = pinntk.nn.MLP(problem, depth=1, activation="sin", parametrization="ntk")
+    >>> infinite_kernel(limit, problem, problem.sample(residual=5, boundary=2))
+    KernelBlocks(poisson: 5, ends: 2; torch.float64, cpu)
     """
     stack, points, sides = _prepare(network, problem, points, kind, at)
     names, sizes = tuple(points), tuple(map(len, points.values()))

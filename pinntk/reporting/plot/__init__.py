@@ -45,3 +45,7 @@ __all__ = [
     "svg",
     "write",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__
