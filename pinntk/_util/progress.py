@@ -10,13 +10,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from time import perf_counter
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from pinntk._util import distributed
 
 _REDRAWN = 0.2  # seconds between drawings at a terminal
 _FIRST, _SHARE, _MOST = 5.0, 0.05, 30.0  # elsewhere: seconds to the first line; then this share of the time, at most so many
 _BAR, _LABEL, _WIDTH = 8, 24, 80
+
+Item = TypeVar("Item")
 
 _shown: ContextVar[bool | None] = ContextVar("shown", default=None)
 
@@ -180,6 +182,14 @@ class Progress:
             print(file=sys.stderr, flush=True)
         else:
             self._erase()
+
+
+def over(items: Sequence[Item], label: str) -> Iterator[Item]:
+    """One after the other, saying how far it is."""
+    with Progress(label, len(items), shown=True) as progress:
+        for item in items:
+            yield item
+            progress.advance()
 
 
 def short(value: float) -> str:

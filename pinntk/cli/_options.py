@@ -163,10 +163,10 @@ def add_predict(commands: Any) -> argparse.ArgumentParser:
     command = commands.add_parser(
         "predict",
         help="write what a trained network says at points to a .csv, .npz or .vtk file",
-        description="Writes the fields of a trained network, also of time slabs, at points of yours or on\n"
-        "a grid over the domain. A .csv has a column for each coordinate and field; an .npz\n"
-        "an array for each, of a grid as large as the grid; a .vtk opens in ParaView, with\n"
-        "time as its last coordinate.",
+        description="Writes the fields of a trained network, also of time slabs, at points of yours\n"
+        "or on a grid over the domain. A .csv has a column for each coordinate and\n"
+        "field; an .npz an array for each, of a grid in its shape; a .vtk opens in\n"
+        "ParaView, with time as its last coordinate.",
         epilog="examples:\n  pinntk predict runs/burgers\n  pinntk predict runs/burgers --grid x=400,t=50 -o burgers.vtk\n"
         "  pinntk predict runs/burgers --points where.csv -o there.csv",
         formatter_class=argparse.RawDescriptionHelpFormatter,
