@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -103,8 +103,9 @@ def write_values(path: Path, values: Values) -> None:
         elif path.suffix == ".npz":
             shape = tuple(map(len, values.axes.values())) or (-1,)
             fields = {name: field.reshape(shape) for name, field in values.fields.items()}
+            arrays: dict[str, Any] = {**(values.axes or values.points), **fields}
             with temporary.open("wb") as file:  # to which savez adds no suffix
-                np.savez_compressed(file, **{**(values.axes or values.points), **fields})
+                np.savez_compressed(file, **arrays)
         else:
             temporary.write_text("\n".join(_vtk(values)) + "\n", encoding="ascii", errors="replace")
 
