@@ -37,7 +37,7 @@ def say(text: str) -> None:
     """Lines on standard error, above the one that is drawn anew."""
     current = Progress.current
     if current is None:
-        print(text, file=sys.stderr, flush=True)
+        _write(f"{text}\n")
     else:
         current.say(text)
 
@@ -119,7 +119,7 @@ class Progress:
         with self._lock:
             if self._thread is not None and self._terminal:
                 self._erase()
-            print(text, file=sys.stderr, flush=True)
+            _write(f"{text}\n")
 
     def text(self, width: int, bar: bool = True) -> str:
         """The line, of at most so many letters, with as many of the parts as have room."""
@@ -162,15 +162,15 @@ class Progress:
 
     def _draw(self) -> None:
         if not self._terminal:
-            print(self.text(_WIDTH, bar=False), file=sys.stderr, flush=True)
+            _write(f"{self.text(_WIDTH, bar=False)}\n")
             self._drawn += 1
             return
         line = self.text(shutil.get_terminal_size((_WIDTH, 24)).columns - 1)
-        print(f"\r{line.ljust(self._drawn)}", end="", file=sys.stderr, flush=True)
+        _write(f"\r{line.ljust(self._drawn)}")
         self._drawn = len(line)
 
     def _erase(self) -> None:
-        print(f"\r{' ' * self._drawn}\r", end="", file=sys.stderr, flush=True)
+        _write(f"\r{' ' * self._drawn}\r")
         self._drawn = 0
 
     def _end(self) -> None:
@@ -179,9 +179,14 @@ class Progress:
                 self._draw()
         elif self._kept:
             self._draw()
-            print(file=sys.stderr, flush=True)
+            _write("\n")
         else:
             self._erase()
+
+
+def _write(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
 
 
 def over(items: Sequence[Item], label: str) -> Iterator[Item]:
