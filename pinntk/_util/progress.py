@@ -10,13 +10,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from time import perf_counter
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from pinntk._util import distributed
 
 _REDRAWN = 0.2  # seconds between drawings at a terminal
 _FIRST, _SHARE, _MOST = 5.0, 0.05, 30.0  # elsewhere: seconds to the first line; then this share of the time, at most so many
 _BAR, _LABEL, _WIDTH = 8, 24, 80
+
+Item = TypeVar("Item")
 
 _shown: ContextVar[bool | None] = ContextVar("shown", default=None)
 
@@ -35,7 +37,7 @@ def say(text: str) -> None:
     """Lines on standard error, above the one that is drawn anew."""
     current = Progress.current
     if current is None:
-        print(text, file=sys.stderr, flush=True)
+        _write(f"{text}\n")
     else:
         current.say(text)
 
@@ -117,7 +119,7 @@ class Progress:
         with self._lock:
             if self._thread is not None and self._terminal:
                 self._erase()
-            print(text, file=sys.stderr, flush=True)
+            _write(f"{text}\n")
 
     def text(self, width: int, bar: bool = True) -> str:
         """The line, of at most so many letters, with as many of the parts as have room."""
@@ -160,15 +162,15 @@ class Progress:
 
     def _draw(self) -> None:
         if not self._terminal:
-            print(self.text(_WIDTH, bar=False), file=sys.stderr, flush=True)
+            _write(f"{self.text(_WIDTH, bar=False)}\n")
             self._drawn += 1
             return
         line = self.text(shutil.get_terminal_size((_WIDTH, 24)).columns - 1)
-        print(f"\r{line.ljust(self._drawn)}", end="", file=sys.stderr, flush=True)
+        _write(f"\r{line.ljust(self._drawn)}")
         self._drawn = len(line)
 
     def _erase(self) -> None:
-        print(f"\r{' ' * self._drawn}\r", end="", file=sys.stderr, flush=True)
+        _write(f"\r{' ' * self._drawn}\r")
         self._drawn = 0
 
     def _end(self) -> None:
@@ -177,9 +179,22 @@ class Progress:
                 self._draw()
         elif self._kept:
             self._draw()
-            print(file=sys.stderr, flush=True)
+            _write("\n")
         else:
             self._erase()
+
+
+def _write(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
+def over(items: Sequence[Item], label: str) -> Iterator[Item]:
+    """One after the other, saying how far it is."""
+    with Progress(label, len(items), shown=True) as progress:
+        for item in items:
+            yield item
+            progress.advance()
 
 
 def short(value: float) -> str:
