@@ -1,4 +1,4 @@
-"""The programs of docs/CUSTOM_SOLVERS.md, each in a namespace of its own, and those of the README."""
+"""The programs of docs/CUSTOM_SOLVERS.md, each in a namespace of its own, and those of the README and the guides."""
 
 import re
 from math import exp, pi, sin
@@ -98,9 +98,12 @@ def test_the_fitted_coefficient_lies_within_its_error_bars():
     assert abs(left["mean"].item() - truth) < 4 * left["std"].item()
 
 
-def test_the_readme_runs(tmp_path, monkeypatch):
+def test_the_readme_and_its_guides_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    two_lines, own, with_exact, plate, in_time, diagnosed, *further = blocks(ROOT / "README.md")
+    two_lines, own = blocks(ROOT / "README.md")
+    the_same, with_exact, plate, in_time = blocks(ROOT / "docs/YOUR_PDE.md")
+    diagnosed, *further = [*blocks(ROOT / "docs/TUTORIAL.md"), *blocks(ROOT / "docs/KERNELS.md")]
+    assert own[1] == the_same[1]
     assert set(run_readme(two_lines)["ntk"].weights) == {"pde", "start"}
     body, _, _ = own[1].partition("    return Problem")
     (tmp_path / "my_pde.py").write_text(own[1])
@@ -125,7 +128,7 @@ def test_the_readme_runs(tmp_path, monkeypatch):
 
 
 def run_readme(block: tuple[str, str, int], **given):
-    """A block of the README, with few steps in place of its many, and a rescue of seconds."""
+    """A block of the README or a guide, with few steps in place of its many, and a rescue of seconds."""
     _, code, line = block
     code = re.sub(r"\bsteps=[0-9_]+", "steps=2", code).replace("rescue(run)", "rescue(run, seconds=2)")
-    return run(code, line, "README.md", **given)
+    return run(code, line, "a guide", **given)
