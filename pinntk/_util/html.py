@@ -43,7 +43,7 @@ def page(title: Any, *parts: Any, remark: Any = "") -> str:
 def table(head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> Markup:
     """Rows below their heads. Numbers are at the right, with three digits; None is a dash.
 
-    >>> print(table(["name", "n"], [["<u>", 1200]]).partition("<tbody>")[2])
+    >>> print(str(table(["name", "n"], [["<u>", 1200]])).partition("<tbody>")[2])
     <tr><td>&lt;u&gt;</td><td class="n">1,200</td></tr></tbody></table>
     """
     rows = [list(row) for row in rows]
