@@ -9,8 +9,8 @@ import torch
 import pinntk
 from pinntk import Box, Problem, boundary, integral, residual
 from pinntk.geometry import Ball, Disk, interface
+from pinntk.reporting.plot import solution_panels
 from pinntk.reporting.plot._panel import single_figure
-from pinntk.reporting.plot._training import solution_panels
 from tests.support import reference
 from tests.support.reference import relative
 
