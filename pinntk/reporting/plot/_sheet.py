@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure, FigureBase
 
+from pinntk.reporting.plot._inline import InlineFigure
 from pinntk.reporting.plot._panel import Panel
 
 Drawn = tuple[Panel, Axes, ScalarMappable | None]
@@ -55,7 +56,7 @@ class Sheet:
         return (_WIDTH + 0.15) * across + 0.7, each * len(self.table) + _TITLES + _BAR
 
     def figure(self) -> Figure:
-        figure = Figure(figsize=self.size, layout="compressed")
+        figure = InlineFigure(figsize=self.size, layout="compressed")
         self.put(figure)
         return figure
 
@@ -99,6 +100,6 @@ def beside(sheets: Sequence[Sheet], across: int) -> tuple[Figure, list[list[Draw
     width, height = sheets[0].size
     across = min(len(sheets), across)
     down = -(-len(sheets) // across)
-    figure = Figure(figsize=(width * across, height * down + 0.4), layout="compressed")
+    figure = InlineFigure(figsize=(width * across, height * down + 0.4), layout="compressed")
     parts = figure.subfigures(down, across, squeeze=False).flat
     return figure, [sheet.put(part) for sheet, part in zip(sheets, parts, strict=False)]
