@@ -19,7 +19,7 @@ SHORT = {
 }
 
 
-def run(name, tmp_path, monkeypatch, **settings):
+def run(name, tmp_path, monkeypatch, /, **settings):
     monkeypatch.chdir(tmp_path)
     return import_module(f"examples.{name}").main(**settings)
 
