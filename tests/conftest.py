@@ -61,7 +61,9 @@ def same_numbers():
 
 @pytest.fixture(autouse=True)
 def few_pixels(request, monkeypatch):
-    """Figures are drawn but not rendered, which costs a second a run, unless a test is marked `pixels`; then PNG are coarse."""
+    """Figures are drawn but not rendered, which costs a second a run, and do not move, unless a test is marked `pixels` or
+    `slow`; then PNG are coarse.
+    """
     if (matplotlib := sys.modules.get("matplotlib.figure")) is None:
         return
     plain = matplotlib.Figure.savefig
@@ -73,4 +75,8 @@ def few_pixels(request, monkeypatch):
         if not hasattr(file, "write"):
             open(file, "wb").close()
 
-    monkeypatch.setattr(matplotlib.Figure, "savefig", coarse if request.node.get_closest_marker("pixels") else savefig)
+    rendered = request.node.get_closest_marker("pixels") or request.node.get_closest_marker("slow")
+    monkeypatch.setattr(matplotlib.Figure, "savefig", coarse if rendered else savefig)
+    if not rendered and (animation := sys.modules.get("pinntk.reporting.plot._animation")):
+        monkeypatch.setattr(animation, "gif", lambda pictures: b"GIF89a")
+        monkeypatch.setattr(animation, "frames", lambda maps: [])

@@ -115,7 +115,7 @@ def load_problem(arguments: argparse.Namespace) -> Problem:
 
 _OWN = {
     **dict.fromkeys(("beta", "periodic", "fourier", "hard"), "mlp"),
-    **{"sigmas": "multiscale-fourier", "scales": "mscale-dnn"},
+    **{"sigmas": "multiscale-fourier", "scales": "mscale-dnn", "rank": "separable"},
 }
 NETWORK_OPTIONS = (
     *("network", "width", "depth", "activation", "parametrization", "initialization", "raw_inputs", "output_scales", "dtype"),

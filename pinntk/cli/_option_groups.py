@@ -164,6 +164,12 @@ def _add_network_shapes(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--scales", type=_numbers, metavar="A,A...", help="mscale-dnn: factors on the inputs (default: 1,2,4,8,16,32)"
     )
+    group.add_argument(
+        "--rank",
+        type=int,
+        metavar="N",
+        help="separable: products of networks of one coordinate each, which --width and --depth are of (default: 16)",
+    )
 
 
 def _either(names: Iterable[str]) -> str:

@@ -10,12 +10,12 @@ from pinntk.diagnostics._finding import Finding, Prescription
 from pinntk.diagnostics._judgment import failing, severity
 from pinntk.diagnostics._prescriptions import NTK, gauss_newton
 from pinntk.diagnostics._thresholds import above, below, clearly
-from pinntk.nn import MLP, MscaleDNN, MultiscaleFourier
+from pinntk.nn import MLP, MscaleDNN, MultiscaleFourier, SeparableMLP
 from pinntk.ntk import traces
 from pinntk.problem import field_problem
 from pinntk.solvers import SOLVERS
 
-_OWN = (MLP, MultiscaleFourier, MscaleDNN)  # networks that take output_scales
+_OWN = (MLP, MultiscaleFourier, MscaleDNN, SeparableMLP)  # networks that take output_scales
 
 
 def unscaled_output(x: Examination) -> Finding | None:

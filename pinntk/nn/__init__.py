@@ -7,10 +7,11 @@ from pinntk.nn._embeddings import power_law
 from pinntk.nn._fno import FNO1d, MscaleFNO
 from pinntk.nn._mlp import MLP
 from pinntk.nn._multiscale import MscaleDNN, MultiscaleFourier, linear_scales, octaves
+from pinntk.nn._separable import SeparableMLP
 from pinntk.nn._slabs import SlabNetwork
 from pinntk.nn._widened import widened
 
-NETWORKS = {"mlp": MLP, "multiscale-fourier": MultiscaleFourier, "mscale-dnn": MscaleDNN}
+NETWORKS = {"mlp": MLP, "multiscale-fourier": MultiscaleFourier, "mscale-dnn": MscaleDNN, "separable": SeparableMLP}
 
 __all__ = [
     "MLP",
@@ -20,6 +21,7 @@ __all__ = [
     "MscaleDNN",
     "MscaleFNO",
     "MultiscaleFourier",
+    "SeparableMLP",
     "SlabNetwork",
     "hard_constraint",
     "linear_scales",

@@ -331,8 +331,8 @@ class _Search:
             corner = Blend(on_shape, self._device).inward
             if corner is not None and self._asked == AUTO:
                 raise UnmetError(
-                    f"its distance is cut off at a corner that points into the domain, ({corner[0]:.4g}, {corner[1]:.4g}), where "
-                    f"solutions are not smooth and training does better; hard=({name!r}, ...) takes it nevertheless"
+                    f"its distance is cut off at a corner that points into the domain, ({corner[0]:.4g}, {corner[1]:.4g}), "
+                    f"where solutions are not smooth and training does better; hard=({name!r}, ...) takes it nevertheless"
                 )
         count = most_terms(of_field, self._device)
         if self._asked == AUTO and count <= MOST_TERMS:

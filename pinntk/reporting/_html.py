@@ -7,9 +7,11 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from math import floor, log10
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader
 
 from pinntk._util.files import replacing
@@ -20,7 +22,7 @@ from pinntk.diagnostics._wording import capital
 from pinntk.problem._page import in_words
 from pinntk.reporting import _terminal as verdict
 from pinntk.reporting import plot
-from pinntk.reporting.plot import Panel
+from pinntk.reporting.plot import Panel, Sheet
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -51,16 +53,18 @@ def write_report(path: str | os.PathLike, x: Examination, findings: Sequence[Fin
     context = {
         "found": found,
         "title": verdict.title(found),
-        "coefficients": verdict.coefficient_sentences(found),
+        "key": _key_numbers(x, found),
         "healthy": verdict.healthy_sentence(found),
         "unjudged": verdict.unjudged_sentences(found),
-        "remark": verdict.error_remark(found),
+        "error_sentence": _error_sentence(found),
         "alignment": capital(verdict.alignment_sentence(found)),
         "evidence": [_draw(partial(plot.finding_panels, finding, x.problem)) for finding in findings],
         "settings": _settings(x),
         "config": None if x.run is None else json.dumps(x.run.config, indent=2, default=str),
-        "losses": [] if x.run is None or not x.run.history else _draw(partial(plot.loss_panels, x.run)),
-        "solution": _draw(partial(_solution, x)),
+        "losses": [] if x.run is None or not x.run.history else _draw(partial(plot.loss_panels, x.run, _deviations(found))),
+        "constant": _constant_weights(x),
+        "solution": [*_draw(partial(_solution, x)), *_moving(x)],
+        "estimated": [] if x.problem.has_solution or not _estimated(found) else _draw(lambda: plot.estimate_panels(x)),
         "residuals": _draw(lambda: plot.residual_panels(x)),
         "spectra": _draw(lambda: _spectra(x)),
         "modes": _draw(lambda: plot.mode_panels(x)),
@@ -111,21 +115,37 @@ def _write(path: str | os.PathLike, template: str, context: Mapping[str, Any]) -
     return path
 
 
-def _draw(panels: Callable[[], Sequence[Panel]]) -> list[dict[str, str]]:
+def _draw(panels: Callable[[], Sequence[Panel | Sheet]]) -> list[dict[str, Any]]:
     """Figures ready for the template; one that cannot be drawn says why in its place."""
     try:
         return [_figure(panel) for panel in panels()]
     except (ValueError, RuntimeError, ArithmeticError) as error:
-        return [{"title": f"not drawn: {error}", "alt": "", "source": ""}]
+        return [{"title": f"not drawn: {error}", "alt": "", "source": "", "large": False}]
 
 
-def _figure(panel: Panel) -> dict[str, str]:
-    code = base64.b64encode(plot.svg(plot.single_figure(panel))).decode()
-    return {"title": panel.title, "alt": panel.text, "source": f"data:image/svg+xml;base64,{code}"}
+def _figure(drawn: Panel | Sheet) -> dict[str, Any]:
+    large = isinstance(drawn, Sheet)
+    figure = drawn.figure() if isinstance(drawn, Sheet) else plot.single_figure(drawn)
+    source = f"data:image/svg+xml;base64,{base64.b64encode(plot.svg(figure)).decode()}"
+    return {"title": drawn.title, "alt": drawn.text, "source": source, "large": large}
 
 
-def _solution(x: Examination) -> list[Panel]:
-    return [panel for row in plot.solution_panels(x.problem, x.network) for panel in row]
+def _moving(x: Examination) -> list[dict[str, Any]]:
+    """The animation, of problems that have one and whose figures can be drawn."""
+    try:
+        drawn = plot.animation(x.problem, x.network)
+    except (ValueError, RuntimeError, ArithmeticError):  # as the figure of the solution says
+        return []
+    if drawn is None:
+        return []
+    source = f"data:image/gif;base64,{base64.b64encode(drawn).decode()}"
+    alt = "The maps of every field over all of the time, as a moving picture; the maps at several times show the same."
+    return [{"title": "over all of the time", "alt": alt, "source": source, "large": True, "moving": True}]
+
+
+def _solution(x: Examination) -> list[Panel | Sheet]:
+    sheets = plot.solution_sheets(x.problem, x.network)
+    return [*sheets] or [panel for row in plot.solution_panels(x.problem, x.network) for panel in row]
 
 
 def _spectra(x: Examination) -> list[Panel]:
@@ -134,6 +154,66 @@ def _spectra(x: Examination) -> list[Panel]:
         return plot.spectrum_panels({"now": x.kernel})
     panels = plot.spectrum_panels(plot.first_and_last(x.run))
     return panels + (plot.drift_panels(x.run) if len(x.run.snapshots) > 1 else [])
+
+
+def _key_numbers(x: Examination, found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """What a reader asks for first: (what, number, remark)."""
+    numbers, key = found["numbers"], []
+    if numbers.get("relative_error") is not None:
+        key.append(("relative L2 error", number(numbers["relative_error"]), verdict.error_remark(found).strip()))
+    if _estimated(found):
+        key.append(("estimated error", number(numbers["estimated_error"]), ""))
+    for name, entry in (numbers.get("coefficients") or {}).items():
+        start = "" if entry["start"] is None else f"from {number(entry['start'])}"
+        key.append((name, *_with_deviation(entry["value"], entry["deviation"], start)))
+    if x.run is not None and x.run.history:
+        key.append(("weighted loss", number(x.run.history[-1]["loss"]), ""))
+        key.append(("steps", number(x.run.step), ""))
+    return key
+
+
+def _deviations(found: Mapping[str, Any]) -> dict[str, float]:
+    entries = found["numbers"].get("coefficients") or {}
+    return {name: entry["deviation"] for name, entry in entries.items() if entry["deviation"] is not None}
+
+
+def _with_deviation(value: float, deviation: float | None, start: str) -> tuple[str, str]:
+    """A coefficient to the second digit of its error bar, and where it came from."""
+    if deviation is None:
+        return number(value), "not determined by the conditions"
+    if not 0 < deviation < abs(value) or not 1e-3 <= abs(value) < 1e6:
+        return f"{number(value)} ± {number(deviation)}", start
+    digits = max(0, 1 - floor(log10(deviation)))
+    return f"{value:.{digits}f} ± {deviation:.{digits}f}", start
+
+
+def _estimated(found: Mapping[str, Any]) -> bool:
+    return found["numbers"].get("estimated_error") is not None
+
+
+def _error_sentence(found: Mapping[str, Any]) -> str:
+    """How wrong the solution is, by the known one or as estimated."""
+    error, estimated = found["numbers"].get("relative_error"), found["numbers"].get("estimated_error")
+    if error is not None:
+        without = "" if estimated is None else f"; {number(estimated)} is estimated without the solution"
+        return f"Relative L2 error {number(error)}{verdict.error_remark(found)}{without}."
+    if estimated is not None:
+        return f"The solution is not known; its relative L2 error is estimated to be {number(estimated)}."
+    return "The solution is not known, and its error could not be estimated."
+
+
+def _constant_weights(x: Examination) -> str:
+    """Loss weights that no figure shows, since they did not change."""
+    if x.run is None or not x.run.history:
+        return ""
+    kept = {name: x.run.column(f"weight/{name}")[1] for name in x.run.problem.names}
+    kept = {name: values for name, values in kept.items() if len(values)}
+    if not kept or any(np.ptp(values) > 0 for values in kept.values()):
+        return ""
+    if len({float(values[0]) for values in kept.values()}) == 1:
+        return f"All loss weights λ are {number(float(next(iter(kept.values()))[0]))}, from the first step to the last."
+    listed = ", ".join(f"{name} {number(float(values[0]))}" for name, values in kept.items())
+    return f"The loss weights λ did not change: {listed}."
 
 
 def _settings(x: Examination) -> list[tuple[str, str]]:

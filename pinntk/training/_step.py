@@ -101,7 +101,7 @@ class Step:
         leaves = {name: p.detach().clone().requires_grad_() for name, p in self.parameters.items()}
         with torch.enable_grad(), plain():
             graph = make_fx(step)(leaves, _weights(batch), tensors, dict(batch.point_weights or {}))
-        return _without_restacking(graph)
+        return _without_restacking(_with_constants_on(graph, batch.like.device))
 
     def _replay(self, graph: Callable, batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad():
@@ -154,6 +154,19 @@ def _distinct(points: Points) -> tuple[list[Tensor], list[int]]:
 def _mode(batch: Batch) -> str | None:
     """CUDA graphs on a device: there a step of a small network is mostly the launching of kernels."""
     return "reduce-overhead" if batch.like.is_cuda else None
+
+
+def _with_constants_on(graph: GraphModule, device: torch.device) -> GraphModule:
+    """Takes its numbers and constants to the device. x[0] = 1 of an x on a GPU is traced as a tensor on the CPU, and a single
+    one keeps a graph of operations from becoming a CUDA graph.
+    """
+    for node in graph.graph.nodes:
+        if node.target is torch.ops.aten.scalar_tensor.default:
+            node.update_kwarg("device", device)
+        elif node.op == "get_attr":
+            setattr(graph, node.target, getattr(graph, node.target).to(device))
+    graph.recompile()
+    return graph
 
 
 def _without_restacking(graph: GraphModule) -> GraphModule:

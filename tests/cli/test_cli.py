@@ -61,6 +61,7 @@ def test_embeddings_are_chosen_and_come_back(capsys, tmp_path):
     [
         (["multiscale-fourier", "--sigmas", "1,5"], {"sigmas": [1.0, 5.0], "normalize": True}),
         (["mscale-dnn", "--scales", "1,3", "--activation", "srelu"], {"scales": [1.0, 3.0], "normalize": False}),
+        (["separable", "--rank", "3"], {"rank": 3, "normalize": True}),
         (["mlp", "--parametrization", "ntk", "--beta", "0", "--raw-inputs"], {"beta": 0.0, "normalize": False}),
         (["mlp", "--output-scales", "u=300:20"], {"output_scales": {"u": [300.0, 20.0]}}),
         (["mlp", "--output-scales", "none"], {"output_scales": {}}),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import types
+from copy import deepcopy
 from functools import cache, cached_property
 
 import numpy as np
@@ -159,8 +160,10 @@ def test_rescue(tmp_path):
     plot.condition_panels,
     plot.drift_panels,
 )
-@covers(plot.finding_panels, plot.first_and_last, plot.loss_panels, plot.mode_panels, plot.residual_panels)
-@covers(plot.solution_panels, plot.spectrum_panels)
+@covers(
+    plot.estimate_panels, plot.finding_panels, plot.first_and_last, plot.loss_panels, plot.mode_panels, plot.residual_panels
+)
+@covers(plot.estimate_panels, plot.solution_panels, plot.spectrum_panels)
 def test_every_panel():
     panels = []
     for x in examined():
@@ -170,6 +173,7 @@ def test_every_panel():
                 *plot.comparison_panels({"a": run, "b": run}),
                 *plot.condition_panels(x),
                 *plot.drift_panels(run),
+                *plot.estimate_panels(x),
                 *(panel for finding in pinntk.diagnose(x) for panel in plot.finding_panels(finding, run.problem)),
                 *plot.loss_panels(run),
                 *plot.mode_panels(x),
@@ -184,6 +188,15 @@ def test_every_panel():
         assert plot.svg(plot.single_figure(panel)) == b""
     assert len(plot.figure_grid([panels[0]]).axes) >= len(panels[0])
     assert plot.draw_panels(panels[0][:1], plot.single_figure(panels[0][0]).axes[0]).axes
+
+
+@covers(plot.Sheet, plot.animation, plot.solution_sheets)
+def test_space_and_time():
+    problem = pinntk.load("wave2d")
+    expected = pinntk.nn.MLP(problem, width=4, depth=1, **F64)
+    (here,), (there,) = (plot.solution_sheets(problem, one) for one in (deepcopy(expected).to(NAME), expected))
+    assert isinstance(here, plot.Sheet) and here.text == there.text
+    assert plot.animation(problem, expected.to(NAME)).startswith(b"GIF")
 
 
 @covers(plot.part_names, plot.picture, plot.picture_panel)

@@ -18,6 +18,7 @@ def _networks(problem, device):
     yield pinntk.nn.MultiscaleFourier(problem, sigmas=(0.5, 2.0), features=3, width=5, **place)
     yield pinntk.nn.MscaleDNN(problem, scales=pinntk.nn.octaves(2), version=1, width=6, depth=2, **place)
     yield pinntk.nn.MscaleDNN(problem, scales=pinntk.nn.linear_scales(2), width=6, depth=2, **place)
+    yield pinntk.nn.SeparableMLP(problem, rank=3, width=5, depth=2, **place)
     inner = pinntk.nn.MLP(problem, width=5, depth=1, **place)
     yield pinntk.nn.HardConstraint(problem, inner, offset=lambda t, x: torch.sin(x) + t, factor=lambda x: x * (1 - x))
     yield pinntk.nn.HardConstraint(problem, inner, offset=0.5, factor=2.0)
@@ -30,7 +31,7 @@ def features():
 
 
 @covers(pinntk.nn.MLP, pinntk.nn.MultiscaleFourier, pinntk.nn.MscaleDNN, pinntk.nn.HardConstraint)
-@covers(pinntk.nn.octaves, pinntk.nn.linear_scales, pinntk.nn.hard_constraint)
+@covers(pinntk.nn.SeparableMLP, pinntk.nn.octaves, pinntk.nn.linear_scales, pinntk.nn.hard_constraint)
 def test_networks_are_drawn_alike_and_built_on_the_device():
     problem = diffusion()
     x = torch.rand(5, 2, **F64)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 import pinntk
 import pinntk.geometry.mesh
@@ -60,3 +61,43 @@ MAIN = ("load", "check", "train", "diagnose", "rescue", "kernel", "traces", "pos
 def test_the_main_functions_have_an_example(name):
     """Each runs as a doctest."""
     assert ">>> " in (getattr(pinntk, name).__doc__ or "")
+
+
+# What stands in several files.
+
+PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+VERSION = re.search(r'^version = "(.+)"$', PYPROJECT, re.MULTILINE)[1]
+OF_CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+
+
+def test_one_version_everywhere():
+    assert re.search(rf"^version: {re.escape(VERSION)}$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)
+    assert f'  version: "{VERSION}"\n' in (ROOT / "conda" / "recipe.yaml").read_text(encoding="utf-8")
+
+
+def test_the_changelog_goes_by_version_newest_first():
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    heads = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    found = [re.fullmatch(r"(\d+\.\d+\.\d+)( \(unreleased\))?", head) for head in heads]
+    versions = [Version(match[1]) for match in found]
+    assert versions == sorted(set(versions), reverse=True)
+    assert versions[0] == Version(Version(VERSION).base_version)
+    assert [bool(match[2]) for match in found] == [Version(VERSION).is_prerelease] + [False] * (len(heads) - 1)
+
+
+def test_conda_needs_what_pip_needs():
+    table = PYPROJECT.split("\ndependencies = [\n")[1].split("\n]")[0]
+    needed = {OF_CONDA.get(name, name): least for name, least in re.findall(r'"([\w-]+)>=([\d.]+)"', table)}
+    recipe = (ROOT / "conda" / "recipe.yaml").read_text(encoding="utf-8").split("  run:\n")[1].split("\n\n")[0]
+    asked = dict(re.findall(r"- ([\w-]+) >=([\d.]+)", recipe))
+    assert len(needed) > 5 and asked == needed
+
+
+def test_the_oldest_versions_are_those_that_are_promised():
+    """CI runs the suite with constraints-oldest.txt: every lower bound of pyproject.toml is in it, as it is."""
+    table = PYPROJECT.split("\ndependencies = [\n")[1].partition("\n[project.scripts]")[0].split("\ndev = ")[0]
+    promised = dict(re.findall(r'"([\w-]+)>=([\d.]+)', table))
+    pinned = (ROOT / "constraints-oldest.txt").read_text(encoding="utf-8")
+    oldest = dict(re.findall(r"^([\w-]+)==([\d.]+)$", pinned, re.MULTILINE))
+    assert {"torch", "shapely", "trimesh", "pytest"} <= set(promised)
+    assert {name: Version(oldest[name]) for name in promised} == {name: Version(least) for name, least in promised.items()}

@@ -1,22 +1,26 @@
 """Maps end where the domain does; what they look like was looked at."""
 
+from io import BytesIO
 from math import pi
 
 import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 
 import pinntk
 from pinntk import Box, GridSolution, Problem
 from pinntk.geometry import Ball, Disk, Polygon
 from pinntk.reporting import plot
 from pinntk.reporting.plot._maps import Plane, Section, planes
+from pinntk.reporting.plot._solution import field_style
 
 pytestmark = pytest.mark.pixels
 
 PLATE = Box(x=(0, 1), y=(0, 1)) - Disk(x=0.5, y=0.5, radius=0.2, name="hole")
 TIMES = Box(t=(0, 2))
+TIMES_DRAWN = ["t = 0", "t = 0.5", "t = 1", "t = 1.5", "t = 2"]
 DOMAINS = {
     "plate": PLATE,
     "annulus": Disk(x=0, y=0, radius=1) - Disk(x=0.2, y=0, radius=0.5, name="hole"),
@@ -70,13 +74,13 @@ def test_planes_of_every_kind_of_domain():
 
     square = Box(x=(0, 1), y=(0, 2))
     assert labels(Box(x=(0, 1))) == [] and labels(PLATE) == labels(square) == [""]
-    assert labels(PLATE * TIMES) == labels(square * TIMES) == ["t = 0", "t = 1", "t = 2"]
-    assert labels(TIMES * PLATE) == ["t = 0", "t = 1", "t = 2"]
+    assert labels(PLATE * TIMES) == labels(square * TIMES) == TIMES_DRAWN
+    assert labels(TIMES * PLATE) == TIMES_DRAWN
     assert labels(PLATE * Box.of_parameters(nu=(1, 3))) == ["nu = 1", "nu = 2", "nu = 3"]
     assert labels(PLATE * TIMES * Box.of_parameters(nu=(1, 3)))[0] == "t = 0, nu = 2"
     assert labels(TIMES * (DOMAINS["shell"] - Ball(x=0, y=0, z=0, radius=0.8)))[0] == "t = 0, z = 0"
     assert labels(Box.cube(3)) == ["x3 = 0.25", "x3 = 0.5", "x3 = 0.75"]
-    assert labels(DOMAINS["ball"] * TIMES) == ["z = 0, t = 0", "z = 0, t = 1", "z = 0, t = 2"]
+    assert labels(DOMAINS["ball"] * TIMES) == [f"z = 0, {time}" for time in TIMES_DRAWN]
     assert labels(Box(t=(0, 1), x=(0, 1)) * Box.of_parameters(nu=(1, 3))) == ["nu = 1", "nu = 2", "nu = 3"]
     assert labels(Box.cube(5)) == []
     (plane,) = planes(Box(t=(0, 1), x=(0, 1)))
@@ -96,13 +100,97 @@ def test_one_length_is_as_long_in_both_coordinates():
         assert drawn(plot.solution_panels(problem, network_of(problem))[0][-1]).get_aspect() == aspect
 
 
-def test_space_and_time_at_three_times_beside_the_exact_solution():
+def test_space_and_time_at_five_times_beside_the_exact_solution():
     problem = problem_on(PLATE * TIMES, exact=lambda x, y, t: (1 + t) * x * y)
     panels = plot.solution_panels(problem, network_of(problem))
     titles = [panel.title for row in panels for panel in row]
-    assert titles[:4] == ["exact u, t = 0", "network u, t = 0", "|network - exact|, u, t = 0", "exact u, t = 1"]
-    largest = [float(np.asarray(drawn(row[0]).collections[0].get_array()).max()) for row in panels]
-    assert largest == pytest.approx([1, 2, 3])
+    assert titles[:4] == ["exact u, t = 0", "network u, t = 0", "|network - exact|, u, t = 0", "exact u, t = 0.5"]
+    maps = [drawn(row[0]).collections[0] for row in panels]
+    assert [float(np.asarray(one.get_array()).max()) for one in maps] == pytest.approx([1, 1.5, 2, 2.5, 3])
+    assert [one.get_clim() for one in maps] == [pytest.approx((0, 3))] * 5  # one scale for all times
+
+
+def images(sheet):
+    """The maps and the color bars of a sheet."""
+    figure = sheet.figure()
+    bars = [ax for ax in figure.axes if ax.get_label() == "<colorbar>"]
+    return figure, [ax for ax in figure.axes if ax not in bars], bars
+
+
+def test_maps_of_one_field_are_a_table_with_a_color_bar_for_each_scale():
+    square = Box(x=(0, 1), y=(0, 1)) * TIMES
+    problem = problem_on(square, exact=lambda x, y, t: (1 + t) * (x - y))
+    (sheet,) = plot.solution_sheets(problem, network_of(problem))
+    figure, maps, bars = images(sheet)
+    assert (len(maps), len(bars)) == (15, 2)
+    assert [ax.get_title() for ax in maps[:3]] == ["exact u", "network u", "|network - exact|, u"]
+    assert [ax.get_ylabel() for ax in maps[::3]] == [f"{time}\ny" for time in TIMES_DRAWN]
+    x, y = np.meshgrid(*[np.linspace(0, 1, 51)] * 2)
+    last = maps[12].images[0]
+    assert np.allclose(last.get_array(), 3 * (x - y)) and last.get_clim() == pytest.approx((-3, 3))
+    assert maps[14].images[0].get_clim()[0] == 0
+    figure.draw_without_rendering()
+    assert maps[0].get_aspect() == 1
+    box = problem_on(Box(x=(0, 1), y=(0, 1), z=(0, 1)))
+    (alone,) = plot.solution_sheets(box, network_of(box))
+    _, maps, bars = images(alone)
+    assert [ax.get_title() for ax in maps] == ["z = 0.25", "z = 0.5", "z = 0.75"] and len(bars) == 1
+    assert plot.solution_sheets(problem_on(PLATE), network_of(problem_on(PLATE))) == []
+
+
+def test_a_scale_has_the_signs_that_the_values_have():
+    styles = {
+        name: field_style([np.linspace(*ends, 9)])
+        for name, ends in {
+            "both": (-1, 2),
+            "positive": (0.1, 1),
+            "far": (300, 310),
+            "negative": (-4, -0.5),
+            "rounding": (-1e-9, 1),
+        }.items()
+    }
+    ends = {name: (style["vmin"], style["vmax"]) for name, style in styles.items()}
+    assert ends == {"both": (-2, 2), "positive": (0, 1), "far": (300, 310), "negative": (-4, 0), "rounding": (-1e-9, 1)}
+    assert [styles[name]["cmap"] for name in ("both", "positive")] == ["RdBu_r", "viridis"]
+
+
+def test_measured_points_are_marked_where_they_are():
+    rng = np.random.default_rng(0)
+    for domain in (PLATE, PLATE * TIMES, Box(x=(0, 1))):
+        rows = domain.sample(40, "uniform", rng)
+
+        @pinntk.data(domain, rows, seen=rows[:, 0])
+        def readings(u, seen):
+            return u - seen
+
+        @pinntk.residual(domain)
+        def flat(lap_u):
+            return lap_u
+
+        problem = Problem(domain, [flat, readings])
+        first = plot.solution_panels(problem, network_of(problem))[0][0]
+        shown = next(line.get_xydata() for line in drawn(first).lines if line.get_marker() in ("o", "|"))
+        expected = rows[rows[:, 2] <= 0.1] if domain.dimension == 3 else rows
+        assert len(expected) and np.allclose(shown[:, 0], expected[:, 0])
+        assert domain.dimension == 1 or np.allclose(shown[:, 1], expected[:, 1])
+
+
+def test_maps_that_change_with_time_move(monkeypatch):
+    monkeypatch.setattr("pinntk.reporting.plot._animation._FRAMES", 3)
+    problem = problem_on(PLATE * TIMES, exact=lambda x, y, t: t * x * y)
+    moving = Image.open(BytesIO(plot.animation(problem, network_of(problem))))
+    pictures = []
+    for i in range(moving.n_frames):
+        moving.seek(i)
+        pictures.append(np.asarray(moving.convert("RGB")).astype(int))
+    assert len(pictures) == 3 and moving.info["loop"] == 0
+    assert (pictures[0][-1, 0] == 255).all()  # paper stays white
+    left = [picture[:, : picture.shape[1] // 3] for picture in pictures]
+    assert np.abs(left[0] - left[2]).max() > 100  # dark at t = 0, bright in the corner at t = 2
+    bars = [picture[-30:] for picture in pictures]
+    assert all(np.array_equal(bars[0], bar) for bar in bars)  # the scale stays
+    for still in (problem_on(PLATE), problem_on(Box(x=(0, 1), y=(0, 1), z=(0, 1))), problem_on(Box(t=(0, 1), x=(0, 1)))):
+        assert plot.animation(still, network_of(still)) is None
 
 
 def test_a_reference_on_a_grid_is_shown_at_its_own_times():
@@ -111,8 +199,8 @@ def test_a_reference_on_a_grid_is_shown_at_its_own_times():
     for domain in (Box(x=(0, 1), y=(0, 1)) * TIMES, PLATE * TIMES):
         problem = problem_on(domain, reference=lambda: GridSolution(axes, (1 + t) * x * y))
         rows = plot.solution_panels(problem, network_of(problem))
-        assert [row[0].title for row in rows] == ["reference u, t = 0", "reference u, t = 1.1", "reference u, t = 2"]
-        assert "from 0 to 2.1" in rows[1][0].text
+        assert [row[0].title for row in rows] == [f"reference u, t = {t}" for t in (0, 0.3, 1.1, 2)]
+        assert "from 0 to 2.1" in rows[2][0].text
 
 
 def test_a_reference_on_scattered_points():
@@ -120,7 +208,7 @@ def test_a_reference_on_scattered_points():
     nodes = (PLATE * TIMES).sample(4000, "uniform", rng)
     problem = problem_on(PLATE * TIMES, reference=lambda: GridSolution((nodes,), nodes.prod(1)))
     rows = plot.solution_panels(problem, network_of(problem))
-    assert [row[0].title for row in rows] == ["reference u, t = 0", "reference u, t = 1", "reference u, t = 2"]
+    assert [row[0].title for row in rows] == [f"reference u, {time}" for time in TIMES_DRAWN]
     mesh = PLATE.sample(500, "sobol", rng)
     problem = problem_on(PLATE, reference=lambda: GridSolution((mesh,), mesh.prod(1)))
     shown = drawn(plot.solution_panels(problem, network_of(problem))[0][0])
@@ -163,17 +251,20 @@ def test_a_diagonal_is_drawn_as_far_as_it_is_inside():
     assert np.array_equal(shown, (radius <= 1) & (radius >= 0.5))
 
 
-def test_residuals_are_drawn_inside_and_at_three_times():
+def test_residuals_are_drawn_inside_and_at_five_times():
     problem = problem_on(PLATE * TIMES)
     network = network_of(problem)
     x = pinntk.examine(network, problem, problem.sample(residual=20))
-    panels = plot.residual_panels(x)
-    assert [panel.title for panel in panels] == [f"|residual| of flat, t = {t}" for t in (0, 1, 2)]
+    (sheet,) = plot.residual_panels(x)
+    assert sheet.title == "|residual| of flat at 5 times"
+    panels = [panel for row in sheet.rows for panel in row]
+    assert [panel.at for panel in panels] == TIMES_DRAWN
     for panel in panels:
         ax = drawn(panel)
         triangles = ax.collections[0]._triangulation
         middles = np.stack([triangles.x, triangles.y], 1)[triangles.triangles].mean(1)
         assert PLATE.contains(middles).all()
+        assert ax.collections[0].get_clim()[0] == 0
 
 
 # Where a problem is posed.

@@ -3,19 +3,23 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import pinntk
 from pinntk.reporting import plot
+from pinntk.reporting.plot._panel import value_axis
+from pinntk.weighting import NTK
 
 pytestmark = pytest.mark.pixels
 
 
-def trained(name, **settings):
+def trained(name, weighting=None, **settings):
     problem = pinntk.load(name, **settings)
     network = pinntk.nn.MLP(problem, width=5, depth=1)
     points = {"residual": 5, "boundary": 5}
-    return pinntk.train(problem, network, steps=4, points=points, progress=False, snapshot_every=2)
+    own = {} if weighting is None else {"weighting": weighting}
+    return pinntk.train(problem, network, steps=4, points=points, progress=False, snapshot_every=2, **own)
 
 
 @pytest.mark.parametrize(
@@ -115,9 +119,9 @@ def test_one_panel_on_one_pair_of_axes():
 
 def test_other_axes_are_refused():
     run, figure = trained("poisson1d"), Figure()
-    with pytest.raises(ValueError, match=r"ax has 1 axes for 3 panels \(unweighted loss.*; loss weight.*subplots\(1, 3\)"):
+    with pytest.raises(ValueError, match=r"ax has 1 axes for 2 panels \(loss of each.*; relative L2 error.*subplots\(1, 2\)"):
         plot.losses(run, ax=figure.subplots())
-    with pytest.raises(ValueError, match="ax has 4 axes for 3 panels"):
+    with pytest.raises(ValueError, match="ax has 4 axes for 2 panels"):
         plot.losses(run, ax=Figure().subplots(2, 2))
     with pytest.raises(TypeError, match=r"ax has a Figure; give matplotlib axes, such as plt\.subplots"):
         plot.losses(run, ax=figure)
@@ -136,3 +140,54 @@ def test_what_is_zero_throughout_is_drawn_without_a_logarithm():
     for panel in plot.loss_panels(run):
         plot.svg(plot.single_figure(panel))
     plot.svg(plot.single_figure(zero))
+
+
+def test_weights_that_never_change_have_no_panel():
+    titles = {
+        name: [panel.title for panel in plot.loss_panels(trained("poisson1d", **settings))]
+        for name, settings in {"fixed": {}, "ntk": {"weighting": NTK(every=1)}}.items()
+    }
+    assert titles["fixed"] == ["loss of each condition", "relative L2 error"]
+    assert titles["ntk"] == ["loss of each condition", "loss weight λ", "relative L2 error"]
+
+
+def test_spectra_end_where_rounding_begins():
+    run = trained("poisson1d")
+    (axes,) = plot.single_figure(plot.spectrum_panels(plot.first_and_last(run))[0]).axes
+    for line, blocks in zip(axes.lines, plot.first_and_last(run).values(), strict=True):
+        values = blocks.eigvalsh().numpy()[::-1]
+        assert np.allclose(line.get_ydata(), values[values > blocks.floor()])
+
+
+def test_many_names_stand_below_the_axes_and_nothing_leaves_the_figure():
+    run = trained("plate_with_hole")
+    figure = plot.single_figure(plot.loss_panels(run)[0])
+    (ax,) = figure.axes
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw_without_rendering()
+    names = ax.get_legend().get_window_extent(renderer)
+    assert len(ax.get_legend().get_texts()) == len(run.problem.names) > 4
+    assert names.y1 <= ax.xaxis.label.get_window_extent(renderer).y0 + 1
+    shown = [names, *(text.get_window_extent(renderer) for text in (ax.xaxis.label, ax.yaxis.label))]
+    assert all(box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1 for box in shown)
+    assert ax.get_position().height > 0.5
+    few = plot.single_figure(plot.loss_panels(trained("poisson1d"))[0])
+    assert few.get_figheight() < figure.get_figheight()
+    assert all(ax.get_ylabel() for panel in plot.loss_panels(run) for ax in plot.single_figure(panel).axes)
+
+
+def test_an_axis_is_logarithmic_over_more_than_a_decade():
+    for values, scale in (([1.0, 2.0], "linear"), ([1e-3, 1.0], "log"), ([0.0, 1e3], "linear")):
+        ax = Figure().subplots()
+        value_axis(ax, np.array(values))
+        assert ax.get_yscale() == scale
+
+
+def test_coefficients_have_their_error_bars_at_the_end():
+    run = trained("heat_inverse")
+    panel = plot.loss_panels(run, {"kappa": 0.25})[-1]
+    (ax,) = plot.single_figure(panel).axes
+    (_, low), (_, high) = ax.collections[0].get_segments()[0]
+    last = run.column("coefficient/kappa")[1][-1]
+    assert (low, high) == pytest.approx((last - 0.25, last + 0.25))
+    assert "± 0.25" in panel.text

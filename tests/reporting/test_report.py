@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from collections import defaultdict
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -17,6 +18,7 @@ from pinntk.cli import main
 from pinntk.diagnostics import RULES, Finding, Prescription, examine
 from pinntk.reporting import _terminal as verdict
 from pinntk.reporting import plot, write_comparison, write_report
+from pinntk.reporting._html import _with_deviation
 
 pytestmark = pytest.mark.xdist_group("report")  # one worker, for what they share
 
@@ -50,6 +52,7 @@ class Page(HTMLParser):
 
     def __init__(self, html):
         super().__init__()
+        self.within = defaultdict(list)
         self.open, self.loads, self.images, self.tags, self.words, self.ids = [], [], [], [], [], []
         self.feed(html)
         self.close()
@@ -71,6 +74,8 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if data.strip() and not set(self.open) & {"style", "script"}:
             self.words.append(" ".join(data.split()))
+            for tag in self.open:
+                self.within[tag].append(self.words[-1])
 
     @property
     def text(self):
@@ -80,7 +85,7 @@ class Page(HTMLParser):
 def trained(name, folder=None, **settings):
     problem = pinntk.load(name)
     network = pinntk.nn.MLP(problem, width=5, depth=1)
-    points = {"residual": 8, "boundary": 6} | ({"initial": 6} if name == "burgers" else {})
+    points = {"residual": 8, "boundary": 6} | ({"initial": 6} if name in ("burgers", "heat_inverse") else {})
     settings = {"snapshot_every": 2, **settings}
     return pinntk.train(problem, network, steps=4, points=points, progress=False, out=folder, **settings)
 
@@ -96,13 +101,15 @@ def reported(path, run, findings):
 
 def self_contained(page):
     assert page.loads
-    assert all(load.startswith(("data:image/svg+xml;base64,", "#")) for load in page.loads), page.loads
+    assert all(load.startswith(("data:image/svg+xml;base64,", "data:image/gif;base64,", "#")) for load in page.loads), (
+        page.loads
+    )
     assert all(load[1:] in page.ids for load in page.loads if load.startswith("#"))
     assert not {"script", "link", "iframe", "object", "base"} & set(page.tags)
 
 
 def images(page, solution, residuals):
-    losses, spectra, drift, modes, meetings = 3, 3, 2, 2, 2
+    losses, spectra, drift, modes, meetings = 2, 3, 2, 2, 2  # weights that stay have no panel
     assert len(page.images) == losses + solution + residuals + spectra + drift + modes + meetings
     assert all(len(image["alt"]) > 10 for image in page.images)
     return page.images
@@ -134,14 +141,76 @@ def test_a_solution_in_time_has_its_figures(tmp_path):
 def test_the_verdict_and_the_first_prescription_come_before_the_findings(tmp_path, run):
     page = reported(tmp_path / "report.html", run, [IMBALANCE, STEP])
     text = page.text
-    order = ["Something is badly wrong", IMBALANCE.sentence, "What to do first: give every", "pinntk rescue", "Findings"]
+    order = ["Something is badly wrong", IMBALANCE.sentence, "What to do first: give every", "pinntk rescue"]
+    order += [
+        "relative L2 error",
+        "weighted loss",
+        "Solution and errors",
+        "Relative L2 error",
+        "Where the equations",
+        "Findings",
+    ]
     order += ["Imbalance critical", "Evidence", "301", "1.23e-4", "Look at the ends.", "Step too small", "--prescription 2"]
-    order += ["training.lr = 0.01", "The run", "Losses and weights", "Conditions and their rates", "Layers", "What the words"]
+    order += ["training.lr = 0.01", "Losses and weights", "All loss weights λ are 1, ", "Conditions and their rates", "The run"]
+    order += ["For specialists", "The kernel", "Layers", "What others would weight by", "What the words"]
     places = [text.index(order[0])]
     for words in order[1:]:
         places.append(text.find(words, places[-1]))
         assert places[-1] > 0, f"{words!r} is missing, or too early"
     assert page.tags.count("h1") == 1
+
+
+def test_a_coefficient_stands_near_the_top_with_its_error_bar(tmp_path):
+    run = trained("heat_inverse")
+    page = reported(tmp_path / "report.html", run, [IMBALANCE])
+    found = examine(run).coefficients["kappa"]
+    shown = re.search(r"kappa ([\d.]+) ± ([\d.]+) from 1 ", page.text)
+    assert shown.start() < page.text.index("Solution and errors")
+    assert float(shown[1]) == pytest.approx(found.value, abs=found.deviation)
+    assert float(shown[2]) == pytest.approx(found.deviation, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("value", "deviation", "shown"),
+    [
+        (0.20113, 0.00124, "0.2011 ± 0.0012"),
+        (1234.5, 56.7, "1234 ± 57"),
+        (-3.14159, 0.5, "-3.14 ± 0.50"),
+        (1.5, 2.0, "1.50 ± 2"),
+        (2.5e-7, 1e-8, "2.50e-7 ± 1.00e-8"),
+        (1.0, None, "1"),
+    ],
+)
+def test_digits_of_a_coefficient_follow_its_error_bar(value, deviation, shown):
+    assert _with_deviation(value, deviation, "")[0] == shown
+
+
+PLAIN = re.findall(
+    r"\w+",
+    "a above alone and are as at being between by called changes conditions each end equations estimated fast first "
+    "found for from how in inverted is it its kind least left mean meet most not nothing now of on one or others "
+    "over places quantity root run share shown something sum that the their then this times to under unknown "
+    "violated was well what where which why with words would wrong zero",
+)
+
+
+def test_the_glossary_has_every_word_of_headings_tables_and_figures(tmp_path):
+    for name in ("heat_inverse", "kovasznay"):
+        run = trained(name)
+        page = reported(tmp_path / "report.html", run, [])
+        names = {*run.problem.names, *run.problem.fields, *run.problem.coefficients, *run.problem.coordinates}
+        known = {stem(word) for term in page.within["dt"] for word in re.findall(r"[^\W\d]+", term)}
+        heads = [text for tag in ("h2", "h3", "th", "figcaption") for text in page.within[tag]]
+        used = {word for text in heads for word in re.findall(r"[^\W\d]+", text) if len(word) > 1} - names - LAYERS
+        missing = {word for word in used if stem(word) not in known | {stem(word) for word in PLAIN}}
+        assert not missing, missing
+
+
+def stem(word):
+    return re.sub(r"(?<!s)s$|(?<=ss)es$", "", word.lower())
+
+
+LAYERS = {"dense", "biases", "output", "problem", "domain", "training", "specialists", "hidden"}
 
 
 def test_nothing_found_says_so_with_numbers(tmp_path, run):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pinntk.nn import MLP, HardConstraint, MscaleDNN, MultiscaleFourier
+from pinntk.nn import MLP, HardConstraint, MscaleDNN, MultiscaleFourier, SeparableMLP
 from pinntk.problem import Box, Problem, residual
 
 
@@ -166,6 +166,11 @@ def summed_scales(inputs: int, outputs: int) -> nn.Module:
     return MscaleDNN(inputs=inputs, outputs=outputs, seed=_seed(), **settings)
 
 
+def separable(inputs: int, outputs: int) -> nn.Module:
+    """Products of three networks of one coordinate each."""
+    return SeparableMLP(inputs=inputs, outputs=outputs, rank=3, width=5, depth=1, initialization="normal", seed=_seed())
+
+
 def _seed() -> int:
     return int(torch.randint(1000, ()))
 
@@ -219,6 +224,7 @@ NETWORKS = {
     "multiscale fourier": multiscale_fourier,
     "scale groups": grouped,
     "scale sum": summed_scales,
+    "separable": separable,
 }
 WITHOUT_RULE = {"cumsum": Summed, "fft": Spectral}
 

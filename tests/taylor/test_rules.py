@@ -37,13 +37,20 @@ def as_method(name: str):
     return call
 
 
+def has_rule(found) -> bool:
+    try:
+        return found in RULES
+    except TypeError:  # a namespace holds more than functions, and some of it has no hash
+        return False
+
+
 def spellings() -> dict[str, tuple]:
     """{"Tensor.sin": ("sin", Tensor.sin, how to call it)}, and so on: where torch keeps the functions of the table."""
     found = {}
     for space, module in SPACES.items():
         for name in dir(module):
             function = getattr(module, name)
-            if getattr(function, "__hash__", None) and function in RULES:
+            if has_rule(function):
                 found[f"{space}.{name}"] = (name, function, as_method(name) if module is Tensor else function)
     return found
 

@@ -6,6 +6,7 @@ import warnings
 import pytest
 import torch
 from torch import nn
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import pinntk
 from pinntk.training import Batch, Step
@@ -150,3 +151,18 @@ def test_a_network_without_parameters_leaves_the_coefficients_to_train():
     counts = {name: len(rows) for name, rows in points.items()}
     Step(Quadratic(), problem)(Batch(points, counts, dict.fromkeys(points, 1.0)))
     assert all(p.grad is not None for p in problem.coefficients.parameters())
+
+
+def test_the_traced_step_has_no_constant_on_another_device():
+    def change(x):
+        x = x * torch.tensor([1.0, 2.0])
+        x[0] = 3
+        return x
+
+    graph = make_fx(change)(torch.ones(2, 2))
+    there = torch.device("meta")
+    moved = [
+        n for n in module._with_constants_on(graph, there).graph.nodes if "scalar_tensor" in str(n.target) or n.op == "get_attr"
+    ]
+    assert len(moved) == 2
+    assert graph(torch.ones(2, 2, device=there)).device == there

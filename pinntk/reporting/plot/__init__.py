@@ -1,9 +1,13 @@
 """Figures of runs, measurements and findings. The only package that imports matplotlib."""
 
+from pinntk.reporting.plot._animation import animation
 from pinntk.reporting.plot._comparison import comparison_panels
-from pinntk.reporting.plot._evidence import condition_panels, finding_panels, mode_panels, residual_panels
+from pinntk.reporting.plot._errors import estimate_panels, residual_panels
+from pinntk.reporting.plot._evidence import condition_panels, finding_panels, mode_panels
 from pinntk.reporting.plot._panel import Panel, draw_panels, figure_grid, single_figure, svg, write
 from pinntk.reporting.plot._picture import part_names, picture, picture_panel
+from pinntk.reporting.plot._sheet import Sheet
+from pinntk.reporting.plot._solution import solution, solution_panels, solution_sheets
 from pinntk.reporting.plot._training import (
     drift,
     drift_panels,
@@ -12,19 +16,20 @@ from pinntk.reporting.plot._training import (
     loss_panels,
     losses,
     save,
-    solution,
-    solution_panels,
     spectra,
     spectrum_panels,
 )
 
 __all__ = [
     "Panel",
+    "Sheet",
+    "animation",
     "comparison_panels",
     "condition_panels",
     "draw_panels",
     "drift",
     "drift_panels",
+    "estimate_panels",
     "figure_grid",
     "figures",
     "finding_panels",
@@ -40,6 +45,7 @@ __all__ = [
     "single_figure",
     "solution",
     "solution_panels",
+    "solution_sheets",
     "spectra",
     "spectrum_panels",
     "svg",

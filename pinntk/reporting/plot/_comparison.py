@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 
-from pinntk.reporting.plot._panel import BLUE, GRAY, Panel, legend
+from pinntk.reporting.plot._panel import BLUE, GRAY, Panel, legend, value_axis
 from pinntk.run import Run
 
 
@@ -20,22 +20,23 @@ def comparison_panels(runs: Mapping[str, Run]) -> list[Panel]:
     for title, column in titles.items():
         curves = {label: run.column(column) for label, run in runs.items()}
         if all(len(steps) for steps, _ in curves.values()):
-            panels.append(_both(title, curves, "step", "linear"))
+            panels.append(_both(title, curves, "step", "linear", "mean(e²)" if column.startswith("loss/") else title))
     if all(run.snapshots for run in runs.values()):
         spectra = {}
         for label, run in runs.items():
-            values = run.snapshots[max(run.snapshots)].eigvalsh().cpu().numpy()[::-1]
-            shown = np.where(values > len(values) * np.finfo(float).eps * values[0], values, np.nan)
-            spectra[label] = np.arange(1, len(values) + 1), shown
-        panels.append(_both("eigenvalues of K at the end", spectra, "index", "log"))
+            last = run.snapshots[max(run.snapshots)]
+            values = last.eigvalsh().cpu().numpy()[::-1]
+            spectra[label] = np.arange(1, len(values) + 1), np.where(values > last.floor(), values, np.nan)
+        panels.append(_both("eigenvalues of K at the end", spectra, "mode", "log", "eigenvalue"))
     return panels
 
 
-def _both(title: str, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], label: str, scale: str) -> Panel:
+def _both(title: str, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], label: str, scale: str, what: str) -> Panel:
     def draw(ax: Axes) -> None:
         for (name, (x, y)), color in zip(curves.items(), (GRAY, BLUE), strict=True):
             ax.plot(x, y, color=color, lw=1.6, label=name)
-        ax.set(xlabel=label, xscale=scale, yscale="log")
+        ax.set(xlabel=label, xscale=scale, ylabel=what)
+        value_axis(ax, np.concatenate([values for _, values in curves.values()]))
         legend(ax)
 
     ends = "; ".join(

@@ -1,26 +1,17 @@
-"""Figures of measurements: what a finding shows, where errors are, which modes hold them, how conditions meet."""
+"""Figures of measurements: what a finding shows, which modes hold the errors, how conditions meet."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 
 from pinntk.diagnostics import Examination, Finding
-from pinntk.geometry import Domain
-from pinntk.geometry._sampling import generator
-from pinntk.problem import Problem, Region
-from pinntk.reporting.plot._maps import Plane, Section, planes
-from pinntk.reporting.plot._panel import BLUE, GRAY, ORANGE, Panel, dots, legend, span
-from pinntk.residuals import errors
-from pinntk.residuals._points import to_network
+from pinntk.problem import Problem
+from pinntk.reporting.plot._errors import drawn_plane, values_panel
+from pinntk.reporting.plot._panel import BLUE, GRAY, ORANGE, Panel, curve_style, dots, legend, span, value_axis
 
-_DENSE = 3000  # points of a map of errors, in 2D
-_SPARSE = 600  # where it cannot be a map
-_MAP = 1000  # points from which values are drawn between them, too
-_WIDE = 30.0  # largest over smallest value, above which an axis is logarithmic
 _LIT = 0.6  # above which a cell of a matrix is dark
 
 Arrays = Mapping[str, np.ndarray]
@@ -46,10 +37,11 @@ def finding_panels(finding: Finding, problem: Problem) -> list[Panel]:
 
 def _history(a: Arrays, problem: Problem) -> list[Panel]:
     def draw(ax: Axes) -> None:
-        ax.semilogy(a["step"], a["loss"], color=BLUE, lw=1.3)
-        ax.set(xlabel="step", ylabel="loss")
+        ax.plot(a["step"], a["loss"], color=BLUE, lw=1.3)
+        ax.set(xlabel="step", ylabel="weighted loss")
+        value_axis(ax, a["loss"])
 
-    title = "loss, by the weights at the end"
+    title = "weighted loss, by the weights at the end"
     return [Panel(title, f"{title}, over steps, from {a['loss'][0]:.3g} to {a['loss'][-1]:.3g}", draw)]
 
 
@@ -75,7 +67,7 @@ def _by_time(time: np.ndarray, curves: Arrays, title: str, what: str) -> Panel:
         for (name, values), color in zip(curves.items(), (ORANGE, BLUE), strict=False):
             ax.plot(time, values, color=color, marker="o", ms=4, label=name or None)
         ax.set(xlabel="time", ylabel=what)
-        _logarithmic(ax, np.concatenate(list(curves.values())))
+        value_axis(ax, np.concatenate(list(curves.values())), zero=True)
         legend(ax)
 
     ends = {name: values[np.isfinite(values)][[0, -1]] for name, values in curves.items() if np.isfinite(values).any()}
@@ -134,13 +126,13 @@ def _candidates(a: Arrays, problem: Problem) -> list[Panel]:
 
 
 def _wrong(a: Arrays, problem: Problem) -> list[Panel]:
-    return [_field_panel("error of the known solution", a["x"], np.abs(a["error"]), problem)]
+    return [values_panel("error of the known solution", a["x"], np.abs(a["error"]), problem)]
 
 
 def _free(a: Arrays, problem: Problem) -> list[Panel]:
     return [
-        _field_panel("how much the conditions leave undetermined, over its maximum", a["x"], a["deviation"], problem),
-        _field_panel("what can be added and changes no error", a["x"], a["free"], problem),
+        values_panel("how much the conditions leave undetermined, over its maximum", a["x"], a["deviation"], problem),
+        values_panel("what can be added and changes no error", a["x"], a["free"], problem),
     ]
 
 
@@ -174,7 +166,7 @@ def _default(name: str, values: np.ndarray, problem: Problem) -> list[Panel]:
     def draw(ax: Axes) -> None:
         ax.plot(np.arange(1, values.size + 1), values.ravel(), color=BLUE, lw=1.2, marker="." if values.size < 50 else "")
         ax.set(xlabel="index", ylabel=title)
-        _logarithmic(ax, values)
+        value_axis(ax, values, zero=True)
 
     return [Panel(title, f"{title}, {span(values)}", draw)]
 
@@ -186,12 +178,15 @@ def _conditions(problem: Problem, count: int) -> Sequence[str]:
 # Pieces of these.
 
 
-def _spectrum_panel(title: str, curves: Arrays) -> Panel:
+def _spectrum_panel(title: str, curves: Arrays, floor: float = 0.0) -> Panel:
+    """Eigenvalues by label, descending, without those that are rounding in float64, or below a floor."""
+
     def draw(ax: Axes) -> None:
         for i, (label, values) in enumerate(curves.items()):
             index = np.arange(1, len(values) + 1)
-            shown = np.where(values > len(values) * np.finfo(float).eps * np.max(values), values, np.nan)
-            ax.loglog(index, shown, color=f"C{i}" if label else BLUE, marker=dots(values), ms=4, lw=1.3, label=label or None)
+            shown = np.where(values > max(floor, len(values) * np.finfo(float).eps * np.max(values)), values, np.nan)
+            style = curve_style(i) if label else {"color": BLUE}
+            ax.loglog(index, shown, marker=dots(values), ms=4, lw=1.3, label=label or None, **style)
         ax.set(xlabel="mode", ylabel="rate")
         legend(ax)
 
@@ -216,7 +211,7 @@ def _share(rates: np.ndarray, share: np.ndarray) -> Panel:
 
 
 def _scatter_panel(title: str, rows: np.ndarray, marked: np.ndarray, meaning: str, problem: Problem) -> Panel:
-    plane = _plane(problem.domain)
+    plane = drawn_plane(problem.domain)
 
     def draw(ax: Axes) -> None:
         for part, color, size, marker, label in ((rows, GRAY, 8, "o", "training points"), (marked, ORANGE, 50, "x", meaning)):
@@ -230,39 +225,6 @@ def _scatter_panel(title: str, rows: np.ndarray, marked: np.ndarray, meaning: st
 
     where = ", ".join(f"{value:.3g}" for value in marked[0])
     return Panel(title, f"{len(rows)} training points; {meaning}: ({where})", draw)
-
-
-def _plane(domain: Domain) -> Plane | None:
-    """The two coordinates that points are drawn over, whatever the others are: those of space; None on a line."""
-    if domain.dimension == 1:
-        return None
-    axes = domain.space[:2] if len(domain.space) > 1 else (0, 1)
-    return Plane(domain, (axes[0], axes[1]))
-
-
-def _field_panel(title: str, rows: np.ndarray, values: np.ndarray, problem: Problem, within: Plane | None = None) -> Panel:
-    """Values at scattered points: a curve in 1D, a map in 2D where there are many, else colors over two coordinates.
-
-    within: a plane that all of the points lie in
-    """
-    plane = within or _plane(problem.domain)
-
-    def draw(ax: Axes) -> None:
-        if plane is None:
-            order = rows[:, 0].argsort()
-            ax.plot(rows[order, 0], values[order], color=ORANGE, lw=1.2, marker="o" if len(rows) < 5 else "")
-            ax.set(xlabel=problem.coordinates[0])
-            return
-        if within is not None or (problem.domain.dimension == 2 and len(rows) >= _MAP):
-            image = Section(plane, rows).draw(ax, values, cmap="magma_r")
-        else:
-            order = np.abs(values).argsort()  # the largest above the others
-            x, y = rows[order][:, plane.axes].T
-            image = ax.scatter(x, y, c=values[order], s=14, cmap="magma_r", linewidths=0)
-            plane.frame(ax)
-        ax.figure.colorbar(image, ax=ax)
-
-    return Panel(title, f"{title}, {span(values)}", draw)
 
 
 def matrix_panel(title: str, values: np.ndarray, names: Sequence[str]) -> Panel:
@@ -281,14 +243,6 @@ def matrix_panel(title: str, values: np.ndarray, names: Sequence[str]) -> Panel:
     return Panel(title, f"{title}: {', '.join(off)}", draw)
 
 
-def _logarithmic(ax: Axes, values: np.ndarray) -> None:
-    known = values[np.isfinite(values)]
-    if (known > 0).all() and known.max() > _WIDE * known.min():
-        ax.set_yscale("log")
-    elif (known >= 0).all():
-        ax.set_ylim(bottom=0)
-
-
 def _number_list(values: np.ndarray) -> str:
     return ", ".join(f"{value:.2g}" for value in values if np.isfinite(value))
 
@@ -297,10 +251,10 @@ def _number_list(values: np.ndarray) -> str:
 
 
 def mode_panels(x: Examination) -> list[Panel]:
-    """The rates of all modes under today's weights, and where among them the loss is."""
+    """The rates of all modes above rounding under today's weights, and where among them the loss is."""
     values = x.spectrum.values.cpu().numpy()
     return [
-        _spectrum_panel("rates of the modes", {"": values}),
+        _spectrum_panel("rates of the modes", {"": values}, x.spectrum.floor),
         _share(values, x.spectrum.share(x.balance.errors).cpu().numpy()),
     ]
 
@@ -314,36 +268,3 @@ def condition_panels(x: Examination) -> list[Panel]:
         matrix_panel("cosines between gradients", found.conflict.numpy(), names),
         matrix_panel("coupling by the kernel", found.coupling.numpy(), names),
     ]
-
-
-def _sections(region: Region) -> list[tuple[Plane | None, np.ndarray]]:
-    """Points of a region to draw it by: those of planes through a domain; middles of equal cells on a line; else at random."""
-    if isinstance(region, Domain) and region.dimension == 1:
-        (low, high), steps = region.bounds[0], (np.arange(_DENSE) + 0.5) / _DENSE
-        return [(None, (low + (high - low) * steps)[:, None])]
-    drawn = planes(region) if isinstance(region, Domain) else []
-    if drawn:
-        return [(plane, plane.points(ends=False, count=round(_DENSE**0.5))) for plane in drawn]
-    return [(None, region.sample(_SPARSE, "sobol", generator(0, "report", region.describe())))]
-
-
-def residual_panels(x: Examination) -> list[Panel]:
-    """|e| of every residual over the domain, on fresh points: of space and time at three times, of space in three cuts."""
-    sections = {
-        condition.name: _sections(condition.region)
-        for condition in x.problem.conditions
-        if condition.kind == "residual" and condition.name in x.points and condition.region.given is None
-    }
-    if not sections:
-        return []
-    rows = {name: torch.as_tensor(np.concatenate([points for _, points in own])) for name, own in sections.items()}
-    with torch.no_grad():
-        found = errors(x.network, x.problem, to_network(x.network, rows))
-    panels = []
-    for name, e in found.items():
-        ends = np.cumsum([len(points) for _, points in sections[name]])
-        sizes = np.split(e.double().abs().cpu().numpy(), ends[:-1])
-        for (plane, points), values in zip(sections[name], sizes, strict=True):
-            title = f"|residual| of {name}" + (f", {plane.label}" if plane is not None and plane.label else "")
-            panels.append(_field_panel(title, points, values, x.problem, plane))
-    return panels

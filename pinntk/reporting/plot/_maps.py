@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,9 +17,11 @@ from pinntk.geometry import Domain
 from pinntk.geometry._bounded import TIME
 from pinntk.problem import GridSolution
 
-_GRID = 81  # places of a map along each of its two coordinates
+_GRID, _SMALL_GRID = 81, 51  # places of a map along each of its two coordinates; of one of several
+_TIMES = (0.0, 0.25, 0.5, 0.75, 1.0)  # shares of the time that are drawn
 _HALVINGS = 40  # of the way between a place inside and one outside, to the edge
 _CURVE = 200  # places of a boundary's curve
+_ENDS = (0.0, 0.5, 1.0)  # shares of a parameter
 _PLACES = (0.5, 0.25, 0.75, 0.125, 0.875)  # where a third coordinate of space is fixed, the first that meets the domain
 _LONGEST = 8.0  # of the longer side over the shorter one, up to which both have the same scale
 _FLATTEST, _HIGHEST = 0.35, 1.3  # of a map's height over its width
@@ -101,6 +103,14 @@ class Plane:
             found.append(kept)
         return np.concatenate(found)
 
+    def near(self, points: np.ndarray) -> np.ndarray:
+        """(n,) booleans, whether points (n, d) lie in the plane or beside it, within a twentieth of each fixed coordinate."""
+        beside = np.ones(len(points), bool)
+        for axis, value in self.fixed.items():
+            low, high = self.domain.bounds[axis]
+            beside &= np.abs(points[:, axis] - value) <= _NEAR * (high - low)
+        return beside
+
     def outline(self) -> list[np.ndarray]:
         """The curves (k, 2) that bound a shape in the plane; none where it is a box, or no shape of this plane."""
         shape = self.domain.shape
@@ -148,14 +158,22 @@ class Plane:
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """Points (n, d) of a plane, between which values are drawn too."""
+    """Points (n, d) of a plane, between which values are drawn too.
+
+    axes: where the points are all those of a grid, last coordinate fastest, the values of both coordinates
+    like: a section of the same places in the plane, whose triangles are these too
+    """
 
     plane: Plane
     points: np.ndarray
+    axes: tuple[np.ndarray, ...] = ()
+    like: Section | None = None
 
     @cached_property
     def corners(self) -> np.ndarray:
         """(m, 3) triangles between the points, those whose middles lie in the domain; none of points on a line."""
+        if self.like is not None:
+            return self.like.corners
         pairs, size = self.points[:, self.plane.axes], self.plane.size
         try:
             found: np.ndarray = Delaunay(pairs / (max(size) if self.plane.to_scale else size)).simplices
@@ -163,28 +181,63 @@ class Section:
             return np.empty((0, 3), int)
         return found[self.plane.inside(pairs[found].mean(1))]
 
+    @property
+    def even(self) -> bool:
+        """Whether the points are a grid with even steps, which is drawn as pixels."""
+        return bool(self.axes) and all(len(one) > 1 and np.allclose(np.diff(one), one[1] - one[0]) for one in self.axes)
+
     def draw(self, ax: Axes, values: np.ndarray, **style: Any) -> ScalarMappable:
         """Values (n,) as a map in the frame of the plane; where they are not finite, it has gaps."""
-        pairs = self.points[:, self.plane.axes]
-        kept = self.corners[np.isfinite(values[self.corners]).all(1)]
         image: ScalarMappable
-        if len(kept):
-            triangles = Triangulation(pairs[:, 0], pairs[:, 1], kept)
-            image = ax.tripcolor(triangles, np.nan_to_num(values), shading="gouraud", rasterized=True, **style)
+        if self.even:
+            (left, right), (bottom, top) = (
+                (one[0] - (one[1] - one[0]) / 2, one[-1] + (one[1] - one[0]) / 2) for one in self.axes
+            )
+            settings: dict[str, Any] = {"extent": (left, right, bottom, top), "origin": "lower", "aspect": "auto"}
+            image = ax.imshow(self.pixels(values), interpolation="bilinear", **settings, **style)
+        elif self.axes:
+            image = ax.pcolormesh(*self.axes, self.pixels(values), shading="auto", rasterized=True, **style)
         else:
-            image = ax.scatter(pairs[:, 0], pairs[:, 1], c=values, s=_DOT, rasterized=True, **style)
+            image = self._triangles(ax, values, **style)
         self.plane.frame(ax)
         return image
 
+    def pixels(self, values: np.ndarray) -> np.ndarray:
+        """Values (n,) of a grid as rows from below."""
+        return values.reshape([*map(len, self.axes)]).T
+
+    def _triangles(self, ax: Axes, values: np.ndarray, **style: Any) -> ScalarMappable:
+        pairs = self.points[:, self.plane.axes]
+        kept = self.corners[np.isfinite(values[self.corners]).all(1)]
+        if not len(kept):
+            return ax.scatter(pairs[:, 0], pairs[:, 1], c=values, s=_DOT, rasterized=True, **style)
+        triangles = Triangulation(pairs[:, 0], pairs[:, 1], kept)
+        return ax.tripcolor(triangles, np.nan_to_num(values), shading="gouraud", rasterized=True, **style)
+
+
+def sections_of(drawn: Sequence[Plane], *, ends: bool = True, count: int | None = None) -> list[Section]:
+    """Planes with the points that maps of them are drawn by: `Plane.points`.
+
+    count: places along each coordinate; by default fewer where there are several planes
+    """
+    count = count or (_GRID if len(drawn) == 1 else _SMALL_GRID)
+    found: list[Section] = []
+    for plane in drawn:
+        points = plane.points(ends=ends, count=count)
+        axes = (points[::count, plane.axes[0]], points[:count, plane.axes[1]]) if plane.domain.is_box else ()
+        like = found[0] if found and np.array_equal(found[0].points[:, plane.axes], points[:, plane.axes]) else None
+        found.append(Section(plane, points, axes, like))
+    return found
+
 
 def planes(domain: Domain) -> list[Plane]:
-    """What is drawn of a domain as maps: in two dimensions all of it; of space and time, space at three times; of space and
+    """What is drawn of a domain as maps: in two dimensions all of it; of space and time, space at five times; of space and
     parameters, space at three values of one; of three coordinates of space the first two, at three places of the third. None on
     a line and in higher dimensions.
 
     >>> from pinntk.geometry import Box, Disk
     >>> [plane.label for plane in planes(Disk(x=0, y=0, radius=1) * Box(t=(0, 2)))]
-    ['t = 0', 't = 1', 't = 2']
+    ['t = 0', 't = 0.5', 't = 1', 't = 1.5', 't = 2']
     """
     d, space = domain.dimension, domain.space
     if d < 2:
@@ -204,16 +257,17 @@ def planes(domain: Domain) -> list[Plane]:
     running = domain.axis(TIME) if TIME in domain.coordinates else others[0]
     for share in _PLACES:
         fixed = {axis: float(domain.low[axis] + share * (domain.high - domain.low)[axis]) for axis in third}
-        found = _at(domain, (first, second), running, {**fixed, **{a: v for a, v in middle.items() if a != running}})
+        others_fixed = {**fixed, **{a: v for a, v in middle.items() if a != running}}
+        found = _at(domain, (first, second), running, others_fixed, _TIMES if TIME in domain.coordinates else _ENDS)
         if found:
             return found
     return []
 
 
 def _at(
-    domain: Domain, axes: tuple[int, int], running: int, fixed: Mapping[int, float], shares: tuple[float, ...] = (0.0, 0.5, 1.0)
+    domain: Domain, axes: tuple[int, int], running: int, fixed: Mapping[int, float], shares: tuple[float, ...] = _ENDS
 ) -> list[Plane]:
-    """Planes at three values of one coordinate, those that meet the domain."""
+    """Planes at some values of one coordinate, those that meet the domain."""
     length = float(domain.high[running] - domain.low[running])
     found = [Plane(domain, axes, {running: float(domain.low[running] + share * length), **fixed}) for share in shares]
     return [plane for plane in found if domain.is_box or len(plane.points(count=21)) >= _LEAST]

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from pinntk._util.files import replacing
+from pinntk.reporting.plot._inline import InlineFigure
 
 GRAY, BLUE, ORANGE = "#9aa0a6", "#1a56c4", "#c2410c"
 FAINT = "#5f6368"  # of small print
@@ -21,6 +23,12 @@ FORMATS = (".png", ".svg", ".pdf")
 _DPI = 130  # of files
 _RASTER = 110  # dots per inch of maps within an SVG
 _FEW = 60  # points of a curve up to which each has a dot
+_INSIDE = 4  # names that a legend has within the axes; of more it stands below them
+_SHORT = 15  # letters of names that stand three in a line
+_WIDE = 10.0  # largest over smallest value, from which on an axis is logarithmic
+_LINE = 0.2  # inches of a line of a legend
+OwnAxes = Axes | Iterable[Any] | None
+_DASHES = ("-", "--", ":", "-.")
 
 
 @dataclass(frozen=True)
@@ -29,19 +37,45 @@ class Panel:
 
     title: a few words
     text: what is to be seen, with its numbers, for those who cannot see it
-    draw: puts it on empty axes
+    paint: puts it on empty axes, and returns what a color bar would explain
+    what, at: the title in two parts where one quantity is shown at several places: "network u" and "t = 0.5"
     """
 
     title: str
     text: str
-    draw: Callable[[Axes], None]
+    paint: Callable[[Axes], ScalarMappable | None]
+    what: str = ""
+    at: str = ""
+
+    def draw(self, ax: Axes, *, bar: bool = True) -> ScalarMappable | None:
+        """Draws it on axes of yours, without its title. bar: whether a map has a color bar; returns what that would explain."""
+        image = self.paint(ax)
+        if image is not None and bar:
+            ax.figure.colorbar(image, ax=ax)
+        if not ax.collections and not ax.images:  # curves, no map
+            ax.grid(alpha=0.25, lw=0.6)
+            ax.spines[["top", "right"]].set_visible(False)
+        return image
 
 
 def single_figure(panel: Panel, width: float = 4.6, height: float = 3.1) -> Figure:
     """The panel without its title, sized so that its letters can be read on a phone."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    _put(panel, figure.subplots())
+    panel.draw(figure.subplots())
+    return _with_room(figure, 1)
+
+
+def _with_room(figure: Figure, rows: int) -> Figure:
+    """Higher by what legends below axes take."""
+    names = [[text.get_text() for text in own.get_texts()] for ax in figure.axes if (own := ax.get_legend()) is not None]
+    lines = max((-(-len(own) // _columns(own)) for own in names if len(own) > _INSIDE), default=0)
+    figure.set_figheight(figure.get_figheight() + rows * lines * _LINE)
     return figure
+
+
+def _columns(names: Sequence[str]) -> int:
+    """Of a legend below the axes."""
+    return 3 if max(map(len, names)) < _SHORT else 2
 
 
 def figure_grid(
@@ -53,12 +87,12 @@ def figure_grid(
     layout: Any = "constrained",
 ) -> Figure:
     """Rows of panels with their titles; all rows have as many."""
-    figure = Figure(figsize=(width * len(grid[0]) + 0.6, height * len(grid) + 0.4), layout=layout)
+    figure = InlineFigure(figsize=(width * len(grid[0]) + 0.6, height * len(grid) + 0.4), layout=layout)
     axes = figure.subplots(len(grid), len(grid[0]), squeeze=False, sharex=sharex)
     for ax, panel in zip(axes.flat, (panel for row in grid for panel in row), strict=True):
-        _put(panel, ax)
+        panel.draw(ax)
         ax.set_title(panel.title)
-    return figure
+    return _with_room(figure, len(grid))
 
 
 def draw_panels(panels: Sequence[Panel], ax: Axes | Iterable[Any], *, titles: bool = True) -> Figure:
@@ -83,7 +117,7 @@ def draw_panels(panels: Sequence[Panel], ax: Axes | Iterable[Any], *, titles: bo
         many = f"ax has {len(axes)} axes for {len(panels)} panels ({listed})"
         raise ValueError(f"{many}; give plt.subplots(1, {len(panels)})[1], or draw one of them by its draw(ax)")
     for panel, one in zip(panels, axes, strict=True):
-        _put(panel, one)
+        panel.draw(one)
         if titles:
             one.set_title(panel.title)
     figure: Figure = axes[0].figure.figure  # that of a subfigure, too
@@ -107,16 +141,28 @@ def write(figure: Figure, path: str | os.PathLike) -> Path:
     return path
 
 
-def _put(panel: Panel, ax: Axes) -> None:
-    panel.draw(ax)
-    if not ax.collections and not ax.images:  # curves, no map
-        ax.grid(alpha=0.25, lw=0.6)
-        ax.spines[["top", "right"]].set_visible(False)
-
-
 def legend(ax: Axes) -> None:
-    if ax.get_legend_handles_labels()[0]:
+    """Names of what is drawn: within the axes if they are few, else below, so that they hide no curve."""
+    names = ax.get_legend_handles_labels()[1]
+    if len(names) > _INSIDE:
+        where: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17), "ncols": _columns(names)}
+        ax.legend(frameon=False, fontsize=8, columnspacing=1.2, borderaxespad=0.0, **where)
+    elif names:
         ax.legend(frameon=False, fontsize=9)
+
+
+def curve_style(place: int) -> dict[str, Any]:
+    """Color and dashes of a curve among many; forty differ."""
+    return {"color": f"C{place % 10}", "ls": _DASHES[place // 10 % len(_DASHES)]}
+
+
+def value_axis(ax: Axes, values: np.ndarray, *, zero: bool = False) -> None:
+    """The vertical axis: logarithmic for positive values over more than a decade, else linear; from 0 if asked to."""
+    known = values[np.isfinite(values)]
+    if known.size and (known > 0).all() and known.max() > _WIDE * known.min():
+        ax.set_yscale("log")
+    elif zero and (known >= 0).all():
+        ax.set_ylim(bottom=0)
 
 
 def dots(values: np.ndarray) -> str:
