@@ -11,7 +11,7 @@ from scipy.fft import dct
 from scipy.integrate import solve_ivp
 from torch import cos
 
-from pinntk import Box, GridSolution, Problem, cached, initial, periodic, residual
+from pinntk import Box, GridSolution, Problem, cached, initial, periodic_fields, residual
 
 
 def problem(d: float = 1e-4) -> Problem:
@@ -27,21 +27,13 @@ def problem(d: float = 1e-4) -> Problem:
     def start(u, x):
         return u - x**2 * cos(pi * x)
 
-    @periodic(domain.ends("x"))
-    def wrap(u):
-        return u
-
-    @periodic(domain.ends("x"))
-    def wrap_slope(u_x):
-        return u_x
-
     def reference():
         # The highest cosine has died out by the second row of the table: d (pi modes)^2 0.01 > 40.
         modes = max(128, 2 ** ceil(log2(20 / sqrt(d))))
         arrays = cached(f"allen_cahn-v2-d{d:.17g}", lambda: galerkin(d, modes))
         return GridSolution((arrays["t"], arrays["x"]), arrays["u"])
 
-    return Problem(domain, [allen_cahn, start, wrap, wrap_slope], reference=reference)
+    return Problem(domain, [allen_cahn, start, *periodic_fields(domain.ends("x"), order=1)], reference=reference)
 
 
 def galerkin(d: float, modes: int, times: int = 101, tolerance: float = 1e-12) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.fft import irfft, rfft
 from torch import cos
 
-from pinntk import Box, GridSolution, Problem, cached, initial, periodic, residual
+from pinntk import Box, GridSolution, Problem, cached, initial, periodic_fields, residual
 from pinntk.problem import etdrk4
 
 
@@ -29,27 +29,11 @@ def problem(d: float = 0.005) -> Problem:
     def start(u, x):
         return u + cos(2 * pi * x)
 
-    @periodic(domain.ends("x"))
-    def wrap(u):
-        return u
-
-    @periodic(domain.ends("x"))
-    def wrap_slope(u_x):
-        return u_x
-
-    @periodic(domain.ends("x"))
-    def wrap_curvature(u_xx):
-        return u_xx
-
-    @periodic(domain.ends("x"))
-    def wrap_third(u_xxx):
-        return u_xxx
-
     def reference():
         arrays = cached(f"cahn_hilliard-v1-d{d:.17g}", lambda: fourier(d, 256, 80))
         return GridSolution((arrays["t"], arrays["x"]), arrays["u"])
 
-    conditions = [cahn_hilliard, start, wrap, wrap_slope, wrap_curvature, wrap_third]
+    conditions = [cahn_hilliard, start, *periodic_fields(domain.ends("x"), order=3)]
     return Problem(domain, conditions, reference=reference, solution_accuracy=1e-9 * max(1, 0.005 / d) ** 2)
 
 

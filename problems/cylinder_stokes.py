@@ -8,8 +8,9 @@ in a second, and kept in the user's cache folder. jaxpi's own data (Taylor-Hood 
 
 import numpy as np
 
-from pinntk import Box, GridSolution, Problem, boundary, cached, residual
+from pinntk import Box, GridSolution, Problem, cached, residual
 from pinntk.geometry import Disk, Domain
+from pinntk.problem import channel_conditions
 
 LENGTH, HEIGHT, SPEED = 2.2, 0.41, 0.3
 X, Y, RADIUS = 0.2, 0.2, 0.05
@@ -19,6 +20,8 @@ def problem(nu: float = 1e-3) -> Problem:
     if not nu > 0:
         raise ValueError(f"nu={nu}: a positive number, the viscosity")
     domain = Box(x=(0, LENGTH), y=(0, HEIGHT)) - Disk(x=X, y=Y, radius=RADIUS, name="cylinder")
+    inflow, outflow = domain.boundary("x=0"), domain.boundary(f"x={LENGTH}")
+    solid = domain.boundary("y=0", f"y={HEIGHT}", "cylinder")
 
     @residual(domain)
     def momentum_x(lap_u, p_x):
@@ -32,35 +35,11 @@ def problem(nu: float = 1e-3) -> Problem:
     def continuity(u_x, v_y):
         return u_x + v_y
 
-    @boundary(domain.boundary("x=0"))
-    def inflow_u(u, y):
-        return u - profile(y)
-
-    @boundary(domain.boundary("x=0"))
-    def inflow_v(v):
-        return v
-
-    @boundary(domain.boundary("y=0", f"y={HEIGHT}", "cylinder"))
-    def held_u(u):
-        return u
-
-    @boundary(domain.boundary("y=0", f"y={HEIGHT}", "cylinder"))
-    def held_v(v):
-        return v
-
-    @boundary(domain.boundary(f"x={LENGTH}"))
-    def outflow_u(u_x, p):
-        return nu * u_x - p
-
-    @boundary(domain.boundary(f"x={LENGTH}"))
-    def outflow_v(v_x):
-        return v_x
-
     def reference():
         arrays = cached("cylinder_stokes-v1", lambda: fitted(domain))
         return GridSolution((arrays["points"],), arrays["fields"] * [1, 1, nu])
 
-    conditions = [momentum_x, momentum_y, continuity, inflow_u, inflow_v, held_u, held_v, outflow_u, outflow_v]
+    conditions = [momentum_x, momentum_y, continuity, *channel_conditions(inflow, solid, outflow, profile, nu)]
     return Problem(domain, conditions, ("u", "v", "p"), reference=reference, solution_accuracy=1e-5)
 
 

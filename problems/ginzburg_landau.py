@@ -13,7 +13,7 @@ import numpy as np
 from scipy.fft import fft2, fftfreq, ifft2
 from torch import exp
 
-from pinntk import Box, GridSolution, Problem, cached, initial, periodic, residual
+from pinntk import Box, GridSolution, Problem, cached, initial, periodic_fields, residual
 from pinntk.problem import etdrk4
 
 
@@ -36,45 +36,14 @@ def problem() -> Problem:
     def start_v(v, x, y):
         return v - 10 * x * exp(-25 * (x**2 + y**2))
 
-    @periodic(domain.ends("x"))
-    def wrap_u_x(u):
-        return u
-
-    @periodic(domain.ends("x"))
-    def wrap_slope_u_x(u_x):
-        return u_x
-
-    @periodic(domain.ends("x"))
-    def wrap_v_x(v):
-        return v
-
-    @periodic(domain.ends("x"))
-    def wrap_slope_v_x(v_x):
-        return v_x
-
-    @periodic(domain.ends("y"))
-    def wrap_u_y(u):
-        return u
-
-    @periodic(domain.ends("y"))
-    def wrap_slope_u_y(u_y):
-        return u_y
-
-    @periodic(domain.ends("y"))
-    def wrap_v_y(v):
-        return v
-
-    @periodic(domain.ends("y"))
-    def wrap_slope_v_y(v_y):
-        return v_y
-
     def reference():
         arrays = cached("ginzburg_landau-v1", lambda: fourier(160, 40))
         return GridSolution((arrays["t"], arrays["x"], arrays["x"]), np.stack([arrays["u"], arrays["v"]], -1))
 
-    wraps = [wrap_u_x, wrap_slope_u_x, wrap_v_x, wrap_slope_v_x, wrap_u_y, wrap_slope_u_y, wrap_v_y, wrap_slope_v_y]
+    fields = ("u", "v")
+    wraps = [wrap for x in ("x", "y") for wrap in periodic_fields(domain.ends(x), 1, fields)]
     conditions = [real, imaginary, start_u, start_v, *wraps]
-    return Problem(domain, conditions, fields=("u", "v"), reference=reference, solution_accuracy=1.2e-7)
+    return Problem(domain, conditions, fields, reference=reference, solution_accuracy=1.2e-7)
 
 
 def fourier(points: int, steps: int) -> dict[str, np.ndarray]:

@@ -9,9 +9,9 @@ from math import ceil
 
 import numpy as np
 from scipy.special import h1vp, hankel1, jvp
-from torch import Tensor, as_tensor, atan2, cos, sin
+from torch import Tensor, as_tensor, atan2, complex, cos, exp
 
-from pinntk import GridSolution, Problem, boundary, residual
+from pinntk import GridSolution, Problem, boundary, complex_parts, residual
 from pinntk.geometry import Disk
 
 OUTER = 3.0
@@ -28,31 +28,19 @@ def problem(k: float = 4.0) -> Problem:
 
     def along(coefficients: np.ndarray, x: Tensor, y: Tensor) -> Tensor:
         cosines = cos(as_tensor(n).to(x) * atan2(y, x)[:, None])
-        return cosines @ as_tensor(coefficients).to(x)
+        return complex(*(cosines @ as_tensor(part).to(x) for part in (coefficients.real, coefficients.imag)))
 
-    @residual(domain)
-    def helmholtz_p(p, lap_p):
-        return lap_p + k**2 * p
+    @complex_parts(residual(domain), u=("p", "q"))
+    def helmholtz(u, lap_u):
+        return lap_u + k**2 * u
 
-    @residual(domain)
-    def helmholtz_q(q, lap_q):
-        return lap_q + k**2 * q
+    @complex_parts(boundary(domain.boundary("scatterer")), u=("p", "q"))
+    def hard(u_n, x, n_x):
+        return u_n + 1j * k * n_x * exp(1j * k * x)
 
-    @boundary(domain.boundary("scatterer"))
-    def hard_p(p_n, x, n_x):
-        return p_n - k * n_x * sin(k * x)
-
-    @boundary(domain.boundary("scatterer"))
-    def hard_q(q_n, x, n_x):
-        return q_n + k * n_x * cos(k * x)
-
-    @boundary(domain.boundary("outer"))
-    def outgoing_p(p_n, q, x, y):
-        return p_n + k * q - along(given.real, x, y)
-
-    @boundary(domain.boundary("outer"))
-    def outgoing_q(q_n, p, x, y):
-        return q_n - k * p - along(given.imag, x, y)
+    @complex_parts(boundary(domain.boundary("outer")), u=("p", "q"))
+    def outgoing(u_n, u, x, y):
+        return u_n - 1j * k * u - along(given, x, y)
 
     def reference():
         grid = domain.grid((121, 121))
@@ -61,5 +49,4 @@ def problem(k: float = 4.0) -> Problem:
         u = sum(c[m] * hankel1(m, k * r) * np.cos(m * angle) for m in n)
         return GridSolution((points,), np.stack([u.real, u.imag], 1))
 
-    conditions = [helmholtz_p, helmholtz_q, hard_p, hard_q, outgoing_p, outgoing_q]
-    return Problem(domain, conditions, ("p", "q"), reference=reference)
+    return Problem(domain, [*helmholtz, *hard, *outgoing], ("p", "q"), reference=reference)

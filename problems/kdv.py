@@ -12,7 +12,7 @@ import numpy as np
 from scipy.fft import irfft, rfft
 from torch import cos
 
-from pinntk import Box, GridSolution, Problem, cached, initial, periodic, residual
+from pinntk import Box, GridSolution, Problem, cached, initial, periodic_fields, residual
 from pinntk.problem import etdrk4
 
 
@@ -29,24 +29,13 @@ def problem(d: float = 4.84e-4) -> Problem:
     def start(u, x):
         return u - cos(pi * x)
 
-    @periodic(domain.ends("x"))
-    def wrap(u):
-        return u
-
-    @periodic(domain.ends("x"))
-    def wrap_slope(u_x):
-        return u_x
-
-    @periodic(domain.ends("x"))
-    def wrap_curvature(u_xx):
-        return u_xx
-
     def reference():
         points, steps = max(256, 2 ** ceil(log2(5 / sqrt(d)))), max(20, ceil(2 / sqrt(d)))
         arrays = cached(f"kdv-v1-d{d:.17g}", lambda: fourier(d, points, steps))
         return GridSolution((arrays["t"], arrays["x"]), arrays["u"])
 
-    return Problem(domain, [kdv, start, wrap, wrap_slope, wrap_curvature], reference=reference, solution_accuracy=7e-10)
+    conditions = [kdv, start, *periodic_fields(domain.ends("x"), order=2)]
+    return Problem(domain, conditions, reference=reference, solution_accuracy=7e-10)
 
 
 def fourier(d: float, points: int, steps: int) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from scipy.fft import irfft, rfft
 
-from pinntk import Box, GridSolution, Problem, cached, initial, periodic, residual
+from pinntk import Box, GridSolution, Problem, cached, initial, periodic_fields, residual
 from pinntk.problem import etdrk4
 
 REGIMES = {  # (a, b, c), interval of x, u(0, x), steps of the reference from one t to the next, its error
@@ -37,27 +37,11 @@ def problem(regime: str = "regular") -> Problem:
     def start(u, x):
         return u - profile(x, torch)
 
-    @periodic(domain.ends("x"))
-    def wrap(u):
-        return u
-
-    @periodic(domain.ends("x"))
-    def wrap_slope(u_x):
-        return u_x
-
-    @periodic(domain.ends("x"))
-    def wrap_curvature(u_xx):
-        return u_xx
-
-    @periodic(domain.ends("x"))
-    def wrap_third(u_xxx):
-        return u_xxx
-
     def reference():
         arrays = cached(f"kuramoto_sivashinsky-v1-{regime}", lambda: fourier(regime, 256, steps))
         return GridSolution((arrays["t"], arrays["x"]), arrays["u"])
 
-    conditions = [kuramoto_sivashinsky, start, wrap, wrap_slope, wrap_curvature, wrap_third]
+    conditions = [kuramoto_sivashinsky, start, *periodic_fields(domain.ends("x"), order=3)]
     return Problem(domain, conditions, reference=reference, solution_accuracy=accuracy)
 
 

@@ -12,7 +12,7 @@ from scipy.fft import dct
 from scipy.integrate import solve_ivp
 from torch import exp
 
-from pinntk import Box, GridSolution, Problem, cached, initial, periodic, residual
+from pinntk import Box, GridSolution, Problem, cached, initial, periodic_fields, residual
 
 
 def problem(nu: float = 3.0, rho: float = 5.0) -> Problem:
@@ -28,14 +28,6 @@ def problem(nu: float = 3.0, rho: float = 5.0) -> Problem:
     def start(u, x):
         return u - exp(-8 * (x / pi - 1) ** 2)
 
-    @periodic(domain.ends("x"))
-    def wrap(u):
-        return u
-
-    @periodic(domain.ends("x"))
-    def wrap_slope(u_x):
-        return u_x
-
     def reference():
         # The highest cosine has died out by the second row of the table, nu modes^2 0.01 > 40, and fronts of width
         # sqrt(nu / rho) are resolved.
@@ -43,7 +35,7 @@ def problem(nu: float = 3.0, rho: float = 5.0) -> Problem:
         arrays = cached(f"reaction_diffusion-v1-nu{nu:.17g}-rho{rho:.17g}", lambda: galerkin(nu, rho, modes))
         return GridSolution((arrays["t"], arrays["x"]), arrays["u"])
 
-    return Problem(domain, [reaction_diffusion, start, wrap, wrap_slope], reference=reference)
+    return Problem(domain, [reaction_diffusion, start, *periodic_fields(domain.ends("x"), order=1)], reference=reference)
 
 
 def galerkin(nu: float, rho: float, modes: int, times: int = 101, tolerance: float = 1e-12) -> dict[str, np.ndarray]:

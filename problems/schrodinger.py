@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from scipy.fft import fft, fftfreq, ifft
 
-from pinntk import Box, GridSolution, Problem, cached, initial, periodic, residual
+from pinntk import Box, GridSolution, Problem, cached, initial, periodic_fields, residual
 
 
 def problem(width: float = 5.0) -> Problem:
@@ -37,27 +37,11 @@ def problem(width: float = 5.0) -> Problem:
     def start_v(v):
         return v
 
-    @periodic(domain.ends("x"))
-    def wrap_u(u):
-        return u
-
-    @periodic(domain.ends("x"))
-    def wrap_v(v):
-        return v
-
-    @periodic(domain.ends("x"))
-    def wrap_slope_u(u_x):
-        return u_x
-
-    @periodic(domain.ends("x"))
-    def wrap_slope_v(v_x):
-        return v_x
-
     def reference():
         arrays = cached(f"schrodinger-v1-width{width:.17g}", lambda: splitting(width, 2048, 20))
         return GridSolution((arrays["t"], arrays["x"]), np.stack([arrays["u"], arrays["v"]], -1))
 
-    conditions = [real, imaginary, start_u, start_v, wrap_u, wrap_v, wrap_slope_u, wrap_slope_v]
+    conditions = [real, imaginary, start_u, start_v, *periodic_fields(domain.ends("x"), 1, ("u", "v"))]
     accuracy = 1e-9 + 4e-7 * exp(5 - width) * (width / 5) ** 1.5
     return Problem(domain, conditions, fields=("u", "v"), reference=reference, solution_accuracy=accuracy)
 

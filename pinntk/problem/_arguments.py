@@ -68,7 +68,7 @@ class Vocabulary:
                 raise ValueError(
                     f"{_signature(function)}: name every argument; *args and **kwargs say nothing of what is needed"
                 )
-        return tuple(self._spec(p.name, function) for p in parameters if p.default is p.empty)
+        return tuple(self._spec(name, function) for name in required(function))
 
     def _spec(self, name: str, function: Callable) -> ArgumentSpec:
         if name == POINTS:
@@ -129,6 +129,20 @@ class Vocabulary:
 
 def _signature(function: Callable) -> str:
     return f"{name_of(function)}({', '.join(_parameters(function))})"
+
+
+def required(function: Callable) -> list[str]:
+    """The names of a function's arguments that have no default value, in order."""
+    return [p.name for p in _parameters(function).values() if p.default is p.empty]
+
+
+def with_field(argument: str, name: str, field: str, coordinates: tuple[str, ...]) -> str | None:
+    """What asks of `field` what an argument asks of `name`, such as 'u_xx' for 'h_xx'; None where it asks something else."""
+    for prefix in ("", "lap_", "grad_"):
+        if argument == prefix + name:
+            return prefix + field
+    suffix = argument.removeprefix(f"{name}_")
+    return f"{field}_{suffix}" if suffix != argument and (suffix == "n" or _readings(suffix, coordinates)) else None
 
 
 def _parameters(function: Callable) -> Mapping[str, inspect.Parameter]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import Parameter, Signature
 from types import MappingProxyType
 from typing import Any
 
@@ -44,6 +45,18 @@ class Condition:
     def places(self) -> int:
         """At how many places the fields are evaluated for one error."""
         return len(self.region.quadrature) if isinstance(self.region, Integral) else 1
+
+
+class ValueOf:
+    """An operator that returns the value of its one argument. Its signature is what a condition reads."""
+
+    def __init__(self, argument: str, name: str):
+        self.__name__, self.argument = name, argument
+        self.__signature__ = Signature([Parameter(argument, Parameter.KEYWORD_ONLY)])
+
+    def __call__(self, **values: Tensor) -> Tensor:
+        (value,) = values.values()
+        return value
 
 
 def _condition(kind: str, region: Region, allowed: tuple[type[Region], ...], hint: str) -> Callable[[Callable], Condition]:

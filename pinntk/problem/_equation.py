@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from types import CodeType, FunctionType, MappingProxyType
 from typing import Any
 
-from pinntk.problem._conditions import Condition
+from pinntk.problem._complex import ComplexPart
+from pinntk.problem._conditions import Condition, ValueOf
 from pinntk.problem._foreign import AnyCondition
 from pinntk.problem._integral import Integral
 
@@ -37,6 +38,11 @@ def equation(condition: AnyCondition, given: Mapping[str, Any] = MappingProxyTyp
     'u_t + flux = nu * u_xx, flux = u * u_x, nu = 0.1'
     """
     operator = condition.operator if isinstance(condition, Condition) else None
+    if isinstance(operator, ValueOf):
+        return _balance(ast.Name(operator.argument), condition)
+    if isinstance(operator, ComplexPart):
+        whole = equation(operator.whole, given)
+        return whole and f"{'real' if operator.part == 'real' else 'imaginary'} part of {whole}"
     if not isinstance(operator, FunctionType):
         return ""
     function = _written(operator)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from inspect import Parameter, Signature
-
-from torch import Tensor
-
-from pinntk.problem._conditions import Condition, residual
+from pinntk.problem._conditions import Condition, ValueOf, residual
 from pinntk.problem._problem import Problem
 
 
@@ -22,16 +18,4 @@ def with_field_values(problem: Problem) -> Problem:
 
 
 def _field_conditions(problem: Problem) -> list[Condition]:
-    return [residual(problem.domain)(_Value(field)) for field in problem.fields]
-
-
-class _Value:
-    """An operator that returns one field's value. Its signature is what a condition reads."""
-
-    def __init__(self, field: str):
-        self.__name__ = f"value of {field}"
-        self.__signature__ = Signature([Parameter(field, Parameter.KEYWORD_ONLY)])
-
-    def __call__(self, **values: Tensor) -> Tensor:
-        (value,) = values.values()
-        return value
+    return [residual(problem.domain)(ValueOf(field, f"value of {field}")) for field in problem.fields]

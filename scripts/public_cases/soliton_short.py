@@ -15,7 +15,7 @@ from math import pi
 import numpy as np
 from torch import cosh
 
-from pinntk import Box, GridSolution, Problem, initial, periodic, residual
+from pinntk import Box, GridSolution, Problem, initial, periodic_fields, residual
 
 
 def problem() -> Problem:
@@ -37,24 +37,9 @@ def problem() -> Problem:
     def start_v(v):
         return v
 
-    @periodic(domain.ends("x"))
-    def wrap_u(u):
-        return u
-
-    @periodic(domain.ends("x"))
-    def wrap_v(v):
-        return v
-
-    @periodic(domain.ends("x"))
-    def wrap_u_slope(u_x):
-        return u_x
-
-    @periodic(domain.ends("x"))
-    def wrap_v_slope(v_x):
-        return v_x
-
-    starts, wraps = [start_u, start_v], [wrap_u, wrap_v, wrap_u_slope, wrap_v_slope]
-    return Problem(domain, [real_part, imaginary_part, *starts, *wraps], fields=("u", "v"), reference=splitting)
+    fields = ("u", "v")
+    conditions = [real_part, imaginary_part, start_u, start_v, *periodic_fields(domain.ends("x"), 1, fields)]
+    return Problem(domain, conditions, fields, reference=splitting)
 
 
 def splitting(modes: int = 512, rows: int = 101, between: int = 40) -> GridSolution:

@@ -36,6 +36,24 @@ def test_points_are_drawn_on_the_device_and_checked_there(name):
     assert all(checked[name] is drawn[name] for name in drawn)
 
 
+@covers(pinntk.periodic_fields, pinntk.complex_parts)
+def test_conditions_that_come_several_at_a_time():
+    box = pinntk.Box(t=(0, 1), x=(0, 1))
+
+    @pinntk.complex_parts(pinntk.residual(box), h=("u", "v"))
+    def schrodinger(h, h_t, h_xx):
+        return 1j * h_t + h_xx / 2 + abs(h) ** 2 * h
+
+    conditions = [*schrodinger, *pinntk.periodic_fields(box.ends("x"), 1, ("u", "v"))]
+    problem = pinntk.Problem(box, conditions, ("u", "v"))
+    points = problem.sample(residual=4, periodic=3, **F64)
+    here, moved = twins(problem)
+    found = pinntk.errors(moved, problem, there(points))
+    assert on_device(found)
+    same(found, pinntk.errors(here, problem, points))
+    same(pinntk.kernel(moved, problem, there(points)).values, pinntk.kernel(here, problem, points).values)
+
+
 @covers(pinntk.Box, pinntk.residual, pinntk.boundary, pinntk.initial, pinntk.periodic, pinntk.data)
 def test_a_problem_takes_measurements_from_the_device():
     box = pinntk.Box(t=(0, 1), x=(0, 1))
@@ -345,7 +363,7 @@ def test_an_exact_solution_with_numbers_among_its_fields():
     same(problem.relative_error(away), problem.relative_error(here))
 
 
-SLOW = dict.fromkeys(("ginzburg_landau", "gray_scott"), pytest.mark.slow)  # seconds for their references
+SLOW = dict.fromkeys(("backward_step", "ginzburg_landau", "gray_scott"), pytest.mark.slow)  # seconds for their references
 
 
 @covers(pinntk.load, pinntk.available)

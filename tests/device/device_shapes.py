@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 import pinntk
-from pinntk.geometry import Box, Disk
+from pinntk.geometry import Box, Disk, interface
 from tests.device.on_device import F64, NAME, covers, on_device, same, there, twins
 
 
@@ -51,3 +51,40 @@ def test_integrals():
     here, moved = twins(problem)
     assert all(on_device(error) for error in pinntk.errors(moved, problem, there(points)).values())
     same(pinntk.kernel(moved, problem, there(points)).values, pinntk.kernel(here, problem, points).values)
+
+
+def test_two_fields_across_an_interface():
+    core = Disk(x=0, y=0, radius=0.5)
+    plate = Box(x=(-1, 1), y=(-1, 1))
+    around = plate - core
+
+    @pinntk.residual(core)
+    def inside(lap_u1):
+        return 5 * lap_u1 - 1
+
+    @pinntk.residual(around)
+    def outside(lap_u2):
+        return lap_u2 - 1
+
+    @pinntk.boundary(interface(core, around))
+    def flux(u1_n, u2_n, n_x):
+        return 5 * u1_n - u2_n + n_x
+
+    @pinntk.integral(interface(core, around), points=20)
+    def loss(u1_n):
+        return u1_n
+
+    def exact(x, y):
+        return x**2 + y**2, x * y
+
+    where = {"u1": core, "u2": around}
+    problem = pinntk.Problem(plate, [inside, outside, flux, loss], ("u1", "u2"), exact, where=where)
+    points = problem.sample(residual=5, boundary=4, **F64)
+    here, moved = twins(problem)
+    found = pinntk.errors(moved, problem, there(points))
+    assert on_device(found)
+    same(found, pinntk.errors(here, problem, points))
+    same(pinntk.kernel(moved, problem, there(points)).values, pinntk.kernel(here, problem, points).values)
+    same(problem.relative_error(moved), problem.relative_error(here))
+    run = pinntk.train(problem, twins(problem)[1], steps=2, points={"residual": 5, "boundary": 4}, progress=False)
+    assert run.history[-1]["loss"] < run.history[0]["loss"]

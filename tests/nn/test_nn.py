@@ -137,11 +137,11 @@ def test_a_periodic_network_has_no_periodic_error_and_no_periodic_kernel(dtype):
     network = pinntk.nn.MLP(problem, width=8, periodic={"x": 2}, dtype=dtype)
     points = problem.sample(residual=5, initial=4, periodic=6, dtype=dtype)
     errors, traces = pinntk.errors(network, problem, points), pinntk.traces(network, problem, points)
-    for name in ("wrap", "wrap_slope"):
+    for name in ("wrap_x_u", "wrap_x_u_x"):
         assert errors[name].abs().max() == 0
         assert traces[name] < 1e-16 * traces["allen_cahn"]  # a difference of equal numbers, and no reason for a weight
     with pytest.warns(UserWarning, match="does not depend on the parameters"):
-        assert pinntk.weighting.NTK().rule(traces, dict.fromkeys(traces, 1))["wrap_slope"] == 1
+        assert pinntk.weighting.NTK().rule(traces, dict.fromkeys(traces, 1))["wrap_x_u_x"] == 1
 
 
 def test_fourier_features_are_the_formula():

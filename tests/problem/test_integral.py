@@ -293,6 +293,7 @@ def test_solved(settings):
         optimizer="gauss-newton",
         steps=25,
         points={"residual": 40},
+        snapshot_every=0,
         progress=False,
         **settings,
     )

@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
+from numpy.polynomial import legendre
 from scipy.spatial import cKDTree
 from scipy.special import h1vp, hankel1, jvp
 
 import pinntk
 from pinntk.geometry import Part
+from pinntk.problem import SpectralElements, rectangle
+from pinntk.problem._steady_flow import weak_residual
+from tests.support.few_steps import losses_of_a_few_steps
 
 
 def table(problem, *counts: int, field: int = 0) -> tuple[np.ndarray, float]:
@@ -128,18 +132,17 @@ def test_helmholtz_scatterer(k):
     assert np.abs(expected - found)[inside].max() < 1e-12
 
 
-def forces(made: dict, mesh, fields: np.ndarray, nu: float) -> tuple[float, float, float]:
+def forces(mesh: SpectralElements, fields: np.ndarray, nu: float) -> tuple[float, float, float]:
     """Drag, lift and drop of pressure of a flow: the forces that hold the cylinder balance the weak residual there."""
     found = np.zeros((2, len(mesh.places)))
     for k, g in enumerate(mesh.numbers):
         p = np.linalg.lstsq(mesh.pressure, fields[k, :, 2], rcond=None)[0]
         z = np.concatenate([fields[k, :, 0], fields[k, :, 1], p])
-        e, _ = made["element"](*mesh.operators[k], mesh.pressure, nu, z, True)
+        e, _ = weak_residual(*mesh.operators[k], mesh.pressure, nu, z, True)
         for axis in range(2):
             np.add.at(found[axis], g, e[axis * len(g) : (axis + 1) * len(g)])
     around = np.hypot(*(mesh.places - [0.2, 0.2]).T) < 0.05 + 1e-9
-    middle = np.kron(*(made["lagrange"](mesh.x, np.array([place])) for place in (0.0, -1.0)))
-    front, back = (float((middle @ fields[k, :, 2])[0]) for k in (-2, -4))
+    front, back = (float(mesh.interpolated(fields[k, :, 2:], np.zeros(1), -np.ones(1))[0, 0]) for k in (-2, -4))
     return (*(-500 * found[:, around].sum(1)), front - back)
 
 
@@ -148,11 +151,39 @@ def forces(made: dict, mesh, fields: np.ndarray, nu: float) -> tuple[float, floa
 )
 def test_cylinder_flow_has_the_benchmarks_forces(degree, tolerance):
     made = pinntk.load("cylinder_flow").reference.__globals__
-    mesh = made["Mesh"](degree)
-    drag, lift, drop = forces(made, mesh, made["flow"](mesh, 1e-3, None), 1e-3)
+    mesh = SpectralElements(made["blocks"](), degree)
+    drag, lift, drop = forces(mesh, made["flow"](mesh, 1e-3), 1e-3)
     assert drag == pytest.approx(5.57953523384, rel=tolerance)
     assert lift == pytest.approx(0.010618948146, rel=500 * tolerance)
     assert drop == pytest.approx(0.11752016697, rel=40 * tolerance)
+
+
+def test_backward_step_comes_back_to_the_wall_where_others_have_it():
+    """Erturk 2008, Re = 100 in its units: 2.922 heights behind the step."""
+    made = pinntk.load("backward_step").reference.__globals__
+    mesh = SpectralElements([rectangle(*square) for square in made["cells"](1)], 6)
+    fields = made["flow"](mesh, 1 / 75)
+    shear = np.stack([d_y @ of[:, 0] for (_, d_y, _), of in zip(mesh.operators, fields, strict=True)])
+    x, y = mesh.nodes[..., 0], mesh.nodes[..., 1]
+    wall = (y == 2) & (x > 3)
+    order = np.argsort(x[wall])
+    assert np.interp(0, -shear[wall][order], x[wall][order] - 2) == pytest.approx(2.922, rel=3e-3)
+    weights = 1 / (6 * 7 * legendre.Legendre.basis(6)(mesh.x) ** 2)  # of an integral over s, over its length
+    through = 0.0
+    for (left, _, bottom, top), here in zip(made["cells"](1), fields, strict=True):
+        through += (left == 5) * (top - bottom) * float(weights @ mesh.interpolated(here, -np.ones(1), mesh.x)[:, 0])
+    assert through == pytest.approx(2 / 3, rel=1e-6)
+
+
+@pytest.mark.slow
+def test_backward_step_is_as_right_as_it_says():
+    problem = pinntk.load("backward_step")
+    other = problem.reference.__globals__["table"](0.01, degree=6, layers=5)
+    one, two = (np.lexsort(points.T.round(6)) for points in (problem.solution_points, other["points"]))
+    assert np.abs(problem.solution_points[one] - other["points"][two]).max() < 1e-9
+    off = problem.solution.values[one] - other["fields"][two]
+    assert np.linalg.norm(off) < 5e-5 * np.linalg.norm(other["fields"])
+    assert len(off) == 8750 and problem.domain.contains(problem.solution_points).all()
 
 
 @pytest.mark.slow
@@ -160,11 +191,17 @@ def test_cylinder_flow_of_a_viscous_fluid_is_stokes_flow():
     """At Re 0.02, by another method."""
     slow, stokes = pinntk.load("cylinder_flow", nu=1.0), pinntk.load("cylinder_stokes", nu=1.0)
     made, series = slow.reference.__globals__, stokes.solution
-    mesh = made["Mesh"](8)
-    fields, points = made["flow"](mesh, 1.0, None), mesh.nodes
+    mesh = SpectralElements(made["blocks"](), 8)
+    fields, points = made["flow"](mesh, 1.0), mesh.nodes
     tree = cKDTree(series.points)
     away, nearest = tree.query(points.reshape(-1, 2))
     same = away < 1e-6  # corners of elements, and what else both have
     apart = fields.reshape(-1, 3)[same] - series.values[nearest[same]]
     assert same.sum() > 50
     assert (np.abs(apart).max(0) < 3e-3 * np.abs(series.values).max(0)).all()
+
+
+@pytest.mark.parametrize("name", ["backward_step", "helmholtz_scatterer", "plate_with_hole"])
+def test_a_few_steps_lower_the_loss(name):
+    losses = losses_of_a_few_steps(pinntk.load(name))
+    assert losses[-1] < 0.99 * losses[0]

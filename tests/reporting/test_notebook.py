@@ -10,6 +10,7 @@ import pinntk
 from pinntk import Box, Problem, boundary, residual
 from pinntk._util.html import curves, facts, page, table
 from pinntk.diagnostics import Diagnosis, Finding, Prescription, Unjudged
+from pinntk.reporting import plot
 from pinntk.training import Rescue, Round
 
 BAD = "<script>alert('x')</script>&"
@@ -162,3 +163,11 @@ def test_pieces_escape_what_is_no_markup():
     assert table(["n"], [[None], [True]]).count('class="n"') == 0
     assert facts([("a", ""), ("b", None)]) == ""
     assert curves({BAD: ([0], [1.0])}, title=BAD, across=BAD).count("<script") == 0
+
+
+@pytest.mark.pixels
+def test_a_figure_is_shown_without_pyplot_or_a_folder(run):
+    for figure in (plot.losses(run), plot.solution(run.problem, run.network)):
+        data, size = figure._repr_png_()
+        assert data.startswith(b"\x89PNG")
+        assert [round(100 * side) for side in figure.get_size_inches()] == [size["width"], size["height"]]

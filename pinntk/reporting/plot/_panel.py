@@ -15,6 +15,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from pinntk._util.files import replacing
+from pinntk.reporting.plot._inline import InlineFigure
 
 GRAY, BLUE, ORANGE = "#9aa0a6", "#1a56c4", "#c2410c"
 FAINT = "#5f6368"  # of small print
@@ -87,7 +88,7 @@ def figure_grid(
     layout: Any = "constrained",
 ) -> Figure:
     """Rows of panels with their titles; all rows have as many."""
-    figure = Figure(figsize=(width * len(grid[0]) + 0.6, height * len(grid) + 0.4), layout=layout)
+    figure = InlineFigure(figsize=(width * len(grid[0]) + 0.6, height * len(grid) + 0.4), layout=layout)
     axes = figure.subplots(len(grid), len(grid[0]), squeeze=False, sharex=sharex)
     for ax, panel in zip(axes.flat, (panel for row in grid for panel in row), strict=True):
         panel.draw(ax)

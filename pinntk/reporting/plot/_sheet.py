@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure, FigureBase
 
+from pinntk.reporting.plot._inline import InlineFigure
 from pinntk.reporting.plot._panel import Panel
 
 Drawn = tuple[Panel, Axes, ScalarMappable | None]
@@ -55,7 +56,7 @@ class Sheet:
         return (_WIDTH + 0.15) * across + 0.7, each * len(self.table) + _TITLES + _BAR
 
     def figure(self) -> Figure:
-        figure = Figure(figsize=self.size, layout="constrained")
+        figure = InlineFigure(figsize=self.size, layout="constrained")
         self.put(figure)
         return figure
 
@@ -99,6 +100,6 @@ def beside(sheets: Sequence[Sheet], across: int, title: float = 0.6) -> tuple[Fi
     width, height = sheets[0].size
     across = min(len(sheets), across)
     down = -(-len(sheets) // across)
-    figure = Figure(figsize=(width * across, height * down + title), layout="constrained")
+    figure = InlineFigure(figsize=(width * across, height * down + title), layout="constrained")
     parts = figure.subfigures(down, across, squeeze=False).flat
     return figure, [sheet.put(part) for sheet, part in zip(sheets, parts, strict=False)]
