@@ -24,9 +24,9 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from torch import Tensor
-from tqdm import tqdm
 
 import pinntk
+from pinntk._util.progress import over
 from pinntk.diagnostics import dynamics
 
 POWERS = (0.0, 0.5, 1.0, 1.5, 2.0, inf)
@@ -299,7 +299,7 @@ def main(argv: list[str] | None = None) -> dict:
     # On the samples an eigenvalue is SAMPLES / FINE of that on the finer circle, and the loss is a mean: D = 2 / SAMPLES.
     lr = 0.5 * FINE / max(kernels[p].spectrum.max() for p in POWERS)
     runs = {p: [] for p in POWERS}
-    for p, seed in tqdm([(p, seed) for p in POWERS for seed in range(seeds)], disable=None, desc="trainings"):
+    for p, seed in over([(p, seed) for p in POWERS for seed in range(seeds)], "trainings"):
         runs[p].append(trained(p, seed, steps, lr, width))
     errors, predicted = final_errors(runs)
     numbers = {

@@ -25,9 +25,9 @@ from _reproduction import AGREES, BLUE, DIFFERS, GRAY, GREEN, RED, VIOLET, Check
 from circle_regression import WEIGHTS
 from matplotlib.figure import Figure
 from torch import Tensor
-from tqdm import tqdm
 
 import pinntk
+from pinntk._util.progress import over
 from pinntk.diagnostics import drift, dynamics, parameter_drift
 
 LR = 1.0
@@ -153,7 +153,7 @@ def main(argv: list[str] | None = None) -> dict:
     x = torch.randn(8 if quick else 20, 2, generator=generator, dtype=torch.float64)
     test = circle_regression.circle(np.linspace(-np.pi, np.pi, 16 if quick else 40, endpoint=False))
     runs: dict[int, list[Trained]] = {width: [] for width in widths}
-    for seed in tqdm(range(seeds), disable=None):
+    for seed in over(range(seeds), "seeds"):
         for width in widths:
             runs[width].append(trained(width, seed, x, test, steps, every))
     values = measured(runs)

@@ -26,9 +26,9 @@ from circle_regression import WEIGHTS
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 from torch import Tensor
-from tqdm import tqdm
 
 import pinntk
+from pinntk._util.progress import over
 
 LR = 1.0
 SIZE = 0.5  # of the error along the second component
@@ -179,7 +179,7 @@ def main(argv: list[str] | None = None) -> dict:
     predicted, component = second_component(x)
     singles: dict[int, list[Single]] = {width: [] for width in widths}
     alls: dict[float, list[All]] = {size: [] for size in SIZES}
-    for seed in tqdm(seeds, disable=None):
+    for seed in over(seeds, "seeds"):
         for width, found in singles.items():
             found.append(single(width, seed, x, component, steps))
         for size, found in alls.items():

@@ -34,9 +34,9 @@ from circle_regression import WEIGHTS
 from matplotlib.figure import Figure
 from scipy.stats import norm
 from torch import Tensor
-from tqdm import tqdm
 
 import pinntk
+from pinntk._util.progress import Progress
 
 LR, STEPS = 1.0, 1000
 ANGLES = (-2.4, -0.9, 0.6, 2.0)
@@ -99,7 +99,7 @@ class Ensemble:
     linearized: np.ndarray
 
 
-def ensemble(width: int, seeds: int, x: Tensor, y: Tensor, test: Tensor, steps: int, bar: tqdm) -> Ensemble:
+def ensemble(width: int, seeds: int, x: Tensor, y: Tensor, test: Tensor, steps: int, bar: Progress) -> Ensemble:
     problem, points, trained, linearized = circle_regression.task(), circle_regression.rows(x, y), [], []
     for seed in range(seeds):
         network = circle_regression.network(width, seed)
@@ -111,7 +111,7 @@ def ensemble(width: int, seeds: int, x: Tensor, y: Tensor, test: Tensor, steps: 
         circle_regression.descend(network, x, y, steps, LR)
         with torch.no_grad():
             trained.append(network(test.float())[:, 0].double().numpy())
-        bar.update()
+        bar.advance()
     return Ensemble(np.array(trained), np.array(linearized))
 
 
@@ -229,7 +229,7 @@ def main(argv: list[str] | None = None) -> dict:
     angles = np.linspace(-np.pi, np.pi, 80, endpoint=False)
     x, test = circle_regression.circle(np.array(ANGLES)), circle_regression.circle(angles)
     y = arguments.size * circle_regression.product(x)
-    with tqdm(total=len(widths) * networks, disable=None) as bar:
+    with Progress("networks", len(widths) * networks, shown=True) as bar:
         found = {width: ensemble(width, networks, x, y, test, steps, bar) for width in widths}
     expected = law(x, y, test, steps)
     tested = {width: compared(values.trained, expected) for width, values in found.items()}

@@ -1,8 +1,8 @@
 """The command line."""
 
-from pinntk.cli._main import main
+from pinntk.cli._main import main, parser
 
-__all__ = ["main"]
+__all__ = ["main", "parser"]
 
 
 def __dir__() -> list[str]:

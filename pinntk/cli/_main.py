@@ -1,4 +1,4 @@
-"""The command line: `pinntk problems | check | train | solve | diagnose | rescue | kernel | plot`."""
+"""The command line: `pinntk new | problems | check | train | solve | diagnose | rescue | predict | kernel | plot`."""
 
 from __future__ import annotations
 
@@ -9,27 +9,37 @@ import shlex
 import sys
 import traceback
 import warnings
-from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from pinntk._util import distributed
+from pinntk._util.progress import Progress, say, showing
 from pinntk._util.version import __version__
+from pinntk.cli._completion import complete
 from pinntk.cli._faults import message_of
-from pinntk.cli._meaning import counts, load_problem, make_network, usable_device
-from pinntk.cli._options import add_check, add_diagnose, add_kernel, add_plot, add_problems, add_rescue, add_solve, add_train
+from pinntk.cli._kernel import kernel_blocks
+from pinntk.cli._meaning import load_problem, make_network, usable_device
+from pinntk.cli._new import new
+from pinntk.cli._options import (
+    add_check,
+    add_diagnose,
+    add_kernel,
+    add_new,
+    add_plot,
+    add_predict,
+    add_problems,
+    add_rescue,
+    add_solve,
+    add_train,
+)
 from pinntk.cli._parser import Parser
+from pinntk.cli._predict import predict
 from pinntk.cli._problems import problems
-from pinntk.cli._trainings import load_run, refuse_all_but, start_solving, start_training
+from pinntk.cli._trainings import load_run, start_solving, start_training
 from pinntk.diagnostics import check, diagnose, examine
-from pinntk.nn import MLP
-from pinntk.ntk import KernelBlocks, KernelOperator, Origin, infinite_kernel, kernel, sharded_kernel
-from pinntk.ntk._blocks import require_kernel
-from pinntk.problem import Points, Problem
 from pinntk.problem._slabs import slab_name
 from pinntk.reporting import _terminal as verdict
 from pinntk.reporting import plot, write_comparison, write_diagnosis, write_report
@@ -45,15 +55,15 @@ def main(argv: list[str] | None = None) -> int:
 
     That is 0, 1 for a fault in pinntk, 2 for bad input, 130 after Ctrl-C, 141 where nobody reads on.
     """
-    parser, argv = _parser(), sys.argv[1:] if argv is None else argv
+    words, argv = parser(), sys.argv[1:] if argv is None else argv
     if not argv:
-        parser.print_help()
+        words.print_help()
         return 0
-    arguments = parser.read([*argv[1:], "--help"] if argv[0] == "help" else argv)
+    arguments = words.read([*argv[1:], "--help"] if argv[0] == "help" else argv)
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
-            with distributed.process_group():
+            with distributed.process_group(), showing(not getattr(arguments, "quiet", False)):
                 status = arguments.command(arguments)
                 sys.stdout.flush()
                 return status
@@ -72,24 +82,25 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _complain(message: str, status: int) -> int:
-    print(f"pinntk: {message}", file=sys.stderr)
+    say(f"pinntk: {message}")
     return status
 
 
 def _show_warning(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
-    print(f"pinntk: warning: {message}", file=sys.stderr)
+    say(f"pinntk: warning: {message}")
 
 
-def _parser() -> Parser:
-    parser = Parser(
+def parser() -> Parser:
+    """All commands with their options, as shtab and `main` read them."""
+    built = Parser(
         prog="pinntk",
         description="Why a physics-informed neural network trains badly, and what to change.",
         epilog="first command: pinntk train poisson1d --weighting ntk\nof a command:  pinntk help train",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"pinntk {__version__}, torch {torch.__version__}")
-    parser.add_argument("--traceback", action="store_true", help="show where in the code an error came from")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    built.add_argument("--version", action="version", version=f"pinntk {__version__}, torch {torch.__version__}")
+    built.add_argument("--traceback", action="store_true", help="show where in the code an error came from")
+    commands = built.add_subparsers(required=True, metavar="COMMAND")
     adders = (
         (add_problems, problems),
         (add_check, _check),
@@ -97,7 +108,9 @@ def _parser() -> Parser:
         (add_solve, _solve),
         (add_diagnose, _diagnose),
         (add_rescue, _rescue),
-        (add_kernel, _kernel),
+        (add_kernel, kernel_blocks),
+        (add_predict, predict),
+        (add_new, new),
     )
     for add, action in (*adders, (add_plot, _plot)):
         command = add(commands)
@@ -106,7 +119,8 @@ def _parser() -> Parser:
         )
         command.add_argument("--traceback", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         command.set_defaults(command=action, parser=command)
-    return parser
+    complete(built)
+    return built
 
 
 # What is done.
@@ -133,7 +147,7 @@ def _finish(run: Run | Slabs, arguments: argparse.Namespace) -> int:
         return 0
     if isinstance(run, Slabs):
         return _finish_slabs(run, arguments)
-    paths = plot.save(run)
+    paths = _draw(run)
     if not arguments.quiet:
         _report(run)
         print(f"figures in {paths[0].parent}")
@@ -141,8 +155,13 @@ def _finish(run: Run | Slabs, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _draw(run: Run, folder: str | None = None) -> list[Path]:
+    with Progress("drawing figures"):
+        return plot.save(run, folder)
+
+
 def _finish_slabs(found: Slabs, arguments: argparse.Namespace) -> int:
-    paths = [plot.save(run) for run in found.runs]
+    paths = [_draw(run) for run in found.runs]
     if arguments.quiet:
         return 0
     print(f"{'slab':<10} {'from':>10} {'to':>10} {'steps':>8} {'loss':>10} {'relative L2 error':>18}")
@@ -206,7 +225,7 @@ def _rescue(arguments: argparse.Namespace) -> int:
     )
     for this in rescued.rounds:
         for trained in () if this.run is None else this.run.runs if isinstance(this.run, Slabs) else (this.run,):
-            plot.save(trained)
+            _draw(trained)
     print(rescued)
     if isinstance(rescued.after, Slabs):
         print(f"figures in each slab's folder in {rescued.after.folder}")
@@ -220,7 +239,8 @@ def _diagnose(arguments: argparse.Namespace) -> int:
         return _compare(arguments)
     diagnosed = _diagnose_run(arguments.run, arguments)
     found = verdict.diagnosis(*diagnosed)
-    path = write_report(_report_path(arguments, Path(arguments.run), REPORT), *diagnosed)
+    with Progress("writing the report"):
+        path = write_report(_report_path(arguments, Path(arguments.run), REPORT), *diagnosed)
     written = write_diagnosis(path.with_name(DIAGNOSIS), found)
     print(json.dumps(found, indent=2) if arguments.json else _colored(verdict.text(found), found["findings"]))
     if not arguments.json:
@@ -231,7 +251,8 @@ def _diagnose(arguments: argparse.Namespace) -> int:
 def _compare(arguments: argparse.Namespace) -> int:
     both = [_diagnose_run(folder, arguments) for folder in (arguments.run, arguments.other)]
     found = [verdict.diagnosis(*diagnosed) for diagnosed in both]
-    path = write_comparison(_report_path(arguments, Path(arguments.other), COMPARISON), *both)
+    with Progress("writing the report"):
+        path = write_comparison(_report_path(arguments, Path(arguments.other), COMPARISON), *both)
     if arguments.json:
         print(json.dumps(found, indent=2))
     else:
@@ -241,7 +262,10 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _diagnose_run(folder: str, arguments: argparse.Namespace) -> Diagnosed:
-    x = examine(load_run(folder, arguments))
+    run = load_run(folder, arguments)
+    if run.stop_reason:
+        say(f"pinntk: {folder} stopped after {run.step} steps: {run.stop_reason}")
+    x = examine(run)
     return x, diagnose(x)
 
 
@@ -262,85 +286,7 @@ def _colored(text: str, findings: list[dict[str, Any]]) -> str:
     return text
 
 
-def _kernel(arguments: argparse.Namespace) -> int:
-    if arguments.run:
-        if arguments.problem is not None:
-            raise ValueError("--run takes the problem from the run; leave the problem out")
-        refuse_all_but(arguments, "--run", ("run", "points", "sampling", "seed", "out", "device", "verbose", "trust"))
-        run = load_run(arguments.run, arguments)
-        problem, network = run.problem, run.network.to(usable_device(arguments.device))
-    else:
-        problem = load_problem(arguments)
-        network = _limit_network(arguments, problem) if arguments.infinite else make_network(arguments, problem)
-    wanted: dict[str, Any] = {**counts(arguments, problem)}
-    if distributed.world() == 1:
-        n = sum(count or 0 for count in problem.counts(**wanted).values())
-        require_kernel(n, n, copies=3)  # K, and what its eigenvalues take
-    points = problem.sample(wanted, seed=arguments.seed or 0, method=arguments.sampling or "uniform")
-    if arguments.infinite and isinstance(network, MLP):
-        blocks = infinite_kernel(network, problem, points, at="exact" if problem.exact else None)
-    elif distributed.world() > 1:
-        return _kernel_rows(arguments, problem, network, points)
-    else:
-        blocks = kernel(network, problem, points)
-    out = Path(arguments.out) if arguments.out else None
-    if out is not None:
-        out = out if out.suffix == ".npz" else out.with_name(out.name + ".npz")
-        blocks.save(out)
-    _describe_kernel(blocks)
-    if arguments.verbose:
-        _print_origins(blocks.origins)
-    if out is not None:
-        print(f"written to {out}: read it with pinntk.KernelBlocks.load")
-    return 0
-
-
-def _limit_network(arguments: argparse.Namespace, problem: Problem) -> nn.Module:
-    """What `infinite_kernel` takes the limit of: its width does not matter."""
-    if arguments.network != "mlp":
-        raise ValueError(f"--infinite needs --network mlp, not {arguments.network}: the limit of others is not known here")
-    return make_network(argparse.Namespace(**{**vars(arguments), "parametrization": "ntk", "width": 1}), problem)
-
-
-def _kernel_rows(arguments: argparse.Namespace, problem: Problem, network: Any, points: Points) -> int:
-    """Under torchrun: every rank computes and writes its rows; traces and leading eigenvalues are those of all of K."""
-    block = sharded_kernel(network, problem, points)
-    operator = KernelOperator(network, problem, points)
-    diagonal, leading = operator.diagonal(), operator.eigh(min(10, operator.n)).values
-    written = block.save(arguments.out) if arguments.out else None
-    if distributed.rank() == 0:
-        traces = {name: float(part.sum()) for name, part in zip(block.names, diagonal.split(block.sizes), strict=True)}
-        _print_traces(block, traces)
-        if arguments.verbose:
-            _print_origins(operator.origins)
-        print(f"leading eigenvalues {' '.join(f'{value:.5g}' for value in leading.tolist())}")
-        if written:
-            print(f"written to {written} and its like: read them with pinntk.KernelBlocks.join")
-    return 0
-
-
-def _print_traces(blocks: Any, traces: dict[str, float]) -> None:
-    print(f"{'condition':<16} {'kind':<9} {'points':>7} {'trace':>12} {'mean diagonal':>14}")
-    for name, kind, n in zip(blocks.names, blocks.kinds, blocks.sizes, strict=True):
-        print(f"{name:<16} {kind:<9} {n:>7} {traces[name]:>12.5g} {traces[name] / n:>14.5g}")
-
-
-def _print_origins(origins: Mapping[str, Origin]) -> None:
-    for name, origin in origins.items():
-        print(f"J of {name}: {origin}")
-
-
-def _describe_kernel(blocks: KernelBlocks) -> None:
-    _print_traces(blocks, blocks.traces())
-    values = blocks.eigvalsh().flip(0)
-    floor = blocks.floor()
-    above = int((values > floor).sum())
-    print(f"largest eigenvalue {values[0]:.5g}; {above} of {len(values)} above the rounding floor {floor:.2g}")
-    if above:
-        print(f"condition number above the floor {values[0] / values[above - 1]:.3g}")
-
-
 def _plot(arguments: argparse.Namespace) -> int:
-    for path in plot.save(load_run(arguments.run, arguments), arguments.out):
+    for path in _draw(load_run(arguments.run, arguments), arguments.out):
         print(path)
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from pinntk.cli._new import SOURCES
 from pinntk.cli._option_groups import (
     DEVICE,
     add_logging_options,
@@ -25,13 +26,15 @@ def add_problems(commands: Any) -> argparse.ArgumentParser:
         "conditions, parameters and known solution, and a picture of its points and\n"
         "its boundary.",
         epilog="examples:\n  pinntk problems\n  pinntk problems burgers --set nu=0.01\n"
-        "  pinntk problems my_pde.py --figure my_pde.png",
+        "  pinntk problems my_pde.py --figure my_pde.png\n"
+        "  pinntk problems burgers --source > my_pde.py",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("problem", nargs="?", help="a built-in problem, or a .py file with a function problem()")
     command.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the problem, as in k=4"
     )
+    command.add_argument("--source", action="store_true", help="print its file, to begin your own with, and nothing else")
     command.add_argument("--figure", metavar="FILE", help="draw points and boundary in this .png, .svg or .pdf file")
     return command
 
@@ -153,6 +156,53 @@ def add_kernel(commands: Any) -> argparse.ArgumentParser:
         "--verbose", action="store_true", help="say by which path each condition's J came, and its certificate"
     )
     add_problem_options(command)
+    return command
+
+
+def add_predict(commands: Any) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        "predict",
+        help="write what a trained network says at points to a .csv, .npz or .vtk file",
+        description="Writes the fields of a trained network, also of time slabs, at points of yours\n"
+        "or on a grid over the domain. A .csv has a column for each coordinate and\n"
+        "field; an .npz an array for each, of a grid in its shape; a .vtk opens in\n"
+        "ParaView, with time as its last coordinate.",
+        epilog="examples:\n  pinntk predict runs/burgers\n  pinntk predict runs/burgers --grid x=400,t=50 -o burgers.vtk\n"
+        "  pinntk predict runs/burgers --points where.csv -o there.csv",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("run", help="the run folder")
+    where = command.add_mutually_exclusive_group()
+    where.add_argument(
+        "--grid",
+        nargs="?",
+        const="",
+        metavar="N",
+        help="points along each coordinate, or as in x=200,t=50 (default: 1001 on a line, else 201, at most 10^6 in all)",
+    )
+    where.add_argument(
+        "--points",
+        dest="points_file",
+        metavar="FILE",
+        help="at the points of this .csv, .npy or .npz: columns in the order of the coordinates, or by their names",
+    )
+    command.add_argument("-o", "--out", metavar="FILE", help=".csv, .npz or .vtk (default: predicted.csv in the run folder)")
+    command.add_argument("--device", default=DEVICE, help="cpu, cuda, cuda:1 ... (default: %(default)s)")
+    return command
+
+
+def add_new(commands: Any) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        "new",
+        help="write a problem to begin with: a commented file that runs as it is",
+        description="Writes a commented file that runs as it is, to be changed into your own problem.",
+        epilog="examples:\n  pinntk new my_pde.py\n  pinntk new my_model.py --from deepxde",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("file", help="the .py file to write; one that is there already is kept")
+    command.add_argument(
+        "--from", dest="source", choices=SOURCES, help="for a PINN in another package: a script with that and with pinntk"
+    )
     return command
 
 

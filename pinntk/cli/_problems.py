@@ -17,12 +17,18 @@ _WIDTH = 80
 def problems(arguments: argparse.Namespace) -> int:
     """Lists them, or says what there is to say of one."""
     if arguments.problem is None:
-        if arguments.figure or arguments.set:
-            option = "--figure" if arguments.figure else "--set"
+        if arguments.figure or arguments.set or arguments.source:
+            option = "--figure" if arguments.figure else "--set" if arguments.set else "--source"
             raise ValueError(
                 f"{option} is about one problem: pinntk problems poisson2d {option} ...; the list takes no options"
             )
         _list()
+        return 0
+    if arguments.source:
+        registry.describe(arguments.problem)  # which says what is wrong with a name or a file
+        path = registry.source_path(arguments.problem)
+        assert path is not None  # it has been read
+        print(path.read_text(encoding="utf-8"), end="")
         return 0
     problem = load_problem(arguments)
     drawn = None if arguments.figure is None else plot.write(plot.picture(problem), arguments.figure)
@@ -30,6 +36,7 @@ def problems(arguments: argparse.Namespace) -> int:
     name = shlex.quote(arguments.problem)
     print()
     print(f"figure in {drawn}" if drawn else f"its points and boundary: pinntk problems {name} --figure FILE.png")
+    print(f"its file: pinntk problems {name} --source")
     print(f"next: pinntk check {name}, pinntk train {name}")
     return 0
 

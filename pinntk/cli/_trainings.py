@@ -189,6 +189,7 @@ _IN_PYTHON = {  # what a command does with a run, in Python
     "diagnose": "from pinntk.reporting import write_report; x = pinntk.examine(run); "
     "write_report('report.html', x, pinntk.diagnose(x))",
     "rescue": "pinntk.rescue(run)",
+    "predict": "run.problem.predict(run.network, points)",
     "plot": "from pinntk.reporting import plot; plot.save(run)",
     "kernel": "pinntk.kernel(run.network, run.problem, run.points)",
 }

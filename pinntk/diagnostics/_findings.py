@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
 from torch import nn
 
 from pinntk._util.precision import without_autocast
+from pinntk._util.progress import Progress
 from pinntk._util.threads import of_step, threads_for
 from pinntk.diagnostics import _rules_conditions as conditions
 from pinntk.diagnostics import _rules_layers as of_layers
@@ -96,11 +97,19 @@ def diagnose(
         x = examine(network, problem, points, weights, trained=trained)
     _ = x.errors  # where they are not finite, this names the points that were given, and no rule those that it drew
     with threads_for(of_step(x.network, x.problem, x.points)):
-        found = [finding for rule in RULES.values() if (finding := rule(x)) is not None]
+        found = [finding for rule in _one_by_one(x) if (finding := rule(x)) is not None]
         if not _explained(x, found):
             found += [finding for rule in LAST if (finding := rule(x)) is not None][:1]
         codes = [finding.code for finding in found]
         return Diagnosis(_with_last_resorts(x, by_cause(found)), [rule for rule in unjudged(x) if rule.code not in codes])
+
+
+def _one_by_one(x: Examination) -> Iterator[Callable[[Examination], Finding | None]]:
+    with Progress(f"diagnosing {x.problem.name}", len(RULES)) as progress:
+        for code, rule in RULES.items():
+            progress.tell([code])
+            yield rule
+            progress.advance()
 
 
 def _explained(x: Examination, found: Iterable[Finding]) -> bool:

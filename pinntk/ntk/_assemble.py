@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pinntk._util.memory import parse_bytes
 from pinntk._util.precision import without_autocast
+from pinntk._util.progress import Progress
 from pinntk._util.threads import of_cross_kernel, of_kernel, of_step, with_threads_for
 from pinntk.ntk._blocks import KernelBlocks, require_kernel
 from pinntk.ntk._factors import compute_factors
@@ -60,13 +61,15 @@ def kernel(
     store = FactorStore(network, problem, points, parse_bytes(max_memory))
     n = sum(map(len, points.values()))
     K = _allocate(n, n, dtype, network)
-    for position, chunk in enumerate(store.chunks):
-        left = store[chunk]
-        for other in store.chunks[: position + 1]:
-            block = gram(left, left if other is chunk else store[other], dtype)
-            K[chunk.rows, other.rows] = block
-            if other is not chunk:
-                K[other.rows, chunk.rows] = block.T
+    with Progress("kernel", len(store.chunks) * (len(store.chunks) + 1) // 2) as progress:
+        for position, chunk in enumerate(store.chunks):
+            left = store[chunk]
+            for other in store.chunks[: position + 1]:
+                block = gram(left, left if other is chunk else store[other], dtype)
+                K[chunk.rows, other.rows] = block
+                if other is not chunk:
+                    K[other.rows, chunk.rows] = block.T
+                progress.advance()
     names = tuple(points)
     kinds = tuple(problem[name].kind for name in names)
     blocks = KernelBlocks(K, names, kinds, tuple(len(points[name]) for name in names), points, store.origins)

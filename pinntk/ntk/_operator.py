@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import LinearOperator
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from pinntk._util.precision import without_autocast
+from pinntk._util.progress import Progress, short
 from pinntk._util.threads import of_step, with_threads_for
 from pinntk.ntk import _krylov as krylov
 from pinntk.ntk._blocks import Weights, rows_of, sizes_text
@@ -218,12 +218,12 @@ class KernelOperator:
     def _zeros(self, size: int) -> Tensor:
         return torch.zeros(size, dtype=self.dtype, device=self.device)
 
-    def _bar(self, label: str, total: int) -> tuple[tqdm, krylov.Report]:
-        bar = tqdm(desc=label, total=total, disable=None if self._progress else True, leave=False)
+    def _bar(self, label: str, total: int) -> tuple[Progress, krylov.Report]:
+        bar = Progress(label, total, shown=self._progress or None)
 
         def report(_: int, worst: float) -> None:
-            bar.set_postfix_str(f"residual {worst:.1e}", refresh=False)
-            bar.update()
+            bar.tell([f"residual {short(worst)}"])
+            bar.advance()
 
         return bar, report
 

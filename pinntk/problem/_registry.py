@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import wraps
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from pinntk._util.likeness import did_you_mean
+from pinntk.problem._grid_solution import GridSolution
 from pinntk.problem._problem import Problem
 
 _HERE = Path(__file__).resolve().parents[1]  # pinntk/
@@ -42,6 +44,8 @@ def available() -> list[str]:
 def load(name_or_path: str | os.PathLike, **parameters: Any) -> Problem:
     """The problem of that name, or the one that a `.py` file defines, built afresh.
 
+    Relative paths that a file of your own opens, as of measured data, are those beside it, from whatever folder it is loaded.
+
     Raises ValueError for an unknown name or parameter, a file without `problem`, or one whose `problem` returns
     something else; FileNotFoundError for a path that does not exist.
 
@@ -58,13 +62,16 @@ def load(name_or_path: str | os.PathLike, **parameters: Any) -> Problem:
     parameters = {key: value.item() if isinstance(value, np.generic) else value for key, value in parameters.items()}
     if unset := [key for key, p in known.items() if p.default is p.empty and key not in parameters]:
         raise ValueError(f"{name} needs a value for {unset[0]!r}: load(..., {unset[0]}=...), or --set {unset[0]}=...")
-    with _blaming(path):
+    with _blaming(path), _beside(path):
         found = factory(**parameters)
     if not isinstance(found, Problem):
         raise ValueError(f"{name}: problem() returned {type(found).__name__}; it must return pinntk.Problem(...)")
     defaults = {key: p.default for key, p in known.items() if p.default is not p.empty}
     source = name if path.parent == _folder() else str(path)
-    return replace(found, name=name, parameters={**defaults, **parameters}, source=source)
+    reference = found.reference
+    if reference is not None and source != name:
+        reference = _called_beside(path, reference)
+    return replace(found, name=name, parameters={**defaults, **parameters}, source=source, reference=reference)
 
 
 def source_path(source: str, *, builtin: bool = True) -> Path | None:
@@ -132,6 +139,8 @@ def parse_parameters(name_or_path: str | os.PathLike, settings: Mapping[str, str
         default = defaults.get(key)
         if isinstance(default, float) and isinstance(value, int):
             value = float(value)
+        if isinstance(value, str) and Path(value).suffix and Path(value).is_file():
+            value = str(Path(value).resolve())  # a file that was named from here, and not from beside the problem's
         if isinstance(default, (int, float)) and not isinstance(value, (int, float)):
             raise ValueError(f"--set {key}={text}: expected a number, such as {key}={default}")
         values[key] = value
@@ -208,7 +217,7 @@ def _module(path: Path) -> ModuleType:
     before = sys.modules.get(key)
     sys.modules[key] = module
     try:
-        with _blaming(path):
+        with _blaming(path), _beside(path):
             exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
     except BaseException:
         del sys.modules[key]
@@ -229,7 +238,30 @@ def _blaming(path: Path) -> Iterator[None]:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         place = f", line {lines[-1]}" if lines else ""
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        raise ValueError(f"{path.name}{place}: {kind}{error}") from error
+        where = f"; relative paths are looked for in {path.parent}" if isinstance(error, FileNotFoundError) else ""
+        raise ValueError(f"{path.name}{place}: {kind}{str(error).rstrip('.')}{where}") from error
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[None]:
+    """A problem's own relative paths are those beside its file, from whatever folder it is loaded."""
+    before = Path.cwd()
+    os.chdir(path.parent)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def _called_beside(path: Path, reference: Callable[[], GridSolution]) -> Callable[[], GridSolution]:
+    """A reference is read when it is first needed, and not when the problem is built."""
+
+    @wraps(reference)
+    def called() -> GridSolution:
+        with _beside(path):
+            return reference()
+
+    return called
 
 
 def _list(parameters: Mapping[str, inspect.Parameter]) -> str:

@@ -99,6 +99,14 @@ class Checkpoint:
         parts = {name: part.state_dict() for name, part in self.parts.items()}
         write_checkpoint(run.folder, {**state_of(run), "parts": parts, "rng": randomness.states(self.device)})
 
+    def mark(self, reason: str) -> None:
+        """Leaves with the last good checkpoint why the training ended, and all rows of its history, also those after it."""
+        if self.path is None or distributed.rank():
+            return
+        folder, history = self.path.parent, self.run.history
+        write_metrics(folder, history)
+        write_checkpoint(folder, {**read_checkpoint(folder), "stop_reason": reason, "history": history})
+
     def seed_generators(self, seed: int) -> None:
         """Random states of a new run, or those of the checkpoint."""
         randomness.seed(seed, self.device)

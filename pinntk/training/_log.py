@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from torch import Tensor
-from tqdm import tqdm
 
-from pinntk._util import distributed
+from pinntk._util.progress import Progress, short
+from pinntk.problem._slabs import slab_name
 from pinntk.run import Run
 from pinntk.training._batch import Batch
 from pinntk.training._losses import weighted_sum
@@ -20,15 +20,10 @@ class Log:
     def __init__(self, run: Run, point_weights: PointWeights | None, names: list[str]):
         self.run, self.point_weights, self.names = run, point_weights, names
 
-    def bar(self, steps: int, done: int, shown: bool) -> tqdm:
-        return tqdm(
-            desc=self.run.problem.name,
-            total=steps,
-            initial=done,
-            disable=None if shown and distributed.rank() == 0 else True,
-            dynamic_ncols=True,
-            bar_format="{desc} {n_fmt}/{total_fmt} [{remaining} left]{postfix}",
-        )
+    def progress(self, steps: int, seconds: float | None, shown: bool) -> Progress:
+        run, slab = self.run, self.run.problem.slab
+        name = f"{run.problem.name}, {slab_name(slab['number'])}" if slab else run.problem.name
+        return Progress(name, steps, done=run.step, seconds=seconds, spent=run.seconds, shown=shown, kept=True)
 
     def add(self, time: Mapping[str, float], losses: Mapping[str, Tensor], batch: Batch, measured: Mapping[str, float]) -> None:
         """One row.
@@ -44,12 +39,17 @@ class Log:
         row |= {f"weight/{name}": batch.weights[name] for name in self.names}
         self.run.history.append({**row, **measured})
 
-    def summary(self) -> str:
-        """The last relative error measured, each condition's loss and weight in their order."""
+    def summary(self, status: str = "") -> list[str]:
+        """For the line of progress, most important first: the loss, the last relative error measured, what the optimizer says
+        of itself, and the conditions' losses, of which the one that weighs most comes first.
+        """
         if not self.run.history:
-            return ""
-        last = self.run.history[-1]
-        losses = " ".join(f"{last[f'loss/{name}']:.1e}" for name in self.names)
-        weights = " ".join(f"{last[f'weight/{name}']:.3g}" for name in self.names)
-        relative = "" if self.run.relative_error is None else f"relative error {self.run.relative_error:.1e}, "
-        return f"{relative}losses {losses}, weights {weights}"
+            return [status] if status else []
+        last, relative = self.run.history[-1], self.run.relative_error
+        weighted = {name: last[f"weight/{name}"] * last[f"loss/{name}"] for name in self.names}
+        return [
+            f"loss {short(last['loss'])}",
+            *([] if relative is None else [f"relative error {short(relative)}"]),
+            *([status] if status else []),
+            *(f"{name} {short(last[f'loss/{name}'])}" for name in sorted(self.names, key=weighted.__getitem__, reverse=True)),
+        ]

@@ -94,8 +94,10 @@ class Training:
     def loop(self, interrupted: threading.Event, progress: bool) -> None:
         config = self.config
         self._follow_points()  # those of a checkpoint, perhaps
+        if self.step == 0 and config.checkpoint_every:
+            self._save()  # what there is to examine where the first steps end in NaN
         self._clock = perf_counter() - self.run.seconds
-        with self.log.bar(config.steps, self.step, progress) as bar:
+        with self.log.progress(config.steps, config.seconds, progress) as bar:
             while self.step < config.steps:
                 self.run.stop_reason = self._reason_to_stop()
                 if self.run.stop_reason:  # also of a checkpoint
@@ -103,25 +105,24 @@ class Training:
                 with threads_for(self._work, self.update.work):
                     logged = self._one_step()
                 self._call([*(self._on_log if logged else ()), *self._on_step])
-                if logged:
-                    bar.set_postfix_str(self._standing(), refresh=False)
-                bar.update()
+                if logged and bar.shown:
+                    bar.tell(self.log.summary(self.update.status()))
+                bar.advance()
                 if self._any(interrupted.is_set()):
                     self._interrupt()
                 if _due(self.step, config.checkpoint_every) and self.step < config.steps:
                     self._save()
             with threads_for(self._work, self.update.work):
                 self._finish()
-            bar.set_postfix_str(self._standing())
-
-    def _standing(self) -> str:
-        """For the progress bar."""
-        return ", ".join(filter(None, (self.update.status(), self.log.summary())))
+            bar.tell(self.log.summary(self.update.status()))
 
     def non_finite(self, what: str) -> NonFiniteLossError:
         """What is raised where a number stops being finite."""
         path = self.checkpoint.path
-        kept = "no checkpoint was written" if path is None else f"the last good checkpoint is {path}"
+        kept = "no checkpoint was written"
+        if path is not None:
+            kept = f"the last good checkpoint is {path}, which `pinntk diagnose {path.parent}` examines"
+            self.checkpoint.mark(f"step {self.step}: {what}")
         return NonFiniteLossError(
             f"step {self.step}: {what}; {kept}. Lower the learning rate, or look for a logarithm, root or division in the "
             "operator"
@@ -247,20 +248,30 @@ class Training:
     def _finish(self) -> None:
         if self.point_weights is not None:
             self._batch = self._weigh_points(self.point_weights)
-        batch = self._batch
-        with torch.no_grad():
-            shares = losses(self.network, self.problem, batch.points, batch.counts, batch.point_weights) if batch.points else {}
-        found = self._in_order({**over_all(shares, batch.counts, self.like.real), **self._losses_met()})
+        trained = self._losses_now()
+        self._check_finite(trained)
+        found = self._in_order({**trained, **self._losses_met()})
         if self.config.snapshot_every:
             self._snapshot()
         monitored = self._look() if self.monitor else {}
-        self.log.add(self._time(self._columns()), found, batch, {**self.probe.columns(), **monitored})
+        self.log.add(self._time(self._columns()), found, self._batch, {**self.probe.columns(), **monitored})
         self._call(self._on_log)
         self._save()
 
+    def _losses_now(self) -> Losses:
+        """Of the conditions that are trained, at the parameters as they are."""
+        batch = self._batch
+        with torch.no_grad():
+            shares = losses(self.network, self.problem, batch.points, batch.counts, batch.point_weights) if batch.points else {}
+        return over_all(shares, batch.counts, self.like.real)
+
     def _save(self) -> None:
+        """Unless the losses are not finite, as they may be although the parameters are: the last good checkpoint stays."""
         self._publish()
-        self.checkpoint.save()
+        if self.run.folder is None:
+            return
+        if bool(torch.isfinite(weighted_sum(self._losses_now(), self._batch.weights))):
+            self.checkpoint.save()
 
     def _publish(self) -> None:
         run = self.run

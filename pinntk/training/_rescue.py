@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -14,8 +13,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
+from pinntk._util.progress import say, showing
 from pinntk.diagnostics import Finding, Prescription, diagnose
 from pinntk.diagnostics._healthy import healthy_traces
 from pinntk.ntk import traces
@@ -93,10 +92,24 @@ def rescue(
     rounds = (3 if prescription is None else 1) if rounds is None else rounds
     out = _check(run, rounds, seconds, out)
     seconds = _budget(run) if seconds is None else float(seconds)
-    found = tuple(diagnose(run) if findings is None else findings)
+    with showing(progress):
+        found = tuple(diagnose(run) if findings is None else findings)
+        return _in_rounds(run, found, _select(prescription, found), rounds, seconds, out=out, device=device, progress=progress)
+
+
+def _in_rounds(
+    run: Run,
+    found: tuple[Finding, ...],
+    chosen: Prescription | None,
+    rounds: int,
+    seconds: float,
+    *,
+    out: Path | None,
+    device: torch.device | str | None,
+    progress: bool,
+) -> Rescue:
     measure, metric = _metric(run)
     best = base = start = _Candidate(run, run.config, measure(run), found)
-    chosen = _select(prescription, found)
     tried: list[Mapping[str, Any]] = [run.config]
     done: list[Round] = []
     begun = perf_counter()
@@ -157,7 +170,7 @@ def _budget(run: Run) -> float:
 
 
 def _say(text: str) -> None:
-    tqdm.write("\n".join(wrapped(f"pinntk: {text}")), file=sys.stderr)
+    say("\n".join(wrapped(f"pinntk: {text}")))
 
 
 def _next(base: _Candidate, tried: Sequence[Mapping[str, Any]], left: int) -> Prescription | None:

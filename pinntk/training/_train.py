@@ -56,7 +56,7 @@ def train(
     resume: continue the run in `out` from its checkpoint; with the same arguments the result equals that of a run that was
         never stopped, on CPU to the last bit. `steps` may grow
     device, dtype: move the network there first; the problem's coefficients follow it to its device, and keep their dtype
-    progress: show a bar when standard error is a terminal
+    progress: say on standard error how far it is: at a terminal in one line, elsewhere in a line every few seconds
     on_step, on_log: a function of the `Run`, or several: called after each step, and after each row of `run.history`, of which
         `run.history[-1]` is then the new one. One that returns True, or a reason as a text, ends the training as if its steps
         were done (`Run.stop_reason`), such as `pinntk.EarlyStopping`. Of several processes each calls them. They are not part

@@ -58,6 +58,7 @@ def test_problems_describes_and_draws_one(capsys, tmp_path):
     [
         (["--figure", "x.png"], "--figure is about one problem: pinntk problems poisson2d --figure"),
         (["--set", "k=1"], "--set is about one problem"),
+        (["--source"], "--source is about one problem"),
         (["poisson2d", "--figure", "x.jpg"], "x.jpg: a figure's name ends in .png, .svg or .pdf"),
         (["poisson3d"], "did you mean"),
     ],

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -117,3 +119,46 @@ def test_descriptions_have_a_title():
     for name in pinntk.available():
         title, _ = registry.describe(name)
         assert 10 < len(title) < 128, name
+
+
+MEASURED = """import numpy as np
+from pinntk import Box, GridSolution, Problem, data
+
+SCALE = float(open("scale.txt").read())
+
+
+def reference():
+    x = np.linspace(0, 1, 3)
+    return GridSolution((x,), np.loadtxt("solution.csv")[:, None])
+
+
+def problem(file="measured.csv"):
+    rows, domain = SCALE * np.loadtxt(file, delimiter=","), Box(x=(0, 1))
+
+    @data(domain, rows[:, :1], seen=rows[:, 1])
+    def measured(u, seen):
+        return u - seen
+
+    return Problem(domain, [measured], reference=reference)
+"""
+
+
+def test_relative_paths_of_a_problem_are_beside_its_file(tmp_path, monkeypatch):
+    folder, here = tmp_path / "pdes", tmp_path / "here"
+    for path in (folder, here):
+        path.mkdir()
+    (folder / "mine.py").write_text(MEASURED)
+    for name, text in (("scale.txt", "0.5"), ("solution.csv", "1\n2\n3\n"), ("measured.csv", "1,4\n2,6\n")):
+        (folder / name).write_text(text)
+    (here / "other.csv").write_text("0,8\n1,10\n")
+    monkeypatch.chdir(here)
+    problem = pinntk.load(folder / "mine.py")
+    assert problem["measured"].region.rows.tolist() == [[0.5, 2.0], [1.0, 3.0]]
+    assert problem.solution.values.ravel().tolist() == [1.0, 2.0, 3.0]
+    typed = registry.parse_parameters(folder / "mine.py", {"file": "other.csv"})
+    assert typed == {"file": str(here / "other.csv")}
+    assert pinntk.load(folder / "mine.py", **typed)["measured"].region.rows.tolist() == [[0.0, 4.0], [0.5, 5.0]]
+    assert Path.cwd() == here
+    with pytest.raises(ValueError, match=rf"mine.py, line 13: FileNotFoundError: gone.csv .*looked for in {folder}"):
+        pinntk.load(folder / "mine.py", file="gone.csv")
+    assert Path.cwd() == here

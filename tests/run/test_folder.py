@@ -234,7 +234,7 @@ for folder, call in zip(sys.argv[1::2], map(int, sys.argv[2::2])):
 
 
 def test_a_killed_training_goes_on_as_if_it_had_not_been(tmp_path):
-    """kill -9 after step 6: the checkpoint is of step 4. And before the first checkpoint: there is nothing to go on from."""
+    """kill -9 after step 6: the checkpoint is of step 4. And after step 2: it is of the start."""
     settings = {"steps": 12, "checkpoint_every": 4, "snapshot_every": 1, "weighting": pinntk.weighting.NTK(every=2)}
     killed = [str(tmp_path / "late"), "3", str(tmp_path / "early"), "1"]
     ended = subprocess.run([sys.executable, "-c", KILLED, *killed], stdout=subprocess.PIPE, text=True, check=True)
@@ -242,12 +242,11 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(tmp_path):
     for folder in (tmp_path / "late", tmp_path / "early"):
         assert ".lock" in listed(folder) and "kernel/00000002.npz" in listed(folder)
     whole = train(tmp_path / "whole", **settings)
-    again = train(tmp_path / "late", resume=True, **settings)
-    assert [row["step"] for row in again.history] == [row["step"] for row in whole.history]
-    assert all(torch.equal(p, q) for p, q in zip(again.network.parameters(), whole.network.parameters(), strict=True))
-    with pytest.raises(FileNotFoundError, match="nothing to resume"):
-        train(tmp_path / "early", resume=True, **settings)
-    assert list(train(tmp_path / "early", steps=1).snapshots) == [0, 1]
+    for folder in (tmp_path / "late", tmp_path / "early"):
+        again = train(folder, resume=True, **settings)
+        assert [row["step"] for row in again.history] == [row["step"] for row in whole.history]
+        assert all(torch.equal(p, q) for p, q in zip(again.network.parameters(), whole.network.parameters(), strict=True))
+    assert list(train(tmp_path / "early", steps=1, overwrite=True).snapshots) == [0, 1]
     assert listed(tmp_path / "early" / "kernel") == ["00000000.npz", "00000001.npz"]
 
 

@@ -141,6 +141,21 @@ def test_a_non_finite_loss_names_step_condition_and_checkpoint(tmp_path):
         train(steps=200, weighting=Fixed(), **settings)
 
 
+@pytest.mark.parametrize("lr", [1e6, 1e30])  # whose steps end in NaN after some, and at once
+def test_after_nan_the_last_good_checkpoint_is_examined(tmp_path, lr):
+    settings = {"optimizer": "gradient-descent", "schedule": "constant", "weighting": Fixed(), "checkpoint_every": 999}
+    with pytest.raises(pinntk.NonFiniteLossError, match=rf"which `pinntk diagnose {tmp_path}` examines") as ended:
+        train(tmp_path, steps=200, lr=lr, **settings)
+    good = Run.load(tmp_path)
+    assert good.step == 0 and ended.match(good.stop_reason)
+    assert all(torch.equal(p, q) for p, q in zip(good.network.parameters(), small()[1].parameters(), strict=True))
+    rows = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 1 + len(good.history) >= 2
+    found = pinntk.diagnose(good)
+    assert lr == 1e30 or "step-too-large" in [finding.code for finding in found]
+    assert train(tmp_path, steps=1, resume=True, lr=lr, **settings).history[0]["step"] == 0
+
+
 def test_the_run_folder_reads_back(tmp_path):
     run = train(tmp_path / "run")
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
