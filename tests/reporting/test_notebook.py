@@ -171,3 +171,23 @@ def test_a_figure_is_shown_without_pyplot_or_a_folder(run):
         data, size = figure._repr_png_()
         assert data.startswith(b"\x89PNG")
         assert [round(100 * side) for side in figure.get_size_inches()] == [size["width"], size["height"]]
+
+
+def test_the_repr_of_everything_is_a_line(run):
+    problem = pinntk.load("poisson1d")
+    points = problem.sample(residual=5, boundary=2)
+    network = pinntk.nn.MLP(problem, width=4, depth=1, activation="sin", parametrization="ntk")
+    seeds = pinntk.mean_kernel(
+        lambda seed: pinntk.nn.MLP(problem, width=4, depth=1, seed=seed), problem, points, seeds=range(2)
+    )
+    grid = pinntk.GridSolution((np.linspace(0, 1, 50),), np.zeros(50))
+    found = [
+        pinntk.collocate(network, problem, points, noise=1e-3),
+        pinntk.infinite_ensemble(network, problem, points),
+        seeds,
+        grid,
+    ]
+    found += [pinntk.examine(run), pinntk.examine(network, problem, points), pinntk.KernelOperator(network, problem, points)]
+    assert repr(grid) == "GridSolution(axes [(50,)], values (50,))"
+    for value in [*found, run, problem, FINDING, rescued(run), rescued(run).rounds[0]]:
+        assert len(repr(value)) < 250 and "tensor(" not in repr(value) and "\n" not in repr(value), type(value)
