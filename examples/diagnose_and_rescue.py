@@ -1,4 +1,4 @@
-"""A training that fails, why, and the same training as the diagnosis prescribes it: u_t + 30 u_x = 0.
+"""A training that fails, why, and the same training as the diagnosis prescribes it: u_t = 5 u (1 - u).
 
     python examples/diagnose_and_rescue.py
 
@@ -11,7 +11,7 @@ import pinntk
 from pinntk import Rescue
 
 
-def main(name: str = "convection", steps: int = 500, seconds: float = 30) -> Rescue:
+def main(name: str = "reaction", steps: int = 500, seconds: float = 30) -> Rescue:
     """steps: of Adam, which fail; seconds: for the trainings that repair them."""
     problem = pinntk.load(name)
     network = pinntk.nn.MLP(problem, width=32, depth=2)

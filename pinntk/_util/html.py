@@ -12,14 +12,15 @@ from markupsafe import Markup, escape
 from pinntk._util.numbers import number
 
 _GRAY = "rgba(128, 128, 128, .45)"
-_STYLE = Markup(
+_STYLE = Markup(  # twice, so as to count more than what a notebook has for tables
     "<style>"
     ".pinntk { font-size: 13px; line-height: 1.45; max-width: 60rem; overflow-x: auto; }"
     ".pinntk table { border-collapse: collapse; margin: .4em 0; font-size: inherit; font-variant-numeric: tabular-nums; }"
-    ".pinntk th, .pinntk td { padding: .15em 1em .15em 0; text-align: left; vertical-align: top; border: 0; max-width: 40rem; }"
-    f".pinntk thead th {{ border-bottom: 1px solid {_GRAY}; font-weight: 600; white-space: nowrap; }}"
-    ".pinntk tr, .pinntk tr:nth-child(even), .pinntk tr:hover { background: none; }"
-    ".pinntk td.n, .pinntk th.n { text-align: right; white-space: nowrap; }"
+    ".pinntk.pinntk th, .pinntk.pinntk td { padding: .15em 1em .15em 0; text-align: left; vertical-align: top; border: 0; }"
+    ".pinntk.pinntk td { max-width: 40rem; }"
+    f".pinntk.pinntk thead th {{ border-bottom: 1px solid {_GRAY}; font-weight: 600; white-space: nowrap; }}"
+    ".pinntk.pinntk tbody tr, .pinntk.pinntk tbody tr:nth-child(even), .pinntk.pinntk tbody tr:hover { background: none; }"
+    ".pinntk.pinntk .n { text-align: right; white-space: nowrap; }"
     ".pinntk p { margin: .3em 0; } .pinntk .faint { opacity: .7; } .pinntk summary { cursor: pointer; }"
     ".pinntk pre { margin: .3em 0; white-space: pre-wrap; background: none; font-size: 12px; }"
     ".pinntk .badge { padding: .05em .6em; border-radius: 1em; color: #fff; font-weight: 600; font-size: 11px; }"
@@ -43,7 +44,7 @@ def page(title: Any, *parts: Any, remark: Any = "") -> str:
 def table(head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> Markup:
     """Rows below their heads. Numbers are at the right, with three digits; None is a dash.
 
-    >>> print(table(["name", "n"], [["<u>", 1200]]).partition("<tbody>")[2])
+    >>> print(str(table(["name", "n"], [["<u>", 1200]])).partition("<tbody>")[2])
     <tr><td>&lt;u&gt;</td><td class="n">1,200</td></tr></tbody></table>
     """
     rows = [list(row) for row in rows]

@@ -34,7 +34,7 @@ from pinntk.diagnostics._statement import Statement
 from pinntk.diagnostics._undetermined import Undetermined, undetermined
 from pinntk.nn import MLP
 from pinntk.ntk import KernelBlocks, kernel
-from pinntk.ntk._blocks import check_weights
+from pinntk.ntk._blocks import check_weights, sizes_text
 from pinntk.problem import Points, Problem
 from pinntk.residuals import Scales, check_network, errors, scales
 from pinntk.residuals._values import check_finite
@@ -44,7 +44,7 @@ from pinntk.run._network import build_network, network_class, with_parameters
 _KERNEL_POINTS = 300  # a condition's, at most: an eigenvalue problem of a second or less
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Examination:
     """What can be measured of `network` on `points`, {condition: (n, d)}, under the loss weights `weights`.
 
@@ -70,6 +70,12 @@ class Examination:
         check_weights(self.weights, tuple(points))
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "few", subset(points, _KERNEL_POINTS))
+
+    def __repr__(self) -> str:
+        what = type(self.network).__name__ if self.run is None else repr(self.run)
+        return (
+            f"Examination({what} on {self.problem.name}; {sizes_text(list(self.points), list(map(len, self.points.values())))})"
+        )
 
     @cached_property
     def errors(self) -> dict[str, Tensor]:

@@ -35,7 +35,7 @@ class _Field(nn.Module):
         return self.solution.mean(x)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Collocation:
     """The solution of a linear problem by a Gaussian process whose covariance is a network's kernel, from `collocate`.
 
@@ -51,6 +51,9 @@ class Collocation:
     _factor: Tensor  # of K_ee + noise^2, scaled to a unit diagonal
     _scale: Tensor  # (n,)
     _coefficients: Tensor  # (n,) so that the mean is K_ue times it
+
+    def __repr__(self) -> str:
+        return f"Collocation({self._problem.name} by the {self._kind}; noise {dict(self.noise)}; {self.kernel})"
 
     def mean(self, x: Tensor | np.ndarray) -> Tensor:
         """E[u | errors = 0] at (m, d) points, (m, fields)."""
@@ -119,7 +122,7 @@ def collocate(
     return Collocation(K, dict(noise), network, problem, kind, factor, scale, coefficients)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class InfiniteEnsemble:
     """Infinitely wide networks, all initializations of them, trained by gradient flow; from `infinite_ensemble`.
 
@@ -137,6 +140,9 @@ class InfiniteEnsemble:
     _start: Tensor  # (n,) errors of u = 0, the mean of the errors at initialization
     _network: MLP | InfiniteMLP
     _problem: Problem
+
+    def __repr__(self) -> str:
+        return f"InfiniteEnsemble({self._problem.name}; weights {dict(self.weights)}; {self.ntk})"
 
     def mean(self, x: Tensor | np.ndarray, t: float) -> Tensor:
         """E[u(x, t)], (m, fields), t from 0 to inf."""

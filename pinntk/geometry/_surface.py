@@ -160,34 +160,34 @@ class Tube(Surface):
     parameters = 2
 
     def __init__(self, name: str, center: np.ndarray, radius: float, axis: int, ends: tuple[float, float]):
-        self.name, self._center, self._radius, self._axis, self._ends = name, center, radius, axis, ends
-        self._across = [i for i in range(3) if i != axis]
+        self.name, self.center, self.radius, self._axis, self._ends = name, center, radius, axis, ends
+        self.across = [i for i in range(3) if i != axis]
         self.measure = 2 * pi * radius * (ends[1] - ends[0])
 
     def at(self, cube: np.ndarray) -> np.ndarray:
         points = np.empty((len(cube), 3))
         angle = 2 * pi * cube[:, 0]
-        points[:, self._across] = self._center + self._radius * np.stack([np.cos(angle), np.sin(angle)], 1)
+        points[:, self.across] = self.center + self.radius * np.stack([np.cos(angle), np.sin(angle)], 1)
         points[:, self._axis] = self._ends[0] + (self._ends[1] - self._ends[0]) * cube[:, 1]
         return points
 
     def _ray(self, points: Tensor) -> Tensor:
-        return points[:, self._across] - torch.as_tensor(self._center).to(points)
+        return points[:, self.across] - torch.as_tensor(self.center).to(points)
 
     def distance(self, points: Tensor) -> Tensor:
-        out = torch.linalg.vector_norm(self._ray(points), dim=1) - self._radius
+        out = torch.linalg.vector_norm(self._ray(points), dim=1) - self.radius
         low, high = self._ends
         along = (low - points[:, self._axis]).clamp(min=0) + (points[:, self._axis] - high).clamp(min=0)
         return torch.hypot(out, along)
 
     def normals(self, points: Tensor) -> Tensor:
         found = torch.zeros_like(points)
-        found[:, self._across] = torch.nn.functional.normalize(self._ray(points), dim=1, eps=0.0)
+        found[:, self.across] = torch.nn.functional.normalize(self._ray(points), dim=1, eps=0.0)
         return found
 
     def nearest(self, points: np.ndarray) -> np.ndarray:
         found = np.clip(points, *self._ends)
-        found[:, self._across] = self._center + self._radius * toward(points[:, self._across] - self._center)
+        found[:, self.across] = self.center + self.radius * toward(points[:, self.across] - self.center)
         return found
 
 

@@ -84,7 +84,11 @@ def hard_constraint(problem: Problem, network: nn.Module, conditions: str | Sequ
     derivatives are those of the problem; the factor is a product of distances from the faces, of maximum 1. g may have no
     jumps, nor may its derivatives below the highest that the problem takes: under u_t = u_xx a kink in u would be heat that
     never flows, as no point sees it. Two conditions must agree where they meet. Conditions with coefficients, on measured
-    points and in the domain are not of this kind. Periodic conditions hold where the network repeats: an `MLP` with
+    points and in the domain are not of this kind. On the boundary of a shape values can be met, not slopes: the factor is a
+    product of smooth distances from its curves, and g continues into the domain as its operator says, or as a mean of several
+    by inverse distance. Left under "auto" are boundaries with corners that point inward; nowhere met are parts that end in the
+    middle of a wall, values of different functions that meet (of second derivatives), triangulated surfaces and more than 100
+    edges. Periodic conditions hold where the network repeats: an `MLP` with
     `periodic`, or `MLP(problem, hard=...)`, which does all this and can be built again from a run's config.json.
 
     network: N, any nn.Module that maps (n, d) to (n, fields)

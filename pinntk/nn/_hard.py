@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pinntk._util.likeness import nearest
 from pinntk._util.warn import warn_user
+from pinntk.nn._blend import Blend
 from pinntk.nn._compatibility import check_agreement, largest_error
 from pinntk.nn._prescribed import (
     MOST_TERMS,
@@ -310,21 +311,30 @@ class _Search:
         trial = list(self._accepted)
         for part in parts:
             coordinate = self._problem.coordinates[part.axis]
-            if coordinate in self.levels or coordinate in self._repeated:
+            if part.part is None and (coordinate in self.levels or coordinate in self._repeated):
                 raise UnmetError(
                     f"the network repeats in {coordinate}, and with a factor that is 0 at one of its ends would not"
                 )
             others = [other for other in trial if other.field == part.field]
             for other in others:
                 check_agreement(self._problem, other, part, self._device)
-            same = [other for other in others if (other.axis, other.end) == (part.axis, part.end)]
+            same = [] if part.part is not None else [o for o in others if (o.axis, o.end) == (part.axis, part.end)]
             if part.slope and not any(not other.slope for other in same):
                 raise UnmetError("it prescribes a slope where no value is met, and both go together only")
             if part.slope and any(other.slope and other.axis != part.axis for other in others):
                 raise UnmetError("slopes are met across the faces of one coordinate only")
             if not any(other.slope is part.slope for other in same):
                 trial.append(part)
-        count = most_terms([part for part in trial if part.field == parts[0].field], self._device)
+        of_field = [part for part in trial if part.field == parts[0].field]
+        on_shape = [part for part in of_field if part.part is not None]
+        if on_shape:
+            corner = Blend(on_shape, self._device).inward
+            if corner is not None and self._asked == AUTO:
+                raise UnmetError(
+                    f"its distance is cut off at a corner that points into the domain, ({corner[0]:.4g}, {corner[1]:.4g}), "
+                    f"where solutions are not smooth and training does better; hard=({name!r}, ...) takes it nevertheless"
+                )
+        count = most_terms(of_field, self._device)
         if self._asked == AUTO and count <= MOST_TERMS:
             check_terms(count, _AUTO_TERMS, f"; it would be done for hard=({name!r}, ...)")
         check_terms(count, MOST_TERMS)

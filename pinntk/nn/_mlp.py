@@ -43,7 +43,7 @@ class MLP(nn.Module):
         and amplitudes a_j of your choice, {"frequencies": [...], "amplitudes": [...]}, as from `pinntk.nn.power_law`:
         a_j cos(2 pi b_j . x~), a_j sin(2 pi b_j . x~), divided by norm(a); all a_j alike where amplitudes are left out
     hard: conditions of the problem that the network meets by construction, whatever its parameters are: names, each of which
-        has to be met, or "auto" for all that can be. Prescribed values on faces of the domain (`boundary`, `initial`), u_t
+        has to be met, or "auto" for all that can be. Prescribed values on faces of the domain or a shape's boundary, u_t
         beside u on an initial face, and periodic conditions can; see `hard_constraint`. The network becomes
         offset(x) + factor(x) u(x), and repeats where a condition asks for it. `network.hard` has the names of conditions that
         are met, `network.soft` why each of the others is not

@@ -1,4 +1,4 @@
-"""What a condition prescribes on a face of the domain: a field's value there, or its slope across the face."""
+"""What a condition prescribes: a field's value on a face or on a shape's boundary, or its slope across a face."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pinntk.geometry import Domain
+from pinntk.geometry import Domain, Part
+from pinntk.geometry._drawing import NEAR
 from pinntk.nn._smoothness import smoothness_fault
 from pinntk.problem import Condition, Faces, Integral, Measurements
 from pinntk.problem._arguments import ArgumentSpec
 from pinntk.taylor import Jet
 
+MOST_LEVELS = 100  # smooth pieces of a part of a boundary, each with a function in every pass of the network
 MOST_TERMS = 1000  # evaluations of an operator in one pass of a network
 AGREE = 1e-10  # of their size: two numbers of float64 data that are to be one
 _PROBES, _PLACES = 512, 257  # random points of a face, places along an axis
@@ -54,13 +56,16 @@ def call_operator(condition: Condition, specs: Sequence[ArgumentSpec], value: Te
 
 @dataclass(frozen=True, eq=False)
 class Prescribed:
-    """A field's value on a face, or its slope across it, by a condition whose error is e(v) = c (v - g) in that number v.
+    """A field's value on a face, or its slope across it, or its value on a part of a shape's boundary, by a condition whose
+    error is e(v) = c (v - g) in that number v.
 
     g = -e(0) / c comes from the condition's operator itself, so that whatever flows through it has its derivatives.
 
     field: its number
-    axis, end: the face; end 0 is the lower one, 1 the upper
+    axis, end: the face; end 0 is the lower one, 1 the upper; axis -1 for a part of a shape's boundary
     slope: whether v is the derivative along `axis`, and not the value
+    part: of a shape's boundary; None for a face
+    order: the highest derivative of the field in space that the problem takes
     c: where it is the same at all points; None where it has to be computed
     scale: the largest |g| that was seen on the face
     """
@@ -72,6 +77,8 @@ class Prescribed:
     axis: int
     end: int
     slope: bool
+    part: Part | None = None
+    order: int = 0
     c: float | None = None
     scale: float = 0.0
 
@@ -81,8 +88,8 @@ class Prescribed:
 
     @property
     def place(self) -> dict[int, float]:
-        """The face: {axis: value}."""
-        return {self.axis: self.domain.bounds[self.axis][self.end]}
+        """The face: {axis: value}; {} for a part of a shape's boundary, from which g continues as its operator says."""
+        return {} if self.part is not None else {self.axis: self.domain.bounds[self.axis][self.end]}
 
     @property
     def takes(self) -> frozenset[int]:
@@ -94,10 +101,10 @@ class Prescribed:
     def value(self, x: Tensor, fixed: Mapping[int, float]) -> Tensor:
         """g (n,) at (n, d) points moved to where some coordinates, those of the face among them, have the `fixed` values."""
         columns = columns_of(x, fixed)
-        at_zero = call_operator(self.condition, self.specs, torch.zeros_like(columns[self.axis]), columns)
+        at_zero = call_operator(self.condition, self.specs, torch.zeros_like(columns[0]), columns)
         if self.c is not None:
             return at_zero if self.c == -1 else at_zero / -self.c
-        at_one = call_operator(self.condition, self.specs, torch.ones_like(columns[self.axis]), columns)
+        at_one = call_operator(self.condition, self.specs, torch.ones_like(columns[0]), columns)
         return at_zero / (at_zero - at_one)
 
     def values(self, x: Tensor, places: Sequence[Mapping[int, float]]) -> list[Tensor]:
@@ -115,6 +122,13 @@ class Prescribed:
                 row[0, :, axis] = number
         found = self.value(x.like(data.flatten(1, 2)), {})  # a point at several places is several points
         return [found.like(part) for part in found.components.split(n, 1)] if isinstance(found, Jet) else list(found.split(n))
+
+    def sample(self, n: int, device: Device) -> Tensor:
+        """(n, d) points of the face or the part, in float64, the same at each call."""
+        if self.part is None:
+            return torch.stack(columns_of(random_points(self.domain, n, device), self.place), 1)
+        found = self.part.sample(n, "uniform", np.random.default_rng(0))
+        return torch.as_tensor(found, dtype=torch.float64, device=device)
 
     def number(self, fixed: Mapping[int, float], device: Device) -> float | None:
         """g, where nothing that the operator takes is left to vary; None otherwise."""
@@ -156,11 +170,13 @@ def prescriptions(
     orders: Callable[[int, int], int],
     device: Device,
 ) -> list[Prescribed]:
-    """What a condition prescribes on each of its faces. Raises `UnmetError` where that is not the value of one field, or its
-    slope across the face, as a function of the point that is as smooth as the problem needs it.
+    """What a condition prescribes on each of its faces, or on its part of a boundary. Raises `UnmetError` where that is not the
+    value of one field, or its slope across the face, as a function of the point that is as smooth as the problem needs it.
 
     orders: the highest derivative of a field along an axis that the problem takes
     """
+    if isinstance(condition.region, Part):
+        return [_on_part(condition, condition.region, specs, domain, orders, device)]
     faces = _faces(condition, domain)
     field, index = _asked(specs, domain)
     found = []
@@ -172,6 +188,24 @@ def prescriptions(
     varying = Counter(part.axis for part in found if part.takes - {part.axis})
     check_terms(prod(1 + count for count in varying.values()) - 1, MOST_TERMS)
     return [_examined(part, partial(orders, field), device) for part in found]
+
+
+def _on_part(
+    condition: Condition,
+    part: Part,
+    specs: tuple[ArgumentSpec, ...],
+    domain: Domain,
+    orders: Callable[[int, int], int],
+    device: Device,
+) -> Prescribed:
+    """What a condition prescribes on a part of a shape's boundary."""
+    if part.domain != domain or part.beyond is not None:
+        raise UnmetError(f"it holds on {part.describe()}, not on the boundary of the problem's domain")
+    field, index = _asked(specs, domain)
+    if any(index):
+        raise UnmetError("it asks for a derivative, and on the boundary of a shape values alone are met")
+    order = max(orders(field, axis) for axis in domain.shape_axes)
+    return _examined(Prescribed(condition, specs, domain, field, -1, 0, False, part, order), partial(orders, field), device)
 
 
 def check_terms(count: int, most: int, hint: str = "") -> None:
@@ -241,6 +275,8 @@ def _examined(part: Prescribed, orders: Callable[[int], int], device: Device) ->
 def _probes(part: Prescribed, device: Device) -> Tensor:
     """Random points, (n, d), and from end to end along each axis that the operator takes."""
     found = [random_points(part.domain, _PROBES, device)]
+    if part.part is not None:
+        found.append(part.sample(_PROBES, device))
     for axis in sorted(part.takes - {part.axis}):
         line = found[0][:_PLACES].clone()
         line[:, axis] = torch.linspace(*part.domain.bounds[axis], _PLACES, dtype=line.dtype, device=device)
@@ -248,7 +284,8 @@ def _probes(part: Prescribed, device: Device) -> Tensor:
     points = torch.cat(found)
     if part.domain.is_box:
         return points
-    return points[torch.as_tensor(part.domain.contains(points.cpu().numpy()), device=device)]
+    within = part.domain.distance(points.cpu().numpy()) < NEAR
+    return points[torch.as_tensor(within, device=device)]
 
 
 def _check_independence(part: Prescribed, points: Tensor, g: Tensor) -> None:

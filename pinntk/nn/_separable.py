@@ -22,8 +22,8 @@ class SeparableMLP(nn.Module):
 
     The separable PINN of Cho et al. 2023 (NeurIPS, arXiv 2306.15969), whose sum has weights w here, of which each field has its
     own. What it can be is what it is there, and it begins elsewhere: factors of about 1 neither vanish nor grow in products
-    of many, and a product of 1 + f_j holds each f_j alone, each pair, and so on. The rank that a solution needs, not the
-    number of its coordinates, is what makes it hard: sum_j g(x_j) has rank 2, whatever d is.
+    of many, and a product of 1 + f_j holds each f_j alone, each pair, and so on. How many products a solution needs is what
+    counts, rather than its coordinates: sum_j g(x_j) takes d of them at most.
 
     Points are scattered, each with its own products. That d networks of n points each serve a grid of n^d, for which the
     paper's networks are cheap, is not made use of.

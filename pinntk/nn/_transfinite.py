@@ -1,4 +1,4 @@
-"""A function with given values on faces of a box, and one that vanishes there."""
+"""A function with given values on faces of a box and on parts of a shape's boundary, and one that vanishes there."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from pinntk.geometry import Domain
+from pinntk.nn._blend import Blend
 from pinntk.nn._prescribed import Device, Prescribed
 
 _ZERO = 1e-13  # of the largest prescribed value: a value at a corner that is rounding
@@ -22,11 +23,12 @@ _RISE = 0.2  # of an axis. wave1d after 15 s of Gauss-Newton, three seeds: error
 @dataclass(frozen=True, eq=False)
 class _Node:
     """One prescription along an axis, and the polynomial in s = (x - low) / L that is 1 in it and 0 in the axis's others,
-    lowest power first.
+    lowest power first; or, on axis -1, the number of a group of a shape's boundary, whose weight the blend has.
     """
 
     source: Prescribed
-    polynomial: tuple[float, ...]
+    polynomial: tuple[float, ...] = ()
+    group: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +61,8 @@ class Transfinite:
 
         (1 + d^2) s^2 / (s^2 + d^2),    d = 0.2
 
-    since under s^2 alone N could do little at early times.
+    since under s^2 alone N could do little at early times. Parts of a shape's boundary are one axis more: P g = sum_k w_k g_k,
+    with weights and a factor from `Blend`, each g_k as its operator continues it into the domain.
 
     parts: what is prescribed of one field: one value a face, a slope only beside it, slopes on one axis only
     device: where numbers are computed beforehand
@@ -67,11 +70,14 @@ class Transfinite:
 
     def __init__(self, parts: Sequence[Prescribed], domain: Domain, device: Device):
         self._bounds = domain.bounds
+        on_shape = [part for part in parts if part.part is not None]
+        self._blend = Blend(on_shape, device) if on_shape else None
         self._powers: dict[int, list[int]] = {}  # by axis, of the distances from its two ends
         for part in parts:
-            self._powers.setdefault(part.axis, [0, 0])[part.end] += 1
+            if part.part is None:
+                self._powers.setdefault(part.axis, [0, 0])[part.end] += 1
         self._constant = _common_number(parts, device)
-        self._terms = [] if self._constant is not None else list(_terms(parts, domain, device))
+        self._terms = [] if self._constant is not None else list(_terms(parts, self._blend, domain, device))
         self._varying: dict[tuple, list[_Term]] = {}  # by the function that gives their values
         for term in self._terms:
             if term.number is None:
@@ -87,11 +93,16 @@ class Transfinite:
             values |= {id(term): value for term, value in zip(terms, of_all, strict=True)}
         s: dict[int, Tensor] = {}
         weights: dict[int, Tensor | float] = {}
+        of_groups: list[Tensor | float] = []
         found: list[Tensor | float] = []
         for term in self._terms:
             for node in term.nodes:
                 axis = node.source.axis
-                if id(node) not in weights:
+                if node.group is not None:
+                    assert self._blend is not None
+                    of_groups = of_groups or self._blend.weights(x)
+                    weights[id(node)] = of_groups[node.group]
+                elif id(node) not in weights:
                     s[axis] = s[axis] if axis in s else self._from_low(x, axis)
                     weights[id(node)] = _polynomial(node.polynomial, s[axis])
             value = values[id(term)] if term.number is None else term.number
@@ -113,12 +124,15 @@ class Transfinite:
             else:
                 factors += s
                 largest *= low**low * high**high / (low + high) ** (low + high)
+        if self._blend is not None:
+            factors.append(self._blend.factor(x))
         return _product(factors if largest == 1 else [*factors, 1 / largest])
 
     @property
     def zeros(self) -> tuple:
         """What F is made of: fields for which it is the same share it."""
-        return tuple(sorted((axis, tuple(powers)) for axis, powers in self._powers.items()))
+        levels = () if self._blend is None else self._blend.levels
+        return tuple(sorted((axis, tuple(powers)) for axis, powers in self._powers.items())), levels
 
     def _from_low(self, x: Tensor, axis: int) -> Tensor:
         low, high = self._bounds[axis]
@@ -149,19 +163,29 @@ def _common_number(parts: Sequence[Prescribed], device: Device) -> float | None:
     return values.pop() if len(values) == 1 and slopes <= {0.0} else None
 
 
-def _terms(parts: Sequence[Prescribed], domain: Domain, device: Device) -> Iterator[_Term]:
-    """Those of G that are not 0. Where one face has the value 0 everywhere, so have all others where they meet it."""
+def _terms(parts: Sequence[Prescribed], blend: Blend | None, domain: Domain, device: Device) -> Iterator[_Term]:
+    """Those of G that are not 0. Where one face has the value 0 everywhere, so have all others where they meet it; but what a
+    shape's boundary prescribes, continued into the domain as it is, can be another at a face than what that prescribes.
+    """
     rounding = _ZERO * max(part.scale for part in parts)
     by_axis = _nodes(parts, domain)
+    if blend is not None:
+        groups = [_Node(group.source, group=number) for number, group in enumerate(blend.groups)]
+        by_axis[-1] = [node for node in groups if node.source.number({}, device) != 0]
     alive = {
-        axis: [node for node in nodes if node.source.number(node.source.place, device) != 0] for axis, nodes in by_axis.items()
+        axis: [node for node in nodes if by_axis.get(-1) or node.source.number(node.source.place, device) != 0]
+        for axis, nodes in by_axis.items()
     }
     alive = {axis: nodes for axis, nodes in alive.items() if nodes}
     for count in range(1, len(alive) + 1):
         for axes in combinations(alive, count):
             for nodes in product(*(alive[axis] for axis in axes)):
                 fixed = {axis: value for node in nodes for axis, value in node.source.place.items()}
-                sources = [node.source for node in nodes if node.source.slope] or [node.source for node in nodes]
+                slopes = [node.source for node in nodes if node.source.slope]
+                on_shape = [node.source for node in nodes if node.group is not None]
+                if on_shape and slopes:  # of values that do not change there
+                    continue
+                sources = on_shape or slopes or [node.source for node in nodes]
                 numbers = [source.number(fixed, device) for source in sources]
                 known = next((place for place, number in enumerate(numbers) if number is not None), 0)
                 number = numbers[known]
@@ -172,7 +196,7 @@ def _terms(parts: Sequence[Prescribed], domain: Domain, device: Device) -> Itera
 def _nodes(parts: Sequence[Prescribed], domain: Domain) -> dict[int, list[_Node]]:
     """By axis, the prescriptions with their polynomials: p(s) = sum_j c_j s^j of as many terms as the axis has of them."""
     found = {}
-    for axis in sorted({part.axis for part in parts}):
+    for axis in sorted({part.axis for part in parts if part.part is None}):
         own = [part for part in parts if part.axis == axis]
         low, high = domain.bounds[axis]
         powers = np.arange(len(own))

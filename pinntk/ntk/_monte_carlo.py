@@ -13,7 +13,7 @@ from pinntk.ntk._blocks import KernelBlocks, require_kernel
 from pinntk.problem import Points, Problem
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MeanKernel:
     """Kernels averaged over initializations, from `mean_kernel`.
 
@@ -27,6 +27,9 @@ class MeanKernel:
     std: Tensor
     running: Tensor
     distances: Tensor
+
+    def __repr__(self) -> str:
+        return f"MeanKernel(of {len(self.running)} kernels, spread {self.spread:.2g}; {self.mean})"
 
     @property
     def standard_error(self) -> Tensor:

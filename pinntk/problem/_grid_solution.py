@@ -9,7 +9,7 @@ import numpy as np
 from pinntk.geometry import Domain
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GridSolution:
     """A numerical solution on a product grid: one increasing array a coordinate, and values [*counts] or [*counts, fields].
 
@@ -19,6 +19,9 @@ class GridSolution:
 
     axes: tuple[np.ndarray, ...]
     values: np.ndarray
+
+    def __repr__(self) -> str:
+        return f"GridSolution(axes {[axis.shape for axis in self.axes]}, values {self.values.shape})"
 
     @property
     def points(self) -> np.ndarray:

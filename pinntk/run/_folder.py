@@ -22,7 +22,8 @@ else:
 SLABS, SLAB = "slabs.json", re.compile(r"slab_\d{2,}")  # of a training in time slabs, and the run folders in it
 CONFIG, METRICS, CHECKPOINT, SNAPSHOTS, FIGURES = "config.json", "metrics.csv", "checkpoint.pt", "kernel", "figures"
 REPORT, COMPARISON, DIAGNOSIS = "report.html", "comparison.html", "diagnosis.json"  # what `pinntk diagnose` adds
-FIGURE_NAMES = ("solution", "losses", "spectra", "drift")
+ANIMATION = "solution.gif"
+FIGURE_NAMES = ("solution.png", "losses.png", "spectra.png", "drift.png", ANIMATION)
 LOCK = ".lock"
 CHECKSUM_MARK, CHECKSUM_DIGITS = b"\npinntk sha256 ", 64  # end a checkpoint; torch.load reads over them
 SNAPSHOT = re.compile(r"(\d{8,})\.npz")  # by step
@@ -60,7 +61,7 @@ def _is_own_checkpoint(path: Path) -> bool:
 def clear_folder(folder: Path) -> None:
     """Removes what a run and its diagnosis wrote, and nothing else; also what a killed process had begun to write."""
     named = [folder / name for name in (CONFIG, METRICS, CHECKPOINT, REPORT, COMPARISON, DIAGNOSIS)]
-    named += [folder / FIGURES / f"{name}.png" for name in FIGURE_NAMES]
+    named += [folder / FIGURES / name for name in FIGURE_NAMES]
     snapshots = [path for path in folder.glob(f"{SNAPSHOTS}/*.npz") if SNAPSHOT.fullmatch(path.name)]
     begun = [path for final in named for path in final.parent.glob(f".{final.name}.????????")]
     begun += [path for path in folder.glob(f"{SNAPSHOTS}/.*.npz.????????") if SNAPSHOT.fullmatch(path.stem[1:])]

@@ -19,7 +19,7 @@ SHORT = {
 }
 
 
-def run(name, tmp_path, monkeypatch, **settings):
+def run(name, tmp_path, monkeypatch, /, **settings):
     monkeypatch.chdir(tmp_path)
     return import_module(f"examples.{name}").main(**settings)
 
@@ -44,7 +44,7 @@ def test_own_pde(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_diagnose_and_rescue(tmp_path, monkeypatch):
-    rescued = run("diagnose_and_rescue", tmp_path, monkeypatch)
+    rescued = run("diagnose_and_rescue", tmp_path, monkeypatch, seconds=300)  # 30 are enough where nothing else runs
     assert rescued.before.relative_error > 0.5 and rescued.findings
     assert rescued.improvement > 10
 

@@ -6,6 +6,7 @@ from math import pi
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -14,6 +15,7 @@ from pinntk import Box, GridSolution, Problem
 from pinntk.geometry import Ball, Disk, Polygon
 from pinntk.reporting import plot
 from pinntk.reporting.plot._maps import Plane, Section, planes
+from pinntk.reporting.plot._sheet import beside
 from pinntk.reporting.plot._solution import field_style
 
 pytestmark = pytest.mark.pixels
@@ -134,6 +136,12 @@ def test_maps_of_one_field_are_a_table_with_a_color_bar_for_each_scale():
     box = problem_on(Box(x=(0, 1), y=(0, 1), z=(0, 1)))
     (alone,) = plot.solution_sheets(box, network_of(box))
     _, maps, bars = images(alone)
+    several, _ = beside([alone] * 3, 2)
+    several.suptitle("a title\nof two lines")
+    renderer = FigureCanvasAgg(several).get_renderer()
+    several.draw_without_rendering()
+    edges = [ax.get_tightbbox(renderer).extents for part in several.subfigs for ax in part.axes if ax.axison]
+    assert np.min(edges) >= 0 and np.max(edges, 0)[2] <= several.bbox.x1 and np.max(edges, 0)[3] <= several.bbox.y1
     assert [ax.get_title() for ax in maps] == ["z = 0.25", "z = 0.5", "z = 0.75"] and len(bars) == 1
     assert plot.solution_sheets(problem_on(PLATE), network_of(problem_on(PLATE))) == []
 
@@ -246,6 +254,9 @@ def test_a_diagonal_is_drawn_as_far_as_it_is_inside():
     ((panel,),) = plot.solution_panels(problem, network_of(problem))
     ax = drawn(panel)
     shown = np.isfinite(ax.lines[0].get_ydata())
+    known = problem_on(domain, exact=lambda a, b, c, d: a)
+    lines = drawn(plot.solution_panels(known, network_of(known))[0][0]).lines
+    assert all(np.array_equal(np.isfinite(line.get_ydata()), shown) for line in lines) and len(lines) == 2
     s = np.linspace(0, 1, len(shown))
     radius = np.abs(2 * s - 1) * 2  # of the box's diagonal, which is 2 long on either side
     assert np.array_equal(shown, (radius <= 1) & (radius >= 0.5))

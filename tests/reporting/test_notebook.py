@@ -10,6 +10,7 @@ import pinntk
 from pinntk import Box, Problem, boundary, residual
 from pinntk._util.html import curves, facts, page, table
 from pinntk.diagnostics import Diagnosis, Finding, Prescription, Unjudged
+from pinntk.reporting import plot
 from pinntk.training import Rescue, Round
 
 BAD = "<script>alert('x')</script>&"
@@ -162,3 +163,31 @@ def test_pieces_escape_what_is_no_markup():
     assert table(["n"], [[None], [True]]).count('class="n"') == 0
     assert facts([("a", ""), ("b", None)]) == ""
     assert curves({BAD: ([0], [1.0])}, title=BAD, across=BAD).count("<script") == 0
+
+
+@pytest.mark.pixels
+def test_a_figure_is_shown_without_pyplot_or_a_folder(run):
+    for figure in (plot.losses(run), plot.solution(run.problem, run.network)):
+        data, size = figure._repr_png_()
+        assert data.startswith(b"\x89PNG")
+        assert [round(100 * side) for side in figure.get_size_inches()] == [size["width"], size["height"]]
+
+
+def test_the_repr_of_everything_is_a_line(run):
+    problem = pinntk.load("poisson1d")
+    points = problem.sample(residual=5, boundary=2)
+    network = pinntk.nn.MLP(problem, width=4, depth=1, activation="sin", parametrization="ntk")
+    seeds = pinntk.mean_kernel(
+        lambda seed: pinntk.nn.MLP(problem, width=4, depth=1, seed=seed), problem, points, seeds=range(2)
+    )
+    grid = pinntk.GridSolution((np.linspace(0, 1, 50),), np.zeros(50))
+    found = [
+        pinntk.collocate(network, problem, points, noise=1e-3),
+        pinntk.infinite_ensemble(network, problem, points),
+        seeds,
+        grid,
+    ]
+    found += [pinntk.examine(run), pinntk.examine(network, problem, points), pinntk.KernelOperator(network, problem, points)]
+    assert repr(grid) == "GridSolution(axes [(50,)], values (50,))"
+    for value in [*found, run, problem, FINDING, rescued(run), rescued(run).rounds[0]]:
+        assert len(repr(value)) < 250 and "tensor(" not in repr(value) and "\n" not in repr(value), type(value)

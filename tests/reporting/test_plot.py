@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 import pinntk
 from pinntk.reporting import plot
+from pinntk.reporting.plot._evidence import matrix_panel
 from pinntk.reporting.plot._panel import value_axis
 from pinntk.weighting import NTK
 
@@ -191,3 +192,9 @@ def test_coefficients_have_their_error_bars_at_the_end():
     last = run.column("coefficient/kappa")[1][-1]
     assert (low, high) == pytest.approx((last - 0.25, last + 0.25))
     assert "± 0.25" in panel.text
+
+
+def test_a_matrix_of_many_conditions_has_a_color_bar_in_place_of_numbers():
+    for count, numbers, axes in ((3, 9, 1), (7, 0, 2)):
+        figure = plot.single_figure(matrix_panel("cosines", np.eye(count), [f"condition_{i}" for i in range(count)]))
+        assert (len(figure.axes[0].texts), len(figure.axes)) == (numbers, axes)

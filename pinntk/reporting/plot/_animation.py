@@ -25,6 +25,7 @@ _FRAMES = 24
 _DPI = 100
 _BETWEEN, _LAST = 120, 1200  # milliseconds from a frame to the next, and after the last
 _COLORS = 254  # of a GIF that are chosen, beside black and white
+_WHITE = 240  # colors as bright as that are white, since Pillow takes the nearest one but for a few steps
 _SAMPLE = 4  # frames that the colors are chosen by
 
 
@@ -60,7 +61,7 @@ def frames(maps: Sequence[FieldMaps]) -> list[Image.Image]:
     """A picture for each section: what stays is drawn once, and what moves over it."""
     first = [replace(one, sections=one.sections[:1]).sheet for one in maps]
     sheets = [replace(sheet, rows=[[replace(panel, at="") for panel in row] for row in sheet.rows]) for sheet in first]
-    figure, drawn = beside(sheets, 1)
+    figure, drawn = beside(sheets, 1, title=0.1)
     figure.set_dpi(_DPI)
     canvas = FigureCanvasAgg(figure)
     time = figure.suptitle(maps[0].sections[0].plane.label, fontsize=10, animated=True)
@@ -101,8 +102,10 @@ def gif(pictures: Sequence[Image.Image]) -> bytes:
     together = Image.new("RGB", (wide, high * len(chosen)))
     for i, picture in enumerate(chosen):
         together.paste(picture, (0, i * high))
+    colors = np.array(together.quantize(_COLORS, Image.Quantize.MAXCOVERAGE).getpalette()).reshape(-1, 3)[:_COLORS]
+    colors[colors.min(1) >= _WHITE] = 255
     palette = Image.new("P", (1, 1))
-    palette.putpalette((together.quantize(_COLORS).getpalette() or [])[: 3 * _COLORS] + 3 * [0] + 3 * [255])
+    palette.putpalette([*colors.ravel().tolist(), 0, 0, 0, 255, 255, 255])
     first, *others = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     file = BytesIO()
     times = [_BETWEEN] * len(others) + [_LAST]

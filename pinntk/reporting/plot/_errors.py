@@ -35,7 +35,7 @@ def drawn_plane(domain: Domain) -> Plane | None:
 def values_panel(title: str, rows: np.ndarray, values: np.ndarray, problem: Problem) -> Panel:
     """Values at scattered points: a curve in 1D, a map in 2D where there are many, else colors over two coordinates."""
     plane = drawn_plane(problem.domain)
-    style = sizes_style([values]) if np.nanmin(values) >= 0 else field_style([values])
+    style = field_style([values]) if (values < 0).any() else sizes_style([values])
 
     def draw(ax: Axes) -> ScalarMappable | None:
         if plane is None:

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 
 from pinntk.diagnostics import Examination, Finding
 from pinntk.problem import Problem
 from pinntk.reporting.plot._errors import drawn_plane, values_panel
 from pinntk.reporting.plot._panel import BLUE, GRAY, ORANGE, Panel, curve_style, dots, legend, span, value_axis
 
+_NUMBERED = 6  # conditions up to which a matrix has its numbers in it
 _LIT = 0.6  # above which a cell of a matrix is dark
 
 Arrays = Mapping[str, np.ndarray]
@@ -228,16 +230,20 @@ def _scatter_panel(title: str, rows: np.ndarray, marked: np.ndarray, meaning: st
 
 
 def matrix_panel(title: str, values: np.ndarray, names: Sequence[str]) -> Panel:
-    """A small matrix between conditions, entries from -1 to 1 in numbers and colors."""
+    """A matrix between conditions, entries from -1 to 1 in colors, of few conditions also in numbers."""
 
-    def draw(ax: Axes) -> None:
+    def draw(ax: Axes) -> ScalarMappable | None:
         largest = max(1.0, float(np.nanmax(np.abs(values))))
-        ax.imshow(values, cmap="RdBu_r", vmin=-largest, vmax=largest)
+        image = ax.imshow(values, cmap="RdBu_r", vmin=-largest, vmax=largest)
         ax.set_xticks(range(len(names)), names, rotation=30, ha="right")
         ax.set_yticks(range(len(names)), names)
+        if len(names) > _NUMBERED:
+            ax.tick_params(labelsize=8)
+            return image
         for (i, j), value in np.ndenumerate(values):
             dark = abs(value) > _LIT * largest
             ax.text(j, i, f"{value:.2g}", ha="center", va="center", color="white" if dark else "black", fontsize=8)
+        return None
 
     off = [f"{names[i]} and {names[j]} {values[i, j]:.2g}" for i in range(len(names)) for j in range(i)]
     return Panel(title, f"{title}: {', '.join(off)}", draw)

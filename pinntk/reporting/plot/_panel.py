@@ -15,6 +15,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from pinntk._util.files import replacing
+from pinntk.reporting.plot._inline import InlineFigure
 
 GRAY, BLUE, ORANGE = "#9aa0a6", "#1a56c4", "#c2410c"
 FAINT = "#5f6368"  # of small print
@@ -36,19 +37,20 @@ class Panel:
 
     title: a few words
     text: what is to be seen, with its numbers, for those who cannot see it
-    paint: puts it on empty axes, and returns what a color bar would explain
+    paint: puts it on empty axes; where it returns a map (a ScalarMappable), that has a color bar
     what, at: the title in two parts where one quantity is shown at several places: "network u" and "t = 0.5"
     """
 
     title: str
     text: str
-    paint: Callable[[Axes], ScalarMappable | None]
+    paint: Callable[[Axes], Any]
     what: str = ""
     at: str = ""
 
     def draw(self, ax: Axes, *, bar: bool = True) -> ScalarMappable | None:
         """Draws it on axes of yours, without its title. bar: whether a map has a color bar; returns what that would explain."""
         image = self.paint(ax)
+        image = image if isinstance(image, ScalarMappable) else None
         if image is not None and bar:
             ax.figure.colorbar(image, ax=ax)
         if not ax.collections and not ax.images:  # curves, no map
@@ -86,7 +88,7 @@ def figure_grid(
     layout: Any = "constrained",
 ) -> Figure:
     """Rows of panels with their titles; all rows have as many."""
-    figure = Figure(figsize=(width * len(grid[0]) + 0.6, height * len(grid) + 0.4), layout=layout)
+    figure = InlineFigure(figsize=(width * len(grid[0]) + 0.6, height * len(grid) + 0.4), layout=layout)
     axes = figure.subplots(len(grid), len(grid[0]), squeeze=False, sharex=sharex)
     for ax, panel in zip(axes.flat, (panel for row in grid for panel in row), strict=True):
         panel.draw(ax)

@@ -10,13 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure, FigureBase
 
+from pinntk.reporting.plot._inline import InlineFigure
 from pinntk.reporting.plot._panel import Panel
 
 Drawn = tuple[Panel, Axes, ScalarMappable | None]
 
 _WIDTH = 2.0  # inches of a map
 _ACROSS = 3  # maps in a row, of one quantity
-_TITLES, _BAR = 0.55, 0.65  # inches above all maps with the axis below them, and of the color bar
+_TITLES, _BAR = 0.6, 0.8  # inches above all maps with the axis below them, and of the color bar
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Sheet:
         return (_WIDTH + 0.15) * across + 0.7, each * len(self.table) + _TITLES + _BAR
 
     def figure(self) -> Figure:
-        figure = Figure(figsize=self.size, layout="compressed")
+        figure = InlineFigure(figsize=self.size, layout="constrained")
         self.put(figure)
         return figure
 
@@ -94,11 +95,11 @@ class Sheet:
             ax.set_xlabel("")
 
 
-def beside(sheets: Sequence[Sheet], across: int) -> tuple[Figure, list[list[Drawn]]]:
-    """Sheets in one figure, so many in a row, with room for a title; and what was drawn of each, where."""
+def beside(sheets: Sequence[Sheet], across: int, title: float = 0.6) -> tuple[Figure, list[list[Drawn]]]:
+    """Sheets in one figure, so many in a row, with so many inches for a title; and what was drawn of each, where."""
     width, height = sheets[0].size
     across = min(len(sheets), across)
     down = -(-len(sheets) // across)
-    figure = Figure(figsize=(width * across, height * down + 0.4), layout="compressed")
+    figure = InlineFigure(figsize=(width * across, height * down + title), layout="constrained")
     parts = figure.subfigures(down, across, squeeze=False).flat
     return figure, [sheet.put(part) for sheet, part in zip(sheets, parts, strict=False)]

@@ -68,7 +68,8 @@ def solution_panels(problem: Problem, network: nn.Module) -> list[list[Panel]]:
         s = np.linspace(0, 1, _CURVE)[:, None]
         grid = problem.domain.low + s * (problem.domain.high - problem.domain.low)
         inside = problem.domain.contains(grid) | problem.domain.is_box
-        truth = problem.at_home(grid, problem.exact_array(grid)) if problem.exact is not None else None
+        known_there = problem.at_home(grid, problem.exact_array(grid)) if problem.exact is not None else None
+        truth = None if known_there is None else np.where(inside[:, None], known_there, np.nan)
         predicted = np.where(inside[:, None], problem.at_home(grid, problem.predict(network, grid)), np.nan)
         x, label = s[:, 0], f"position along the diagonal of the {'domain' if problem.domain.is_box else 'box around it'}"
         seen = np.empty(0)

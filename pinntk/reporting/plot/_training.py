@@ -30,7 +30,7 @@ from pinntk.reporting.plot._panel import (
 )
 from pinntk.reporting.plot._solution import solution
 from pinntk.run import Run
-from pinntk.run._folder import FIGURES
+from pinntk.run._folder import ANIMATION, FIGURES
 
 
 def figures(run: Run) -> dict[str, Figure]:
@@ -56,7 +56,7 @@ def save(run: Run, folder: str | os.PathLike | None = None) -> list[Path]:
     paths = [write(figure, folder / f"{name}.png") for name, figure in figures(run).items()]
     moving = animation(run.problem, run.network)
     if moving is not None:
-        paths.append(folder / "solution.gif")
+        paths.append(folder / ANIMATION)
         with replacing(paths[-1]) as temporary:
             temporary.write_bytes(moving)
     return paths
