@@ -253,13 +253,13 @@ def _beside(path: Path) -> Iterator[None]:
         os.chdir(before)
 
 
-def _called_beside(path: Path, reference: Callable[[], GridSolution]) -> Callable[[], GridSolution]:
+def _called_beside(path: Path, reference: Callable[..., GridSolution]) -> Callable[..., GridSolution]:
     """A reference is read when it is first needed, and not when the problem is built."""
 
     @wraps(reference)
-    def called() -> GridSolution:
+    def called(*args: Any, **kwargs: Any) -> GridSolution:
         with _beside(path):
-            return reference()
+            return reference(*args, **kwargs)
 
     return called
 

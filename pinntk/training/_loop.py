@@ -270,7 +270,9 @@ class Training:
         self._publish()
         if self.run.folder is None:
             return
-        if bool(torch.isfinite(weighted_sum(self._losses_now(), self._batch.weights))):
+        with fork(self.like.device):  # a network may draw random numbers, which a resumed training draws again
+            finite = bool(torch.isfinite(weighted_sum(self._losses_now(), self._batch.weights)))
+        if finite:
             self.checkpoint.save()
 
     def _publish(self) -> None:

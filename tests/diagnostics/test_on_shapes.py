@@ -178,7 +178,3 @@ def test_causal_weights_in_space_and_time():
 def test_what_only_a_box_has_is_refused_in_a_line():
     with pytest.raises(TypeError, match=r"no pair of opposite faces, which only a box has; .*MLP"):
         pinntk.periodic(PLATE.ends("x"))
-    with pytest.raises(ValueError, match="'hole'"):
-        pinntk.nn.hard_constraint(
-            laplace(PLATE, {"hole": 0.0}), pinntk.nn.MLP(laplace(PLATE, {"hole": 0.0}), width=3), "on_hole"
-        )

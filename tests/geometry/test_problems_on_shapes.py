@@ -167,8 +167,8 @@ def test_initial_values_by_construction():
     assert pinntk.errors(network, problem, points)["start"].abs().max() < 1e-14
 
 
-def test_walls_of_a_shape_are_not_met_by_construction():
-    with pytest.raises(ValueError, match="it holds on the boundary of the disk"):
+def test_a_flux_on_a_shape_is_not_met_by_construction():
+    with pytest.raises(ValueError, match="'leak' cannot be met by construction: it takes u, u_n"):
         pinntk.nn.MLP(cooling(), width=5, depth=1, hard=["leak"])
 
 

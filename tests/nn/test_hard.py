@@ -171,8 +171,10 @@ def test_kernels_are_those_of_the_rows_and_of_the_fast_path(name):
     for condition in network.hard:
         assert K.trace(condition) < 1e-28 * K.trace(problem.names[0])
         if problem[condition].kind != "periodic":
-            assert K[condition].abs().max() == 0
-            assert K[problem.names[0], condition].abs().max() == 0
+            size = K.trace(problem.names[0])  # rows on a curve are rounding, those on the faces of a box are zero
+            exact = "poisson_holes" != name
+            assert K[condition].abs().max() <= (0 if exact else 1e-30 * size)
+            assert K[problem.names[0], condition].abs().max() <= (0 if exact else 1e-15 * size)
 
 
 @pytest.mark.parametrize("name", [case for case in CASES if case != "poisson_nd"])
