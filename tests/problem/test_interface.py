@@ -157,6 +157,7 @@ def test_each_field_counts_where_it_lives():
     assert error == pytest.approx((by_hand / size) ** 0.5, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_solved_and_judged():
     problem = materials()
     network = pinntk.nn.MLP(problem, width=10, depth=2, seed=0, **F64)

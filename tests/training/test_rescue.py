@@ -86,6 +86,7 @@ def test_a_rescue_ends_at_the_accuracy_of_the_reference(monkeypatch):
     assert len(rescue(rough, prescription=1).rounds) == 1  # what is asked for is done
 
 
+@pytest.mark.slow
 def test_a_real_rescue():
     """The paper's poisson1d(k=4): unweighted it stays at an error of one half."""
     problem = pinntk.load("poisson1d", k=4)

@@ -38,6 +38,7 @@ def test_two_slabs_solve_and_their_values_meet():
     assert torch.equal(found.network(edge), first)
 
 
+@pytest.mark.slow
 def test_a_wave_keeps_its_velocity_over_slabs():
     problem = pinntk.load("wave1d", beta=2.0)
     found = train(

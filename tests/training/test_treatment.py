@@ -105,6 +105,7 @@ def stuck(known=True, **settings):
     return pinntk.train(problem, pinntk.nn.MLP(problem, width=10, depth=2, dtype=torch.float64), **settings)
 
 
+@pytest.mark.slow
 def test_an_evolution_is_cured_in_time_slabs(tmp_path, capsys):
     run = stuck()
     findings = pinntk.diagnose(run)
