@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import torch
 
-from pinntk.cli._parser import Joined, whole_number
+from pinntk.cli._parser import Joined, real_number, whole_number
 from pinntk.geometry._sampling import METHODS
 from pinntk.nn import NETWORKS
 from pinntk.nn._layers import ACTIVATIONS, INITIALIZATIONS
@@ -182,11 +182,7 @@ def _number(text: str) -> float:
     try:
         return int(text)
     except ValueError:
-        pass
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        return real_number(text)
 
 
 def slabs(text: str) -> int | tuple[float, ...]:

@@ -28,7 +28,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
         self.register("type", int, whole_number)
-        self.register("type", float, _real_number)
+        self.register("type", float, real_number)
         self.register("type", "duration", _duration)
 
     def read(self, argv: list[str] | None) -> argparse.Namespace:
@@ -86,7 +86,7 @@ def whole_number(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
 
 
-def _real_number(text: str) -> float:
+def real_number(text: str) -> float:
     try:
         return float(text)
     except ValueError:

@@ -7,19 +7,20 @@ from math import sqrt
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pinntk.nn._embeddings import embedded_size, embeddings, parse_fourier, parse_harmonics
 from pinntk.nn._hard import HardConditions, hard_conditions, parse_hard
 from pinntk.nn._layers import Dense, NetworkOptions, check_sizes, dimensions, scale, split_options
-from pinntk.nn._output import output_scales, rescale
+from pinntk.nn._output import output_scales
+from pinntk.nn._scaled import ScaledNetwork
 from pinntk.problem import Problem
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class MLP(nn.Module):
+class MLP(ScaledNetwork):
     r"""u(x) = W_L s(... s(W_0 x~ + b_0) ...) + b_L with x~ the normalized, embedded input; maps (n, d) to (n, fields).
 
     problem: gives the number of inputs (coordinates) and outputs (fields), and the domain for `normalize`;
@@ -65,9 +66,6 @@ class MLP(nn.Module):
     ('start', 'start_velocity', 'walls')
     """
 
-    mean: Tensor
-    deviation: Tensor
-
     def __init__(
         self,
         problem: Problem | None = None,
@@ -99,15 +97,13 @@ class MLP(nn.Module):
         bounds = torch.tensor(intervals, dtype=torch.float64)
         by_axis, levels = _by_axis(problem, harmonics, conditions)
         mean[list(by_axis)], deviation[list(by_axis)] = 0, 1  # `Periodic` takes these coordinates as they are
-        self.register_buffer("mean", mean.to(device, dtype))
-        self.register_buffer("deviation", deviation.to(device, dtype))
         amplitude = sqrt(2) if normalize else 1.0
         self.embeddings = embeddings(bounds, by_axis, amplitude, fourier, generator, levels).to(device, dtype)
         features = embedded_size(self.embeddings, inputs)
         self.dense = Dense([features, *[width] * depth, outputs], generator, dtype=dtype, device=device, **layers)
         prescribed = () if conditions is None or problem is None else conditions.prescribed(problem)
-        self.output_scales = output_scales(asked, problem, normalize, prescribed, device)
-        self.rescale = rescale(self.output_scales, problem, dtype=dtype, device=device)
+        sizes_of_fields = output_scales(asked, problem, normalize, prescribed, device)
+        self._set_scales(mean, deviation, sizes_of_fields, problem, dtype=dtype, device=device)
         self.config: dict[str, Any] = {
             "width": width,
             "depth": depth,
@@ -135,13 +131,12 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, d) -> (n, fields)."""
-        values = self.dense(self.features(x))
-        values = values if self.rescale is None else self.rescale(values)
+        values = self._rescaled(self.dense(self.features(x)))
         return values if self.constraint is None else self.constraint(x, values)
 
     def features(self, x: Tensor) -> Tensor:
         """What the first layer receives: (n, d) -> (n, features)."""
-        return self.embeddings((x - self.mean) / self.deviation)
+        return self.embeddings(self._normalized(x))
 
     def extra_repr(self) -> str:
         weights = self.dense.weights

@@ -22,14 +22,15 @@ from pinntk.nn._layers import (
     scale,
     split_options,
 )
-from pinntk.nn._output import output_scales, rescale
+from pinntk.nn._output import output_scales
+from pinntk.nn._scaled import ScaledNetwork
 from pinntk.problem import Problem
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class MultiscaleFourier(nn.Module):
+class MultiscaleFourier(ScaledNetwork):
     """u(x) = W [s(T(g_1(x~))), ..., s(T(g_N(x~)))] + b (Wang, Wang & Perdikaris 2021, CMAME 384:113938).
 
     Random Fourier features g_i of N spreads, one trunk T that all of them share, and one linear layer that joins them.
@@ -46,9 +47,6 @@ class MultiscaleFourier(nn.Module):
 
     Maps (n, d) to (n, fields). Raises ValueError for an unknown name, a size below 1 or a sigma that is not above 0.
     """
-
-    mean: Tensor
-    deviation: Tensor
 
     def __init__(
         self,
@@ -74,16 +72,14 @@ class MultiscaleFourier(nn.Module):
         normalize, mean, deviation = scale(problem, inputs, normalize)
         generator = torch.Generator().manual_seed(seed)
         dtype = dtype or torch.get_default_dtype()
-        self.register_buffer("mean", mean.to(device, dtype))
-        self.register_buffer("deviation", deviation.to(device, dtype))
         self.branches = nn.ModuleList()
         for sigma in sigmas:
             angular = sigma * torch.randn(features, inputs, generator=generator, dtype=torch.float64)
             self.branches.append(FourierFeatures(angular / (2 * pi)).to(device, dtype))
         self.trunk = Dense([2 * features, *[width] * depth], generator, dtype=dtype, device=device, **layers)
         self.last = Dense([len(sigmas) * width, outputs], generator, dtype=dtype, device=device, **layers)
-        self.output_scales = output_scales(asked, problem, normalize, device=device)
-        self.rescale = rescale(self.output_scales, problem, dtype=dtype, device=device)
+        sizes_of_fields = output_scales(asked, problem, normalize, device=device)
+        self._set_scales(mean, deviation, sizes_of_fields, problem, dtype=dtype, device=device)
         self.config = {
             "sigmas": sigmas,
             "features": features,
@@ -97,13 +93,13 @@ class MultiscaleFourier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, d) -> (n, fields)."""
-        x = (x - self.mean) / self.deviation
+        x = self._normalized(x)
         activation = ACTIVATIONS[self.trunk.activation]
         values = self.last(torch.cat([activation(self.trunk(branch(x))) for branch in self.branches], 1))
-        return values if self.rescale is None else self.rescale(values)
+        return self._rescaled(values)
 
 
-class MscaleDNN(nn.Module):
+class MscaleDNN(ScaledNetwork):
     """A network that sees its inputs at the scales a_1 x~, ..., a_N x~, and so high frequencies as if they were low ones.
 
     Liu, Cai & Xu 2020 (CiCP 28:1970, arXiv 2007.11207).
@@ -123,9 +119,6 @@ class MscaleDNN(nn.Module):
     Maps (n, d) to (n, fields). Raises ValueError for an unknown name, a size below 1, a scale that is not above 0 or a width
     that does not divide among the scales.
     """
-
-    mean: Tensor
-    deviation: Tensor
 
     def __init__(
         self,
@@ -156,8 +149,6 @@ class MscaleDNN(nn.Module):
         self.scales, self.version = scales, version
         generator = torch.Generator().manual_seed(seed)
         dtype = dtype or torch.get_default_dtype()
-        self.register_buffer("mean", mean.to(device, dtype))
-        self.register_buffer("deviation", deviation.to(device, dtype))
         layers.setdefault("activation", "phi")
         share = width // len(scales)
         sizes = [inputs, share] if version == 1 else [inputs, *[share] * depth, outputs]
@@ -168,8 +159,8 @@ class MscaleDNN(nn.Module):
         parts = [dense(sizes) for _ in scales]
         self.parts = nn.ModuleList(parts)
         self.rest = dense([width] * depth + [outputs]) if version == 1 else None
-        self.output_scales = output_scales(asked, problem, normalize, device=device)
-        self.rescale = rescale(self.output_scales, problem, dtype=dtype, device=device)
+        sizes_of_fields = output_scales(asked, problem, normalize, device=device)
+        self._set_scales(mean, deviation, sizes_of_fields, problem, dtype=dtype, device=device)
         self.config = {
             "scales": scales,
             "version": version,
@@ -183,10 +174,10 @@ class MscaleDNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, d) -> (n, fields)."""
-        x = (x - self.mean) / self.deviation
+        x = self._normalized(x)
         parts = [part(a * x) for a, part in zip(self.scales, self.parts, strict=True)]
         values = reduce(add, parts) if self.rest is None else self.rest(ACTIVATIONS[self.rest.activation](torch.cat(parts, 1)))
-        return values if self.rescale is None else self.rescale(values)
+        return self._rescaled(values)
 
 
 def linear_scales(count: int) -> list[float]:

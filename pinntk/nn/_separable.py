@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.nn._layers import Dense, NetworkOptions, check_sizes, dimensions, scale, split_options
-from pinntk.nn._output import output_scales, rescale
+from pinntk.nn._output import output_scales
+from pinntk.nn._scaled import ScaledNetwork
 from pinntk.problem import Problem
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class SeparableMLP(nn.Module):
+class SeparableMLP(ScaledNetwork):
     r"""u(x) = b + sum_r w_r prod_j (1 + f_jr(x~_j)): products of networks of one coordinate each, `rank` of them.
 
     The separable PINN of Cho et al. 2023 (NeurIPS, arXiv 2306.15969), whose sum has weights w here, of which each field has its
@@ -44,9 +45,6 @@ class SeparableMLP(nn.Module):
     265
     """
 
-    mean: Tensor
-    deviation: Tensor
-
     def __init__(
         self,
         problem: Problem | None = None,
@@ -69,16 +67,14 @@ class SeparableMLP(nn.Module):
         normalize, mean, deviation = scale(problem, inputs, normalize)
         generator = torch.Generator().manual_seed(seed)
         dtype = dtype or torch.get_default_dtype()
-        self.register_buffer("mean", mean.to(device, dtype))
-        self.register_buffer("deviation", deviation.to(device, dtype))
 
         def dense(sizes: list[int]) -> Dense:
             return Dense(sizes, generator, dtype=dtype, device=device, **layers)
 
         self.factors = nn.ModuleList(dense([1, *[width] * depth, rank]) for _ in range(inputs))
         self.last = dense([rank, outputs])
-        self.output_scales = output_scales(asked, problem, normalize, device=device)
-        self.rescale = rescale(self.output_scales, problem, dtype=dtype, device=device)
+        sizes_of_fields = output_scales(asked, problem, normalize, device=device)
+        self._set_scales(mean, deviation, sizes_of_fields, problem, dtype=dtype, device=device)
         self.config: dict[str, Any] = {
             "rank": rank,
             "width": width,
@@ -91,7 +87,7 @@ class SeparableMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, d) -> (n, fields)."""
-        x = (x - self.mean) / self.deviation
+        x = self._normalized(x)
         factors = [1 + factor(x[:, j : j + 1]) for j, factor in enumerate(self.factors)]  # (n, rank) each
         values = self.last(reduce(mul, factors))
-        return values if self.rescale is None else self.rescale(values)
+        return self._rescaled(values)

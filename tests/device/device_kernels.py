@@ -11,7 +11,7 @@ import torch
 import pinntk
 import pinntk.ntk
 from pinntk.taylor import Basis
-from tests.device.on_device import F64, NAME, TOLERANCE, covers, on_device, same, there, twins
+from tests.device.on_device import F64, NAME, TOLERANCE, covers, on_device, same, same_errors_and_kernel, there, twins
 from tests.support import networks
 from tests.support.examples import EXAMPLES
 
@@ -47,11 +47,7 @@ def test_conditions_that_come_several_at_a_time():
     conditions = [*schrodinger, *pinntk.periodic_fields(box.ends("x"), 1, ("u", "v"))]
     problem = pinntk.Problem(box, conditions, ("u", "v"))
     points = problem.sample(residual=4, periodic=3, **F64)
-    here, moved = twins(problem)
-    found = pinntk.errors(moved, problem, there(points))
-    assert on_device(found)
-    same(found, pinntk.errors(here, problem, points))
-    same(pinntk.kernel(moved, problem, there(points)).values, pinntk.kernel(here, problem, points).values)
+    same_errors_and_kernel(problem, points)
 
 
 @covers(pinntk.Box, pinntk.residual, pinntk.boundary, pinntk.initial, pinntk.periodic, pinntk.data)

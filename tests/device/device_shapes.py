@@ -6,7 +6,7 @@ import torch
 
 import pinntk
 from pinntk.geometry import Box, Disk, interface
-from tests.device.on_device import F64, NAME, covers, on_device, same, there, twins
+from tests.device.on_device import F64, NAME, covers, on_device, same, same_errors_and_kernel, there, twins
 
 
 def test_normals_on_a_curve():
@@ -80,11 +80,7 @@ def test_two_fields_across_an_interface():
     where = {"u1": core, "u2": around}
     problem = pinntk.Problem(plate, [inside, outside, flux, loss], ("u1", "u2"), exact, where=where)
     points = problem.sample(residual=5, boundary=4, **F64)
-    here, moved = twins(problem)
-    found = pinntk.errors(moved, problem, there(points))
-    assert on_device(found)
-    same(found, pinntk.errors(here, problem, points))
-    same(pinntk.kernel(moved, problem, there(points)).values, pinntk.kernel(here, problem, points).values)
+    here, moved = same_errors_and_kernel(problem, points)
     same(problem.relative_error(moved), problem.relative_error(here))
     run = pinntk.train(problem, twins(problem)[1], steps=2, points={"residual": 5, "boundary": 4}, progress=False)
     assert run.history[-1]["loss"] < run.history[0]["loss"]

@@ -60,7 +60,7 @@ def test_terminal_json_and_report_lead_with_them(run, capsys):
     assert main(["diagnose", str(run.folder), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)["numbers"]["coefficients"]["kappa"]
     assert set(shown) == {"value", "deviation", "start"}
-    assert f"{shown['value']:.4f}" in (run.folder / "report.html").read_text()
+    assert f"{shown['value']:.4f} ± {shown['deviation']:.4f}" in (run.folder / "report.html").read_text()
 
 
 def test_without_coefficients_nothing_is_computed():

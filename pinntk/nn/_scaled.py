@@ -1,0 +1,41 @@
+"""What networks share: coordinates come in by their scale, fields go out in theirs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pinntk.nn._output import rescale
+from pinntk.problem import Problem
+
+
+class ScaledNetwork(nn.Module):
+    """A network of x~ = (x - mean) / deviation, whose outputs become shift + scale N.
+
+    mean, deviation: buffers, (inputs,)
+    output_scales: {field: [shift, scale]} of the fields that are not N as it is
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def _set_scales(
+        self,
+        mean: Tensor,
+        deviation: Tensor,
+        output_scales: dict[str, list[float]],
+        problem: Problem | None,
+        *,
+        dtype: torch.dtype,
+        device: torch.device | str | None,
+    ) -> None:
+        self.register_buffer("mean", mean.to(device, dtype))
+        self.register_buffer("deviation", deviation.to(device, dtype))
+        self.output_scales = output_scales
+        self.rescale = rescale(output_scales, problem, dtype=dtype, device=device)
+
+    def _normalized(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.deviation
+
+    def _rescaled(self, values: Tensor) -> Tensor:
+        return values if self.rescale is None else self.rescale(values)
