@@ -177,6 +177,9 @@ def usable_device(name: str) -> torch.device:
         return distributed.local_device()
     try:
         device = torch.device(name)
+    except RuntimeError as error:  # whose text lists all that torch was ever made for
+        raise ValueError(f"--device {name}: torch knows no such device; use cpu, cuda or, of several, cuda:1") from error
+    try:
         torch.empty(1, device=device, dtype=torch.float64)
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(f"--device {name}: not usable here ({str(error).splitlines()[0]}); use --device cpu") from error

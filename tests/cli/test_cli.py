@@ -141,6 +141,7 @@ def test_kernel_writes_blocks_of_a_fresh_and_of_a_trained_network(capsys, tmp_pa
         ),
         (["train", "poisson1d", "--network", "mscale-dnn", "--beta", "0"], "--beta does not apply to --network mscale-dnn"),
         (["train", "poisson1d", "--fourier", "1.5", "1"], "fourier=[1.5, 1]: a whole number"),
+        (["train", "poisson1d", "--device", "gpu"], "--device gpu: torch knows no such device; use cpu, cuda"),
         (["train", "poisson1d", "--device", "cuda:99"], "--device cuda:99: not usable here"),
         (["train", "--resume", "nowhere"], "nowhere holds no run"),
         (["train", "poisson1d", "--resume", "nowhere"], "leave the problem out"),
