@@ -10,11 +10,13 @@ from math import log
 import torch
 from torch import Tensor
 
+from pinntk._util import distributed
 from pinntk._util.memory import parse_bytes, require
 from pinntk._util.threads import of_factorization, threads_for
 from pinntk.ntk._gram import add_product
 from pinntk.solvers._jacobian import ScaledJacobian
 from pinntk.solvers._low_rank import leading_eigenpairs
+from pinntk.solvers._tall_qr import TallQR, stacked
 
 FORMS = ("auto", "kernel", "parameters")
 # Eigenvalues of A A^T and A^T A are good to 2e-16 of the largest one, so that a damping of this share of it keeps 3 digits of
@@ -34,6 +36,12 @@ def check_form(form: str) -> None:
     """Raises ValueError for an unknown one."""
     if form not in FORMS:
         raise ValueError(f"form={form!r} is unknown; use one of {', '.join(FORMS)}")
+
+
+def chosen_form(form: str, n: int, p: int) -> str:
+    """The one that is meant, "kernel" or "parameters": of "auto" the smaller."""
+    check_form(form)
+    return form if form != "auto" else "kernel" if n < p else "parameters"
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,11 @@ class DampedLeastSquares:
     first mu below brings a QR factorization of A (or A^T) and the singular values of its triangle, three times the time.
     `least` says below which mu is not answered: 1e-34 of that eigenvalue, 4e-26 in the kernel form of an A in blocks.
 
-    Raises ValueError for an unknown form, MemoryError beforehand where it does not fit.
+    Under torchrun the parameter form takes an A with `spread`, whose rows the processes share, and the kernel form one without.
+    A^T A is summed over processes, A A^T shared by its rows, and R is that of their triangles. What is small the first process
+    factors for all.
+
+    Raises ValueError for an unknown form, or one that A does not suit; MemoryError beforehand where it does not fit.
     """
 
     def __init__(
@@ -78,10 +90,13 @@ class DampedLeastSquares:
         max_memory: int | str = "4GiB",
         orthogonal: bool = False,
     ):
-        check_form(form)
         self._A, self._r = A, r
-        self.form = form if form != "auto" else "kernel" if A.n < A.p else "parameters"
-        side, across = (A.n, A.p) if self.form == "kernel" else (A.p, A.n)
+        self.form = chosen_form(form, A.n, A.p)
+        if A.spread and self.form == "kernel":
+            raise ValueError("form='kernel' needs all rows of A in each process: make it with spread=False")
+        self._shared = distributed.world() > 1 and (A.spread or self.form == "kernel")
+        rows = -(-A.n // distributed.world()) if A.spread else A.n
+        side, across = (A.n, A.p) if self.form == "kernel" else (A.p, rows)
         budget = parse_bytes(max_memory)
         if _COPIES * side**2 > budget:
             raise MemoryError(
@@ -89,8 +104,9 @@ class DampedLeastSquares:
             )
         self.whole = _COPIES * side * across <= budget
         self._block = across if self.whole else max(side, budget // (_COPIES * side) - side)
+        triangles = 2 * 8 * side**2 * distributed.world() if self._shared else 0
         require(
-            _COPIES * side * max(side, min(across, self._block + side)),
+            _COPIES * side * max(side, min(across, self._block + side)) + triangles,
             f"the linear system of {A.n} errors and {A.p} parameters",
             "give fewer points",
             r.device,
@@ -110,20 +126,25 @@ class DampedLeastSquares:
     def step(self, mu: float) -> Tensor:
         """d(mu), (p,). Raises ValueError for mu below `least`."""
         found = self._spectrum(mu)
-        return -found.lift(found.c / (found.squares + mu))
+        return self._lifted(found, found.c / (found.squares + mu))
 
     def apply(self, v: Tensor, mu: float) -> Tensor:
         """The step for other errors v, (n,) -> (p,): -(A^T A + mu I)^-1 A^T v."""
         found = self._spectrum(mu)
-        return -found.lift(found.coordinates(v) / (found.squares + mu))
+        return self._lifted(found, found.coordinates(v) / (found.squares + mu))
+
+    def _lifted(self, found: _Spectrum, x: Tensor) -> Tensor:
+        d = -found.lift(x)
+        distributed.same_everywhere([d])
+        return d
 
     def damping(self, length: float) -> float:
         """The mu whose step has this length; the least one where every step is shorter."""
-        found = self._spectrum()
-        mu = _damping(found, length)
+        found, device = self._spectrum(), self._r.device
+        mu = distributed.agreed(_damping(found, length), device)
         if mu < found.least * float(found.squares.max()) and not self._orthogonal:
             self._orthogonal = True
-            mu = _damping(self._singular, length)
+            mu = distributed.agreed(_damping(self._singular, length), device)
         return max(mu, self.least)
 
     def _spectrum(self, mu: float | None = None) -> _Spectrum:
@@ -138,35 +159,44 @@ class DampedLeastSquares:
     @cached_property
     def _squared(self) -> _Spectrum:
         A, r = self._A, self._r
-        few = self._few_eigenpairs() if self._side >= _LARGE else None
+        large, direct = self._side >= _LARGE, self.whole and not self._shared
+        M = self._normal_matrix() if self.form == "parameters" and not (large and direct) else None
+        few = self._few_eigenpairs(M) if large else None
         if few is not None:
             return self._from_few(*few)
         if self.form == "kernel":
-            K = _gram([A.matrix]) if self.whole else A.kernel()
-            with threads_for(of_factorization(K)):
-                squares, U = torch.linalg.eigh(K)
+            K = _gram([A.matrix], A.n, r) if direct else A.kernel()
+            squares, U = _eigenpairs(K)
             squares[squares < _NULL * squares.max()] = 0  # r, unlike A^T r, may be large along them
             return _Spectrum(squares, U.T @ r, lambda v: U.T @ v, lambda x: A.rmatvec(U @ x), squares.sqrt(), SQUARED)
-        M = _gram(block.T for block in self._rows())
-        with threads_for(of_factorization(M)):
-            squares, V = torch.linalg.eigh(M)
+        squares, V = _eigenpairs(self._normal_matrix() if M is None else M)
 
         def coordinates(v: Tensor) -> Tensor:
             return V.T @ A.rmatvec(v)
 
         return _Spectrum(squares.clamp_min(0), coordinates(r), coordinates, lambda x: V @ x, 1.0, SQUARED)
 
-    def _few_eigenpairs(self) -> tuple[Tensor, Tensor] | None:
-        """Eigenvalues above rounding of A A^T or A^T A, and their eigenvectors; None where they are many."""
+    def _normal_matrix(self) -> Tensor:
+        return normal_matrix(self._A, self._rows(), self._r)
+
+    def _few_eigenpairs(self, M: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        """Eigenvalues above rounding of A A^T or A^T A, and their eigenvectors; None where they are many.
+
+        M: A^T A, where it was formed
+        """
         A, most = self._A, self._side // _SHARE
-        with threads_for(of_factorization(self._r.new_empty(1, 1).expand(self._side, self._side))):
-            if self.whole:
+
+        def few() -> tuple[Tensor, Tensor] | None:
+            if M is not None:
+                return leading_eigenpairs(M.diagonal(), lambda index: M[:, index], most)
+            if self.whole and not self._shared:
                 G = A.matrix if self.form == "kernel" else A.matrix.T
                 return leading_eigenpairs(G.square().sum(1), lambda index: G @ G[index].T, most)
-            if self.form == "kernel":
-                return leading_eigenpairs(A.kernel_diagonal(), A.kernel_columns, most)
-            M = _gram(block.T for block in self._rows())
-            return leading_eigenpairs(M.diagonal(), lambda index: M[:, index], most)
+            return leading_eigenpairs(A.kernel_diagonal(), A.kernel_columns, most)
+
+        with threads_for(of_factorization(self._r.new_empty(1, 1).expand(self._side, self._side))):
+            found = distributed.tensors_of_first(few, self._r)
+        return None if found is None else (found[0], found[1])
 
     def _from_few(self, squares: Tensor, V: Tensor) -> _Spectrum:
         """What is perpendicular to all columns of V has the eigenvalue 0, to rounding."""
@@ -196,69 +226,102 @@ class DampedLeastSquares:
     def _singular_values_of_transpose(self) -> _Spectrum:
         A, r = self._A, self._r
         if self.whole:
-            Q, R = torch.linalg.qr(A.matrix.T)
+            factored = self._factored_transpose()
+            S, right, left = _singular(factored.R)
         else:
-            Q, R = None, _triangle(block.T for block in A.column_blocks(self._block))
-        U, S, Vh = torch.linalg.svd(R.T, full_matrices=False)
+            here, of = (distributed.rank(), distributed.world()) if self._shared else (0, 1)
+            blocks = (block.T for i, block in enumerate(A.column_blocks(self._block)) if i % of == here)
+            S, right, left = _singular(self._joint(_triangle(blocks, A.n, r)))
 
         def by_errors(v: Tensor) -> Tensor:
-            return S * (U.T @ v)
+            return S * (left @ v)
 
         def lift(x: Tensor) -> Tensor:
-            return A.rmatvec(U @ torch.where(S > 0, x / S, 0)) if Q is None else Q @ (Vh.T @ x)
+            return factored.lift(right @ x) if self.whole else A.rmatvec(left.T @ torch.where(S > 0, x / S, 0))
 
-        return _Spectrum(S.square(), by_errors(r), by_errors, lift, 1.0, _BY_TRANSPOSE if Q is None else _SMALLEST)
+        return _Spectrum(S.square(), by_errors(r), by_errors, lift, 1.0, _SMALLEST if self.whole else _BY_TRANSPOSE)
+
+    def _factored_transpose(self) -> TallQR:
+        A = self._A
+        if not self._shared:
+            return TallQR(A.matrix.T, A.p)
+        own = distributed.span(A.p)
+        return TallQR(A.matrix[:, own].T, A.p, [own])
 
     def _singular_values(self) -> _Spectrum:
         A, r, p = self._A, self._r, self._A.p
         if self.whole:
-            reflectors, tau = torch.geqrf(A.matrix)
-            R = reflectors[:p].triu()
-
-            def rotated(v: Tensor) -> Tensor:
-                """Q^T v."""
-                return torch.ormqr(reflectors[:, : len(tau)], tau, v.unsqueeze(1), transpose=True)[:p, 0]
-
-            U, S, Vh = torch.linalg.svd(R, full_matrices=False)
+            factored = TallQR(A.matrix, A.n, A.places if A.spread else None)
+            S, U, Vh = _singular(factored.R)
 
             def by_errors(v: Tensor) -> Tensor:
-                return S * (U.T @ rotated(v))
+                return S * (U.T @ factored.rotated(v))
 
             return _Spectrum(S.square(), by_errors(r), by_errors, lambda x: Vh.T @ x, 1.0, _SMALLEST)
         # The column of r becomes Q^T r, without Q.
-        R = _triangle(torch.cat([rows, r.unsqueeze(1)], 1) for rows, r in self._rows_with_errors())
-        U, S, Vh = torch.linalg.svd(R[:p, :p], full_matrices=False)
+        blocks = (torch.cat([rows, r.unsqueeze(1)], 1) for rows, r in self._rows_with_errors())
+        R = self._joint(_triangle(blocks, p + 1, r))
+        S, U, Vh = _singular(R[:p, :p])
 
         def by_gradient(v: Tensor) -> Tensor:
             return Vh @ A.rmatvec(v)
 
         return _Spectrum(S.square(), S * (U.T @ R[:p, p]), by_gradient, lambda x: Vh.T @ x, 1.0, _BY_TRANSPOSE)
 
+    def _joint(self, triangle: Tensor) -> Tensor:
+        """That of the triangles of all processes one under the other."""
+        return _triangle([stacked(triangle)[0]], triangle.shape[1], triangle) if self._shared else triangle
+
+    def _rows(self) -> Iterable[Tensor]:
+        return [self._A.matrix] if self.whole else self._A.row_blocks(self._block)
+
     def _rows_with_errors(self) -> Iterator[tuple[Tensor, Tensor]]:
-        start = 0
+        start, r = 0, self._A.own(self._r) if self._A.spread else self._r
         for rows in self._rows():
-            yield rows, self._r[start : start + len(rows)]
+            yield rows, r[start : start + len(rows)]
             start += len(rows)
 
 
-def _gram(blocks: Iterable[Tensor]) -> Tensor:
-    """The sum of B B^T over blocks B of columns."""
-    M = None
+def normal_matrix(A: ScaledJacobian, rows: Iterable[Tensor], like: Tensor) -> Tensor:
+    """A^T A, (p, p), from those rows of A, a block at a time, that this process has."""
+    M = _gram((block.T for block in rows), A.p, like)
+    return distributed.all_sum(M) if A.spread else M
+
+
+def _gram(blocks: Iterable[Tensor], n: int, like: Tensor) -> Tensor:
+    """The sum of B B^T over blocks B of columns, (n, n)."""
+    M = like.new_zeros(n, n)
     for block in blocks:
-        M = block.new_zeros(len(block), len(block)) if M is None else M
         with threads_for(of_factorization(block)):
             add_product(M, block, block, symmetric=True)
-    assert M is not None
     return M.tril_().add_(M.tril(-1).T)
 
 
-def _triangle(blocks: Iterable[Tensor]) -> Tensor:
-    """R of the QR factorization of blocks of rows one under the other."""
-    R = None
+def _triangle(blocks: Iterable[Tensor], k: int, like: Tensor) -> Tensor:
+    """R, (up to k, k), of the QR factorization of blocks of rows one under the other."""
+    R = like.new_zeros(0, k)
     for block in blocks:
-        R = torch.linalg.qr(block if R is None else torch.cat([R, block]), mode="r").R
-    assert R is not None
+        R = torch.linalg.qr(torch.cat([R, block]), mode="r").R
     return R
+
+
+def _eigenpairs(M: Tensor) -> tuple[Tensor, Tensor]:
+    with threads_for(of_factorization(M)):
+        found = distributed.tensors_of_first(lambda: tuple(torch.linalg.eigh(M)), M)
+    assert found is not None
+    return found[0], found[1]
+
+
+def _singular(R: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """S, U and V^T of R."""
+
+    def factors() -> list[Tensor]:
+        U, S, Vh = torch.linalg.svd(R, full_matrices=False)
+        return [S, U, Vh]
+
+    found = distributed.tensors_of_first(factors, R)
+    assert found is not None
+    return found[0], found[1], found[2]
 
 
 def _damping(spectrum: _Spectrum, length: float) -> float:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from pinntk._util import distributed
-from pinntk._util.interrupt import deferred_interrupt
+from pinntk._util.interrupt import Interrupted, deferred_interrupt
 from pinntk._util.warn import warn_user
 from pinntk.nn import NETWORKS, SlabNetwork
 from pinntk.nn._constraint import met_by
@@ -27,7 +27,7 @@ from pinntk.run._folder import CHECKPOINT
 from pinntk.run._slabs import problem_examined, read_slabs, write_slabs
 from pinntk.training._config import TrainConfig
 from pinntk.training._given import Settings
-from pinntk.training._loop import Interrupted, NonFiniteLossError
+from pinntk.training._loop import NonFiniteLossError
 from pinntk.training._slab_folder import opened
 from pinntk.training._train import as_config, describe_run, train
 from pinntk.weighting import Fixed
@@ -140,7 +140,7 @@ def train_slabs_while(
 ) -> Slabs:
     """`train_slabs`, as long as `going_on(run)`, which is asked after each slab; those after a False are missing."""
     if distributed.world() > 1:
-        raise ValueError("time slabs are trained in one process; start it without torchrun")
+        raise ValueError("time slabs are trained in one process, since each begins as the one before ended: leave torchrun out")
     edges = slab_edges(problem, slabs)
     _check_each(config, problem, edges)
     first = _make(network, slab(problem, 0, edges), None, fresh, device, dtype)

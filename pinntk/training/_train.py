@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from pinntk._util import distributed
 from pinntk._util.interrupt import deferred_interrupt
 from pinntk._util.precision import without_autocast
 from pinntk._util.randomness import fork
@@ -74,7 +73,6 @@ def train(
         raise TypeError(f"train({type(problem).__name__}, {type(network).__name__}): the order is train(problem, network)")
     config = as_config(config, settings)
     followers = as_callbacks("on_step", on_step), as_callbacks("on_log", on_log)
-    _check_processes(config)
     _move(network, problem, device, dtype)
     described = describe_run(config, problem, network)
     run = Run(problem, network, described, folder=None if out is None else Path(out))
@@ -182,16 +180,6 @@ def network_of(config: Mapping[str, Any], problem: Problem) -> nn.Module:
             "train_as(config, network=...)"
         )
     return build_network(config, problem)
-
-
-def _check_processes(config: TrainConfig) -> None:
-    """Raises ValueError for what runs in one process only."""
-    if distributed.world() == 1:
-        return
-    if config.monitor:
-        raise ValueError("the monitor runs in one process; start it without torchrun, or leave monitor out")
-    if config.self_adaptive:
-        raise ValueError("self-adaptive weights run in one process; start it without torchrun")
 
 
 def _move(network: nn.Module, problem: Problem, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
