@@ -206,6 +206,6 @@ def together(kind: type[Exception]) -> Iterator[None]:
         dist.all_gather_object(errors, own)
     if own is not None:
         raise own
-    for error in errors:
-        if error is not None:
-            raise error
+    for found in errors:
+        if found is not None:
+            raise found

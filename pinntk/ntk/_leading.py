@@ -113,10 +113,10 @@ class LeadingEigenvalues:
         try:
             with np.load(path, allow_pickle=False) as archive:
                 names = [str(name) for name in archive["names"]]
-                tensors = (torch.from_numpy(archive[name]) for name in ("values", "bounds", "directions"))
+                values, bounds, directions = (torch.from_numpy(archive[name]) for name in ("values", "bounds", "directions"))
                 traces = dict(zip(names, archive["traces"].tolist(), strict=True))
                 sizes = dict(zip(names, archive["sizes"].tolist(), strict=True))
-                return cls(*tensors, traces, sizes, str(archive["method"]))
+                return cls(values, bounds, directions, traces, sizes, str(archive["method"]))
         except (KeyError, ValueError) as error:
             raise ValueError(f"{path} holds no leading eigenvalues ({error}); write them by LeadingEigenvalues.save") from error
 

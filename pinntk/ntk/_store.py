@@ -60,12 +60,12 @@ class FactorStore:
             for start in range(0, len(rows), step):
                 self.chunks.append(Chunk(name, start, min(start + step, len(rows)), first + start))
             following += len(rows)
-        at = {(chunk.name, chunk.start): chunk for chunk in self.chunks}
+        at = {(part.name, part.start): part for part in self.chunks}
         self.blocks: list[list[Chunk]] = []  # chunks of the conditions on the same points, factored together
-        for chunk in self.chunks:
-            group = self._together[chunk.name]
-            if chunk.name == group[0]:
-                self.blocks.append([at[name, chunk.start] for name in group])
+        for part in self.chunks:
+            group = self._together[part.name]
+            if part.name == group[0]:
+                self.blocks.append([at[name, part.start] for name in group])
 
     def __getitem__(self, chunk: Chunk) -> Factors:
         key = (chunk.name, chunk.start)

@@ -215,9 +215,6 @@ class DampedLeastSquares:
             return _Spectrum(all_squares, split(r), split, lambda x: A.rmatvec(joined(x)), scale, SQUARED)
         return _Spectrum(all_squares, split(A.rmatvec(r)), lambda v: split(A.rmatvec(v)), joined, 1.0, SQUARED)
 
-    def _rows(self) -> Iterable[Tensor]:
-        return [self._A.matrix] if self.whole else self._A.row_blocks(self._block)
-
     @cached_property
     def _singular(self) -> _Spectrum:
         with threads_for(of_factorization(self._r.new_empty(1, 1).expand(self._A.n, self._A.p))):

