@@ -10,10 +10,8 @@ from pathlib import Path
 
 import torch
 
-try:
+if sys.platform != "win32":
     import resource
-except ImportError:  # on Windows
-    resource = None  # type: ignore[assignment]
 
 _UNITS = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 _SMALL = 2**27  # bytes that nobody asks for
@@ -58,7 +56,7 @@ def resident() -> float:
 
 def peak() -> float:
     """The most bytes of memory that this process has held; 0 where there is no telling."""
-    if resource is None:
+    if sys.platform == "win32":
         return 0.0
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
 

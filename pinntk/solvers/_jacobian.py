@@ -34,8 +34,9 @@ def scale(weight: float | Tensor, n: int, device: torch.device) -> Tensor:
 
 
 def scaled_errors(network: nn.Module, problem: Problem, points: Points, weights: Weights) -> Tensor:
-    """r, (n,), in float64, conditions one after the other. Of several processes each evaluates its share of the points, and all
-    get r.
+    """r, (n,), in float64, conditions one after the other.
+
+    Of several processes each evaluates its share of the points, and all get r.
 
     weights: lambda_i by condition, or lambda_i g (n_i,) with point weights g
     """

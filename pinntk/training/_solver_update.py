@@ -31,8 +31,13 @@ _LOOK = 5  # steps: fresh losses are judged by so many, compared with those befo
 class SolverPoints(Protocol):
     """The training points, of which a solver takes them all: of several processes it shares them out itself."""
 
-    all: Points
-    all_importance: Points | None  # weights g (n,) of some conditions
+    @property
+    def all(self) -> Points: ...
+
+    @property
+    def all_importance(self) -> Points | None:
+        """Weights g (n,) of some conditions."""
+        ...
 
     def others(self, step: int) -> Points:
         """Points that no step has seen."""

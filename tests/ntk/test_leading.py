@@ -9,7 +9,7 @@ import torch
 import pinntk
 from pinntk._util import resumable
 from pinntk.cli import main
-from pinntk.ntk import LeadingEigenvalues, _leading, leading_eigenvalues
+from pinntk.ntk import LeadingEigenvalues, _passes, leading_eigenvalues
 from pinntk.ntk._jacobian import JacobianOperator
 
 F64 = torch.float64
@@ -26,13 +26,13 @@ def burgers(method="gram"):
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(_leading, "CHUNK", 8)
+    monkeypatch.setattr(_passes, "CHUNK", 8)
 
 
 @pytest.fixture
 def method(request, monkeypatch):
     if request.param != "gram":
-        monkeypatch.setattr(_leading, "_COMPONENTS", 0)  # products cost nothing
+        monkeypatch.setattr(_passes, "_COMPONENTS", 0)  # products cost nothing
     return request.param
 
 
@@ -132,7 +132,7 @@ def test_a_checkpoint_of_other_work_is_refused(monkeypatch, tmp_path):
     for arguments in ((other, problem, points, 6), (network, problem, moved, 6), (network, problem, points, 5)):
         with pytest.raises(ValueError, match=r"top.checkpoint is the checkpoint of other work; remove it"):
             leading_eigenvalues(*arguments, checkpoint=path)
-    monkeypatch.setattr(_leading, "_COMPONENTS", 0)
+    monkeypatch.setattr(_passes, "_COMPONENTS", 0)
     with pytest.raises(ValueError, match="was begun by method 'gram', and max_memory allows 'lanczos' now"):
         leading_eigenvalues(network, problem, points, 6, checkpoint=path)
     path.write_bytes(path.read_bytes()[:100])
@@ -144,7 +144,7 @@ def test_too_little_memory_is_refused_beforehand(monkeypatch):
     network, problem, points = burgers()
     with pytest.raises(MemoryError, match=r"6 eigenvalues for 37 parameters take .* GiB are allowed"):
         leading_eigenvalues(network, problem, points, 6, max_memory="1MB")
-    monkeypatch.setattr(_leading, "peak", lambda: 2.0**40)
+    monkeypatch.setattr(_passes, "peak", lambda: 2.0**40)
     with pytest.raises(MemoryError, match=r"need about 1,024 GiB, and 2 GiB are allowed"):
         leading_eigenvalues(network, problem, points, 6)
     with pytest.raises(ValueError, match="k=0: a whole number"):
