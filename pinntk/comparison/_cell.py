@@ -103,7 +103,7 @@ class Cell:
         if is_solver(self.config["training"]["optimizer"]):
             return _MANY  # it has no schedule
         seconds, steps, taken = self.config["training"]["seconds"], _WARM, 0.0
-        quiet = dict.fromkeys(("log_every", "eval_every", "checkpoint_every", "snapshot_every"), 0)
+        quiet: dict[str, Any] = dict.fromkeys(("log_every", "eval_every", "checkpoint_every", "snapshot_every"), 0)
         for _ in range(2):
             run = train_as(self.config, steps=steps, device=device, trust=trust, progress=False, **quiet)
             taken = max(run.seconds / run.step, 1e-9)
@@ -128,7 +128,7 @@ def _steps_of(out: Path) -> int:
     return json.loads((out / "config.json").read_text())["training"]["steps"]
 
 
-def _habits(steps: int, solver: bool) -> dict[str, int]:
+def _habits(steps: int, solver: bool) -> dict[str, Any]:
     """How often a cell measures: rarely, since it counts as time."""
     if solver:
         return {"log_every": 1, "eval_every": 10, "checkpoint_every": 20, "snapshot_every": 0}

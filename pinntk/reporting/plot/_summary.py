@@ -51,7 +51,7 @@ def _scores(summary: Summary, problem: str, found: Sequence[Combination]) -> Pan
                 ax.plot([one.median] * 2, [place - 0.3, place + 0.3], color=BLUE, lw=2.2)
         ax.set_yticks(range(len(found)), [_named(summary, one) for one in reversed(found)], fontsize=8)
         values = np.concatenate([one.scores[np.isfinite(one.scores)] for one in found])
-        if (values > 0).all() and values.max() > 3 * values.min():
+        if (values > 0).all() and values.max() > 10 * values.min():
             ax.set_xscale("log")
         ax.set(xlabel=what, ylim=(-0.6, len(found) - 0.4))
 
