@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from pinntk._util import distributed
+from pinntk.solvers._householder import Triangularized
 
 
 class TallQR:
-    """B = Q R, (m, k), with Q kept as reflectors. R is (min(m, k), k).
+    """B = Q [R; 0] of a matrix (m, k), R upper triangular (k, k), its last rows zeros where m < k.
 
     own: rows of B that this process has
-    places: where they lie among all m; None where every process has all rows, and works for itself
+    places: where they lie among all m; None where it has them all, and works for itself
 
     Of several processes R is that of their triangles R_i one under the other, and Q that of these times the Q_i: as stable as
     one factorization of B (Demmel, Grigori, Hoemmen & Langou 2012, SIAM J. Sci. Comput. 34:A206, "TSQR"), so that no singular
@@ -22,67 +23,56 @@ class TallQR:
     """
 
     def __init__(self, own: Tensor, m: int, places: Sequence[slice] | None = None):
-        self._m, self._places = m, places
-        self._first = _Reflectors(*_factored(own))
-        self._joint: _Reflectors | None = None
-        if places is not None and distributed.world() > 1:
-            triangles, self._counts = stacked(self._first.triangle)
-            joint = distributed.tensors_of_first(lambda: _factored(triangles), own)
-            assert joint is not None
-            self._joint = _Reflectors(*joint)
-        self.R = (self._joint or self._first).triangle
+        self._m, self._places, self._k = m, places, min(own.shape)
+        self._own = Triangularized(own) if self._k else None
+        R = own.new_zeros(own.shape[1], own.shape[1]) if self._own is None else self._own.R
+        self._joint: Triangularized | None = None
+        if places is not None:
+            triangles, self._counts = _stacked(R[: self._k])
+            self._joint = Triangularized(triangles)
+            R = self._joint.R
+            distributed.same_everywhere([R])
+        self.R = R
 
-    def rotated(self, v: Tensor) -> Tensor:
-        """Q^T v, (m,) -> (min(m, k),)."""
-        if self._joint is None:
-            return self._first.times(v, transpose=True)[: self._first.k]
-        assert self._places is not None
-        own = torch.cat([v[:0], *(v[place] for place in self._places)])
-        parts = self._first.times(own, transpose=True)[: self._first.k]
-        return self._joint.times(distributed.gather_rows(parts, self._counts), transpose=True)[: self._joint.k]
-
-    def lift(self, y: Tensor) -> Tensor:
-        """Q y, (min(m, k),) -> (m,)."""
-        if self._joint is None:
-            return self._first.times(_padded(y, self._m), transpose=False)
-        assert self._places is not None
-        parts = self._joint.times(_padded(y, sum(self._counts)), transpose=False).split(self._counts)
-        own = self._first.times(_padded(parts[distributed.rank()], self._first.m), transpose=False)
-        v = y.new_zeros(self._m)
+    def rotate(self, v: Tensor, transpose: bool = False) -> Tensor:
+        """Q v, (m,), of a v that may be shorter and ends in zeros; or Q^T v, of which the first k entries count."""
+        if self._joint is None or self._places is None:
+            return v if self._own is None else self._own.rotate(v, transpose)
+        if transpose:
+            own = torch.cat([v[:0], *(v[place] for place in self._places)])
+            parts = self._rotated(own, transpose=True)[: self._k]
+            return self._joint.rotate(distributed.gather_rows(parts, self._counts), transpose=True)
+        parts = self._joint.rotate(v).split(self._counts)[distributed.rank()]
+        whole = v.new_zeros(self._m)
+        own = self._rotated(parts, transpose=False)
         for place, part in zip(self._places, own.split([place.stop - place.start for place in self._places]), strict=True):
-            v[place] = part
-        return distributed.all_sum(v)
+            whole[place] = part
+        return distributed.all_sum(whole)
+
+    def _rotated(self, v: Tensor, transpose: bool) -> Tensor:
+        return v if self._own is None else self._own.rotate(v, transpose)
 
 
-def stacked(triangle: Tensor) -> tuple[Tensor, list[int]]:
-    """The triangles of all processes one under the other, and how many rows each has."""
+def triangle(blocks: Iterable[Tensor], k: int, like: Tensor) -> Tensor:
+    """R, (k, k), of the QR factorization of blocks of rows (b, k) one under the other."""
+    R = like.new_zeros(0, k)
+    for block in blocks:
+        R = torch.linalg.qr(torch.cat([R, block]) if len(R) else block, mode="r").R
+    return torch.cat([R, R.new_zeros(k - len(R), k)])
+
+
+def joint_triangle(R: Tensor, shared: bool) -> Tensor:
+    """That of the triangles (k, k) of all processes one under the other."""
+    if not shared:
+        return R
+    R = triangle([_stacked(R)[0]], len(R), R)
+    distributed.same_everywhere([R])
+    return R
+
+
+def _stacked(rows: Tensor) -> tuple[Tensor, list[int]]:
+    """The rows of all processes one under the other, and how many each has."""
     here = [0.0] * distributed.world()
-    here[distributed.rank()] = len(triangle)
-    counts = [int(count) for count in distributed.all_sum_numbers(here, triangle.device)]
-    return distributed.gather_rows(triangle, counts), counts
-
-
-def _factored(B: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.geqrf(B) if len(B) else (B, B.new_zeros(0))
-
-
-def _padded(v: Tensor, n: int) -> Tensor:
-    return torch.cat([v, v.new_zeros(n - len(v))])
-
-
-class _Reflectors:
-    """Q R as LAPACK keeps them."""
-
-    def __init__(self, reflectors: Tensor, tau: Tensor):
-        self.m, self.k = len(reflectors), len(tau)
-        self._reflectors, self._tau = reflectors, tau
-
-    @property
-    def triangle(self) -> Tensor:
-        return self._reflectors[: self.k].triu()
-
-    def times(self, v: Tensor, transpose: bool) -> Tensor:
-        """Q v or Q^T v, (m,) -> (m,)."""
-        if not self.k:
-            return v
-        return torch.ormqr(self._reflectors[:, : self.k], self._tau, v.unsqueeze(1), transpose=transpose)[:, 0]
+    here[distributed.rank()] = len(rows)
+    counts = [int(count) for count in distributed.all_sum_numbers(here, rows.device)]
+    return distributed.gather_rows(rows.contiguous(), counts), counts
