@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from pinntk._util import distributed
-from pinntk._util.progress import Progress
+from pinntk._util.progress import Progress, short
 from pinntk.cli._meaning import counts, load_problem, make_network, usable_device
 from pinntk.cli._trainings import load_run, refuse_all_but
 from pinntk.nn import MLP
@@ -115,8 +115,8 @@ def _describe_leading(found: LeadingEigenvalues) -> None:
     print(f"{len(values)} largest of {n:,} eigenvalues, each to within {bound:.1e}:")
     for start in range(0, len(values), _IN_LINE):
         print("".join(f"{value:>13.5g}" for value in values[start : start + _IN_LINE]))
-    share = 100 * (1 - found.rest / total) if total else 100.0
-    print(f"{share:.6g} % of the trace; none of the others is above {min(found.rest, values[-1]):.3g}")
+    share = found.rest / total if total else 0.0
+    print(f"all others: {short(share)} of the trace, and none is above {min(found.rest, values[-1]):.3g}")
 
 
 def _limit_network(arguments: argparse.Namespace, problem: Problem) -> nn.Module:

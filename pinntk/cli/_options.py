@@ -218,7 +218,8 @@ def add_kernel(commands: Any) -> argparse.ArgumentParser:
         "kernel",
         help="compute the kernel blocks of a network on a problem",
         description="Computes K = J J^T, prints its blocks, traces and spectrum, and writes it\n"
-        "to an .npz file. With --top only its largest eigenvalues, on any number of points.",
+        "to an .npz file. With --top only its largest eigenvalues and traces, on any\n"
+        "number of points.",
         epilog="examples:\n  pinntk kernel poisson1d --points boundary=100,residual=100 -o K.npz\n"
         "  pinntk kernel burgers --points residual=1000000 --top 50 -o top.npz",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -158,6 +158,7 @@ def test_the_command_line(capsys, tmp_path, monkeypatch):
     said = capsys.readouterr().out
     assert said.startswith("32 errors in 5 blocks, J^T J of 16 parameters: about 0:0")
     assert "4 largest of 32 eigenvalues" in said
+    assert "of the trace, and none is above" in said
     found = LeadingEigenvalues.load(tmp_path / "top.npz")
     assert f"{float(found.values[0]):.5g}" in said
     assert (found.sizes, found.method, found.directions.shape) == ({"poisson": 30, "ends": 2}, "gram", (16, 4))
