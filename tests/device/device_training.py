@@ -18,7 +18,7 @@ from pinntk.run._checkpoint import write_checkpoint
 from pinntk.training import _checkpoint as checkpoint
 from pinntk.training import _monitor as monitor
 from pinntk.training._optimizers import SCHEDULES, optimizers
-from pinntk.weighting import NTK, Causal, Fixed, GradientNorm, SelfAdaptive
+from pinntk.weighting import NTK, RBA, VRBA, Causal, Composite, Fixed, GradientNorm, SelfAdaptive
 from tests.device.on_device import F64, NAME, PRETEND, TOLERANCE, covers, on_device, same, there
 from tests.device.trainings import COUNTS, FEW, diffusion, numbers, trained
 
@@ -57,7 +57,7 @@ def test_every_optimizer(optimizer):
         )
 
 
-@covers(NTK, GradientNorm, Fixed, Causal, SelfAdaptive)
+@covers(NTK, GradientNorm, Fixed, Causal, SelfAdaptive, RBA, VRBA, Composite)
 @pytest.mark.parametrize(
     "settings",
     [
@@ -66,6 +66,8 @@ def test_every_optimizer(optimizer):
         {"weighting": Fixed(walls=10.0)},
         {"weighting": SelfAdaptive()},
         {"weighting": "self-adaptive", **LBFGS},
+        {"weighting": RBA(eta=0.5, gamma=0.5, conditions=("residual", "start"))},
+        {"weighting": Composite(NTK(every=1), VRBA(eta=0.5, gamma=0.5))},
         {"causal": Causal(slices=3), "weighting": NTK(every=1)},
         {"causal": 1.0, "points": COUNTS | {"residual": 40}, "optimizer": "ssbroyden"},
     ],
