@@ -31,8 +31,9 @@ from pinntk.training._given import (
 from pinntk.training._monitor import Monitor
 from pinntk.training._optimizers import SCHEDULES, default_schedule, name_of_class, optimizer_class, optimizers
 from pinntk.training._resampling import RAD
-from pinntk.weighting import NTK, Causal, SelfAdaptive, Weighting
-from pinntk.weighting._composite import named, part
+from pinntk.training._scheme_checks import check_schemes
+from pinntk.weighting import NTK, Causal, Combiner, SelfAdaptive, Weighting
+from pinntk.weighting._composite import part
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -218,6 +219,12 @@ class TrainConfig:
         return part(self.weighting, "points")
 
     @property
+    def combiner(self) -> Combiner | None:
+        """What combines the gradients of conditions, if anything does."""
+        found = part(self.weighting, "gradients")
+        return found if isinstance(found, Combiner) else None
+
+    @property
     def self_adaptive(self) -> bool:
         return isinstance(self.point_scheme, SelfAdaptive)
 
@@ -379,13 +386,6 @@ def _is_given(value: Any) -> bool:
 def _check_together(config: TrainConfig) -> None:
     if config.fixed_points and config.resample:
         raise ValueError("resample needs counts, such as points={'residual': 1000}; given tensors stay as they are")
-    if (scheme := config.point_scheme) is None:
-        return
-    for refused, reason in (
-        (config.solver, "change in every step, and a solver compares losses between steps; use a gradient optimizer"),
-        (config.resample, f"belong to points, which resample={config.resample!r} would replace; leave resample out"),
-        (config.causal is not None, "and causal ones both weigh points; use one or the other"),
-        (config.weighting.points is not None, "are those of the training points; leave points out of the scheme beside them"),
-    ):
-        if refused:
-            raise ValueError(f"{named(scheme)} weights {reason}")
+    check_schemes(
+        config.weighting, config.optimizer_name, config.resample, config.causal is not None, config.solver, config.compile
+    )

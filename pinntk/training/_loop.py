@@ -300,7 +300,7 @@ def _monitor(config: TrainConfig, run: Run, points: TrainingPoints) -> MonitorSt
         return None
     pointwise = config.causal is not None or config.point_scheme is not None
     plain = config.optimizer_name in ("gradient-descent", "sgd") and not config.optimizer_options
-    predicts = not config.solver and not pointwise
+    predicts = not config.solver and not pointwise and config.combiner is None
     return MonitorState(config.monitor, run, points.all, steps=config.steps, plain_descent=plain, predicts=predicts)
 
 

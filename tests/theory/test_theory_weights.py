@@ -142,7 +142,7 @@ def test_residual_based_attention():
 
 
 def test_variational_attention_is_the_best_tilt():
-    """Donsker and Varadhan: max over q of sum q |e| - epsilon sum q log(n q) is epsilon log mean exp(|e| / epsilon), at q ~ exp."""
+    """Donsker and Varadhan: the largest sum q |e| - epsilon sum q log(n q) is epsilon log mean exp(|e| / epsilon)."""
     _, _, _, e, _, _ = poisson()
     e, step, c = e[:5], 7, 0.5
     epsilon = c * float(e.abs().max()) / np.log(step + 2)

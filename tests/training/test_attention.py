@@ -144,7 +144,17 @@ def test_bad_settings(kind, settings):
 
 
 def test_the_command_line(tmp_path, capsys):
-    small_run = ["--width", "4", "--depth", "1", "--points", "residual=20,initial=4,boundary=4", "--snapshot-every", "0", "--quiet"]
+    small_run = [
+        "--width",
+        "4",
+        "--depth",
+        "1",
+        "--points",
+        "residual=20,initial=4,boundary=4",
+        "--snapshot-every",
+        "0",
+        "--quiet",
+    ]
     command = ["train", "burgers", *small_run, "--steps", "2", "-o", str(tmp_path / "run")]
     options = ["--weighting", "ntk+vrba", "--every", "5", "--weighting-options", "potential=square,eta=0.5"]
     assert main([*command, *options]) == 0
