@@ -62,3 +62,4 @@ class Weighting(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on from `state_dict`."""
+        return None
