@@ -20,6 +20,7 @@ from pinntk.cli._option_groups import (
     share,
     slabs,
 )
+from pinntk.cli._parser import Combinations
 from pinntk.nn import NETWORKS
 from pinntk.weighting import SCHEMES
 

@@ -142,7 +142,7 @@ def test_a_coefficient_counts_in_its_own_size():
     run = train(
         weighting="config", problem=sized(), optimizer="gradient-descent", steps=1, coefficient_scales={"A": 2e4}, lr=0.1
     )
-    moved = float(run.problem.coefficients["A"]) - 2e4
+    moved = run.problem.coefficients["A"].item() - 2e4
     assert abs(moved) > 1.0
     assert run.step == 1
 

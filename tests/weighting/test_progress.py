@@ -108,7 +108,13 @@ def test_bad_settings(kind, settings):
 def train(out=None, *, weighting, steps=6, **settings):
     problem = pinntk.load("burgers")
     network = pinntk.nn.MLP(problem, width=4, depth=1, dtype=torch.float64)
-    few = {"points": {"residual": 8, "initial": 4, "boundary": 4}, "lr": 0.05, "snapshot_every": 0, "progress": False}
+    few = {
+        "points": {"residual": 8, "initial": 4, "boundary": 4},
+        "lr": 0.05,
+        "snapshot_every": 0,
+        "progress": False,
+        "schedule": "constant",
+    }
     return pinntk.train(problem, network, weighting=weighting, steps=steps, out=out, log_every=1, **{**few, **settings})
 
 
