@@ -51,18 +51,14 @@ def _refuse_kinds_without_conditions(option: str, given: Iterable[str], problem:
             raise ValueError(f"{option} {name}: {problem.name} has no {name} condition; it has {conditions}")
 
 
-_OF_SCHEMES = {
-    "every": "every",
-    "momentum": "momentum",
-    "normalization": "normalization",
-    "ascent_lr": "lr",
-}  # option: argument
+_OF_SCHEMES = {"every": "every", "momentum": "momentum", "normalization": "normalization", "ascent_lr": "lr"}
 
 
 def _weighting(arguments: argparse.Namespace, problem: Problem, before: Mapping[str, Any] | str | None) -> Weighting | None:
     """The weighting that --weighting and the options beside it ask for."""
     in_file = weighting_from_json(before).describe() if isinstance(before, str) else dict(before or {})
-    sections = {part.get("name", "fixed"): dict(part) for part in (in_file, *in_file.pop("beside", ()))}
+    beside = [{"name": part} if isinstance(part, str) else dict(part) for part in in_file.pop("beside", ())]
+    sections = {part.get("name", "fixed"): part for part in (in_file, *beside)}
     names = arguments.weighting.split("+") if arguments.weighting else ["fixed"] if arguments.weights else list(sections)
     given = pairs(arguments.weights, "--weights", float)
     if given and (computed := [name for name in names if name != "fixed" and SCHEMES[name].acts_on == "conditions"]):

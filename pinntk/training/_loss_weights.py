@@ -43,7 +43,8 @@ class LossWeights:
     def see(self, losses: Mapping[str, Tensor]) -> None:
         """After a step: mean(e_i^2) before it, without any weight."""
         if self.weighting.measures == "losses":
-            self._losses = dict(zip(losses, torch.stack([*losses.values()]).tolist(), strict=True))
+            values = torch.stack([loss.double() for loss in losses.values()]).tolist()  # one wait for a device, not one each
+            self._losses = dict(zip(losses, values, strict=True))
 
     def state_dict(self) -> dict[str, Any]:
         own = {"values": dict(self.values), "updates": self._updates, "losses": dict(self._losses)}
