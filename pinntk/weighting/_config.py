@@ -10,14 +10,14 @@ from pinntk.weighting._combiner import Combiner, torchjd
 
 
 class ConFIG(Combiner):
-    """The step's gradient has the same positive projection on the gradient of every condition (Liu, Chu & Thuerey 2025, ICLR,
-    arXiv 2408.11104, equation 2), by TorchJD: `pip install "pinntk[combiners]"`. With g_i the gradient of condition i's term of
-    the loss, of unit length u_i, and U made of these,
+    """A step at the same angle to the gradient of every condition (Liu, Chu & Thuerey 2025, ICLR, arXiv 2408.11104, eq. 2).
+
+    With g_i the gradient of condition i's term of the loss, u_i that of unit length, and U made of these rows,
 
         v = U^+ (1, ..., 1) / norm,    g = (sum_i g_i . v) v
 
-    so that a small step lowers every condition's loss, whatever their sizes. Where gradients leave no such direction, as two
-    opposite ones, v is the nearest in the least squares.
+    by TorchJD: `pip install "pinntk[combiners]"`. A small step lowers every condition's loss, whatever their sizes. Where
+    gradients leave no such direction, as two opposite ones, v is the nearest in the least squares.
 
     It needs one backward pass a condition, and any optimizer of torch that takes one gradient a step: not L-BFGS, "ssbroyden"
     or a solver on the kernel, which compare losses along a step. Loss weights beside it change the length of g,

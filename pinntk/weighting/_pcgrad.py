@@ -11,8 +11,9 @@ from pinntk.weighting._combiner import Combiner, torchjd
 
 
 class PCGrad(Combiner):
-    """The sum of the conditions' gradients, each less what of it is against another one (Yu, Kumar, Gupta, Levine, Hausman &
-    Finn 2020, NeurIPS, arXiv 2001.06782, algorithm 1), by TorchJD: `pip install "pinntk[combiners]"`:
+    """The sum of the conditions' gradients, each less what of it is against another one (Yu et al. 2020, NeurIPS).
+
+    Algorithm 1 of arXiv 2001.06782, by TorchJD: `pip install "pinntk[combiners]"`:
 
         g_i <- g_i - (g_i . g_j) / |g_j|^2 g_j    where g_i . g_j < 0, for all other j in a drawn order;    g = sum_i g_i
 

@@ -14,8 +14,10 @@ from pinntk.weighting._point_scheme import PointScheme, named_conditions
 
 
 class RBA(PointScheme):
-    """A weight l_ip for every training point p of the residual conditions (Anagnostopoulos, Toscano, Stergiopulos & Karniadakis
-    2024, CMAME 421:116805, arXiv 2307.00379), in every step before its gradient:
+    """A weight l_ip for every training point p of the residual conditions, by its errors so far.
+
+    Anagnostopoulos, Toscano, Stergiopulos & Karniadakis 2024, CMAME 421:116805, arXiv 2307.00379. In every step, before its
+    gradient,
 
         l_ip <- gamma l_ip + eta |e_ip| / max_q |e_iq|,    L_i = 1/n_i sum_p (l_ip e_ip)^2
 

@@ -12,8 +12,9 @@ _RIDGE = 1e-12  # on Gramians of unit vectors: below it a dependence among gradi
 
 
 class UPGrad(Combiner):
-    """The sum of the conditions' gradients, each projected to where it is against none (Quinton & Rey 2024, Jacobian descent,
-    arXiv 2406.16232), by TorchJD: `pip install "pinntk[combiners]"`. With G of rows g_i,
+    """The sum of the conditions' gradients, each projected to where it is against none (Quinton & Rey 2024, arXiv 2406.16232).
+
+    By TorchJD: `pip install "pinntk[combiners]"`. With G of rows g_i,
 
         g = sum_i (the vector nearest to g_i among those v with G v >= 0)
 

@@ -15,8 +15,9 @@ POTENTIALS = ("exp", "square")
 
 
 class VRBA(RBA):
-    """Residual-based attention whose newest part is a derivative Phi' of a potential (Toscano, Chen, Oommen & Karniadakis 2025,
-    arXiv 2509.14198):
+    """Residual-based attention whose newest part is the derivative of a potential Phi.
+
+    Toscano, Chen, Oommen & Karniadakis 2025, arXiv 2509.14198:
 
         q_p = Phi'(|e_p| / epsilon),    l_p <- gamma l_p + eta (phi q_p / max q + 1 - phi),    L_i = 1/n_i sum_p (l_p e_p)^2
 
