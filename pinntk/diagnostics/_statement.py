@@ -197,9 +197,7 @@ class Statement:
             yield self.zero
             return
         yield from self._solutions()
-        for seed in range(_RANDOM):
-            if (found := self._at(self._field(self._random(seed)))) is not None:
-                yield found
+        yield from filter(None, (self._at(self._field(self._random(seed))) for seed in range(_RANDOM)))
         if self.zero is not None and not len(self.problem.coefficients):  # a coefficient of u has no effect at zero
             yield self.zero
 
