@@ -30,8 +30,8 @@ from pinntk.weighting._vrba import VRBA
 
 _SETTLED = 1000  # the step as of which vRBA's sharpness is taken
 _MEASURED = {  # row: (quantity of `measures`, what it is)
-    "ntk": ("mean-diagonal", "n_i / Tr K_ii: pinntk, jaxpi"),
-    "ntk, as printed": ("trace", "1 / Tr K_ii: Wang, Yu & Perdikaris 2022, NTK(normalization='sum'), PINNsNTK"),
+    "ntk": ("mean-diagonal", "n_i / Tr K_ii: of the loss as it is minimized; jaxpi too"),
+    "ntk, as printed": ("trace", "1 / Tr K_ii: Wang, Yu & Perdikaris 2022; NTK(normalization='sum')"),
     "gradient-norm": ("gradient-norm", "1 / |grad L_i|: Wang, Teng & Perdikaris 2021"),
     "PINNacle's NTK": ("kernel-sum", "1 / |grad of the sum of e_i|^2: no trace, signs cancel"),
     "PhysicsNeMo's NTK": ("root-loss-gradient", "1 / |grad sqrt(mean e_i^2)|: no trace, it follows the errors"),
