@@ -116,7 +116,8 @@ def load_problem(arguments: argparse.Namespace) -> Problem:
 
 # Those that some networks do not have.
 _OWN = (
-    *("activation", "parametrization", "initialization", "beta", "factorized", "adaptive", "periodic", "fourier", "hard"),
+    *("activation", "parametrization", "initialization", "beta", "factorized", "adaptive_slopes"),
+    *("periodic", "fourier", "hard"),
     *("omega", "sigmas", "scales", "rank"),
 )
 NETWORK_OPTIONS = ("network", "width", "depth", "raw_inputs", "output_scales", "dtype", *_OWN)
@@ -127,7 +128,8 @@ def make_network(arguments: argparse.Namespace, problem: Problem) -> nn.Module:
     own = {name: value for name in _OWN if (value := getattr(arguments, name)) not in (None, "")}
     kind = NETWORKS[arguments.network]
     if refused := [name for name in own if name not in option_names(kind)]:
-        raise ValueError(f"--{refused[0]} does not apply to --network {arguments.network}; leave it out")
+        option = refused[0].replace("_", "-")
+        raise ValueError(f"--{option} does not apply to --network {arguments.network}; leave it out")
     if "periodic" in own:
         harmonics = ",".join(part if "=" in part else f"{part}=1" for part in filter(None, own["periodic"].split(",")))
         own["periodic"] = pairs(harmonics, "--periodic", whole_number, "x=3")

@@ -122,7 +122,7 @@ def add_network_options(command: argparse.ArgumentParser) -> None:
         help="weights diag(exp(s)) V, with s drawn by these; the paper's are 1.0 0.1 (default: not factorized)",
     )
     group.add_argument(
-        "--adaptive",
+        "--adaptive-slopes",
         type=_number,
         metavar="N",
         help="activations s(N a x), with a trained slope a for each layer",

@@ -36,7 +36,7 @@ class DeepONet(ScaledNetwork):
     rank: products in the sum
     width, depth: units in each hidden layer, number of hidden layers, of branch and trunk
     problem, normalize, inputs (all columns), outputs, activation, parametrization, initialization, beta, gain, factorized,
-        adaptive, output_scales: as for `MLP`
+        adaptive_slopes, output_scales: as for `MLP`
     seed: draws branch, then trunk, from a generator of their own
 
     Maps (n, d) to (n, fields); each of several fields has products of its own. Raises ValueError for an unknown name, a size

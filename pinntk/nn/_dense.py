@@ -29,7 +29,7 @@ class DenseOptions(TypedDict, total=False):
     beta: float
     gain: float
     factorized: Factorized
-    adaptive: float | None
+    adaptive_slopes: float | None
 
 
 class NetworkOptions(DenseOptions, total=False):
@@ -69,7 +69,7 @@ class Dense(nn.Module):
     activation, parametrization, initialization, beta, gain: as for `MLP`
     factorized: W = diag(exp(s)) V in every layer, both trained (Wang, Wang, Seidman & Perdikaris 2022, arXiv 2210.01274), with
         s ~ N(mean, deviation^2) and V = diag(exp(-s)) W, so that the function at the start is that of W, to rounding
-    adaptive: n of the activations s(n a z) with one trained a for each layer, 1 / n at the start, so that the function there is
+    adaptive_slopes: n of the activations s(n a z) with one trained a for each layer, 1 / n at the start, so that the function there is
         that of s(z) (Jagtap, Kawaguchi & Karniadakis 2020: JCP 404:109136 with one a for all layers; Proc. R. Soc. A
         476:20200334 with one for each, and with a term of the loss that raises slopes, which is not here)
 
@@ -89,7 +89,7 @@ class Dense(nn.Module):
         beta: float = 1.0,
         gain: float = 1.0,
         factorized: Factorized = None,
-        adaptive: float | None = None,
+        adaptive_slopes: float | None = None,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ):
@@ -106,7 +106,7 @@ class Dense(nn.Module):
             "beta": beta,
             "gain": gain,
             "factorized": parse_factorized(factorized),
-            "adaptive": _parse_adaptive(adaptive),
+            "adaptive_slopes": _parse_slopes(adaptive_slopes),
         }
         self.activation, self.parametrization, self.beta, self.ends_active = activation, parametrization, beta, ends_active
         dtype = dtype or torch.get_default_dtype()
@@ -124,8 +124,8 @@ class Dense(nn.Module):
         self.biases = parameters([bias for _, bias in drawn])
         self.log_scales = parameters(scales)  # s
         active = len(drawn) - (not ends_active)
-        slope = torch.tensor(1 / (adaptive or 1.0), dtype=torch.float64)
-        self.slopes = parameters([slope] * active if adaptive else [])  # a
+        slopes = torch.full((active,), 1 / adaptive_slopes, dtype=torch.float64) if adaptive_slopes else torch.empty(0)
+        self.slopes = parameters([slope.clone() for slope in slopes])  # a, each a tensor of its own
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in range(len(self.weights)):
@@ -146,7 +146,7 @@ class Dense(nn.Module):
 
     def activate(self, x: Tensor, layer: int) -> Tensor:
         """s(x), or s(n a x) with the layer's a."""
-        n = self.options["adaptive"]
+        n = self.options["adaptive_slopes"]
         return ACTIVATIONS[self.activation](x if n is None else n * (self.slopes[layer] * x))
 
 
@@ -162,11 +162,11 @@ def parse_factorized(given: Any) -> list[float] | None:
     return [float(a) for a in pair]
 
 
-def _parse_adaptive(given: Any) -> float | None:
+def _parse_slopes(given: Any) -> float | None:
     if given is None:
         return None
     if isinstance(given, bool) or not isinstance(given, (int, float)) or not 1 <= given < float("inf"):
-        raise ValueError(f"adaptive={given!r}: the factor n of trained slopes, s(n a x), a finite number of at least 1")
+        raise ValueError(f"adaptive_slopes={given!r}: the factor n of trained slopes, s(n a x), a finite number of at least 1")
     return float(given)
 
 

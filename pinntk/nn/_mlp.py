@@ -33,7 +33,7 @@ class MLP(EmbeddedNetwork):
     gain: factor on the initial weights, not the biases; well above 1 most tanh units start, and stay, saturated
     factorized: W = diag(exp(s)) V in every layer, V and s trained, for the same function at the start (Wang, Wang, Seidman &
         Perdikaris 2022, arXiv 2210.01274): mean and standard deviation that s is drawn with; True for the paper's (1.0, 0.1)
-    adaptive: n of activations s(n a x) with a trained slope a for each layer, 1 / n at the start (Jagtap, Kawaguchi &
+    adaptive_slopes: n of activations s(n a x) with a trained slope a for each layer, 1 / n at the start (Jagtap, Kawaguchi &
         Karniadakis 2020, JCP 404:109136); at least 1. The larger n, the faster gradient steps change n a
     normalize: map each coordinate to mean 0 and standard deviation 1 over the domain (exact under differentiation);
         True by default where a problem is given

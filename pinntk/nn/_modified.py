@@ -28,7 +28,7 @@ class ModifiedMLP(EmbeddedNetwork):
 
     width, depth: units in each hidden layer and in both encoders, number of hidden layers
     problem, normalize, periodic, fourier, hard, inputs, outputs, activation, parametrization, initialization, beta, gain,
-        factorized, adaptive, output_scales: as for `MLP`
+        factorized, adaptive_slopes, output_scales: as for `MLP`
     seed: draws encoders, then layers, from a generator of their own, after the features
 
     Maps (n, d) to (n, fields). Raises ValueError as `MLP` does.

@@ -33,8 +33,8 @@ class MultiscaleFourier(ScaledNetwork):
         2 pi f / sqrt(12) = 1.8 f of normalized inputs
     features: random frequencies in each branch
     width, depth: units in each hidden layer of the trunk, number of hidden layers
-    problem, normalize, inputs, outputs, activation, parametrization, initialization, beta, gain, factorized, adaptive,
-        output_scales: as for `MLP`
+    problem, normalize, inputs, outputs, activation, parametrization, initialization, beta, gain, factorized,
+        adaptive_slopes, output_scales: as for `MLP`
     seed: draws frequencies, then weights, from a generator of their own
 
     Maps (n, d) to (n, fields). Raises ValueError for an unknown name, a size below 1 or a sigma that is not above 0.
@@ -101,8 +101,8 @@ class MscaleDNN(ScaledNetwork):
     width: units in each hidden layer, all scales together; a multiple of N
     depth: hidden layers
     activation: "phi" (the default) or "srelu", bumps of bounded support, or any other of `MLP`
-    problem, inputs, outputs, parametrization, initialization, beta, gain, factorized, adaptive, output_scales: as for `MLP`;
-        each group of units is drawn as a layer
+    problem, inputs, outputs, parametrization, initialization, beta, gain, factorized, adaptive_slopes,
+        output_scales: as for `MLP`; each group of units is drawn as a layer
     normalize: map each coordinate to mean 0 and standard deviation 1 over the domain before it is scaled; False, as in the
         paper, by default
     seed: draws the weights from a generator of their own

@@ -32,7 +32,7 @@ class PirateNet(EmbeddedNetwork):
     fourier: the features, as for `MLP`; by default 64 frequencies of standard deviation 0.2, which is 0.7 waves over a domain
         length. None is x~ itself, so that u is linear in the coordinates at the start
     problem, normalize, periodic, hard, inputs, outputs, activation, parametrization, initialization, beta, gain, factorized,
-        adaptive, output_scales: as for `MLP`. The authors factorize all weights: `factorized=True`
+        adaptive_slopes, output_scales: as for `MLP`. The authors factorize all weights: `factorized=True`
     seed: draws features, encoders, blocks and the last layer from a generator of their own
 
     Maps (n, d) to (n, fields). `network.alphas` has the a_l. Raises ValueError as `MLP` does.

@@ -32,8 +32,8 @@ class SeparableMLP(ScaledNetwork):
 
     rank: products in the sum
     width, depth: units in each hidden layer of a coordinate's network, number of its hidden layers
-    problem, normalize, inputs, outputs, activation, parametrization, initialization, beta, gain, factorized, adaptive,
-        output_scales: as for `MLP`
+    problem, normalize, inputs, outputs, activation, parametrization, initialization, beta, gain, factorized,
+        adaptive_slopes, output_scales: as for `MLP`
     seed: draws the weights, coordinate by coordinate, from a generator of their own
 
     Maps (n, d) to (n, fields). Raises ValueError for an unknown name or a size below 1.

@@ -63,7 +63,7 @@ def test_embeddings_are_chosen_and_come_back(capsys, tmp_path):
         (["mscale-dnn", "--scales", "1,3", "--activation", "srelu"], {"scales": [1.0, 3.0], "normalize": False}),
         (["separable", "--rank", "3"], {"rank": 3, "normalize": True}),
         (["piratenet", "--factorized", "1", "0.1"], {"factorized": [1.0, 0.1], "fourier": [64, 0.2]}),
-        (["modified-mlp", "--adaptive", "5", "--hard", "auto"], {"adaptive": 5.0, "hard": ["ends"]}),
+        (["modified-mlp", "--adaptive-slopes", "5", "--hard", "auto"], {"adaptive_slopes": 5.0, "hard": ["ends"]}),
         (["siren", "--omega", "5"], {"omega": 5.0, "hidden_omega": 30.0}),
         (["mlp", "--parametrization", "ntk", "--beta", "0", "--raw-inputs"], {"beta": 0.0, "normalize": False}),
         (["mlp", "--output-scales", "u=300:20"], {"output_scales": {"u": [300.0, 20.0]}}),

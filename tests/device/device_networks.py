@@ -19,7 +19,7 @@ def _networks(problem, device):
     yield pinntk.nn.MscaleDNN(problem, scales=pinntk.nn.octaves(2), version=1, width=6, depth=2, **place)
     yield pinntk.nn.MscaleDNN(problem, scales=pinntk.nn.linear_scales(2), width=6, depth=2, **place)
     yield pinntk.nn.SeparableMLP(problem, rank=3, width=5, depth=2, **place)
-    yield pinntk.nn.ModifiedMLP(problem, width=5, depth=2, factorized=True, adaptive=2, hard="auto", **place)
+    yield pinntk.nn.ModifiedMLP(problem, width=5, depth=2, factorized=True, adaptive_slopes=2, hard="auto", **place)
     yield pinntk.nn.PirateNet(problem, width=5, depth=1, fourier=(3, 0.5), **place)
     yield pinntk.nn.Siren(problem, width=5, depth=2, periodic="x", **place)
     yield pinntk.nn.DeepONet(problem, sensors=("t",), rank=3, width=5, depth=1, **place)

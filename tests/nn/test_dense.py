@@ -24,7 +24,7 @@ def made(kind, **options):
 def test_the_function_at_the_start_is_that_without_them(kind, parametrization):
     x = torch.rand(9, 4, **F64)
     plain = made(kind, parametrization=parametrization, beta=0.5)
-    for options in ({"factorized": (1.0, 0.4)}, {"adaptive": 5}, {"factorized": True, "adaptive": 1}):
+    for options in ({"factorized": (1.0, 0.4)}, {"adaptive_slopes": 5}, {"factorized": True, "adaptive_slopes": 1}):
         network = made(kind, parametrization=parametrization, beta=0.5, **options)
         torch.testing.assert_close(network(x), plain(x), rtol=1e-12, atol=1e-13)
         assert len(list(network.parameters())) > len(list(plain.parameters()))
@@ -42,7 +42,7 @@ def test_factorized_weights_are_diag_exp_s_times_v():
 
 
 def test_an_adaptive_activation_is_s_of_n_a_x_with_one_a_for_each_layer():
-    network = MLP(inputs=2, outputs=1, width=6, depth=2, adaptive=4, **F64)
+    network = MLP(inputs=2, outputs=1, width=6, depth=2, adaptive_slopes=4, **F64)
     assert [float(a.detach()) for a in network.dense.slopes] == [0.25, 0.25]
     with torch.no_grad():
         network.dense.slopes[1].copy_(torch.tensor(0.6, **F64))
@@ -53,7 +53,7 @@ def test_an_adaptive_activation_is_s_of_n_a_x_with_one_a_for_each_layer():
     torch.testing.assert_close(network(x), expected, rtol=1e-13, atol=1e-14)
 
 
-@pytest.mark.parametrize("options", [{"factorized": (0.3, 0.3), "parametrization": "ntk", "beta": 0.5}, {"adaptive": 3}])
+@pytest.mark.parametrize("options", [{"factorized": (0.3, 0.3), "parametrization": "ntk", "beta": 0.5}, {"adaptive_slopes": 3}])
 def test_kernels_by_jets_and_by_the_graph_are_those_of_the_oracle(options):
     problem = poisson()
     network, points = MLP(problem, width=5, depth=2, **options, **F64), sample(problem, 5)
@@ -68,9 +68,12 @@ def test_kernels_by_jets_and_by_the_graph_are_those_of_the_oracle(options):
         ({"factorized": (1.0,)}, r"factorized=\(1\.0,\): True for \(1\.0, 0\.1\), or mean and standard deviation"),
         ({"factorized": (1.0, -0.1)}, "factorized="),
         ({"factorized": "yes"}, "factorized='yes'"),
-        ({"adaptive": 0.5}, r"adaptive=0\.5: the factor n of trained slopes, s\(n a x\), a finite number of at least 1"),
-        ({"adaptive": True}, "adaptive=True"),
-        ({"adaptive": "5"}, "adaptive='5'"),
+        (
+            {"adaptive_slopes": 0.5},
+            r"adaptive_slopes=0\.5: the factor n of trained slopes, s\(n a x\), a finite number of at least 1",
+        ),
+        ({"adaptive_slopes": True}, "adaptive_slopes=True"),
+        ({"adaptive_slopes": "5"}, "adaptive_slopes='5'"),
     ],
 )
 def test_mistakes(options, message):
@@ -78,7 +81,7 @@ def test_mistakes(options, message):
         MLP(inputs=1, outputs=1, **options)
 
 
-@pytest.mark.parametrize("options", [{"factorized": True}, {"adaptive": 2}])
+@pytest.mark.parametrize("options", [{"factorized": True}, {"adaptive_slopes": 2}])
 def test_there_is_no_known_limit_of_infinite_width(options):
     network = MLP(inputs=1, outputs=1, parametrization="ntk", **options)
     with pytest.raises(ValueError, match=f"{next(iter(options))}=.* trains scales that the limit does not know"):

@@ -108,7 +108,7 @@ def jacobian(network, inputs):
     """(n m, p), by torch.func over the whole batch."""
     parameters = {name: p.detach() for name, p in network.named_parameters() if p.requires_grad}
     J = jacrev(lambda parameters: functional_call(network, parameters, (inputs,)).flatten())(parameters)
-    return torch.cat([part.flatten(1) for part in J.values()], 1).double()
+    return torch.cat([part.reshape(len(part), -1) for part in J.values()], 1).double()
 
 
 def networks():

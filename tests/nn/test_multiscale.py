@@ -163,7 +163,7 @@ def small(kind, problem, **settings):
         "mlp": {"fourier": {"frequencies": [[0.5] * problem.domain.dimension]}},
         "multiscale-fourier": {"features": 3},
         "piratenet": {"fourier": (4, 0.2), "factorized": True},
-        "deeponet": {"rank": 4, "adaptive": 2},
+        "deeponet": {"rank": 4, "adaptive_slopes": 2},
     }
     return NETWORKS[kind](problem, width=12, depth=2, **sizes.get(kind, {}), **settings)
 

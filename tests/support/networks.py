@@ -173,7 +173,14 @@ def separable(inputs: int, outputs: int) -> nn.Module:
 
 def modified(inputs: int, outputs: int) -> nn.Module:
     """Gates between encoders, with factorized weights and adaptive activations that have left their start."""
-    settings = {"width": 6, "depth": 2, "initialization": "normal", "factorized": (0.5, 0.3), "adaptive": 3, "seed": _seed()}
+    settings = {
+        "width": 6,
+        "depth": 2,
+        "initialization": "normal",
+        "factorized": (0.5, 0.3),
+        "adaptive_slopes": 3,
+        "seed": _seed(),
+    }
     return moved(ModifiedMLP(inputs=inputs, outputs=outputs, **settings), "slopes")
 
 

@@ -79,7 +79,7 @@ class InfiniteMLP:
                 "the kernel of an MLP in the standard parametrization grows with its width and has no limit; use "
                 'MLP(..., parametrization="ntk")'
             )
-        for name in ("factorized", "adaptive"):
+        for name in ("factorized", "adaptive_slopes"):
             if network.config[name] is not None:
                 raise ValueError(
                     f"{name}={network.config[name]} trains scales that the limit does not know; give the same network without"
