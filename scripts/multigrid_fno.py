@@ -32,6 +32,7 @@ from pinntk.ntk import function_kernel
 from pinntk.problem._spectral import etdrk4
 
 SCALES = (1.0, 2.0, 4.0, 8.0)
+WAVES = 3  # over the domain, of the functions that go in
 LEVELS = (4, 2, 1)  # MgFNO's grids take each 4th, each 2nd and each point
 COLORS = {"FNO": reproduction.GRAY, "MgFNO": reproduction.RED, "MscaleFNO": reproduction.BLUE}
 DOUBLE = {"dtype": torch.float64}
@@ -48,10 +49,10 @@ def networks(seed: int, grid: int, dtype: torch.dtype) -> dict[str, nn.Module]:
 
 
 def functions(count: int, grid: int, seed: int) -> Tensor:
-    """Random functions of waves 1 .. grid / 16 on [0, 1), of standard deviation about 1: (count, grid), float64."""
+    """Random functions of waves 1 .. WAVES on [0, 1), of standard deviation about 1: (count, grid), float64."""
     generator = torch.Generator().manual_seed(seed)
-    waves = torch.arange(1, grid // 16 + 1, **DOUBLE)
-    a, b = torch.randn(2, count, len(waves), generator=generator, **DOUBLE) / len(waves) ** 0.5
+    waves = torch.arange(1, WAVES + 1, **DOUBLE)
+    a, b = torch.randn(2, count, WAVES, generator=generator, **DOUBLE) / WAVES**0.5
     phases = 2 * pi * torch.arange(grid, **DOUBLE)[:, None] / grid * waves
     return a @ torch.cos(phases).T + b @ torch.sin(phases).T
 
@@ -239,9 +240,9 @@ def figure(found: dict[str, list[float]], runs: dict[str, list[dict]]) -> Figure
 def main(argv: list[str] | None = None) -> dict:
     parser = reproduction.parser(__file__, __doc__)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=1500, help="of Adam, all levels together")
+    parser.add_argument("--steps", type=int, default=1000, help="of Adam, all levels together")
     arguments = parser.parse_args(argv)
-    sizes = {"grid": 128, "train": 64, "test": 32, "steps": arguments.steps}
+    sizes = {"grid": 128, "train": 32, "test": 32, "steps": arguments.steps}
     seeds, grid, count = arguments.seeds, 64, 6
     if arguments.quick:
         sizes, seeds, grid, count = {"grid": 32, "train": 4, "test": 2, "steps": 6}, 1, 32, 1

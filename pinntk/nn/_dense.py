@@ -69,8 +69,8 @@ class Dense(nn.Module):
     activation, parametrization, initialization, beta, gain: as for `MLP`
     factorized: W = diag(exp(s)) V in every layer, both trained (Wang, Wang, Seidman & Perdikaris 2022, arXiv 2210.01274), with
         s ~ N(mean, deviation^2) and V = diag(exp(-s)) W, so that the function at the start is that of W, to rounding
-    adaptive_slopes: n of the activations s(n a z) with one trained a for each layer, 1 / n at the start, so that the function there is
-        that of s(z) (Jagtap, Kawaguchi & Karniadakis 2020: JCP 404:109136 with one a for all layers; Proc. R. Soc. A
+    adaptive_slopes: n of the activations s(n a z) with one trained a for each layer, 1 / n at the start, so that the function
+        there is that of s(z) (Jagtap, Kawaguchi & Karniadakis 2020: JCP 404:109136 with one a for all layers; Proc. R. Soc. A
         476:20200334 with one for each, and with a term of the loss that raises slopes, which is not here)
 
     `affine` and `activate` are the steps of `forward`, for networks that do something between them.
