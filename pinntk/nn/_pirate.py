@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 
 class PirateNet(EmbeddedNetwork):
-    r"""Physics-informed residual adaptive networks (Wang, Li, Chen & Perdikaris 2024, arXiv 2402.00326). With the features
-    phi = x_0 of the normalized input, and encoders U = s(W_U phi + b_U), V = s(W_V phi + b_V), a block is
+    r"""Residual blocks that begin as the identity (physics-informed residual adaptive networks).
+
+    Wang, Li, Chen & Perdikaris 2024, arXiv 2402.00326. With the features phi = x_0 of the normalized input, and encoders
+    U = s(W_U phi + b_U), V = s(W_V phi + b_V), a block is
 
         z_1 = f U + (1 - f) V,      f = s(W_1 x_l + b_1)
         z_2 = g U + (1 - g) V,      g = s(W_2 z_1 + b_2)
