@@ -10,7 +10,7 @@ Here: what share of the kernel is in each frequency, on the same sampled functio
 and both trained, with an FNO, for an equal number of Adam steps and with about as many parameters each, on an operator that
 makes high frequencies, u = sin(5 a(x)), and on one that removes them, Burgers' equation at t = 1.
 
-    python scripts/multigrid_fno.py            minutes on 2 cores
+    python scripts/multigrid_fno.py            5 minutes on 2 cores
     python scripts/multigrid_fno.py --quick    seconds, for a look
 """
 
@@ -44,7 +44,7 @@ DOUBLE = {"dtype": torch.float64}
 
 
 def networks(seed: int, grid: int, dtype: torch.dtype) -> dict[str, nn.Module]:
-    """Of about as many parameters each, in their papers' activations. All levels have the modes of the coarsest grid, as MgFNO's have the same."""
+    """Of about as many parameters each, in their papers' activations. All have the modes of MgFNO's coarsest grid."""
     sizes = {"modes": grid // 8, "depth": 2, "hidden": 16, "seed": seed, "dtype": dtype}
     return {
         "FNO": FNO1d(width=16, **sizes),
