@@ -162,8 +162,8 @@ class Examination:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The network's arguments as config.json has them, where they are those of an MLP or much the same; else empty."""
-        known = isinstance(self.network, EmbeddedNetwork) and type(self.network) in NETWORKS.values()
-        return dict(self.network.config) if known else {}
+        network = self.network
+        return dict(network.config) if isinstance(network, EmbeddedNetwork) and type(network) in NETWORKS.values() else {}
 
     @cached_property
     def initial(self) -> nn.Module | None:

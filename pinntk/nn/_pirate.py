@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -87,7 +87,7 @@ class PirateNet(EmbeddedNetwork):
     def core(self, features: Tensor) -> Tensor:
         U, V = self.U(features), self.V(features)
         between, x = U - V, features
-        for block, alpha in zip(self.blocks, self.alphas, strict=True):
+        for block, alpha in zip(cast("Iterable[Dense]", self.blocks), self.alphas, strict=True):
             z = V + block.activate(block.affine(x, 0), 0) * between
             z = V + block.activate(block.affine(z, 1), 1) * between
             h = block.activate(block.affine(z, 2), 2)
