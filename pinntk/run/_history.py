@@ -48,17 +48,19 @@ class Run:
 
     history: one row a logged step: step, seconds, loss (what is minimized), learning_rate, or of a solver damping, growth (of
         the number of points), adapting and converging (0 or 1); loss/NAME (without any weight), weight/NAME, with causal
-        weights causal (the smallest of them) and epsilon, with self-adaptive ones mean_point_weight/NAME and
+        weights causal (the smallest of them) and epsilon, with schemes of point weights mean_point_weight/NAME and
         max_point_weight/NAME, and where measured trace/NAME, coefficient/NAME, relative_error (L2), drift (of the parameters)
     snapshots: kernels by step
     weights: the loss weights at the end
     points: the training points at the end, {condition: (n, d)}
-    point_weights: the g of the loss's mean(g e^2), {condition: (n,)}, under causal and self-adaptive weights, and of a solver's
-        points where they fall by the errors: there loss/NAME is mean(g e^2) too, which estimates the mean over the domain
+    point_weights: the g of the loss's mean(g e^2), {condition: (n,)}, under causal weights and schemes of point weights, and of
+        a solver's points where they fall by the errors: there loss/NAME is mean(g e^2) too, which estimates the mean over the
+        domain
     step: steps done
     seconds: that they took
     folder: the run folder, or None
     stop_reason: why training ended before its last step; "" if it did not
+    diverged: whether it ended since a number was NaN or infinite; the run is then that of the last good checkpoint
     monitor: what a `pinntk.Monitor` has to say, or None
     initial: the network's parameters, in their order, when the training began; empty where they are not known
 
@@ -84,6 +86,7 @@ class Run:
     seconds: float = 0.0
     folder: Path | None = None
     stop_reason: str = ""
+    diverged: bool = False
     monitor: MonitorReport | None = None
     initial: list[Tensor] = field(default_factory=list)
 
@@ -180,6 +183,7 @@ class Run:
             seconds=state["seconds"],
             folder=folder,
             stop_reason=state["stop_reason"],
+            diverged=state["diverged"],
             initial=state["initial"],
             monitor=saved and MonitorReport(**{**saved["report"], "warned": tuple(saved["report"]["warned"])}),
         )
@@ -192,6 +196,7 @@ def state_of(run: Run) -> dict[str, Any]:
         "step": run.step,
         "seconds": run.seconds,
         "stop_reason": run.stop_reason,
+        "diverged": run.diverged,
         "network": run.network.state_dict(),
         "coefficients": run.problem.coefficients.state_dict(),
         "initial": list(run.initial),

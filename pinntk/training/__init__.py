@@ -1,6 +1,7 @@
 """`pinntk.train` and what it is made of; the monitor; `pinntk.rescue`."""
 
 from pinntk._util.interrupt import Interrupted
+from pinntk.training._attention import AttentionWeights
 from pinntk.training._batch import Batch
 from pinntk.training._changes import apply_changes
 from pinntk.training._config import TrainConfig
@@ -19,6 +20,7 @@ from pinntk.training._wider import grow_network
 
 __all__ = [
     "RAD",
+    "AttentionWeights",
     "Batch",
     "CausalWeights",
     "Interrupted",
