@@ -19,7 +19,9 @@ from pinntk.residuals import NonFiniteError, check_network
 from pinntk.run import Run
 from pinntk.run._callbacks import Callback, ask
 from pinntk.run._snapshots import write_snapshot
+from pinntk.training._averages import Averages
 from pinntk.training._batch import Batch
+from pinntk.training._chain_place import ChainPlace, same_points
 from pinntk.training._checkpoint import Checkpoint, Stateful
 from pinntk.training._config import TrainConfig
 from pinntk.training._log import Log
@@ -58,26 +60,33 @@ class Training:
         on_step: Sequence[Callback] = (),
         on_log: Sequence[Callback] = (),
     ):
-        self._on_step, self._on_log, self._asked = on_step, on_log, ""
+        own = () if config.early_stopping is None else (config.early_stopping,)
+        self._on_step, self._on_log, self._asked = on_step, (*on_log, *own), ""
         self.config, self.problem, self.network, self.run = config, problem, network, run
-        parameters = list(trained_parameters(network, problem).values())
+        self._parameters = parameters = list(trained_parameters(network, problem).values())
         distributed.same_everywhere(p.detach() for p in parameters)
         self.like = next(iter((*network.parameters(), *parameters))).detach()
-        self.points = TrainingPoints(config, network, problem)
+        self.chain = ChainPlace(config.parts, self._begin_part)
+        self.points = TrainingPoints(self.chain.config, network, problem)
         check_network(network, problem, self.points.all)
-        self.update = make_update(config, network, problem, parameters, self.points)
+        self.update = make_update(self.chain.config, network, problem, parameters, self.points)
         met = met_by(network)
         self._met = () if set(self.points.all) <= set(met) else met  # which no step can change; but something must be minimized
         self.loss_weights = LossWeights(config.weighting, problem, met)
         self.point_weights = _point_weights(config, network, problem, self.points)
         self.probe = Probe(config, network, problem, parameters, self.points, self.point_weights)
         self.monitor = _monitor(config, run, self.points)
+        self.averages = None if config.average is None else Averages(config.average, network, problem)
+        run.averaged = None if self.averages is None else self.averages.network
         self.log = Log(run, self.point_weights, list(self.points.all))
+        self._check_later_parts()
         parts: dict[str, Stateful | None] = {
+            "chain": self.chain,
             "update": self.update,
             "loss_weights": self.loss_weights,
             "point_weights": self.point_weights,
             "points": self.points,
+            "averages": self.averages,
             "monitor": self.monitor,
         }
         device = self.like.device
@@ -85,6 +94,22 @@ class Training:
         self._batch = self._make_batch()
         self._work = of_step(network, problem, self.points.share)
         self._clock = perf_counter()
+
+    def _check_later_parts(self) -> None:
+        """What does not fit a part of a chain is refused before the first one is trained."""
+        for config in self.config.parts[1:]:
+            points = TrainingPoints(config, self.network, self.problem)
+            make_update(config, self.network, self.problem, self._parameters, points)
+            _point_weights(config, self.network, self.problem, points)
+
+    def _begin_part(self, part: int) -> None:
+        """Of a chain: its update, on its own points where these are others than those before; weights go on as they are."""
+        config = self.config.parts[part]
+        if not same_points(config, self.points.config, self.problem):
+            self.points = self.probe.points = TrainingPoints(config, self.network, self.problem)
+        self.update = make_update(config, self.network, self.problem, self._parameters, self.points)
+        self.checkpoint.parts |= {"update": self.update, "points": self.points}
+        self._follow_points()
 
     @property
     def step(self) -> int:
@@ -140,12 +165,14 @@ class Training:
         self._prepare()
         columns = self._columns()
         monitored = self._look() if self.monitor and _due(self.step, self.monitor.every) else {}
-        measured = {**(self.probe.columns() if _due(self.step, self.config.eval_every) else {}), **monitored}
+        measured = {**(self._measure() if _due(self.step, self.config.eval_every) else {}), **monitored}
         if self.monitor:
             self.monitor.step(columns.get("learning_rate"), self._batch.weights)
         logged = bool(measured) or _due(self.step, self.config.log_every)
         met = self._losses_met() if logged else {}
         found = self.update.step(self._batch, self._check_finite)
+        if self.averages:
+            self.averages.update()
         self.run.seconds = perf_counter() - self._clock
         if logged:
             self.log.add(self._time(columns), self._in_order({**found, **met}), self._batch, measured)
@@ -200,15 +227,20 @@ class Training:
         return self._make_batch(point_weights.compute(self.like.real.dtype))
 
     def _columns(self) -> dict[str, float]:
-        return {**self.update.columns(), **(self.point_weights.columns() if self.point_weights else {})}
+        weighed = self.point_weights.columns() if self.point_weights else {}
+        return {**self.chain.columns(), **self.update.columns(), **weighed}
 
     def _time(self, columns: Mapping[str, float]) -> dict[str, float]:
         return {"step": self.step, "seconds": round(self.run.seconds, 3), **columns}
 
-    def _look(self) -> dict[str, float]:
+    def _measure(self) -> dict[str, float]:
+        averaged = self.averages.columns(self.points.all, self._batch.weights) if self.averages else {}
+        return {**self.probe.columns(), **averaged}
+
+    def _look(self, at_the_end: bool = False) -> dict[str, float]:
         assert self.monitor is not None
         self._publish()
-        return self.monitor.look()
+        return self.monitor.look(at_the_end)
 
     def _check_finite(self, losses: Losses) -> None:
         if bool(torch.isfinite(weighted_sum(losses, self._batch.weights))):
@@ -233,7 +265,7 @@ class Training:
             return f"the time is up ({limit:.0f} s)"
         if (self._on_step or self._on_log) and self._any(bool(self._asked)):
             return self._asked or "another process asked for the end"
-        return self.update.stop_reason()
+        return self.chain.reason_to_stop(self.step, self.update.stop_reason())
 
     def _any(self, flag: bool) -> bool:
         """Whether any process says so: all must stop at the same step."""
@@ -253,8 +285,8 @@ class Training:
         found = self._in_order({**trained, **self._losses_met()})
         if self.config.snapshot_every:
             self._snapshot()
-        monitored = self._look() if self.monitor else {}
-        self.log.add(self._time(self._columns()), found, self._batch, {**self.probe.columns(), **monitored})
+        monitored = self._look(at_the_end=True) if self.monitor else {}
+        self.log.add(self._time(self._columns()), found, self._batch, {**self._measure(), **monitored})
         self._call(self._on_log)
         self._save()
 
@@ -295,8 +327,8 @@ def _monitor(config: TrainConfig, run: Run, points: TrainingPoints) -> MonitorSt
     if config.monitor is None:
         return None
     pointwise = config.causal is not None or config.self_adaptive
-    plain = config.optimizer_name in ("gradient-descent", "sgd") and not config.optimizer_options
-    predicts = not config.solver and not pointwise
+    plain = all(part.optimizer_name in ("gradient-descent", "sgd") and not part.optimizer_options for part in config.parts)
+    predicts = not any(part.solver for part in config.parts) and not pointwise
     return MonitorState(config.monitor, run, points.all, steps=config.steps, plain_descent=plain, predicts=predicts)
 
 

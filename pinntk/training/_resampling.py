@@ -72,7 +72,7 @@ def adapted_points(
     residual = [c.name for c in problem.conditions if c.kind == "residual" and c.region.given is None]
     many = {name: rad.candidates * n if name in residual else n for name, n in counts.items()}
     points = problem.sample(many, seed=seed, **settings)
-    errors = _errors(network, problem, {name: points[name] for name in residual})
+    errors = errors_everywhere(network, problem, {name: points[name] for name in residual})
     chosen: dict[int, torch.Tensor] = {}
     weights: dict[str, torch.Tensor] = {}
     for name in residual:
@@ -101,7 +101,7 @@ def _systematic(density: np.ndarray, n: int, rng: np.random.Generator) -> tuple[
     return np.searchsorted(turns, np.arange(n) + rng.random(), side="right").clip(max=len(density) - 1), share
 
 
-def _errors(network: nn.Module, problem: Problem, points: Points) -> dict[str, np.ndarray]:
+def errors_everywhere(network: nn.Module, problem: Problem, points: Points) -> dict[str, np.ndarray]:
     """Errors at all points, the same on every rank, each of which computes its share."""
     share = {name: rows for name, rows in distributed.shard(points).items() if len(rows)}
     found = error_values(network, problem, to_network(network, share)) if share else {}

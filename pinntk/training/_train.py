@@ -128,12 +128,18 @@ def train_as(
     trust: run the problem file that config names although you have not run it on this machine before
 
     Raises ValueError, naming it, for what a text cannot hold and was not given: a network of one's own, points given as
-    tensors, a problem without a file, an optimizer or a schedule given as a function; and for a configuration of time slabs.
+    tensors, a problem without a file, an optimizer or a schedule given as a function; and for a configuration of time slabs
+    or of a curriculum.
     """
     if config.get("slabs"):
         raise ValueError(
             "the configuration is one of time slabs; train them: "
             "train_slabs(problem, network, TrainConfig.from_json(config), slabs=config['slabs']['edges'])"
+        )
+    if config.get("curriculum"):
+        raise ValueError(
+            "the configuration is one of a curriculum; train it: "
+            "train_curriculum(problem, network, TrainConfig.from_json(config), curriculum=config['curriculum']['values'])"
         )
     problem = problem_of(config, trust=trust) if problem is None else problem
     network = network_of(config, problem) if network is None else network

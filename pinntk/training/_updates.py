@@ -70,11 +70,14 @@ def make_update(
     optimizer = make_optimizer(config.optimizer, moved, config.lr, config.optimizer_options)
     schedule = make_schedule(config.schedule or "constant", optimizer, config.steps, config.decay, config.decay_every)
     gradient = Step(network, problem, config.compile)
-    return GradientUpdate(gradient, optimizer, schedule, coefficients, adapting=config.rad is not None)
+    return GradientUpdate(gradient, optimizer, schedule, coefficients, adapting=config.rad is not None, clip=config.clip)
 
 
 class GradientUpdate:
-    """A torch optimizer with its learning-rate schedule."""
+    """A torch optimizer with its learning-rate schedule.
+
+    clip: the largest norm of a gradient, in the parameters that the optimizer moves; None for any
+    """
 
     growth, hold = 1.0, False
 
@@ -85,8 +88,9 @@ class GradientUpdate:
         schedule: LRScheduler,
         coefficients: ScaledCoefficients,
         adapting: bool = False,
+        clip: float | None = None,
     ):
-        self.adapting, self._coefficients = adapting, coefficients
+        self.adapting, self._coefficients, self._clip = adapting, coefficients, clip
         self._gradient, self._optimizer, self._schedule = gradient, optimizer, schedule
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         p = sum(parameter.numel() for parameter in self._parameters)
@@ -105,6 +109,8 @@ class GradientUpdate:
                 check(found)
                 before.update(found)
             distributed.all_sum_gradients(self._parameters)
+            if self._clip is not None:
+                nn.utils.clip_grad_norm_(self._parameters, self._clip)
             return weighted_sum(found, batch.weights)
 
         self._optimizer.step(closure)  # type: ignore[arg-type]  # torch adds tensors to floats
