@@ -147,9 +147,11 @@ def integral(
     over: a domain, a slice such as `domain.at(t=0)`, or a part of a boundary, on which the operator may ask for u_n and n_x
     equals: what the integral should be, or a list of it, one for each of the values in `at`
     mean: the integral over the measure of what is integrated over
-    points: places of the quadrature, about. Gauss on boxes of up to three dimensions, on curves and on whole surfaces: right to
-        rounding for what a few waves make up. Elsewhere Sobol points of equal weight, with a relative error of about
-        1 / sqrt(points) to 1 / points
+    points: places of the quadrature, about, with positive weights. Gauss on boxes of up to three dimensions, curves, whole
+        surfaces, balls and cylinders, and on shapes in the plane, also times one interval, in cells between two curves, with
+        4 x 4 nodes in each at least: right to rounding for what a few waves make up where a cell has 12 x 12 (a plate with
+        one hole has four cells), to 1e-4 of a cell by 4 x 4. On other solids, in four dimensions and where there are more than
+        points / 4 cells Sobol points of equal weight, with a relative error of about 1 / sqrt(points) to 1 / points
     at: values of coordinates that are not integrated over, as in t=[0, 0.5, 1]: an error for each, such as a mass at each of
         several times. All other coordinates are integrated over, time as well
 

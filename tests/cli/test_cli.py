@@ -15,7 +15,7 @@ from pinntk.cli import main
 from pinntk.weighting import SCHEMES
 from tests.cli.commands import run
 
-COMMANDS = ("new", "problems", "check", "train", "solve", "diagnose", "rescue", "predict", "kernel", "plot")
+COMMANDS = ("new", "problems", "check", "train", "solve", "compare", "diagnose", "rescue", "predict", "kernel", "plot")
 TIMES = ": seconds, or as in 90s, 3m, 1.5h or 1h30m"
 KNOWN = f"Known: {', '.join(SCHEMES)}"
 SMALL = ["--width", "6", "--depth", "1", "--quiet", "--points", "boundary=4,residual=6"]
