@@ -304,8 +304,10 @@ class TrainConfig:
         """The sections "training" and "weighting" of config.json."""
         training = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "weighting"}
         training["optimizer_options"] = dict(self.optimizer_options)
-        own = dict(self.points) if self._parts else problem.counts(**self.counts(problem))  # the rest is each part's own
-        training["points"] = GIVEN if self.fixed_points else own
+        if self.fixed_points:
+            training["points"] = GIVEN
+        else:  # of a chain the rest is each part's own
+            training["points"] = dict(self.points) if self._parts else problem.counts(**self.counts(problem))
         for name in ("optimizer", "schedule"):
             value = training[name]
             training[name] = value if value is None or isinstance(value, str) else _name_of(value)

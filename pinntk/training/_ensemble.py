@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,13 +17,17 @@ import torch
 from torch import nn
 
 from pinntk._util import distributed
+from pinntk._util.randomness import fork
+from pinntk._util.warn import warn_user
 from pinntk.nn import NETWORKS
 from pinntk.problem import Problem
 from pinntk.run import Run
 from pinntk.training._config import TrainConfig
 from pinntk.training._given import Settings
-from pinntk.training._series import series
-from pinntk.training._train import as_config, describe_run
+from pinntk.training._series import Series, series
+from pinntk.training._step import Step
+from pinntk.training._together import Together, gradient_of, lockstep, may_go_together
+from pinntk.training._train import as_config, describe_run, set_up
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -108,9 +113,13 @@ def train_ensemble(
 
     The spread is no error bar: what all members have in common, a wrong sign or too few points, it does not show.
 
+    Where points are few, the gradients of all members are computed at once (`torch.func.vmap`), 2 to 4 times faster for 5
+    members on one core; a member is then the training alone to rounding. Members go one after the other, and are that
+    training to the last bit, with solvers, line searches, `compile`, `seconds`, early stopping or a monitor.
+
     network: one of `pinntk.nn`, built again with each seed; or a function from a seed to a network
     seeds: how many, from the settings' `seed` on; or which, at least two. A seed is that of the network and of the training:
-        a member equals `pinntk.train` with them
+        a member is `pinntk.train` with them
     config, settings: of each training, as for `pinntk.train`, but for the seed
     out: a folder, with a run folder for each member in it
     resume: go on in `out`, from the checkpoint of the member in progress; on CPU to the last bit as if never stopped
@@ -143,10 +152,44 @@ def train_ensemble(
     runs: list[Run] = []
     options: dict[str, Any] = {"device": device, "dtype": dtype, "progress": progress}
     with series(folder, described, "ensemble", resume, overwrite, problem) as trained:
-        for number, seed in enumerate(chosen):
-            part, here = _member(problem, network, seed, device, dtype)
-            runs.append(trained.run(number, part, here, config.replace(seed=seed), **options))
+        members = [(*_member(problem, network, seed, device, dtype), config.replace(seed=seed)) for seed in chosen]
+        done = len(trained.done)
+        runs += [trained.run(number, *members[number], **options) for number in range(done)]
+        beside = _side_by_side(trained, members, runs, progress) if may_go_together(config) else None
+        if beside is None:
+            runs += [trained.run(number, *members[number], **options) for number in range(done, len(members))]
+        else:
+            runs += beside
     return Ensemble(problem, chosen, tuple(runs), folder)
+
+
+def _side_by_side(
+    trained: Series, members: Sequence[tuple[Problem, nn.Module, TrainConfig]], done: Sequence[Run], progress: bool
+) -> list[Run] | None:
+    """The runs that are not done, trained step by step together; None, before anything is written, where that would not pay, or
+    with a warning would not be right.
+    """
+    folders = [trained.run_folder(number) for number in range(len(members))]
+    trainings = {number: set_up(*members[number], folders[number], None, None) for number in range(len(done), len(members))}
+    if not trainings:
+        return []
+    first, *_ = trainings.values()
+    steps = [Step(run.network, run.problem) for run in done] + [gradient_of(training) for training in trainings.values()]
+    together, batches = Together(steps), [first.batch] * len(done) + [training.batch for training in trainings.values()]
+    if not together.pays(batches):
+        return None
+    if reason := together.reason_against(batches):
+        warn_user(f"the members are trained one after the other: {reason}")
+        return None
+    with ExitStack() as held, trained.saying_how_to_go_on():
+        for number, training in trainings.items():
+            held.enter_context(training.checkpoint.open(trained.may_resume(number), overwrite=False))
+        held.enter_context(fork(first.like.device))
+        first.checkpoint.seed_generators(first.config.seed)
+        lockstep(trainings, together, trained.interrupted, progress)
+    for training in trainings.values():
+        trained.note(training.run)
+    return [training.run for training in trainings.values()]
 
 
 def _seeds(given: int | Sequence[int], first: int) -> tuple[int, ...]:

@@ -92,7 +92,7 @@ class Training:
         device = self.like.device
         self.checkpoint = Checkpoint(run, self.probe, {k: v for k, v in parts.items() if v is not None}, device)
         self._batch = self._make_batch()
-        self._work = of_step(network, problem, self.points.share)
+        self.work = of_step(network, problem, self.points.share)
         self._clock = perf_counter()
 
     def _check_later_parts(self) -> None:
@@ -116,30 +116,51 @@ class Training:
         """Steps done."""
         return self.run.step
 
+    @property
+    def batch(self) -> Batch:
+        """Of the step that is prepared."""
+        return self._batch
+
     def loop(self, interrupted: threading.Event, progress: bool) -> None:
+        self.begin()
         config = self.config
-        self._follow_points()  # those of a checkpoint, perhaps
-        if self.step == 0 and config.checkpoint_every:
-            self._save()  # what there is to examine where the first steps end in NaN
-        self._clock = perf_counter() - self.run.seconds
         with self.log.progress(config.steps, config.seconds, progress) as bar:
-            while self.step < config.steps:
-                self.run.stop_reason = self._reason_to_stop()
-                if self.run.stop_reason:  # also of a checkpoint
-                    break
-                with threads_for(self._work, self.update.work):
-                    logged = self._one_step()
-                self._call([*(self._on_log if logged else ()), *self._on_step])
+            while self.goes_on():
+                with threads_for(self.work, self.update.work):
+                    self.prepare()
+                    logged = self.take_step()
+                self.follow(logged)
                 if logged and bar.shown:
                     bar.tell(self.log.summary(self.update.status()))
                 bar.advance()
                 if self._any(interrupted.is_set()):
                     self._interrupt()
-                if _due(self.step, config.checkpoint_every) and self.step < config.steps:
-                    self._save()
-            with threads_for(self._work, self.update.work):
-                self._finish()
+                self.save_when_due()
+            self.finish()
             bar.tell(self.log.summary(self.update.status()))
+
+    # The loop's pieces, which a loop of several trainings has too.
+
+    def begin(self) -> None:
+        self._follow_points()  # those of a checkpoint, perhaps
+        if self.step == 0 and self.config.checkpoint_every:
+            self.save()  # what there is to examine where the first steps end in NaN
+        self._clock = perf_counter() - self.run.seconds
+
+    def goes_on(self) -> bool:
+        """Whether there is another step to take."""
+        if self.step >= self.config.steps:
+            return False
+        self.run.stop_reason = self._reason_to_stop()  # also of a checkpoint
+        return not self.run.stop_reason
+
+    def follow(self, logged: bool) -> None:
+        """Calls the functions that follow the training."""
+        self._call([*(self._on_log if logged else ()), *self._on_step])
+
+    def save_when_due(self) -> None:
+        if _due(self.step, self.config.checkpoint_every) and self.step < self.config.steps:
+            self.save()
 
     def non_finite(self, what: str) -> NonFiniteLossError:
         """What is raised where a number stops being finite."""
@@ -160,9 +181,8 @@ class Training:
             with fork(self.like.device):
                 self._asked = ask(functions, self.run)
 
-    def _one_step(self) -> bool:
-        """Whether it was logged."""
-        self._prepare()
+    def take_step(self) -> bool:
+        """The step that is prepared; whether it was logged."""
         columns = self._columns()
         monitored = self._look() if self.monitor and _due(self.step, self.monitor.every) else {}
         measured = {**(self._measure() if _due(self.step, self.config.eval_every) else {}), **monitored}
@@ -179,7 +199,7 @@ class Training:
         self.run.step += 1
         return logged
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
         """Points, their weights and the loss weights of this step."""
         update = self.update
         if self.points.redraw(self.step, update.growth, update.adapting, update.hold):
@@ -199,7 +219,7 @@ class Training:
         if self.point_weights is not None:
             self.point_weights.set_points(self.points.all, self.points.share)
         self._batch = self._make_batch()
-        self._work = of_step(self.network, self.problem, self.points.share)
+        self.work = of_step(self.network, self.problem, self.points.share)
 
     def _make_batch(self, point_weights: Mapping[str, Tensor] | None = None) -> Batch:
         """Of the conditions that are trained: without those that the network meets by construction."""
@@ -272,10 +292,15 @@ class Training:
         return distributed.any_rank(flag, self.like.device)
 
     def _interrupt(self) -> None:
-        self._save()
+        self.save()
         folder = self.run.folder
         kept = "" if folder is None else f"; continue with: pinntk train --resume {folder}, or train(..., resume=True)"
         raise Interrupted(f"stopped after step {self.step} of {self.config.steps}{kept}")
+
+    def finish(self) -> None:
+        """The last row of the history, and the last checkpoint."""
+        with threads_for(self.work, self.update.work):
+            self._finish()
 
     def _finish(self) -> None:
         if self.point_weights is not None:
@@ -288,7 +313,7 @@ class Training:
         monitored = self._look(at_the_end=True) if self.monitor else {}
         self.log.add(self._time(self._columns()), found, self._batch, {**self._measure(), **monitored})
         self._call(self._on_log)
-        self._save()
+        self.save()
 
     def _losses_now(self) -> Losses:
         """Of the conditions that are trained, at the parameters as they are."""
@@ -297,7 +322,7 @@ class Training:
             shares = losses(self.network, self.problem, batch.points, batch.counts, batch.point_weights) if batch.points else {}
         return over_all(shares, batch.counts, self.like.real)
 
-    def _save(self) -> None:
+    def save(self) -> None:
         """Unless the losses are not finite, as they may be although the parameters are: the last good checkpoint stays."""
         self._publish()
         if self.run.folder is None:

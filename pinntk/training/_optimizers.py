@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from pinntk._util.likeness import nearest
 from pinntk.solvers import SOLVERS, Muon, SelfScaledBroyden
-from pinntk.training._more_optimizers import class_of_library, hint_of_library, more_optimizers
+from pinntk.training._more_optimizers import check_options, class_of_library, hint_of_library, more_optimizers
 
 _NAMED: dict[str, Callable[..., Optimizer]] = {
     name.lower(): cls
@@ -83,6 +83,7 @@ def make_optimizer(
     name = optimizer.lower() if isinstance(optimizer, str) else ""
     keywords = {**_OPTIONS.get(name, {}), **({} if lr is None else {"lr": lr}), **options}
     try:
+        check_options(made, keywords)
         return made(parameters, **keywords)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"optimizer {optimizer!r} with {keywords}: {error}") from error

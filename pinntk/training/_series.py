@@ -50,8 +50,7 @@ class Series:
 
         Raises Interrupted and NonFiniteLossError, which say in which run, and how to go on with all of them.
         """
-        name = run_name(self.section, number)
-        own = None if self.folder is None else self.folder / name
+        name, own = run_name(self.section, number), self.run_folder(number)
         if number < len(self.done):
             assert own is not None
             run = Run.load(own, network, problem=problem)
@@ -59,17 +58,35 @@ class Series:
             return run
         if self.interrupted.is_set():
             raise Interrupted(f"stopped before {name}{self._how_to_go_on()}")
-        goes_on = self.resume and own is not None and (own / CHECKPOINT).exists()
         try:
-            run = train(problem, network, config, out=own, resume=goes_on, **options)
-        except Interrupted as error:
-            raise Interrupted(f"{name}: {str(error).partition(';')[0]}{self._how_to_go_on()}") from None
+            with self.saying_how_to_go_on(f"{name}: "):
+                run = train(problem, network, config, out=own, resume=self.may_resume(number), **options)
         except NonFiniteLossError as error:
             raise NonFiniteLossError(f"{name}: {error}") from error
+        self.note(run)
+        return run
+
+    def run_folder(self, number: int) -> Path | None:
+        return None if self.folder is None else self.folder / run_name(self.section, number)
+
+    def may_resume(self, number: int) -> bool:
+        """Whether the run of that number goes on from a checkpoint."""
+        own = self.run_folder(number)
+        return self.resume and own is not None and (own / CHECKPOINT).exists()
+
+    def note(self, run: Run) -> None:
+        """That the next run is done."""
         self.done.append(run.stop_reason)
         if self.folder is not None:
             write_series(self.folder, _with_reasons(self.described, self.section, self.done))
-        return run
+
+    @contextmanager
+    def saying_how_to_go_on(self, name: str = "") -> Iterator[None]:
+        """With what interrupts a run."""
+        try:
+            yield
+        except Interrupted as error:
+            raise Interrupted(f"{name}{str(error).partition(';')[0]}{self._how_to_go_on()}") from None
 
     def _how_to_go_on(self) -> str:
         if self.folder is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,13 +74,7 @@ def train(
         raise TypeError(f"train({type(problem).__name__}, {type(network).__name__}): the order is train(problem, network)")
     config = as_config(config, settings)
     followers = as_callbacks("on_step", on_step), as_callbacks("on_log", on_log)
-    _check_processes(config)
-    _move(network, problem, device, dtype)
-    described = describe_run(config, problem, network)
-    run = Run(problem, network, described, folder=None if out is None else Path(out))
-    training = Training(config, problem, network, run, *followers)
-    if problem.has_solution:
-        problem.relative_error(network)  # a wrong `exact` fails here, before anything is written
+    training = set_up(problem, network, config, out, device, dtype, *followers)
     opened = training.checkpoint.open(resume, overwrite)
     with opened, fork(training.like.device), deferred_interrupt() as interrupted:
         training.checkpoint.seed_generators(config.seed)
@@ -90,7 +84,28 @@ def train(
             raise
         except NonFiniteError as error:
             raise training.non_finite(str(error)) from error
-    return run
+    return training.run
+
+
+def set_up(
+    problem: Problem,
+    network: nn.Module,
+    config: TrainConfig,
+    out: str | os.PathLike | None,
+    device: torch.device | str | None,
+    dtype: torch.dtype | None,
+    on_step: Sequence[Callback] = (),
+    on_log: Sequence[Callback] = (),
+) -> Training:
+    """A training before its first step; nothing is written yet."""
+    _check_processes(config)
+    _move(network, problem, device, dtype)
+    described = describe_run(config, problem, network)
+    run = Run(problem, network, described, folder=None if out is None else Path(out))
+    training = Training(config, problem, network, run, on_step, on_log)
+    if problem.has_solution:
+        problem.relative_error(network)  # a wrong `exact` fails here, before anything is written
+    return training
 
 
 def as_config(config: TrainConfig | None, settings: Mapping[str, Any]) -> TrainConfig:

@@ -91,7 +91,7 @@ class GradientUpdate:
         clip: float | None = None,
     ):
         self.adapting, self._coefficients, self._clip = adapting, coefficients, clip
-        self._gradient, self._optimizer, self._schedule = gradient, optimizer, schedule
+        self.gradient, self._optimizer, self._schedule = gradient, optimizer, schedule
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         p = sum(parameter.numel() for parameter in self._parameters)
         self.work = p**2 if isinstance(optimizer, SelfScaledBroyden) else p
@@ -102,7 +102,7 @@ class GradientUpdate:
         def closure() -> Tensor:
             self._optimizer.zero_grad()
             self._coefficients.give()
-            shares = self._gradient(batch) if batch.points else {}
+            shares = self.gradient(batch) if batch.points else {}
             self._coefficients.pull()
             found = over_all(shares, batch.counts, self._parameters[0])
             if not before:

@@ -29,7 +29,7 @@ def vector(run):
 
 
 def rows(run):
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in run.history]
+    return [repr({key: value for key, value in row.items() if key != "seconds"}) for row in run.history]  # with NaN
 
 
 # What may be written.
@@ -139,7 +139,7 @@ def test_it_goes_on_in_any_part(tmp_path, at, whole):
     assert run.step == at
     again = train(out=tmp_path, resume=True)
     assert torch.equal(vector(again), vector(whole))
-    assert [row for row in rows(again) if row["step"] > at] == [row for row in rows(whole) if row["step"] > at]
+    assert rows(again)[at + 1 :] == rows(whole)[at + 1 :]
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ def test_networks_are_those_of_each_problem():
     network = mlp(problem, periodic=("x",), hard=("start",))
     before = [p.clone() for p in network.parameters()]
     found = train(network=network, steps=1)
-    assert all(run.network.config["hard"] == ("start",) for run in found.runs)
+    assert all(run.network.hard == ("start",) for run in found.runs)
     assert all(torch.equal(p, q) for p, q in zip(network.parameters(), before, strict=True))
     made = []
     train(network=lambda problem: made.append(problem) or mlp(problem), steps=1)
@@ -55,7 +55,7 @@ def test_problems_of_ones_own_are_built_by_a_function():
         train({"beta": [1, 2]}, problem=lambda beta: 3)
 
 
-@pytest.mark.parametrize("cut", [2, 4, 5, 8, 11])
+@pytest.mark.parametrize("cut", [4, 5, 11])
 def test_it_goes_on_where_it_was_cut(tmp_path, cut, whole):
     """By Ctrl-C in any stage, and in the last step of one."""
     steps = []
@@ -128,7 +128,7 @@ def test_its_folder_is_guarded(tmp_path):
     with pytest.raises(FileExistsError, match="already holds a run"):
         pinntk.train(convection(), mlp(convection()), **SETTINGS, out=tmp_path)
     with pytest.raises(ValueError, match=r"was trained with curriculum=.*, now .*give the same"):
-        train({"beta": [1.0, 3.0]}, out=tmp_path, resume=True, steps=1)
+        train({"beta": [0.5, 2.0]}, out=tmp_path, resume=True, steps=1)
     with pytest.raises(ValueError, match="stage_01 began as it ended"):
         pinntk.train(convection(1.0), mlp(convection()), **SETTINGS, out=tmp_path / "stage_00", resume=True)
     with pytest.raises(FileNotFoundError, match=r"stages of a curriculum, each a run: give one, such as .*stage_01, the last"):
