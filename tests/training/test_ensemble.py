@@ -84,7 +84,7 @@ def test_what_cannot_be_vectorized_goes_one_after_the_other():
             self.inner = pinntk.nn.MLP(inputs=1, outputs=1, width=4, depth=1, normalize=False, seed=seed, **F64)
 
         def forward(self, x):
-            return self.inner(x) if float(self.inner.dense.weights[0].sum()) > -1e9 else x
+            return self.inner(x) if self.inner.dense.weights[0].sum().item() > -1e9 else x
 
     problem = pinntk.load("poisson1d", k=1)
     with pytest.warns(UserWarning, match="the members are trained one after the other: "):
