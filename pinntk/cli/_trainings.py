@@ -19,6 +19,7 @@ from pinntk.diagnostics import check
 from pinntk.problem import Problem
 from pinntk.problem._registry import source_path
 from pinntk.run import Run
+from pinntk.run._checkpoint import read_checkpoint
 from pinntk.run._configuration import check_entries, read_config
 from pinntk.run._folder import CHECKPOINT, CONFIG
 from pinntk.run._slabs import holds_series, read_series, section_of
@@ -184,10 +185,16 @@ def _resume(arguments: argparse.Namespace) -> Trained:
         config, folder = _grow(arguments, Run.load(folder, problem=problem))
     options: dict[str, Any] = {"out": folder, "resume": True, "device": usable_device(arguments.device)}
     options["progress"] = not arguments.quiet
-    if not section or grows:
-        return train_as(config, problem=problem, **options, **given)
     settings = TrainConfig.from_json(config, **given)
+    if not section or grows:
+        _say_where_nothing_is_left(folder, settings.steps)
+        return train_as(config, problem=problem, **options, **given)
     return _train_series(problem, network_of(config, problem), settings, {section: config[section]}, **options)
+
+
+def _say_where_nothing_is_left(folder: Path, steps: int) -> None:
+    if distributed.rank() == 0 and read_checkpoint(folder)["step"] == steps:
+        print(f"pinntk: {folder} has taken its {steps:,} steps already; for more: --steps {2 * steps}", file=sys.stderr)
 
 
 def _grow(arguments: argparse.Namespace, run: Run) -> tuple[dict[str, Any], Path]:

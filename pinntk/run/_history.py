@@ -61,6 +61,7 @@ class Run:
     seconds: that they took
     folder: the run folder, or None
     stop_reason: why training ended before its last step; "" if it did not
+    diverged: whether it ended since a number was NaN or infinite; the run is then that of the last good checkpoint
     monitor: what a `pinntk.Monitor` has to say, or None
     averaged: the network with the moving average of its parameters, where `average` asked for it; `network`, of which all else
         is said, has those of the last step
@@ -88,6 +89,7 @@ class Run:
     seconds: float = 0.0
     folder: Path | None = None
     stop_reason: str = ""
+    diverged: bool = False
     monitor: MonitorReport | None = None
     averaged: nn.Module | None = None
     initial: list[Tensor] = field(default_factory=list)
@@ -188,6 +190,7 @@ class Run:
             seconds=state["seconds"],
             folder=folder,
             stop_reason=state["stop_reason"],
+            diverged=state["diverged"],
             averaged=averaged,
             initial=state["initial"],
             monitor=saved and MonitorReport(**{**saved["report"], "warned": tuple(saved["report"]["warned"])}),
@@ -201,6 +204,7 @@ def state_of(run: Run) -> dict[str, Any]:
         "step": run.step,
         "seconds": run.seconds,
         "stop_reason": run.stop_reason,
+        "diverged": run.diverged,
         "network": run.network.state_dict(),
         "coefficients": run.problem.coefficients.state_dict(),
         "initial": list(run.initial),
