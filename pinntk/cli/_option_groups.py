@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pinntk._util.likeness import nearest
-from pinntk.cli._parser import Joined, real_number, whole_number
+from pinntk.cli._parser import Combinations, Joined, real_number, whole_number
 from pinntk.geometry._sampling import METHODS
 from pinntk.nn import NETWORKS
 from pinntk.nn._layers import ACTIVATIONS, INITIALIZATIONS
@@ -47,8 +47,9 @@ def add_weight_options(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("loss weights")
     group.add_argument(
         "--weighting",
-        choices=tuple(SCHEMES),
-        help="fixed, from kernel traces, from norms of the gradients, or one per training point, by gradient ascent "
+        choices=Combinations(SCHEMES),
+        metavar="NAME[+NAME]",
+        help=f"{_either(tuple(SCHEMES))}, see docs/WEIGHTING.md; those of conditions and of points go together, as in ntk+rba "
         "(default: fixed)",
     )
     group.add_argument(
@@ -63,13 +64,19 @@ def add_weight_options(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--normalization", choices=("mean", "sum"), help="ntk: traces over n_i, or as in the paper (default: mean)"
     )
+    group.add_argument(
+        "--weighting-options",
+        action=Joined,
+        default="",
+        metavar="NAME=VALUE,...",
+        help="other settings of the schemes, as in eta=0.01,gamma=0.99 of rba; may be repeated",
+    )
     group.add_argument("--ascent-lr", type=float, metavar="LR", help="self-adaptive: learning rate (default: 0.005)")
     group.add_argument(
         "--causal",
         type=_numbers,
         metavar="EPS[,EPS...]",
-        help="causal weights in time, beside fixed, ntk or gradient-norm weights; several values are a ladder, as in "
-        "0.01,0.1,1,10,100",
+        help="causal weights in time, beside weights of conditions; several values are a ladder, as in 0.01,0.1,1,10,100",
     )
     group.add_argument("--slices", type=int, help="causal: time slices (default: 16)")
 

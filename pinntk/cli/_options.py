@@ -21,6 +21,7 @@ from pinntk.cli._option_groups import (
     share,
     slabs,
 )
+from pinntk.cli._parser import Combinations
 from pinntk.nn import NETWORKS
 from pinntk.weighting import SCHEMES
 
@@ -169,7 +170,7 @@ def add_compare(commands: Any) -> argparse.ArgumentParser:
 
 def _add_compared(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("what is compared, and how")
-    for option, known in (("--weighting", SCHEMES), ("--network", NETWORKS), ("--optimizer", None)):
+    for option, known in (("--weighting", Combinations(SCHEMES)), ("--network", NETWORKS), ("--optimizer", None)):
         group.add_argument(
             option,
             action=Several,

@@ -8,7 +8,7 @@ from pinntk._util.numbers import number
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
 from pinntk.diagnostics._judgment import failing, severity
-from pinntk.diagnostics._prescriptions import NTK, gauss_newton
+from pinntk.diagnostics._prescriptions import NTK, gauss_newton, sets_loss_weights
 from pinntk.diagnostics._thresholds import above, below, clearly
 from pinntk.nn import MLP, MscaleDNN, MultiscaleFourier, SeparableMLP
 from pinntk.ntk import traces
@@ -102,7 +102,7 @@ def _scaled(x: Examination, far: dict[str, tuple[float, float]]) -> tuple[Prescr
     solver = Prescription(f"{what}, and train by Gauss-Newton", changes | gauss_newton(x.run))
     if str(x.run.config["training"]["optimizer"]).lower() in SOLVERS:
         return (Prescription(what, changes), solver)
-    balanced = x.run.config["weighting"]["name"] != "fixed"  # or else conditions keep the weights of their units
+    balanced = sets_loss_weights(x.run.config["weighting"])  # or else conditions keep the weights of their units
     first = Prescription(what, changes) if balanced else Prescription(f"{what}, and weigh conditions by NTK", changes | NTK)
     return (solver, first)  # one answer for all units, and where both were tried the better one
 

@@ -55,7 +55,7 @@ class GaussNewton:
     **Converging.** It begins once mu is small and the loss no longer halves in 20 steps, or by `converge()`. The points are to
     stay the same. When steps that lower the loss no longer halve it in five, they are as long as their first correction
     allows, whatever the loss is after them: `NaturalSteps`. The loss may rise a millionfold before it falls to rounding;
-    meanwhile the network keeps the best parameters that were found.
+    meanwhile the network has the best parameters that were found, on the way or beside it.
 
     Use fresh points in every step while it explores, and the same ones when it converges; `phase` is the one of the next step.
     Singular values of A are used down to rounding, or the error would stay at its root.
@@ -214,11 +214,16 @@ class GaussNewton:
             self._assign(start + d)
             return at.errors()
 
+        beside, restored = start, inf
+        if natural.iterate is not None:
+            back, restored = natural.restored(system, r, errors_after)
+            beside = start + back
         mu, d, after = natural.step(system, A, errors_after)
         loss = float(after @ after)
-        better = natural.took(loss, best, start + d)
-        self._assign(start + d if better else at.start)
-        return StepReport(best, min(loss, best), at.losses, float(d.norm()), mu, better, "", natural.damping)
+        on = natural.took(loss, best, start + d, restored)
+        self._assign(start + d if on else beside if restored < best else at.start)
+        least = min(best, restored, loss)
+        return StepReport(best, least, at.losses, float(d.norm()), mu, least < best, "", natural.damping)
 
     def _lost(self, at: _System) -> StepReport:
         """Nothing leads on from here: the next step starts from the best parameters."""

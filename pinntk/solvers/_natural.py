@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import isfinite, log10
+from math import inf, isfinite, log10
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pinntk.solvers._damped import DampedLeastSquares
@@ -41,7 +42,7 @@ class NaturalSteps:
 
     and mu is about the least for which that holds: one whose ratio is 0.8 of the limit or more. Corrections go on while
     they contract and halve the loss. The loss may rise a millionfold before it falls to rounding: whoever takes the steps keeps
-    the best parameters apart.
+    the best parameters apart, and those that `restored` leads to beside the way.
 
     limit: halved, and the way begun again from the best parameters, after 40 steps without progress
     damping: mu of the last step, relative to the largest eigenvalue of A^T A
@@ -79,6 +80,23 @@ class NaturalSteps:
             corrected = system.apply(after - A.matvec(d), found.mu)
         return found.mu, d, after
 
+    def restored(self, system: DampedLeastSquares, r: Tensor, errors_after: ErrorsAfter) -> tuple[Tensor, float]:
+        """(d, the loss after it): from where the loss has risen back to the floor of the valley, by the singular values that
+        were settled when the way began. What was gained along the others stays.
+        """
+        mu = max(_FIRST * system.largest, system.least)
+        d, loss = system.apply(r, mu), _square(r)
+        found = torch.zeros_like(d)
+        for _ in range(_CORRECTIONS):
+            r = errors_after(d)
+            if not _square(r) < loss:
+                break
+            found, last, loss = d, loss, _square(r)
+            if not loss < _WORTH * last:
+                break
+            d = d + system.apply(r, mu)
+        return found, loss
+
     def _longest(self, system: DampedLeastSquares, A: ScaledJacobian, errors_after: ErrorsAfter) -> _Trial:
         """The step of about the least damping whose first correction is within the limit."""
         largest = system.largest
@@ -109,10 +127,10 @@ class NaturalSteps:
         self.damping = 10**at
         return found
 
-    def took(self, loss: float, best: float, iterate: Tensor) -> bool:
-        """After a step to `iterate`; whether its loss is below the best one so far."""
-        better = loss < best
-        progress = loss < _PROGRESS * best or self.damping < _LOWER * self.least
+    def took(self, loss: float, best: float, iterate: Tensor, restored: float = inf) -> bool:
+        """After a step to `iterate`; whether its loss is below the best one so far, and below that of what was restored."""
+        better = loss < min(best, restored)
+        progress = min(loss, restored) < _PROGRESS * best or self.damping < _LOWER * self.least
         self.since = 0 if progress else self.since + 1
         if progress:  # else a slow fall would never count
             self.least = min(self.least, self.damping)
@@ -142,7 +160,7 @@ class _Trial:
         self.mu, self.d = mu, system.step(mu)
         self.length = float(self.d.norm())
         self.after = errors_after(self.d)
-        self.contraction = float("inf")
+        self.contraction = inf
         if isfinite(_square(self.after)):
             self.corrected = system.apply(self.after - A.matvec(self.d), mu)
             self.contraction = float((self.corrected - self.d).norm()) / self.length if self.length else 0.0

@@ -1,5 +1,6 @@
 """`pinntk.train` and what it is made of; the monitor; `pinntk.rescue`."""
 
+from pinntk.training._attention import AttentionWeights
 from pinntk.training._batch import Batch
 from pinntk.training._changes import apply_changes
 from pinntk.training._config import TrainConfig
@@ -22,6 +23,7 @@ from pinntk.training._wider import grow_network
 __all__ = [
     "R3",
     "RAD",
+    "AttentionWeights",
     "Batch",
     "CausalWeights",
     "Curriculum",

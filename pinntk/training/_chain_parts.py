@@ -44,8 +44,8 @@ def check_chain(config: Any, chain: Chain, belongs_to: Mapping[str, str]) -> Non
                 f"{name}={getattr(config, name)!r} beside a chain of optimizers: give it to a part, as in "
                 f"'{_example(name, getattr(config, name))}'"
             )
-    if config.self_adaptive and any("sampling" in part.settings for part in chain.parts):
-        raise ValueError("self-adaptive weights belong to points, which a part with another sampling would replace")
+    if config.point_scheme is not None and any("sampling" in part.settings for part in chain.parts):
+        raise ValueError("weights of points belong to them, and a part with another sampling would replace them")
 
 
 def _example(name: str, value: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from pinntk.diagnostics._progress import SEARCHING
 from pinntk.geometry._sampling import METHODS
 from pinntk.training._optimizers import SCHEDULES, optimizer_class
+from pinntk.training._scheme_checks import check_schemes
 
 _EVERY = ("log_every", "eval_every", "checkpoint_every", "snapshot_every", "resample")
 
@@ -88,15 +89,9 @@ def check_together(config: Any) -> None:
     if config.fixed_points and config.resample:
         raise ValueError("resample needs counts, such as points={'residual': 1000}; given tensors stay as they are")
     _check_idle(config)
-    if not config.self_adaptive:
-        return
-    for refused, reason in (
-        (config.solver, "are ascended in every step, and a solver compares losses between steps; use a gradient optimizer"),
-        (config.resample, f"belong to points, which resample={config.resample!r} would replace; leave resample out"),
-        (config.causal is not None, "and causal ones both weigh points; use one or the other"),
-    ):
-        if refused:
-            raise ValueError(f"self-adaptive weights {reason}")
+    check_schemes(
+        config.weighting, config.optimizer_name, config.resample, config.causal is not None, config.solver, config.compile
+    )
 
 
 class Idle(NamedTuple):

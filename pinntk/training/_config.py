@@ -13,7 +13,7 @@ from pinntk.problem import Problem
 from pinntk.run import EarlyStopping
 from pinntk.run._recorder import UNKNOWN
 from pinntk.solvers import is_solver
-from pinntk.solvers._chain import Chain, names_of, read_chain
+from pinntk.solvers._chain import names_of, read_chain
 from pinntk.training._chain_parts import check_chain, parts_of
 from pinntk.training._checks import check_numbers, check_optimizer, check_together
 from pinntk.training._coefficients import make_coefficient_scales
@@ -29,6 +29,7 @@ from pinntk.training._given import (
     make_monitor,
     make_points,
     make_weighting,
+    name_of,
     names_checked,
     weighting_from_json,
 )
@@ -36,7 +37,8 @@ from pinntk.training._monitor import Monitor
 from pinntk.training._optimizers import SCHEDULES, default_schedule, is_known, name_of_class
 from pinntk.training._resampling import RAD
 from pinntk.training._retaining import R3
-from pinntk.weighting import NTK, Causal, SelfAdaptive, Weighting
+from pinntk.weighting import NTK, Causal, Combiner, SelfAdaptive, Weighting
+from pinntk.weighting._composite import part
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -90,11 +92,11 @@ class TrainConfig:
     average: decay of an exponential moving average of the parameters, as in 0.999, kept beside them: `Run.averaged` is the
         network with it, and averaged/relative_error of the history its error. `Run.network` is the one that is trained
     early_stopping: `pinntk.EarlyStopping(...)`, or "METRIC:PATIENCE", as in "relative_error:20"; True for its defaults
-    weighting: an object of `pinntk.weighting`: `Fixed(...)` (all ones if None), `NTK(...)` or `GradientNorm(...)`; or
-        `SelfAdaptive(...)`, of points in place of conditions; "ntk", "gradient-norm" or "self-adaptive" for the defaults. With
-        a solver, None is NTK(every=25)
+    weighting: an object of `pinntk.weighting`, or its name for the defaults: of loss weights, such as `Fixed(...)` (all ones if
+        None) and "ntk", or of points, such as "rba"; several that act on different things as ["ntk", "rba"] or "ntk+rba". Of
+        an object that remembers, a training has a copy. With a solver, None is NTK(every=25)
     causal: `pinntk.weighting.Causal(...)`, or a number, its epsilon: residuals at later times count once those before are
-        small; beside fixed, NTK or gradient-norm weights, but not with a solver
+        small; beside schemes of loss weights, but not with a solver
     points: counts by kind or name ({"boundary": 100}), or tensors by condition name; see `Problem.sample`
     sampling: "uniform", "grid", "latin-hypercube" or "sobol"; None is uniform, and sobol with a solver
     resample: draw fresh points every so many steps; 0 keeps the first ones; None is 0, and 1 with a solver
@@ -271,8 +273,19 @@ class TrainConfig:
         return bool(self.points) and not any(isinstance(rows, int) for rows in self.points.values())
 
     @property
+    def point_scheme(self) -> Weighting | None:
+        """The scheme that weighs points, if there is one."""
+        return part(self.weighting, "points")
+
+    @property
+    def combiner(self) -> Combiner | None:
+        """What combines the gradients of conditions, if anything does."""
+        found = part(self.weighting, "gradients")
+        return found if isinstance(found, Combiner) else None
+
+    @property
     def self_adaptive(self) -> bool:
-        return isinstance(self.weighting, SelfAdaptive)
+        return isinstance(self.point_scheme, SelfAdaptive)
 
     @property
     def rad(self) -> RAD | None:
@@ -310,7 +323,7 @@ class TrainConfig:
             training["points"] = dict(self.points) if self._parts else problem.counts(**self.counts(problem))
         for name in ("optimizer", "schedule"):
             value = training[name]
-            training[name] = value if value is None or isinstance(value, str) else _name_of(value)
+            training[name] = value if value is None or isinstance(value, str) else name_of(value)
         for name in NESTED:
             if hasattr(training[name], "describe"):
                 training[name] = training[name].describe()
@@ -353,15 +366,6 @@ NESTED: dict[str, Callable[..., Any]] = {  # by `describe`; or None
     "monitor": Monitor,
 }
 SETTINGS = {f.name: f for f in fields(TrainConfig)}
-
-
-def _name_of(value: Any) -> str:
-    """Of a function, a schedule or a chain; the same in every session, so that a run can be resumed with it."""
-    if isinstance(value, Chain):
-        return str(value)
-    if hasattr(value, "__qualname__"):
-        return f"{value.__module__}.{value.__qualname__}"
-    return type(value).__qualname__
 
 
 def _intervals(steps: int) -> dict[str, int]:

@@ -19,6 +19,7 @@ from pinntk.residuals import NonFiniteError, check_network
 from pinntk.run import Run
 from pinntk.run._callbacks import Callback, ask
 from pinntk.run._snapshots import write_snapshot
+from pinntk.training._attention import AttentionWeights
 from pinntk.training._averages import Averages
 from pinntk.training._batch import Batch
 from pinntk.training._chain_place import ChainPlace, same_points
@@ -32,7 +33,7 @@ from pinntk.training._point_weights import CausalWeights, PointWeights, SelfAdap
 from pinntk.training._points import TrainingPoints
 from pinntk.training._probe import Probe
 from pinntk.training._updates import Losses, make_update, over_all
-from pinntk.weighting import SelfAdaptive
+from pinntk.weighting import RBA, SelfAdaptive
 
 
 class NonFiniteLossError(NonFiniteError):
@@ -193,6 +194,7 @@ class Training:
         found = self.update.step(self._batch, self._check_finite)
         if self.averages:
             self.averages.update()
+        self.loss_weights.see({**found, **(self.point_weights.plain_losses if self.point_weights else {})})
         self.run.seconds = perf_counter() - self._clock
         if logged:
             self.log.add(self._time(columns), self._in_order({**found, **met}), self._batch, measured)
@@ -341,8 +343,10 @@ class Training:
 
 
 def _point_weights(config: TrainConfig, network: nn.Module, problem: Problem, points: TrainingPoints) -> PointWeights | None:
-    if isinstance(config.weighting, SelfAdaptive):
-        return SelfAdaptiveWeights(config.weighting, network, problem, points.all, config.seed)
+    if isinstance(scheme := config.point_scheme, SelfAdaptive):
+        return SelfAdaptiveWeights(scheme, network, problem, points.all, config.seed)
+    if isinstance(scheme, RBA):
+        return AttentionWeights(scheme, network, problem, points.all, points.share)
     if config.causal is not None:
         return CausalWeights(config.causal, network, problem, points.all, points.share)
     return None
@@ -351,9 +355,9 @@ def _point_weights(config: TrainConfig, network: nn.Module, problem: Problem, po
 def _monitor(config: TrainConfig, run: Run, points: TrainingPoints) -> MonitorState | None:
     if config.monitor is None:
         return None
-    pointwise = config.causal is not None or config.self_adaptive
+    pointwise = config.causal is not None or config.point_scheme is not None
     plain = all(part.optimizer_name in ("gradient-descent", "sgd") and not part.optimizer_options for part in config.parts)
-    predicts = not any(part.solver for part in config.parts) and not pointwise
+    predicts = not any(part.solver for part in config.parts) and not pointwise and config.combiner is None
     return MonitorState(config.monitor, run, points.all, steps=config.steps, plain_descent=plain, predicts=predicts)
 
 

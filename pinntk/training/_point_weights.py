@@ -1,4 +1,4 @@
-"""Point weights g of a training in progress: causal ones and where their ladder of epsilon stands, or self-adaptive ones."""
+"""Point weights g of a training in progress: what they are; causal ones, with their ladder of epsilon; self-adaptive ones."""
 
 from __future__ import annotations
 

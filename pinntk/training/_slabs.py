@@ -26,7 +26,8 @@ from pinntk.training._config import TrainConfig
 from pinntk.training._given import Settings
 from pinntk.training._series import series
 from pinntk.training._train import as_config, describe_run
-from pinntk.weighting import Fixed
+from pinntk.weighting import Composite, Fixed
+from pinntk.weighting._composite import part
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -286,8 +287,10 @@ def _of_slab(config: TrainConfig, problem: Problem, number: int, edges: Sequence
                 counts[condition.name] = min(n, len(condition.region.rows))
         if counts != dict(config.points):
             changes["points"] = counts
-    if isinstance(config.weighting, Fixed) and gone & set(config.weighting.weights):
-        changes["weighting"] = Fixed(**{name: w for name, w in config.weighting.weights.items() if name not in gone})
+    fixed = part(config.weighting, "conditions")
+    if isinstance(fixed, Fixed) and gone & set(fixed.weights):
+        beside = config.weighting.beside if isinstance(config.weighting, Composite) else ()
+        changes["weighting"] = [Fixed(**{name: w for name, w in fixed.weights.items() if name not in gone}), *beside]
     return config.replace(**changes) if changes else config
 
 

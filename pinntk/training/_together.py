@@ -28,6 +28,7 @@ _LOOKS = ("lbfgs", "ssbroyden")  # they ask for many gradients a step, each memb
 def may_go_together(config: TrainConfig) -> bool:
     """Whether each step asks for one gradient, and all members take as many steps."""
     single = not any(part.solver or part.compile or part.optimizer_name in _LOOKS for part in config.parts)
+    single = single and config.combiner is None
     return single and config.seconds is None and config.monitor is None and config.early_stopping is None
 
 

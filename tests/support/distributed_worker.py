@@ -33,9 +33,8 @@ def main(folder: Path) -> None:
     }
     block = pinntk.sharded_kernel(network, problem, points)
     found["block"], found["block_rows"] = block.values, torch.tensor(block.rows)
-    run = pinntk.train(
-        problem, network, steps=30, lr=1e-3, weighting=pinntk.weighting.NTK(every=10), points=points, progress=False
-    )
+    schemes = [pinntk.weighting.NTK(every=10), pinntk.weighting.RBA(eta=0.1, gamma=0.5)]
+    run = pinntk.train(problem, network, steps=30, lr=1e-3, weighting=schemes, points=points, progress=False)
     found["parameters"] = torch.cat([p.detach().flatten() for p in network.parameters()])
     found["losses"] = torch.tensor(run.column("loss")[1])
     found["weights"] = torch.tensor(list(run.weights.values()))

@@ -97,7 +97,7 @@ def test_another_number_of_steps_is_that_of_the_last_part():
         (CHAIN, {"optimizer_options": {"eps": 1e-3}}, r"give it to a part, as in 'adam:2000:eps=0\.001'"),
         (CHAIN, {"decay": 0.5}, "as in 'adam:2000:decay=0.5'"),
         (CHAIN, {"steps": 50}, "steps=50: the parts of optimizer=.* take 13; leave steps out"),
-        ("adam:5, lbfgs:5:sampling=sobol", {"weighting": "self-adaptive"}, "another sampling would replace"),
+        ("adam:5, lbfgs:5:sampling=sobol", {"weighting": "self-adaptive"}, "a part with another sampling would replace"),
     ],
 )
 def test_what_cannot_be_is_named_before_anything_is_trained(optimizer, settings, message):
