@@ -15,6 +15,7 @@ from pinntk._util.devices import usable
 from pinntk.cli._option_groups import DTYPES
 from pinntk.cli._parser import whole_number
 from pinntk.nn import NETWORKS
+from pinntk.nn._dense import option_names
 from pinntk.problem import KINDS, Problem
 from pinntk.problem import _registry as registry
 from pinntk.training import Monitor
@@ -132,21 +133,22 @@ def load_problem(arguments: argparse.Namespace) -> Problem:
     return registry.load(arguments.problem, **registry.parse_parameters(arguments.problem, parameters))
 
 
-_OWN = {
-    **dict.fromkeys(("beta", "periodic", "fourier", "hard"), "mlp"),
-    **{"sigmas": "multiscale-fourier", "scales": "mscale-dnn", "rank": "separable"},
-}
-NETWORK_OPTIONS = (
-    *("network", "width", "depth", "activation", "parametrization", "initialization", "raw_inputs", "output_scales", "dtype"),
-    *_OWN,
+# Those that some networks do not have.
+_OWN = (
+    *("activation", "parametrization", "initialization", "beta", "factorized", "adaptive_slopes"),
+    *("periodic", "fourier", "hard"),
+    *("omega", "sigmas", "scales", "rank"),
 )
+NETWORK_OPTIONS = ("network", "width", "depth", "raw_inputs", "output_scales", "dtype", *_OWN)
 
 
 def make_network(arguments: argparse.Namespace, problem: Problem) -> nn.Module:
     """The network that --network and the options beside it ask for."""
     own = {name: value for name in _OWN if (value := getattr(arguments, name)) not in (None, "")}
-    if refused := [name for name in own if _OWN[name] != arguments.network]:
-        raise ValueError(f"--{refused[0]} does not apply to --network {arguments.network}; leave it out")
+    kind = NETWORKS[arguments.network]
+    if refused := [name for name in own if name not in option_names(kind)]:
+        option = refused[0].replace("_", "-")
+        raise ValueError(f"--{option} does not apply to --network {arguments.network}; leave it out")
     if "periodic" in own:
         harmonics = ",".join(part if "=" in part else f"{part}=1" for part in filter(None, own["periodic"].split(",")))
         own["periodic"] = pairs(harmonics, "--periodic", whole_number, "x=3")
@@ -161,13 +163,10 @@ def make_network(arguments: argparse.Namespace, problem: Problem) -> nn.Module:
         own["normalize"] = False
     if arguments.output_scales is not None:
         own["output_scales"] = _output_scales(arguments.output_scales)
-    return NETWORKS[arguments.network](
+    return kind(
         problem,
         width=arguments.width,
         depth=arguments.depth,
-        activation=arguments.activation,
-        parametrization=arguments.parametrization,
-        initialization=arguments.initialization,
         seed=arguments.seed or 0,
         dtype=DTYPES[arguments.dtype],
         device=usable_device(arguments.device),
