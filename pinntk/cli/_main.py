@@ -216,8 +216,8 @@ def _finish_ensemble(found: Ensemble, arguments: argparse.Namespace) -> int:
     if found.relative_error is not None:
         errors = found.relative_errors
         print(f"relative L2 error {median(errors):.3e} in the median, from {min(errors):.3e} to {max(errors):.3e}")
-        mean = f"{found.relative_error:.3e} of the mean of the fields{found.problem.remark(found.relative_error)}"
-        print(f"relative L2 error {mean}")
+        of_mean = f"{found.relative_error:.3e} of the mean of the fields{found.problem.remark(found.relative_error)}"
+        print(f"relative L2 error {of_mean}")
     for name, (mean, spread) in found.coefficients().items():
         print(f"coefficient {name} = {mean:.6g}, standard deviation {spread:.2g}")
     worst = max(found.runs, key=lambda run: run.history[-1]["loss"])

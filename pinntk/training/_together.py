@@ -99,7 +99,7 @@ class Together:
             new = dict(zip(self._steps[0].parameters, parameters, strict=True)) | fixed
             points = {name: tensors[place] for name, place in zip(names, places, strict=True)}
             prefixed = {f"model.{name}": tensor for name, tensor in new.items()}
-            return call_with(self._losses, prefixed, points, counts, point_weights)  # type: ignore[no-any-return]
+            return call_with(self._losses, prefixed, points, counts, point_weights)
 
         found = vmap(losses)(stacked, self._fixed, tensors, g)
         total = sum(

@@ -77,13 +77,16 @@ def make_update(
     if config.combiner is not None and isinstance(optimizer, (LBFGS, SelfScaledBroyden)):
         raise ValueError(not_one_gradient(config.combiner, type(optimizer).__name__))
     gradient = Step(network, problem, config.compile)
-    options: dict[str, Any] = {
-        "adapting": config.rad is not None,
-        "combiner": config.combiner,
-        "seed": config.seed,
-        "clip": config.clip,
-    }
-    return GradientUpdate(gradient, optimizer, schedule, coefficients, **options)
+    return GradientUpdate(
+        gradient,
+        optimizer,
+        schedule,
+        coefficients,
+        adapting=config.rad is not None,
+        combiner=config.combiner,
+        seed=config.seed,
+        clip=config.clip,
+    )
 
 
 class GradientUpdate:
