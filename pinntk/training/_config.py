@@ -37,7 +37,7 @@ from pinntk.training._monitor import Monitor
 from pinntk.training._optimizers import SCHEDULES, default_schedule, is_known, name_of_class
 from pinntk.training._resampling import RAD
 from pinntk.training._retaining import R3
-from pinntk.weighting import NTK, Causal, Combiner, SelfAdaptive, Weighting
+from pinntk.weighting import NTK, Causal, Combiner, Weighting
 from pinntk.weighting._composite import part
 
 if TYPE_CHECKING:
@@ -282,10 +282,6 @@ class TrainConfig:
         """What combines the gradients of conditions, if anything does."""
         found = part(self.weighting, "gradients")
         return found if isinstance(found, Combiner) else None
-
-    @property
-    def self_adaptive(self) -> bool:
-        return isinstance(self.point_scheme, SelfAdaptive)
 
     @property
     def rad(self) -> RAD | None:

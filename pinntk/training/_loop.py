@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pinntk._util import distributed
+from pinntk._util.interrupt import Interrupted
 from pinntk._util.randomness import fork
 from pinntk._util.threads import of_step, threads_for
 from pinntk.nn._constraint import met_by
@@ -38,10 +39,6 @@ from pinntk.weighting import RBA, SelfAdaptive
 
 class NonFiniteLossError(NonFiniteError):
     """A loss, or the kernel measured beside it, became NaN or infinite."""
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C: the step was finished and, with a run folder, a checkpoint written."""
 
 
 class Training:
@@ -262,7 +259,8 @@ class Training:
     def _look(self, at_the_end: bool = False) -> dict[str, float]:
         assert self.monitor is not None
         self._publish()
-        return self.monitor.look(at_the_end)
+        monitor = self.monitor
+        return distributed.of_first(lambda: monitor.look(at_the_end))
 
     def _check_finite(self, losses: Losses) -> None:
         if bool(torch.isfinite(weighted_sum(losses, self._batch.weights))):
@@ -337,9 +335,18 @@ class Training:
     def _publish(self) -> None:
         run = self.run
         run.weights, run.points = dict(self._batch.weights), dict(self.points.all)
-        run.point_weights = dict(self._batch.point_weights or {})
+        run.point_weights = self._all_point_weights()
         run.initial = self.probe.initial
-        run.monitor = None if self.monitor is None else self.monitor.report()
+        run.monitor = None if self.monitor is None else distributed.of_first(self.monitor.report)
+
+    def _all_point_weights(self) -> dict[str, Tensor]:
+        """As in the batch, of the points of all processes."""
+        own = self._batch.point_weights or {}
+        if distributed.world() == 1:
+            return dict(own)
+        weighed = self.points.all_importance or {} if self.point_weights is None else self.point_weights.names
+        sizes = {name: n for name, n in self._batch.counts.items() if name in weighed}
+        return {name: g.to(self.like.real) for name, g in distributed.unshard(own, sizes, self.like.device).items()}
 
 
 def _point_weights(config: TrainConfig, network: nn.Module, problem: Problem, points: TrainingPoints) -> PointWeights | None:

@@ -51,6 +51,14 @@ def error_values(network: nn.Module, problem: Problem, points: Points) -> dict[s
     return {name: torch.cat(values) for name, values in parts.items()}
 
 
+def all_error_values(network: nn.Module, problem: Problem, points: Points) -> dict[str, Tensor]:
+    """The same in float64, of all points in every process, each of which evaluates its share."""
+    share = {name: rows for name, rows in distributed.shard(points).items() if len(rows)}
+    found = error_values(network, problem, share) if share else {}
+    device = next((rows.device for rows in points.values()), torch.device("cpu"))
+    return distributed.unshard(found, {name: len(rows) for name, rows in points.items()}, device)
+
+
 def gradient_norms(network: nn.Module, problem: Problem, parameters: list[Tensor], batch: Batch) -> dict[str, float]:
     """norm(grad L_i) of every condition, without lambda_i, over all processes. Leaves `p.grad` alone."""
     found = {}

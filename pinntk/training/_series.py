@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from pinntk._util.interrupt import deferred_interrupt
+from pinntk._util.interrupt import Interrupted, deferred_interrupt
 from pinntk._util.warn import warn_user
 from pinntk.problem import Problem
 from pinntk.run import Run
@@ -23,7 +23,7 @@ from pinntk.run._slabs import clear_series, holds_series, length_of, read_series
 from pinntk.run._source import source_change
 from pinntk.training._checkpoint import check_same_settings
 from pinntk.training._config import TrainConfig
-from pinntk.training._loop import Interrupted, NonFiniteLossError
+from pinntk.training._loop import NonFiniteLossError
 from pinntk.training._train import train
 
 _RUNS = {"slabs": "slabs", "curriculum": "stages", "ensemble": "members"}  # what its runs are called, by its section

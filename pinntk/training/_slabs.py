@@ -137,7 +137,7 @@ def train_slabs_while(
 ) -> Slabs:
     """`train_slabs`, as long as `going_on(run)`, which is asked after each slab; those after a False are missing."""
     if distributed.world() > 1:
-        raise ValueError("time slabs are trained in one process; start it without torchrun")
+        raise ValueError("time slabs are trained in one process, since each begins as the one before ended: leave torchrun out")
     edges = slab_edges(problem, slabs)
     _check_each(config, problem, edges)
     first = _make(network, slab(problem, 0, edges), None, fresh, device, dtype)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
+from pinntk._util.interrupt import Interrupted
 from pinntk._util.progress import Progress
 from pinntk._util.stand_in import call_with
 from pinntk._util.threads import threads_for
@@ -17,7 +18,7 @@ from pinntk.residuals import NonFiniteError
 from pinntk.run._slabs import run_name
 from pinntk.training._batch import Batch
 from pinntk.training._config import TrainConfig
-from pinntk.training._loop import Interrupted, NonFiniteLossError, Training
+from pinntk.training._loop import NonFiniteLossError, Training
 from pinntk.training._losses import in_one_pass
 from pinntk.training._step import LossModule, Step, UnsuitableError, check_equal, distinct
 from pinntk.training._updates import GradientUpdate
