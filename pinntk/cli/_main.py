@@ -1,4 +1,4 @@
-"""The command line: `pinntk new | problems | check | train | solve | diagnose | rescue | predict | kernel | plot`."""
+"""The command line: `pinntk new | problems | check | train | solve | compare | diagnose | rescue | predict | kernel | plot`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import shlex
 import sys
 import traceback
 import warnings
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import torch
 from pinntk._util import distributed
 from pinntk._util.progress import Progress, say, showing
 from pinntk._util.version import __version__
+from pinntk.cli._compare import compare
 from pinntk.cli._completion import complete
 from pinntk.cli._faults import message_of
 from pinntk.cli._kernel import kernel_blocks
@@ -25,6 +27,7 @@ from pinntk.cli._meaning import load_problem, make_network, usable_device
 from pinntk.cli._new import new
 from pinntk.cli._options import (
     add_check,
+    add_compare,
     add_diagnose,
     add_kernel,
     add_new,
@@ -63,7 +66,9 @@ def main(argv: list[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
-            with distributed.process_group(), showing(not getattr(arguments, "quiet", False)):
+            # The processes of torchrun share the cells of a comparison, not the points of a training.
+            group = nullcontext() if arguments.command is compare else distributed.process_group()
+            with group, showing(not getattr(arguments, "quiet", False)):
                 status = arguments.command(arguments)
                 sys.stdout.flush()
                 return status
@@ -106,6 +111,7 @@ def parser() -> Parser:
         (add_check, _check),
         (add_train, _train),
         (add_solve, _solve),
+        (add_compare, compare),
         (add_diagnose, _diagnose),
         (add_rescue, _rescue),
         (add_kernel, kernel_blocks),
@@ -236,7 +242,7 @@ def _rescue(arguments: argparse.Namespace) -> int:
 
 def _diagnose(arguments: argparse.Namespace) -> int:
     if arguments.other is not None:
-        return _compare(arguments)
+        return _diagnose_both(arguments)
     diagnosed = _diagnose_run(arguments.run, arguments)
     found = verdict.diagnosis(*diagnosed)
     with Progress("writing the report"):
@@ -248,7 +254,7 @@ def _diagnose(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _compare(arguments: argparse.Namespace) -> int:
+def _diagnose_both(arguments: argparse.Namespace) -> int:
     both = [_diagnose_run(folder, arguments) for folder in (arguments.run, arguments.other)]
     found = [verdict.diagnosis(*diagnosed) for diagnosed in both]
     with Progress("writing the report"):

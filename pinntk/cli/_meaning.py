@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from pinntk._util import distributed
+from pinntk._util.devices import usable
 from pinntk.cli._option_groups import DTYPES
 from pinntk.cli._parser import whole_number
 from pinntk.nn import NETWORKS
@@ -175,12 +176,4 @@ def usable_device(name: str) -> torch.device:
         if name != "cuda":
             raise ValueError(f"--device {name}: each process needs a GPU of its own; use --device cuda")
         return distributed.local_device()
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:  # whose text lists all that torch was ever made for
-        raise ValueError(f"--device {name}: torch knows no such device; use cpu, cuda or, of several, cuda:1") from error
-    try:
-        torch.empty(1, device=device, dtype=torch.float64)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise ValueError(f"--device {name}: not usable here ({str(error).splitlines()[0]}); use --device cpu") from error
-    return device
+    return usable(name, f"--device {name}")

@@ -8,14 +8,20 @@ from typing import Any
 from pinntk.cli._new import SOURCES
 from pinntk.cli._option_groups import (
     DEVICE,
+    Named,
+    Several,
     add_logging_options,
     add_network_options,
     add_problem_options,
     add_settings,
     add_weight_options,
     seed,
+    seeds,
+    share,
     slabs,
 )
+from pinntk.nn import NETWORKS
+from pinntk.weighting import SCHEMES
 
 
 def add_problems(commands: Any) -> argparse.ArgumentParser:
@@ -113,6 +119,76 @@ def _add_run_options(command: argparse.ArgumentParser, folder: str) -> None:
         help="train in so many time slabs, one after the other, each from the end of the one before; or the times between "
         "them, as in 0,0.1,1. Steps and seconds are those of each slab",
     )
+
+
+def add_compare(commands: Any) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        "compare",
+        help="train with several weightings, networks, optimizers and seeds, and say which is best",
+        description="Trains every combination of the values given, each with every seed, several at\n"
+        "a time, at equal time or equal steps. Prints a line for each training as it\n"
+        "ends, then medians and spread of the relative L2 error, and writes\n"
+        "comparison.json, comparison.html and comparison.png. Stopped, or killed, the\n"
+        "same command goes on, and runs nothing again that had ended.",
+        epilog="examples:\n"
+        "  pinntk compare wave1d --weighting fixed,ntk --seeds 5 --budget 60s\n"
+        "  pinntk compare poisson1d wave1d --weighting fixed,ntk --network mlp,separable\n"
+        "  pinntk compare convection --set beta=30 --periodic x --variant plain \\\n"
+        '      --variant causal="--causal 0.1,1,10" --variant late="--lr 1e-4"\n'
+        "  pinntk compare wave1d --weighting fixed,ntk --slurm job.sh -o /shared/wave\n"
+        "  torchrun --nproc-per-node 4 -m pinntk compare wave1d --weighting fixed,ntk",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        conflict_handler="resolve",  # of the options of a training some take several values here
+    )
+    command.add_argument("problems", nargs="*", metavar="PROBLEM", help="names from `pinntk problems`, or .py files")
+    add_problem_options(command)
+    add_settings(command, "training")
+    add_weight_options(command)
+    add_logging_options(command)
+    _add_compared(command)
+    command.set_defaults(monitor=None)
+    return command
+
+
+def _add_compared(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("what is compared, and how")
+    for option, known in (("--weighting", SCHEMES), ("--network", NETWORKS), ("--optimizer", None)):
+        group.add_argument(
+            option,
+            action=Several,
+            known=known,
+            metavar="NAME,...",
+            help="of `pinntk train`, one or several; may be repeated"
+            + ("; what has a colon is one chain of optimizers" if known is None else ""),
+        )
+    group.add_argument(
+        "--variant",
+        action=Named,
+        default={},
+        metavar='NAME="OPTIONS"',
+        help="a name, and options of `pinntk train` that come to the others; repeated, these are compared",
+    )
+    group.add_argument(
+        "--seeds", "--seed", type=seeds, default=(0, 1, 2), metavar="N", help="how many, or as in 0,1,7 (default: 3)"
+    )
+    group.add_argument(
+        "--budget",
+        "--seconds",
+        dest="budget",
+        type="duration",
+        metavar="TIME",
+        help="of each training: 90, 3m or 1.5h; the learning rate's schedule ends with it (default: 60s, with --steps none)",
+    )
+    group.add_argument("--steps", type=int, help="of each training, in place of equal time, or as a limit beside it")
+    group.add_argument("--jobs", type=int, metavar="N", help="trainings at a time (default: one a core, or a GPU)")
+    group.add_argument("-o", "--out", metavar="FOLDER", help="the folder (default: runs/PROBLEM-compared)")
+    group.add_argument("--resume", metavar="FOLDER", help="go on with the comparison in this folder, with its settings")
+    group.add_argument("--overwrite", action="store_true", help="remove the comparison that the folder holds")
+    group.add_argument(
+        "--slurm", metavar="FILE", help="train nothing, but write an array job of Slurm, whose tasks have --jobs cores"
+    )
+    group.add_argument("--share", type=share, metavar="K/N", help="only every N-th training, from the K-th on, K from 0")
+    group.add_argument("--json", action="store_true", help="print the results as JSON, and nothing else")
 
 
 def add_diagnose(commands: Any) -> argparse.ArgumentParser:

@@ -18,6 +18,7 @@ from pinntk.diagnostics import check
 from pinntk.problem import Problem
 from pinntk.problem._registry import source_path
 from pinntk.run import Run
+from pinntk.run._checkpoint import read_checkpoint
 from pinntk.run._configuration import check_entries, read_config
 from pinntk.run._folder import CHECKPOINT, CONFIG, SLABS
 from pinntk.run._slabs import holds_slabs, read_slabs
@@ -147,9 +148,15 @@ def _resume(arguments: argparse.Namespace) -> Run | Slabs:
     options: dict[str, Any] = {"out": folder, "resume": True, "device": usable_device(arguments.device)}
     options["progress"] = not arguments.quiet
     if not in_slabs:
+        _say_where_nothing_is_left(folder, {**config["training"], **given}["steps"])
         return train_as(config, problem=problem, **options, **given)
     options |= {name: config["slabs"][key] for name, key in (("slabs", "edges"), ("fresh", "fresh"))}
     return train_slabs(problem, network_of(config, problem), TrainConfig.from_json(config, **given), **options)
+
+
+def _say_where_nothing_is_left(folder: Path, steps: int) -> None:
+    if distributed.rank() == 0 and read_checkpoint(folder)["step"] == steps:
+        print(f"pinntk: {folder} has taken its {steps:,} steps already; for more: --steps {2 * steps}", file=sys.stderr)
 
 
 def _grow(arguments: argparse.Namespace, run: Run) -> tuple[dict[str, Any], Path]:

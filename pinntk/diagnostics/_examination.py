@@ -177,6 +177,11 @@ class Examination:
         """How the training went; None without a run."""
         return None if self.run is None else progress(self.run)
 
+    @property
+    def diverged(self) -> bool:
+        """Whether the training ended at numbers that are not finite; the network is then the last good one."""
+        return self.run is not None and self.run.diverged
+
     @cached_property
     def natural_step(self) -> float:
         """Of the initial network, or where that is not known of this one with fresh parameters: a trained one has hardly a
@@ -234,7 +239,8 @@ def examine(
         run = network
         return Examination(run.network, run.problem, run.points, run.weights, run)
     if not isinstance(problem, Problem) or points is None:
-        raise TypeError("examine takes a run alone, or a network, a problem and points")
+        given = ", ".join(type(one).__name__ for one in (network, problem, points) if one is not None)
+        raise TypeError(f"got ({given}): give a run, as from pinntk.Run.load(FOLDER), or a network, its problem and points")
     if weights is None:
         weights = dict.fromkeys(points, 1.0)
     return Examination(network, problem, points, weights, trained=trained)

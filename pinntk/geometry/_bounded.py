@@ -73,6 +73,12 @@ class Bounded(ABC):
         """Numbers (n, cube_dimension) in [0, 1] as points of something around it: of the box, where it knows nothing better."""
         return self.low + (self.high - self.low) * cube
 
+    def filling(self, cube: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Of a shape of three dimensions: numbers (n, 3) in [0, 1] as all of its points, by a smooth map, and the volume (n,)
+        of theirs for one of the cube; None where no such map is known.
+        """
+        return None
+
     @property
     def around(self) -> float:
         """The measure of what `spread` fills."""

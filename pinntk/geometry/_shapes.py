@@ -71,6 +71,13 @@ class Ball(Shape):
         assert isinstance(sphere, Sphere)
         return self.center + self.radius * cube[:, :1] ** (1 / self.dimension) * sphere.directions(cube[:, 1:])
 
+    def filling(self, cube: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        sphere = self.surfaces[0]
+        if self.dimension != 3 or not isinstance(sphere, Sphere):
+            return None
+        places = self.center + self.radius * cube[:, :1] * sphere.directions(cube[:, 1:])
+        return places, sphere.measure * self.radius * cube[:, 0] ** 2
+
     @cached_property
     def measure(self) -> float:
         return pi ** (self.dimension / 2) / gamma(self.dimension / 2 + 1) * self.radius**self.dimension
@@ -241,6 +248,13 @@ class Cylinder(Shape):
         low, high = self.bounds[self.long]
         along = points[:, self.long]
         return (((points[:, self.across] - self.center) ** 2).sum(1) <= self.radius**2) & (low <= along) & (along <= high)
+
+    def filling(self, cube: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        angle, (low, high) = 2 * pi * cube[:, 1], self.bounds[self.long]
+        places = np.empty((len(cube), 3))
+        places[:, self.across] = self.center + self.radius * cube[:, :1] * np.stack([np.cos(angle), np.sin(angle)], 1)
+        places[:, self.long] = low + (high - low) * cube[:, 2]
+        return places, 2 * self.measure * cube[:, 0]
 
     @cached_property
     def measure(self) -> float:

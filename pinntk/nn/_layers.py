@@ -72,6 +72,9 @@ def parse_scales(name: str, scales: Any) -> list[float]:
 
 def dimensions(kind: str, problem: Problem | None, inputs: int | None, outputs: int | None) -> tuple[int, int]:
     """Numbers of inputs and outputs: those of the problem, or those given. Raises ValueError for both or neither."""
+    if problem is not None and not isinstance(problem, Problem):
+        got = type(problem).__name__
+        raise TypeError(f"{kind}({problem!r}): problem is a {got}; give a pinntk.Problem, as from pinntk.load")
     if problem is None and (inputs is None or outputs is None):
         raise ValueError(f"{kind} needs a problem, or inputs= and outputs=")
     if problem is not None and (inputs is not None or outputs is not None):

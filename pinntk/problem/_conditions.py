@@ -61,12 +61,17 @@ class ValueOf:
 
 def _condition(kind: str, region: Region, allowed: tuple[type[Region], ...], hint: str) -> Callable[[Callable], Condition]:
     if not isinstance(region, allowed):
-        raise TypeError(f"@{kind}({region!r}): needs {hint}")
+        raise TypeError(f"@{kind}{_given(region)}: needs {hint}")
 
     def decorate(operator: Callable) -> Condition:
         return Condition(name_of(operator), kind, region, operator)
 
     return decorate
+
+
+def _given(region: Any) -> str:
+    """As it was called; nothing in a decorator without brackets, which gets the operator."""
+    return "" if callable(region) else f"({region!r})"
 
 
 def residual(domain: Domain | Faces) -> Callable[[Callable], Condition]:
@@ -105,7 +110,7 @@ def periodic(faces: Faces) -> Callable[[Callable], Condition]:
             'construction needs no such condition: pinntk.nn.MLP(problem, periodic="x")'
         )
     if not isinstance(faces, Faces):
-        raise TypeError(f'@periodic({faces!r}): needs both ends of a coordinate, such as domain.ends("x")')
+        raise TypeError(f'@periodic{_given(faces)}: needs both ends of a coordinate, such as domain.ends("x")')
     return _condition("periodic", faces.periodic_pair(), (PeriodicPair,), "a pair of faces")
 
 
@@ -147,9 +152,11 @@ def integral(
     over: a domain, a slice such as `domain.at(t=0)`, or a part of a boundary, on which the operator may ask for u_n and n_x
     equals: what the integral should be, or a list of it, one for each of the values in `at`
     mean: the integral over the measure of what is integrated over
-    points: places of the quadrature, about. Gauss on boxes of up to three dimensions, on curves and on whole surfaces: right to
-        rounding for what a few waves make up. Elsewhere Sobol points of equal weight, with a relative error of about
-        1 / sqrt(points) to 1 / points
+    points: places of the quadrature, about, with positive weights. Gauss on boxes of up to three dimensions, curves, whole
+        surfaces, balls and cylinders, and on shapes in the plane, also times one interval, in cells between two curves, with
+        4 x 4 nodes in each at least: right to rounding for what a few waves make up where a cell has 12 x 12 (a plate with
+        one hole has four cells), to 1e-4 of a cell by 4 x 4. On other solids, in four dimensions and where there are more than
+        points / 4 cells Sobol points of equal weight, with a relative error of about 1 / sqrt(points) to 1 / points
     at: values of coordinates that are not integrated over, as in t=[0, 0.5, 1]: an error for each, such as a mass at each of
         several times. All other coordinates are integrated over, time as well
 

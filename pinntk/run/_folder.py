@@ -123,7 +123,8 @@ def _open(path: Path) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise OSError(f"cannot write {path.parent}: {error.strerror}; choose another folder") from error
+        why = "it is a file" if path.parent.is_file() else error.strerror
+        raise OSError(f"cannot write {path.parent}: {why}; choose another folder") from error
 
 
 def _lock(handle: int) -> None:

@@ -59,6 +59,7 @@ class Run:
     seconds: that they took
     folder: the run folder, or None
     stop_reason: why training ended before its last step; "" if it did not
+    diverged: whether it ended since a number was NaN or infinite; the run is then that of the last good checkpoint
     monitor: what a `pinntk.Monitor` has to say, or None
     initial: the network's parameters, in their order, when the training began; empty where they are not known
 
@@ -84,6 +85,7 @@ class Run:
     seconds: float = 0.0
     folder: Path | None = None
     stop_reason: str = ""
+    diverged: bool = False
     monitor: MonitorReport | None = None
     initial: list[Tensor] = field(default_factory=list)
 
@@ -180,6 +182,7 @@ class Run:
             seconds=state["seconds"],
             folder=folder,
             stop_reason=state["stop_reason"],
+            diverged=state["diverged"],
             initial=state["initial"],
             monitor=saved and MonitorReport(**{**saved["report"], "warned": tuple(saved["report"]["warned"])}),
         )
@@ -192,6 +195,7 @@ def state_of(run: Run) -> dict[str, Any]:
         "step": run.step,
         "seconds": run.seconds,
         "stop_reason": run.stop_reason,
+        "diverged": run.diverged,
         "network": run.network.state_dict(),
         "coefficients": run.problem.coefficients.state_dict(),
         "initial": list(run.initial),

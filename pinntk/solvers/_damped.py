@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from math import log
+from math import inf, log
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,14 +16,12 @@ from pinntk._util.threads import of_factorization, threads_for
 from pinntk.ntk._gram import add_product
 from pinntk.solvers._jacobian import ScaledJacobian
 from pinntk.solvers._low_rank import leading_eigenpairs
+from pinntk.solvers._orthogonal import SMALLEST, OrthogonalSteps
 
 FORMS = ("auto", "kernel", "parameters")
 # Eigenvalues of A A^T and A^T A are good to 2e-16 of the largest one, so that a damping of this share of it keeps 3 digits of
-# every step; singular values of A are good to 2e-16 of the largest one themselves, squared 5e-32. A^T u / s, where that
-# stands for a singular vector of A, is good to 2e-16 of the largest one over s: three digits at 2e-13.
+# every step.
 SQUARED = 1e-12
-_BY_TRANSPOSE = 4e-26
-_SMALLEST = 1e-34
 _COPIES = 3 * 8  # bytes of a float64 number, and of what factorizations copy
 _NULL = 1e-15  # eigenvalues of rank-deficient ones are up to 9e-16 of the largest in place of 0
 _LARGE = 2000  # errors or parameters, whichever are fewer: from there on a few columns of A A^T or A^T A are tried first
@@ -43,7 +42,6 @@ class _Spectrum:
     squares: eigenvalues of A^T A, (k,)
     c: coordinates(r), (k,)
     scale: |lift(x)| = |scale x|; a number or (k,)
-    least: of mu, relative to the largest eigenvalue, that keeps its digits
     """
 
     squares: Tensor
@@ -51,7 +49,23 @@ class _Spectrum:
     coordinates: Callable[[Tensor], Tensor]
     lift: Callable[[Tensor], Tensor]
     scale: Tensor | float
-    least: float
+
+    @cached_property
+    def largest(self) -> float:
+        return float(self.squares.max())
+
+    @property
+    def least(self) -> float:
+        return SQUARED * self.largest
+
+    def step(self, mu: float) -> Tensor:
+        return -self.lift(self.c / (self.squares + mu))
+
+    def apply(self, v: Tensor, mu: float) -> Tensor:
+        return -self.lift(self.coordinates(v) / (self.squares + mu))
+
+    def damping(self, length: float) -> float:
+        return _damping(self, length)
 
 
 class DampedLeastSquares:
@@ -61,11 +75,12 @@ class DampedLeastSquares:
     max_memory: of the dense matrices; where it does not hold A, (n, p), that is formed and factored in blocks, so that the
         smaller of (n, n) and (p, p) has to fit
     orthogonal: never square A, as is done while mu stays above 1e-12 of its largest eigenvalue
+    first: where a search for a small mu begins, relative to the largest eigenvalue: the last one
 
-    While mu is large, S^2 and V (or U) come from the eigenvalues of A^T A (or A A^T), which hold half the digits of A; where
+    While mu is large, the eigenvalues of A^T A (or A A^T) serve for all of them, with half the digits of A; where
     it has 2,000 rows or more, and at most a third of its eigenvalues are above rounding, from some of its columns. The
-    first mu below brings a QR factorization of A (or A^T) and the singular values of its triangle, three times the time.
-    `least` says below which mu is not answered: 1e-34 of that eigenvalue, 4e-26 in the kernel form of an A in blocks.
+    first mu below brings a QR factorization of A (or A^T), and each mu one of its triangle over sqrt(mu) I.
+    `least` says below which mu is not answered: 1e-34 of that eigenvalue, 4e-26 where A is in blocks.
 
     Raises ValueError for an unknown form, MemoryError beforehand where it does not fit.
     """
@@ -77,6 +92,7 @@ class DampedLeastSquares:
         form: str = "auto",
         max_memory: int | str = "4GiB",
         orthogonal: bool = False,
+        first: float = SQUARED,
     ):
         check_form(form)
         self._A, self._r = A, r
@@ -95,47 +111,50 @@ class DampedLeastSquares:
             "give fewer points",
             r.device,
         )
-        self._orthogonal, self._side = orthogonal, side
+        self._side = side
+        self._orthogonal = OrthogonalSteps(A, r, self.form, None if self.whole else self._block, first)
+        self._in_use: _Spectrum | OrthogonalSteps | None = self._orthogonal if orthogonal else None
 
     @property
     def largest(self) -> float:
         """The largest eigenvalue of A^T A."""
-        return float(self._spectrum().squares.max())
+        return self._current.largest
 
     @property
     def least(self) -> float:
         """The least damping that is answered."""
-        return (_SMALLEST if self.whole else _BY_TRANSPOSE) * self.largest
+        return self._orthogonal.least_share * self.largest
 
     def step(self, mu: float) -> Tensor:
         """d(mu), (p,). Raises ValueError for mu below `least`."""
-        found = self._spectrum(mu)
-        return -found.lift(found.c / (found.squares + mu))
+        return self._good_for(mu).step(mu)
 
     def apply(self, v: Tensor, mu: float) -> Tensor:
         """The step for other errors v, (n,) -> (p,): -(A^T A + mu I)^-1 A^T v."""
-        found = self._spectrum(mu)
-        return -found.lift(found.coordinates(v) / (found.squares + mu))
+        return self._good_for(mu).apply(v, mu)
 
     def damping(self, length: float) -> float:
-        """The mu whose step has this length; the least one where every step is shorter."""
-        found = self._spectrum()
-        mu = _damping(found, length)
-        if mu < found.least * float(found.squares.max()) and not self._orthogonal:
-            self._orthogonal = True
-            mu = _damping(self._singular, length)
+        """The mu whose step has this length, where it is small to 2 %; the least one where every step is shorter."""
+        mu = self._current.damping(length)
+        if mu < self._current.least:
+            self._in_use = self._orthogonal
+            mu = self._orthogonal.damping(length)
         return max(mu, self.least)
 
-    def _spectrum(self, mu: float | None = None) -> _Spectrum:
-        """The factors that are good for this damping; None: those at hand."""
-        if not self._orthogonal and mu is not None and mu < self._squared.least * float(self._squared.squares.max()):
-            self._orthogonal = True
-        found = self._singular if self._orthogonal else self._squared
-        if mu is not None and mu < 0.999 * found.least * float(found.squares.max()):
-            raise ValueError(f"mu={mu:.1e}: at least {self.least:.1e}, or it drowns in rounding")
-        return found
+    @property
+    def _current(self) -> _Spectrum | OrthogonalSteps:
+        if self._in_use is None:
+            self._in_use = self._squared()
+        return self._in_use
 
-    @cached_property
+    def _good_for(self, mu: float) -> _Spectrum | OrthogonalSteps:
+        """The factors that keep the digits of this damping."""
+        if mu < 0.999 * self._current.least:
+            self._in_use = self._orthogonal
+        if mu < 0.999 * self.least:
+            raise ValueError(f"mu={mu:.1e}: at least {self.least:.1e}, or it drowns in rounding")
+        return self._current
+
     def _squared(self) -> _Spectrum:
         A, r = self._A, self._r
         few = self._few_eigenpairs() if self._side >= _LARGE else None
@@ -146,7 +165,7 @@ class DampedLeastSquares:
             with threads_for(of_factorization(K)):
                 squares, U = torch.linalg.eigh(K)
             squares[squares < _NULL * squares.max()] = 0  # r, unlike A^T r, may be large along them
-            return _Spectrum(squares, U.T @ r, lambda v: U.T @ v, lambda x: A.rmatvec(U @ x), squares.sqrt(), SQUARED)
+            return _Spectrum(squares, U.T @ r, lambda v: U.T @ v, lambda x: A.rmatvec(U @ x), squares.sqrt())
         M = _gram(block.T for block in self._rows())
         with threads_for(of_factorization(M)):
             squares, V = torch.linalg.eigh(M)
@@ -154,7 +173,7 @@ class DampedLeastSquares:
         def coordinates(v: Tensor) -> Tensor:
             return V.T @ A.rmatvec(v)
 
-        return _Spectrum(squares.clamp_min(0), coordinates(r), coordinates, lambda x: V @ x, 1.0, SQUARED)
+        return _Spectrum(squares.clamp_min(0), coordinates(r), coordinates, lambda x: V @ x, 1.0)
 
     def _few_eigenpairs(self) -> tuple[Tensor, Tensor] | None:
         """Eigenvalues above rounding of A A^T or A^T A, and their eigenvectors; None where they are many."""
@@ -182,63 +201,11 @@ class DampedLeastSquares:
         all_squares = torch.cat([squares, zeros])
         if self.form == "kernel":
             scale = all_squares.sqrt()
-            return _Spectrum(all_squares, split(r), split, lambda x: A.rmatvec(joined(x)), scale, SQUARED)
-        return _Spectrum(all_squares, split(A.rmatvec(r)), lambda v: split(A.rmatvec(v)), joined, 1.0, SQUARED)
+            return _Spectrum(all_squares, split(r), split, lambda x: A.rmatvec(joined(x)), scale)
+        return _Spectrum(all_squares, split(A.rmatvec(r)), lambda v: split(A.rmatvec(v)), joined, 1.0)
 
     def _rows(self) -> Iterable[Tensor]:
         return [self._A.matrix] if self.whole else self._A.row_blocks(self._block)
-
-    @cached_property
-    def _singular(self) -> _Spectrum:
-        with threads_for(of_factorization(self._r.new_empty(1, 1).expand(self._A.n, self._A.p))):
-            return self._singular_values_of_transpose() if self.form == "kernel" else self._singular_values()
-
-    def _singular_values_of_transpose(self) -> _Spectrum:
-        A, r = self._A, self._r
-        if self.whole:
-            Q, R = torch.linalg.qr(A.matrix.T)
-        else:
-            Q, R = None, _triangle(block.T for block in A.column_blocks(self._block))
-        U, S, Vh = torch.linalg.svd(R.T, full_matrices=False)
-
-        def by_errors(v: Tensor) -> Tensor:
-            return S * (U.T @ v)
-
-        def lift(x: Tensor) -> Tensor:
-            return A.rmatvec(U @ torch.where(S > 0, x / S, 0)) if Q is None else Q @ (Vh.T @ x)
-
-        return _Spectrum(S.square(), by_errors(r), by_errors, lift, 1.0, _BY_TRANSPOSE if Q is None else _SMALLEST)
-
-    def _singular_values(self) -> _Spectrum:
-        A, r, p = self._A, self._r, self._A.p
-        if self.whole:
-            reflectors, tau = torch.geqrf(A.matrix)
-            R = reflectors[:p].triu()
-
-            def rotated(v: Tensor) -> Tensor:
-                """Q^T v."""
-                return torch.ormqr(reflectors[:, : len(tau)], tau, v.unsqueeze(1), transpose=True)[:p, 0]
-
-            U, S, Vh = torch.linalg.svd(R, full_matrices=False)
-
-            def by_errors(v: Tensor) -> Tensor:
-                return S * (U.T @ rotated(v))
-
-            return _Spectrum(S.square(), by_errors(r), by_errors, lambda x: Vh.T @ x, 1.0, _SMALLEST)
-        # The column of r becomes Q^T r, without Q.
-        R = _triangle(torch.cat([rows, r.unsqueeze(1)], 1) for rows, r in self._rows_with_errors())
-        U, S, Vh = torch.linalg.svd(R[:p, :p], full_matrices=False)
-
-        def by_gradient(v: Tensor) -> Tensor:
-            return Vh @ A.rmatvec(v)
-
-        return _Spectrum(S.square(), S * (U.T @ R[:p, p]), by_gradient, lambda x: Vh.T @ x, 1.0, _BY_TRANSPOSE)
-
-    def _rows_with_errors(self) -> Iterator[tuple[Tensor, Tensor]]:
-        start = 0
-        for rows in self._rows():
-            yield rows, self._r[start : start + len(rows)]
-            start += len(rows)
 
 
 def _gram(blocks: Iterable[Tensor]) -> Tensor:
@@ -252,24 +219,18 @@ def _gram(blocks: Iterable[Tensor]) -> Tensor:
     return M.tril_().add_(M.tril(-1).T)
 
 
-def _triangle(blocks: Iterable[Tensor]) -> Tensor:
-    """R of the QR factorization of blocks of rows one under the other."""
-    R = None
-    for block in blocks:
-        R = torch.linalg.qr(block if R is None else torch.cat([R, block]), mode="r").R
-    assert R is not None
-    return R
-
-
 def _damping(spectrum: _Spectrum, length: float) -> float:
     """By bisection of log mu. |g| / length is above the answer: no step is longer than |g| / mu."""
-    squares, g = spectrum.squares.cpu(), (spectrum.scale * spectrum.c).cpu()  # on a device the loop would be all launches
-    largest, most = float(squares.max()) or 1.0, float(g.abs().max()) or 1.0
+    squares = spectrum.squares.detach().cpu().numpy()  # whose calls cost a fifth of torch's, more than what they compute
+    g = (spectrum.scale * spectrum.c).detach().cpu().numpy()
+    largest, most = float(squares.max()) or 1.0, float(np.abs(g).max()) or 1.0
     squares, g, length = squares / largest, g / most, length * (largest / most)  # what is squared below stays in range
-    low = squares.new_tensor(log(_SMALLEST))
-    high = torch.maximum((g.norm() / length).log(), low)
+    low = log(SMALLEST)
+    high = log(max(float(np.linalg.norm(g)) / length, SMALLEST)) if length > 0 else inf
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        longer = (g / (squares + middle.exp())).norm() > length
-        low, high = torch.where(longer, middle, low), torch.where(longer, high, middle)
-    return float(high.exp()) * largest
+        if np.linalg.norm(g / (squares + np.exp(middle))) > length:
+            low = middle
+        else:
+            high = middle
+    return float(np.exp(high)) * largest

@@ -166,7 +166,8 @@ class GaussNewton:
         """A step that has to lower the loss."""
         A, r, converging = at.jacobian(), at.r, self._phase.converging
         orthogonal = converging or self._phase.damping < SQUARED
-        system = DampedLeastSquares(A, r, self.form, self.max_memory, orthogonal)
+        first = min(self._phase.damping, SQUARED)
+        system = DampedLeastSquares(A, r, self.form, self.max_memory, orthogonal, first)
         trial = _Trial(system, A, r, at.errors_after, self.corrections)
         self.radius = max(self.radius, _SHORTEST * max(float(at.start.norm()), 1.0))
         before = float(r @ r)

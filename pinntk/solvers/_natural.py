@@ -17,6 +17,9 @@ _CONTRACTION = 0.3  # of a correction: the next one must be below it
 _CORRECTIONS = 25
 _WORTH = 0.5  # of the loss: what a correction must leave for another one to be tried
 _DECADES = 8  # that the damping may fall in one step
+_SPACING = 0.5  # of the first of them, each twice the one before
+_NEAR = 0.8  # of the limit: a step that comes as near is long enough
+_REFINED = 2  # trials between a damping that is good and one that is not
 _PROGRESS, _LOWER = 0.9, 0.5  # of the least loss, of the least damping
 _PATIENCE = 40  # steps in which neither the least loss nor the least damping falls: then steps are to be shorter
 _LEAST_LIMIT = 0.01
@@ -36,13 +39,14 @@ class NaturalSteps:
 
         d_1 = apply(r),    d_2 = apply(r(theta + d_1) - A d_1),    |d_2 - d_1| <= limit |d_1|
 
-    and mu is about the least for which that holds. Corrections go on while they contract and halve the loss. The loss may
-    rise a millionfold before it falls to rounding: whoever takes the steps keeps the best parameters apart.
+    and mu is about the least for which that holds: one whose ratio is 0.8 of the limit or more. Corrections go on while
+    they contract and halve the loss. The loss may rise a millionfold before it falls to rounding: whoever takes the steps keeps
+    the best parameters apart.
 
     limit: halved, and the way begun again from the best parameters, after 40 steps without progress
     damping: mu of the last step, relative to the largest eigenvalue of A^T A
-    least: the least damping since the way began
-    since: steps since the last progress: a lower loss than ever, or a lower damping on this way
+    least: the least damping on this way, when last there was progress
+    since: steps since the last progress: a lower loss than ever, or half the damping on this way
     iterate: where the next step starts, (p,), if not from the best parameters
     """
 
@@ -76,7 +80,7 @@ class NaturalSteps:
         return found.mu, d, after
 
     def _longest(self, system: DampedLeastSquares, A: ScaledJacobian, errors_after: ErrorsAfter) -> _Trial:
-        """The step of the least damping, to half a decade, whose first correction is within the limit."""
+        """The step of about the least damping whose first correction is within the limit."""
         largest = system.largest
         least = log10(system.least / largest)
 
@@ -84,22 +88,24 @@ class NaturalSteps:
             return _Trial(system, A, errors_after, max(largest * 10**exponent, system.least))
 
         at = max(log10(self.damping), least)
-        found = trial(at)
+        found, failed = trial(at), None
         while not found.contraction <= self.limit and at < 0:
+            failed = at, found
             at += 1
             found = trial(at)
-        spacing = 1.0
-        for _ in range(_DECADES):
-            if at <= least:
-                break
-            lower = max(at - spacing, least)
+        floor, spacing = max(least, at - _DECADES), _SPACING
+        refined = 0
+        while found.contraction < _NEAR * self.limit and at > floor and refined < _REFINED:
+            if failed is None:
+                lower, spacing = max(at - spacing, floor), 2 * spacing
+            else:
+                share = _share(found.contraction, failed[1].contraction, self.limit)
+                lower, refined = at + share * (failed[0] - at), refined + 1
             tried = trial(lower)
             if tried.contraction <= self.limit:
                 at, found = lower, tried
-            if spacing < 1:
-                break
-            if not tried.contraction <= self.limit:
-                spacing = 0.5
+            else:
+                failed = lower, tried
         self.damping = 10**at
         return found
 
@@ -108,7 +114,8 @@ class NaturalSteps:
         better = loss < best
         progress = loss < _PROGRESS * best or self.damping < _LOWER * self.least
         self.since = 0 if progress else self.since + 1
-        self.least = min(self.least, self.damping)
+        if progress:  # else a slow fall would never count
+            self.least = min(self.least, self.damping)
         self.iterate = None if better or not isfinite(loss) else iterate
         if self.since >= _PATIENCE and self.limit > _LEAST_LIMIT:
             self.since, self.limit, self.iterate = 0, self.limit / 2, None
@@ -141,6 +148,14 @@ class _Trial:
             self.contraction = float((self.corrected - self.d).norm()) / self.length if self.length else 0.0
         else:
             self.corrected = self.d
+
+
+def _share(good: float, bad: float, limit: float) -> float:
+    """How far from the good one to the bad one the middle between near and limit lies, in logarithms; 0.2 to 0.8."""
+    if not (isfinite(bad) and good > 0):
+        return 0.5
+    aim = limit * (1 + _NEAR) / 2
+    return min(max((log10(aim) - log10(good)) / (log10(bad) - log10(good)), 0.2), 0.8)
 
 
 def _square(r: Tensor) -> float:

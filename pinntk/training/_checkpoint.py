@@ -105,7 +105,8 @@ class Checkpoint:
             return
         folder, history = self.path.parent, self.run.history
         write_metrics(folder, history)
-        write_checkpoint(folder, {**read_checkpoint(folder), "stop_reason": reason, "history": history})
+        ended = {"stop_reason": reason, "diverged": True, "history": history}
+        write_checkpoint(folder, {**read_checkpoint(folder), **ended})
 
     def seed_generators(self, seed: int) -> None:
         """Random states of a new run, or those of the checkpoint."""

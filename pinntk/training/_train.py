@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from pinntk._util import distributed
+from pinntk._util.devices import usable
 from pinntk._util.interrupt import deferred_interrupt
 from pinntk._util.precision import without_autocast
 from pinntk._util.randomness import fork
@@ -71,11 +72,13 @@ def train(
     5
     """
     if not isinstance(problem, Problem) or not isinstance(network, nn.Module):
-        raise TypeError(f"train({type(problem).__name__}, {type(network).__name__}): the order is train(problem, network)")
+        got = f"train({type(problem).__name__}, {type(network).__name__})"
+        raise TypeError(f"{got}: give a pinntk.Problem, as from pinntk.load, and a torch.nn.Module, in this order")
     config = as_config(config, settings)
     followers = as_callbacks("on_step", on_step), as_callbacks("on_log", on_log)
     _check_processes(config)
     _move(network, problem, device, dtype)
+    _check_dtype(network)
     described = describe_run(config, problem, network)
     run = Run(problem, network, described, folder=None if out is None else Path(out))
     training = Training(config, problem, network, run, *followers)
@@ -194,8 +197,14 @@ def _check_processes(config: TrainConfig) -> None:
         raise ValueError("self-adaptive weights run in one process; start it without torchrun")
 
 
+def _check_dtype(network: nn.Module) -> None:
+    for name, p in network.named_parameters():
+        if p.dtype in (torch.float16, torch.bfloat16):
+            raise ValueError(f"parameter {name!r} is {p.dtype}, which leaves nothing of derivatives; give network.float()")
+
+
 def _move(network: nn.Module, problem: Problem, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
-    network.to(device=device, dtype=dtype)
+    network.to(device=None if device is None else usable(device, f"device={str(device)!r}"), dtype=dtype)
     for like in network.parameters():
         problem.coefficients.to(like.device)  # beside the network: an optimizer may put gradients into one vector
         break

@@ -56,7 +56,13 @@ def grow_network(run: Run, width: int, out: str | os.PathLike | None = None, gro
     _check_free(out)
     parts = {name: part for name, part in state["parts"].items() if name != "monitor"}  # which begins anew
     parts["update"] = with_wider_network(parts["update"])
-    state |= {"stop_reason": "", "network": network.state_dict(), "initial": _initial(run, width), "parts": parts}
+    state |= {
+        "stop_reason": "",
+        "diverged": False,
+        "network": network.state_dict(),
+        "initial": _initial(run, width),
+        "parts": parts,
+    }
     before = {"step": run.step, "width": small.config["width"]}
     if grow is not None:
         config["training"]["grow"] = TrainConfig(optimizer=_OPTIMIZER, grow=grow).grow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import product
 
 import pytest
 import torch
@@ -39,8 +40,8 @@ def test_the_scaled_problem(large, monkeypatch):
     assert on_device(columns[0])
     same(*columns)
     same(B.matrix, A.matrix)
-    for form in FORMS:
-        solved = [pinntk.solvers.DampedLeastSquares(C, e, form) for C, e in ((B, found), (A, r))]
+    for form, orthogonal in product(FORMS, (False, True)):
+        solved = [pinntk.solvers.DampedLeastSquares(C, e, form, orthogonal=orthogonal) for C, e in ((B, found), (A, r))]
         steps = [least.step(1e-2) for least in solved]
         assert on_device(steps[0])
         same(*steps, 1e-9)

@@ -13,6 +13,8 @@ import torch
 from torch import nn
 
 import pinntk
+from pinntk.comparison import Cell, Summary
+from pinntk.reporting import plot
 from pinntk.residuals import _checks as checks
 from pinntk.run._checkpoint import write_checkpoint
 from pinntk.training import _checkpoint as checkpoint
@@ -55,6 +57,18 @@ def test_every_optimizer(optimizer):
             1e-9 if PRETEND or optimizer not in pinntk.solvers.SOLVERS else 1e-6,
             **(LBFGS if optimizer == "lbfgs" else {"optimizer": optimizer}),
         )
+
+
+@covers(plot.summary, plot.summary_panels)
+def test_a_comparison(tmp_path):
+    problem = pinntk.load("poisson1d", k=1)
+    config = pinntk.TrainConfig(steps=3, points=FEW)
+    network = pinntk.nn.MLP(problem, width=4, depth=1, **F64)
+    cell = Cell.of({"problem": "poisson1d"}, problem, network, config, fitted=False)
+    found, expected = (cell.run(tmp_path / device, device=device) for device in (NAME, "cpu"))
+    same([found.error, found.loss], [expected.error, expected.loss], TOLERANCE)
+    summary = Summary("both", (found, expected), (found.labels, expected.labels))
+    assert len(plot.summary_panels(summary, "poisson1d")) == len(plot.summary(summary).axes) == 2
 
 
 @covers(NTK, GradientNorm, Fixed, Causal, SelfAdaptive)

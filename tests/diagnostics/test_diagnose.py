@@ -250,7 +250,7 @@ def test_an_examination_is_taken_as_it_is():
     assert "estimate" in vars(x)  # measured once, and kept
     with pytest.raises(TypeError, match="give the examination alone"):
         pinntk.diagnose(x, x.problem)
-    with pytest.raises(TypeError, match="a run alone"):
+    with pytest.raises(TypeError, match=r"got \(MLP\): give a run, as from pinntk\.Run\.load"):
         pinntk.diagnose(x.network)
 
 

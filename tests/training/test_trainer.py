@@ -147,13 +147,16 @@ def test_after_nan_the_last_good_checkpoint_is_examined(tmp_path, lr):
     with pytest.raises(pinntk.NonFiniteLossError, match=rf"which `pinntk diagnose {tmp_path}` examines") as ended:
         train(tmp_path, steps=200, lr=lr, **settings)
     good = Run.load(tmp_path)
-    assert good.step == 0 and ended.match(good.stop_reason)
+    assert good.step == 0 and good.diverged and ended.match(good.stop_reason)
     assert all(torch.equal(p, q) for p, q in zip(good.network.parameters(), small()[1].parameters(), strict=True))
     rows = (tmp_path / "metrics.csv").read_text().splitlines()
     assert len(rows) == 1 + len(good.history) >= 2
     found = pinntk.diagnose(good)
-    assert lr == 1e30 or "step-too-large" in [finding.code for finding in found]
-    assert train(tmp_path, steps=1, resume=True, lr=lr, **settings).history[0]["step"] == 0
+    assert found[0].code == "step-too-large" and not {"too-few-steps", "unexplained"} & {finding.code for finding in found}
+    assert found[0].evidence["step_ratio"] > 1e3 and found[0].prescriptions[0].changes["training.lr"] < 1
+    assert "step-too-large" not in [rule.code for rule in found.unjudged]
+    again = train(tmp_path, steps=1, resume=True, lr=lr, **settings)
+    assert again.history[0]["step"] == 0 and not again.diverged and not Run.load(tmp_path).diverged
 
 
 def test_the_run_folder_reads_back(tmp_path):
@@ -251,7 +254,7 @@ def test_resume_refuses_what_does_not_fit(tmp_path):
         with pytest.raises(ValueError, match=r"checkpoint.pt cannot be read as a checkpoint"):
             train(folder, resume=True)
     checkpoint.unlink()
-    with pytest.raises(FileNotFoundError, match="nothing to resume"):
+    with pytest.raises(FileNotFoundError, match=r"holds no checkpoint \(checkpoint.pt is missing\); restore it"):
         train(folder, resume=True)
     with pytest.raises(FileNotFoundError, match="holds no run"):
         Run.load(tmp_path / "elsewhere")
