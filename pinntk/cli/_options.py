@@ -20,6 +20,7 @@ from pinntk.cli._option_groups import (
     share,
     slabs,
 )
+from pinntk.cli._parser import Combinations, whole_number
 from pinntk.nn import NETWORKS
 from pinntk.weighting import SCHEMES
 
@@ -152,7 +153,7 @@ def add_compare(commands: Any) -> argparse.ArgumentParser:
 
 def _add_compared(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("what is compared, and how")
-    for option, known in (("--weighting", SCHEMES), ("--network", NETWORKS), ("--optimizer", None)):
+    for option, known in (("--weighting", Combinations(SCHEMES)), ("--network", NETWORKS), ("--optimizer", None)):
         group.add_argument(
             option,
             action=Several,
@@ -216,8 +217,12 @@ def add_kernel(commands: Any) -> argparse.ArgumentParser:
     command = commands.add_parser(
         "kernel",
         help="compute the kernel blocks of a network on a problem",
-        description="Computes K = J J^T, prints its blocks, traces and spectrum, and writes it to an .npz file.",
-        epilog="example: pinntk kernel poisson1d --points boundary=100,residual=100 -o K.npz",
+        description="Computes K = J J^T, prints its blocks, traces and spectrum, and writes it\n"
+        "to an .npz file. With --top only its largest eigenvalues and traces, on any\n"
+        "number of points.",
+        epilog="examples:\n  pinntk kernel poisson1d --points boundary=100,residual=100 -o K.npz\n"
+        "  pinntk kernel burgers --points residual=1000000 --top 50 -o top.npz",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("problem", nargs="?", help="a name from `pinntk problems`, or the path of your own .py file")
     command.add_argument("--run", help="the trained network of this run folder, in place of a fresh one")
@@ -227,6 +232,14 @@ def add_kernel(commands: Any) -> argparse.ArgumentParser:
         help="the kernel in the limit of infinite width (NTK parametrization); nonlinear errors are linearized at the exact "
         "solution",
     )
+    command.add_argument(
+        "--top",
+        type=whole_number,
+        metavar="K",
+        help="the K largest eigenvalues and the exact traces only, on any number of points: no (n, n) array. With -o, what "
+        "was stopped or killed goes on by the same command",
+    )
+    command.add_argument("--max-memory", metavar="SIZE", help="that the process may hold with --top (default: 2GiB)")
     command.add_argument("-o", "--out", help="the .npz file to write (default: none)")
     command.add_argument(
         "--verbose", action="store_true", help="say by which path each condition's J came, and its certificate"

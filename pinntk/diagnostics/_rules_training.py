@@ -25,6 +25,7 @@ from pinntk.diagnostics._progress import DESCENT, SEARCHING
 from pinntk.diagnostics._thresholds import SURER, above, below, clearly
 from pinntk.diagnostics._unjudged import lacking_need
 from pinntk.diagnostics._wording import capital, percent, setting
+from pinntk.nn._scaled import ScaledNetwork
 from pinntk.run._recorder import UNKNOWN
 
 _ENOUGH_STEPS = 5000  # of Adam, to begin with
@@ -34,7 +35,8 @@ _ADAM = {"training.optimizer": "adam", "training.optimizer_options": {}}
 def unnormalized_inputs(x: Examination) -> Finding | None:
     """The first layer receives coordinates far from mean 0 and standard deviation 1."""
     scale = x.input_scale
-    if scale is None:
+    normalized = isinstance(x.network, ScaledNetwork) and x.network.config["normalize"]
+    if scale is None or normalized:  # features of normalized coordinates, such as cosines of long waves, are meant to be so
         return None
     if above("input-offset", scale.offset):
         name, value, what = "input-offset", scale.offset, f"a mean that is {number(scale.offset)} away from 0"

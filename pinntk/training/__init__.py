@@ -1,9 +1,11 @@
 """`pinntk.train` and what it is made of; the monitor; `pinntk.rescue`."""
 
+from pinntk._util.interrupt import Interrupted
+from pinntk.training._attention import AttentionWeights
 from pinntk.training._batch import Batch
 from pinntk.training._changes import apply_changes
 from pinntk.training._config import TrainConfig
-from pinntk.training._loop import Interrupted, NonFiniteLossError
+from pinntk.training._loop import NonFiniteLossError
 from pinntk.training._losses import losses
 from pinntk.training._monitor import Monitor, TrainingWarning
 from pinntk.training._optimizers import make_schedule
@@ -18,6 +20,7 @@ from pinntk.training._wider import grow_network
 
 __all__ = [
     "RAD",
+    "AttentionWeights",
     "Batch",
     "CausalWeights",
     "Interrupted",

@@ -128,13 +128,15 @@ def arguments_of(changes: Mapping[str, Any]) -> dict[str, str]:
 
 def _is_argument(key: str, value: Any) -> bool:
     if key == "weighting":
-        return isinstance(value, Mapping) and value.get("name") in SCHEMES
+        return isinstance(value, Mapping) and all(part.get("name") in SCHEMES for part in (value, *value.get("beside", ())))
     return key == "network.dtype" or key.rpartition(".")[0] == "training"
 
 
 def weighting_source(described: Mapping[str, Any]) -> str:
-    options = {name: value for name, value in described.items() if name != "name"}
-    return f"pinntk.weighting.{SCHEMES[described['name']].__name__}({_keywords(options)})"
+    options = {name: value for name, value in described.items() if name not in ("name", "beside")}
+    first = f"pinntk.weighting.{SCHEMES[described['name']].__name__}({_keywords(options)})"
+    beside = [weighting_source(scheme) for scheme in described.get("beside", ())]
+    return f"[{', '.join([first, *beside])}]" if beside else first
 
 
 def _keywords(options: Mapping[str, Any]) -> str:

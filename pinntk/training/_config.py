@@ -31,7 +31,9 @@ from pinntk.training._given import (
 from pinntk.training._monitor import Monitor
 from pinntk.training._optimizers import SCHEDULES, default_schedule, name_of_class, optimizer_class, optimizers
 from pinntk.training._resampling import RAD
-from pinntk.weighting import NTK, Causal, SelfAdaptive, Weighting
+from pinntk.training._scheme_checks import check_schemes
+from pinntk.weighting import NTK, Causal, Combiner, Weighting
+from pinntk.weighting._composite import part
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -77,11 +79,11 @@ class TrainConfig:
     schedule, decay, decay_every: of the learning rate, see `pinntk.training.make_schedule`; by default it falls to zero
         along a cosine, so that Adam's spikes are over at the end, and is constant for "lbfgs"; "constant" for plain gradient
         descent
-    weighting: an object of `pinntk.weighting`: `Fixed(...)` (all ones if None), `NTK(...)` or `GradientNorm(...)`; or
-        `SelfAdaptive(...)`, of points in place of conditions; "ntk", "gradient-norm" or "self-adaptive" for the defaults. With
-        a solver, None is NTK(every=25)
+    weighting: an object of `pinntk.weighting`, or its name for the defaults: of loss weights, such as `Fixed(...)` (all ones if
+        None) and "ntk", or of points, such as "rba"; several that act on different things as ["ntk", "rba"] or "ntk+rba". Of
+        an object that remembers, a training has a copy. With a solver, None is NTK(every=25)
     causal: `pinntk.weighting.Causal(...)`, or a number, its epsilon: residuals at later times count once those before are
-        small; beside fixed, NTK or gradient-norm weights, but not with a solver
+        small; beside schemes of loss weights, but not with a solver
     points: counts by kind or name ({"boundary": 100}), or tensors by condition name; see `Problem.sample`
     sampling: "uniform", "grid", "latin-hypercube" or "sobol"; None is uniform, and sobol with a solver
     resample: draw fresh points every so many steps; 0 keeps the first ones; None is 0, and 1 with a solver
@@ -212,8 +214,15 @@ class TrainConfig:
         return bool(self.points) and not any(isinstance(rows, int) for rows in self.points.values())
 
     @property
-    def self_adaptive(self) -> bool:
-        return isinstance(self.weighting, SelfAdaptive)
+    def point_scheme(self) -> Weighting | None:
+        """The scheme that weighs points, if there is one."""
+        return part(self.weighting, "points")
+
+    @property
+    def combiner(self) -> Combiner | None:
+        """What combines the gradients of conditions, if anything does."""
+        found = part(self.weighting, "gradients")
+        return found if isinstance(found, Combiner) else None
 
     @property
     def rad(self) -> RAD | None:
@@ -373,12 +382,6 @@ def _is_given(value: Any) -> bool:
 def _check_together(config: TrainConfig) -> None:
     if config.fixed_points and config.resample:
         raise ValueError("resample needs counts, such as points={'residual': 1000}; given tensors stay as they are")
-    if not config.self_adaptive:
-        return
-    for refused, reason in (
-        (config.solver, "are ascended in every step, and a solver compares losses between steps; use a gradient optimizer"),
-        (config.resample, f"belong to points, which resample={config.resample!r} would replace; leave resample out"),
-        (config.causal is not None, "and causal ones both weigh points; use one or the other"),
-    ):
-        if refused:
-            raise ValueError(f"self-adaptive weights {reason}")
+    check_schemes(
+        config.weighting, config.optimizer_name, config.resample, config.causal is not None, config.solver, config.compile
+    )

@@ -12,7 +12,8 @@ from torch import Tensor
 from pinntk._util.likeness import nearest
 from pinntk.training._monitor import Monitor
 from pinntk.training._resampling import RAD
-from pinntk.weighting import SCHEMES, Causal, Fixed, Weighting
+from pinntk.weighting import SCHEMES, Causal, Composite, Fixed, Weighting
+from pinntk.weighting._composite import ACTS_ON
 
 
 class Settings(TypedDict, total=False):
@@ -26,7 +27,7 @@ class Settings(TypedDict, total=False):
     schedule: str | Callable[..., Any] | None
     decay: float
     decay_every: int
-    weighting: Weighting | str | None
+    weighting: Weighting | str | Sequence[Weighting | str] | None
     causal: Causal | float | Sequence[float] | None
     points: Mapping[str, Any] | None
     sampling: str | None
@@ -45,7 +46,8 @@ class Settings(TypedDict, total=False):
 
 ALIASES = dict.fromkeys(("epochs", "iterations", "max_steps", "num_steps"), "steps")  # of other packages
 ALIASES |= {"learning_rate": "lr", "loss_weights": "weighting", "scheduler": "schedule", "num_points": "points"}
-_OF_A_WEIGHTING = ("every", "measures", "points", "start", "describe")
+_OF_A_WEIGHTING = ("every", "acts_on", "measures", "points", "start", "describe", "state_dict", "load_state_dict")
+MEASURES = ("traces", "gradient norms", "losses")
 
 
 def check_names(settings: Iterable[str]) -> None:
@@ -78,9 +80,12 @@ def names_checked(kind: Kind) -> Kind:
 
 
 def make_weighting(weighting: Any) -> Weighting:
-    """The object of `pinntk.weighting` that a name, None (all ones) or an object stands for."""
+    """The object of `pinntk.weighting` that a name, None (all ones), an object, or several of them stand for."""
     if weighting is None:
         return Fixed()
+    if isinstance(weighting, (list, tuple)) or (isinstance(weighting, str) and "+" in weighting):
+        names = weighting.split("+") if isinstance(weighting, str) else weighting
+        return together([make_weighting(name.strip() if isinstance(name, str) else name) for name in names])
     if isinstance(weighting, str):
         if weighting not in SCHEMES:
             known = ", ".join(map(repr, SCHEMES))
@@ -92,17 +97,38 @@ def make_weighting(weighting: Any) -> Weighting:
         raise TypeError(f"weighting={weighting!r}: give an object, such as pinntk.weighting.NTK(every=100)")
     if missing := [name for name in _OF_A_WEIGHTING if not hasattr(weighting, name)]:
         raise TypeError(f"weighting={weighting!r} has no {missing[0]!r}: subclass pinntk.weighting.Weighting")
-    if weighting.measures not in ("traces", "gradient norms"):
-        raise ValueError(f"weighting with measures={weighting.measures!r}: 'traces' or 'gradient norms'")
+    if weighting.acts_on not in ACTS_ON or weighting.measures not in MEASURES:
+        raise ValueError(
+            f"weighting with acts_on={weighting.acts_on!r}, measures={weighting.measures!r}: {_either(ACTS_ON)}; "
+            f"{_either(MEASURES)}"
+        )
     return weighting
 
 
+def together(schemes: Sequence[Weighting]) -> Weighting:
+    """One scheme, or several at once. Raises ValueError for none, and for two that act on the same."""
+    parts: list[Weighting] = []
+    for scheme in schemes:
+        parts += (scheme.conditions, *scheme.beside) if isinstance(scheme, Composite) else (scheme,)
+    if not parts:
+        raise ValueError("weighting=[]: give a scheme, or leave it out")
+    return parts[0] if len(parts) == 1 else Composite(*parts)
+
+
+def _either(words: Sequence[str]) -> str:
+    return f"{', '.join(map(repr, words[:-1]))} or {words[-1]!r}"
+
+
 def weighting_from_json(described: Mapping[str, Any] | str) -> Weighting:
+    """The scheme of section "weighting" of a config.json, whose others are in "beside"; or of a name."""
     options = {"name": described} if isinstance(described, str) else dict(described)
     name = options.pop("name", None)
+    if isinstance(name, str) and "+" in name and not options:
+        return make_weighting(name)
+    beside = options.pop("beside", None) if name in SCHEMES else None
     if name not in SCHEMES:
         raise ValueError(f"weighting {name!r} is none of {', '.join(SCHEMES)}; give it: train_as(config, weighting=...)")
-    return build(f"weighting {name!r}", SCHEMES[name], options)
+    return together([build(f"weighting {name!r}", SCHEMES[name], options), *map(weighting_from_json, beside or ())])
 
 
 def build(what: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> Any:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pinntk._util import distributed
+from pinntk._util.interrupt import Interrupted
 from pinntk._util.randomness import fork
 from pinntk._util.threads import of_step, threads_for
 from pinntk.nn._constraint import met_by
@@ -19,6 +20,7 @@ from pinntk.residuals import NonFiniteError, check_network
 from pinntk.run import Run
 from pinntk.run._callbacks import Callback, ask
 from pinntk.run._snapshots import write_snapshot
+from pinntk.training._attention import AttentionWeights
 from pinntk.training._batch import Batch
 from pinntk.training._checkpoint import Checkpoint, Stateful
 from pinntk.training._config import TrainConfig
@@ -30,15 +32,11 @@ from pinntk.training._point_weights import CausalWeights, PointWeights, SelfAdap
 from pinntk.training._points import TrainingPoints
 from pinntk.training._probe import Probe
 from pinntk.training._updates import Losses, make_update, over_all
-from pinntk.weighting import SelfAdaptive
+from pinntk.weighting import RBA, SelfAdaptive
 
 
 class NonFiniteLossError(NonFiniteError):
     """A loss, or the kernel measured beside it, became NaN or infinite."""
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C: the step was finished and, with a run folder, a checkpoint written."""
 
 
 class Training:
@@ -146,6 +144,7 @@ class Training:
         logged = bool(measured) or _due(self.step, self.config.log_every)
         met = self._losses_met() if logged else {}
         found = self.update.step(self._batch, self._check_finite)
+        self.loss_weights.see({**found, **(self.point_weights.plain_losses if self.point_weights else {})})
         self.run.seconds = perf_counter() - self._clock
         if logged:
             self.log.add(self._time(columns), self._in_order({**found, **met}), self._batch, measured)
@@ -208,7 +207,7 @@ class Training:
     def _look(self) -> dict[str, float]:
         assert self.monitor is not None
         self._publish()
-        return self.monitor.look()
+        return distributed.of_first(self.monitor.look)
 
     def _check_finite(self, losses: Losses) -> None:
         if bool(torch.isfinite(weighted_sum(losses, self._batch.weights))):
@@ -278,14 +277,25 @@ class Training:
     def _publish(self) -> None:
         run = self.run
         run.weights, run.points = dict(self._batch.weights), dict(self.points.all)
-        run.point_weights = dict(self._batch.point_weights or {})
+        run.point_weights = self._all_point_weights()
         run.initial = self.probe.initial
-        run.monitor = None if self.monitor is None else self.monitor.report()
+        run.monitor = None if self.monitor is None else distributed.of_first(self.monitor.report)
+
+    def _all_point_weights(self) -> dict[str, Tensor]:
+        """As in the batch, of the points of all processes."""
+        own = self._batch.point_weights or {}
+        if distributed.world() == 1:
+            return dict(own)
+        weighed = self.points.all_importance or {} if self.point_weights is None else self.point_weights.names
+        sizes = {name: n for name, n in self._batch.counts.items() if name in weighed}
+        return {name: g.to(self.like.real) for name, g in distributed.unshard(own, sizes, self.like.device).items()}
 
 
 def _point_weights(config: TrainConfig, network: nn.Module, problem: Problem, points: TrainingPoints) -> PointWeights | None:
-    if isinstance(config.weighting, SelfAdaptive):
-        return SelfAdaptiveWeights(config.weighting, network, problem, points.all, config.seed)
+    if isinstance(scheme := config.point_scheme, SelfAdaptive):
+        return SelfAdaptiveWeights(scheme, network, problem, points.all, config.seed)
+    if isinstance(scheme, RBA):
+        return AttentionWeights(scheme, network, problem, points.all, points.share)
     if config.causal is not None:
         return CausalWeights(config.causal, network, problem, points.all, points.share)
     return None
@@ -294,9 +304,9 @@ def _point_weights(config: TrainConfig, network: nn.Module, problem: Problem, po
 def _monitor(config: TrainConfig, run: Run, points: TrainingPoints) -> MonitorState | None:
     if config.monitor is None:
         return None
-    pointwise = config.causal is not None or config.self_adaptive
+    pointwise = config.causal is not None or config.point_scheme is not None
     plain = config.optimizer_name in ("gradient-descent", "sgd") and not config.optimizer_options
-    predicts = not config.solver and not pointwise
+    predicts = not config.solver and not pointwise and config.combiner is None
     return MonitorState(config.monitor, run, points.all, steps=config.steps, plain_descent=plain, predicts=predicts)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from pinntk._util import distributed
-from pinntk._util.interrupt import deferred_interrupt
+from pinntk._util.interrupt import Interrupted, deferred_interrupt
 from pinntk._util.warn import warn_user
 from pinntk.nn import NETWORKS, SlabNetwork
 from pinntk.nn._constraint import met_by
@@ -27,10 +27,11 @@ from pinntk.run._folder import CHECKPOINT
 from pinntk.run._slabs import problem_examined, read_slabs, write_slabs
 from pinntk.training._config import TrainConfig
 from pinntk.training._given import Settings
-from pinntk.training._loop import Interrupted, NonFiniteLossError
+from pinntk.training._loop import NonFiniteLossError
 from pinntk.training._slab_folder import opened
 from pinntk.training._train import as_config, describe_run, train
-from pinntk.weighting import Fixed
+from pinntk.weighting import Composite, Fixed
+from pinntk.weighting._composite import part
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -140,7 +141,7 @@ def train_slabs_while(
 ) -> Slabs:
     """`train_slabs`, as long as `going_on(run)`, which is asked after each slab; those after a False are missing."""
     if distributed.world() > 1:
-        raise ValueError("time slabs are trained in one process; start it without torchrun")
+        raise ValueError("time slabs are trained in one process, since each begins as the one before ended: leave torchrun out")
     edges = slab_edges(problem, slabs)
     _check_each(config, problem, edges)
     first = _make(network, slab(problem, 0, edges), None, fresh, device, dtype)
@@ -303,8 +304,10 @@ def _of_slab(config: TrainConfig, problem: Problem, number: int, edges: Sequence
                 counts[condition.name] = min(n, len(condition.region.rows))
         if counts != dict(config.points):
             changes["points"] = counts
-    if isinstance(config.weighting, Fixed) and gone & set(config.weighting.weights):
-        changes["weighting"] = Fixed(**{name: w for name, w in config.weighting.weights.items() if name not in gone})
+    fixed = part(config.weighting, "conditions")
+    if isinstance(fixed, Fixed) and gone & set(fixed.weights):
+        beside = config.weighting.beside if isinstance(config.weighting, Composite) else ()
+        changes["weighting"] = [Fixed(**{name: w for name, w in fixed.weights.items() if name not in gone}), *beside]
     return config.replace(**changes) if changes else config
 
 

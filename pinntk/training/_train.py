@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from pinntk._util import distributed
 from pinntk._util.devices import usable
 from pinntk._util.interrupt import deferred_interrupt
 from pinntk._util.precision import without_autocast
@@ -76,7 +75,6 @@ def train(
         raise TypeError(f"{got}: give a pinntk.Problem, as from pinntk.load, and a torch.nn.Module, in this order")
     config = as_config(config, settings)
     followers = as_callbacks("on_step", on_step), as_callbacks("on_log", on_log)
-    _check_processes(config)
     _move(network, problem, device, dtype)
     _check_dtype(network)
     described = describe_run(config, problem, network)
@@ -185,16 +183,6 @@ def network_of(config: Mapping[str, Any], problem: Problem) -> nn.Module:
             "train_as(config, network=...)"
         )
     return build_network(config, problem)
-
-
-def _check_processes(config: TrainConfig) -> None:
-    """Raises ValueError for what runs in one process only."""
-    if distributed.world() == 1:
-        return
-    if config.monitor:
-        raise ValueError("the monitor runs in one process; start it without torchrun, or leave monitor out")
-    if config.self_adaptive:
-        raise ValueError("self-adaptive weights run in one process; start it without torchrun")
 
 
 def _check_dtype(network: nn.Module) -> None:

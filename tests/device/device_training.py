@@ -20,7 +20,22 @@ from pinntk.run._checkpoint import write_checkpoint
 from pinntk.training import _checkpoint as checkpoint
 from pinntk.training import _monitor as monitor
 from pinntk.training._optimizers import SCHEDULES, optimizers
-from pinntk.weighting import NTK, Causal, Fixed, GradientNorm, SelfAdaptive
+from pinntk.weighting import (
+    NTK,
+    RBA,
+    VRBA,
+    Causal,
+    Composite,
+    ConFIG,
+    Fixed,
+    GradientNorm,
+    PCGrad,
+    ReLoBRaLo,
+    SelfAdaptive,
+    SoftAdapt,
+    UPGrad,
+    compare,
+)
 from tests.device.on_device import F64, NAME, PRETEND, TOLERANCE, covers, on_device, same, there
 from tests.device.trainings import COUNTS, FEW, diffusion, numbers, trained
 
@@ -71,7 +86,7 @@ def test_a_comparison(tmp_path):
     assert len(plot.summary_panels(summary, "poisson1d")) == len(plot.summary(summary).axes) == 2
 
 
-@covers(NTK, GradientNorm, Fixed, Causal, SelfAdaptive)
+@covers(NTK, GradientNorm, Fixed, Causal, SelfAdaptive, RBA, VRBA, Composite, ReLoBRaLo, SoftAdapt, ConFIG, PCGrad, UPGrad)
 @pytest.mark.parametrize(
     "settings",
     [
@@ -80,6 +95,11 @@ def test_a_comparison(tmp_path):
         {"weighting": Fixed(walls=10.0)},
         {"weighting": SelfAdaptive()},
         {"weighting": "self-adaptive", **LBFGS},
+        {"weighting": RBA(eta=0.5, gamma=0.5, conditions=("residual", "start"))},
+        {"weighting": Composite(NTK(every=1), VRBA(eta=0.5, gamma=0.5))},
+        {"weighting": [ReLoBRaLo(alpha=0.5), ConFIG()], "steps": 3},
+        {"weighting": [SoftAdapt(), PCGrad()], "steps": 3},
+        {"weighting": UPGrad()},
         {"causal": Causal(slices=3), "weighting": NTK(every=1)},
         {"causal": 1.0, "points": COUNTS | {"residual": 40}, "optimizer": "ssbroyden"},
     ],
@@ -87,6 +107,16 @@ def test_a_comparison(tmp_path):
 )
 def test_every_weighting(settings):
     both(1e-10, **settings)
+
+
+@covers(compare)
+def test_what_rules_would_give():
+    problem = diffusion()
+    points = problem.sample(**FEW, **F64)
+    network = pinntk.nn.MLP(problem, width=5, depth=1, **F64)
+    expected = compare(network, problem, points).as_dict()
+    problem.coefficients.to(NAME)
+    same(compare(network.to(NAME), problem, there(points)).as_dict()["weights"], expected["weights"], 1e-8)
 
 
 @covers(pinntk.RAD)

@@ -264,7 +264,7 @@ def test_bad_arguments_are_named():
 
 def test_several_processes_are_refused(monkeypatch):
     monkeypatch.setattr("pinntk._util.distributed.world", lambda: 2)
-    with pytest.raises(ValueError, match="time slabs are trained in one process; start it without torchrun"):
+    with pytest.raises(ValueError, match="time slabs are trained in one process, since each begins"):
         train()
 
 
