@@ -15,6 +15,7 @@ from pinntk.cli._option_groups import (
     add_problem_options,
     add_settings,
     add_weight_options,
+    curriculum,
     seed,
     seeds,
     share,
@@ -58,10 +59,26 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
         "  pinntk train my_pde.py --weights boundary=100 -o runs/mine\n"
         "  pinntk train convection --weighting ntk --causal 0.01,0.1,1 --periodic x\n"
         "  pinntk train convection --set beta=40 --slabs 8\n"
+        "  pinntk train convection --curriculum beta=1:30:10 --steps 2000\n"
+        "  pinntk train kdv --optimizer 'adam:5000, lbfgs:500, gauss-newton:50'\n"
         "  pinntk train --resume runs/mine --steps 40000",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_run_options(command, "runs/PROBLEM")
+    command.add_argument(
+        "--curriculum",
+        type=curriculum,
+        action="append",
+        metavar="NAME=VALUES",
+        help="train on one problem after the other, from easy to hard, with these values of a parameter: beta=1,10,30, or ten "
+        "evenly from 1 to 30, beta=1:30:10. Steps and seconds are those of each stage",
+    )
+    command.add_argument(
+        "--ensemble",
+        type=int,
+        metavar="K",
+        help="train from K seeds, one after the other, from --seed on, and say how far they spread",
+    )
     command.add_argument(
         "--config",
         metavar="FILE",
@@ -275,6 +292,7 @@ def add_predict(commands: Any) -> argparse.ArgumentParser:
         metavar="FILE",
         help="at the points of this .csv, .npy or .npz: columns in the order of the coordinates, or by their names",
     )
+    command.add_argument("--averaged", action="store_true", help="of the averaged parameters of a run with --average")
     command.add_argument("-o", "--out", metavar="FILE", help=".csv, .npz or .vtk (default: predicted.csv in the run folder)")
     command.add_argument("--device", default=DEVICE, help="cpu, cuda, cuda:1 ... (default: %(default)s)")
     return command

@@ -16,6 +16,7 @@ from pinntk.residuals._values import check_finite
 from pinntk.training._config import TrainConfig
 from pinntk.training._losses import all_error_values
 from pinntk.training._resampling import adapted_points
+from pinntk.training._retaining import R3, retained_points
 
 _DRAW = 1_000_003  # between the seeds of one draw and the next
 _UNSEEN = 500_009  # between the seeds of points to train on and of those to test on
@@ -63,6 +64,12 @@ class TrainingPoints:
             return False
         self._drawn_for = growth, adapting
         draw, rad = step // every, self.config.rad
+        if isinstance(self.config.adaptive, R3):
+            counts = {name: n for name, n in self.problem.counts(**self._counts).items() if n is not None}
+            self._set(
+                retained_points(self.config.adaptive, self.network, self.problem, self.all, counts, **self._settings(draw))
+            )
+            return True
         if not adapting or rad is None:
             self._set(self._draw(draw, growth))
             return True

@@ -26,7 +26,7 @@ from pinntk.residuals import errors
 from pinntk.run import Run
 from pinntk.run._folder import CHECKPOINT
 from pinntk.run._network import network_class, with_parameters
-from pinntk.run._slabs import holds_slabs
+from pinntk.run._slabs import holds_series
 from pinntk.training._changes import apply_changes, call_text, changes_text
 from pinntk.training._loop import NonFiniteLossError
 from pinntk.training._rescued import HELP, Rescue, Round, learned, wrapped
@@ -232,7 +232,7 @@ def _train_again(
         problem = replace(old.problem)
     if (network := _own_network(old, config)) is not None:
         given["network"] = network
-    resume = folder is not None and ((folder / CHECKPOINT).exists() or holds_slabs(folder))
+    resume = folder is not None and ((folder / CHECKPOINT).exists() or holds_series(folder))
     kind: Callable[..., Run | Slabs] = _in_slabs if config.get("slabs") else train_as
     try:
         run = kind(config, problem=problem, out=folder, resume=resume, **given, **options)

@@ -10,7 +10,7 @@ import pinntk
 from pinntk import Box, Problem, boundary, residual
 from pinntk.diagnostics import THRESHOLDS, natural_step
 from pinntk.diagnostics._rules_training import _by_gauss_newton
-from tests.support.diagnosed import codes, healthy_run, poisson, trained
+from tests.support.diagnosed import codes, healthy, healthy_run, poisson, trained
 
 pytestmark = pytest.mark.xdist_group("diagnose")  # one worker, for what they share
 
@@ -135,8 +135,7 @@ def test_a_loss_that_is_flat_over_the_second_half_of_a_cosine_schedule_is_not_fa
 
 
 def test_the_natural_step_of_a_network_whose_start_is_not_known_is_taken_with_fresh_parameters():
-    run = healthy_run()
-    known = pinntk.examine(run)
+    run, known = healthy_run(), healthy()
     wrapped = torch.nn.Sequential(run.network)
     unknown = pinntk.examine(wrapped, run.problem, run.points, run.weights)
     assert 0.2 < unknown.natural_step / known.natural_step < 5

@@ -12,6 +12,7 @@ from pinntk import Box, DependentPointsError, Problem, boundary, residual
 from pinntk.residuals import check_network
 from tests.support.examples import EXAMPLES
 from tests.support.networks import NETWORKS, build
+from tests.support.pairs import pairs
 
 BOX = Box(t=(0, 1), x=(-1, 1))
 ROWS = torch.tensor([[0.3, 0.2], [0.7, -0.4], [0.1, 0.9], [0.6, 0.5], [0.9, -0.8]], dtype=torch.float64)
@@ -47,8 +48,7 @@ class Around(nn.Module):
         return self.more(self, self.inner(x))
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("name", "example"), pairs(NETWORKS, EXAMPLES))
 def test_healthy_networks_are_passed_in_silence(name, example):
     problem, points = EXAMPLES[example].load()
     network = build(name, problem.domain.dimension, len(problem.fields))
