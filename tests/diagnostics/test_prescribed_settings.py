@@ -28,7 +28,8 @@ def small(name="burgers"):
 
 def train(out=None, *, name="burgers", steps=12, **settings):
     problem, network = small(name)
-    settings = {"points": POINTS, "lr": 1e-3, "progress": False, "snapshot_every": 0, "schedule": "exponential", **settings}
+    settings = {"points": POINTS, "lr": 1e-3, "schedule": "exponential", **settings}
+    settings = {"progress": False, "snapshot_every": 0, "checkpoint_every": 6, **settings}
     return pinntk.train(problem, network, steps=steps, out=out, **settings)
 
 

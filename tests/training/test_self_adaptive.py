@@ -28,7 +28,8 @@ def small():
 
 def train(out=None, *, weighting, steps=6, **settings):
     problem, network = small()
-    settings = {"points": POINTS, "lr": 1e-2, "progress": False, "snapshot_every": 0, "schedule": "constant", **settings}
+    settings = {"points": POINTS, "lr": 1e-2, "schedule": "constant", "checkpoint_every": 3, **settings}
+    settings = {"progress": False, "snapshot_every": 0, **settings}
     return pinntk.train(problem, network, weighting=weighting, steps=steps, out=out, **settings)
 
 

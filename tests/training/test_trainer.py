@@ -23,6 +23,7 @@ def train(out=None, *, steps=20, **settings):
         "points": POINTS,
         "lr": 1e-3,
         "schedule": "exponential",
+        "checkpoint_every": 10,
         "progress": False,
         **settings,
     }
