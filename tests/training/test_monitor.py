@@ -66,7 +66,7 @@ LATE = Finding(code="unfinished", severity="warning", sentence="The loss was sti
     "settings",
     [
         {},
-        {"optimizer": "lbfgs", "lr": 0.5, "weighting": Fixed()},
+        {"optimizer": "lbfgs", "lr": 0.5, "weighting": Fixed(), "optimizer_options": {"max_iter": 4}},
         {"resample": 3, "adaptive": True, "optimizer": "gradient-descent", "lr": 1e-6},
         {"optimizer": "gauss-newton", "lr": None},
     ],
@@ -214,11 +214,11 @@ def test_a_real_finding_of_a_training_that_goes_wrong():
     """The paper's poisson1d(k=4), unweighted."""
     problem = pinntk.load("poisson1d", k=4)
     network = pinntk.nn.MLP(problem, width=60, depth=1, initialization="normal")
-    monitor = Monitor(every=200, budget=None)
+    monitor = Monitor(every=100, budget=None)
     with pytest.warns(
         TrainingWarning, match="imbalance: .*poisson trains .* faster than .*ends.*Prescription: give every condition"
     ):
-        run = pinntk.train(problem, network, steps=400, points={"boundary": 2}, monitor=monitor, progress=False)
+        run = pinntk.train(problem, network, steps=200, points={"boundary": 2}, monitor=monitor, progress=False)
     assert run.monitor.warned[0] == "imbalance"
 
 

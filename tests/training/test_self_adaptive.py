@@ -124,7 +124,12 @@ def test_draws_come_from_the_seed_and_lie_in_their_ranges():
     "settings",
     [
         {"weighting": SelfAdaptive(lr=0.1, initial=RANGES)},
-        {"weighting": SelfAdaptive(lr=0.1, optimizer="gradient-ascent", mask="sigmoid"), "optimizer": "lbfgs", "lr": 0.5},
+        {
+            "weighting": SelfAdaptive(lr=0.1, optimizer="gradient-ascent", mask="sigmoid"),
+            "optimizer": "lbfgs",
+            "lr": 0.5,
+            "optimizer_options": {"max_iter": 4},
+        },
     ],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_last_bit(tmp_path, settings):
