@@ -88,6 +88,13 @@ class Joined(argparse.Action):
         setattr(namespace, self.dest, f"{before},{values}" if before else values)
 
 
+class Combinations(tuple[str, ...]):
+    """Choices that go together, with "+" between them."""
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, str) and all(super(Combinations, self).__contains__(part) for part in value.split("+"))
+
+
 def whole_number(text: str) -> int:
     """Also of 1e4. Raises ArgumentTypeError, which names it, for what is none."""
     try:

@@ -32,7 +32,8 @@ from pinntk.diagnostics._sanity import OutputScale, Precision, Triviality, outpu
 from pinntk.diagnostics._spectrum import Spectrum, spectrum
 from pinntk.diagnostics._statement import Statement
 from pinntk.diagnostics._undetermined import Undetermined, undetermined
-from pinntk.nn import MLP
+from pinntk.nn import NETWORKS
+from pinntk.nn._embedded import EmbeddedNetwork
 from pinntk.ntk import KernelBlocks, kernel
 from pinntk.ntk._blocks import check_weights, sizes_text
 from pinntk.problem import Points, Problem
@@ -160,8 +161,9 @@ class Examination:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The network's arguments as config.json has them; empty for one that is no `pinntk.nn.MLP`."""
-        return dict(self.network.config) if type(self.network) is MLP else {}
+        """The network's arguments as config.json has them, where they are those of an MLP or much the same; else empty."""
+        network = self.network
+        return dict(network.config) if isinstance(network, EmbeddedNetwork) and type(network) in NETWORKS.values() else {}
 
     @cached_property
     def initial(self) -> nn.Module | None:

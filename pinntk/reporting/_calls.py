@@ -7,9 +7,8 @@ from textwrap import wrap
 from typing import Any
 
 from pinntk.diagnostics import Examination
-from pinntk.solvers import is_solver
 from pinntk.training._changes import arguments_of, keeps_points, source, weighting_source
-from pinntk.training._optimizers import optimizers
+from pinntk.training._optimizers import is_known
 
 _WIDTH = 74  # of a line, so that it fits a terminal with its indent
 _LOOPS = {  # by the package that evaluates the conditions: its model as a problem, and how its loop gets NTK weights
@@ -55,10 +54,11 @@ def _before(x: Examination, changes: Mapping[str, Any]) -> dict[str, str]:
     found = {}
     training = {} if x.run is None else x.run.config["training"]
     optimizer = str(training.get("optimizer", ""))
-    if training:
+    chain = ":" in optimizer
+    if training and not chain:  # whose parts have their steps
         found["steps"] = source(training["steps"])
     if "training.optimizer" not in changes:
-        if optimizer != "adam" and (optimizer in optimizers() or is_solver(optimizer)):
+        if chain or (optimizer != "adam" and is_known(optimizer)):
             found["optimizer"] = source(optimizer)
         if training.get("lr") is not None:
             found["lr"] = f"{training['lr']:.4g}"

@@ -246,16 +246,21 @@ def _settings(x: Examination) -> list[tuple[str, str]]:
             taken.append(f"{name} {_words(training[name])}")
     if seconds := (x.run.history[-1].get("seconds") if x.run.history else None):
         taken.append(f"{shown(seconds)} s")
-    scheme = weighting.pop("name", "")
-    options = ", ".join(f"{name} {_words(value)}" for name, value in weighting.items() if value not in (None, [], {}))
+    schemes = [weighting, *weighting.pop("beside", ())]
     lines += [
         ("network", ", ".join(words)),
         ("training", ", ".join(filter(None, taken))),
-        ("loss weights", f"{scheme} ({options})" if options else scheme),
+        ("weights", ", ".join(map(_scheme, schemes))),
     ]
     if x.run.stop_reason:
         lines.append(("stopped", x.run.stop_reason))
     return lines
+
+
+def _scheme(described: Mapping[str, Any]) -> str:
+    options = ", ".join(f"{k} {_words(value)}" for k, value in described.items() if k != "name" and value not in (None, [], {}))
+    name = described.get("name", "")
+    return f"{name} ({options})" if options else name
 
 
 def _features(value: Any) -> str:

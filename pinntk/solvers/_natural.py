@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import isfinite, log10
+from math import inf, isfinite, log10
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pinntk.solvers._damped import DampedLeastSquares
 from pinntk.solvers._jacobian import ScaledJacobian
+from pinntk.solvers._vector import dot, norm
 
 _FIRST = 1e-12  # damping of the first step, relative to the largest eigenvalue
 _LIMIT = 0.3  # of a step: beyond it the first correction says that the step is too long
@@ -41,7 +43,7 @@ class NaturalSteps:
 
     and mu is about the least for which that holds: one whose ratio is 0.8 of the limit or more. Corrections go on while
     they contract and halve the loss. The loss may rise a millionfold before it falls to rounding: whoever takes the steps keeps
-    the best parameters apart.
+    the best parameters apart, and those that `restored` leads to beside the way.
 
     limit: halved, and the way begun again from the best parameters, after 40 steps without progress
     damping: mu of the last step, relative to the largest eigenvalue of A^T A
@@ -63,21 +65,40 @@ class NaturalSteps:
     def step(self, system: DampedLeastSquares, A: ScaledJacobian, errors_after: ErrorsAfter) -> tuple[float, Tensor, Tensor]:
         """(mu, step d, errors after it)."""
         found = self._longest(system, A, errors_after)
-        d, after, loss, limit = found.d, found.after, _square(found.after), self.limit
+        d, after, loss, limit = found.d, found.after, found.loss, self.limit
         corrected, last = found.corrected, found.length
         for _ in range(_CORRECTIONS):
-            by = float((corrected - d).norm())
+            by = norm(corrected - d)
             if not by <= limit * last:
                 break
             bent = errors_after(corrected)
-            if not isfinite(_square(bent)):
+            bent_loss = dot(bent, bent)
+            if not isfinite(bent_loss):
                 break
-            worth = _square(bent) < _WORTH * loss
-            d, after, loss, last, limit = corrected, bent, _square(bent), by, _CONTRACTION
+            worth = bent_loss < _WORTH * loss
+            d, after, loss, last, limit = corrected, bent, bent_loss, by, _CONTRACTION
             if not worth:
                 break
             corrected = system.apply(after - A.matvec(d), found.mu)
         return found.mu, d, after
+
+    def restored(self, system: DampedLeastSquares, r: Tensor, errors_after: ErrorsAfter) -> tuple[Tensor, float]:
+        """(d, the loss after it): from where the loss has risen back to the floor of the valley, by the singular values that
+        were settled when the way began. What was gained along the others stays.
+        """
+        mu = max(_FIRST * system.largest, system.least)
+        d, loss = system.apply(r, mu), dot(r, r)
+        found = torch.zeros_like(d)
+        for _ in range(_CORRECTIONS):
+            r = errors_after(d)
+            after = dot(r, r)
+            if not after < loss:
+                break
+            found, last, loss = d, loss, after
+            if not loss < _WORTH * last:
+                break
+            d = d + system.apply(r, mu)
+        return found, loss
 
     def _longest(self, system: DampedLeastSquares, A: ScaledJacobian, errors_after: ErrorsAfter) -> _Trial:
         """The step of about the least damping whose first correction is within the limit."""
@@ -109,10 +130,10 @@ class NaturalSteps:
         self.damping = 10**at
         return found
 
-    def took(self, loss: float, best: float, iterate: Tensor) -> bool:
-        """After a step to `iterate`; whether its loss is below the best one so far."""
-        better = loss < best
-        progress = loss < _PROGRESS * best or self.damping < _LOWER * self.least
+    def took(self, loss: float, best: float, iterate: Tensor, restored: float = inf) -> bool:
+        """After a step to `iterate`; whether its loss is below the best one so far, and below that of what was restored."""
+        better = loss < min(best, restored)
+        progress = min(loss, restored) < _PROGRESS * best or self.damping < _LOWER * self.least
         self.since = 0 if progress else self.since + 1
         if progress:  # else a slow fall would never count
             self.least = min(self.least, self.damping)
@@ -140,12 +161,13 @@ class _Trial:
 
     def __init__(self, system: DampedLeastSquares, A: ScaledJacobian, errors_after: ErrorsAfter, mu: float):
         self.mu, self.d = mu, system.step(mu)
-        self.length = float(self.d.norm())
+        self.length = norm(self.d)
         self.after = errors_after(self.d)
-        self.contraction = float("inf")
-        if isfinite(_square(self.after)):
+        self.loss = dot(self.after, self.after)
+        self.contraction = inf
+        if isfinite(self.loss):
             self.corrected = system.apply(self.after - A.matvec(self.d), mu)
-            self.contraction = float((self.corrected - self.d).norm()) / self.length if self.length else 0.0
+            self.contraction = norm(self.corrected - self.d) / self.length if self.length else 0.0
         else:
             self.corrected = self.d
 
@@ -156,7 +178,3 @@ def _share(good: float, bad: float, limit: float) -> float:
         return 0.5
     aim = limit * (1 + _NEAR) / 2
     return min(max((log10(aim) - log10(good)) / (log10(bad) - log10(good)), 0.2), 0.8)
-
-
-def _square(r: Tensor) -> float:
-    return float(r @ r)

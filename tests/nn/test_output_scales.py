@@ -42,9 +42,10 @@ ROD = pinntk.Problem(PLANE, [heat, warm, held])
 
 @pytest.mark.parametrize("kind", NETWORKS.values(), ids=list(NETWORKS))
 def test_u_is_shift_plus_scale_n(kind):
-    plain = kind(WARM, width=12, depth=2, normalize=True, output_scales={}, **F64)
-    scaled = kind(WARM, width=12, depth=2, normalize=True, output_scales={"u": (310.0, 8)}, **F64)
-    x = torch.rand(7, 1, **F64)
+    problem = pinntk.load("poisson_family") if kind is pinntk.nn.DeepONet else WARM
+    plain = kind(problem, width=12, depth=2, normalize=True, output_scales={}, **F64)
+    scaled = kind(problem, width=12, depth=2, normalize=True, output_scales={"u": (310.0, 8)}, **F64)
+    x = torch.rand(7, problem.domain.dimension, **F64)
     torch.testing.assert_close(scaled(x), 310 + 8 * plain(x), rtol=1e-15, atol=0)
     assert json.loads(json.dumps(scaled.config))["output_scales"] == {"u": [310.0, 8.0]}
     assert [*plain.state_dict()] == [name for name in scaled.state_dict() if "rescale" not in name]

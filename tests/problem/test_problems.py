@@ -35,6 +35,7 @@ SETTINGS = {
     "plate_with_hole": [{}, {"radius": 0.5, "nu": -0.2}],
     "poisson1d": [{}, {"k": 1}],
     "poisson2d": [{}, {"k": 3}],
+    "poisson_family": [{"modes": 1}],
     "poisson_multiscale": [{}, {"low": 1, "high": 7, "amplitude": -2.0}],
     "poisson_nd": [{"d": 2}, {"d": 10}],
     "reaction": [{}, {"rho": -2.0}],

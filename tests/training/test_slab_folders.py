@@ -107,7 +107,9 @@ def test_a_problem_built_in_python_is_given_to_load(tmp_path):
 
 def test_a_folder_is_not_written_over(tmp_path):
     train(tmp_path / "out", steps=2)
-    with pytest.raises(FileExistsError, match="already holds a run or slabs; resume them, overwrite them, or name another"):
+    with pytest.raises(
+        FileExistsError, match="already holds a run or a series of runs; resume them, overwrite them, or name another"
+    ):
         train(tmp_path / "out", steps=2)
     (tmp_path / "out" / "slab_02" / "notes.txt").write_text("mine")
     found = train(tmp_path / "out", steps=3, slabs=2, overwrite=True)

@@ -86,7 +86,7 @@ def test_each_network_scales_its_own_time_and_begins_with_the_last_parameters(mo
         begun.append([p.detach().clone() for p in network.parameters()])
         return trained(problem, network, config, **options)
 
-    monkeypatch.setattr("pinntk.training._slabs.train", watched)
+    monkeypatch.setattr("pinntk.training._series.train", watched)
     network = mlp(convection(), width=5)
     given = [p.detach().clone() for p in network.parameters()]
     found = train(network=network, steps=3)
@@ -264,7 +264,7 @@ def test_bad_arguments_are_named():
 
 def test_several_processes_are_refused(monkeypatch):
     monkeypatch.setattr("pinntk._util.distributed.world", lambda: 2)
-    with pytest.raises(ValueError, match="time slabs are trained in one process; start it without torchrun"):
+    with pytest.raises(ValueError, match="time slabs are trained in one process, since each begins"):
         train()
 
 
