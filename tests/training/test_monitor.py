@@ -214,11 +214,11 @@ def test_a_real_finding_of_a_training_that_goes_wrong():
     """The paper's poisson1d(k=4), unweighted."""
     problem = pinntk.load("poisson1d", k=4)
     network = pinntk.nn.MLP(problem, width=60, depth=1, initialization="normal")
-    monitor = Monitor(every=100, budget=None)
+    monitor = Monitor(every=200, budget=None)
     with pytest.warns(
         TrainingWarning, match="imbalance: .*poisson trains .* faster than .*ends.*Prescription: give every condition"
     ):
-        run = pinntk.train(problem, network, steps=200, points={"boundary": 2}, monitor=monitor, progress=False)
+        run = pinntk.train(problem, network, steps=400, points={"boundary": 2}, monitor=monitor, progress=False)
     assert run.monitor.warned[0] == "imbalance"
 
 
