@@ -391,5 +391,6 @@ def test_every_registered_problem(name):
         assert on_device(exact)
         same(exact, problem.exact_values(rows), size=1.0)
     same(problem.relative_error(away), problem.relative_error(here), 1e-11)
-    same(problem.relative_error_by_field(away), problem.relative_error_by_field(here), 1e-11)
+    if len(problem.fields) > 1:
+        same(problem.relative_error_by_field(away), problem.relative_error_by_field(here), 1e-11)
     same(problem.predict(away, rows.numpy()), problem.predict(here, rows.numpy()))

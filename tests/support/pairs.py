@@ -8,8 +8,8 @@ import pytest
 
 
 def pairs(rows: Iterable[str], columns: Iterable[str], each: int = 2) -> list:
-    """Every row with every column. By default a test runs `each` of the columns for a row, in turn, so that every row and every
-    column is met, and `columns` many rows after one another meet them all; the other pairs are marked slow.
+    """Every row with every column. By default a test runs `each` of the columns for a row, and the next ones for the next row,
+    so that every column is met, too, where rows are enough. The other pairs are marked slow.
     """
     columns, found = list(columns), []
     for i, row in enumerate(rows):

@@ -66,7 +66,7 @@ LATE = Finding(code="unfinished", severity="warning", sentence="The loss was sti
     "settings",
     [
         {},
-        {"optimizer": "lbfgs", "lr": 0.5, "weighting": Fixed()},
+        {"optimizer": "lbfgs", "lr": 0.5, "weighting": Fixed(), "optimizer_options": {"max_iter": 4}},
         {"resample": 3, "adaptive": True, "optimizer": "gradient-descent", "lr": 1e-6},
         {"optimizer": "gauss-newton", "lr": None},
     ],

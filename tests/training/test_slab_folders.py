@@ -45,12 +45,12 @@ def test_folders_may_be_moved_and_must_stay_together(tmp_path):
 def test_a_slab_whose_start_has_changed_is_refused(tmp_path):
     train(tmp_path)
     config = json.loads((tmp_path / "slab_00" / "config.json").read_text())
-    more = {"resume": True, "progress": False, "steps": 25}
+    more = {"resume": True, "progress": False, "steps": 10}
     with pytest.raises(
         ValueError, match=r"cannot resume .*slab_00: slab_01 begins as it ended, .*; resume .*, or a copy of slab_00"
     ):
         pinntk.train_as(config, out=tmp_path / "slab_00", **more)
-    assert Run.load(tmp_path / "slab_01").step == 20
+    assert Run.load(tmp_path / "slab_01").step == 8
     shutil.move(tmp_path / "slab_01", tmp_path / "aside")
     pinntk.train_as(config, out=tmp_path / "slab_00", **more)
     shutil.move(tmp_path / "aside", tmp_path / "slab_01")

@@ -155,9 +155,9 @@ def test_what_is_met_by_construction_stays_so_but_for_later_starts(name, tmp_pat
         pair = (pinntk.errors(r.network, r.problem, run.points)["start"] for r in (loaded, run))
         assert torch.equal(*pair)
     with pytest.raises(pinntk.Interrupted):
-        train(tmp_path / "cut", **{**settings, "steps": 20, "weighting": Interrupting(5)})
-    resumed = train(tmp_path / "cut", **{**settings, "steps": 20, "resume": True})
-    assert same(resumed, train(**{**settings, "steps": 20}))
+        train(tmp_path / "cut", **{**settings, "steps": 8, "weighting": Interrupting(5)})
+    resumed = train(tmp_path / "cut", **{**settings, "steps": 8, "resume": True})
+    assert same(resumed, train(**{**settings, "steps": 8}))
 
 
 def test_a_line_in_time_is_not_met_by_construction_later():
