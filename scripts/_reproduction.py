@@ -36,6 +36,7 @@ SCRIPTS: tuple[str, ...] = (  # all of them, which the tests run with --quick
     "fourier_features",
     "multiscale_features",
     "multiscale_networks",
+    "multigrid_fno",
 )
 
 AGREES, IN_KIND, DIFFERS = "agrees", "agrees in kind", "differs"

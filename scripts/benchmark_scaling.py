@@ -4,7 +4,7 @@
     python scripts/benchmark_scaling.py --units 20 40 --points 1000 10000
 
 burgers, four layers of tanh units, float64, one thread. Each pair runs in a process of its own: two steps that explore, of
-which the second counts, and one that converges, by singular values. Seconds are CPU seconds; memory is the most that the
+which the second counts, and one that converges, by QR factorizations. Seconds are CPU seconds; memory is the most that the
 process held.
 """
 

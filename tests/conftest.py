@@ -25,6 +25,7 @@ HERE = Path(__file__).parent
 FAST = {
     "": ("test_architecture",),
     "cli": ("test_cli",),
+    "comparison": ("test_comparison",),
     "diagnostics": ("test_balance", "test_drift", "test_estimate", "test_layers", "test_sanity", "test_spectrum"),
     "docs": ("test_packaging",),
     "gaussian": ("test_posterior",),

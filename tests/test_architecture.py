@@ -30,6 +30,7 @@ ROOMS = [  # a room imports from those before it
     "run",
     "diagnostics",
     "training",
+    "comparison",
     "reporting",
     "integrations",
     "cli",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from pathlib import Path
 
 import torch
 
+from pinntk._util.numbers import number
 from pinntk.problem import _registry as registry
 from pinntk.training import NonFiniteLossError
 
@@ -24,10 +26,9 @@ def message_of(error: Exception) -> tuple[str, int]:
         path, line = place
         return f"error: {path.name}, line {line}: {type(error).__name__}: {error}", 2
     if _is_out_of_memory(error):
-        return (
-            f"error: too little memory ({str(error).splitlines()[0]}): fewer points, a smaller network, or --dtype float32",
-            2,
-        )
+        asked = re.search(r"ried to allocate ([\d.]+) (\w+)", str(error))
+        amount = f" ({number(float(asked[1].rstrip('.')))} {asked[2]} in one piece)" if asked else ""
+        return f"error: too little memory{amount}: fewer points, a smaller network, or --dtype float32", 2
     if not _is_on_purpose(error):
         return _REPORT, 1
     text = error.args[0] if isinstance(error, KeyError) and error.args else error

@@ -1,4 +1,4 @@
-"""The command line: `pinntk new | problems | check | train | solve | diagnose | rescue | predict | kernel | plot`."""
+"""The command line: `pinntk new | problems | check | train | solve | compare | diagnose | rescue | predict | kernel | plot`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import shlex
 import sys
 import traceback
 import warnings
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -18,6 +20,7 @@ import torch
 from pinntk._util import distributed
 from pinntk._util.progress import Progress, say, showing
 from pinntk._util.version import __version__
+from pinntk.cli._compare import compare
 from pinntk.cli._completion import complete
 from pinntk.cli._faults import message_of
 from pinntk.cli._kernel import kernel_blocks
@@ -25,6 +28,7 @@ from pinntk.cli._meaning import load_problem, make_network, usable_device
 from pinntk.cli._new import new
 from pinntk.cli._options import (
     add_check,
+    add_compare,
     add_diagnose,
     add_kernel,
     add_new,
@@ -38,7 +42,7 @@ from pinntk.cli._options import (
 from pinntk.cli._parser import Parser
 from pinntk.cli._predict import predict
 from pinntk.cli._problems import problems
-from pinntk.cli._trainings import load_run, start_solving, start_training
+from pinntk.cli._trainings import Trained, load_run, start_solving, start_training
 from pinntk.diagnostics import check, diagnose, examine
 from pinntk.problem._slabs import slab_name
 from pinntk.reporting import _terminal as verdict
@@ -46,8 +50,8 @@ from pinntk.reporting import plot, write_comparison, write_diagnosis, write_repo
 from pinntk.reporting._html import Diagnosed, distinct_labels
 from pinntk.run import MonitorReport, Run
 from pinntk.run._folder import COMPARISON, CONFIG, DIAGNOSIS, REPORT
-from pinntk.run._slabs import holds_slabs
-from pinntk.training import Interrupted, Slabs, rescue
+from pinntk.run._slabs import holds_series, run_name
+from pinntk.training import Curriculum, Ensemble, Interrupted, Slabs, rescue
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -63,7 +67,9 @@ def main(argv: list[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
-            with distributed.process_group(), showing(not getattr(arguments, "quiet", False)):
+            # The processes of torchrun share the cells of a comparison, not the points of a training.
+            group = nullcontext() if arguments.command is compare else distributed.process_group()
+            with group, showing(not getattr(arguments, "quiet", False)):
                 status = arguments.command(arguments)
                 sys.stdout.flush()
                 return status
@@ -106,6 +112,7 @@ def parser() -> Parser:
         (add_check, _check),
         (add_train, _train),
         (add_solve, _solve),
+        (add_compare, compare),
         (add_diagnose, _diagnose),
         (add_rescue, _rescue),
         (add_kernel, kernel_blocks),
@@ -141,12 +148,16 @@ def _solve(arguments: argparse.Namespace) -> int:
     return _finish(start_solving(arguments), arguments)
 
 
-def _finish(run: Run | Slabs, arguments: argparse.Namespace) -> int:
-    """Figures and report of a run, or of those of time slabs."""
+def _finish(run: Trained, arguments: argparse.Namespace) -> int:
+    """Figures and report of a run, or of those of time slabs or stages."""
     if distributed.rank():
         return 0
     if isinstance(run, Slabs):
         return _finish_slabs(run, arguments)
+    if isinstance(run, Curriculum):
+        return _finish_curriculum(run, arguments)
+    if isinstance(run, Ensemble):
+        return _finish_ensemble(run, arguments)
     paths = _draw(run)
     if not arguments.quiet:
         _report(run)
@@ -177,6 +188,43 @@ def _finish_slabs(found: Slabs, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _finish_curriculum(found: Curriculum, arguments: argparse.Namespace) -> int:
+    paths = _draw(found.run)
+    if arguments.quiet:
+        return 0
+    print(
+        f"{'stage':<10} {' '.join(f'{name:>10}' for name in found.values)} {'steps':>8} {'loss':>10} {'relative L2 error':>18}"
+    )
+    for number, (run, *values) in enumerate(zip(found.runs, *found.values.values(), strict=True)):
+        error = "-" if run.relative_error is None else f"{run.relative_error:.3e}"
+        at = " ".join(f"{value:>10.6g}" if isinstance(value, (int, float)) else f"{value!s:>10}" for value in values)
+        print(f"{run_name('curriculum', number):<10} {at} {run.step:>8} {run.history[-1]['loss']:>10.2e} {error:>18}")
+    print(f"figures in {paths[0].parent}")
+    print(f"next: pinntk diagnose {shlex.quote(str(found.run.folder))}")
+    return 0
+
+
+def _finish_ensemble(found: Ensemble, arguments: argparse.Namespace) -> int:
+    for run in found.runs:
+        _draw(run)
+    if arguments.quiet:
+        return 0
+    print(f"{'member':<10} {'seed':>6} {'steps':>8} {'loss':>10} {'relative L2 error':>18}")
+    for number, (run, seed) in enumerate(zip(found.runs, found.seeds, strict=True)):
+        error = "-" if run.relative_error is None else f"{run.relative_error:.3e}"
+        print(f"{run_name('ensemble', number):<10} {seed:>6} {run.step:>8} {run.history[-1]['loss']:>10.2e} {error:>18}")
+    if found.relative_error is not None:
+        errors = found.relative_errors
+        print(f"relative L2 error {median(errors):.3e} in the median, from {min(errors):.3e} to {max(errors):.3e}")
+        of_mean = f"{found.relative_error:.3e} of the mean of the fields{found.problem.remark(found.relative_error)}"
+        print(f"relative L2 error {of_mean}")
+    for name, (mean, spread) in found.coefficients().items():
+        print(f"coefficient {name} = {mean:.6g}, standard deviation {spread:.2g}")
+    worst = max(found.runs, key=lambda run: run.history[-1]["loss"])
+    print(f"next: pinntk diagnose {shlex.quote(str(worst.folder))}")
+    return 0
+
+
 def _report(run: Run) -> None:
     """Final losses, weights and traces as a table, and the error."""
     last = run.history[-1]
@@ -192,6 +240,9 @@ def _report(run: Run) -> None:
     if run.relative_error is not None:
         after = f"after {run.step} steps, {last['seconds']:.0f} s"
         print(f"relative L2 error {run.relative_error:.3e} {after}{run.problem.remark(run.relative_error)}")
+    if (averaged := last.get("averaged/relative_error", last.get("averaged/loss"))) is not None:
+        what = "relative L2 error" if "averaged/relative_error" in last else "loss"
+        print(f"{what} {averaged:.3e} of the averaged parameters, which pinntk predict --averaged takes")
     if run.stop_reason:
         print(f"stopped: {run.stop_reason}")
     if run.monitor is not None:
@@ -212,7 +263,7 @@ def _rescue(arguments: argparse.Namespace) -> int:
     folder = Path(arguments.run)
     folder = folder.resolve() if folder.name in ("", "..") else folder
     out = Path(arguments.out or folder.with_name(f"{folder.name}-rescued"))
-    if out.exists() and any(out.iterdir()) and not ((out / CONFIG).exists() or holds_slabs(out)):
+    if out.exists() and any(out.iterdir()) and not ((out / CONFIG).exists() or holds_series(out)):
         raise FileExistsError(f"{out} holds something else than a run; name another folder with -o")
     rescued = rescue(
         load_run(folder, arguments),
@@ -236,7 +287,7 @@ def _rescue(arguments: argparse.Namespace) -> int:
 
 def _diagnose(arguments: argparse.Namespace) -> int:
     if arguments.other is not None:
-        return _compare(arguments)
+        return _diagnose_both(arguments)
     diagnosed = _diagnose_run(arguments.run, arguments)
     found = verdict.diagnosis(*diagnosed)
     with Progress("writing the report"):
@@ -248,7 +299,7 @@ def _diagnose(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _compare(arguments: argparse.Namespace) -> int:
+def _diagnose_both(arguments: argparse.Namespace) -> int:
     both = [_diagnose_run(folder, arguments) for folder in (arguments.run, arguments.other)]
     found = [verdict.diagnosis(*diagnosed) for diagnosed in both]
     with Progress("writing the report"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -10,13 +11,16 @@ import torch
 from torch import nn
 
 from pinntk._util import distributed
+from pinntk._util.devices import usable
 from pinntk.cli._option_groups import DTYPES
 from pinntk.cli._parser import whole_number
 from pinntk.nn import NETWORKS
+from pinntk.nn._dense import option_names
 from pinntk.problem import KINDS, Problem
 from pinntk.problem import _registry as registry
 from pinntk.training import Monitor
 from pinntk.training._config import SETTINGS
+from pinntk.training._given import together, weighting_from_json
 from pinntk.weighting import SCHEMES, Causal, Fixed, Weighting
 
 
@@ -49,32 +53,48 @@ def _refuse_kinds_without_conditions(option: str, given: Iterable[str], problem:
             raise ValueError(f"{option} {name}: {problem.name} has no {name} condition; it has {conditions}")
 
 
+_OF_SCHEMES = {"every": "every", "momentum": "momentum", "normalization": "normalization", "ascent_lr": "lr"}
+
+
 def _weighting(arguments: argparse.Namespace, problem: Problem, before: Mapping[str, Any] | str | None) -> Weighting | None:
     """The weighting that --weighting and the options beside it ask for."""
-    in_file = {"name": before} if isinstance(before, str) else dict(before or {})
-    name = arguments.weighting or ("fixed" if arguments.weights else in_file.get("name", "fixed"))
-    if arguments.weights and name != "fixed":
-        raise ValueError(f"--weights gives fixed weights, --weighting {name} computes them; use one or the other")
-    takes: dict[str, dict[str, str]] = {
-        "fixed": {},
-        "ntk": {"every": "every", "momentum": "momentum", "normalization": "normalization"},
-        "gradient-norm": {"every": "every", "momentum": "momentum"},
-        "self-adaptive": {"ascent_lr": "lr"},
+    in_file = weighting_from_json(before).describe() if isinstance(before, str) else dict(before or {})
+    beside = [{"name": part} if isinstance(part, str) else dict(part) for part in in_file.pop("beside", ())]
+    sections = {part.get("name", "fixed"): part for part in (in_file, *beside)}
+    names = arguments.weighting.split("+") if arguments.weighting else ["fixed"] if arguments.weights else list(sections)
+    given = pairs(arguments.weights, "--weights", float)
+    if given and (computed := [name for name in names if name != "fixed" and SCHEMES[name].acts_on == "conditions"]):
+        raise ValueError(f"--weights gives fixed weights, --weighting {computed[0]} computes them; use one or the other")
+    options = {f"--{option.replace('_', '-')}": (name, getattr(arguments, option)) for option, name in _OF_SCHEMES.items()}
+    options |= {
+        f"--weighting-options {name}": (name, value)
+        for name, value in pairs(arguments.weighting_options, "--weighting-options", _number_or_text, "eta=0.01").items()
     }
-    known = dict.fromkeys(option for options in takes.values() for option in options)
-    options = {option: value for option in known if (value := getattr(arguments, option)) is not None}
+    options = {option: setting for option, setting in options.items() if setting[1] is not None}
     if arguments.weighting is None and not arguments.weights and not options:
         return None
-    if refused := [option for option in options if option not in takes[name]]:
-        raise ValueError(f"--{refused[0].replace('_', '-')} does not apply to --weighting {name}; leave it out")
-    if name == "fixed":
-        given = pairs(arguments.weights, "--weights", float)
+    takes = {name: set(inspect.signature(SCHEMES[name]).parameters) for name in names if name in SCHEMES}
+    schemes = {name: sections.get(name, {"name": name}) if name != "fixed" else {"name": name} for name in names}
+    for option, (argument, value) in options.items():
+        if not (takers := [name for name in names if argument in takes.get(name, ())]):
+            raise ValueError(f"{option} does not apply to --weighting {'+'.join(names)}; leave it out")
+        schemes[takers[0]][argument] = value
+    if given:
         _refuse_kinds_without_conditions("--weights", given, problem)
-        fixed = Fixed(**given)
-        fixed.start(problem)  # which names a condition that there is not
-        return fixed
-    kept = {key: value for key, value in in_file.items() if key != "name"} if in_file.get("name") == name else {}
-    return SCHEMES[name](**{**kept, **{takes[name][option]: value for option, value in options.items()}})
+        schemes["fixed"] = {"name": "fixed", **given}
+        Fixed(**given).start(problem)  # which names a condition that there is not
+    return together([weighting_from_json(described) for described in schemes.values()])
+
+
+def _number_or_text(text: str) -> float | int | str:
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        return text.strip()
 
 
 def _causal(arguments: argparse.Namespace) -> Causal | None:
@@ -113,21 +133,22 @@ def load_problem(arguments: argparse.Namespace) -> Problem:
     return registry.load(arguments.problem, **registry.parse_parameters(arguments.problem, parameters))
 
 
-_OWN = {
-    **dict.fromkeys(("beta", "periodic", "fourier", "hard"), "mlp"),
-    **{"sigmas": "multiscale-fourier", "scales": "mscale-dnn", "rank": "separable"},
-}
-NETWORK_OPTIONS = (
-    *("network", "width", "depth", "activation", "parametrization", "initialization", "raw_inputs", "output_scales", "dtype"),
-    *_OWN,
+# Those that some networks do not have.
+_OWN = (
+    *("activation", "parametrization", "initialization", "beta", "factorized", "adaptive_slopes"),
+    *("periodic", "fourier", "hard"),
+    *("omega", "sigmas", "scales", "rank"),
 )
+NETWORK_OPTIONS = ("network", "width", "depth", "raw_inputs", "output_scales", "dtype", *_OWN)
 
 
 def make_network(arguments: argparse.Namespace, problem: Problem) -> nn.Module:
     """The network that --network and the options beside it ask for."""
     own = {name: value for name in _OWN if (value := getattr(arguments, name)) not in (None, "")}
-    if refused := [name for name in own if _OWN[name] != arguments.network]:
-        raise ValueError(f"--{refused[0]} does not apply to --network {arguments.network}; leave it out")
+    kind = NETWORKS[arguments.network]
+    if refused := [name for name in own if name not in option_names(kind)]:
+        option = refused[0].replace("_", "-")
+        raise ValueError(f"--{option} does not apply to --network {arguments.network}; leave it out")
     if "periodic" in own:
         harmonics = ",".join(part if "=" in part else f"{part}=1" for part in filter(None, own["periodic"].split(",")))
         own["periodic"] = pairs(harmonics, "--periodic", whole_number, "x=3")
@@ -142,13 +163,10 @@ def make_network(arguments: argparse.Namespace, problem: Problem) -> nn.Module:
         own["normalize"] = False
     if arguments.output_scales is not None:
         own["output_scales"] = _output_scales(arguments.output_scales)
-    return NETWORKS[arguments.network](
+    return kind(
         problem,
         width=arguments.width,
         depth=arguments.depth,
-        activation=arguments.activation,
-        parametrization=arguments.parametrization,
-        initialization=arguments.initialization,
         seed=arguments.seed or 0,
         dtype=DTYPES[arguments.dtype],
         device=usable_device(arguments.device),
@@ -175,12 +193,4 @@ def usable_device(name: str) -> torch.device:
         if name != "cuda":
             raise ValueError(f"--device {name}: each process needs a GPU of its own; use --device cuda")
         return distributed.local_device()
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:  # whose text lists all that torch was ever made for
-        raise ValueError(f"--device {name}: torch knows no such device; use cpu, cuda or, of several, cuda:1") from error
-    try:
-        torch.empty(1, device=device, dtype=torch.float64)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise ValueError(f"--device {name}: not usable here ({str(error).splitlines()[0]}); use --device cpu") from error
-    return device
+    return usable(name, f"--device {name}")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import Any
 
+import numpy as np
 import torch
 
-from pinntk.cli._parser import Joined, real_number, whole_number
+from pinntk._util.likeness import nearest
+from pinntk.cli._parser import Combinations, Joined, real_number, whole_number
 from pinntk.geometry._sampling import METHODS
 from pinntk.nn import NETWORKS
 from pinntk.nn._layers import ACTIVATIONS, INITIALIZATIONS
@@ -44,8 +47,9 @@ def add_weight_options(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("loss weights")
     group.add_argument(
         "--weighting",
-        choices=tuple(SCHEMES),
-        help="fixed, from kernel traces, from norms of the gradients, or one per training point, by gradient ascent "
+        choices=Combinations(SCHEMES),
+        metavar="NAME[+NAME]",
+        help=f"{_either(tuple(SCHEMES))}, see docs/WEIGHTING.md; those of conditions and of points go together, as in ntk+rba "
         "(default: fixed)",
     )
     group.add_argument(
@@ -60,13 +64,19 @@ def add_weight_options(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--normalization", choices=("mean", "sum"), help="ntk: traces over n_i, or as in the paper (default: mean)"
     )
+    group.add_argument(
+        "--weighting-options",
+        action=Joined,
+        default="",
+        metavar="NAME=VALUE,...",
+        help="other settings of the schemes, as in eta=0.01,gamma=0.99 of rba; may be repeated",
+    )
     group.add_argument("--ascent-lr", type=float, metavar="LR", help="self-adaptive: learning rate (default: 0.005)")
     group.add_argument(
         "--causal",
         type=_numbers,
         metavar="EPS[,EPS...]",
-        help="causal weights in time, beside fixed, ntk or gradient-norm weights; several values are a ladder, as in "
-        "0.01,0.1,1,10,100",
+        help="causal weights in time, beside weights of conditions; several values are a ladder, as in 0.01,0.1,1,10,100",
     )
     group.add_argument("--slices", type=int, help="causal: time slices (default: 16)")
 
@@ -98,25 +108,35 @@ def add_network_options(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--activation",
         choices=sorted(ACTIVATIONS),
-        default="tanh",
         metavar="NAME",
-        help=f"{_either(ACTIVATIONS)} (default: tanh)",
+        help=f"{_either(ACTIVATIONS)} (default: tanh; of mscale-dnn phi)",
     )
     group.add_argument(
         "--parametrization",
         choices=("standard", "ntk"),
-        default="standard",
         metavar="NAME",
         help="standard or ntk (default: standard)",
     )
     group.add_argument(
         "--initialization",
         choices=INITIALIZATIONS,
-        default="xavier",
         metavar="NAME",
         help=f"of the standard parametrization: {_either(INITIALIZATIONS)} (default: xavier)",
     )
-    group.add_argument("--beta", type=float, help="mlp, NTK parametrization: scale of the biases (default: 1)")
+    group.add_argument("--beta", type=float, help="scale of the biases in the NTK parametrization (default: 1)")
+    group.add_argument(
+        "--factorized",
+        nargs=2,
+        type=_number,
+        metavar=("MEAN", "SD"),
+        help="weights diag(exp(s)) V, with s drawn by these; the paper's are 1.0 0.1 (default: not factorized)",
+    )
+    group.add_argument(
+        "--adaptive-slopes",
+        type=_number,
+        metavar="N",
+        help="activations s(N a x), with a trained slope a for each layer",
+    )
     _add_network_shapes(group)
     group.add_argument("--dtype", choices=sorted(DTYPES), default="float32", help="of the network (default: %(default)s)")
     group.add_argument("--device", default=DEVICE, help="cpu, cuda, cuda:1 ... (default: %(default)s)")
@@ -139,21 +159,25 @@ def _add_network_shapes(group: argparse._ArgumentGroup) -> None:
         action=Joined,
         default="",
         metavar="NAME,...",
-        help="mlp: coordinates that it repeats in exactly; x=3 takes 3 harmonics",
+        help="mlp, modified-mlp, piratenet, siren: coordinates that it repeats in exactly; x=3 takes 3 harmonics",
     )
     group.add_argument(
         "--hard",
         action=Joined,
         default="",
         metavar="NAME,...",
-        help="mlp: conditions that it meets by construction; auto takes all that it can (default: none)",
+        help="of the same networks: conditions that they meet by construction; auto takes all that it can (default: none)",
     )
     group.add_argument(
         "--fourier",
         nargs=2,
         type=_number,
         metavar=("COUNT", "SIGMA"),
-        help="mlp: random Fourier features: how many frequencies, and their standard deviation",
+        help="mlp, modified-mlp, piratenet: random Fourier features: how many frequencies, and their standard deviation "
+        "(default: none; of piratenet 64 0.2)",
+    )
+    group.add_argument(
+        "--omega", type=_number, metavar="W", help="siren: factor on what the first layer's sines receive (default: 30)"
     )
     group.add_argument(
         "--sigmas",
@@ -168,7 +192,7 @@ def _add_network_shapes(group: argparse._ArgumentGroup) -> None:
         "--rank",
         type=int,
         metavar="N",
-        help="separable: products of networks of one coordinate each, which --width and --depth are of (default: 16)",
+        help="separable, deeponet: products in the sum, of networks that --width and --depth are of (default: 16, 32)",
     )
 
 
@@ -194,6 +218,22 @@ def slabs(text: str) -> int | tuple[float, ...]:
         ) from None
 
 
+def curriculum(text: str) -> tuple[str, list[float]]:
+    """A parameter and its values, of "beta=1,10,30" or "beta=1:30:10", from, to and how many."""
+    name, equals, values = text.partition("=")
+    try:
+        if ":" in values:
+            first, last, count = values.split(":")
+            found = np.linspace(float(first), float(last), whole_number(count)).tolist()
+        else:
+            found = [_number(value) for value in values.split(",")]
+        if name.strip() and equals and found:
+            return name.strip(), found
+    except (ValueError, argparse.ArgumentTypeError):
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r}: write NAME=VALUES, as in beta=1,10,30 or, ten evenly, beta=1:30:10")
+
+
 def seed(text: str) -> int:
     """What generators of random numbers take."""
     try:
@@ -202,6 +242,61 @@ def seed(text: str) -> int:
     except ValueError:
         pass
     raise argparse.ArgumentTypeError(f"{text!r}: a whole number of at least 0")
+
+
+def seeds(text: str) -> tuple[int, ...]:
+    """How many, from 0 on, or which: "5", or "3,7"."""
+    found = tuple(map(seed, text.split(",")))
+    if "," not in text:
+        found = tuple(range(found[0]))
+    if not found or len(set(found)) < len(found):
+        raise argparse.ArgumentTypeError(f"{text!r}: how many, at least 1, or which, each once, as in 0,1,7")
+    return found
+
+
+def share(text: str) -> tuple[int, int]:
+    first, slash, of = text.partition("/")
+    if not (slash and first.isdigit() and of.isdigit() and int(first) < int(of)):
+        raise argparse.ArgumentTypeError(f"{text!r}: K/N with K from 0 to N - 1, as in 0/4")
+    return int(first), int(of)
+
+
+class Several(argparse.Action):
+    """Of an option that takes one or more of some words, A,B; a word with a colon in it, a chain of optimizers, is one with its
+    commas. Given more than once, it has all of them.
+    """
+
+    def __init__(self, *arguments: Any, known: Collection[str] | None, **options: Any):
+        super().__init__(*arguments, **options)
+        self.known = known
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
+        words = [values] if ":" in values else [word.strip() for word in values.split(",") if word.strip()]
+        found = list(getattr(namespace, self.dest) or ())
+        for word in words:
+            if self.known is not None and word not in self.known:
+                close = nearest(word, [*self.known])
+                hint = f"did you mean {close}? " if close else ""
+                raise argparse.ArgumentError(self, f"{word!r} is unknown; {hint}Known: {', '.join(self.known)}")
+            if word in found:
+                raise argparse.ArgumentError(self, f"{word!r} is given twice")
+            found.append(word)
+        if not words:
+            raise argparse.ArgumentError(self, f"{values!r} names nothing")
+        setattr(namespace, self.dest, found)
+
+
+class Named(argparse.Action):
+    """Of an option that takes NAME or NAME=TEXT, and may be repeated: {NAME: TEXT}."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
+        name, _, text = values.partition("=")
+        found = dict(getattr(namespace, self.dest) or {})
+        if not name.strip() or name.strip().startswith("-"):
+            raise argparse.ArgumentError(self, f'{values!r}: a name first, as in late="--lr 1e-4"')
+        if name.strip() in found:
+            raise argparse.ArgumentError(self, f"{name.strip()!r} is given twice")
+        setattr(namespace, self.dest, {**found, name.strip(): text})
 
 
 def _numbers(text: str) -> tuple[float, ...]:

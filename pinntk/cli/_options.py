@@ -8,14 +8,22 @@ from typing import Any
 from pinntk.cli._new import SOURCES
 from pinntk.cli._option_groups import (
     DEVICE,
+    Named,
+    Several,
     add_logging_options,
     add_network_options,
     add_problem_options,
     add_settings,
     add_weight_options,
+    curriculum,
     seed,
+    seeds,
+    share,
     slabs,
 )
+from pinntk.cli._parser import Combinations, whole_number
+from pinntk.nn import NETWORKS
+from pinntk.weighting import SCHEMES
 
 
 def add_problems(commands: Any) -> argparse.ArgumentParser:
@@ -51,10 +59,26 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
         "  pinntk train my_pde.py --weights boundary=100 -o runs/mine\n"
         "  pinntk train convection --weighting ntk --causal 0.01,0.1,1 --periodic x\n"
         "  pinntk train convection --set beta=40 --slabs 8\n"
+        "  pinntk train convection --curriculum beta=1:30:10 --steps 2000\n"
+        "  pinntk train kdv --optimizer 'adam:5000, lbfgs:500, gauss-newton:50'\n"
         "  pinntk train --resume runs/mine --steps 40000",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_run_options(command, "runs/PROBLEM")
+    command.add_argument(
+        "--curriculum",
+        type=curriculum,
+        action="append",
+        metavar="NAME=VALUES",
+        help="train on one problem after the other, from easy to hard, with these values of a parameter: beta=1,10,30, or ten "
+        "evenly from 1 to 30, beta=1:30:10. Steps and seconds are those of each stage",
+    )
+    command.add_argument(
+        "--ensemble",
+        type=int,
+        metavar="K",
+        help="train from K seeds, one after the other, from --seed on, and say how far they spread",
+    )
     command.add_argument(
         "--config",
         metavar="FILE",
@@ -115,6 +139,76 @@ def _add_run_options(command: argparse.ArgumentParser, folder: str) -> None:
     )
 
 
+def add_compare(commands: Any) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        "compare",
+        help="train with several weightings, networks, optimizers and seeds, and say which is best",
+        description="Trains every combination of the values given, each with every seed, several at\n"
+        "a time, at equal time or equal steps. Prints a line for each training as it\n"
+        "ends, then medians and spread of the relative L2 error, and writes\n"
+        "comparison.json, comparison.html and comparison.png. Stopped, or killed, the\n"
+        "same command goes on, and runs nothing again that had ended.",
+        epilog="examples:\n"
+        "  pinntk compare wave1d --weighting fixed,ntk --seeds 5 --budget 60s\n"
+        "  pinntk compare poisson1d wave1d --weighting fixed,ntk --network mlp,separable\n"
+        "  pinntk compare convection --set beta=30 --periodic x --variant plain \\\n"
+        '      --variant causal="--causal 0.1,1,10" --variant late="--lr 1e-4"\n'
+        "  pinntk compare wave1d --weighting fixed,ntk --slurm job.sh -o /shared/wave\n"
+        "  torchrun --nproc-per-node 4 -m pinntk compare wave1d --weighting fixed,ntk",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        conflict_handler="resolve",  # of the options of a training some take several values here
+    )
+    command.add_argument("problems", nargs="*", metavar="PROBLEM", help="names from `pinntk problems`, or .py files")
+    add_problem_options(command)
+    add_settings(command, "training")
+    add_weight_options(command)
+    add_logging_options(command)
+    _add_compared(command)
+    command.set_defaults(monitor=None)
+    return command
+
+
+def _add_compared(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("what is compared, and how")
+    for option, known in (("--weighting", Combinations(SCHEMES)), ("--network", NETWORKS), ("--optimizer", None)):
+        group.add_argument(
+            option,
+            action=Several,
+            known=known,
+            metavar="NAME,...",
+            help="of `pinntk train`, one or several; may be repeated"
+            + ("; what has a colon is one chain of optimizers" if known is None else ""),
+        )
+    group.add_argument(
+        "--variant",
+        action=Named,
+        default={},
+        metavar='NAME="OPTIONS"',
+        help="a name, and options of `pinntk train` that come to the others; repeated, these are compared",
+    )
+    group.add_argument(
+        "--seeds", "--seed", type=seeds, default=(0, 1, 2), metavar="N", help="how many, or as in 0,1,7 (default: 3)"
+    )
+    group.add_argument(
+        "--budget",
+        "--seconds",
+        dest="budget",
+        type="duration",
+        metavar="TIME",
+        help="of each training: 90, 3m or 1.5h; the learning rate's schedule ends with it (default: 60s, with --steps none)",
+    )
+    group.add_argument("--steps", type=int, help="of each training, in place of equal time, or as a limit beside it")
+    group.add_argument("--jobs", type=int, metavar="N", help="trainings at a time (default: one a core, or a GPU)")
+    group.add_argument("-o", "--out", metavar="FOLDER", help="the folder (default: runs/PROBLEM-compared)")
+    group.add_argument("--resume", metavar="FOLDER", help="go on with the comparison in this folder, with its settings")
+    group.add_argument("--overwrite", action="store_true", help="remove the comparison that the folder holds")
+    group.add_argument(
+        "--slurm", metavar="FILE", help="train nothing, but write an array job of Slurm, whose tasks have --jobs cores"
+    )
+    group.add_argument("--share", type=share, metavar="K/N", help="only every N-th training, from the K-th on, K from 0")
+    group.add_argument("--json", action="store_true", help="print the results as JSON, and nothing else")
+
+
 def add_diagnose(commands: Any) -> argparse.ArgumentParser:
     command = commands.add_parser(
         "diagnose",
@@ -140,8 +234,12 @@ def add_kernel(commands: Any) -> argparse.ArgumentParser:
     command = commands.add_parser(
         "kernel",
         help="compute the kernel blocks of a network on a problem",
-        description="Computes K = J J^T, prints its blocks, traces and spectrum, and writes it to an .npz file.",
-        epilog="example: pinntk kernel poisson1d --points boundary=100,residual=100 -o K.npz",
+        description="Computes K = J J^T, prints its blocks, traces and spectrum, and writes it\n"
+        "to an .npz file. With --top only its largest eigenvalues and traces, on any\n"
+        "number of points.",
+        epilog="examples:\n  pinntk kernel poisson1d --points boundary=100,residual=100 -o K.npz\n"
+        "  pinntk kernel burgers --points residual=1000000 --top 50 -o top.npz",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("problem", nargs="?", help="a name from `pinntk problems`, or the path of your own .py file")
     command.add_argument("--run", help="the trained network of this run folder, in place of a fresh one")
@@ -151,6 +249,14 @@ def add_kernel(commands: Any) -> argparse.ArgumentParser:
         help="the kernel in the limit of infinite width (NTK parametrization); nonlinear errors are linearized at the exact "
         "solution",
     )
+    command.add_argument(
+        "--top",
+        type=whole_number,
+        metavar="K",
+        help="the K largest eigenvalues and the exact traces only, on any number of points: no (n, n) array. With -o, what "
+        "was stopped or killed goes on by the same command",
+    )
+    command.add_argument("--max-memory", metavar="SIZE", help="that the process may hold with --top (default: 2GiB)")
     command.add_argument("-o", "--out", help="the .npz file to write (default: none)")
     command.add_argument(
         "--verbose", action="store_true", help="say by which path each condition's J came, and its certificate"
@@ -186,6 +292,7 @@ def add_predict(commands: Any) -> argparse.ArgumentParser:
         metavar="FILE",
         help="at the points of this .csv, .npy or .npz: columns in the order of the coordinates, or by their names",
     )
+    command.add_argument("--averaged", action="store_true", help="of the averaged parameters of a run with --average")
     command.add_argument("-o", "--out", metavar="FILE", help=".csv, .npz or .vtk (default: predicted.csv in the run folder)")
     command.add_argument("--device", default=DEVICE, help="cpu, cuda, cuda:1 ... (default: %(default)s)")
     return command

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -11,6 +12,7 @@ from pinntk._util.likeness import nearest
 from pinntk.training._given import ALIASES
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_REQUIRED = "the following arguments are required: "  # as argparse begins
 _OPTIONS = {f"--{name.replace('_', '-')}": f"--{option}" for name, option in ALIASES.items()}  # of other packages
 
 
@@ -30,6 +32,7 @@ class Parser(argparse.ArgumentParser):
         self.register("type", int, whole_number)
         self.register("type", float, real_number)
         self.register("type", "duration", _duration)
+        self._words: Sequence[str] = ()
 
     def read(self, argv: list[str] | None) -> argparse.Namespace:
         """What argv says. Exits with status 2 where that is not understood, and says why on standard error."""
@@ -38,6 +41,10 @@ class Parser(argparse.ArgumentParser):
             command = getattr(found, "parser", self)
             command.error(command.not_understood(unknown))
         return found
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self._words = sys.argv[1:] if args is None else args
+        return super().parse_known_args(args, namespace)
 
     def not_understood(self, words: list[str]) -> str:
         name = words[0].partition("=")[0]
@@ -59,7 +66,16 @@ class Parser(argparse.ArgumentParser):
             self.error(f"there is no command {value!r}; {hint}Commands are {', '.join(choices)}")
         raise argparse.ArgumentError(action, f"{value!r} is unknown; {hint}Known: {', '.join(choices)}")
 
+    def _missing(self, names: str) -> str:
+        """What is said where a word is missing: also that an option is misspelt, which argparse would say only after."""
+        options = [word.partition("=")[0] for word in self._words if word.startswith("--") and word != "--"]
+        known = self._option_string_actions
+        misspelt = [option for option in options if not any(name.startswith(option) for name in known)]
+        return self.not_understood(misspelt) if misspelt else f"{names} is missing, as in {self.prog} {names}"
+
     def error(self, message: str) -> NoReturn:
+        if message.startswith(_REQUIRED):
+            message = self._missing(message.removeprefix(_REQUIRED).replace(", ", " ").upper())
         end = "" if message.endswith("?") else ";"
         self.exit(2, f"{self.prog}: error: {message}{end} see {self.prog} --help\n")
 
@@ -70,6 +86,13 @@ class Joined(argparse.Action):
     def __call__(self, parser: Any, namespace: Any, values: str | Sequence[Any] | None, option: str | None = None) -> None:
         before = getattr(namespace, self.dest)
         setattr(namespace, self.dest, f"{before},{values}" if before else values)
+
+
+class Combinations(tuple[str, ...]):
+    """Choices that go together, with "+" between them."""
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, str) and all(super(Combinations, self).__contains__(part) for part in value.split("+"))
 
 
 def whole_number(text: str) -> int:

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from pinntk.diagnostics._sampling import subset
 from pinntk.diagnostics._thresholds import below
 from pinntk.diagnostics._undetermined import undetermined
-from pinntk.nn import MLP
+from pinntk.nn import NETWORKS
+from pinntk.nn._embedded import EmbeddedNetwork
+from pinntk.nn._scaled import ScaledNetwork
 from pinntk.problem import Problem
 from pinntk.problem._arguments import ArgumentSpec
 from pinntk.residuals._fields import AutogradFields, Fields, TaylorFields
@@ -61,10 +63,10 @@ def disturbed(network: nn.Module) -> Iterator[nn.Module]:
 
 
 def unconstrained(network: nn.Module, problem: Problem) -> bool:
-    """Whether a network is known to meet no condition by construction: an `MLP` without `hard` and `periodic`, or linear layers
-    and activations in sequence. Any other may have conditions in its forward pass.
+    """Whether a network is known to meet no condition by construction: one of pinntk.nn without `hard` and `periodic`, or
+    linear layers and activations in sequence. Any other may have conditions in its forward pass.
     """
-    if type(network) is MLP:
+    if isinstance(network, EmbeddedNetwork) and type(network) in NETWORKS.values():
         return network.constraint is None and not network.config["periodic"] and not network.hard
     return isinstance(network, nn.Sequential) and all(
         isinstance(part, nn.Linear) or type(part).__module__ == "torch.nn.modules.activation" for part in network
@@ -111,7 +113,7 @@ def can_be_zero(network: nn.Module, problem: Problem) -> bool:
 
 def activation_of(network: nn.Module) -> str:
     """The activation's name, where it is known."""
-    return str(network.config.get("activation", "")) if isinstance(network, MLP) else ""
+    return str(network.config.get("activation", "")) if isinstance(network, ScaledNetwork) else ""
 
 
 def _order(spec: ArgumentSpec) -> int:

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from pinntk._util.precision import without_autocast
 from pinntk.diagnostics._spectrum import stacked_errors
-from pinntk.ntk import KernelBlocks, trained_parameters
+from pinntk.ntk import KernelBlocks
 from pinntk.ntk import kernel as computed_kernel
 from pinntk.ntk._blocks import check_weights
 from pinntk.ntk._rounding import vanishing
 from pinntk.problem import Points, Problem
-from pinntk.residuals import check_network, errors
-from pinntk.residuals._values import check_finite, check_real_parameters
+from pinntk.residuals import check_network
+from pinntk.weighting._by_name import inverse_shares, measures
+from pinntk.weighting._gradients import errors_and_gradients
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +116,7 @@ def balance(
     if kernel is not None:
         _check_kernel(kernel, points)
     check_network(network, problem, points)
-    e, gradients = _errors_and_gradients(network, problem, points)
+    e, (gradients,) = errors_and_gradients(network, problem, points, lambda e: e.square().mean())
     K = computed_kernel(network, problem, points) if kernel is None else kernel
     names = K.names
     trace = K.traces()
@@ -197,35 +198,14 @@ def weights_by_name(kernel: KernelBlocks, errors: Mapping[str, Tensor]) -> dict[
         raise TypeError(f"kernel is a {type(kernel).__name__}; expected KernelBlocks, as from pinntk.kernel")
     parts = stacked_errors(errors, kernel.names, kernel.sizes).split(kernel.sizes)
     trace = kernel.traces()
-    measures: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, float]] = {}
     for name, n, e in zip(kernel.names, kernel.sizes, parts, strict=True):
-        if not trace[name] > 0:
-            continue
-        block = kernel[name].double().cpu()
-        e = e.cpu()
-        norm, pulled = float(e.norm()), float((e @ block @ e).clamp(min=0).sqrt())  # |e|, |J^T e|
-        gradient = 2 * pulled / n
-        measures[name] = {
-            "trace": trace[name],
-            "mean-diagonal": trace[name] / n,
-            "kernel-sum": max(0.0, float(block.sum())),
-            "root-loss-gradient": pulled / (norm * n**0.5) if norm else 0.0,
-            "root-sum-gradient": pulled / norm if norm else 0.0,
-            "inverted-gradient": 1 / gradient if gradient else inf,
-            "gradient-norm": gradient,
-        }
-    quantities = next(iter(measures.values()), {})
-    return {quantity: _inverse_shares({name: found[quantity] for name, found in measures.items()}) for quantity in quantities}
-
-
-def _inverse_shares(measure: Mapping[str, float]) -> dict[str, float]:
-    """Weights proportional to 1 / measure with sum 1; measures of 0 and of infinity as limits."""
-    least = min(measure.values())
-    if least in (0, inf):
-        alike = [name for name, value in measure.items() if value == least]
-        return {name: (name in alike) / len(alike) for name in measure}
-    total = sum(least / value for value in measure.values())
-    return {name: least / value / total for name, value in measure.items()}
+        if trace[name] > 0:
+            block, e = kernel[name].double().cpu(), e.cpu()
+            pulled = float((e @ block @ e).clamp(min=0).sqrt())  # |J^T e|
+            found[name] = measures(trace[name], n, float(e.norm()), pulled, float(block.sum()))
+    quantities = next(iter(found.values()), {})
+    return {quantity: inverse_shares({name: own[quantity] for name, own in found.items()}) for quantity in quantities}
 
 
 def _ratio(values: Sequence[float]) -> float:
@@ -243,24 +223,6 @@ def _check_kernel(kernel: KernelBlocks, points: Points) -> None:
     for name, rows in kernel.points.items():
         if not torch.equal(rows.double().cpu(), points[name].double().cpu()):
             raise ValueError(f"kernel was computed on other points of {name!r}; give kernel.points as points, or no kernel")
-
-
-def _errors_and_gradients(network: nn.Module, problem: Problem, points: Points) -> tuple[dict[str, Tensor], Tensor]:
-    """e of every condition, and the gradients of mean(e_i^2), (m, p): one forward pass, one backward pass a condition."""
-    trained = trained_parameters(network, problem)
-    check_real_parameters(trained, "the balance of gradients")
-    parameters = list(trained.values())
-    found, gradients = {}, []
-    with torch.enable_grad():
-        for name, error in errors(network, problem, points).items():
-            check_finite(network, problem, points, {name: error})
-            found[name] = error.detach().double().cpu()
-            parts: Sequence[Tensor] = [torch.zeros_like(p) for p in parameters]
-            if error.requires_grad:
-                loss = error.double().square().mean()
-                parts = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
-            gradients.append(torch.cat([part.detach().flatten().double().cpu() for part in parts]))
-    return found, torch.stack(gradients)
 
 
 def _coupling(kernel: KernelBlocks) -> Tensor:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
+import torch
 from torch import nn
 
 from pinntk._util.precision import without_autocast
@@ -13,9 +15,13 @@ from pinntk.diagnostics._rules_architecture import without_derivatives
 from pinntk.diagnostics._rules_statement import QUICK, STATEMENT_RULES
 from pinntk.diagnostics._statement import Statement
 from pinntk.diagnostics._unjudged import OPERATORS
+from pinntk.nn import MLP
 from pinntk.problem import Problem
+from pinntk.residuals import check_network, errors
+from pinntk.residuals._values import NonFiniteError, non_finite
 
 _CODES = ("independent-condition", "wrong-problem", "trivial-solution", "conflict", "undetermined-coefficient", "gauge")
+_TRIED = 16  # points of a condition on which a small network is tried
 _FEW = 40  # trial functions of the quick part, which asks only whether conditions respond at all
 
 
@@ -35,7 +41,8 @@ def check(problem: Problem, network: nn.Module | None = None, *, quick: bool = F
     Foreign conditions are on no trial functions: what the others do not say alone is not judged, and named in
     `Diagnosis.unjudged`.
 
-    Raises TypeError for what is no problem; an operator's own exceptions as `pinntk.errors` does.
+    Raises TypeError for what is no problem; DependentPointsError for errors that are random or mix points; NonFiniteError for
+    those that are finite nowhere; an operator's own exceptions as `pinntk.errors` does.
 
     >>> import pinntk
     >>> domain = pinntk.Box(x=(0, 1))
@@ -50,16 +57,34 @@ def check(problem: Problem, network: nn.Module | None = None, *, quick: bool = F
     """
     if not isinstance(problem, Problem):
         raise TypeError(f"problem is a {type(problem).__name__}; give a pinntk.Problem, or load one with pinntk.load")
-    if quick:
-        found = statement_findings(Statement(problem, functions=_FEW), network, QUICK)
-    else:
-        found = statement_findings(Statement(problem), network, tuple(STATEMENT_RULES))
+    statement = Statement(problem, functions=_FEW) if quick else Statement(problem)
+    if not quick and not problem.foreign:
+        _refuse_what_are_no_errors(problem, statement.defined)
+    found = statement_findings(statement, network, QUICK if quick else tuple(STATEMENT_RULES))
     if network is not None:
         found = sorted([*found, *without_derivatives(problem, network)], key=_severe)
     codes = [finding.code for finding in found]
     rules = (*_CODES, "unsuitable-activation") if network is not None else _CODES
     left_out = [code for code in rules if code not in codes] if problem.foreign else []
     return Diagnosis(found, [Unjudged(code, OPERATORS.reason, OPERATORS.remedy) for code in left_out])
+
+
+def _refuse_what_are_no_errors(problem: Problem, defined: bool) -> None:
+    """Tries the conditions on a small network, as a training would: what they return may be random, depend on other points, or
+    be finite nowhere.
+    """
+    network = MLP(problem, width=8, depth=1, output_scales={}, dtype=torch.float64)
+    counts = {name: None if default is None else _TRIED for name, default in problem.default_counts().items()}
+    points = problem.sample({name: n for name, n in counts.items() if n is not None}, dtype=torch.float64)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*its error depends on no trained parameter")  # a finding says so
+        check_network(network, problem, points)
+    if not defined:
+        with torch.no_grad():
+            found = errors(network, problem, points)
+        for name, error in found.items():
+            if not bool(error.isfinite().any()):
+                raise NonFiniteError(non_finite(network, problem, name, points[name], error))
 
 
 def statement_findings(s: Statement, network: nn.Module | None, rules: Sequence[str]) -> list[Finding]:

@@ -32,7 +32,8 @@ from pinntk.diagnostics._sanity import OutputScale, Precision, Triviality, outpu
 from pinntk.diagnostics._spectrum import Spectrum, spectrum
 from pinntk.diagnostics._statement import Statement
 from pinntk.diagnostics._undetermined import Undetermined, undetermined
-from pinntk.nn import MLP
+from pinntk.nn import NETWORKS
+from pinntk.nn._embedded import EmbeddedNetwork
 from pinntk.ntk import KernelBlocks, kernel
 from pinntk.ntk._blocks import check_weights, sizes_text
 from pinntk.problem import Points, Problem
@@ -160,8 +161,9 @@ class Examination:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The network's arguments as config.json has them; empty for one that is no `pinntk.nn.MLP`."""
-        return dict(self.network.config) if type(self.network) is MLP else {}
+        """The network's arguments as config.json has them, where they are those of an MLP or much the same; else empty."""
+        network = self.network
+        return dict(network.config) if isinstance(network, EmbeddedNetwork) and type(network) in NETWORKS.values() else {}
 
     @cached_property
     def initial(self) -> nn.Module | None:
@@ -176,6 +178,11 @@ class Examination:
     def progress(self) -> Progress | None:
         """How the training went; None without a run."""
         return None if self.run is None else progress(self.run)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the training ended at numbers that are not finite; the network is then the last good one."""
+        return self.run is not None and self.run.diverged
 
     @cached_property
     def natural_step(self) -> float:
@@ -234,7 +241,8 @@ def examine(
         run = network
         return Examination(run.network, run.problem, run.points, run.weights, run)
     if not isinstance(problem, Problem) or points is None:
-        raise TypeError("examine takes a run alone, or a network, a problem and points")
+        given = ", ".join(type(one).__name__ for one in (network, problem, points) if one is not None)
+        raise TypeError(f"got ({given}): give a run, as from pinntk.Run.load(FOLDER), or a network, its problem and points")
     if weights is None:
         weights = dict.fromkeys(points, 1.0)
     return Examination(network, problem, points, weights, trained=trained)

@@ -11,6 +11,7 @@ from pinntk.diagnostics._finding import Prescription
 from pinntk.problem._slabs import slab_edges
 from pinntk.run import Run
 from pinntk.solvers import SOLVERS
+from pinntk.weighting import SCHEMES
 
 NTK = {"weighting": {"name": "ntk", "every": 100}}
 SOLVER_STEPS = 100  # of Gauss-Newton, each of which costs as much as tens of gradient steps
@@ -23,6 +24,18 @@ _OF_AN_OPTIMIZER: dict[str, Any] = {
 }  # a Gauss-Newton with settings of its own
 _HALF = 0.5  # of the natural step, at which Adam starts, to leave room for growing curvature
 _LR_RANGE = (1e-4, 1e-2)  # within which Adam's learning rate is prescribed
+
+
+def sets_loss_weights(weighting: Mapping[str, Any]) -> bool:
+    """Whether section "weighting" of a config.json changes the loss weights of conditions in training."""
+    name = weighting["name"]
+    return name != "fixed" and (name not in SCHEMES or SCHEMES[name].acts_on == "conditions")
+
+
+def weighs_points(weighting: Mapping[str, Any]) -> bool:
+    """Whether it weighs single points, which must stay."""
+    names = [part["name"] for part in (weighting, *weighting.get("beside", ()))]
+    return any(SCHEMES[name].acts_on == "points" for name in names if name in SCHEMES)
 
 
 def adam_rate(x: Examination) -> float:

@@ -79,11 +79,12 @@ def _measured(x: Examination) -> tuple[dict[str, float], dict[str, np.ndarray]]:
 
 
 def _vanishing(x: Examination) -> float:
-    """The gradient over weight of the first layer over that of the last. Not a number where a layer has weights of zero, which
-    lets no gradient pass until its first step.
+    """The gradient over weight of the first layer over that of the last. Not a number where a layer has weights of zero, or a
+    gate is zero (those of a PirateNet at its start), which let no gradient pass until their first step.
     """
     gradients = [layer.gradient for layer in x.layers if layer.gradient is not None]
-    if len(gradients) < 2 or not gradients[-1] > 0 or _zero_layers(x):
+    closed = any(p.ndim == 0 and not bool(p) for p in x.network.parameters())
+    if len(gradients) < 2 or not gradients[-1] > 0 or closed or _zero_layers(x):
         return nan
     return gradients[0] / gradients[-1]
 
@@ -131,10 +132,10 @@ def _healthier_layers(x: Examination) -> tuple[Prescription, ...]:
     if x.settings.get("gain", 1.0) > 1:
         changes["network.arguments.gain"] = 1.0
         words.append("give the weights a gain of 1")
-    if x.settings["initialization"] != "xavier" or x.settings["beta"] > 1:
+    if x.settings.get("initialization", "xavier") != "xavier" or x.settings.get("beta", 1.0) > 1:
         changes |= {"network.arguments.initialization": "xavier", "network.arguments.beta": 1.0}
         words.append("start from Glorot's weights, and biases no larger than 1")
-    if x.settings["activation"] in ("relu", "sigmoid"):
+    if x.settings.get("activation") in ("relu", "sigmoid"):
         changes["network.arguments.activation"] = "tanh"
         words.append("use tanh units")
     if not x.settings["normalize"]:

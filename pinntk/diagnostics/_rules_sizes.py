@@ -8,14 +8,13 @@ from pinntk._util.numbers import number
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
 from pinntk.diagnostics._judgment import failing, severity
-from pinntk.diagnostics._prescriptions import NTK, gauss_newton
+from pinntk.diagnostics._prescriptions import NTK, gauss_newton, sets_loss_weights
 from pinntk.diagnostics._thresholds import above, below, clearly
-from pinntk.nn import MLP, MscaleDNN, MultiscaleFourier, SeparableMLP
+from pinntk.nn._embedded import EmbeddedNetwork
+from pinntk.nn._scaled import ScaledNetwork
 from pinntk.ntk import traces
 from pinntk.problem import field_problem
 from pinntk.solvers import SOLVERS
-
-_OWN = (MLP, MultiscaleFourier, MscaleDNN, SeparableMLP)  # networks that take output_scales
 
 
 def unscaled_output(x: Examination) -> Finding | None:
@@ -44,8 +43,8 @@ def unscaled_fields(x: Examination) -> dict[str, tuple[float, float]]:
     far = x.scales.far
     if not far:
         return {}
-    if isinstance(x.network, _OWN):
-        met = x.network.constraint if isinstance(x.network, MLP) else None
+    if isinstance(x.network, ScaledNetwork):
+        met = x.network.constraint if isinstance(x.network, EmbeddedNetwork) else None
         brought = () if met is None else met.prescribed(x.problem)
         far = {name: (0.0 if name in brought else shift, scale) for name, (shift, scale) in far.items()}
         return {name: pair for name, pair in far.items() if name not in x.network.output_scales and _is_far(*pair)}
@@ -82,7 +81,7 @@ def _about(shift: float, scale: float) -> str:
 
 def _scaled(x: Examination, far: dict[str, tuple[float, float]]) -> tuple[Prescription, ...]:
     by_hand = ", ".join(f"{name} = {number(shift)} + {number(scale)} N_{name}" for name, (shift, scale) in far.items())
-    if not isinstance(x.network, _OWN):
+    if not isinstance(x.network, ScaledNetwork):
         return (Prescription(f"let the network return {by_hand}, or use other units, in which the field is about 1"),)
     kept = {**x.network.output_scales, **{name: list(pair) for name, pair in far.items()}}
     changes: dict[str, Any] = {"network.arguments.output_scales": kept}
@@ -102,7 +101,7 @@ def _scaled(x: Examination, far: dict[str, tuple[float, float]]) -> tuple[Prescr
     solver = Prescription(f"{what}, and train by Gauss-Newton", changes | gauss_newton(x.run))
     if str(x.run.config["training"]["optimizer"]).lower() in SOLVERS:
         return (Prescription(what, changes), solver)
-    balanced = x.run.config["weighting"]["name"] != "fixed"  # or else conditions keep the weights of their units
+    balanced = sets_loss_weights(x.run.config["weighting"])  # or else conditions keep the weights of their units
     first = Prescription(what, changes) if balanced else Prescription(f"{what}, and weigh conditions by NTK", changes | NTK)
     return (solver, first)  # one answer for all units, and where both were tried the better one
 

@@ -58,6 +58,8 @@ def missing_condition(s: Statement) -> Finding | None:
     size = number(found.response) if found.response >= _PRECISION else f"less than {number(_PRECISION)}"
     if not any(spec.field == k for name in s.names for spec in s.problem.arguments[name]):
         what = f"No condition reads the field {field}, which is undetermined"
+    elif all(s.problem[name].kind != "residual" for name in s.names):
+        what = f"No condition is an equation in the domain, a @residual, so that the field {field} is undetermined there"
     elif constant:
         what = f"The conditions leave the field {field} undetermined by a constant, however well they are met"
     else:
@@ -67,7 +69,10 @@ def missing_condition(s: Statement) -> Finding | None:
             f"boundary or at the start. Some changes of {field} bring about {size} of the errors that others "
             "of that size do"
         )
-    to_do = f"give {field} at one point" if constant else f"add the condition that determines {field}"
+    if all(s.problem[name].kind != "residual" for name in s.names):
+        to_do, place = "add the equation", ""
+    else:
+        to_do = f"give {field} at one point" if constant else f"add the condition that determines {field}"
     return Finding(
         code="wrong-problem",
         severity="critical",

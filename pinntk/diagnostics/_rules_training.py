@@ -20,10 +20,14 @@ from pinntk.diagnostics._judgment import (
     unreachable_alone,
 )
 from pinntk.diagnostics._layers import LayerHealth
-from pinntk.diagnostics._prescriptions import adam_rate, gauss_newton
+from pinntk.diagnostics._prescriptions import SOLVER_STEPS, adam_rate, gauss_newton
+from pinntk.diagnostics._progress import DESCENT, SEARCHING
 from pinntk.diagnostics._thresholds import SURER, above, below, clearly
 from pinntk.diagnostics._unjudged import lacking_need
 from pinntk.diagnostics._wording import capital, percent, setting
+from pinntk.nn._scaled import ScaledNetwork
+from pinntk.run import Run
+from pinntk.run._recorder import UNKNOWN
 
 _ENOUGH_STEPS = 5000  # of Adam, to begin with
 _ADAM = {"training.optimizer": "adam", "training.optimizer_options": {}}
@@ -32,7 +36,8 @@ _ADAM = {"training.optimizer": "adam", "training.optimizer_options": {}}
 def unnormalized_inputs(x: Examination) -> Finding | None:
     """The first layer receives coordinates far from mean 0 and standard deviation 1."""
     scale = x.input_scale
-    if scale is None:
+    normalized = isinstance(x.network, ScaledNetwork) and x.network.config["normalize"]
+    if scale is None or normalized:  # features of normalized coordinates, such as cosines of long waves, are meant to be so
         return None
     if above("input-offset", scale.offset):
         name, value, what = "input-offset", scale.offset, f"a mean that is {number(scale.offset)} away from 0"
@@ -67,11 +72,15 @@ def unnormalized_inputs(x: Examination) -> Finding | None:
 
 
 def step_too_large(x: Examination) -> Finding | None:
-    """The learning rate is far above what the curvature allows, and the history shows it."""
+    """The learning rate is far above what the curvature allows, and the history shows it, or has ended by it."""
+    return _too_large_by_losses(x) or _too_large_by_the_end(x)
+
+
+def _too_large_by_losses(x: Examination) -> Finding | None:
     went = x.progress
     if went is None or went.solving or not isfinite(went.lr) or lacking_need(x, "step-too-large"):
         return None
-    natural = _natural(x)
+    natural = _natural(x, went.descending)
     ratio = went.lr / natural
     shaken = above("noise", went.noise) and above("step-large", ratio)  # this run may have been stopped at a lucky moment
     jumps = above("rise", went.rise) or (above("shaking", went.shaking) and above("step-large", ratio))
@@ -105,6 +114,34 @@ def step_too_large(x: Examination) -> Finding | None:
     )
 
 
+def _too_large_by_the_end(x: Examination) -> Finding | None:
+    """Of a training that ended at numbers that are not finite, perhaps after one step, so that no losses show it."""
+    if not x.diverged or x.run is None or not x.run.history:
+        return None
+    lr, optimizer = x.run.history[0].get("learning_rate", nan), str(x.run.config["training"]["optimizer"]).lower()
+    if optimizer in (UNKNOWN, *SEARCHING):
+        return None
+    descending = optimizer in DESCENT
+    natural = _natural(x, descending)
+    if not above("step-large", lr / natural):
+        return None
+    lower = float(f"{natural:.1e}") / 2 if descending else adam_rate(x)
+    return Finding(
+        code="step-too-large",
+        severity="critical",
+        sentence=f"The learning rate {setting(lr)} is {number(lr / natural)} times the natural step {number(natural)}, and the "
+        f"training ended at numbers that are not finite; the last good ones are those after {x.run.step} steps.",
+        evidence={"learning_rate": lr, "natural_step": natural, "step_ratio": lr / natural, "steps": x.run.step},
+        confidence=clearly("step-large", lr / natural),
+        prescriptions=(
+            Prescription(
+                f"lower the learning rate to {setting(lower)} and let it fall to zero",
+                {"training.lr": lower, "training.schedule": "cosine"},
+            ),
+        ),
+    )
+
+
 def _saturates(x: Examination) -> bool:
     """Whether units are saturated that were not so at the start: too large steps have moved them there."""
 
@@ -121,8 +158,8 @@ def too_few_steps(x: Examination) -> Finding | None:
         return None
     if not below("few-steps", x.run.step):
         return None
-    if dead_conditions(x):
-        return None  # which more steps do not wake
+    if dead_conditions(x) or x.diverged:
+        return None  # which more steps do not wake, nor take
     return Finding(
         code="too-few-steps",
         severity=severity(x),
@@ -145,7 +182,7 @@ def step_too_small(x: Examination) -> Finding | None:
         return None
     if not failing(x) or dead_conditions(x):  # by no step
         return None
-    natural = _natural(x)
+    natural = _natural(x, went.descending)
     ratio = went.lr / natural
     small = below("descent-small" if went.descending else "step-small", ratio)
     if not small or not below("unmoved", went.moved):
@@ -172,11 +209,9 @@ def step_too_small(x: Examination) -> Finding | None:
     )
 
 
-def _natural(x: Examination) -> float:
+def _natural(x: Examination, descending: bool) -> float:
     """1 / lambda_max for gradient descent, `natural_step` for the others."""
-    if x.progress is not None and x.progress.descending:
-        return x.spectrum.stable_step / 2
-    return x.natural_step
+    return x.spectrum.stable_step / 2 if descending else x.natural_step
 
 
 def float32_floor(x: Examination) -> Finding | None:
@@ -270,6 +305,12 @@ def unfinished(x: Examination) -> Finding | None:
     )
 
 
+def _ended(x: Examination) -> str:
+    if not x.diverged:
+        return ""
+    return ", nor why the training ended at numbers that are not finite: look for a logarithm, root or division in an operator"
+
+
 def unexplained(x: Examination) -> Finding | None:
     """The result is wrong, and no rule says why."""
     if lacking_need(x, "unexplained") or not failing(x):
@@ -277,14 +318,20 @@ def unexplained(x: Examination) -> Finding | None:
     return Finding(
         code="unexplained",
         severity=severity(x),
-        sentence=f"{capital(error_text(x))}, and no measurement explains it.",
+        sentence=f"{capital(error_text(x))}, and no measurement explains it{_ended(x)}.",
         evidence=error_evidence(x) | {"unreachable_share": x.estimate.unreachable},
         arrays={},
         confidence=clearly("error", solution_error(x)),
-        prescriptions=(
-            Prescription(
-                "try Gauss-Newton, which depends least on weights and step sizes",
-                gauss_newton(x.run),
-            ),
-        ),
+        prescriptions=(_by_gauss_newton(x.run),),
     )
+
+
+def _by_gauss_newton(run: Run | None) -> Prescription:
+    """Or more of it, where it was used already."""
+    training = {} if run is None else run.config["training"]
+    changes = gauss_newton(run)
+    if str(training.get("optimizer", "")).lower() != "gauss-newton":
+        return Prescription("try Gauss-Newton, which depends least on weights and step sizes", changes)
+    steps = max(2 * training["steps"], SOLVER_STEPS)
+    sentence = f"take {steps:,} steps of Gauss-Newton in place of {training['steps']:,}"
+    return Prescription(sentence, {**changes, "training.steps": steps})

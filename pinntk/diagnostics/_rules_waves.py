@@ -85,7 +85,7 @@ def _short_waves(
     features = {"network.arguments.fourier": [_FEATURES, sigma], "network.arguments.normalize": True}
     prescriptions = (
         (Prescription(f"add Fourier features of standard deviation {setting(sigma)}", features),)
-        if x.settings
+        if "fourier" in x.settings
         else (
             Prescription(f"feed the network cos and sin of 2 pi B x, B of {setting(wave.dominant)} cycles per domain length"),
         )

@@ -198,9 +198,7 @@ class Statement:
             yield self.zero
             return
         yield from self._solutions()
-        for seed in range(_RANDOM):
-            if (found := self._at(self._field(self._random(seed)))) is not None:
-                yield found
+        yield from filter(None, (self._at(self._field(self._random(seed))) for seed in range(_RANDOM)))
         if self.zero is not None and not len(self.problem.coefficients):  # a coefficient of u has no effect at zero
             yield self.zero
 
@@ -228,12 +226,17 @@ class Statement:
     @cached_property
     def independent(self) -> tuple[str, ...]:
         """Conditions whose errors no field and no coefficient changes."""
-        left = set(self.names)
-        for view in [*([self.zero] if self.zero is not None else []), *self.views()]:
+        left = set(self.names if self.defined else ())
+        for view in chain([] if self.zero is None else [self.zero], self.views()):
             left -= {name for name in left if bool(view.raw[view.spans[name]].any())}
             if not left:
                 break
         return tuple(name for name in self.names if name in left)
+
+    @property
+    def defined(self) -> bool:
+        """Whether the errors are finite of any function; where they are not, nothing is known of them."""
+        return self.zero is not None or next(self.views(), None) is not None
 
     @cached_property
     def homogeneous(self) -> bool:

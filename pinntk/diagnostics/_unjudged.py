@@ -41,7 +41,7 @@ TRAINING = Need(
 LOSSES = Need(
     "the losses of the training are not known, of two steps at least",
     f"record them: {_LOG}",
-    lambda x: x.progress is not None,
+    lambda x: x.progress is not None or x.diverged,  # that is all there is to know of it
 )
 RATE = Need(
     "the learning rate is not known",

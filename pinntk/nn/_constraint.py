@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pinntk.nn._embedded import EmbeddedNetwork
 from pinntk.nn._hard import AUTO, hard_conditions, parse_hard
-from pinntk.nn._mlp import MLP
 from pinntk.problem import Problem
 from pinntk.problem._arguments import call_by_coordinates
 
@@ -111,8 +111,8 @@ def hard_constraint(problem: Problem, network: nn.Module, conditions: str | Sequ
     asked = parse_hard(conditions, problem)
     if asked is None:
         raise ValueError("conditions=None: 'auto', or names of conditions")
-    repeated = network.config["periodic"] or () if isinstance(network, MLP) else ()
-    if isinstance(network, MLP) and network.config["hard"] is not None:
+    repeated = network.config["periodic"] or () if isinstance(network, EmbeddedNetwork) else ()
+    if isinstance(network, EmbeddedNetwork) and network.config["hard"] is not None:
         raise ValueError(f"the network meets {network.hard} already, by its own hard=; leave one of the two out")
     device = next((p.device for p in network.parameters()), None)
     found = hard_conditions(problem, asked, repeated=repeated, own_inputs=False, device=device)
@@ -125,6 +125,7 @@ def met_by(network: nn.Module) -> tuple[str, ...]:
     """The conditions that a network of this room says it meets by construction: their errors and kernels are 0. One that goes
     forward in a way of its own says nothing.
     """
-    if isinstance(network, (MLP, HardConstraint)) and type(network).forward in (MLP.forward, HardConstraint.forward):
+    own = (EmbeddedNetwork.forward, HardConstraint.forward)
+    if isinstance(network, (EmbeddedNetwork, HardConstraint)) and type(network).forward in own:
         return network.hard
     return ()

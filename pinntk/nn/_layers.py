@@ -1,19 +1,15 @@
-"""What the networks are made of: activations, dense layers, and the scale of their inputs."""
+"""What networks are made of: activations, initial weights, numbers of inputs and outputs, and the scale of their inputs."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
 from math import isfinite, sqrt
-from typing import Any, TypedDict, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from pinntk._util.likeness import nearest
-from pinntk.nn._output import OutputScales
 from pinntk.problem import Problem
 
 
@@ -72,6 +68,9 @@ def parse_scales(name: str, scales: Any) -> list[float]:
 
 def dimensions(kind: str, problem: Problem | None, inputs: int | None, outputs: int | None) -> tuple[int, int]:
     """Numbers of inputs and outputs: those of the problem, or those given. Raises ValueError for both or neither."""
+    if problem is not None and not isinstance(problem, Problem):
+        got = type(problem).__name__
+        raise TypeError(f"{kind}({problem!r}): problem is a {got}; give a pinntk.Problem, as from pinntk.load")
     if problem is None and (inputs is None or outputs is None):
         raise ValueError(f"{kind} needs a problem, or inputs= and outputs=")
     if problem is not None and (inputs is not None or outputs is not None):
@@ -116,96 +115,3 @@ def draw(fan_in: int, fan_out: int, rule: str, generator: torch.Generator) -> tu
     if rule == "normal":
         return normal(fan_out, fan_in) / sqrt(fan_in), normal(fan_out)
     return normal(fan_out, fan_in), normal(fan_out)
-
-
-class DenseOptions(TypedDict, total=False):
-    """The keywords of `Dense` that networks made of it take too; `MLP` says what they mean."""
-
-    activation: str
-    parametrization: str
-    initialization: str
-    beta: float
-    gain: float
-
-
-class NetworkOptions(DenseOptions, total=False):
-    """And those that belong to the network as a whole."""
-
-    output_scales: OutputScales
-
-
-def option_names(kind: type[nn.Module]) -> list[str]:
-    """The keywords of a network's class, those that it hands on to `Dense` among them."""
-    parameters = inspect.signature(kind).parameters.values()
-    shared = NetworkOptions.__annotations__ if any(p.kind is p.VAR_KEYWORD for p in parameters) else {}
-    return [*(p.name for p in parameters if p.kind is not p.VAR_KEYWORD), *shared]
-
-
-def split_options(kind: type[nn.Module], options: NetworkOptions) -> tuple[DenseOptions, OutputScales]:
-    """Those of the layers, and `output_scales`. Raises TypeError, with the nearest one, for an option that there is not."""
-    for name in options:
-        if name not in NetworkOptions.__annotations__:
-            close = nearest(name, option_names(kind))
-            hint = f"did you mean {close!r}?" if close else f"options are {', '.join(option_names(kind))}"
-            raise TypeError(f"{kind.__name__} has no option {name!r}; {hint}")
-    layers = {name: value for name, value in options.items() if name in DenseOptions.__annotations__}
-    return cast(DenseOptions, layers), options.get("output_scales")
-
-
-class Dense(nn.Module):
-    """Linear layers of the sizes given, an activation between two of them and none after the last; (n, first) to (n, last).
-
-    generator: draws the weights, layer by layer, in float64
-    activation, parametrization, initialization, beta, gain: as for `MLP`
-
-    Raises ValueError for an unknown name or a gain that is not above 0.
-    """
-
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        generator: torch.Generator,
-        *,
-        activation: str = "tanh",
-        parametrization: str = "standard",
-        initialization: str = "xavier",
-        beta: float = 1.0,
-        gain: float = 1.0,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ):
-        super().__init__()
-        check_known("activation", activation, ACTIVATIONS)
-        check_known("parametrization", parametrization, PARAMETRIZATIONS)
-        check_known("initialization", initialization, INITIALIZATIONS)
-        if not 0 < gain < float("inf"):
-            raise ValueError(f"gain={gain!r}: a finite number above 0; 1 is the usual initialization")
-        self.options: DenseOptions = {
-            "activation": activation,
-            "parametrization": parametrization,
-            "initialization": initialization,
-            "beta": beta,
-            "gain": gain,
-        }
-        self.activation, self.parametrization, self.beta = activation, parametrization, beta
-        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        rule = "ntk" if parametrization == "ntk" else initialization
-        for fan_in, fan_out in pairwise(sizes):
-            weight, bias = draw(fan_in, fan_out, rule, generator)
-            self.weights.append(nn.Parameter((gain * weight).to(device, dtype or torch.get_default_dtype())))
-            self.biases.append(nn.Parameter(bias.to(device, dtype or torch.get_default_dtype())))
-
-    def forward(self, x: Tensor) -> Tensor:
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = ACTIVATIONS[self.activation](x) if layer else x
-            x = self._affine(x, weight, bias)
-        return x
-
-    def _affine(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """W x + b, or W x / sqrt(fan-in) + beta b in the NTK parametrization."""
-        if self.parametrization == "standard":
-            return F.linear(x, weight, bias)
-        scaled = 1 / sqrt(weight.shape[1])
-        if self.beta == 1:
-            return F.linear(scaled * x, weight, bias)
-        return F.linear(scaled * x, weight) + self.beta * bias

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from math import sqrt
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from pinntk.nn._embeddings import embedded_size, embeddings, parse_fourier, parse_harmonics
-from pinntk.nn._hard import HardConditions, hard_conditions, parse_hard
-from pinntk.nn._layers import Dense, NetworkOptions, check_sizes, dimensions, scale, split_options
-from pinntk.nn._output import output_scales
-from pinntk.nn._scaled import ScaledNetwork
+from pinntk.nn._dense import Dense, NetworkOptions, split_options
+from pinntk.nn._embedded import EmbeddedNetwork
+from pinntk.nn._layers import check_sizes, dimensions
 from pinntk.problem import Problem
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class MLP(ScaledNetwork):
+class MLP(EmbeddedNetwork):
     r"""u(x) = W_L s(... s(W_0 x~ + b_0) ...) + b_L with x~ the normalized, embedded input; maps (n, d) to (n, fields).
 
     problem: gives the number of inputs (coordinates) and outputs (fields), and the domain for `normalize`;
@@ -34,6 +31,10 @@ class MLP(ScaledNetwork):
         biases), "kaiming" (torch's default for nn.Linear)
     beta: scale of the biases in the NTK parametrization
     gain: factor on the initial weights, not the biases; well above 1 most tanh units start, and stay, saturated
+    factorized: W = diag(exp(s)) V in every layer, V and s trained, for the same function at the start (Wang, Wang, Seidman &
+        Perdikaris 2022, arXiv 2210.01274): mean and standard deviation that s is drawn with; True for the paper's (1.0, 0.1)
+    adaptive_slopes: n of activations s(n a x) with a trained slope a for each layer, 1 / n at the start (Jagtap, Kawaguchi &
+        Karniadakis 2020, JCP 404:109136); at least 1. The larger n, the faster gradient steps change n a
     normalize: map each coordinate to mean 0 and standard deviation 1 over the domain (exact under differentiation);
         True by default where a problem is given
     periodic: coordinates in which u repeats exactly, derivatives included, with the domain's length for its period: "x" or
@@ -87,69 +88,21 @@ class MLP(ScaledNetwork):
         layers, asked = split_options(type(self), options)
         inputs, outputs = dimensions("MLP", problem, inputs, outputs)
         check_sizes(width=width, depth=depth)
-        normalize, mean, deviation = scale(problem, inputs, normalize)
-        harmonics = parse_harmonics(periodic, problem)
-        conditions = self._derive(problem, hard, harmonics, device)
-        fourier = parse_fourier(fourier)
-        dtype = dtype or torch.get_default_dtype()
         generator = torch.Generator().manual_seed(seed)
-        intervals = ((0.0, 1.0),) * inputs if problem is None else problem.domain.bounds  # not needed without a problem
-        bounds = torch.tensor(intervals, dtype=torch.float64)
-        by_axis, levels = _by_axis(problem, harmonics, conditions)
-        mean[list(by_axis)], deviation[list(by_axis)] = 0, 1  # `Periodic` takes these coordinates as they are
-        amplitude = sqrt(2) if normalize else 1.0
-        self.embeddings = embeddings(bounds, by_axis, amplitude, fourier, generator, levels).to(device, dtype)
-        features = embedded_size(self.embeddings, inputs)
-        self.dense = Dense([features, *[width] * depth, outputs], generator, dtype=dtype, device=device, **layers)
-        prescribed = () if conditions is None or problem is None else conditions.prescribed(problem)
-        sizes_of_fields = output_scales(asked, problem, normalize, prescribed, device)
-        self._set_scales(mean, deviation, sizes_of_fields, problem, dtype=dtype, device=device)
-        self.config: dict[str, Any] = {
-            "width": width,
-            "depth": depth,
-            **self.dense.options,
-            "normalize": normalize,
-            "periodic": harmonics or None,
-            "fourier": fourier,
-            "hard": None if conditions is None else list(self.hard),
-            "output_scales": self.output_scales,
-            "seed": seed,
-        }
+        place: Any = {"dtype": dtype, "device": device}
+        features, embedded = self._embed(
+            problem, inputs, generator, normalize=normalize, periodic=periodic, fourier=fourier, hard=hard, asked=asked, **place
+        )
+        self.dense = Dense([features, *[width] * depth, outputs], generator, **place, **layers)
+        self.config = {"width": width, "depth": depth, **self.dense.options, **embedded, "seed": seed}
 
-    def _derive(
-        self, problem: Problem | None, hard: Any, harmonics: Collection[str], device: torch.device | str | None
-    ) -> HardConditions | None:
-        """What `hard` asks for; None for nothing. `hard`, `soft` and `constraint` say what came of it."""
-        asked = parse_hard(hard, problem)
-        found = None
-        if asked is not None and problem is not None:
-            found = hard_conditions(problem, asked, repeated=harmonics, device=device)
-        self.hard: tuple[str, ...] = () if found is None else found.met
-        self.soft: Mapping[str, str] = {} if found is None else found.left
-        self.constraint = found if found is not None and found.has_values else None
-        return found
+    def core(self, features: Tensor) -> Tensor:
+        return self.dense(features)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, d) -> (n, fields)."""
-        values = self._rescaled(self.dense(self.features(x)))
-        return values if self.constraint is None else self.constraint(x, values)
-
-    def features(self, x: Tensor) -> Tensor:
-        """What the first layer receives: (n, d) -> (n, features)."""
-        return self.embeddings(self._normalized(x))
+    def last_layer(self) -> list[nn.Parameter]:
+        return [self.dense.weights[-1], self.dense.biases[-1]]
 
     def extra_repr(self) -> str:
         weights = self.dense.weights
         sizes = [weights[0].shape[1], *(weight.shape[0] for weight in weights)]
         return f"{sizes}, activation={self.dense.activation}, parametrization={self.dense.parametrization}"
-
-
-def _by_axis(
-    problem: Problem | None, harmonics: Mapping[str, int], conditions: HardConditions | None
-) -> tuple[dict[int, int], dict[int, int]]:
-    """{axis: harmonics} of what repeats by choice or by a condition, and {axis: continuous derivatives} where not all do."""
-    if problem is None:
-        return {}, {}
-    repeated = {} if conditions is None else conditions.repeated
-    levels = {problem.domain.axis(name): level for name, level in repeated.items() if level is not None}
-    return {problem.domain.axis(name): count for name, count in {**dict.fromkeys(repeated, 1), **harmonics}.items()}, levels

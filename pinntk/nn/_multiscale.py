@@ -11,17 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from pinntk.nn._dense import Dense, NetworkOptions, split_options
 from pinntk.nn._embeddings import FourierFeatures
-from pinntk.nn._layers import (
-    ACTIVATIONS,
-    Dense,
-    NetworkOptions,
-    check_sizes,
-    dimensions,
-    parse_scales,
-    scale,
-    split_options,
-)
+from pinntk.nn._layers import check_sizes, dimensions, parse_scales, scale
 from pinntk.nn._output import output_scales
 from pinntk.nn._scaled import ScaledNetwork
 from pinntk.problem import Problem
@@ -41,8 +33,8 @@ class MultiscaleFourier(ScaledNetwork):
         2 pi f / sqrt(12) = 1.8 f of normalized inputs
     features: random frequencies in each branch
     width, depth: units in each hidden layer of the trunk, number of hidden layers
-    problem, normalize, inputs, outputs and **options (activation, parametrization, initialization, beta, gain, output_scales):
-        as for `MLP`
+    problem, normalize, inputs, outputs, activation, parametrization, initialization, beta, gain, factorized,
+        adaptive_slopes, output_scales: as for `MLP`
     seed: draws frequencies, then weights, from a generator of their own
 
     Maps (n, d) to (n, fields). Raises ValueError for an unknown name, a size below 1 or a sigma that is not above 0.
@@ -76,7 +68,7 @@ class MultiscaleFourier(ScaledNetwork):
         for sigma in sigmas:
             angular = sigma * torch.randn(features, inputs, generator=generator, dtype=torch.float64)
             self.branches.append(FourierFeatures(angular / (2 * pi)).to(device, dtype))
-        self.trunk = Dense([2 * features, *[width] * depth], generator, dtype=dtype, device=device, **layers)
+        self.trunk = Dense([2 * features, *[width] * depth], generator, ends_active=True, dtype=dtype, device=device, **layers)
         self.last = Dense([len(sigmas) * width, outputs], generator, dtype=dtype, device=device, **layers)
         sizes_of_fields = output_scales(asked, problem, normalize, device=device)
         self._set_scales(mean, deviation, sizes_of_fields, problem, dtype=dtype, device=device)
@@ -94,8 +86,7 @@ class MultiscaleFourier(ScaledNetwork):
     def forward(self, x: Tensor) -> Tensor:
         """(n, d) -> (n, fields)."""
         x = self._normalized(x)
-        activation = ACTIVATIONS[self.trunk.activation]
-        values = self.last(torch.cat([activation(self.trunk(branch(x))) for branch in self.branches], 1))
+        values = self.last(torch.cat([self.trunk(branch(x)) for branch in self.branches], 1))
         return self._rescaled(values)
 
 
@@ -110,8 +101,8 @@ class MscaleDNN(ScaledNetwork):
     width: units in each hidden layer, all scales together; a multiple of N
     depth: hidden layers
     activation: "phi" (the default) or "srelu", bumps of bounded support, or any other of `MLP`
-    problem, inputs, outputs and **options (activation, parametrization, initialization, beta, gain, output_scales): as for
-        `MLP`; each group of units is drawn as a layer
+    problem, inputs, outputs, parametrization, initialization, beta, gain, factorized, adaptive_slopes,
+        output_scales: as for `MLP`; each group of units is drawn as a layer
     normalize: map each coordinate to mean 0 and standard deviation 1 over the domain before it is scaled; False, as in the
         paper, by default
     seed: draws the weights from a generator of their own
@@ -153,10 +144,10 @@ class MscaleDNN(ScaledNetwork):
         share = width // len(scales)
         sizes = [inputs, share] if version == 1 else [inputs, *[share] * depth, outputs]
 
-        def dense(sizes: Sequence[int]) -> Dense:
-            return Dense(sizes, generator, dtype=dtype, device=device, **layers)
+        def dense(sizes: Sequence[int], ends_active: bool = False) -> Dense:
+            return Dense(sizes, generator, ends_active=ends_active, dtype=dtype, device=device, **layers)
 
-        parts = [dense(sizes) for _ in scales]
+        parts = [dense(sizes, ends_active=version == 1) for _ in scales]
         self.parts = nn.ModuleList(parts)
         self.rest = dense([width] * depth + [outputs]) if version == 1 else None
         sizes_of_fields = output_scales(asked, problem, normalize, device=device)
@@ -176,7 +167,7 @@ class MscaleDNN(ScaledNetwork):
         """(n, d) -> (n, fields)."""
         x = self._normalized(x)
         parts = [part(a * x) for a, part in zip(self.scales, self.parts, strict=True)]
-        values = reduce(add, parts) if self.rest is None else self.rest(ACTIVATIONS[self.rest.activation](torch.cat(parts, 1)))
+        values = reduce(add, parts) if self.rest is None else self.rest(torch.cat(parts, 1))
         return self._rescaled(values)
 
 

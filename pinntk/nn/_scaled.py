@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor, nn
 
+from pinntk.nn._dense import NetworkOptions
 from pinntk.nn._output import rescale
 from pinntk.problem import Problem
 
@@ -12,10 +16,14 @@ from pinntk.problem import Problem
 class ScaledNetwork(nn.Module):
     """A network of x~ = (x - mean) / deviation, whose outputs become shift + scale N.
 
+    config: the arguments, for config.json
     mean, deviation: buffers, (inputs,)
     output_scales: {field: [shift, scale]} of the fields that are not N as it is
     """
 
+    OPTIONS: ClassVar[Mapping[str, Any]] = NetworkOptions.__annotations__  # what **options may have
+
+    config: dict[str, Any]
     mean: Tensor
     deviation: Tensor
 

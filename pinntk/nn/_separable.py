@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from pinntk.nn._layers import Dense, NetworkOptions, check_sizes, dimensions, scale, split_options
+from pinntk.nn._dense import Dense, NetworkOptions, split_options
+from pinntk.nn._layers import check_sizes, dimensions, scale
 from pinntk.nn._output import output_scales
 from pinntk.nn._scaled import ScaledNetwork
 from pinntk.problem import Problem
@@ -26,13 +27,13 @@ class SeparableMLP(ScaledNetwork):
     of many, and a product of 1 + f_j holds each f_j alone, each pair, and so on. How many products a solution needs is what
     counts, rather than its coordinates: sum_j g(x_j) takes d of them at most.
 
-    Points are scattered, each with its own products. That d networks of n points each serve a grid of n^d, for which the
-    paper's networks are cheap, is not made use of.
+    In trainings and kernels points are scattered, each with its own products. On a grid d networks of n points each serve all
+    n^d (`on_grid`), which is what makes the paper's trainings cheap; here it is for looking at results.
 
     rank: products in the sum
     width, depth: units in each hidden layer of a coordinate's network, number of its hidden layers
-    problem, normalize, inputs, outputs and **options (activation, parametrization, initialization, beta, gain, output_scales):
-        as for `MLP`
+    problem, normalize, inputs, outputs, activation, parametrization, initialization, beta, gain, factorized,
+        adaptive_slopes, output_scales: as for `MLP`
     seed: draws the weights, coordinate by coordinate, from a generator of their own
 
     Maps (n, d) to (n, fields). Raises ValueError for an unknown name or a size below 1.
@@ -91,3 +92,17 @@ class SeparableMLP(ScaledNetwork):
         factors = [1 + factor(x[:, j : j + 1]) for j, factor in enumerate(self.factors)]  # (n, rank) each
         values = self.last(reduce(mul, factors))
         return self._rescaled(values)
+
+    def on_grid(self, *axes: Tensor) -> Tensor:
+        """The fields at all points of a grid, by n_1 + ... + n_d evaluations of networks.
+
+        axes: for each coordinate its values, (n_j,). Gives (n_1, ..., n_d, fields). Raises ValueError for other shapes.
+        """
+        if len(axes) != len(self.factors) or any(values.ndim != 1 for values in axes):
+            raise ValueError(f"axes of shapes {[tuple(values.shape) for values in axes]}: expected {len(self.factors)} of (n,)")
+        product: Tensor | None = None  # (n_1, ..., n_j, rank)
+        for j, (values, factor) in enumerate(zip(axes, self.factors, strict=True)):
+            own = 1 + factor(((values - self.mean[j]) / self.deviation[j])[:, None])  # (n_j, rank)
+            product = own if product is None else product.unsqueeze(-2) * own
+        assert product is not None
+        return self._rescaled(self.last(product))

@@ -9,6 +9,7 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
+from pinntk.nn._dense import apart, draw_log_scales
 from pinntk.nn._layers import check_sizes, draw
 from pinntk.nn._mlp import MLP
 
@@ -52,9 +53,14 @@ def widened(network: MLP, width: int, *, seed: int | None = None) -> MLP:
     dense = wider.dense
     rule = "ntk" if dense.parametrization == "ntk" else dense.options["initialization"]
     sizes = [dense.weights[0].shape[1], *[width] * network.config["depth"], len(dense.weights[-1])]
+    factors = dense.options["factorized"]
+    scales = draw_log_scales(factors, sizes[1:], apart(generator)) if factors else []
     for layer, (fan_in, fan_out) in enumerate(pairwise(sizes)):
         weight, bias = draw(fan_in, fan_out, rule, generator)
         before = dense.weights[layer]
+        if factors:
+            weight = weight / torch.exp(scales[layer])[:, None]
+            dense.log_scales[layer] = _within(scales[layer], dense.log_scales[layer].detach(), dense.log_scales[layer])
         scale = sqrt(fan_in / before.shape[1]) if dense.parametrization == "ntk" else 1.0
         dense.weights[layer] = _within(dense.options["gain"] * weight, scale * before.detach(), before)
         dense.biases[layer] = _within(bias, dense.biases[layer].detach(), dense.biases[layer])

@@ -81,7 +81,7 @@ def _jacobian(network: nn.Module, parameters: dict[str, Tensor], sample: Tensor)
 
     def by_torch_func(part: Tensor) -> dict[str, Tensor]:
         rows = vmap(jacrev(outputs, chunk_size=_VECTORIZED), (None, 0), chunk_size=1)(parameters, part)
-        return {name: found.flatten(2) for name, found in rows.items()}
+        return {name: found.reshape(*found.shape[:2], -1) for name, found in rows.items()}
 
     def by_reverse_mode(part: Tensor) -> dict[str, Tensor]:
         own = {name: p for name, p in network.named_parameters() if name in parameters}

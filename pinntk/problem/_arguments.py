@@ -70,6 +70,14 @@ class Vocabulary:
                 )
         return tuple(self._spec(name, function) for name in required(function))
 
+    def knows(self, name: str) -> bool:
+        """Whether an operator may ask for that."""
+        try:
+            self._spec(name, self.knows)
+        except ValueError:
+            return False
+        return True
+
     def _spec(self, name: str, function: Callable) -> ArgumentSpec:
         if name == POINTS:
             return ArgumentSpec(name, "points")
@@ -188,6 +196,8 @@ def call_by_coordinates(
         if parameter.default is not parameter.empty:
             continue
         if name != POINTS and name not in coordinates:
-            raise ValueError(f"{_signature(function)}: unknown argument {name!r}; coordinates are {coordinates}")
+            raise ValueError(
+                f"exact={_signature(function)}: unknown argument {name!r}; it is a function of the coordinates, {coordinates}"
+            )
         arguments[name] = points if name == POINTS else values[name]
     return function(**arguments)

@@ -61,12 +61,17 @@ class ValueOf:
 
 def _condition(kind: str, region: Region, allowed: tuple[type[Region], ...], hint: str) -> Callable[[Callable], Condition]:
     if not isinstance(region, allowed):
-        raise TypeError(f"@{kind}({region!r}): needs {hint}")
+        raise TypeError(f"@{kind}{_given(region)}: needs {hint}")
 
     def decorate(operator: Callable) -> Condition:
         return Condition(name_of(operator), kind, region, operator)
 
     return decorate
+
+
+def _given(region: Any) -> str:
+    """As it was called; nothing in a decorator without brackets, which gets the operator."""
+    return "" if callable(region) else f"({region!r})"
 
 
 def residual(domain: Domain | Faces) -> Callable[[Callable], Condition]:
@@ -105,7 +110,7 @@ def periodic(faces: Faces) -> Callable[[Callable], Condition]:
             'construction needs no such condition: pinntk.nn.MLP(problem, periodic="x")'
         )
     if not isinstance(faces, Faces):
-        raise TypeError(f'@periodic({faces!r}): needs both ends of a coordinate, such as domain.ends("x")')
+        raise TypeError(f'@periodic{_given(faces)}: needs both ends of a coordinate, such as domain.ends("x")')
     return _condition("periodic", faces.periodic_pair(), (PeriodicPair,), "a pair of faces")
 
 

@@ -17,7 +17,7 @@ from pinntk._util.memory import require
 from pinntk._util.precision import empty_like, without_autocast
 from pinntk.geometry import Domain
 from pinntk.geometry import _sampling as sampling
-from pinntk.problem._arguments import ArgumentSpec, Vocabulary
+from pinntk.problem._arguments import ArgumentSpec, Vocabulary, name_of
 from pinntk.problem._conditions import KINDS, Condition
 from pinntk.problem._coordinates import check_coordinates
 from pinntk.problem._foreign import AnyCondition, ForeignCondition
@@ -102,6 +102,8 @@ class Problem:
         solution_accuracy: float = 0.0,
         where: Mapping[str, Domain] = MappingProxyType({}),
     ):
+        if isinstance(conditions, (Condition, ForeignCondition)):
+            raise TypeError(f"conditions is {conditions.name} alone; give a list, as in Problem(domain, [{conditions.name}])")
         attributes = {
             "domain": domain,
             "conditions": tuple(conditions),
@@ -137,7 +139,8 @@ class Problem:
         for condition in self.conditions:
             if not isinstance(condition, (Condition, ForeignCondition)):
                 raise TypeError(
-                    f"conditions must be decorated with one of {', '.join('@' + k for k in KINDS)}; got {condition!r}"
+                    f"conditions must be decorated with one of {', '.join('@' + k for k in KINDS)}; got "
+                    + (f"the function {name_of(condition)}, which is not" if callable(condition) else repr(condition))
                 )
             if condition.name in seen:
                 raise ValueError(f"two conditions are named {condition.name!r}; rename one function, or set its __name__")

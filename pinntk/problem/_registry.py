@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,7 @@ from dataclasses import replace
 from functools import wraps
 from hashlib import sha256
 from pathlib import Path
+from threading import RLock
 from types import ModuleType
 from typing import Any
 
@@ -44,7 +46,9 @@ def available() -> list[str]:
 def load(name_or_path: str | os.PathLike, **parameters: Any) -> Problem:
     """The problem of that name, or the one that a `.py` file defines, built afresh.
 
-    Relative paths that a file of your own opens, as of measured data, are those beside it, from whatever folder it is loaded.
+    Relative paths that a file of your own opens, as of measured data, are those beside it, from whatever folder it is loaded:
+    while its `problem` runs, and its `reference`, the process works in that folder. Loads in several threads take turns; what
+    other threads open meanwhile by relative paths is looked for there too.
 
     Raises ValueError for an unknown name or parameter, a file without `problem`, or one whose `problem` returns
     something else; FileNotFoundError for a path that does not exist.
@@ -53,13 +57,17 @@ def load(name_or_path: str | os.PathLike, **parameters: Any) -> Problem:
     >>> problem.names, problem.parameters
     (('convection', 'start', 'wrap'), {'beta': 10})
     """
-    factory, path = _factory(name_or_path)
+    with _moving:
+        factory, path = _factory(name_or_path)
     name = path.stem
     known = inspect.signature(factory).parameters
     for key in parameters:
         if key not in known:
             raise ValueError(f"{name} has no parameter {key!r}; it has {_list(known)}{did_you_mean(key, known)}")
     parameters = {key: value.item() if isinstance(value, np.generic) else value for key, value in parameters.items()}
+    for key, value in parameters.items():
+        if isinstance(known[key].default, (int, float)) and isinstance(value, str):
+            raise ValueError(f"{name}: {key}={value!r} is a text; give a number, as in {key}={known[key].default!r}")
     if unset := [key for key, p in known.items() if p.default is p.empty and key not in parameters]:
         raise ValueError(f"{name} needs a value for {unset[0]!r}: load(..., {unset[0]}=...), or --set {unset[0]}=...")
     with _blaming(path), _beside(path):
@@ -154,11 +162,14 @@ def _factory(name_or_path: str | os.PathLike) -> tuple[Callable[..., Problem], P
     elif text.endswith(".py"):
         path = Path(text).expanduser().resolve()
         if not path.is_file():
-            raise FileNotFoundError(f"{text}: no such file; give the path of a .py file that defines problem()")
+            hint = (
+                did_you_mean(path.name, [beside.name for beside in path.parent.glob("*.py")]) or "; give the path of a .py file"
+            )
+            raise FileNotFoundError(f"{text}: no such file{hint}" + ("" if hint.endswith("?") else " that defines problem()"))
     elif Path(text).name != text:
         raise ValueError(f"{text} is not a .py file; give the path of one that defines problem()")
     else:
-        hint = did_you_mean(text, available()) or ";"
+        hint = did_you_mean(text, [*available(), *(beside.name for beside in Path().glob("*.py"))]) or ";"
         raise ValueError(
             f"problem {text!r} is unknown{hint} `pinntk problems` lists all; of your own, give the path of its .py file"
         )
@@ -239,18 +250,23 @@ def _blaming(path: Path) -> Iterator[None]:
         place = f", line {lines[-1]}" if lines else ""
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         where = f"; relative paths are looked for in {path.parent}" if isinstance(error, FileNotFoundError) else ""
-        raise ValueError(f"{path.name}{place}: {kind}{str(error).rstrip('.')}{where}") from error
+        said = re.sub(r" \([^()]*\)$", "", str(error)) if isinstance(error, ImportError) else str(error)  # where torch lies
+        raise ValueError(f"{path.name}{place}: {kind}{said.rstrip('.')}{where}") from error
+
+
+_moving = RLock()  # the working directory is that of all threads
 
 
 @contextmanager
 def _beside(path: Path) -> Iterator[None]:
     """A problem's own relative paths are those beside its file, from whatever folder it is loaded."""
-    before = Path.cwd()
-    os.chdir(path.parent)
-    try:
-        yield
-    finally:
-        os.chdir(before)
+    with _moving:
+        before = Path.cwd()
+        os.chdir(path.parent)
+        try:
+            yield
+        finally:
+            os.chdir(before)
 
 
 def _called_beside(path: Path, reference: Callable[..., GridSolution]) -> Callable[..., GridSolution]:

@@ -14,13 +14,16 @@ _WIDTH = 80
 
 
 def dimension(domain: Domain) -> str:
-    """Coordinates of space, and the names of the others.
+    """Coordinates of space, and the names of the others; how many they are where they are more than two.
 
     >>> from pinntk.geometry import Box, Disk
     >>> dimension(Disk(x=0, y=0, radius=1) * Box(t=(0, 1)))
     '2D+t'
+    >>> dimension(Box(x=(0, 1)) * Box.of_parameters(a=(0, 1), b=(0, 1), c=(0, 1)))
+    '1D+3'
     """
     others = [name for axis, name in enumerate(domain.coordinates) if axis not in domain.space]
+    others = others if len(others) < 3 else [str(len(others))]
     return "+".join([*([f"{len(domain.space)}D"] if domain.space else []), *others])
 
 

@@ -58,19 +58,19 @@ def write_report(path: str | os.PathLike, x: Examination, findings: Sequence[Fin
         "unjudged": verdict.unjudged_sentences(found),
         "error_sentence": _error_sentence(found),
         "alignment": capital(verdict.alignment_sentence(found)),
-        "evidence": [_draw(partial(plot.finding_panels, finding, x.problem)) for finding in findings],
+        "evidence": [draw(partial(plot.finding_panels, finding, x.problem)) for finding in findings],
         "settings": _settings(x),
         "config": None if x.run is None else json.dumps(x.run.config, indent=2, default=str),
-        "losses": [] if x.run is None or not x.run.history else _draw(partial(plot.loss_panels, x.run, _deviations(found))),
+        "losses": [] if x.run is None or not x.run.history else draw(partial(plot.loss_panels, x.run, _deviations(found))),
         "constant": _constant_weights(x),
-        "solution": [*_draw(partial(_solution, x)), *_moving(x)],
-        "estimated": [] if x.problem.has_solution or not _estimated(found) else _draw(lambda: plot.estimate_panels(x)),
-        "residuals": _draw(lambda: plot.residual_panels(x)),
-        "spectra": _draw(lambda: _spectra(x)),
-        "modes": _draw(lambda: plot.mode_panels(x)),
-        "meetings": _draw(lambda: plot.condition_panels(x)),
+        "solution": [*draw(partial(_solution, x)), *_moving(x)],
+        "estimated": [] if x.problem.has_solution or not _estimated(found) else draw(lambda: plot.estimate_panels(x)),
+        "residuals": draw(lambda: plot.residual_panels(x)),
+        "spectra": draw(lambda: _spectra(x)),
+        "modes": draw(lambda: plot.mode_panels(x)),
+        "meetings": draw(lambda: plot.condition_panels(x)),
     }
-    return _write(path, "report.html.j2", context)
+    return write_page(path, "report.html.j2", context)
 
 
 def write_comparison(path: str | os.PathLike, first: Diagnosed, second: Diagnosed) -> Path:
@@ -78,16 +78,16 @@ def write_comparison(path: str | os.PathLike, first: Diagnosed, second: Diagnose
     found = [verdict.diagnosis(*diagnosed) for diagnosed in (first, second)]
     labels = distinct_labels([verdict.label_of(part) for part in found])
     runs = {label: x.run for label, (x, _) in zip(labels, (first, second), strict=True) if x.run is not None}
-    solved = {label: _draw(partial(_solution, x)) for label, (x, _) in zip(labels, (first, second), strict=True)}
+    solved = {label: draw(partial(_solution, x)) for label, (x, _) in zip(labels, (first, second), strict=True)}
     context = {
         "labels": labels,
         "found": found,
         "titles": list(map(verdict.title, found)),
         "rows": verdict.comparison_rows(*found),
-        "figures": _draw(partial(plot.comparison_panels, runs)) if len(runs) == 2 else [],
+        "figures": draw(partial(plot.comparison_panels, runs)) if len(runs) == 2 else [],
         "solutions": solved,
     }
-    return _write(path, "comparison.html.j2", context)
+    return write_page(path, "comparison.html.j2", context)
 
 
 def write_diagnosis(path: str | os.PathLike, found: Mapping[str, Any]) -> Path:
@@ -105,7 +105,8 @@ def distinct_labels(labels: Sequence[str]) -> list[str]:
 # Pieces.
 
 
-def _write(path: str | os.PathLike, template: str, context: Mapping[str, Any]) -> Path:
+def write_page(path: str | os.PathLike, template: str, context: Mapping[str, Any]) -> Path:
+    """Writes a template, filled in, whole or not at all."""
     environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"number": number, "label": label, "name": verdict.name_of, "changes": verdict.change_lines}
     html = environment.get_template(template).render(**context)
@@ -115,7 +116,7 @@ def _write(path: str | os.PathLike, template: str, context: Mapping[str, Any]) -
     return path
 
 
-def _draw(panels: Callable[[], Sequence[Panel | Sheet]]) -> list[dict[str, Any]]:
+def draw(panels: Callable[[], Sequence[Panel | Sheet]]) -> list[dict[str, Any]]:
     """Figures ready for the template; one that cannot be drawn says why in its place."""
     try:
         return [_figure(panel) for panel in panels()]
@@ -245,16 +246,21 @@ def _settings(x: Examination) -> list[tuple[str, str]]:
             taken.append(f"{name} {_words(training[name])}")
     if seconds := (x.run.history[-1].get("seconds") if x.run.history else None):
         taken.append(f"{shown(seconds)} s")
-    scheme = weighting.pop("name", "")
-    options = ", ".join(f"{name} {_words(value)}" for name, value in weighting.items() if value not in (None, [], {}))
+    schemes = [weighting, *weighting.pop("beside", ())]
     lines += [
         ("network", ", ".join(words)),
         ("training", ", ".join(filter(None, taken))),
-        ("loss weights", f"{scheme} ({options})" if options else scheme),
+        ("weights", ", ".join(map(_scheme, schemes))),
     ]
     if x.run.stop_reason:
         lines.append(("stopped", x.run.stop_reason))
     return lines
+
+
+def _scheme(described: Mapping[str, Any]) -> str:
+    options = ", ".join(f"{k} {_words(value)}" for k, value in described.items() if k != "name" and value not in (None, [], {}))
+    name = described.get("name", "")
+    return f"{name} ({options})" if options else name
 
 
 def _features(value: Any) -> str:

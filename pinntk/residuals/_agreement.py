@@ -18,7 +18,7 @@ from pinntk.problem import ForeignCondition, Points, Problem
 from pinntk.problem._arguments import ArgumentSpec
 from pinntk.residuals._fallback import warn_fallback
 from pinntk.residuals._fields import AutogradFields, Fields, TaylorFields
-from pinntk.residuals._gradients import compare_gradients
+from pinntk.residuals._gradients import compare_gradients, compare_operator
 from pinntk.residuals._points import groups
 from pinntk.taylor import UnsupportedOperationError
 
@@ -32,7 +32,7 @@ _AGREED = {torch.float64: 1e-8, torch.float32: 1e-2}  # relative difference of d
 
 def check_derivatives(network: nn.Module, problem: Problem, probe: Points) -> None:
     """Warns where the Taylor engine and nested autograd disagree, and uses autograd from then on; and where autograd's
-    gradient is not the derivative of the network's values.
+    gradient is not the derivative of the network's values, or of an operator's error by the fields.
 
     Both are measured in float64 where the network can be evaluated in it, on points of the domain near those of the probe.
     """
@@ -43,6 +43,9 @@ def check_derivatives(network: nn.Module, problem: Problem, probe: Points) -> No
     else:
         inside = {key: rows.double() for key, rows in inside.items()}
     _compare_engines(network, call, problem, {name: inside[id(rows)] for name, rows in probe.items()})
+    for name, rows in probe.items():
+        if not isinstance(problem[name], ForeignCondition):
+            compare_operator(problem, name, rows)
     x = next(iter(inside.values()))
     if x.dtype == torch.float64:
         try:

@@ -108,10 +108,10 @@ def _check_output(network: nn.Module, problem: Problem, first: Tensor) -> None:
     try:
         with torch.no_grad():
             output = network(first.clone())
-    except (RuntimeError, IndexError, ValueError) as error:
+    except (RuntimeError, IndexError, ValueError, TypeError) as error:
         raise ValueError(
-            f"the network does not accept {problem.domain.dimension} inputs, coordinates {problem.coordinates}: it failed on a "
-            f"tensor of shape {tuple(first.shape)} and dtype {first.dtype} with: {error}"
+            f"the network does not accept {problem.domain.dimension} inputs, coordinates {problem.coordinates}, in one tensor: "
+            f"it failed on shape {tuple(first.shape)} and dtype {first.dtype} with: {error}"
         ) from error
     check_output(output, problem.fields, len(first))
 

@@ -99,21 +99,22 @@ def _error(
     try:  # on copies: an operator that works in place must not reach the points or the next condition
         error = condition.operator(**{name: value.clone() for name, value in arguments.items()})
     except Exception as failure:
-        raise OperatorError(_blame(condition, failure)) from failure
+        raise OperatorError(_blame(problem, condition, failure)) from failure
     check_error(condition.name, error, len(points))
     return error
 
 
-def _blame(condition: Condition, failure: Exception) -> str:
+def _blame(problem: Problem, condition: Condition, failure: Exception) -> str:
     """What failed, and on which line of the user's file."""
     code = getattr(condition.operator, "__code__", None)
     file = "" if code is None else code.co_filename
     lines = [frame.lineno for frame in traceback.extract_tb(failure.__traceback__) if file and frame.filename == file]
     place = f" ({Path(file).name}, line {lines[-1]})" if lines else ""
-    return (
-        f"condition {condition.name!r}{place}: {type(failure).__name__}: {failure}. Operators take and return torch tensors: "
-        "use torch.sin, not math or numpy, and torch.where, not if"
-    )
+    head = f"condition {condition.name!r}{place}: {type(failure).__name__}: {str(failure).rstrip('.')}"
+    if isinstance(failure, NameError):
+        known = problem.vocabulary(condition).knows(failure.name or "")
+        return f"{head}; give it to the operator as an argument: def {condition.name}({failure.name}, ...)" if known else head
+    return f"{head}. Operators take and return torch tensors: use torch.sin, not math or numpy, and torch.where, not if"
 
 
 def _argument(

@@ -1,9 +1,12 @@
-"""Whether autograd's gradient is the derivative of the network's values: against finite differences."""
+"""Whether autograd's gradient is the derivative, of a network's values and of errors by the fields: against finite
+differences.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import reduce
+from itertools import count
 from operator import add
 
 import torch
@@ -13,6 +16,8 @@ from pinntk._util.registry import WeakRegistry
 from pinntk._util.stand_in import call_with
 from pinntk._util.warn import warn_user
 from pinntk.geometry import Domain
+from pinntk.problem import Problem
+from pinntk.residuals._conditions import condition_errors
 
 _CLOSE = 1e-4  # relative difference of a gradient and a finite difference
 _STEPS = (1e-7, 1e-3)  # of finite differences: below rounding of the inside, and above it
@@ -30,7 +35,8 @@ def compare_gradients(network: nn.Module, call: Callable, domain: Domain, x: Ten
         leaf = x.clone().requires_grad_()
         output = call(leaf.clone())
         by_autograd = [_slope(column.sum(), [leaf])[0] @ v for column in output.unbind(1)]
-    _compare(network, "coordinates", torch.stack(by_autograd, 1), lambda h: call(x + h * v), output)
+    if (found := _differ(torch.stack(by_autograd, 1), lambda h: call(x + h * v), output)) is not None:
+        _warn_of_network(network, "coordinates", *found)
 
     state = {name: t.detach() for name, t in (*network.named_parameters(), *network.named_buffers())}
     trained = {name: p.detach() for name, p in network.named_parameters() if p.requires_grad}
@@ -51,7 +57,68 @@ def compare_gradients(network: nn.Module, call: Callable, domain: Domain, x: Ten
         leaves = {name: nn.Parameter(p.clone()) for name, p in trained.items()}  # a slice of a ParameterList detaches others
         slopes = _slope(value(0.0, leaves), list(leaves.values()))
     along = reduce(add, [(g * direction[name]).sum() for name, g in zip(trained, slopes, strict=True)])
-    _compare(network, "parameters", along, value, (signs * output).abs().sum())
+    if (found := _differ(along, value, (signs * output).abs().sum())) is not None:
+        _warn_of_network(network, "parameters", *found)
+
+
+def _warn_of_network(network: nn.Module, what: str, found: float, expected: float) -> None:
+    if _warned.first(network, what):
+        warn_user(
+            f"{type(network).__name__}: the gradient that autograd gives is not the derivative of the network's values: "
+            f"{found:.3g} against {expected:.3g} by finite differences, along one direction of the {what} (a straight-through "
+            "estimator, a detach() or a no_grad() inside?). Errors and kernels are made from autograd's gradient"
+        )
+
+
+class _Drawn:
+    """Fields whose values and derivatives are random numbers, the same at every call, and a step along a random direction."""
+
+    def __init__(self, known: dict[tuple, tuple[Tensor, Tensor]], place: int, points: Tensor, step: float):
+        self.known, self.place, self.points, self.step = known, place, points, step
+
+    def derivative(self, field: int, index: tuple[int, ...]) -> Tensor:
+        return self._value((self.place, field, index, ()))
+
+    def laplacian(self, field: int, axes: tuple[int, ...]) -> Tensor:
+        return self._value((self.place, field, (), axes))
+
+    def _value(self, key: tuple) -> Tensor:
+        if key not in self.known:
+            random = torch.Generator().manual_seed(len(self.known))
+            drawn = torch.randn(2, len(self.points), generator=random, dtype=torch.float64).to(self.points.device)
+            self.known[key] = drawn[0].requires_grad_(), drawn[1]
+        value, direction = self.known[key]
+        return value + self.step * direction
+
+
+def compare_operator(problem: Problem, name: str, rows: Tensor) -> None:
+    """An operator's gradient in what it takes of the fields, along one direction, with finite differences.
+
+    rows: some points of the condition, (n, columns)
+    """
+    known: dict[tuple, tuple[Tensor, Tensor]] = {}
+    rows = rows.double()
+
+    def value(step: float) -> Tensor:
+        places = count()
+        return condition_errors(
+            problem,
+            [name],
+            rows,
+            lambda points: _Drawn(known, next(places), points, step),
+            lambda coefficient, points: problem.coefficients[coefficient].detach().to(points),
+        )[name].sum()
+
+    with torch.enable_grad():
+        total = value(0.0)
+        slopes = _slope(total, [drawn for drawn, _ in known.values()]) if known else ()
+    along = sum(((g * d).sum() for g, (_, d) in zip(slopes, known.values(), strict=True)), total.detach() * 0)
+    if (found := _differ(along, value, total)) is not None and _warned.first(problem[name], "operator"):
+        warn_user(
+            f"condition {name!r}: the gradient that autograd gives is not the derivative of its error by the fields: "
+            f"{found[0]:.3g} against {found[1]:.3g} by finite differences, along one direction (a detach(), no_grad() or numpy "
+            "in the operator?). Trainings and kernels go by autograd's gradient"
+        )
 
 
 def _slope(value: Tensor, leaves: list[Tensor]) -> tuple[Tensor, ...]:
@@ -65,9 +132,9 @@ def _size(parameter: Tensor) -> float:
     return float(parameter.square().mean().sqrt()) or 0.1
 
 
-def _compare(network: nn.Module, what: str, slope: Tensor, value: Callable[[float], Tensor], size: Tensor) -> None:
-    """Warns where a slope is not that of `value` at 0, by short steps nor by long ones; a jump or kink between them is not
-    held against it.
+def _differ(slope: Tensor, value: Callable[[float], Tensor], size: Tensor) -> tuple[float, float] | None:
+    """A slope that is not that of `value` at 0, by short steps nor by long ones, and what that is; a jump or kink between them
+    is not held against it. None where all agree.
     """
     with torch.no_grad():
         off = torch.ones_like(slope, dtype=torch.bool)
@@ -75,11 +142,7 @@ def _compare(network: nn.Module, what: str, slope: Tensor, value: Callable[[floa
             far, near = ((value(h) - value(-h)) / (2 * h) for h in (step, step / 2))
             least = _CLOSE * (slope.abs() + near.abs()) + 1e-2 * _CLOSE * size.detach().abs().max()
             off &= (slope - near).abs() > least + _ROUNDED * (far - near).abs()
-    if bool(off.any()) and _warned.first(network, what):
-        place = off.nonzero()[0].unbind() if off.ndim else ()
-        found, expected = float(slope[place]), float(near[place])
-        warn_user(
-            f"{type(network).__name__}: the gradient that autograd gives is not the derivative of the network's values: "
-            f"{found:.3g} against {expected:.3g} by finite differences, along one direction of the {what} (a straight-through "
-            "estimator, a detach() or a no_grad() inside?). Errors and kernels are made from autograd's gradient"
-        )
+    if not bool(off.any()):
+        return None
+    place = off.nonzero()[0].unbind() if off.ndim else ()
+    return float(slope[place]), float(near[place])

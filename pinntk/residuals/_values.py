@@ -71,7 +71,10 @@ def non_finite(
     kinds = {"NaN" if bool(values[i].isnan()) else "infinite" for i in bad[:1000]}
     shown = ", ".join(f"row {start + i} at {_place(problem, rows[i])}" for i in bad[:_SHOWN])
     more = "" if len(bad) <= _SHOWN else ", ..."
-    head = f"condition {name!r}: {what} is {' or '.join(sorted(kinds))} at {len(bad)} of {len(values)} points ({shown}{more})"
+    where = f"{len(bad)} of {len(values)} points ({shown}{more})"
+    if len(bad) == len(values) > _SHOWN:  # no place is worth naming
+        where = f"all {len(values)} points"
+    head = f"condition {name!r}: {what} is {' or '.join(sorted(kinds))} at {where}"
     if broken := next((key for key, p in network.named_parameters() if not bool(p.isfinite().all())), None):
         return f"{head}: the network has blown up, its parameter {broken!r} is not finite; go back to an earlier state of it"
     if what != ROW:

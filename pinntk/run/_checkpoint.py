@@ -16,12 +16,13 @@ from pinntk._util.files import replacing
 from pinntk.problem import Problem
 from pinntk.run._folder import CHECKPOINT, CHECKSUM_DIGITS, CHECKSUM_MARK
 
-_FORMAT = 5
+_FORMAT = 6
 _TRAILER = len(CHECKSUM_MARK) + CHECKSUM_DIGITS
 _PARTS: dict[str, type | tuple[type, ...]] = {
     "identity": dict,
     "step": int,
     "seconds": (int, float),
+    "diverged": bool,
     "network": dict,
     "coefficients": dict,
     "initial": list,
@@ -60,7 +61,7 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
     """Raises FileNotFoundError if there is none, ValueError, naming the file, if it is damaged."""
     path = folder / CHECKPOINT
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} holds no checkpoint ({CHECKPOINT} is missing); nothing to resume")
+        raise FileNotFoundError(f"{folder} holds no checkpoint ({CHECKPOINT} is missing); restore it from a copy or train anew")
     whole = path.read_bytes()
     content, trailer = whole[:-_TRAILER], whole[-_TRAILER:]
     if not trailer.startswith(CHECKSUM_MARK):

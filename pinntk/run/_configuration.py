@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pinntk._util.files import replacing
-from pinntk.run._folder import CONFIG, SLAB, SLABS
+from pinntk._util.likeness import nearest
+from pinntk.run._folder import CONFIG, CURRICULUM, ENSEMBLE, SLAB, SLABS
 
 FORMAT = 1
 _SECTIONS = ("problem", "network", "training", "weighting")
@@ -36,6 +37,16 @@ _KINDS: dict[str, dict[str, tuple[type, ...]]] = {
 }
 
 
+def _nearby(folder: Path) -> str:
+    """What to give in its place: the runs in it, or the one beside it or in runs/ whose name is most like."""
+    inside = sorted(path.parent for below in ("*", "runs/*") for path in folder.glob(f"{below}/{CONFIG}"))
+    if inside:
+        return f"it holds folders of runs: give one of them, such as {inside[0]}"
+    beside = {path.parent.name: path.parent for where in (folder.parent, Path("runs")) for path in where.glob(f"*/{CONFIG}")}
+    close = nearest(folder.name, beside)
+    return f"did you mean {beside[close]}?" if close else "give the folder that `pinntk train -o` wrote"
+
+
 def read_config(folder: Path, name: str = CONFIG) -> dict[str, Any]:
     """Raises FileNotFoundError for a folder without one, ValueError, naming the file, for one that is not a run's."""
     path = folder / name
@@ -43,10 +54,18 @@ def read_config(folder: Path, name: str = CONFIG) -> dict[str, Any]:
         raise FileNotFoundError(
             f"{folder} holds time slabs, each a run: give one, such as {folder / 'slab_00'}, or load all with pinntk.load_slabs"
         )
+    if not path.is_file() and (folder / CURRICULUM).is_file():
+        stages = sorted(folder.glob("stage_*")) or [folder / "stage_00"]
+        raise FileNotFoundError(
+            f"{folder} holds the stages of a curriculum, each a run: give one, such as {stages[-1]}, the last"
+        )
+    if not path.is_file() and (folder / ENSEMBLE).is_file():
+        raise FileNotFoundError(f"{folder} holds the members of an ensemble, each a run: give one, as {folder / 'member_00'}")
     if not path.is_file() and SLAB.fullmatch(folder.name) and (folder.parent / SLABS).is_file():
         raise FileNotFoundError(f"{folder} holds no run: that slab is not trained yet; go on with --resume {folder.parent}")
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} holds no run ({name} is missing); give the folder that `pinntk train -o` wrote")
+        why = f"{name} is missing" if folder.is_dir() else "there is no such folder"
+        raise FileNotFoundError(f"{folder} holds no run ({why}); {_nearby(folder)}")
     try:
         config = json.loads(path.read_text())
     except (ValueError, RecursionError) as error:  # not JSON, or not text

@@ -20,6 +20,8 @@ else:
     import fcntl
 
 SLABS, SLAB = "slabs.json", re.compile(r"slab_\d{2,}")  # of a training in time slabs, and the run folders in it
+CURRICULUM, STAGE = "curriculum.json", re.compile(r"stage_\d{2,}")  # of one in the stages of a curriculum
+ENSEMBLE, MEMBER = "ensemble.json", re.compile(r"member_\d{2,}")  # of one from several seeds
 CONFIG, METRICS, CHECKPOINT, SNAPSHOTS, FIGURES = "config.json", "metrics.csv", "checkpoint.pt", "kernel", "figures"
 REPORT, COMPARISON, DIAGNOSIS = "report.html", "comparison.html", "diagnosis.json"  # what `pinntk diagnose` adds
 ANIMATION = "solution.gif"
@@ -123,7 +125,8 @@ def _open(path: Path) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise OSError(f"cannot write {path.parent}: {error.strerror}; choose another folder") from error
+        why = "it is a file" if path.parent.is_file() else error.strerror
+        raise OSError(f"cannot write {path.parent}: {why}; choose another folder") from error
 
 
 def _lock(handle: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,18 +49,23 @@ class Run:
 
     history: one row a logged step: step, seconds, loss (what is minimized), learning_rate, or of a solver damping, growth (of
         the number of points), adapting and converging (0 or 1); loss/NAME (without any weight), weight/NAME, with causal
-        weights causal (the smallest of them) and epsilon, with self-adaptive ones mean_point_weight/NAME and
-        max_point_weight/NAME, and where measured trace/NAME, coefficient/NAME, relative_error (L2), drift (of the parameters)
+        weights causal (the smallest of them) and epsilon, with schemes of point weights mean_point_weight/NAME and
+        max_point_weight/NAME, and where measured trace/NAME, coefficient/NAME, relative_error (L2), drift (of the parameters),
+        with `average` averaged/loss, averaged/relative_error and averaged/coefficient/NAME
     snapshots: kernels by step
     weights: the loss weights at the end
     points: the training points at the end, {condition: (n, d)}
-    point_weights: the g of the loss's mean(g e^2), {condition: (n,)}, under causal and self-adaptive weights, and of a solver's
-        points where they fall by the errors: there loss/NAME is mean(g e^2) too, which estimates the mean over the domain
+    point_weights: the g of the loss's mean(g e^2), {condition: (n,)}, under causal weights and schemes of point weights, and of
+        a solver's points where they fall by the errors: there loss/NAME is mean(g e^2) too, which estimates the mean over the
+        domain
     step: steps done
     seconds: that they took
     folder: the run folder, or None
     stop_reason: why training ended before its last step; "" if it did not
+    diverged: whether it ended since a number was NaN or infinite; the run is then that of the last good checkpoint
     monitor: what a `pinntk.Monitor` has to say, or None
+    averaged: the network with the moving average of its parameters, where `average` asked for it; `network`, of which all else
+        is said, has those of the last step
     initial: the network's parameters, in their order, when the training began; empty where they are not known
 
     >>> import pinntk
@@ -84,7 +90,9 @@ class Run:
     seconds: float = 0.0
     folder: Path | None = None
     stop_reason: str = ""
+    diverged: bool = False
     monitor: MonitorReport | None = None
+    averaged: nn.Module | None = None
     initial: list[Tensor] = field(default_factory=list)
 
     def __repr__(self) -> str:
@@ -166,7 +174,10 @@ class Run:
         check_identity(state, problem, folder)
         network = build_network(config, problem) if network is None else network
         load_state(state, network, problem, folder)
-        saved = state["parts"].get("monitor")
+        saved, averages = (state["parts"].get(name) for name in ("monitor", "averages"))
+        averaged = None if averages is None else deepcopy(network)
+        if averaged is not None:
+            averaged.load_state_dict(averages["network"])
         return cls(
             problem,
             network,
@@ -180,6 +191,8 @@ class Run:
             seconds=state["seconds"],
             folder=folder,
             stop_reason=state["stop_reason"],
+            diverged=state["diverged"],
+            averaged=averaged,
             initial=state["initial"],
             monitor=saved and MonitorReport(**{**saved["report"], "warned": tuple(saved["report"]["warned"])}),
         )
@@ -192,6 +205,7 @@ def state_of(run: Run) -> dict[str, Any]:
         "step": run.step,
         "seconds": run.seconds,
         "stop_reason": run.stop_reason,
+        "diverged": run.diverged,
         "network": run.network.state_dict(),
         "coefficients": run.problem.coefficients.state_dict(),
         "initial": list(run.initial),

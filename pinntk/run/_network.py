@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.nn import NETWORKS
-from pinntk.nn._layers import option_names
+from pinntk.nn._dense import option_names
 from pinntk.problem import Problem
 
 

@@ -10,28 +10,35 @@ from typing import Any, SupportsIndex, TypedDict, TypeVar
 from torch import Tensor
 
 from pinntk._util.likeness import nearest
+from pinntk.run import EarlyStopping
+from pinntk.solvers._chain import Chain
 from pinntk.training._monitor import Monitor
 from pinntk.training._resampling import RAD
-from pinntk.weighting import SCHEMES, Causal, Fixed, Weighting
+from pinntk.training._retaining import R3
+from pinntk.weighting import SCHEMES, Causal, Composite, Fixed, Weighting
+from pinntk.weighting._composite import ACTS_ON
 
 
 class Settings(TypedDict, total=False):
     """What may be given for each setting of `TrainConfig`, whose fields hold what that stands for."""
 
-    steps: int
+    steps: int | None
     seconds: float | None
-    optimizer: str | Callable[..., Any]
+    optimizer: str | Callable[..., Any] | Chain | Sequence[Any]
     lr: float | None
     optimizer_options: Mapping[str, Any] | None
     schedule: str | Callable[..., Any] | None
     decay: float
     decay_every: int
-    weighting: Weighting | str | None
+    clip: float | None
+    average: float | None
+    early_stopping: EarlyStopping | str | bool | None
+    weighting: Weighting | str | Sequence[Weighting | str] | None
     causal: Causal | float | Sequence[float] | None
     points: Mapping[str, Any] | None
     sampling: str | None
     resample: int | None
-    adaptive: RAD | bool | None
+    adaptive: RAD | R3 | str | bool | None
     grow: float | None
     coefficient_scales: Mapping[str, float] | None
     seed: SupportsIndex
@@ -43,9 +50,11 @@ class Settings(TypedDict, total=False):
     monitor: Monitor | bool | None
 
 
+ADAPTIVE: dict[str, Callable[[], RAD | R3]] = {"rad": RAD, "r3": R3}
 ALIASES = dict.fromkeys(("epochs", "iterations", "max_steps", "num_steps"), "steps")  # of other packages
 ALIASES |= {"learning_rate": "lr", "loss_weights": "weighting", "scheduler": "schedule", "num_points": "points"}
-_OF_A_WEIGHTING = ("every", "measures", "points", "start", "describe")
+_OF_A_WEIGHTING = ("every", "acts_on", "measures", "points", "start", "describe", "state_dict", "load_state_dict")
+MEASURES = ("traces", "gradient norms", "losses")
 
 
 def check_names(settings: Iterable[str]) -> None:
@@ -78,9 +87,12 @@ def names_checked(kind: Kind) -> Kind:
 
 
 def make_weighting(weighting: Any) -> Weighting:
-    """The object of `pinntk.weighting` that a name, None (all ones) or an object stands for."""
+    """The object of `pinntk.weighting` that a name, None (all ones), an object, or several of them stand for."""
     if weighting is None:
         return Fixed()
+    if isinstance(weighting, (list, tuple)) or (isinstance(weighting, str) and "+" in weighting):
+        names = weighting.split("+") if isinstance(weighting, str) else weighting
+        return together([make_weighting(name.strip() if isinstance(name, str) else name) for name in names])
     if isinstance(weighting, str):
         if weighting not in SCHEMES:
             known = ", ".join(map(repr, SCHEMES))
@@ -92,17 +104,38 @@ def make_weighting(weighting: Any) -> Weighting:
         raise TypeError(f"weighting={weighting!r}: give an object, such as pinntk.weighting.NTK(every=100)")
     if missing := [name for name in _OF_A_WEIGHTING if not hasattr(weighting, name)]:
         raise TypeError(f"weighting={weighting!r} has no {missing[0]!r}: subclass pinntk.weighting.Weighting")
-    if weighting.measures not in ("traces", "gradient norms"):
-        raise ValueError(f"weighting with measures={weighting.measures!r}: 'traces' or 'gradient norms'")
+    if weighting.acts_on not in ACTS_ON or weighting.measures not in MEASURES:
+        raise ValueError(
+            f"weighting with acts_on={weighting.acts_on!r}, measures={weighting.measures!r}: {_either(ACTS_ON)}; "
+            f"{_either(MEASURES)}"
+        )
     return weighting
 
 
+def together(schemes: Sequence[Weighting]) -> Weighting:
+    """One scheme, or several at once. Raises ValueError for none, and for two that act on the same."""
+    parts: list[Weighting] = []
+    for scheme in schemes:
+        parts += (scheme.conditions, *scheme.beside) if isinstance(scheme, Composite) else (scheme,)
+    if not parts:
+        raise ValueError("weighting=[]: give a scheme, or leave it out")
+    return parts[0] if len(parts) == 1 else Composite(*parts)
+
+
+def _either(words: Sequence[str]) -> str:
+    return f"{', '.join(map(repr, words[:-1]))} or {words[-1]!r}"
+
+
 def weighting_from_json(described: Mapping[str, Any] | str) -> Weighting:
+    """The scheme of section "weighting" of a config.json, whose others are in "beside"; or of a name."""
     options = {"name": described} if isinstance(described, str) else dict(described)
     name = options.pop("name", None)
+    if isinstance(name, str) and "+" in name and not options:
+        return make_weighting(name)
+    beside = options.pop("beside", None) if name in SCHEMES else None
     if name not in SCHEMES:
         raise ValueError(f"weighting {name!r} is none of {', '.join(SCHEMES)}; give it: train_as(config, weighting=...)")
-    return build(f"weighting {name!r}", SCHEMES[name], options)
+    return together([build(f"weighting {name!r}", SCHEMES[name], options), *map(weighting_from_json, beside or ())])
 
 
 def build(what: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> Any:
@@ -126,6 +159,18 @@ def make_monitor(monitor: Any) -> Monitor | None:
     return Monitor() if monitor is True else monitor or None
 
 
+def make_early_stopping(given: Any) -> EarlyStopping | None:
+    """From an object, or from METRIC:PATIENCE."""
+    if isinstance(given, str):
+        metric, _, patience = given.rpartition(":")
+        if not metric or not patience.strip().isdecimal():
+            raise ValueError(f"early_stopping={given!r}: write METRIC:PATIENCE, as in 'relative_error:20'")
+        return EarlyStopping(metric.strip(), int(patience))
+    if not (given is None or isinstance(given, (EarlyStopping, bool))):
+        raise TypeError(f"early_stopping={given!r}: give pinntk.EarlyStopping(...), or as in 'relative_error:20'")
+    return EarlyStopping() if given is True else given or None
+
+
 def make_points(points: Any) -> dict[str, int] | dict[str, Tensor]:
     if points is not None and not isinstance(points, Mapping):
         raise TypeError(
@@ -142,11 +187,28 @@ def make_points(points: Any) -> dict[str, int] | dict[str, Tensor]:
     return found
 
 
-def make_adaptive(adaptive: Any, resample: int, solver: bool) -> RAD | bool | None:
-    if not (adaptive is None or isinstance(adaptive, (RAD, bool))):
-        raise TypeError(f"adaptive={adaptive!r}: give True, or pinntk.RAD(...)")
+def make_adaptive(adaptive: Any, resample: int, solver: bool) -> RAD | R3 | bool | None:
+    if isinstance(adaptive, str):
+        if adaptive.lower() not in ADAPTIVE:
+            raise ValueError(f"adaptive={adaptive!r}: one of {', '.join(map(repr, ADAPTIVE))}, or pinntk.RAD(...)")
+        adaptive = ADAPTIVE[adaptive.lower()]()
+    if not (adaptive is None or isinstance(adaptive, (RAD, R3, bool))):
+        raise TypeError(f"adaptive={adaptive!r}: give True, pinntk.RAD(...) or pinntk.R3()")
+    if solver and isinstance(adaptive, R3):
+        raise ValueError(
+            "adaptive='r3' keeps points without a probability, and a solver weighs them by theirs; use pinntk.RAD()"
+        )
     if adaptive and not resample:
         raise ValueError("adaptive points need resample, the steps between draws, as in resample=1000")
     if adaptive is False and not solver:
         return None
     return RAD() if adaptive is True else adaptive
+
+
+def name_of(value: Any) -> str:
+    """Of a function, a schedule or a chain; the same in every session, so that a run can be resumed with it."""
+    if isinstance(value, Chain):
+        return str(value)
+    if hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return type(value).__qualname__

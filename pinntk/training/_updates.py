@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pinntk._util import distributed
@@ -15,12 +15,15 @@ from pinntk.problem import Problem
 from pinntk.solvers import SOLVERS, SelfScaledBroyden
 from pinntk.training._batch import Batch
 from pinntk.training._coefficients import ScaledCoefficients, coefficient_scales
+from pinntk.training._combined_step import CombinedStep
 from pinntk.training._config import TrainConfig
 from pinntk.training._losses import weighted_sum
 from pinntk.training._optimizers import make_optimizer, make_schedule
 from pinntk.training._points import TrainingPoints
+from pinntk.training._scheme_checks import not_one_gradient
 from pinntk.training._solver_update import SolverUpdate
 from pinntk.training._step import Step
+from pinntk.weighting import Combiner
 
 Losses = dict[str, Tensor]  # {condition: mean(g e^2)}, with point weights g
 
@@ -55,7 +58,9 @@ class Update(Protocol):
 def make_update(
     config: TrainConfig, network: nn.Module, problem: Problem, parameters: list[Tensor], points: TrainingPoints
 ) -> Update:
-    """What `config.optimizer` asks for. Raises ValueError for options that it does not have."""
+    """What `config.optimizer` asks for. Raises ValueError for options that it does not have, and for an optimizer that does not
+    go with what combines gradients.
+    """
     scales = coefficient_scales(problem, config.coefficient_scales)
     if config.solver:
         options = {"coefficient_scales": scales} if scales else {}
@@ -69,12 +74,26 @@ def make_update(
     moved = coefficients.in_place_of(parameters)
     optimizer = make_optimizer(config.optimizer, moved, config.lr, config.optimizer_options)
     schedule = make_schedule(config.schedule or "constant", optimizer, config.steps, config.decay, config.decay_every)
+    if config.combiner is not None and isinstance(optimizer, (LBFGS, SelfScaledBroyden)):
+        raise ValueError(not_one_gradient(config.combiner, type(optimizer).__name__))
     gradient = Step(network, problem, config.compile)
-    return GradientUpdate(gradient, optimizer, schedule, coefficients, adapting=config.rad is not None)
+    return GradientUpdate(
+        gradient,
+        optimizer,
+        schedule,
+        coefficients,
+        adapting=config.rad is not None,
+        combiner=config.combiner,
+        seed=config.seed,
+        clip=config.clip,
+    )
 
 
 class GradientUpdate:
-    """A torch optimizer with its learning-rate schedule."""
+    """A torch optimizer with its learning-rate schedule.
+
+    clip: the largest norm of a gradient, in the parameters that the optimizer moves; None for any
+    """
 
     growth, hold = 1.0, False
 
@@ -85,12 +104,16 @@ class GradientUpdate:
         schedule: LRScheduler,
         coefficients: ScaledCoefficients,
         adapting: bool = False,
+        combiner: Combiner | None = None,
+        seed: int = 0,
+        clip: float | None = None,
     ):
-        self.adapting, self._coefficients = adapting, coefficients
-        self._gradient, self._optimizer, self._schedule = gradient, optimizer, schedule
+        self.adapting, self._coefficients, self._clip = adapting, coefficients, clip
+        self.gradient, self._optimizer, self._schedule = gradient, optimizer, schedule
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         p = sum(parameter.numel() for parameter in self._parameters)
         self.work = p**2 if isinstance(optimizer, SelfScaledBroyden) else p
+        self._combined = None if combiner is None else CombinedStep(combiner, self._losses, self._parameters, seed)
 
     def step(self, batch: Batch, check: Callable[[Losses], None]) -> Losses:
         before: Losses = {}
@@ -98,19 +121,29 @@ class GradientUpdate:
         def closure() -> Tensor:
             self._optimizer.zero_grad()
             self._coefficients.give()
-            shares = self._gradient(batch) if batch.points else {}
-            self._coefficients.pull()
+            shares = self._losses(batch) if self._combined is None else self._combined.losses(batch)
             found = over_all(shares, batch.counts, self._parameters[0])
             if not before:
                 check(found)
                 before.update(found)
-            distributed.all_sum_gradients(self._parameters)
+            if self._combined is None:
+                distributed.all_sum_gradients(self._parameters)
+            else:
+                self._combined.combine()
+            if self._clip is not None:
+                nn.utils.clip_grad_norm_(self._parameters, self._clip)
             return weighted_sum(found, batch.weights)
 
         self._optimizer.step(closure)  # type: ignore[arg-type]  # torch adds tensors to floats
         self._coefficients.give()
         self._schedule.step()
         return before
+
+    def _losses(self, batch: Batch) -> Losses:
+        """This process's share of them; the gradient in what the optimizer moves is left there."""
+        shares = self.gradient(batch) if batch.points else {}
+        self._coefficients.pull()
+        return shares
 
     def columns(self) -> dict[str, float]:
         return {"learning_rate": float(self._optimizer.param_groups[0]["lr"])}
@@ -123,12 +156,15 @@ class GradientUpdate:
 
     def state_dict(self) -> dict[str, Any]:
         state = {"optimizer": self._optimizer.state_dict(), "schedule": self._schedule.state_dict()}
+        state |= {} if self._combined is None else {"combined": self._combined.state_dict()}
         return state | {"coefficient_scales": dict(self._coefficients.scales)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         load_optimizer(self._optimizer, dict(state["optimizer"]))
         self._schedule.load_state_dict(state["schedule"])
         self._coefficients.load(state.get("coefficient_scales", {}))
+        if self._combined is not None:
+            self._combined.load_state_dict(state["combined"])
 
 
 def over_all(shares: Mapping[str, Tensor], counts: Mapping[str, int], like: Tensor) -> Losses:

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pinntk.problem import KINDS, Points, Problem
-from pinntk.weighting._weighting import Weighting
+from pinntk.problem import Points, Problem
+from pinntk.weighting._point_scheme import PointScheme, named_conditions
 
 _ASCENTS = {"adam": torch.optim.Adam, "gradient-ascent": torch.optim.SGD}
 _SEED = 7919  # apart from the points' seeds
 
 
-class SelfAdaptive(Weighting):
+class SelfAdaptive(PointScheme):
     """A weight lambda_ip for every training point p of condition i (McClenny & Braga-Neto 2023, JCP 474:111722):
 
         L = sum_i 1/n_i sum_p m(lambda_ip) e_ip^2,    descended in theta and ascended in lambda, at once
@@ -30,10 +30,11 @@ class SelfAdaptive(Weighting):
     mask: q for m(lambda) = lambda^q, or "sigmoid"
     optimizer: "adam", or "gradient-ascent" for plain steps
 
-    Weights belong to points, which therefore stay: `resample` is refused, and so are causal weights beside them, solvers and
-    several processes. A checkpoint holds them. They cost a forward pass without gradient before each step, about a third of an
-    eager one. Loss weights are 1. The log's loss/NAME stays the plain mean(e_i^2); its "loss" is what is minimized, and
-    mean_point_weight/NAME and max_point_weight/NAME are those of m(lambda). A diagnosis counts all points alike.
+    Weights belong to points, which therefore stay: `resample` is refused, and so are causal weights beside them and solvers. A
+    checkpoint holds them. They cost a forward pass without gradient before each step, about a third of an
+    eager one. The log's loss/NAME stays the plain mean(e_i^2); its "loss" is what is minimized, and mean_point_weight/NAME and
+    max_point_weight/NAME are those of m(lambda). A diagnosis counts all points alike. Loss weights of conditions go beside
+    them: weighting=["ntk", "self-adaptive"].
 
     To go on with the weights that a first training found, as the authors do with L-BFGS: `SelfAdaptive(lr=0, initial={name: g
     ** 0.5 for name, g in run.point_weights.items()})` on the same points.
@@ -81,10 +82,7 @@ class SelfAdaptive(Weighting):
         """The conditions with point weights. Raises ValueError for a name that the problem does not have."""
         if not isinstance(self.initial, dict):
             return list(problem.names)
-        for name in self.initial:
-            if name not in problem.names and name not in KINDS:
-                raise ValueError(f"initial of {name!r}: {problem.name} has conditions {problem.names} and kinds {KINDS}")
-        return [c.name for c in problem.conditions if c.name in self.initial or c.kind in self.initial]
+        return named_conditions(problem, "initial of", list(self.initial))
 
     def first(self, problem: Problem, points: Points, seed: int) -> dict[str, Tensor]:
         """lambda before the first step, {condition: (n,)} in float64. Raises ValueError for a tensor of another size."""
@@ -114,17 +112,6 @@ class SelfAdaptive(Weighting):
     def ascent(self, weights: list[Tensor]) -> torch.optim.Optimizer:
         """The optimizer that raises the loss in lambda."""
         return _ASCENTS[self.optimizer](weights, lr=self.lr, maximize=True)
-
-    def start(self, problem: Problem) -> dict[str, float]:
-        """The loss weights lambda_i, all 1."""
-        self.names(problem)
-        return dict.fromkeys(problem.names, 1.0)
-
-    def update(
-        self, weights: Mapping[str, float] | None, measured: Mapping[str, float], counts: Mapping[str, int]
-    ) -> dict[str, float]:
-        """They stay as they are."""
-        return dict(weights or {})
 
     def describe(self) -> dict[str, Any]:
         initial = self.initial

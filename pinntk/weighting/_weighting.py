@@ -1,4 +1,4 @@
-"""What a scheme of loss weights is."""
+"""What a scheme of weights is."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from pinntk.problem import Problem
 
 
 class Weighting(Protocol):
-    """A scheme that sets the loss weights lambda_i; subclass it, for its defaults, or have all of this.
+    """A scheme of weights; subclass it, for its defaults, or have all of this.
 
-    every: steps between updates, the first before step 1; 0 for weights that stay
-    measures: "traces" of K_ii or "gradient norms": what `update` is given by condition
+    acts_on: "conditions", whose loss weights lambda_i it sets; "points", each of which it weighs; or "gradients" of conditions,
+        which it combines into that of the step. Schemes that act on different things go together, `Composite`
+    every: steps between updates of the loss weights, the first before step 1; 0 for weights that stay
+    measures: "traces" of K_ii, "gradient norms", or "losses", mean(e_i^2) without any weight at the step before: what `update`
+        is given by condition
     points: counts by kind or name for kernel points of the scheme's own; None for the training points
     """
 
+    acts_on: str = "conditions"
     every: int = 0
     measures: str = "traces"
     points: Mapping[str, int] | None = None
@@ -44,10 +48,18 @@ class Weighting(Protocol):
         """The next weights.
 
         weights: the present ones, None before the first update
-        measured: {condition: trace or gradient norm}; counts: {condition: points}
+        measured: {condition: trace, gradient norm or loss}; counts: {condition: points}
         """
         ...
 
     def describe(self) -> dict[str, Any]:
         """For config.json: "name", and the arguments that build it again."""
         ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint: what `update` remembers, beside the weights. A training has a copy of the scheme to itself."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from `state_dict`."""
+        return None

@@ -15,10 +15,44 @@ from pinntk.cli import main
 from pinntk.weighting import SCHEMES
 from tests.cli.commands import run
 
-COMMANDS = ("new", "problems", "check", "train", "solve", "diagnose", "rescue", "predict", "kernel", "plot")
+COMMANDS = ("new", "problems", "check", "train", "solve", "compare", "diagnose", "rescue", "predict", "kernel", "plot")
 TIMES = ": seconds, or as in 90s, 3m, 1.5h or 1h30m"
 KNOWN = f"Known: {', '.join(SCHEMES)}"
 SMALL = ["--width", "6", "--depth", "1", "--quiet", "--points", "boundary=4,residual=6"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--verison"], "pinntk: error: there is no option --verison; did you mean --version? see pinntk --help"),
+        (["diagnose", "--thrust"], "pinntk diagnose: error: there is no option --thrust; did you mean --trust?"),
+        (["diagnose"], "pinntk diagnose: error: RUN is missing, as in pinntk diagnose RUN; see pinntk diagnose --help"),
+    ],
+)
+def test_a_missing_word_is_not_said_in_place_of_a_misspelt_option(capsys, words, message):
+    with pytest.raises(SystemExit):
+        main(words)
+    assert message in capsys.readouterr().err
+
+
+def test_the_run_and_the_file_that_may_have_been_meant_are_named(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "wave").mkdir(parents=True)
+    (tmp_path / "runs" / "wave" / "config.json").touch()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "my_pde.py").write_text("def problem(): pass")
+    for words, message in (
+        (("diagnose", "wave"), "wave holds no run (there is no such folder); did you mean runs/wave?"),
+        (("diagnose", "runs/wav"), "did you mean runs/wave?"),
+        (("diagnose", "runs"), "it holds folders of runs: give one of them, such as runs/wave"),
+        (("plot", "."), "such as runs/wave"),
+        (("diagnose", "empty"), "(config.json is missing); give the folder that `pinntk train -o` wrote"),
+        (("train", "my_pde"), "did you mean 'my_pde.py'?"),
+        (("train", "my_pd.py"), "my_pd.py: no such file; did you mean 'my_pde.py'?"),
+        (("train", "poisson1d", "-o", "my_pde.py"), "cannot write my_pde.py: it is a file; choose another folder"),
+    ):
+        status, _, err = run(capsys, *words)
+        assert status == 2 and message in err and len(err.splitlines()) == 1
 
 
 @pytest.mark.pixels
@@ -38,6 +72,8 @@ def test_train_then_plot_then_resume(capsys, tmp_path):
     assert status == 0
     assert "after 20 steps" in out
     assert max(map(len, out.splitlines()[:-2])) <= 80  # the last two name the folder
+    status, _, err = run(capsys, "train", "--resume", folder)
+    assert status == 0 and f"{folder} has taken its 20 steps already; for more: --steps 40" in err
     assert out.splitlines()[-1] == f"next: pinntk diagnose {folder}"
     assert pinntk.Run.load(folder).step == 20
 
@@ -62,6 +98,9 @@ def test_embeddings_are_chosen_and_come_back(capsys, tmp_path):
         (["multiscale-fourier", "--sigmas", "1,5"], {"sigmas": [1.0, 5.0], "normalize": True}),
         (["mscale-dnn", "--scales", "1,3", "--activation", "srelu"], {"scales": [1.0, 3.0], "normalize": False}),
         (["separable", "--rank", "3"], {"rank": 3, "normalize": True}),
+        (["piratenet", "--factorized", "1", "0.1"], {"factorized": [1.0, 0.1], "fourier": [64, 0.2]}),
+        (["modified-mlp", "--adaptive-slopes", "5", "--hard", "auto"], {"adaptive_slopes": 5.0, "hard": ["ends"]}),
+        (["siren", "--omega", "5"], {"omega": 5.0, "hidden_omega": 30.0}),
         (["mlp", "--parametrization", "ntk", "--beta", "0", "--raw-inputs"], {"beta": 0.0, "normalize": False}),
         (["mlp", "--output-scales", "u=300:20"], {"output_scales": {"u": [300.0, 20.0]}}),
         (["mlp", "--output-scales", "none"], {"output_scales": {}}),
@@ -139,7 +178,8 @@ def test_kernel_writes_blocks_of_a_fresh_and_of_a_trained_network(capsys, tmp_pa
             ["train", "poisson1d", "--network", "mlp", "--sigmas", "1"],
             "--sigmas does not apply to --network mlp; leave it out",
         ),
-        (["train", "poisson1d", "--network", "mscale-dnn", "--beta", "0"], "--beta does not apply to --network mscale-dnn"),
+        (["train", "poisson1d", "--network", "siren", "--beta", "0"], "--beta does not apply to --network siren"),
+        (["train", "poisson1d", "--network", "deeponet"], "sensors=None of coordinates ('x',): some go to the branch"),
         (["train", "poisson1d", "--fourier", "1.5", "1"], "fourier=[1.5, 1]: a whole number"),
         (["train", "poisson1d", "--device", "gpu"], "--device gpu: torch knows no such device; use cpu, cuda"),
         (["train", "poisson1d", "--device", "cuda:99"], "--device cuda:99: not usable here"),

@@ -19,6 +19,10 @@ def _networks(problem, device):
     yield pinntk.nn.MscaleDNN(problem, scales=pinntk.nn.octaves(2), version=1, width=6, depth=2, **place)
     yield pinntk.nn.MscaleDNN(problem, scales=pinntk.nn.linear_scales(2), width=6, depth=2, **place)
     yield pinntk.nn.SeparableMLP(problem, rank=3, width=5, depth=2, **place)
+    yield pinntk.nn.ModifiedMLP(problem, width=5, depth=2, factorized=True, adaptive_slopes=2, hard="auto", **place)
+    yield pinntk.nn.PirateNet(problem, width=5, depth=1, fourier=(3, 0.5), **place)
+    yield pinntk.nn.Siren(problem, width=5, depth=2, periodic="x", **place)
+    yield pinntk.nn.DeepONet(problem, sensors=("t",), rank=3, width=5, depth=1, **place)
     inner = pinntk.nn.MLP(problem, width=5, depth=1, **place)
     yield pinntk.nn.HardConstraint(problem, inner, offset=lambda t, x: torch.sin(x) + t, factor=lambda x: x * (1 - x))
     yield pinntk.nn.HardConstraint(problem, inner, offset=0.5, factor=2.0)
@@ -31,6 +35,7 @@ def features():
 
 
 @covers(pinntk.nn.MLP, pinntk.nn.MultiscaleFourier, pinntk.nn.MscaleDNN, pinntk.nn.HardConstraint)
+@covers(pinntk.nn.ModifiedMLP, pinntk.nn.PirateNet, pinntk.nn.Siren, pinntk.nn.DeepONet)
 @covers(pinntk.nn.SeparableMLP, pinntk.nn.octaves, pinntk.nn.linear_scales, pinntk.nn.hard_constraint)
 def test_networks_are_drawn_alike_and_built_on_the_device():
     problem = diffusion()
@@ -45,8 +50,21 @@ def test_networks_are_drawn_alike_and_built_on_the_device():
         same(*([p.grad for p in network.parameters()] for network in (found, expected)))
 
 
+@covers(pinntk.nn.SeparableMLP, pinntk.nn.DeepONet)
+def test_networks_on_grids():
+    for kind, options in ((pinntk.nn.SeparableMLP, {}), (pinntk.nn.DeepONet, {"sensors": 1})):
+        found, expected = (
+            kind(inputs=2, outputs=1, width=5, depth=1, device=place, **options, **F64) for place in (NAME, "cpu")
+        )
+        a, b = torch.rand(3, **F64), torch.rand(4, **F64)
+        axes = (a, b) if kind is pinntk.nn.SeparableMLP else (a[:, None], b[:, None])
+        output = found.on_grid(*(values.to(NAME) for values in axes))
+        assert on_device(output)
+        same(output, expected.on_grid(*axes))
+
+
 @covers(pinntk.nn.widened)
-@pytest.mark.parametrize("options", [{"hard": "auto"}, {"parametrization": "ntk"}])
+@pytest.mark.parametrize("options", [{"hard": "auto"}, {"parametrization": "ntk", "factorized": True}])
 def test_a_wider_network_of_the_same_function(options):
     problem, x = diffusion(), torch.rand(5, 2, **F64)
     small = [pinntk.nn.MLP(problem, width=5, depth=2, device=place, **options, **F64) for place in (NAME, "cpu")]

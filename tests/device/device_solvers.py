@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import product
 
 import pytest
 import torch
@@ -12,6 +13,17 @@ from pinntk.solvers import _damped
 from pinntk.solvers._damped import FORMS
 from tests.device.on_device import F64, NAME, covers, on_device, same, there, twins
 from tests.device.trainings import diffusion
+
+
+@covers(pinntk.solvers.fit_last_layer)
+def test_the_last_layer_by_least_squares():
+    problem = pinntk.load("poisson1d", k=1)
+    points = problem.sample(residual=9, boundary=2, **F64)
+    made = [pinntk.nn.PirateNet(problem, width=4, depth=1, fourier=(2, 0.2), device=place, **F64) for place in (NAME, "cpu")]
+    found, expected = (pinntk.solvers.fit_last_layer(network, problem, points) for network in made)
+    assert on_device(made[0].state_dict())
+    same(found, expected, 1e-8)
+    same(*(network.state_dict() for network in made), 1e-8)
 
 
 @covers(pinntk.solvers.scaled_errors, pinntk.solvers.ScaledJacobian, pinntk.solvers.DampedLeastSquares)
@@ -39,8 +51,8 @@ def test_the_scaled_problem(large, monkeypatch):
     assert on_device(columns[0])
     same(*columns)
     same(B.matrix, A.matrix)
-    for form in FORMS:
-        solved = [pinntk.solvers.DampedLeastSquares(C, e, form) for C, e in ((B, found), (A, r))]
+    for form, orthogonal in product(FORMS, (False, True)):
+        solved = [pinntk.solvers.DampedLeastSquares(C, e, form, orthogonal=orthogonal) for C, e in ((B, found), (A, r))]
         steps = [least.step(1e-2) for least in solved]
         assert on_device(steps[0])
         same(*steps, 1e-9)

@@ -95,6 +95,8 @@ WITHOUT_DEVICE = {
     pinntk.solvers.is_solver: "looks at a name",
     pinntk.solvers.Solver: "a type for annotations; those in SOLVERS are tested",
     pinntk.weighting.Weighting: "a type for annotations; those in SCHEMES are tested",
+    pinntk.weighting.Combiner: "what three of SCHEMES are, which are tested",
+    pinntk.weighting.WeightComparison: "numbers of Python; test_what_rules_would_give",
 }
 TABLES = (pinntk.nn.NETWORKS, pinntk.weighting.SCHEMES, pinntk.solvers.SOLVERS)  # of classes that are public themselves
 

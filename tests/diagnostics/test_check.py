@@ -19,6 +19,7 @@ from tests.support.ill_conditions import value
 from tests.support.ill_conflict import CONFLICT
 from tests.support.ill_missing import MISSING
 from tests.support.ill_trivial import TRIVIAL
+from tests.support.registered import EACH, registered
 
 LINE = Box(x=(0, 1))
 F64 = {"dtype": torch.float64}
@@ -201,12 +202,12 @@ def test_a_free_pressure_is_a_note():
 
 # Well-posed problems, fast.
 
-SLOW = dict.fromkeys(("beltrami", "ginzburg_landau", "gray_scott"), pytest.mark.slow)  # 2 s and more
+SLOW = {name: [pytest.mark.slow] for name in ("beltrami", "ginzburg_landau", "gray_scott")}  # 2 s and more
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW.get(name, ())) for name in pinntk.available()])
+@pytest.mark.parametrize("name", [pytest.param(*one.values, marks=[*one.marks, *SLOW.get(one.values[0], ())]) for one in EACH])
 def test_nothing_is_found_in_a_problem_of_the_registry_within_seconds(name):
-    problem = pinntk.load(name)
+    problem = registered(name)
     assert not problem.has_solution or problem.solution.values.size  # a reference is made once, and kept in the cache folder
     start = time.process_time()
     found = pinntk.check(problem, pinntk.nn.MLP(problem))
@@ -341,3 +342,31 @@ def test_the_linearization_is_that_of_the_errors():
     )
     assert torch.allclose(here.A, unit[:, None] * here.raw * here.fields)
     assert exp(here.fields.log()).isfinite().all()
+
+
+def test_what_are_no_errors_is_refused():
+    """As a training would: such a condition has no kernel, and no verdict."""
+    domain = Box(x=(0, 1))
+
+    def start(operator):
+        return Problem(domain, [residual(domain)(named(lambda u_x: u_x + 1, "ode")), boundary(domain.at(x=0))(operator)])
+
+    def named(operator, name):
+        operator.__name__ = name
+        return operator
+
+    with pytest.raises(pinntk.DependentPointsError, match="condition 'start': its error is another at every evaluation"):
+        pinntk.check(start(named(lambda u, x: u - torch.rand_like(x), "start")))
+    with pytest.raises(pinntk.DependentPointsError, match="condition 'start': the error at a point changes when another"):
+        pinntk.check(Problem(domain, [residual(domain)(named(lambda u, u_x: u_x - u.mean(), "start"))]))
+    with pytest.raises(pinntk.NonFiniteError, match="condition 'start': the error is infinite at all 16 points"):
+        pinntk.check(start(named(lambda u, x: u / (x - x), "start")))
+    with pytest.warns(UserWarning, match="condition 'start': the gradient that autograd gives is not the derivative"):
+        pinntk.check(start(named(lambda u, u_x: u + u_x.detach(), "start")))
+
+
+def test_a_problem_without_an_equation_is_told_so():
+    domain = Box(t=(0, 1), x=(0, 1))
+    first = pinntk.check(Problem(domain, [boundary(domain.ends("x"))(lambda u: u - 1)]))[0]
+    assert first.code == "wrong-problem" and first.sentence.startswith("No condition is an equation in the domain, a @residual")
+    assert first.prescriptions[0].sentence == "add the equation"

@@ -102,7 +102,8 @@ def test_the_readme_and_its_guides_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     two_lines, own = blocks(ROOT / "README.md")
     the_same, with_exact, plate, in_time = blocks(ROOT / "docs/YOUR_PDE.md")
-    diagnosed, *further = [*blocks(ROOT / "docs/TUTORIAL.md"), *blocks(ROOT / "docs/KERNELS.md")]
+    guides = ("TUTORIAL", "KERNELS", "NETWORKS")
+    diagnosed, *further = [block for guide in guides for block in blocks(ROOT / f"docs/{guide}.md")]
     assert own[1] == the_same[1]
     assert set(run_readme(two_lines)["ntk"].weights) == {"pde", "start"}
     body, _, _ = own[1].partition("    return Problem")
@@ -125,6 +126,15 @@ def test_the_readme_and_its_guides_run(tmp_path, monkeypatch):
         left = run_readme(block, **left)
     assert left["trained"].column("relative_error")[0][-1] == 2
     assert left["std"].shape == (5, 1)
+    assert (left["u"].shape, left["K"].shape) == ((2, 101, 1), (12, 12))
+
+
+def test_the_page_on_training_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    left = {}
+    for title, code, line in blocks(ROOT / "docs/TRAINING.md"):
+        left = run_readme((title, re.sub(r'(adam|lbfgs|gauss-newton|"steps)(:|": |", )\d+', r"\1\g<2>2", code), line), **left)
+    assert [run.step for run in left["found"].runs] == [2, 2, 2]
 
 
 def run_readme(block: tuple[str, str, int], **given):

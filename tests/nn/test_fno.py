@@ -5,7 +5,7 @@ import torch
 from torch.func import functional_call, jacrev
 
 import pinntk
-from pinntk.nn import MLP, FNO1d, MscaleFNO
+from pinntk.nn import MLP, FNO1d, MscaleFNO, PirateNet
 from pinntk.ntk import _function as function_module
 from pinntk.ntk import function_kernel
 
@@ -108,7 +108,7 @@ def jacobian(network, inputs):
     """(n m, p), by torch.func over the whole batch."""
     parameters = {name: p.detach() for name, p in network.named_parameters() if p.requires_grad}
     J = jacrev(lambda parameters: functional_call(network, parameters, (inputs,)).flatten())(parameters)
-    return torch.cat([part.flatten(1) for part in J.values()], 1).double()
+    return torch.cat([part.reshape(len(part), -1) for part in J.values()], 1).double()
 
 
 def networks():
@@ -153,6 +153,13 @@ def test_only_trained_parameters_count():
         function_kernel(network, inputs)
     with pytest.raises(ValueError, match="at least one sample"):
         function_kernel(FNO1d(**SMALL), inputs[:0])
+
+
+def test_a_parameter_that_is_one_number_counts():
+    network, inputs = PirateNet(inputs=1, outputs=1, width=3, depth=1, fourier=(2, 0.3), dtype=torch.float64), waves(2, 1)
+    J = jacobian(network, inputs)
+    assert J[:, -1].abs().min() > 0  # the gate's
+    assert torch.allclose(function_kernel(network, inputs), J @ J.T, rtol=1e-12, atol=1e-12)
 
 
 def test_products_of_float32_are_exact():

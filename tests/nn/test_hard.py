@@ -52,6 +52,7 @@ MET = {
     "poisson1d": ("ends",),
     "poisson2d": ("walls",),
     "poisson_boltzmann": ("walls", "disks"),
+    "poisson_family": ("ends",),
     "poisson_holes": ("walls", "holes"),
     "poisson_lshape": (),
     "poisson_multiscale": ("ends",),

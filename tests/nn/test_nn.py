@@ -291,6 +291,7 @@ def test_bad_settings(settings, message):
 
 @pytest.mark.parametrize("kind", pinntk.nn.NETWORKS.values())
 def test_an_option_that_is_misspelled_is_named_with_the_nearest(kind):
-    for name, nearest in (("widht", "width"), ("activaton", "activation")):
+    has = "activation" if kind is not pinntk.nn.Siren else "hidden_omega"
+    for name, nearest in (("widht", "width"), (has[:-3] + has[-2:], has)):
         with pytest.raises(TypeError, match=rf"{kind.__name__} has no option '{name}'; did you mean '{nearest}'\?"):
             kind(inputs=1, outputs=1, **{name: 3})

@@ -10,6 +10,7 @@ from pinntk.nn import NETWORKS
 from pinntk.run._network import build_network, describe_network
 from pinntk.training import apply_changes
 from tests.support import reference
+from tests.support.registered import EACH, registered
 from tests.support.small_problems import LINE, PLANE, heat, left, poisson, sample, walls
 
 F64 = {"dtype": torch.float64}
@@ -41,9 +42,10 @@ ROD = pinntk.Problem(PLANE, [heat, warm, held])
 
 @pytest.mark.parametrize("kind", NETWORKS.values(), ids=list(NETWORKS))
 def test_u_is_shift_plus_scale_n(kind):
-    plain = kind(WARM, width=12, depth=2, normalize=True, output_scales={}, **F64)
-    scaled = kind(WARM, width=12, depth=2, normalize=True, output_scales={"u": (310.0, 8)}, **F64)
-    x = torch.rand(7, 1, **F64)
+    problem = pinntk.load("poisson_family") if kind is pinntk.nn.DeepONet else WARM
+    plain = kind(problem, width=12, depth=2, normalize=True, output_scales={}, **F64)
+    scaled = kind(problem, width=12, depth=2, normalize=True, output_scales={"u": (310.0, 8)}, **F64)
+    x = torch.rand(7, problem.domain.dimension, **F64)
     torch.testing.assert_close(scaled(x), 310 + 8 * plain(x), rtol=1e-15, atol=0)
     assert json.loads(json.dumps(scaled.config))["output_scales"] == {"u": [310.0, 8.0]}
     assert [*plain.state_dict()] == [name for name in scaled.state_dict() if "rescale" not in name]
@@ -58,10 +60,9 @@ def test_the_default_is_by_the_sizes_of_the_conditions():
     assert pinntk.nn.MLP(inputs=2, outputs=1).rescale is None
 
 
-@pytest.mark.parametrize("name", pinntk.problem.available())
+@pytest.mark.parametrize("name", EACH)
 def test_networks_of_registered_problems_stay_as_they_were(name):
-    problem = pinntk.load(name)
-    network = pinntk.nn.MLP(problem, width=5, depth=1)
+    network = pinntk.nn.MLP(registered(name), width=5, depth=1)
     assert network.rescale is None and not any("rescale" in key for key in network.state_dict())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 import pinntk
@@ -25,6 +26,17 @@ def test_it_is_a_sum_of_products_of_networks_of_one_coordinate():
     expected = products @ state["last.weights.0"].T + state["last.biases.0"]
     assert expected.shape == (6, len(problem.fields)) and len(problem.fields) > 1
     torch.testing.assert_close(network(x), expected, rtol=0, atol=1e-13)
+
+
+def test_on_a_grid_it_is_what_it_is_at_the_points_of_the_grid():
+    problem = pinntk.load("taylor_green")
+    network = SeparableMLP(problem, rank=4, width=5, depth=1, output_scales={problem.fields[0]: (3.0, 2.0)}, **F64)
+    axes = [torch.rand(n, **F64) for n in (3, 4, 2)]
+    grid = network.on_grid(*axes)
+    assert grid.shape == (3, 4, 2, len(problem.fields))
+    torch.testing.assert_close(grid.flatten(0, 2), network(torch.cartesian_prod(*axes)), rtol=1e-13, atol=1e-13)
+    with pytest.raises(ValueError, match=r"axes of shapes \[\(3,\)\]: expected 3 of \(n,\)"):
+        network.on_grid(axes[0])
 
 
 def test_outputs_are_as_large_in_ten_coordinates_as_in_two():

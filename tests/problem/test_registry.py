@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,25 @@ def test_relative_paths_of_a_problem_are_beside_its_file(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=rf"mine.py, line 13: FileNotFoundError: gone.csv .*looked for in {folder}"):
         pinntk.load(folder / "mine.py", file="gone.csv")
     assert Path.cwd() == here
+
+
+def test_a_number_given_as_a_text_is_refused():
+    with pytest.raises(ValueError, match=r"poisson1d: k='4' is a text; give a number, as in k=4"):
+        pinntk.load("poisson1d", k="4")
+
+
+def test_threads_take_turns_in_the_folder_of_a_problem(tmp_path):
+    """Of the working directory a process has one."""
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "data.txt").write_text(name)
+        (tmp_path / name / "mine.py").write_text(
+            "import time\nfrom pathlib import Path\nfrom pinntk import Box, Problem, residual\n"
+            "def problem():\n    time.sleep(0.02)\n    domain = Box(x=(0, 1))\n"
+            "    def seen(u): return u\n    seen.__name__ = Path('data.txt').read_text()\n"
+            "    return Problem(domain, [residual(domain)(seen)])\n"
+        )
+    before = Path.cwd()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda name: pinntk.load(tmp_path / name / "mine.py").names, ["one", "other"] * 4))
+    assert found == [("one",), ("other",)] * 4 and Path.cwd() == before

@@ -9,6 +9,7 @@ from torch import nn
 import pinntk
 from pinntk import Box, Problem, residual
 from pinntk.residuals import check_network
+from pinntk.residuals._gradients import compare_operator
 from pinntk.taylor._jet import RULES
 from tests.support import reference
 from tests.support.networks import build
@@ -176,3 +177,28 @@ def test_a_slice_of_a_parameter_list_is_differentiated():
             return x @ self.weights[-1]
 
     assert warnings_of(Sliced()) == []
+
+
+@pytest.mark.parametrize(
+    ("operator", "wrong"),
+    [
+        (lambda u, u_xx: u_xx.detach() + u, True),
+        (lambda u_t, u_x: u_t + torch.tensor(u_x.detach().numpy()), True),
+        (lambda u, c: u + c * u.detach(), True),
+        (lambda u, u_x, u_xx: u * u_x - 1e9 * u_xx, False),
+        (lambda u_x: torch.relu(u_x).abs() + u_x.round() * 0, False),
+        (lambda grad_u, lap_u, x: lap_u * x.detach() + grad_u.square().sum(1), False),
+        (lambda u: u.log(), False),
+    ],
+)
+def test_an_operator_that_keeps_its_gradient_back_is_named(operator, wrong):
+    """Training would go by another error than the one that is reported."""
+    operator.__name__ = "equation"
+    names = operator.__code__.co_varnames
+    problem = Problem(BOX, [residual(BOX)(operator)], coefficients={"c": 2.0} if "c" in names else {})
+    rows = problem.sample(residual=4, seed=1)["equation"]
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        for _ in range(2):  # said once
+            compare_operator(problem, "equation", rows)
+    assert [str(one.message).partition(":")[0] for one in found] == ["condition 'equation'"] * wrong

@@ -235,7 +235,10 @@ def test_an_error_is_not_computed_from_a_wrong_shape(outputs):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda p, n: pinntk.train(n, p, steps=1), r"the order is train\(problem, network\)"),
+        (
+            lambda p, n: pinntk.train(n, p, steps=1),
+            r"train\(MLP, Problem\): give a pinntk.Problem, .*, in this order",
+        ),
         (lambda p, n: pinntk.kernel(p, n, {}), "the order is|expected a torch.nn.Module"),
         (lambda p, n: pinntk.train(p, n, steps=1, weighting=weighting.NTK), "give an object"),
         (lambda p, n: pinntk.train(p, n, steps=1, weighting="ntkk"), "weighting='ntkk' is unknown"),

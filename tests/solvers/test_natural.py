@@ -145,6 +145,33 @@ def test_a_training_goes_on_in_the_middle_of_an_excursion():
     assert torch.equal(torch.nn.utils.parameters_to_vector(network.parameters()).detach(), after)
 
 
+def test_beside_the_way_lies_a_lower_loss_and_the_network_takes_it():
+    problem, network, solver, points = explored()
+    valley(solver)
+    beside = 0
+    for _ in range(12):
+        iterate = solver._natural.iterate
+        if iterate is not None:
+            best = torch.nn.utils.parameters_to_vector(network.parameters()).detach().clone()
+            assign(list(network.parameters()), iterate)
+            _, r, system, errors_after = at(solver, network, problem, points)
+            d, loss = NaturalSteps().restored(system, r, errors_after)
+            assert loss == pytest.approx(float(errors_after(d).square().sum()), rel=1e-6)
+            assert loss < float(r @ r)
+            A = ScaledJacobian(network, problem, points, solver.weights).matrix
+            _, S, Vh = torch.linalg.svd(A, full_matrices=False)
+            free = Vh[S / S[0] < 1e-9]  # along which the way leads
+            assert (free @ d).norm() < 1e-2 * d.norm()
+            assign(list(network.parameters()), best)
+        report = solver.step(points)
+        if iterate is not None and report.accepted and solver._natural.iterate is not None:
+            beside += 1
+            assert report.loss == pytest.approx(loss, rel=1e-3)
+            assert loss_of(network, problem, points, solver.weights) == pytest.approx(loss, rel=1e-3)
+            break
+    assert beside
+
+
 def test_an_interrupted_step_leaves_the_best_parameters(monkeypatch):
     _problem, network, solver, points = explored()
     valley(solver)

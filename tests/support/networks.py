@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pinntk.nn import MLP, HardConstraint, MscaleDNN, MultiscaleFourier, SeparableMLP
+from pinntk.nn import MLP, HardConstraint, ModifiedMLP, MscaleDNN, MultiscaleFourier, PirateNet, SeparableMLP
 from pinntk.problem import Box, Problem, residual
 
 
@@ -171,6 +171,34 @@ def separable(inputs: int, outputs: int) -> nn.Module:
     return SeparableMLP(inputs=inputs, outputs=outputs, rank=3, width=5, depth=1, initialization="normal", seed=_seed())
 
 
+def modified(inputs: int, outputs: int) -> nn.Module:
+    """Gates between encoders, with factorized weights and adaptive activations that have left their start."""
+    settings = {
+        "width": 6,
+        "depth": 2,
+        "initialization": "normal",
+        "factorized": (0.5, 0.3),
+        "adaptive_slopes": 3,
+        "seed": _seed(),
+    }
+    return moved(ModifiedMLP(inputs=inputs, outputs=outputs, **settings), "slopes")
+
+
+def pirate(inputs: int, outputs: int) -> nn.Module:
+    """Residual blocks whose gates have left zero."""
+    settings = {"width": 5, "depth": 2, "initialization": "normal", "fourier": (4, 0.15), "seed": _seed()}
+    return moved(PirateNet(inputs=inputs, outputs=outputs, **settings), "alphas")
+
+
+def moved(network: nn.Module, *words: str) -> nn.Module:
+    """Its parameters of such names, a little away from where they begin."""
+    with torch.no_grad():
+        for name, p in network.named_parameters():
+            if any(word in name for word in words):
+                p += 0.2 + 0.1 * torch.rand_like(p)
+    return network
+
+
 def _seed() -> int:
     return int(torch.randint(1000, ()))
 
@@ -225,6 +253,8 @@ NETWORKS = {
     "scale groups": grouped,
     "scale sum": summed_scales,
     "separable": separable,
+    "modified": modified,
+    "pirate": pirate,
 }
 WITHOUT_RULE = {"cumsum": Summed, "fft": Spectral}
 

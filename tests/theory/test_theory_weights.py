@@ -12,8 +12,8 @@ import pinntk
 from pinntk.diagnostics import balance, weights_by_name
 from pinntk.ntk._gram import is_structured
 from pinntk.solvers import DampedLeastSquares, GaussNewton, NaturalGradient, ScaledJacobian, scaled_errors
-from pinntk.training import CausalWeights, SelfAdaptiveWeights, losses
-from pinntk.weighting import NTK, Causal, GradientNorm, SelfAdaptive
+from pinntk.training import AttentionWeights, CausalWeights, SelfAdaptiveWeights, losses
+from pinntk.weighting import NTK, RBA, VRBA, Causal, GradientNorm, SelfAdaptive
 from tests.support import reference
 from tests.support.examples import EXAMPLES
 from tests.support.networks import build
@@ -129,6 +129,33 @@ def test_self_adaptive_weights():
     found.advance()
     raised = weights + 0.1 * 2 * weights * e[:5] ** 2 / 5
     assert torch.allclose(found.compute(torch.float64)["equation"], raised**2, rtol=1e-10, atol=0)
+
+
+def test_residual_based_attention():
+    network, problem, points, e, _, _ = poisson()
+    found = AttentionWeights(RBA(eta=0.1, gamma=0.5), network, problem, points, points)
+    relative_size = e[:5].abs() / e[:5].abs().max()
+    first, second = 0.5 + 0.1 * relative_size, 0.25 + 0.15 * relative_size
+    assert torch.allclose(found.compute(torch.float64)["equation"], first**2, rtol=1e-10, atol=0)
+    found.advance()
+    assert torch.allclose(found.compute(torch.float64)["equation"], second**2, rtol=1e-10, atol=0)
+
+
+def test_variational_attention_is_the_best_tilt():
+    """Donsker and Varadhan: the largest sum q |e| - epsilon sum q log(n q) is epsilon log mean exp(|e| / epsilon)."""
+    _, _, _, e, _, _ = poisson()
+    e, step, c = e[:5], 7, 0.5
+    epsilon = c * float(e.abs().max()) / np.log(step + 2)
+    tilt = VRBA(c=c).tilt(e, step)
+    q = tilt / tilt.sum()
+
+    def worth(q):
+        return float((q * e.abs()).sum() - epsilon * (q * (5 * q).log()).sum())
+
+    assert worth(q) == pytest.approx(epsilon * float((e.abs() / epsilon).exp().mean().log()), rel=1e-12)
+    others = torch.rand(50, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert all(worth(other / other.sum()) < worth(q) for other in others)
+    assert torch.equal(VRBA(potential="square").tilt(e, step), e.abs() / e.abs().max())
 
 
 # 6. Gauss-Newton.

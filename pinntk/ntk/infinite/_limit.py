@@ -70,7 +70,7 @@ class InfiniteMLP:
         """The limit of an MLP in the NTK parametrization as its width grows; random Fourier features stay as they are.
 
         Raises TypeError for another network, ValueError for the standard parametrization, whose kernel grows with the width,
-        for values that are met by construction (`hard`) and for scaled outputs.
+        for factorized weights and adaptive activations, values that are met by construction (`hard`) and scaled outputs.
         """
         if not isinstance(network, MLP):
             raise TypeError(f"{type(network).__name__} has no known limit; give a pinntk.nn.MLP, or an InfiniteMLP")
@@ -79,6 +79,11 @@ class InfiniteMLP:
                 "the kernel of an MLP in the standard parametrization grows with its width and has no limit; use "
                 'MLP(..., parametrization="ntk")'
             )
+        for name in ("factorized", "adaptive_slopes"):
+            if network.config[name] is not None:
+                raise ValueError(
+                    f"{name}={network.config[name]} trains scales that the limit does not know; give the same network without"
+                )
         if network.constraint is not None:
             raise ValueError(
                 f"hard={list(network.hard)} multiplies the network by a factor, and the limit of that is not known here; give "

@@ -8,6 +8,7 @@ from pinntk.reporting.plot._panel import Panel, draw_panels, figure_grid, single
 from pinntk.reporting.plot._picture import part_names, picture, picture_panel
 from pinntk.reporting.plot._sheet import Sheet
 from pinntk.reporting.plot._solution import solution, solution_panels, solution_sheets
+from pinntk.reporting.plot._summary import summary, summary_panels
 from pinntk.reporting.plot._training import (
     drift,
     drift_panels,
@@ -48,6 +49,8 @@ __all__ = [
     "solution_sheets",
     "spectra",
     "spectrum_panels",
+    "summary",
+    "summary_panels",
     "svg",
     "write",
 ]

@@ -79,8 +79,8 @@ def loss_panels(run: Run, deviations: Mapping[str, float] | None = None) -> list
 
     deviations: {coefficient: its standard deviation}, drawn as error bars at the end
 
-    A loss is mean(e²) of a condition, without its weight. Weights that stay as they are have no panel; self-adaptive weights of
-    points have one of their own.
+    A loss is mean(e²) of a condition, without its weight. Weights that stay as they are have no panel; those of points have
+    one of their own.
     """
     names = [name for name in run.problem.names if len(run.column(f"loss/{name}")[0])]
     panels = [_history(run, "loss of each condition", {name: f"loss/{name}" for name in names}, "mean(e²)")]
@@ -89,7 +89,10 @@ def loss_panels(run: Run, deviations: Mapping[str, float] | None = None) -> list
         panels.append(_history(run, "loss weight λ", weights, "λ", nested=True))
     if own := [name for name in names if len(run.column(f"max_point_weight/{name}")[0])]:
         columns = {f"{name}, {kind}": f"{kind}_point_weight/{name}" for name in own for kind in ("mean", "max")}
-        panels.append(_history(run, "self-adaptive point weight m(λ)", columns, "m(λ)"))
+        schemes = (run.config["weighting"], *run.config["weighting"].get("beside", ()))
+        ascended = any(scheme["name"] == "self-adaptive" for scheme in schemes)
+        title, label = ("self-adaptive point weight m(λ)", "m(λ)") if ascended else ("residual-based attention l²", "l²")
+        panels.append(_history(run, title, columns, label))
     if len(run.column("relative_error")[0]):
         panels.append(_history(run, "relative L2 error", {"": "relative_error"}, "relative L2 error"))
     if coefficients := list(run.problem.coefficients):

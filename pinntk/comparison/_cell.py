@@ -1,0 +1,140 @@
+"""One training of a comparison, and how it is run."""
+
+from __future__ import annotations
+
+import json
+import re
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pinntk._util.files import replacing
+from pinntk.comparison._summary import Row
+from pinntk.problem import Problem
+from pinntk.run import Run
+from pinntk.run._folder import CHECKPOINT
+from pinntk.solvers import is_solver
+from pinntk.training import TrainConfig, train_as
+from pinntk.training._train import describe_run
+
+_RUN, _ERROR = "run", "error.txt"
+_WARM, _TIMED, _FILLED = 10, 0.04, 0.97  # steps before time is taken; shares of the time, to take it and to be filled
+_MANY = 1_000_000  # steps that no time suffices for
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A training of a comparison.
+
+    labels: {axis: value}, as in {"problem": "wave1d", "weighting": "ntk"}; what is alike but for the seed is one combination
+    seed: of network and points
+    config: of the training, as in config.json, with the seed and, at equal time, the seconds
+    fitted: whether the number of steps is the one that fills the time, so that the learning rate's schedule ends with it
+    """
+
+    labels: Mapping[str, str]
+    seed: int
+    config: Mapping[str, Any]
+    fitted: bool = False
+
+    @classmethod
+    def of(cls, labels: Mapping[str, str], problem: Problem, network: nn.Module, config: TrainConfig, *, fitted: bool) -> Cell:
+        """Of a training by `pinntk.train(problem, network, config)`.
+
+        Raises ValueError or TypeError, naming it, for what config.json cannot hold: a network or an optimizer of one's own.
+        """
+        described = json.loads(json.dumps(describe_run(config, problem, network)))
+        cell = cls(dict(labels), config.seed, described, fitted)
+        if described["network"]["arguments"] is None or not isinstance(config.optimizer, str) or config.fixed_points:
+            raise ValueError(
+                f"{cell.name}: a cell's network is one of pinntk's, its optimizer a name and its points are counts, "
+                "which another process can make"
+            )
+        TrainConfig.from_json(described)
+        return cell
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        words = [re.sub(r"[^\w.+=-]+", "_", value) for value in self.labels.values()]
+        return "-".join([*filter(None, words), f"seed{self.seed}"])
+
+    def as_json(self) -> dict[str, Any]:
+        return {"labels": dict(self.labels), "seed": self.seed, "fitted": self.fitted, "config": dict(self.config)}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Cell:
+        return cls(found["labels"], found["seed"], found["config"], found["fitted"])
+
+    def run(
+        self, folder: Path, *, device: torch.device | str = "cpu", trust: bool = False, on_log: Callable | None = None
+    ) -> Row:
+        """Trains it, or goes on with it, in `folder`/run. A training that fails is a row that says why.
+
+        Raises OSError where the folder cannot be written, Interrupted on Ctrl-C, and nothing else.
+        """
+        try:
+            return self._row(self._train(folder, device, trust, on_log))
+        except OSError:
+            raise
+        except Exception as error:
+            with replacing(folder / _ERROR) as temporary:
+                temporary.write_text(traceback.format_exc())
+            return Row(dict(self.labels), self.seed, failed=str(error).splitlines()[0] if str(error) else type(error).__name__)
+
+    def _train(self, folder: Path, device: torch.device | str, trust: bool, on_log: Callable | None) -> Run:
+        out = folder / _RUN
+        resume = (out / CHECKPOINT).exists()
+        steps = _steps_of(out) if resume else self._fit(device, trust) if self.fitted else self.config["training"]["steps"]
+        options: dict[str, Any] = {"device": device, "trust": trust, "progress": False, "on_log": on_log}
+        solver = is_solver(self.config["training"]["optimizer"])
+        return train_as(
+            self.config, out=out, resume=resume, overwrite=not resume, steps=steps, **options, **_habits(steps, solver)
+        )
+
+    def _fit(self, device: torch.device | str, trust: bool) -> int:
+        """The number of steps that fills the time, by the time of a few."""
+        if is_solver(self.config["training"]["optimizer"]):
+            return _MANY  # it has no schedule
+        seconds, steps, taken = self.config["training"]["seconds"], _WARM, 0.0
+        quiet: dict[str, Any] = dict.fromkeys(("log_every", "eval_every", "checkpoint_every", "snapshot_every"), 0)
+        for _ in range(2):
+            run = train_as(self.config, steps=steps, device=device, trust=trust, progress=False, **quiet)
+            taken = max(run.seconds / run.step, 1e-9)
+            steps = max(_WARM, round(_TIMED * seconds / taken))
+        return max(1, int(_FILLED * seconds / taken))
+
+    def _row(self, run: Run) -> Row:
+        last = run.history[-1]
+        loss = sum(value for key, value in last.items() if key.startswith("loss/"))
+        error, curve = (
+            run.relative_error,
+            [[row["seconds"], row["relative_error"]] for row in run.history if "relative_error" in row],
+        )
+        if not isfinite(loss) or (error is not None and not isfinite(error)):
+            return Row(dict(self.labels), self.seed, failed="its losses or its error are not finite")
+        reason = "" if run.stop_reason.startswith("the time is up") else run.stop_reason
+        return Row(dict(self.labels), self.seed, error, loss, run.step, round(run.seconds, 3), reason, curve=curve)
+
+
+def _steps_of(out: Path) -> int:
+    """Of a run that was begun."""
+    return json.loads((out / "config.json").read_text())["training"]["steps"]
+
+
+def _habits(steps: int, solver: bool) -> dict[str, Any]:
+    """How often a cell measures: rarely, since it counts as time."""
+    if solver:
+        return {"log_every": 1, "eval_every": 10, "checkpoint_every": 20, "snapshot_every": 0}
+    return {
+        "log_every": max(1, steps // 100),
+        "eval_every": max(1, steps // 20),
+        "checkpoint_every": max(1, steps // 5),
+        "snapshot_every": 0,
+    }

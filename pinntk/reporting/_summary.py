@@ -1,0 +1,128 @@
+"""What a comparison of trainings found: as text, as JSON, and as one self-contained HTML file."""
+
+from __future__ import annotations
+
+import json
+import os
+from math import isfinite
+from pathlib import Path
+
+from pinntk._util.files import replacing
+from pinntk._util.numbers import number
+from pinntk.comparison import Combination, Row, Summary
+from pinntk.reporting import plot
+from pinntk.reporting._html import draw, write_page
+
+JSON, HTML, FIGURE = "comparison.json", "comparison.html", "comparison.png"
+
+
+def write_summary(folder: str | os.PathLike, summary: Summary) -> tuple[Path, Path, Path]:
+    """Writes comparison.json, comparison.html and comparison.png, each whole or not at all; returns their paths."""
+    folder = Path(folder)
+    with replacing(folder / JSON) as temporary:
+        temporary.write_text(json.dumps(summary.as_json(), indent=2, allow_nan=False) + "\n")
+    sections = [
+        {
+            "problem": problem,
+            "measure": _measure(summary, problem),
+            "head": [*summary.axes, "median", "best", "worst", "steps", "seconds", "failed"],
+            "rows": [_line(summary, one) for one in summary.combinations(problem)],
+            "figures": draw(lambda problem=problem: plot.summary_panels(summary, problem)),  # type: ignore[misc]
+        }
+        for problem in summary.problems
+    ]
+    context = {
+        "summary": summary,
+        "constant": _constant(summary),
+        "matrix": _matrix(summary) if len(summary.problems) > 1 else [],
+        "sections": sections,
+        "failures": failures(summary),
+    }
+    path = write_page(folder / HTML, "summary.html.j2", context)
+    figure = plot.summary(summary)
+    return folder / JSON, path, plot.write(figure, folder / FIGURE)
+
+
+def row_text(row: Row, summary: Summary) -> str:
+    """A training that has ended, in a line."""
+    words = [row.labels["problem"], *(row.labels[axis] for axis in summary.axes if row.labels.get(axis)), f"seed {row.seed}"]
+    head = " ".join(words)
+    if row.failed:
+        return f"{head}: failed, {row.failed}"
+    what = f"loss {number(row.score)}" if row.error is None else f"error {number(row.score)}"
+    stopped = f"; {row.stopped}" if row.stopped else ""
+    return f"{head}: {what}, {row.steps:,} steps, {row.seconds:.0f} s{stopped}"
+
+
+def summary_text(summary: Summary) -> str:
+    """Tables of medians and spread, each as wide as a terminal if the names allow."""
+    lines = [summary.title]
+    if constant := _constant(summary):
+        lines.append(f"all with {constant}")
+    for problem in summary.problems:
+        head = [*summary.axes, "median", "best", "worst", "steps", "s"]
+        rows = [_line(summary, one) for one in summary.combinations(problem)]
+        cut = [[*row[:-2], _seconds(row[-2]), f" {row[-1]}" if row[-1] != "–" else ""] for row in rows]
+        lines += ["", f"{problem}, {_measure(summary, problem)}", *_aligned([*head, ""], cut, len(summary.axes))]
+    if len(summary.problems) > 1:
+        lines += ["", "medians", *_aligned(["", *summary.problems], _matrix(summary), 1)]
+    for line in failures(summary):
+        lines += ["", line] if not lines[-1].startswith(("failed", "not run")) else [line]
+    if summary.missing:
+        lines += ["", f"{summary.missing} trainings have not ended yet, and are not in these tables"]
+    return "\n".join(lines)
+
+
+def failures(summary: Summary) -> list[str]:
+    """What has no result and why, each reason once."""
+    found: dict[str, list[str]] = {}
+    for row in summary.rows:
+        if row.failed:
+            found.setdefault(row.failed, []).append(f"{row.labels['problem']} {summary.name(row.labels)} seed {row.seed}")
+    lines = []
+    for reason, cells in found.items():
+        more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
+        lines.append(f"failed: {cells[0]}{more}: {reason}")
+    return [*lines, *(f"not run: {name}: {reason}" for name, reason in summary.refused.items())]
+
+
+def _measure(summary: Summary, problem: str) -> str:
+    return "relative L2 error" if summary.by_error(problem) else "sum of losses (no solution is known)"
+
+
+def _constant(summary: Summary) -> str:
+    return ", ".join(f"{axis} {value}" for axis, value in summary.constant.items())
+
+
+def _line(summary: Summary, one: Combination) -> list[str]:
+    values = [_score(one.median), _score(one.best), _score(one.worst), number(one.steps), number(one.seconds)]
+    failed = f"{one.failed} of {len(one.rows)} failed" if one.failed else "–"
+    return [*(one.labels.get(axis, "") for axis in summary.axes), *values, failed]
+
+
+def _seconds(text: str) -> str:
+    return text.partition(".")[0]
+
+
+def _score(value: float) -> str:
+    return number(value) if isfinite(value) else "failed"
+
+
+def _matrix(summary: Summary) -> list[list[str]]:
+    """A row for each combination, with its median on every problem."""
+    medians: dict[str, dict[str, str]] = {}
+    for problem in summary.problems:
+        for one in summary.combinations(problem):
+            medians.setdefault(summary.name(one.labels), {})[problem] = _score(one.median)
+    return [[name, *(found.get(problem, "–") for problem in summary.problems)] for name, found in medians.items()]
+
+
+def _aligned(head: list[str], rows: list[list[str]], left: int) -> list[str]:
+    """The first `left` columns to the left, others to the right."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+
+    def line(cells: list[str]) -> str:
+        padded = [cell.ljust(w) if k < left else cell.rjust(w) for k, (cell, w) in enumerate(zip(cells, widths, strict=True))]
+        return "  ".join(padded).rstrip()
+
+    return [line(head), *map(line, rows)]

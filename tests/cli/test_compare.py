@@ -1,0 +1,123 @@
+"""`pinntk compare`, its cells run in this process."""
+
+import json
+
+import pytest
+
+from pinntk.cli import _compare
+from pinntk.comparison._workers import work
+from tests.cli.commands import run
+
+SMALL = ("--width", "5", "--depth", "1", "--points", "boundary=2,residual=6", "--steps", "12")
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch):
+    def run_here(grid, *, jobs, devices, trust, cells, on_row):
+        before = {cell.name for cell in grid.missing()}
+        work(grid, [cell.name for cell in cells], devices[0], trust)
+        for cell in grid.cells:
+            if cell.name in before and (row := grid.row(cell)) is not None:
+                on_row(row)
+
+    monkeypatch.setattr(_compare, "run_grid", run_here)
+
+
+@pytest.mark.pixels
+def test_it_trains_compares_and_goes_on(capsys, tmp_path):
+    command = ("compare", "poisson1d", "helmholtz2d", "--weighting", "fixed,ntk", "--seeds", "2", "-o", tmp_path / "it", *SMALL)
+    status, out, err = run(capsys, *command)
+    assert status == 0
+    assert out.startswith("poisson1d, helmholtz2d: 12 steps, 2 seeds\nall with network mlp, optimizer adam\n")
+    assert "poisson1d fixed seed 0: error " in err
+    assert max(map(len, out.splitlines()[:-3])) <= 80  # the last name files
+    lines = [line.split() for line in out.splitlines()]
+    assert sum(line[:1] in (["ntk"], ["fixed"]) for line in lines) == 6  # two problems, and the medians
+    found = json.loads((tmp_path / "it" / "comparison.json").read_text())
+    assert [len(found["problems"][name]) for name in ("poisson1d", "helmholtz2d")] == [2, 2]
+    page = (tmp_path / "it" / "comparison.html").read_text()
+    assert page.count("<img") == 4
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert (tmp_path / "it" / "comparison.png").read_bytes().startswith(b"\x89PNG")
+    again, told, err = run(capsys, *command, "--json")
+    assert (again, json.loads(told), err) == (0, found, "")
+    status, told, _ = run(capsys, "compare", "--resume", tmp_path / "it", "--json")
+    assert (status, json.loads(told)) == (0, found)
+
+
+def test_variants_are_options_with_a_name(capsys, tmp_path):
+    variants = ("--variant", "plain", "--variant", "slow=--lr 1e-6", "--variant", "lbfgs=--optimizer lbfgs --weighting ntk")
+    status, out, _ = run(capsys, "compare", "poisson1d", *variants, "--seed", "4,7", "--json", "-o", tmp_path / "it", *SMALL)
+    assert status == 0
+    lines = json.loads(out)["problems"]["poisson1d"]
+    assert {line["labels"]["variant"]: line["labels"]["optimizer"] for line in lines} == {
+        "plain": "adam",
+        "slow": "adam",
+        "lbfgs": "lbfgs",
+    }
+    assert all(line["seeds"] == [4, 7] for line in lines)
+    config = json.loads((tmp_path / "it" / "cells" / "poisson1d-fixed-mlp-adam-slow-seed7" / "run" / "config.json").read_text())
+    assert (config["training"]["lr"], config["training"]["seed"], config["network"]["arguments"]["seed"]) == (1e-6, 7, 7)
+
+
+def test_what_cannot_be_combined_is_left_out_and_said(capsys, tmp_path):
+    options = ("--optimizer", "adam,gauss-newton", "--weighting", "fixed,self-adaptive", "--seeds", "1", "-o", tmp_path / "it")
+    status, out, _ = run(capsys, "compare", "poisson1d", *options, *SMALL)
+    assert status == 0
+    assert "not run: poisson1d, self-adaptive, mlp, gauss-newton: self-adaptive weights are ascended in every step" in out
+    assert len([*(tmp_path / "it" / "cells").iterdir()]) == 3
+    status, _, err = run(capsys, "compare", "poisson1d", *options[:-1], tmp_path / "other", "--points", "walls=3")
+    assert status == 2  # nothing is left
+    assert "walls" in err
+
+
+def test_an_array_job_is_written_and_its_shares_are_all(capsys, tmp_path):
+    options = ("--weighting", "fixed,ntk", "--seeds", "2", "-o", tmp_path / "it", *SMALL)
+    status, out, _ = run(capsys, "compare", "poisson1d", *options, "--slurm", tmp_path / "job.sh")
+    assert status == 0
+    assert out.startswith("4 trainings in ")
+    assert not (tmp_path / "it" / "cells").exists()
+    for share, ended in (("0/3", 2), ("1/3", 3), ("2/3", 4)):
+        assert run(capsys, "compare", "--resume", tmp_path / "it", "--share", share, "--quiet")[:2] == (0, "")
+        assert len([*(tmp_path / "it" / "cells").glob("*/row.json")]) == ended
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((), "name a problem"),
+        (("poisson1d", "--weighting", "fixed,nkt"), "'nkt' is unknown; did you mean ntk?"),
+        (("poisson1d", "--network", "mlp,mlp"), "'mlp' is given twice"),
+        (("poisson1d", "--optimizer", "adam,sopa-x"), "optimizer 'sopa-x' is unknown"),
+        (("poisson1d", "--seeds", "0"), "how many, at least 1"),
+        (("poisson1d", "--seeds", "two"), "'two': a whole number of at least 0"),
+        (("poisson1d", "--budget", "soon"), "'soon' is not a time"),
+        (("poisson1d", "--share", "3/3"), "K/N with K from 0 to N - 1"),
+        (("poisson1d", "--variant", "a=--lrr 3"), "--variant a: there is no option --lrr"),
+        (("poisson1d", "--variant", "a=--steps 3"), "--steps is the same for all"),
+        (("poisson1d", "--variant", "a=--network mlp", "--network", "mlp,separable"), "of which 2 are compared already"),
+        (("poisson1d", "--variant", "=--lr 3"), "a name first"),
+        (("poisson2", "--steps", "3"), "poisson2d"),
+        (("--resume", "nowhere"), "holds no comparison"),
+        (("poisson1d", "--resume", "nowhere"), "leave the problems out"),
+        (("--resume", "nowhere", "--lr", "3"), "leave --lr out"),
+    ],
+)
+def test_mistakes_are_said_in_a_line(capsys, tmp_path, monkeypatch, words, expected):
+    monkeypatch.chdir(tmp_path)
+    try:
+        status, _, err = run(capsys, "compare", *words)
+    except SystemExit as stopped:  # what argparse finds
+        status, err = stopped.code, capsys.readouterr().err
+    assert status == 2
+    assert expected in err
+    assert len(err.splitlines()) == 1
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_folder_of_something_else_is_left_alone(capsys, tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    status, _, err = run(capsys, "compare", "poisson1d", "--overwrite", "-o", tmp_path, *SMALL)
+    assert status == 2
+    assert "holds something else than a comparison" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]

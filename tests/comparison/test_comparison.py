@@ -1,0 +1,192 @@
+"""A grid of trainings: each cell is the training that `train` does, and is done once, whatever happens in between."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from math import inf
+from time import sleep
+
+import pytest
+
+import pinntk
+from pinntk.comparison import Cell, Combination, Grid, Row, Summary, run_grid, write_array_job
+from pinntk.comparison._workers import work
+from pinntk.run._folder import CONFIG
+
+POINTS = {"residual": 6, "boundary": 2}
+
+
+def cell(seed=0, weighting="fixed", fitted=False, problem="poisson1d", **settings):
+    loaded = pinntk.load(problem)
+    network = pinntk.nn.MLP(loaded, width=5, depth=1, seed=seed)
+    config = pinntk.TrainConfig(**{"steps": 12, "points": POINTS, "weighting": weighting, "seed": seed, **settings})
+    return Cell.of({"problem": problem, "weighting": weighting}, loaded, network, config, fitted=fitted)
+
+
+def names(grid):
+    return [one.name for one in grid.cells]
+
+
+def test_a_cell_is_the_training_that_train_does(tmp_path):
+    problem = pinntk.load("poisson1d")
+    network = pinntk.nn.MLP(problem, width=5, depth=1, seed=3)
+    run = pinntk.train(problem, network, steps=12, points=POINTS, weighting="ntk", seed=3, progress=False)
+    row = Cell.from_json(json.loads(json.dumps(cell(3, "ntk").as_json()))).run(tmp_path)
+    assert (row.error, row.steps, row.failed) == (run.relative_error, 12, "")
+    last = run.history[-1]
+    assert row.loss == sum(last[f"loss/{name}"] for name in problem.names)
+    assert row.curve[-1][1] == row.error
+
+
+def test_a_training_that_fails_is_a_row_that_says_why(tmp_path):
+    row = cell(lr=1e30, optimizer="sgd").run(tmp_path)
+    assert "is not finite" in row.failed
+    assert row.score == inf
+    assert "NonFiniteLossError" in (tmp_path / "error.txt").read_text()
+
+
+def test_at_equal_time_the_schedule_ends_with_the_steps(tmp_path):
+    row = cell(fitted=True, seconds=0.3).run(tmp_path)
+    steps = json.loads((tmp_path / "run" / CONFIG).read_text())["training"]["steps"]
+    assert steps != 12
+    assert 0 < row.steps <= steps
+    rate = pinntk.Run.load(tmp_path / "run").history[-1]["learning_rate"]
+    if row.steps == steps:  # it was as fast as when its time was taken
+        assert rate < 1e-12
+    assert row.stopped == ""
+
+
+def test_a_cell_that_was_interrupted_goes_on_where_it_was(tmp_path):
+    whole = cell(steps=40).run(tmp_path / "whole")
+
+    def stop(run):
+        if run.step > 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cell(steps=40).run(tmp_path / "parts", on_log=stop)
+    first = (tmp_path / "parts" / "run" / "checkpoint.pt").stat().st_mtime_ns
+    again = cell(steps=40).run(tmp_path / "parts")
+    assert (again.error, again.loss, again.steps) == (whole.error, whole.loss, 40)
+    assert (tmp_path / "parts" / "run" / "checkpoint.pt").stat().st_mtime_ns > first
+
+
+def test_what_has_ended_is_not_run_again_and_what_another_runs_is_left_to_it(tmp_path, monkeypatch):
+    grid, ran = Grid.create(tmp_path, [cell(0), cell(1), cell(2)], "three"), []
+    real = Cell.run
+    monkeypatch.setattr(Cell, "run", lambda self, *args, **options: ran.append(self.seed) or real(self, *args, **options))
+    with grid.claim(grid.cells[1]) as own:
+        assert own
+        work(grid, names(grid), "cpu", False)
+    assert ran == [0, 2]
+    (grid.folder_of(grid.cells[2]) / "row.json").write_text('{"labels"')  # cut off, as no process of pinntk leaves it
+    work(grid, names(grid), "cpu", False)
+    assert ran == [0, 2, 1, 2]
+    assert grid.missing() == []
+    work(Grid.load(tmp_path), names(grid), "cpu", False)
+    assert ran == [0, 2, 1, 2]
+
+
+def test_a_grid_may_grow_but_not_change(tmp_path):
+    grid = Grid.create(tmp_path, [cell(0)], "one")
+    grid.finish(grid.cells[0], cell(0).run(grid.folder_of(grid.cells[0])))
+    grown = Grid.create(tmp_path, [cell(0), cell(1)], "two")
+    assert [one.seed for one in grown.missing()] == [1]
+    with pytest.raises(ValueError, match="holds poisson1d-fixed-seed0 with other settings"):
+        Grid.create(tmp_path, [cell(0, lr=1e-4)], "other")
+    with pytest.raises(ValueError, match="two cells are named 'poisson1d-fixed-seed0'"):
+        Grid.create(tmp_path / "twice", [cell(0), cell(0, lr=1e-4)], "same")
+    (tmp_path / "grid.json").write_text("{")
+    with pytest.raises(ValueError, match=r"grid\.json cannot be read"):
+        Grid.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match="holds no comparison"):
+        Grid.load(tmp_path / "nowhere")
+
+
+def test_what_another_process_could_not_make_is_refused():
+    problem = pinntk.load("poisson1d")
+    network = pinntk.nn.MLP(problem, width=4, depth=1)
+    points = problem.sample(residual=4, boundary=2)
+    with pytest.raises(ValueError, match="its points are counts"):
+        Cell.of({"problem": "poisson1d"}, problem, network, pinntk.TrainConfig(points=points), fitted=False)
+    own = pinntk.nn.HardConstraint(problem, network, offset=lambda x: 0 * x, factor=lambda x: x)
+    with pytest.raises(ValueError, match="network is one of pinntk's"):
+        Cell.of({"problem": "poisson1d"}, problem, own, pinntk.TrainConfig(), fitted=False)
+
+
+def rows(weighting, scores, problem="p"):
+    labels = {"problem": problem, "weighting": weighting, "network": "mlp"}
+    return tuple(
+        Row(labels, seed, failed="lost") if score is None else Row(labels, seed, score, 1.0, 10 * seed, 2.0)
+        for seed, score in enumerate(scores)
+    )
+
+
+def test_medians_count_what_failed_as_infinite():
+    def one(*scores):
+        return Combination({}, rows("a", scores))
+
+    assert (one(3.0, 1.0, 2.0).median, one(3.0, 1.0, 2.0).best, one(3.0, 1.0, 2.0).worst) == (2.0, 1.0, 3.0)
+    assert one(1e-4, 1e-2).median == pytest.approx(1e-3)  # the geometric mean of the two in the middle
+    assert one(1.0, None, 2.0).median == 2.0
+    assert (one(1.0, None, None).median, one(1.0, None, None).best, one(1.0, None, None).failed) == (inf, 1.0, 2)
+    assert one(1.0, None).median == inf
+    assert (one(1.0, None, 2.0).steps, one(None).steps, one(None).seconds) == (10, None, None)
+
+
+def test_a_summary_orders_combinations_and_says_what_differs():
+    found = (*rows("a", [3.0, 4.0]), *rows("b", [1.0, 2.0]), *rows("b", [None, None], "q"))
+    summary = Summary("title", found, tuple(row.labels for row in found))
+    assert summary.problems == ["p", "q"]
+    assert (summary.axes, summary.constant) == (["weighting"], {"network": "mlp"})
+    assert [one.labels["weighting"] for one in summary.combinations("p")] == ["b", "a"]
+    told = json.loads(json.dumps(summary.as_json(), allow_nan=False))
+    assert told["problems"]["p"][0]["scores"] == [1.0, 2.0]
+    assert told["problems"]["q"][0]["median"] is None
+    assert told["problems"]["q"][0]["failed"] == {"0": "lost", "1": "lost"}
+
+
+def test_an_array_job_has_a_task_for_every_cell(tmp_path):
+    grid = Grid.create(tmp_path / "grid of three", [cell(k, seconds=600.0) for k in range(3)], "three")
+    path = write_array_job(grid, tmp_path / "job.sh", cores=2)
+    text = path.read_text()
+    assert subprocess.run(["bash", "-n", path], check=False).returncode == 0
+    assert "--array=0-2\n" in text
+    assert "--cpus-per-task=2\n" in text
+    assert "--time=25\n" in text  # 1.5 times ten minutes, and ten to start
+    assert '--share "$SLURM_ARRAY_TASK_ID/3"' in text
+    grid.cells = [grid.cells[0]] * 2500  # more than an array may have
+    assert "--array=0-999\n" in write_array_job(grid, tmp_path / "job.sh").read_text()
+    assert "--time=55\n" in path.read_text()  # three cells in a task
+
+
+def test_no_job_is_refused(tmp_path):
+    grid = Grid.create(tmp_path, [cell(0)], "one")
+    with pytest.raises(ValueError, match="jobs=0: at least 1"):
+        run_grid(grid, jobs=0)
+
+
+@pytest.mark.slow
+def test_a_killed_comparison_goes_on_without_running_again_what_had_ended(tmp_path):
+    words = [sys.executable, "-m", "pinntk", "compare", "poisson1d", "--weighting", "fixed,ntk", "--seeds", "2", "--width", "8"]
+    command = [*words, "--depth", "1", "--steps", "800", "--jobs", "2", "-o", str(tmp_path)]
+    begun = subprocess.Popen(command, start_new_session=True)
+    while not [*tmp_path.glob("cells/*/row.json")]:
+        sleep(0.2)
+        assert begun.poll() is None
+    os.killpg(begun.pid, signal.SIGKILL)
+    begun.wait()
+    ended = {path: path.stat().st_mtime_ns for path in tmp_path.glob("cells/*/row.json")}
+    subprocess.run(command, check=True)
+    assert {path: path.stat().st_mtime_ns for path in ended} == ended
+    assert len([*tmp_path.glob("cells/*/row.json")]) == 4
+    found = json.loads((tmp_path / "comparison.json").read_text())
+    assert found["missing"] == 0
+    once = subprocess.run([*command[:-1], str(tmp_path / "once")], check=True)
+    assert once.returncode == 0
+    assert (
+        json.loads((tmp_path / "once" / "comparison.json").read_text())["problems"]["poisson1d"][0]["scores"]
+        == (found["problems"]["poisson1d"][0]["scores"])
+    )
