@@ -192,9 +192,8 @@ def _finish_curriculum(found: Curriculum, arguments: argparse.Namespace) -> int:
     paths = _draw(found.run)
     if arguments.quiet:
         return 0
-    print(
-        f"{'stage':<10} {' '.join(f'{name:>10}' for name in found.values)} {'steps':>8} {'weighted loss':>13} {'relative L2 error':>18}"
-    )
+    names = " ".join(f"{name:>10}" for name in found.values)
+    print(f"{'stage':<10} {names} {'steps':>8} {'weighted loss':>13} {'relative L2 error':>18}")
     for number, (run, *values) in enumerate(zip(found.runs, *found.values.values(), strict=True)):
         error = "-" if run.relative_error is None else f"{run.relative_error:.3e}"
         at = " ".join(f"{value:>10.6g}" if isinstance(value, (int, float)) else f"{value!s:>10}" for value in values)

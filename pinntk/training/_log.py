@@ -40,8 +40,8 @@ class Log:
         self.run.history.append({**row, **measured})
 
     def summary(self, status: str = "") -> list[str]:
-        """For the line of progress, most important first: the weighted loss, the last relative error measured, what the optimizer says
-        of itself, and the conditions' losses, of which the one that weighs most comes first.
+        """For the line of progress, most important first: the weighted loss, the last relative error measured, what the
+        optimizer says of itself, and the conditions' losses, of which the one that weighs most comes first.
         """
         if not self.run.history:
             return [status] if status else []
