@@ -49,7 +49,10 @@ from pinntk.residuals import NonFiniteError, errors, slab
 from pinntk.run import BusyFolderError, EarlyStopping, MonitorReport, Recorder, Run, UntrustedFileError
 from pinntk.taylor import DependentPointsError, Jet, UnsupportedOperationError
 from pinntk.training import (
+    R3,
     RAD,
+    Curriculum,
+    Ensemble,
     Interrupted,
     Monitor,
     NonFiniteLossError,
@@ -62,17 +65,22 @@ from pinntk.training import (
     rescue,
     train,
     train_as,
+    train_curriculum,
+    train_ensemble,
     train_slabs,
 )
 
 __all__ = [
+    "R3",
     "RAD",
     "Box",
     "BusyFolderError",
     "Collocation",
     "Condition",
+    "Curriculum",
     "DependentPointsError",
     "EarlyStopping",
+    "Ensemble",
     "Factors",
     "Finding",
     "GridSolution",
@@ -143,6 +151,8 @@ __all__ = [
     "traces",
     "train",
     "train_as",
+    "train_curriculum",
+    "train_ensemble",
     "train_slabs",
     "trained_parameters",
     "weighting",

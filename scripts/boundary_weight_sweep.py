@@ -155,7 +155,7 @@ def main(argv: list[str] | None = None) -> dict:
     arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--steps", type=int, default=40_000)
     given = arguments.parse_args(argv)
-    seeds, steps = (1, 300) if given.quick else (given.seeds, given.steps)
+    seeds, steps = (1, 50) if given.quick else (given.seeds, given.steps)
     found = {name: swept(name, seeds, steps) for name in SET_UPS}
     numbers = {
         "steps": steps,

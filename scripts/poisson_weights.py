@@ -100,7 +100,7 @@ def main(argv: list[str] | None = None) -> dict:
     arguments.add_argument("--steps", type=int, default=40_000)
     arguments.add_argument("--seeds", type=int, default=3)
     given = arguments.parse_args(argv)
-    steps, seeds = (300, 1) if given.quick else (given.steps, given.seeds)
+    steps, seeds = (100, 1) if given.quick else (given.steps, given.seeds)
     plain, weighted = [], []
     print(f"{'seed':>4} {'Tr K_rr / Tr K_uu':>18} {'unweighted':>11} {'NTK weights':>12} {'ratio':>7} {'final λ ends':>13}")
     for seed in range(seeds):

@@ -173,7 +173,7 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--seeds", type=int, help="networks of each width, 3 unless given")
     arguments = parser.parse_args(argv)
     quick = arguments.quick
-    widths, steps, longer = ((30, 100, 400), 60, 60) if quick else ((100, 1000, 4000), 100, 500)
+    widths, steps, longer = ((30, 100, 400), 20, 20) if quick else ((100, 1000, 4000), 100, 500)
     seeds = range(arguments.seeds or (2 if quick else 3))
     x = torch.randn(8 if quick else 32, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     predicted, component = second_component(x)

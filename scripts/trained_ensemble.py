@@ -225,7 +225,7 @@ def main(argv: list[str] | None = None) -> dict:
     arguments = parser.parse_args(argv)
     quick = arguments.quick
     widths = sorted(arguments.widths or ((10, 30) if quick else (50, 1000)))
-    networks, steps = arguments.seeds or (4 if quick else 100), 300 if quick else STEPS
+    networks, steps = arguments.seeds or (4 if quick else 100), 50 if quick else STEPS
     angles = np.linspace(-np.pi, np.pi, 80, endpoint=False)
     x, test = circle_regression.circle(np.array(ANGLES)), circle_regression.circle(angles)
     y = arguments.size * circle_regression.product(x)

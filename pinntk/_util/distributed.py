@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+Found = TypeVar("Found")
+
+_alone: ContextVar[bool] = ContextVar("alone", default=False)
 
 
 def is_launched() -> bool:
@@ -30,11 +36,21 @@ def process_group() -> Iterator[None]:
 
 
 def rank() -> int:
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() and not _alone.get() else 0
 
 
 def world() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() and not _alone.get() else 1
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Work that this process does by itself: inside there are no others, and it waits for none."""
+    token = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(token)
 
 
 def local_device() -> torch.device:
@@ -108,8 +124,88 @@ def gather_rows(rows: Tensor, counts: Iterable[int]) -> Tensor:
     return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
 
+def unshard(shares: Mapping[str, Tensor], sizes: Mapping[str, int], device: torch.device) -> dict[str, Tensor]:
+    """{condition: (n,)} in float64, the same in all processes, from the share of each: {condition: (rows,)} of those with rows.
+
+    sizes: {condition: n}
+    """
+    empty = torch.empty(0, dtype=torch.float64, device=device)
+    found = {}
+    for name, n in sizes.items():
+        spans = [span_of(n, rank) for rank in range(world())]
+        found[name] = gather_rows(shares[name].double() if name in shares else empty, [s.stop - s.start for s in spans])
+    return found
+
+
 def same_everywhere(tensors: Iterable[Tensor]) -> None:
     """Copies rank 0's values to all ranks, in place."""
     if world() > 1:
         for tensor in tensors:
             dist.broadcast(tensor, 0)
+
+
+def agreed(number: float, device: torch.device) -> float:
+    """The first process's number, in all of them."""
+    if world() == 1:
+        return number
+    sent = torch.tensor(number, dtype=torch.float64, device=device)
+    same_everywhere([sent])
+    return sent.item()
+
+
+def of_first(compute: Callable[[], Found]) -> Found:
+    """What the first process computes alone, or the exception that it raises, in all of them. To be sent, it is pickled."""
+    if world() == 1:
+        return compute()
+    sent: list[Any] = [None, None]
+    if rank() == 0:
+        try:
+            with alone():
+                sent[0] = compute()
+        except Exception as error:  # the others are not to wait for it
+            sent[1] = error
+    dist.broadcast_object_list(sent, 0)
+    if sent[1] is not None:
+        raise sent[1]
+    return sent[0]
+
+
+def tensors_of_first(compute: Callable[[], Sequence[Tensor] | None], like: Tensor) -> list[Tensor] | None:
+    """As `of_first`, of tensors with the dtype and device of `like`: with factors of their own, processes would part ways by a
+    rounding.
+    """
+    if world() == 1:
+        computed = compute()
+        return None if computed is None else list(computed)
+    found: list[Tensor] | None = None
+
+    def shapes() -> list[torch.Size] | None:
+        nonlocal found
+        computed = compute()
+        found = None if computed is None else [tensor.contiguous() for tensor in computed]
+        return None if found is None else [tensor.shape for tensor in found]
+
+    shaped = of_first(shapes)
+    if shaped is not None and found is None:
+        found = [like.new_empty(shape) for shape in shaped]
+    same_everywhere(found or ())
+    return found
+
+
+@contextmanager
+def together(kind: type[Exception]) -> Iterator[None]:
+    """An exception of this kind in one process is raised in all."""
+    own: Exception | None = None
+    try:
+        yield
+    except kind as error:
+        own = error
+    errors: list[Any] = [own]
+    if world() > 1:
+        errors = [None] * world()
+        dist.all_gather_object(errors, own)
+    if own is not None:
+        raise own
+    for found in errors:
+        if found is not None:
+            raise found

@@ -9,6 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C: what was under way was ended and kept; the message says where it stands and how to go on."""
+
+
 @contextmanager
 def deferred_interrupt() -> Iterator[threading.Event]:
     """Ctrl-C sets the event, so that a step is never cut in two; a second Ctrl-C interrupts at once."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from math import inf
 from pathlib import Path
 
 import torch
+
+if sys.platform != "win32":
+    import resource
 
 _UNITS = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 _SMALL = 2**27  # bytes that nobody asks for
@@ -39,7 +43,22 @@ def require(needed: float, what: str, instead: str, device: torch.device | str =
         return
     left = available(torch.device(device))
     if needed > left:
-        raise MemoryError(f"{what} needs {_gib(needed)} GiB, and {_gib(left)} GiB are available; {instead}")
+        raise MemoryError(f"{what} needs {gib(needed)} GiB, and {gib(left)} GiB are available; {instead}")
+
+
+def resident() -> float:
+    """Bytes of memory that this process holds now; 0 where there is no telling."""
+    try:
+        return float(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
+    except (OSError, ValueError, IndexError, AttributeError):
+        return 0.0
+
+
+def peak() -> float:
+    """The most bytes of memory that this process has held; 0 where there is no telling."""
+    if sys.platform == "win32":
+        return 0.0
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
 
 
 def available(device: torch.device) -> float:
@@ -80,5 +99,6 @@ def _group() -> float:
     return inf
 
 
-def _gib(amount: float) -> str:
+def gib(amount: float) -> str:
+    """In GiB, without the unit."""
     return f"{amount / 2**30:,.3g}" if amount < 1000 * 2**30 else f"{amount / 2**30:,.0f}"

@@ -125,13 +125,13 @@ class Progress:
         """The line, of at most so many letters, with as many of the parts as have room."""
         passed = perf_counter() - self._begun
         if self._total is None:
-            line = f"{self._label}, {_clock(passed)}"
+            line = f"{self._label}, {clock(passed)}"
         else:
             full = int(_BAR * self._share(passed))
             line = f"{self._label} [{'#' * full}{'-' * (_BAR - full)}]" if bar else self._label
             line += f" {self._done}/{self._total}"
             if (left := self._left(passed)) is not None:
-                line += f", {_clock(left)} left"
+                line += f", {clock(left)} left"
         for part in self._parts:
             if len(line) + 2 + len(part) > width:
                 break
@@ -203,7 +203,8 @@ def short(value: float) -> str:
     return f"{digits}e{int(power)}" if e else digits
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Minutes and seconds, 3:07, with hours where there are any."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -12,6 +12,7 @@ import warnings
 from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -41,7 +42,7 @@ from pinntk.cli._options import (
 from pinntk.cli._parser import Parser
 from pinntk.cli._predict import predict
 from pinntk.cli._problems import problems
-from pinntk.cli._trainings import load_run, start_solving, start_training
+from pinntk.cli._trainings import Trained, load_run, start_solving, start_training
 from pinntk.diagnostics import check, diagnose, examine
 from pinntk.problem._slabs import slab_name
 from pinntk.reporting import _terminal as verdict
@@ -49,8 +50,8 @@ from pinntk.reporting import plot, write_comparison, write_diagnosis, write_repo
 from pinntk.reporting._html import Diagnosed, distinct_labels
 from pinntk.run import MonitorReport, Run
 from pinntk.run._folder import COMPARISON, CONFIG, DIAGNOSIS, REPORT
-from pinntk.run._slabs import holds_slabs
-from pinntk.training import Interrupted, Slabs, rescue
+from pinntk.run._slabs import holds_series, run_name
+from pinntk.training import Curriculum, Ensemble, Interrupted, Slabs, rescue
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -147,12 +148,16 @@ def _solve(arguments: argparse.Namespace) -> int:
     return _finish(start_solving(arguments), arguments)
 
 
-def _finish(run: Run | Slabs, arguments: argparse.Namespace) -> int:
-    """Figures and report of a run, or of those of time slabs."""
+def _finish(run: Trained, arguments: argparse.Namespace) -> int:
+    """Figures and report of a run, or of those of time slabs or stages."""
     if distributed.rank():
         return 0
     if isinstance(run, Slabs):
         return _finish_slabs(run, arguments)
+    if isinstance(run, Curriculum):
+        return _finish_curriculum(run, arguments)
+    if isinstance(run, Ensemble):
+        return _finish_ensemble(run, arguments)
     paths = _draw(run)
     if not arguments.quiet:
         _report(run)
@@ -183,6 +188,43 @@ def _finish_slabs(found: Slabs, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _finish_curriculum(found: Curriculum, arguments: argparse.Namespace) -> int:
+    paths = _draw(found.run)
+    if arguments.quiet:
+        return 0
+    print(
+        f"{'stage':<10} {' '.join(f'{name:>10}' for name in found.values)} {'steps':>8} {'loss':>10} {'relative L2 error':>18}"
+    )
+    for number, (run, *values) in enumerate(zip(found.runs, *found.values.values(), strict=True)):
+        error = "-" if run.relative_error is None else f"{run.relative_error:.3e}"
+        at = " ".join(f"{value:>10.6g}" if isinstance(value, (int, float)) else f"{value!s:>10}" for value in values)
+        print(f"{run_name('curriculum', number):<10} {at} {run.step:>8} {run.history[-1]['loss']:>10.2e} {error:>18}")
+    print(f"figures in {paths[0].parent}")
+    print(f"next: pinntk diagnose {shlex.quote(str(found.run.folder))}")
+    return 0
+
+
+def _finish_ensemble(found: Ensemble, arguments: argparse.Namespace) -> int:
+    for run in found.runs:
+        _draw(run)
+    if arguments.quiet:
+        return 0
+    print(f"{'member':<10} {'seed':>6} {'steps':>8} {'loss':>10} {'relative L2 error':>18}")
+    for number, (run, seed) in enumerate(zip(found.runs, found.seeds, strict=True)):
+        error = "-" if run.relative_error is None else f"{run.relative_error:.3e}"
+        print(f"{run_name('ensemble', number):<10} {seed:>6} {run.step:>8} {run.history[-1]['loss']:>10.2e} {error:>18}")
+    if found.relative_error is not None:
+        errors = found.relative_errors
+        print(f"relative L2 error {median(errors):.3e} in the median, from {min(errors):.3e} to {max(errors):.3e}")
+        of_mean = f"{found.relative_error:.3e} of the mean of the fields{found.problem.remark(found.relative_error)}"
+        print(f"relative L2 error {of_mean}")
+    for name, (mean, spread) in found.coefficients().items():
+        print(f"coefficient {name} = {mean:.6g}, standard deviation {spread:.2g}")
+    worst = max(found.runs, key=lambda run: run.history[-1]["loss"])
+    print(f"next: pinntk diagnose {shlex.quote(str(worst.folder))}")
+    return 0
+
+
 def _report(run: Run) -> None:
     """Final losses, weights and traces as a table, and the error."""
     last = run.history[-1]
@@ -198,6 +240,9 @@ def _report(run: Run) -> None:
     if run.relative_error is not None:
         after = f"after {run.step} steps, {last['seconds']:.0f} s"
         print(f"relative L2 error {run.relative_error:.3e} {after}{run.problem.remark(run.relative_error)}")
+    if (averaged := last.get("averaged/relative_error", last.get("averaged/loss"))) is not None:
+        what = "relative L2 error" if "averaged/relative_error" in last else "loss"
+        print(f"{what} {averaged:.3e} of the averaged parameters, which pinntk predict --averaged takes")
     if run.stop_reason:
         print(f"stopped: {run.stop_reason}")
     if run.monitor is not None:
@@ -218,7 +263,7 @@ def _rescue(arguments: argparse.Namespace) -> int:
     folder = Path(arguments.run)
     folder = folder.resolve() if folder.name in ("", "..") else folder
     out = Path(arguments.out or folder.with_name(f"{folder.name}-rescued"))
-    if out.exists() and any(out.iterdir()) and not ((out / CONFIG).exists() or holds_slabs(out)):
+    if out.exists() and any(out.iterdir()) and not ((out / CONFIG).exists() or holds_series(out)):
         raise FileExistsError(f"{out} holds something else than a run; name another folder with -o")
     rescued = rescue(
         load_run(folder, arguments),

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Collection, Iterable
 from typing import Any
 
+import numpy as np
 import torch
 
 from pinntk._util.likeness import nearest
@@ -215,6 +216,22 @@ def slabs(text: str) -> int | tuple[float, ...]:
         raise argparse.ArgumentTypeError(
             f"{text!r}: a whole number of slabs, or the times between them, as in 0,0.1,1"
         ) from None
+
+
+def curriculum(text: str) -> tuple[str, list[float]]:
+    """A parameter and its values, of "beta=1,10,30" or "beta=1:30:10", from, to and how many."""
+    name, equals, values = text.partition("=")
+    try:
+        if ":" in values:
+            first, last, count = values.split(":")
+            found = np.linspace(float(first), float(last), whole_number(count)).tolist()
+        else:
+            found = [_number(value) for value in values.split(",")]
+        if name.strip() and equals and found:
+            return name.strip(), found
+    except (ValueError, argparse.ArgumentTypeError):
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r}: write NAME=VALUES, as in beta=1,10,30 or, ten evenly, beta=1:30:10")
 
 
 def seed(text: str) -> int:

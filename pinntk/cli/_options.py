@@ -15,12 +15,13 @@ from pinntk.cli._option_groups import (
     add_problem_options,
     add_settings,
     add_weight_options,
+    curriculum,
     seed,
     seeds,
     share,
     slabs,
 )
-from pinntk.cli._parser import Combinations
+from pinntk.cli._parser import Combinations, whole_number
 from pinntk.nn import NETWORKS
 from pinntk.weighting import SCHEMES
 
@@ -58,10 +59,26 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
         "  pinntk train my_pde.py --weights boundary=100 -o runs/mine\n"
         "  pinntk train convection --weighting ntk --causal 0.01,0.1,1 --periodic x\n"
         "  pinntk train convection --set beta=40 --slabs 8\n"
+        "  pinntk train convection --curriculum beta=1:30:10 --steps 2000\n"
+        "  pinntk train kdv --optimizer 'adam:5000, lbfgs:500, gauss-newton:50'\n"
         "  pinntk train --resume runs/mine --steps 40000",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_run_options(command, "runs/PROBLEM")
+    command.add_argument(
+        "--curriculum",
+        type=curriculum,
+        action="append",
+        metavar="NAME=VALUES",
+        help="train on one problem after the other, from easy to hard, with these values of a parameter: beta=1,10,30, or ten "
+        "evenly from 1 to 30, beta=1:30:10. Steps and seconds are those of each stage",
+    )
+    command.add_argument(
+        "--ensemble",
+        type=int,
+        metavar="K",
+        help="train from K seeds, one after the other, from --seed on, and say how far they spread",
+    )
     command.add_argument(
         "--config",
         metavar="FILE",
@@ -217,8 +234,12 @@ def add_kernel(commands: Any) -> argparse.ArgumentParser:
     command = commands.add_parser(
         "kernel",
         help="compute the kernel blocks of a network on a problem",
-        description="Computes K = J J^T, prints its blocks, traces and spectrum, and writes it to an .npz file.",
-        epilog="example: pinntk kernel poisson1d --points boundary=100,residual=100 -o K.npz",
+        description="Computes K = J J^T, prints its blocks, traces and spectrum, and writes it\n"
+        "to an .npz file. With --top only its largest eigenvalues and traces, on any\n"
+        "number of points.",
+        epilog="examples:\n  pinntk kernel poisson1d --points boundary=100,residual=100 -o K.npz\n"
+        "  pinntk kernel burgers --points residual=1000000 --top 50 -o top.npz",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("problem", nargs="?", help="a name from `pinntk problems`, or the path of your own .py file")
     command.add_argument("--run", help="the trained network of this run folder, in place of a fresh one")
@@ -228,6 +249,14 @@ def add_kernel(commands: Any) -> argparse.ArgumentParser:
         help="the kernel in the limit of infinite width (NTK parametrization); nonlinear errors are linearized at the exact "
         "solution",
     )
+    command.add_argument(
+        "--top",
+        type=whole_number,
+        metavar="K",
+        help="the K largest eigenvalues and the exact traces only, on any number of points: no (n, n) array. With -o, what "
+        "was stopped or killed goes on by the same command",
+    )
+    command.add_argument("--max-memory", metavar="SIZE", help="that the process may hold with --top (default: 2GiB)")
     command.add_argument("-o", "--out", help="the .npz file to write (default: none)")
     command.add_argument(
         "--verbose", action="store_true", help="say by which path each condition's J came, and its certificate"
@@ -263,6 +292,7 @@ def add_predict(commands: Any) -> argparse.ArgumentParser:
         metavar="FILE",
         help="at the points of this .csv, .npy or .npz: columns in the order of the coordinates, or by their names",
     )
+    command.add_argument("--averaged", action="store_true", help="of the averaged parameters of a run with --average")
     command.add_argument("-o", "--out", metavar="FILE", help=".csv, .npz or .vtk (default: predicted.csv in the run folder)")
     command.add_argument("--device", default=DEVICE, help="cpu, cuda, cuda:1 ... (default: %(default)s)")
     return command

@@ -17,7 +17,7 @@ from pinntk.cli._parser import whole_number
 from pinntk.cli._trainings import announce, load_run
 from pinntk.cli._values import Values, check_suffix, read_points, write_values
 from pinntk.problem import Problem
-from pinntk.run._slabs import holds_slabs, read_slabs
+from pinntk.run._slabs import holds_series, read_slabs, section_of
 from pinntk.training import load_slabs
 
 _LINE, _AXIS, _ALL = 1001, 201, 1_000_000  # points of a grid by default: on a line, along an axis, in all at most
@@ -48,14 +48,19 @@ def predict(arguments: argparse.Namespace) -> int:
 def _trained(arguments: argparse.Namespace) -> tuple[Problem, nn.Module]:
     """Of a run, or of all time slabs of a folder."""
     folder = Path(arguments.run)
-    if holds_slabs(folder):
+    if holds_series(folder) and section_of(folder) in ("", "slabs"):
         announce(read_slabs(folder))
         found = load_slabs(folder, trust=arguments.trust)
+        if arguments.averaged:
+            raise ValueError(f"--averaged: {folder} holds time slabs; give one of them, such as {folder / 'slab_00'}")
         if len(found.runs) < len(found.edges) - 1:
             raise ValueError(f"{folder}: {len(found.runs)} of {len(found.edges) - 1} time slabs are trained; resume it first")
         return found.problem, found.network.to(usable_device(arguments.device))
     run = load_run(folder, arguments)
-    return run.problem, run.network.to(usable_device(arguments.device))
+    if arguments.averaged and run.averaged is None:
+        raise ValueError(f"--averaged: {folder} has no averages; train with --average DECAY, as in --average 0.999")
+    network = run.network if not arguments.averaged or run.averaged is None else run.averaged
+    return run.problem, network.to(usable_device(arguments.device))
 
 
 def grid_axes(problem: Problem, text: str) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from torch import nn
@@ -20,17 +21,29 @@ from pinntk.problem._registry import source_path
 from pinntk.run import Run
 from pinntk.run._checkpoint import read_checkpoint
 from pinntk.run._configuration import check_entries, read_config
-from pinntk.run._folder import CHECKPOINT, CONFIG, SLABS
-from pinntk.run._slabs import holds_slabs, read_slabs
+from pinntk.run._folder import CHECKPOINT, CONFIG
+from pinntk.run._slabs import holds_series, read_series, section_of
 from pinntk.run._source import is_from_file
-from pinntk.training import Slabs, TrainConfig, grow_network, train, train_as, train_slabs
+from pinntk.training import (
+    Curriculum,
+    Ensemble,
+    Slabs,
+    TrainConfig,
+    grow_network,
+    train,
+    train_as,
+    train_curriculum,
+    train_ensemble,
+    train_slabs,
+)
 from pinntk.training._train import network_of, problem_of
 
 _SECTIONS = ("problem", "network", "training", "weighting")
-_SLABS = "slabs"  # the section of a slabs.json beside them
+_SERIES = {"slabs": "edges", "curriculum": "values", "ensemble": "seeds"}  # sections of a series beside them; what they need
+Trained = Run | Slabs | Curriculum | Ensemble
 
 
-def start_training(arguments: argparse.Namespace) -> Run | Slabs:
+def start_training(arguments: argparse.Namespace) -> Trained:
     """`pinntk train`: fresh, by a configuration file, or on from a checkpoint."""
     if arguments.resume:
         return _resume(arguments)
@@ -41,7 +54,7 @@ def start_training(arguments: argparse.Namespace) -> Run | Slabs:
     return _train(arguments, problem, network, config, out=_folder(arguments, problem))
 
 
-def _train_by_file(arguments: argparse.Namespace) -> Run | Slabs:
+def _train_by_file(arguments: argparse.Namespace) -> Trained:
     """Trains by a config.json; what parts of one leave out is taken from the command line."""
     config = _read_file(Path(arguments.config))
     if "problem" in config and arguments.problem is not None:
@@ -63,9 +76,8 @@ def _train_by_file(arguments: argparse.Namespace) -> Run | Slabs:
         network = make_network(argparse.Namespace(**{**vars(arguments), "seed": seed}), problem)
     given = settings(arguments, problem, config.get("weighting"))
     out, device = _folder(arguments, problem), usable_device(arguments.device)
-    slabs = config.get(_SLABS, {})
-    options = {"out": out, "device": device, "slabs": slabs.get("edges"), "fresh": slabs.get("fresh", False)}
-    return _train(arguments, problem, network, TrainConfig.from_json(config, **given), **options)
+    series = {section: config[section] for section in _SERIES if section in config}
+    return _train(arguments, problem, network, TrainConfig.from_json(config, **given), series, out=out, device=device)
 
 
 def _train(
@@ -73,18 +85,44 @@ def _train(
     problem: Problem,
     network: nn.Module,
     config: TrainConfig,
-    slabs: list[float] | None = None,
-    fresh: bool = False,
+    series: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     **options: Any,
-) -> Run | Slabs:
-    """On all of the time, or in --slabs, or else in those of a file."""
+) -> Trained:
+    """One run; or as the options ask, or else a file, in time slabs, in the stages of a curriculum, or from several seeds."""
     if distributed.rank() == 0 and not arguments.quiet:
         _say_beforehand(problem, network)
     options |= {"overwrite": arguments.overwrite, "progress": not arguments.quiet}
-    slabs = slabs if arguments.slabs is None else arguments.slabs
-    if slabs is None:
-        return train(problem, network, config, **options)
-    return train_slabs(problem, network, config, slabs=slabs, fresh=fresh, **options)
+    asked = {"slabs": arguments.slabs, "curriculum": _curriculum(arguments), "ensemble": getattr(arguments, "ensemble", None)}
+    given = [section for section, value in asked.items() if value is not None]
+    if len(given) > 1:
+        raise ValueError(f"--{given[0]} and --{given[1]} do not go together; use one or the other")
+    if given:
+        series = {given[0]: {_SERIES[given[0]]: asked[given[0]]}}
+    return _train_series(problem, network, config, series, **options)
+
+
+def _train_series(
+    problem: Problem, network: nn.Module, config: TrainConfig, series: Mapping[str, Mapping[str, Any]], **options: Any
+) -> Trained:
+    if "slabs" in series:
+        fresh = series["slabs"].get("fresh", False)
+        return train_slabs(problem, network, config, slabs=series["slabs"]["edges"], fresh=fresh, **options)
+    if "curriculum" in series:
+        return train_curriculum(problem, network, config, curriculum=series["curriculum"]["values"], **options)
+    if "ensemble" in series:
+        return train_ensemble(problem, network, config, seeds=series["ensemble"]["seeds"], **options)
+    return train(problem, network, config, **options)
+
+
+def _curriculum(arguments: argparse.Namespace) -> dict[str, list[float]] | None:
+    """What --curriculum says, once a parameter."""
+    given = getattr(arguments, "curriculum", None)
+    if given is None:
+        return None
+    names = [name for name, _ in given]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"--curriculum gives {twice} twice")
+    return dict(given)
 
 
 def _say_beforehand(problem: Problem, network: nn.Module) -> None:
@@ -94,7 +132,7 @@ def _say_beforehand(problem: Problem, network: nn.Module) -> None:
         print(f"pinntk: before training: {found[0].sentence} `pinntk check` says more.", file=sys.stderr)
 
 
-def start_solving(arguments: argparse.Namespace) -> Run | Slabs:
+def start_solving(arguments: argparse.Namespace) -> Trained:
     """`pinntk solve`: fresh, or on from a checkpoint."""
     if arguments.resume:
         return _resume(arguments)
@@ -121,37 +159,37 @@ def start_solving(arguments: argparse.Namespace) -> Run | Slabs:
 def _folder(arguments: argparse.Namespace, problem: Problem, suffix: str = "") -> Path:
     """Where the run goes; checked before the work begins."""
     out = Path(arguments.out or f"runs/{problem.name}{suffix}")
-    if not arguments.overwrite and ((out / CHECKPOINT).exists() or holds_slabs(out)):
+    if not arguments.overwrite and ((out / CHECKPOINT).exists() or holds_series(out)):
         raise FileExistsError(
             f"{out} already holds a run; continue it with --resume {out}, replace it with --overwrite, or use another -o"
         )
     return out
 
 
-def _resume(arguments: argparse.Namespace) -> Run | Slabs:
+def _resume(arguments: argparse.Namespace) -> Trained:
     """Continues a run with the settings in its config.json; --steps and --device may differ."""
     if arguments.problem is not None:
         raise ValueError("--resume takes problem and settings from the run; leave the problem out")
     grows = getattr(arguments, "grow_network", None) is not None
     beside = ("grow_network", "grow", "out") if grows else ()
-    refuse_all_but(arguments, "--resume", ("resume", "steps", "seconds", "device", "quiet", "trust", *beside))
+    refuse_all_but(arguments, "--resume", ("resume", "steps", "optimizer", "seconds", "device", "quiet", "trust", *beside))
     folder = Path(arguments.resume)
-    in_slabs = (folder / SLABS).is_file() and not grows
-    config = read_slabs(folder) if in_slabs else read_config(folder)
+    section = section_of(folder)
+    config = read_series(folder, section) if section and not grows else read_config(folder)
     if config["training"]["points"] == "given":
         raise ValueError(f"{folder} was trained on points of your own; resume it from Python: pinntk.train(..., resume=True)")
-    given = {name: value for name in ("steps", "seconds") if (value := getattr(arguments, name, None)) is not None}
+    given = {name: value for name in ("steps", "seconds", "optimizer") if (value := getattr(arguments, name, None)) is not None}
     announce(config)
     problem = problem_of(config, str(folder), arguments.trust)
     if grows:
         config, folder = _grow(arguments, Run.load(folder, problem=problem))
     options: dict[str, Any] = {"out": folder, "resume": True, "device": usable_device(arguments.device)}
     options["progress"] = not arguments.quiet
-    if not in_slabs:
-        _say_where_nothing_is_left(folder, {**config["training"], **given}["steps"])
+    settings = TrainConfig.from_json(config, **given)
+    if not section or grows:
+        _say_where_nothing_is_left(folder, settings.steps)
         return train_as(config, problem=problem, **options, **given)
-    options |= {name: config["slabs"][key] for name, key in (("slabs", "edges"), ("fresh", "fresh"))}
-    return train_slabs(problem, network_of(config, problem), TrainConfig.from_json(config, **given), **options)
+    return _train_series(problem, network_of(config, problem), settings, {section: config[section]}, **options)
 
 
 def _say_where_nothing_is_left(folder: Path, steps: int) -> None:
@@ -223,7 +261,8 @@ def _refuse(arguments: argparse.Namespace, option: str, names: Iterable[str]) ->
 
 def _read_file(path: Path) -> dict[str, Any]:
     """A configuration: one or more sections of a config.json."""
-    path = path / (SLABS if (path / SLABS).is_file() else CONFIG) if path.is_dir() else path
+    if path.is_dir():
+        path = path / (f"{section}.json" if (section := section_of(path)) else CONFIG)
     try:
         config = json.loads(path.read_text())
     except FileNotFoundError:
@@ -233,18 +272,22 @@ def _read_file(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not set(config) & set(_SECTIONS):
         raise ValueError(f"--config {path}: needs sections of a run's config.json, one or more of {', '.join(_SECTIONS)}")
     for section in config:
-        if section not in (*_SECTIONS, _SLABS, "format", "grown", "versions"):
+        if section not in (*_SECTIONS, *_SERIES, "format", "grown", "versions"):
             close = nearest(section, _SECTIONS, 0)
             raise ValueError(f"--config {path}: section {section!r} is unknown; did you mean {close!r}?")
     for section, value in config.items():
         kinds = (dict, str) if section == "weighting" else dict
-        if section in (*_SECTIONS, _SLABS) and not isinstance(value, kinds):
+        if section in (*_SECTIONS, *_SERIES) and not isinstance(value, kinds):
             raise ValueError(f"--config {path}: section {section!r} is {value!r}; give it as in a run's config.json")
     check_entries(config, path)
-    for section, keys in (("problem", ("source",)), ("network", ("class", "arguments")), (_SLABS, ("edges",))):
+    for section, keys in (
+        ("problem", ("source",)),
+        ("network", ("class", "arguments")),
+        *((section, (key,)) for section, key in _SERIES.items()),
+    ):
         if missing := [key for key in keys if section in config and key not in config[section]]:
             raise ValueError(f"--config {path}: section {section!r} needs {missing[0]!r}, as in a run's config.json")
-    edges = config.get(_SLABS, {}).get("edges", [])
+    edges = config.get("slabs", {}).get("edges", [])
     if not isinstance(edges, list):
         raise ValueError(f"--config {path}: slabs.edges is {edges!r}; expected a list of times, as in [0, 0.1, 1]")
     return config

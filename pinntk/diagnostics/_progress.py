@@ -16,6 +16,7 @@ from pinntk.problem import Points, Problem
 from pinntk.residuals import errors
 from pinntk.run import Run
 from pinntk.solvers import SOLVERS
+from pinntk.solvers._chain import names_of
 
 DESCENT = ("gradient-descent", "sgd")
 _LEAST_ROWS = 5  # of which a spread is taken
@@ -70,7 +71,7 @@ def progress(run: Run) -> Progress | None:
     loss = np.maximum(loss, np.finfo(float).tiny)
     rates = np.array([row.get("learning_rate", np.nan) for row in rows])
     time = np.concatenate([[0.0], np.cumsum(rates[:-1] * np.diff(steps))])
-    optimizer = str(run.config["training"]["optimizer"]).lower()
+    optimizers = names_of(run.config["training"]["optimizer"])
     quarters = np.array_split(loss, 4)
     late = float(loss[-1] / loss[np.searchsorted(steps, steps[-1] / 2)])
     moved = run.column("drift")[1]
@@ -87,8 +88,8 @@ def progress(run: Run) -> Progress | None:
         late_fall=late,
         late_share=float(np.log(late) / np.log(loss[-1] / loss[0])) if loss[-1] < loss[0] else float("nan"),
         moved=float(moved[-1]) if len(moved) else float("nan"),
-        solving=optimizer in SEARCHING,
-        descending=optimizer in DESCENT,
+        solving=any(name in SEARCHING for name in optimizers),
+        descending=all(name in DESCENT for name in optimizers),
     )
 
 

@@ -20,12 +20,13 @@ from pinntk.diagnostics._judgment import (
     unreachable_alone,
 )
 from pinntk.diagnostics._layers import LayerHealth
-from pinntk.diagnostics._prescriptions import adam_rate, gauss_newton
+from pinntk.diagnostics._prescriptions import SOLVER_STEPS, adam_rate, gauss_newton
 from pinntk.diagnostics._progress import DESCENT, SEARCHING
 from pinntk.diagnostics._thresholds import SURER, above, below, clearly
 from pinntk.diagnostics._unjudged import lacking_need
 from pinntk.diagnostics._wording import capital, percent, setting
 from pinntk.nn._scaled import ScaledNetwork
+from pinntk.run import Run
 from pinntk.run._recorder import UNKNOWN
 
 _ENOUGH_STEPS = 5000  # of Adam, to begin with
@@ -130,7 +131,7 @@ def _too_large_by_the_end(x: Examination) -> Finding | None:
         severity="critical",
         sentence=f"The learning rate {setting(lr)} is {number(lr / natural)} times the natural step {number(natural)}, and the "
         f"training ended at numbers that are not finite; the last good ones are those after {x.run.step} steps.",
-        evidence={"learning_rate": lr, "natural_step": natural, "step_ratio": lr / natural},
+        evidence={"learning_rate": lr, "natural_step": natural, "step_ratio": lr / natural, "steps": x.run.step},
         confidence=clearly("step-large", lr / natural),
         prescriptions=(
             Prescription(
@@ -321,10 +322,16 @@ def unexplained(x: Examination) -> Finding | None:
         evidence=error_evidence(x) | {"unreachable_share": x.estimate.unreachable},
         arrays={},
         confidence=clearly("error", solution_error(x)),
-        prescriptions=(
-            Prescription(
-                "try Gauss-Newton, which depends least on weights and step sizes",
-                gauss_newton(x.run),
-            ),
-        ),
+        prescriptions=(_by_gauss_newton(x.run),),
     )
+
+
+def _by_gauss_newton(run: Run | None) -> Prescription:
+    """Or more of it, where it was used already."""
+    training = {} if run is None else run.config["training"]
+    changes = gauss_newton(run)
+    if str(training.get("optimizer", "")).lower() != "gauss-newton":
+        return Prescription("try Gauss-Newton, which depends least on weights and step sizes", changes)
+    steps = max(2 * training["steps"], SOLVER_STEPS)
+    sentence = f"take {steps:,} steps of Gauss-Newton in place of {training['steps']:,}"
+    return Prescription(sentence, {**changes, "training.steps": steps})

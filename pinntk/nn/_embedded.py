@@ -7,7 +7,7 @@ from math import sqrt
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pinntk.nn._embeddings import embedded_size, embeddings, parse_fourier, parse_harmonics
 from pinntk.nn._hard import HardConditions, hard_conditions, parse_hard
@@ -91,6 +91,10 @@ class EmbeddedNetwork(ScaledNetwork):
 
     def core(self, features: Tensor) -> Tensor:
         """N: (n, features) -> (n, fields)."""
+        raise NotImplementedError
+
+    def last_layer(self) -> list[nn.Parameter]:
+        """The weight and the bias that N is linear in."""
         raise NotImplementedError
 
 

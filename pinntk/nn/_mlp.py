@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pinntk.nn._dense import Dense, NetworkOptions, split_options
 from pinntk.nn._embedded import EmbeddedNetwork
@@ -98,6 +98,9 @@ class MLP(EmbeddedNetwork):
 
     def core(self, features: Tensor) -> Tensor:
         return self.dense(features)
+
+    def last_layer(self) -> list[nn.Parameter]:
+        return [self.dense.weights[-1], self.dense.biases[-1]]
 
     def extra_repr(self) -> str:
         weights = self.dense.weights

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pinntk.nn._dense import Dense, NetworkOptions, split_options
 from pinntk.nn._embedded import EmbeddedNetwork
@@ -77,3 +77,6 @@ class ModifiedMLP(EmbeddedNetwork):
         for layer in range(depth):
             h = V + self.dense.activate(self.dense.affine(h, layer), layer) * between
         return self.dense.affine(h, depth)
+
+    def last_layer(self) -> list[nn.Parameter]:
+        return [self.dense.weights[-1], self.dense.biases[-1]]

@@ -93,3 +93,6 @@ class PirateNet(EmbeddedNetwork):
             h = block.activate(block.affine(z, 2), 2)
             x = x + alpha * (h - x)
         return self.last(x)
+
+    def last_layer(self) -> list[nn.Parameter]:
+        return [self.last.weights[0], self.last.biases[0]]

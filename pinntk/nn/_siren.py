@@ -106,6 +106,9 @@ class Siren(EmbeddedNetwork):
             h = torch.sin(omega * F.linear(h, weight, bias))
         return F.linear(h, self.weights[-1], self.biases[-1])
 
+    def last_layer(self) -> list[nn.Parameter]:
+        return [self.weights[-1], self.biases[-1]]
+
 
 def _uniform(bound: float, size: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """U(-bound, bound) in float64, so that a seed gives the same network in every dtype."""

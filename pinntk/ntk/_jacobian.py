@@ -114,8 +114,23 @@ class JacobianOperator:
 
     def _chunks(self) -> Iterator[tuple[slice, Tensor, Factors]]:
         """(rows of J, square root of D there (rows, 1), J of these rows), chunk by chunk."""
-        for chunk, part in self._store:
-            yield chunk.rows, self._root[chunk.rows], part
+        for number in range(self.blocks):
+            for _, rows, scale, part in self.block(number):
+                yield rows, scale, part
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks of points this process has."""
+        return len(self._store.blocks)
+
+    def block_size(self, number: int) -> int:
+        """The rows of J in one of them."""
+        return sum(chunk.stop - chunk.start for chunk in self._store.blocks[number])
+
+    def block(self, number: int) -> Iterator[tuple[str, slice, Tensor, Factors]]:
+        """(condition, rows of J, square root of D there (rows, 1), J of these rows) in one of them."""
+        for chunk, part in self._store.of_block(number):
+            yield chunk.name, chunk.rows, self._root[chunk.rows], part
 
     def _operand(self, V: Tensor, rows: int) -> Tensor:
         if V.ndim != 2 or V.shape[0] != rows:

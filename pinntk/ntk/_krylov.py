@@ -12,6 +12,7 @@ from pinntk._util.warn import warn_user
 
 Product = Callable[[Tensor], Tensor]  # (n, k) -> (n, k)
 Report = Callable[[int, float], None]  # iteration, worst relative residual so far
+State = tuple[Tensor, Tensor, int, int]  # of block Lanczos before an iteration: Q, K Q, products, iterations done
 
 
 class ConvergenceWarning(UserWarning):
@@ -40,12 +41,15 @@ def leading_eigenpairs(
     iterations: int = 100,
     seed: int = 0,
     report: Report | None = None,
+    begun: State | None = None,
+    keep: Callable[[State], None] | None = None,
 ) -> Eigenpairs:
     """The k largest eigenvalues by block Lanczos with full reorthogonalization, Rayleigh-Ritz and thick restarts.
 
     like: (n,) tensor that gives size, dtype and device
     tolerance: on the residual norms, relative to the largest eigenvalue
-    block: vectors per product, k + 4 but at most 32 unless given
+    block: vectors per product, `block_of(k)` unless given
+    begun, keep: a state to go on from, and what is told each iteration's
 
     The projected matrix is Q^T K Q itself, not the three-term recurrence's, every new block is orthogonalized twice against
     all others, and each residual is that of the pair returned: a spectrum that decays below rounding gives no ghosts.
@@ -53,13 +57,16 @@ def leading_eigenpairs(
     """
     n = like.shape[0]
     k = min(k, n)
-    block = min(n, block or min(k + 4, 32))
-    most = min(n, max(k + 6 * block, 2 * k + 3 * block))
-    generator = torch.Generator().manual_seed(seed)
-    Q = orthonormal_basis(torch.randn(n, block, generator=generator, dtype=torch.float64).to(like))
-    KQ = product(Q)
-    products = Q.shape[1]
-    for iteration in range(iterations):
+    block = min(n, block or block_of(k))
+    most = columns_of(n, k, block)
+    if begun is None:
+        generator = torch.Generator().manual_seed(seed)
+        Q = orthonormal_basis(torch.randn(n, block, generator=generator, dtype=torch.float64).to(like))
+        begun = (Q, product(Q), Q.shape[1], 0)
+    Q, KQ, products, done = begun
+    for iteration in range(done, iterations):
+        if keep is not None:
+            keep((Q, KQ, products, iteration))
         values, Y = torch.linalg.eigh((Q.T @ KQ + KQ.T @ Q) / 2)
         values, Y = values.flip(0), Y.flip(1)
         QY, KQY = Q @ Y, KQ @ Y
@@ -87,6 +94,16 @@ def leading_eigenpairs(
         message = f"leading_eigenpairs: worst residual {worst:.1e} lambda_max after {iterations} iterations"
         warn_user(message, ConvergenceWarning)
     return Eigenpairs(values[:k], QY[:, :k], norms[:k], products)
+
+
+def block_of(k: int) -> int:
+    """Vectors in a product for k eigenpairs."""
+    return min(k + 4, 32)
+
+
+def columns_of(n: int, k: int, block: int) -> int:
+    """The most columns of Q."""
+    return min(n, max(k + 6 * block, 2 * k + 3 * block))
 
 
 def orthonormal_basis(V: Tensor, against: Tensor | None = None) -> Tensor:
@@ -188,8 +205,8 @@ def spectral_density(
 ) -> tuple[Tensor, Tensor]:
     """Quadrature nodes and weights of the spectral density by stochastic Lanczos quadrature (Lin, Saad & Yang 2016).
 
-    sum(weights f(nodes)) estimates Tr f(K) / n. Returns (nodes, weights), each (probes * steps,); all probes advance in
-    one product per step, each fully reorthogonalized against its own past.
+    sum(weights f(nodes)) of each probe estimates Tr f(K) / n without bias. Returns (nodes, weights), each (probes, steps); all
+    probes advance in one product per step, each fully reorthogonalized against its own past.
     """
     n = like.shape[0]
     steps = min(steps, n)
@@ -210,4 +227,4 @@ def spectral_density(
             T[:, j, j + 1] = T[:, j + 1, j] = beta
             basis.append(w / beta.clamp_min(torch.finfo(like.dtype).tiny))
     nodes, vectors = torch.linalg.eigh(T)
-    return nodes.flatten(), (vectors[:, 0, :] ** 2 / probes).flatten()
+    return nodes, vectors[:, 0, :] ** 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypedDict
 
 import numpy as np
@@ -213,7 +213,31 @@ class KernelOperator:
     @with_threads_for(lambda self: self._work)
     def spectral_density(self, *, probes: int = 8, steps: int = 40, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Nodes and weights whose sum(weights f(nodes)) estimates Tr f(K) / n (stochastic Lanczos quadrature)."""
-        return krylov.spectral_density(self.matmat, self._zeros(self.n), probes=probes, steps=steps, seed=seed)
+        nodes, weights = krylov.spectral_density(self.matmat, self._zeros(self.n), probes=probes, steps=steps, seed=seed)
+        return nodes.flatten(), weights.flatten() / probes
+
+    @without_autocast
+    @with_threads_for(lambda self: self._work)
+    def trace_of(
+        self, function: Callable[[Tensor], Tensor], *, probes: int = 16, steps: int = 40, seed: int = 0
+    ) -> tuple[float, float]:
+        """Tr f(K), the sum of f over all eigenvalues, and its standard error, by stochastic Lanczos quadrature: an unbiased
+        estimate from each of `probes` random vectors, and what their scatter says of their mean.
+
+        function: f of eigenvalues, on tensors, such as `lambda w: w / (w + mu)` for the effective dimension, or torch.square
+            for norm_F(K)^2. `trace` is exact, and needs no estimate
+        probes: at least 2; four times as many halve the error
+
+        It works on J^T J where p < n: its other eigenvalues of K are zeros, of which nothing is estimated.
+        """
+        if probes < 2 or steps < 1:
+            raise ValueError(f"probes={probes}, steps={steps}: at least 2 probes and 1 step")
+        side = min(self.n, self.p)
+        product = self.matmat if self.n <= self.p else self.jacobian.normal_matmat
+        nodes, weights = krylov.spectral_density(product, self._zeros(side), probes=probes, steps=steps, seed=seed)
+        each = side * (weights * function(nodes.clamp_min(0))).sum(1)
+        zeros = (self.n - side) * float(function(self._zeros(1))) if self.n > side else 0.0
+        return float(each.mean()) + zeros, float(each.std() / probes**0.5)
 
     def _zeros(self, size: int) -> Tensor:
         return torch.zeros(size, dtype=self.dtype, device=self.device)

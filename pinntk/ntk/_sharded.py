@@ -1,4 +1,4 @@
-"""The dense kernel of several processes: each rank computes and writes its own rows."""
+"""Kernels of several processes: each rank computes and writes its own rows, and its share of the traces."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from pinntk._util import distributed
 from pinntk._util.files import replacing
 from pinntk._util.precision import without_autocast
-from pinntk.ntk._assemble import cross_kernel, device_of
+from pinntk.ntk._assemble import compute_traces, cross_kernel, device_of
 from pinntk.ntk._blocks import require_kernel
 from pinntk.ntk._factors import trained_parameters
 from pinntk.problem import Points, Problem
-from pinntk.residuals import check_network
+from pinntk.residuals import NonFiniteError, check_network
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,3 +71,18 @@ def sharded_kernel(
     empty = torch.empty(0, sum(sizes), dtype=dtype, device=device)
     kinds = tuple(problem[name].kind for name in points)
     return RowBlock(torch.cat(values) if values else empty, rows, tuple(points), kinds, sizes)
+
+
+def sharded_traces(
+    network: nn.Module, problem: Problem, points: Points, point_weights: Points | None = None
+) -> dict[str, float]:
+    """`compute_traces` of all points, the same in all processes, each of which computes those of its share.
+
+    point_weights: of this process's share
+    """
+    share = {name: rows for name, rows in distributed.shard(points).items() if len(rows)}
+    with distributed.together(NonFiniteError):
+        found = compute_traces(network, problem, share, point_weights) if share else {}
+    device = next(iter(points.values())).device
+    sums = distributed.all_sum_numbers([found.get(name, 0.0) for name in points], device)
+    return dict(zip(points, sums, strict=True))

@@ -60,6 +60,12 @@ class FactorStore:
             for start in range(0, len(rows), step):
                 self.chunks.append(Chunk(name, start, min(start + step, len(rows)), first + start))
             following += len(rows)
+        at = {(part.name, part.start): part for part in self.chunks}
+        self.blocks: list[list[Chunk]] = []  # chunks of the conditions on the same points, factored together
+        for part in self.chunks:
+            group = self._together[part.name]
+            if part.name == group[0]:
+                self.blocks.append([at[name, part.start] for name in group])
 
     def __getitem__(self, chunk: Chunk) -> Factors:
         key = (chunk.name, chunk.start)
@@ -82,13 +88,13 @@ class FactorStore:
 
     def __iter__(self) -> Iterator[tuple[Chunk, Factors]]:
         """All chunks, those of conditions on the same points one after the other."""
-        at = {(chunk.name, chunk.start): chunk for chunk in self.chunks}
-        for chunk in self.chunks:
-            group = self._together[chunk.name]
-            if chunk.name != group[0]:
-                continue
-            found: dict[str, Factors] = {}
-            for name in group:
-                if (name, chunk.start) not in self._kept and name not in found:
-                    found = self._compute(chunk)
-                yield at[name, chunk.start], found.get(name) or self._kept[name, chunk.start]
+        for number in range(len(self.blocks)):
+            yield from self.of_block(number)
+
+    def of_block(self, number: int) -> Iterator[tuple[Chunk, Factors]]:
+        """The chunks of one block."""
+        found: dict[str, Factors] = {}
+        for chunk in self.blocks[number]:
+            if (chunk.name, chunk.start) not in self._kept and chunk.name not in found:
+                found = self._compute(self.blocks[number][0])
+            yield chunk, found.get(chunk.name) or self._kept[chunk.name, chunk.start]

@@ -7,9 +7,9 @@ from textwrap import wrap
 from typing import Any
 
 from pinntk.diagnostics import Examination
-from pinntk.solvers import is_solver
+from pinntk.nn import NETWORKS
 from pinntk.training._changes import arguments_of, keeps_points, source, weighting_source
-from pinntk.training._optimizers import optimizers
+from pinntk.training._optimizers import is_known
 
 _WIDTH = 74  # of a line, so that it fits a terminal with its indent
 _LOOPS = {  # by the package that evaluates the conditions: its model as a problem, and how its loop gets NTK weights
@@ -34,7 +34,8 @@ def call_of(x: Examination, changes: Mapping[str, Any], place: int) -> str:
     made, weighted = _LOOPS.get(_package(x), ("", _PLAIN))
     lines = [f"network, problem, points = {made}"] if made else []
     if arguments:
-        lines.append(f"network = pinntk.nn.MLP(problem, **{{**network.config, **{source(arguments)}}})")
+        kind = type(x.network).__name__ if type(x.network) in NETWORKS.values() else "MLP"
+        lines.append(f"network = pinntk.nn.{kind}(problem, **{{**network.config, **{source(arguments)}}})")
     slabs = "slabs.edges" in changes
     settings = ["problem", "network", *(f"{name}={text}" for name, text in _settings(x, changes).items())]
     lines += _wrapped("pinntk.train_slabs" if slabs else "pinntk.train", settings)
@@ -55,10 +56,11 @@ def _before(x: Examination, changes: Mapping[str, Any]) -> dict[str, str]:
     found = {}
     training = {} if x.run is None else x.run.config["training"]
     optimizer = str(training.get("optimizer", ""))
-    if training:
+    chain = ":" in optimizer
+    if training and not chain:  # whose parts have their steps
         found["steps"] = source(training["steps"])
     if "training.optimizer" not in changes:
-        if optimizer != "adam" and (optimizer in optimizers() or is_solver(optimizer)):
+        if chain or (optimizer != "adam" and is_known(optimizer)):
             found["optimizer"] = source(optimizer)
         if training.get("lr") is not None:
             found["lr"] = f"{training['lr']:.4g}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from pinntk._util.files import replacing
 from pinntk._util.likeness import nearest
-from pinntk.run._folder import CONFIG, SLAB, SLABS
+from pinntk.run._folder import CONFIG, CURRICULUM, ENSEMBLE, SLAB, SLABS
 
 FORMAT = 1
 _SECTIONS = ("problem", "network", "training", "weighting")
@@ -54,6 +54,13 @@ def read_config(folder: Path, name: str = CONFIG) -> dict[str, Any]:
         raise FileNotFoundError(
             f"{folder} holds time slabs, each a run: give one, such as {folder / 'slab_00'}, or load all with pinntk.load_slabs"
         )
+    if not path.is_file() and (folder / CURRICULUM).is_file():
+        stages = sorted(folder.glob("stage_*")) or [folder / "stage_00"]
+        raise FileNotFoundError(
+            f"{folder} holds the stages of a curriculum, each a run: give one, such as {stages[-1]}, the last"
+        )
+    if not path.is_file() and (folder / ENSEMBLE).is_file():
+        raise FileNotFoundError(f"{folder} holds the members of an ensemble, each a run: give one, as {folder / 'member_00'}")
     if not path.is_file() and SLAB.fullmatch(folder.name) and (folder.parent / SLABS).is_file():
         raise FileNotFoundError(f"{folder} holds no run: that slab is not trained yet; go on with --resume {folder.parent}")
     if not path.is_file():

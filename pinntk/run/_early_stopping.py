@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import inf, isfinite, isnan
+from typing import Any
 
 from pinntk._util.likeness import nearest
 from pinntk.run._history import Run
@@ -25,15 +26,16 @@ class _Seen:
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """Ends a training whose measure has not got better for a while: `train(..., on_log=EarlyStopping("relative_error", 20))`.
+    """Ends a training whose measure has not got better for a while: `train(..., early_stopping=EarlyStopping("loss", 20))`.
 
     metric: a column of the history: "loss", "loss/NAME", "relative_error", ...
     patience: rows that have it, in which it may fail to get better than its best before
     least: by which a value must be better than that best to count, in the metric's units; 0 for any
     largest: whether larger values are the better ones
 
-    It goes by `run.history` alone: a resumed training ends where the whole one would have. NaN is never better. Works for
-    `pinntk.Recorder(..., on_log=...)` too, whose `log` then returns True.
+    It goes by `run.history` alone: a resumed training ends where the whole one would have. NaN is never better. It is also a
+    function that follows a training, as in `train(..., on_log=...)` and `pinntk.Recorder(..., on_log=...)`, whose `log` then
+    returns True.
 
     Raises ValueError, when it is first called, for a metric that the history does not have.
 
@@ -41,7 +43,7 @@ class EarlyStopping:
     >>> problem = pinntk.load("poisson1d")
     >>> network = pinntk.nn.MLP(problem, width=8, depth=1)
     >>> settings = {"optimizer": "gradient-descent", "lr": 1e-12, "log_every": 1, "points": {"residual": 5}, "progress": False}
-    >>> run = pinntk.train(problem, network, steps=50, on_log=EarlyStopping("loss", 3, least=0.1), **settings)
+    >>> run = pinntk.train(problem, network, steps=50, early_stopping=EarlyStopping("loss", 3, least=0.1), **settings)
     >>> run.step, run.stop_reason
     (4, 'loss has not got better for 3 rows')
     """
@@ -59,6 +61,9 @@ class EarlyStopping:
             raise ValueError(f"EarlyStopping(patience={self.patience!r}): a whole number of rows, at least 1")
         if not (isinstance(self.least, (int, float)) and isfinite(self.least) and self.least >= 0):
             raise ValueError(f"EarlyStopping(least={self.least!r}): a finite number of at least 0")
+
+    def describe(self) -> dict[str, Any]:
+        return {"metric": self.metric, "patience": self.patience, "least": self.least, "largest": self.largest}
 
     def __call__(self, run: Run) -> str:
         """The reason to stop; "" to go on."""

@@ -20,6 +20,8 @@ else:
     import fcntl
 
 SLABS, SLAB = "slabs.json", re.compile(r"slab_\d{2,}")  # of a training in time slabs, and the run folders in it
+CURRICULUM, STAGE = "curriculum.json", re.compile(r"stage_\d{2,}")  # of one in the stages of a curriculum
+ENSEMBLE, MEMBER = "ensemble.json", re.compile(r"member_\d{2,}")  # of one from several seeds
 CONFIG, METRICS, CHECKPOINT, SNAPSHOTS, FIGURES = "config.json", "metrics.csv", "checkpoint.pt", "kernel", "figures"
 REPORT, COMPARISON, DIAGNOSIS = "report.html", "comparison.html", "diagnosis.json"  # what `pinntk diagnose` adds
 ANIMATION = "solution.gif"

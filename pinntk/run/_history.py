@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ class Run:
     history: one row a logged step: step, seconds, loss (what is minimized), learning_rate, or of a solver damping, growth (of
         the number of points), adapting and converging (0 or 1); loss/NAME (without any weight), weight/NAME, with causal
         weights causal (the smallest of them) and epsilon, with schemes of point weights mean_point_weight/NAME and
-        max_point_weight/NAME, and where measured trace/NAME, coefficient/NAME, relative_error (L2), drift (of the parameters)
+        max_point_weight/NAME, and where measured trace/NAME, coefficient/NAME, relative_error (L2), drift (of the parameters),
+        with `average` averaged/loss, averaged/relative_error and averaged/coefficient/NAME
     snapshots: kernels by step
     weights: the loss weights at the end
     points: the training points at the end, {condition: (n, d)}
@@ -62,6 +64,8 @@ class Run:
     stop_reason: why training ended before its last step; "" if it did not
     diverged: whether it ended since a number was NaN or infinite; the run is then that of the last good checkpoint
     monitor: what a `pinntk.Monitor` has to say, or None
+    averaged: the network with the moving average of its parameters, where `average` asked for it; `network`, of which all else
+        is said, has those of the last step
     initial: the network's parameters, in their order, when the training began; empty where they are not known
 
     >>> import pinntk
@@ -88,6 +92,7 @@ class Run:
     stop_reason: str = ""
     diverged: bool = False
     monitor: MonitorReport | None = None
+    averaged: nn.Module | None = None
     initial: list[Tensor] = field(default_factory=list)
 
     def __repr__(self) -> str:
@@ -169,7 +174,10 @@ class Run:
         check_identity(state, problem, folder)
         network = build_network(config, problem) if network is None else network
         load_state(state, network, problem, folder)
-        saved = state["parts"].get("monitor")
+        saved, averages = (state["parts"].get(name) for name in ("monitor", "averages"))
+        averaged = None if averages is None else deepcopy(network)
+        if averaged is not None:
+            averaged.load_state_dict(averages["network"])
         return cls(
             problem,
             network,
@@ -184,6 +192,7 @@ class Run:
             folder=folder,
             stop_reason=state["stop_reason"],
             diverged=state["diverged"],
+            averaged=averaged,
             initial=state["initial"],
             monitor=saved and MonitorReport(**{**saved["report"], "warned": tuple(saved["report"]["warned"])}),
         )

@@ -23,7 +23,7 @@ from pinntk.run._configuration import read_config, write_config
 from pinntk.run._folder import CHECKPOINT, CONFIG, clear_folder, is_foreign, lock_folder, write_metrics
 from pinntk.run._history import Run, state_of
 from pinntk.run._network import drift
-from pinntk.run._slabs import clear_slabs, holds_slabs
+from pinntk.run._slabs import clear_series, holds_series
 from pinntk.run._snapshots import read_snapshots, remove_snapshots, write_snapshot
 from pinntk.run._trust import remember_trained
 
@@ -100,7 +100,7 @@ class RecordedFolder:
                 self._check_free(overwrite)
                 if any((folder / name).exists() for name in (CONFIG, CHECKPOINT)):
                     clear_folder(folder)
-                clear_slabs(folder)
+                clear_series(folder)
             write_config(folder, run.config)
             remember_trained(run.problem.source)
         except BaseException:
@@ -111,7 +111,7 @@ class RecordedFolder:
         folder = self.folder
         if is_foreign(folder):
             raise FileExistsError(f"{folder / CONFIG} is not of a run of pinntk; name another folder")
-        if not overwrite and ((folder / CHECKPOINT).exists() or holds_slabs(folder)):
+        if not overwrite and ((folder / CHECKPOINT).exists() or holds_series(folder)):
             raise FileExistsError(f"{folder} already holds a run; give resume=True, overwrite=True, or another folder")
 
     def _restore(self) -> None:

@@ -1,4 +1,6 @@
-"""The folder of a training in time slabs: slabs.json, and a run folder for each slab."""
+"""The folder of a training as a series of runs: slabs.json, curriculum.json or ensemble.json, and a run folder for each time
+slab, stage or member.
+"""
 
 from __future__ import annotations
 
@@ -19,38 +21,93 @@ from pinntk.problem._slabs import restricted, slab_name
 from pinntk.residuals._slabs import slab
 from pinntk.run._checkpoint import load_state, read_checkpoint
 from pinntk.run._configuration import read_config
-from pinntk.run._folder import CHECKPOINT, FIGURES, SLAB, SLABS, SNAPSHOTS, clear_folder, is_foreign
+from pinntk.run._folder import (
+    CHECKPOINT,
+    CURRICULUM,
+    ENSEMBLE,
+    FIGURES,
+    MEMBER,
+    SLAB,
+    SLABS,
+    SNAPSHOTS,
+    STAGE,
+    clear_folder,
+    is_foreign,
+)
 from pinntk.run._network import build_network, network_class
 from pinntk.run._source import is_from_file, source_change
 from pinntk.run._trust import check_trust
 
-_KINDS: dict[str, type] = {"edges": list, "fresh": bool, "stop_reasons": list}
+_FILES = {"slabs": SLABS, "curriculum": CURRICULUM, "ensemble": ENSEMBLE}  # by the section that says what the series is
+_NAMES = {"slabs": "slab", "curriculum": "stage", "ensemble": "member"}  # of its run folders
+_KINDS: dict[str, dict[str, type]] = {
+    "slabs": {"edges": list, "fresh": bool, "stop_reasons": list},
+    "curriculum": {"values": dict, "stop_reasons": list},
+    "ensemble": {"seeds": list, "stop_reasons": list},
+}
 
 
 def read_slabs(folder: Path) -> dict[str, Any]:
     """slabs.json: the sections of a config.json, of the whole problem, and "slabs": edges, fresh, and the stop reasons of the
     slabs that are done. Raises as `read_config` does.
     """
-    config = read_config(folder, SLABS)
-    found = config.get("slabs")
-    for name, kind in _KINDS.items():
+    return read_series(folder, "slabs")
+
+
+def read_series(folder: Path, section: str) -> dict[str, Any]:
+    """Of section "slabs" slabs.json, of "curriculum" curriculum.json, whose problem is that of the last stage, of "ensemble"
+    ensemble.json.
+    """
+    config = read_config(folder, _FILES[section])
+    found = config.get(section)
+    for name, kind in _KINDS[section].items():
         if not isinstance(found, dict) or not isinstance(found.get(name), kind):
-            raise ValueError(f"{folder / SLABS} is damaged: slabs.{name} is missing; restore it or train anew")
+            raise ValueError(f"{folder / _FILES[section]} is damaged: {section}.{name} is missing; restore it or train anew")
     return config
 
 
-def write_slabs(folder: Path, config: Mapping[str, Any]) -> None:
-    with replacing(folder / SLABS) as temporary:
+def write_series(folder: Path, config: Mapping[str, Any]) -> None:
+    section = next(name for name in _FILES if name in config)
+    with replacing(folder / _FILES[section]) as temporary:
         temporary.write_text(json.dumps(config, indent=2, default=str) + "\n")
 
 
-def holds_slabs(folder: Path) -> bool:
-    """Whether slabs have been trained, or begun, in a folder."""
-    return (folder / SLABS).exists() or any((path / CHECKPOINT).exists() for path in slab_folders(folder))
+def holds_series(folder: Path) -> bool:
+    """Whether a series has been trained, or begun, in a folder."""
+    return any((folder / name).exists() for name in _FILES.values()) or any(
+        (path / CHECKPOINT).exists() for path in series_folders(folder)
+    )
 
 
-def slab_folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("slab_*") if SLAB.fullmatch(path.name) and path.is_dir())
+def series_folders(folder: Path) -> list[Path]:
+    kinds = (SLAB, STAGE, MEMBER)
+    return sorted(path for path in folder.glob("*_*") if any(kind.fullmatch(path.name) for kind in kinds) and path.is_dir())
+
+
+def run_name(section: str, number: int) -> str:
+    """Of a run folder in the series of that section."""
+    return f"{_NAMES[section]}_{number:02d}"
+
+
+def section_of(folder: Path) -> str:
+    """Which series a folder holds; "" for none."""
+    return next((section for section, file in _FILES.items() if (folder / file).is_file()), "")
+
+
+def length_of(entries: Mapping[str, Any]) -> int:
+    """The runs of a whole series, by its section."""
+    if "edges" in entries:
+        return len(entries["edges"]) - 1
+    return len(entries["seeds"] if "seeds" in entries else next(iter(entries["values"].values())))
+
+
+def stage_after(folder: Path) -> Path | None:
+    """The folder of the stage that begins as the one in `folder` ends; None where there is none."""
+    folder = folder.resolve()
+    if not STAGE.fullmatch(folder.name) or not (folder.parent / CURRICULUM).exists():
+        return None
+    after = folder.with_name(run_name("curriculum", int(folder.name.partition("_")[2]) + 1))
+    return after if (after / CHECKPOINT).exists() else None
 
 
 def slab_after(folder: Path, problem: Problem) -> Path | None:
@@ -62,17 +119,18 @@ def slab_after(folder: Path, problem: Problem) -> Path | None:
     return after if (after / CHECKPOINT).exists() else None
 
 
-def clear_slabs(folder: Path) -> None:
-    """Removes what trainings in time slabs wrote, and nothing else. Raises FileExistsError for a run of something else."""
-    for path in slab_folders(folder):
+def clear_series(folder: Path) -> None:
+    """Removes what series of runs wrote, and nothing else. Raises FileExistsError for what is another's."""
+    for path in series_folders(folder):
         if is_foreign(path):
             raise FileExistsError(f"{path} is not of a run of pinntk; name another folder")
-    for path in slab_folders(folder):
+    for path in series_folders(folder):
         clear_folder(path)
         for part in (path / SNAPSHOTS, path / FIGURES, path):
             with suppress(OSError):  # it holds something else
                 part.rmdir()
-    (folder / SLABS).unlink(missing_ok=True)
+    for name in _FILES.values():
+        (folder / name).unlink(missing_ok=True)
 
 
 def problem_examined(described: Mapping[str, Any], folder: Path, given: Problem | None, trust: bool) -> Problem:

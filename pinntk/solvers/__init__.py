@@ -6,6 +6,8 @@ from pinntk.solvers._broyden import SelfScaledBroyden
 from pinntk.solvers._damped import DampedLeastSquares
 from pinntk.solvers._gauss_newton import GaussNewton
 from pinntk.solvers._jacobian import ScaledJacobian, scaled_errors
+from pinntk.solvers._last_layer import fit_last_layer
+from pinntk.solvers._muon import Muon
 from pinntk.solvers._natural_gradient import NaturalGradient
 from pinntk.solvers._solver import Solver, StepReport
 
@@ -24,11 +26,13 @@ __all__ = [
     "SOLVERS",
     "DampedLeastSquares",
     "GaussNewton",
+    "Muon",
     "NaturalGradient",
     "ScaledJacobian",
     "SelfScaledBroyden",
     "Solver",
     "StepReport",
+    "fit_last_layer",
     "is_solver",
     "scaled_errors",
 ]

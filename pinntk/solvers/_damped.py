@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from math import log
+from math import inf, log
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from pinntk._util import distributed
 from pinntk._util.memory import parse_bytes, require
 from pinntk._util.threads import of_factorization, threads_for
 from pinntk.ntk._gram import add_product
@@ -32,6 +34,12 @@ def check_form(form: str) -> None:
     """Raises ValueError for an unknown one."""
     if form not in FORMS:
         raise ValueError(f"form={form!r} is unknown; use one of {', '.join(FORMS)}")
+
+
+def chosen_form(form: str, n: int, p: int) -> str:
+    """The one that is meant, "kernel" or "parameters": of "auto" the smaller."""
+    check_form(form)
+    return form if form != "auto" else "kernel" if n < p else "parameters"
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,11 @@ class DampedLeastSquares:
     first mu below brings a QR factorization of A (or A^T), and each mu one of its triangle over sqrt(mu) I.
     `least` says below which mu is not answered: 1e-34 of that eigenvalue, 4e-26 where A is in blocks.
 
-    Raises ValueError for an unknown form, MemoryError beforehand where it does not fit.
+    Under torchrun the parameter form takes an A with `spread`, whose rows the processes share, and the kernel form one without.
+    A^T A is summed over processes, A A^T shared by its rows, and R is that of their triangles. The first process finds
+    eigenvalues for all.
+
+    Raises ValueError for an unknown form, or one that A does not suit; MemoryError beforehand where it does not fit.
     """
 
     def __init__(
@@ -93,10 +105,13 @@ class DampedLeastSquares:
         orthogonal: bool = False,
         first: float = SQUARED,
     ):
-        check_form(form)
         self._A, self._r = A, r
-        self.form = form if form != "auto" else "kernel" if A.n < A.p else "parameters"
-        side, across = (A.n, A.p) if self.form == "kernel" else (A.p, A.n)
+        self.form = chosen_form(form, A.n, A.p)
+        if A.spread and self.form == "kernel":
+            raise ValueError("form='kernel' needs all rows of A in each process: make it with spread=False")
+        self._shared = distributed.world() > 1 and (A.spread or self.form == "kernel")
+        rows = -(-A.n // distributed.world()) if A.spread else A.n
+        side, across = (A.n, A.p) if self.form == "kernel" else (A.p, rows)
         budget = parse_bytes(max_memory)
         if _COPIES * side**2 > budget:
             raise MemoryError(
@@ -104,14 +119,15 @@ class DampedLeastSquares:
             )
         self.whole = _COPIES * side * across <= budget
         self._block = across if self.whole else max(side, budget // (_COPIES * side) - side)
+        triangles = 2 * 8 * side**2 * distributed.world() if self._shared else 0
         require(
-            _COPIES * side * max(side, min(across, self._block + side)),
+            _COPIES * side * max(side, min(across, self._block + side)) + triangles,
             f"the linear system of {A.n} errors and {A.p} parameters",
             "give fewer points",
             r.device,
         )
         self._side = side
-        self._orthogonal = OrthogonalSteps(A, r, self.form, None if self.whole else self._block, first)
+        self._orthogonal = OrthogonalSteps(A, r, self.form, None if self.whole else self._block, first, self._shared)
         self._in_use: _Spectrum | OrthogonalSteps | None = self._orthogonal if orthogonal else None
 
     @property
@@ -126,15 +142,19 @@ class DampedLeastSquares:
 
     def step(self, mu: float) -> Tensor:
         """d(mu), (p,). Raises ValueError for mu below `least`."""
-        return self._good_for(mu).step(mu)
+        d = self._good_for(mu).step(mu)
+        distributed.same_everywhere([d])
+        return d
 
     def apply(self, v: Tensor, mu: float) -> Tensor:
         """The step for other errors v, (n,) -> (p,): -(A^T A + mu I)^-1 A^T v."""
-        return self._good_for(mu).apply(v, mu)
+        d = self._good_for(mu).apply(v, mu)
+        distributed.same_everywhere([d])
+        return d
 
     def damping(self, length: float) -> float:
         """The mu whose step has this length, where it is small to 2 %; the least one where every step is shorter."""
-        mu = self._current.damping(length)
+        mu = distributed.agreed(self._current.damping(length), self._r.device)
         if mu < self._current.least:
             self._in_use = self._orthogonal
             mu = self._orthogonal.damping(length)
@@ -156,35 +176,44 @@ class DampedLeastSquares:
 
     def _squared(self) -> _Spectrum:
         A, r = self._A, self._r
-        few = self._few_eigenpairs() if self._side >= _LARGE else None
+        large, direct = self._side >= _LARGE, self.whole and not self._shared
+        M = self._normal_matrix() if self.form == "parameters" and not (large and direct) else None
+        few = self._few_eigenpairs(M) if large else None
         if few is not None:
             return self._from_few(*few)
         if self.form == "kernel":
-            K = _gram([A.matrix]) if self.whole else A.kernel()
-            with threads_for(of_factorization(K)):
-                squares, U = torch.linalg.eigh(K)
+            squares, U = _eigenpairs(_gram([A.matrix], A.n, r) if direct else A.kernel())
             squares[squares < _NULL * squares.max()] = 0  # r, unlike A^T r, may be large along them
             return _Spectrum(squares, U.T @ r, lambda v: U.T @ v, lambda x: A.rmatvec(U @ x), squares.sqrt())
-        M = _gram(block.T for block in self._rows())
-        with threads_for(of_factorization(M)):
-            squares, V = torch.linalg.eigh(M)
+        squares, V = _eigenpairs(self._normal_matrix() if M is None else M)
 
         def coordinates(v: Tensor) -> Tensor:
             return V.T @ A.rmatvec(v)
 
         return _Spectrum(squares.clamp_min(0), coordinates(r), coordinates, lambda x: V @ x, 1.0)
 
-    def _few_eigenpairs(self) -> tuple[Tensor, Tensor] | None:
-        """Eigenvalues above rounding of A A^T or A^T A, and their eigenvectors; None where they are many."""
+    def _normal_matrix(self) -> Tensor:
+        rows = [self._A.matrix] if self.whole else self._A.row_blocks(self._block)
+        return normal_matrix(self._A, rows, self._r)
+
+    def _few_eigenpairs(self, M: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        """Eigenvalues above rounding of A A^T or A^T A, and their eigenvectors; None where they are many.
+
+        M: A^T A, where it was formed
+        """
         A, most = self._A, self._side // _SHARE
-        with threads_for(of_factorization(self._r.new_empty(1, 1).expand(self._side, self._side))):
-            if self.whole:
+
+        def few() -> tuple[Tensor, Tensor] | None:
+            if M is not None:
+                return leading_eigenpairs(M.diagonal(), lambda index: M[:, index], most)
+            if self.whole and not self._shared:
                 G = A.matrix if self.form == "kernel" else A.matrix.T
                 return leading_eigenpairs(G.square().sum(1), lambda index: G @ G[index].T, most)
-            if self.form == "kernel":
-                return leading_eigenpairs(A.kernel_diagonal(), A.kernel_columns, most)
-            M = _gram(block.T for block in self._rows())
-            return leading_eigenpairs(M.diagonal(), lambda index: M[:, index], most)
+            return leading_eigenpairs(A.kernel_diagonal(), A.kernel_columns, most)
+
+        with threads_for(of_factorization(self._r.new_empty(1, 1).expand(self._side, self._side))):
+            found = distributed.tensors_of_first(few, self._r)
+        return None if found is None else (found[0], found[1])
 
     def _from_few(self, squares: Tensor, V: Tensor) -> _Spectrum:
         """What is perpendicular to all columns of V has the eigenvalue 0, to rounding."""
@@ -203,30 +232,41 @@ class DampedLeastSquares:
             return _Spectrum(all_squares, split(r), split, lambda x: A.rmatvec(joined(x)), scale)
         return _Spectrum(all_squares, split(A.rmatvec(r)), lambda v: split(A.rmatvec(v)), joined, 1.0)
 
-    def _rows(self) -> Iterable[Tensor]:
-        return [self._A.matrix] if self.whole else self._A.row_blocks(self._block)
+
+def normal_matrix(A: ScaledJacobian, rows: Iterable[Tensor], like: Tensor) -> Tensor:
+    """A^T A, (p, p), from those rows of A, a block at a time, that this process has."""
+    M = _gram((block.T for block in rows), A.p, like)
+    return distributed.all_sum(M) if A.spread else M
 
 
-def _gram(blocks: Iterable[Tensor]) -> Tensor:
-    """The sum of B B^T over blocks B of columns."""
-    M = None
+def _gram(blocks: Iterable[Tensor], n: int, like: Tensor) -> Tensor:
+    """The sum of B B^T over blocks B of columns, (n, n)."""
+    M = like.new_zeros(n, n)
     for block in blocks:
-        M = block.new_zeros(len(block), len(block)) if M is None else M
         with threads_for(of_factorization(block)):
             add_product(M, block, block, symmetric=True)
-    assert M is not None
     return M.tril_().add_(M.tril(-1).T)
+
+
+def _eigenpairs(M: Tensor) -> tuple[Tensor, Tensor]:
+    with threads_for(of_factorization(M)):
+        found = distributed.tensors_of_first(lambda: tuple(torch.linalg.eigh(M)), M)
+    assert found is not None
+    return found[0], found[1]
 
 
 def _damping(spectrum: _Spectrum, length: float) -> float:
     """By bisection of log mu. |g| / length is above the answer: no step is longer than |g| / mu."""
-    squares, g = spectrum.squares.cpu(), (spectrum.scale * spectrum.c).cpu()  # on a device the loop would be all launches
-    largest, most = float(squares.max()) or 1.0, float(g.abs().max()) or 1.0
+    squares = spectrum.squares.detach().cpu().numpy()  # whose calls cost a fifth of torch's, more than what they compute
+    g = (spectrum.scale * spectrum.c).detach().cpu().numpy()
+    largest, most = float(squares.max()) or 1.0, float(np.abs(g).max()) or 1.0
     squares, g, length = squares / largest, g / most, length * (largest / most)  # what is squared below stays in range
-    low = squares.new_tensor(log(SMALLEST))
-    high = torch.maximum((g.norm() / length).log(), low)
+    low = log(SMALLEST)
+    high = log(max(float(np.linalg.norm(g)) / length, SMALLEST)) if length > 0 else inf
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        longer = (g / (squares + middle.exp())).norm() > length
-        low, high = torch.where(longer, middle, low), torch.where(longer, high, middle)
-    return float(high.exp()) * largest
+        if np.linalg.norm(g / (squares + np.exp(middle))) > length:
+            low = middle
+        else:
+            high = middle
+    return float(np.exp(high)) * largest

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pinntk._util import distributed
 from pinntk._util.precision import without_autocast
 from pinntk._util.threads import of_step, with_threads_for
 from pinntk.ntk import trained_parameters
@@ -18,12 +19,12 @@ from pinntk.problem import Points, Problem
 from pinntk.residuals import check_network
 from pinntk.residuals._points import to_network
 from pinntk.residuals._values import NonFiniteError, check_real_parameters
-from pinntk.solvers._damped import SQUARED, DampedLeastSquares, check_form
+from pinntk.solvers._damped import SQUARED, DampedLeastSquares, check_form, chosen_form
 from pinntk.solvers._jacobian import ScaledJacobian, check_start, loss_weights, losses_by_condition, scaled_errors
 from pinntk.solvers._natural import NaturalSteps
 from pinntk.solvers._phase import CONVERGE, EXPLORE, Phase
 from pinntk.solvers._solver import StepReport
-from pinntk.solvers._vector import assign, flatten, units_of
+from pinntk.solvers._vector import assign, dot, flatten, norm, units_of
 
 _WINDOW = 3.0  # between the radius and the least and greatest one that are tried
 _START = 1.0  # the first radius
@@ -68,7 +69,8 @@ class GaussNewton:
     max_memory: of the dense factorizations
     coefficient_scales: {coefficient: s}, s a power of 2: it is moved as s times a number of size 1; 1 for the others
 
-    The network's parameters and the problem's coefficients are solved for together. Use float64.
+    The network's parameters and the problem's coefficients are solved for together. Use float64. Under torchrun every process
+    makes it and gives it the same points, of which each takes its share; steps are those of one process, to rounding.
     Raises ValueError for arguments that do not fit, and as `pinntk.kernel` does for a network that does not.
 
     >>> import torch
@@ -109,6 +111,7 @@ class GaussNewton:
         trained = trained_parameters(network, problem)
         check_real_parameters(trained, "GaussNewton")
         self._names, self._parameters = list(trained), list(trained.values())
+        distributed.same_everywhere(p.detach() for p in self._parameters)
         self.coefficient_scales = dict(coefficient_scales)
         self._checked = False
 
@@ -169,8 +172,8 @@ class GaussNewton:
         first = min(self._phase.damping, SQUARED)
         system = DampedLeastSquares(A, r, self.form, self.max_memory, orthogonal, first)
         trial = _Trial(system, A, r, at.errors_after, self.corrections)
-        self.radius = max(self.radius, _SHORTEST * max(float(at.start.norm()), 1.0))
-        before = float(r @ r)
+        self.radius = max(self.radius, _SHORTEST * max(norm(at.start), 1.0))
+        before = dot(r, r)
         mu, loss, d = self._longest(trial, _FINAL if converging else self.target)
         relative = mu / system.largest if system.largest else 1.0
         if not loss < before:
@@ -180,16 +183,16 @@ class GaussNewton:
             if converging and not note:
                 self._phase.stalled = True
             elif not note:
-                note = f"a step of length {float(d.norm()):.1e}, the shortest tried, does not lower the loss"
+                note = f"a step of length {norm(d):.1e}, the shortest tried, does not lower the loss"
             return StepReport(before, before, at.losses, 0.0, mu, False, note, relative)
-        self.radius = float(d.norm())
+        self.radius = norm(d)
         self._phase.advance(relative, before)
         self._assign(at.start + d)
         return StepReport(before, loss, at.losses, self.radius, mu, True, "", relative)
 
     def _natural_step(self, at: _System) -> StepReport:
         """A step that need not lower the loss, from where the last one ended."""
-        best, natural = float(at.r @ at.r), self._natural
+        best, natural = dot(at.r, at.r), self._natural
         if natural.since:
             note = self._rounding(at, best) or ("no further steps lower the loss" if natural.exhausted else "")
             if note:
@@ -219,15 +222,15 @@ class GaussNewton:
             back, restored = natural.restored(system, r, errors_after)
             beside = start + back
         mu, d, after = natural.step(system, A, errors_after)
-        loss = float(after @ after)
+        loss = dot(after, after)
         on = natural.took(loss, best, start + d, restored)
         self._assign(start + d if on else beside if restored < best else at.start)
         least = min(best, restored, loss)
-        return StepReport(best, least, at.losses, float(d.norm()), mu, least < best, "", natural.damping)
+        return StepReport(best, least, at.losses, norm(d), mu, least < best, "", natural.damping)
 
     def _lost(self, at: _System) -> StepReport:
         """Nothing leads on from here: the next step starts from the best parameters."""
-        best = float(at.r @ at.r)
+        best = dot(at.r, at.r)
         self._natural.took(inf, best, at.start)
         self._assign(at.start)
         return StepReport(best, best, at.losses, 0.0, 0.0, False, "", self._natural.damping)
@@ -237,7 +240,7 @@ class GaussNewton:
         units = torch.cat([at.start.new_full((p.numel(),), torch.finfo(p.dtype).eps) for p in self._parameters])
         units[1::2] *= -1
         change = at.errors_after(at.start * units) - at.r
-        if loss >= _ROUNDED * float(change @ change):
+        if loss >= _ROUNDED * dot(change, change):
             return ""
         return "the loss is rounding: the last digits of the parameters change the errors by a tenth or more"
 
@@ -306,7 +309,7 @@ class _System:
 
     def __init__(self, solver: GaussNewton, points: Points, weights: Weights, point_weights: Points | None):
         self._of = solver.network, solver.problem, points, weights
-        self._scales, self._assign = solver.coefficient_scales, solver._assign
+        self._scales, self._assign, self._form = solver.coefficient_scales, solver._assign, solver.form
         self.start = flatten(solver._parameters, solver._parameters[0].device, solver._units)
         self.r = self.errors()
         check_start(solver.network, solver.problem, points, self.r)
@@ -321,7 +324,8 @@ class _System:
         return self.errors()
 
     def jacobian(self) -> ScaledJacobian:
-        return ScaledJacobian(*self._of, self._scales)
+        spread = chosen_form(self._form, len(self.r), len(self.start)) == "parameters"
+        return ScaledJacobian(*self._of, self._scales, spread)
 
 
 class _Trial:
@@ -342,17 +346,17 @@ class _Trial:
         mu = self.system.damping(length)
         d = self.system.step(mu)
         Ad = self.A.matvec(d)
-        promised = float(Ad @ Ad) + 2 * mu * float(d @ d)  # |r|^2 - |r + A d|^2
+        promised = dot(Ad, Ad) + 2 * mu * dot(d, d)  # |r|^2 - |r + A d|^2
         after = self.errors_after(d)
-        loss = float(after @ after)
-        limit = _CURVED * float(d.norm())
+        loss = dot(after, after)
+        limit = _CURVED * norm(d)
         for _ in range(self.corrections if isfinite(loss) else 0):
             corrected = self.system.apply(after - Ad, mu)
-            by = float((corrected - d).norm())
+            by = norm(corrected - d)
             if not by < limit:
                 break
             bent = self.errors_after(corrected)
-            found = float(bent @ bent)
+            found = dot(bent, bent)
             if not found < loss:
                 break
             worth = found < _WORTH * loss
@@ -360,5 +364,5 @@ class _Trial:
             if not worth:
                 break
             Ad = self.A.matvec(d)
-        ratio = (float(self.r @ self.r) - loss) / promised if promised > 0 else -1.0
+        ratio = (dot(self.r, self.r) - loss) / promised if promised > 0 else -1.0
         return ratio if isfinite(ratio) else -1.0, mu, loss, d

@@ -10,17 +10,20 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
+from pinntk._util import distributed
 from pinntk._util.threads import of_kernel, threads_for
 from pinntk.nn._constraint import met_by
-from pinntk.ntk import Factors, gram
-from pinntk.ntk._assemble import compute_traces
+from pinntk.ntk import Factors, gram, trained_parameters
+from pinntk.ntk._assemble import device_of
 from pinntk.ntk._blocks import Weights, check_point_weights, check_weights
 from pinntk.ntk._factors import coefficient_key, compute_factors
 from pinntk.ntk._finite import check_rows
 from pinntk.ntk._gram import explicit_panels
 from pinntk.ntk._rounding import vanishing
+from pinntk.ntk._sharded import sharded_traces
+from pinntk.ntk.graph import size_of
 from pinntk.problem import Points, Problem
-from pinntk.residuals import errors
+from pinntk.residuals import NonFiniteError, errors
 from pinntk.residuals._values import SQUARE, check_finite
 from pinntk.weighting import NTK
 
@@ -33,11 +36,16 @@ def scale(weight: float | Tensor, n: int, device: torch.device) -> Tensor:
 def scaled_errors(network: nn.Module, problem: Problem, points: Points, weights: Weights) -> Tensor:
     """r, (n,), in float64, conditions one after the other.
 
+    Of several processes each evaluates its share of the points, and all get r.
+
     weights: lambda_i by condition, or lambda_i g (n_i,) with point weights g
     """
+    share = {name: rows for name, rows in distributed.shard(points).items() if len(rows)}
     with torch.no_grad():
-        found = errors(network, problem, points)
-        return torch.cat([scale(weights[name], len(e), e.device) * e.double() for name, e in found.items()])
+        here = errors(network, problem, share) if share else {}
+    sizes = {name: len(rows) for name, rows in points.items()}
+    found = distributed.unshard(here, sizes, next(iter(points.values())).device)
+    return torch.cat([scale(weights[name], len(e), e.device) * e for name, e in found.items()])
 
 
 def check_start(network: nn.Module, problem: Problem, points: Points, r: Tensor) -> None:
@@ -69,10 +77,10 @@ def ntk_weights(network: nn.Module, problem: Problem, points: Points, point_weig
     """NTK weights from exact traces on checked points, with sum 1; a condition that is met by construction has part in it."""
     counts = {name: len(rows) for name, rows in points.items()}
     trained = {name: rows for name, rows in points.items() if name not in met_by(network)}
-    weighed = {name: g for name, g in (point_weights or {}).items() if name in trained}
+    weighed = {name: g[distributed.span(len(g))] for name, g in (point_weights or {}).items() if name in trained}
     found = dict.fromkeys(points, 1.0)
     if trained:
-        traces = compute_traces(network, problem, trained, weighed)
+        traces = sharded_traces(network, problem, trained, weighed)
         none = vanishing(network, problem, trained, traces)
         found |= NTK().rule({name: 0.0 if name in none else size for name, size in traces.items()}, counts)
     total = sum(found.values())
@@ -108,6 +116,8 @@ class ScaledJacobian:
 
     weights: as for `scaled_errors`
     coefficient_scales: {coefficient: s}: the column of the derivative in c / s
+    spread: of several processes (torchrun) each has the rows of its share of the points; else each has them all. Products
+        take and give whole vectors in all of them
 
     Rows are ordered by condition, as in `points`; columns as in `pinntk.trained_parameters`. Raises NonFiniteError
     for rows that are NaN or infinite.
@@ -120,39 +130,78 @@ class ScaledJacobian:
         points: Points,
         weights: Weights,
         coefficient_scales: Mapping[str, float] = MappingProxyType({}),
+        spread: bool = False,
     ):
+        self.spread = spread and distributed.world() > 1
+        share = distributed.shard(points) if self.spread else points
+        share = {name: rows for name, rows in share.items() if len(rows)}
         by_key = {coefficient_key(name): size for name, size in coefficient_scales.items()}
-        found = compute_factors(network, problem, points)
-        check_rows(network, problem, points, found)
-        found = {name: _in_units(part, by_key) for name, part in found.items()} if by_key else found
-        self._parts: list[tuple[Tensor, Factors]] = [
-            (scale(weights[name], part.n, part.device).unsqueeze(1), part) for name, part in found.items()
-        ]
+        self.places: list[slice] = []  # of the rows that this process has
+        self._parts: list[tuple[Tensor, Factors]] = []
+        with distributed.together(NonFiniteError):
+            found = compute_factors(network, problem, share) if share else {}
+            first = 0
+            for name, rows in points.items():
+                if name in found:
+                    own = distributed.span(len(rows)) if self.spread else slice(0, len(rows))
+                    part = found[name]
+                    check_rows(network, problem, {name: share[name]}, {name: part}, own.start)
+                    part = _in_units(part, by_key) if by_key else part
+                    self.places.append(slice(first + own.start, first + own.stop))
+                    self._parts.append((scale(weights[name], len(rows), part.device)[own].unsqueeze(1), part))
+                first += len(rows)
         self._work = of_kernel(network, problem, points)
-        self.n = sum(part.n for _, part in self._parts)
-        self.p = sum(self._parts[0][1].sizes.values())
+        self._zero = torch.zeros(0, dtype=torch.float64, device=device_of(network))
+        self.n = first
+        self.p = sum(size_of(parameter) for parameter in trained_parameters(network, problem).values())
+
+    def own(self, v: Tensor) -> Tensor:
+        """The entries of v, (n,), in the rows that this process has."""
+        return torch.cat([self._zero, *(v[place] for place in self.places)]) if self.spread else v
+
+    def _whole(self, own: Tensor) -> Tensor:
+        """The reverse: (n,), of all processes."""
+        if not self.spread:
+            return own
+        v = self._zero.new_zeros(self.n)
+        for place, part in zip(self.places, own.split([place.stop - place.start for place in self.places]), strict=True):
+            v[place] = part
+        return distributed.all_sum(v)
 
     @cached_property
     def matrix(self) -> Tensor:
-        """(n, p)."""
-        return torch.cat([scale * part.matrix() for scale, part in self._parts])
+        """(n, p), or the rows of it that this process has."""
+        return torch.cat([self._zero.new_zeros(0, self.p), *(scale * part.matrix() for scale, part in self._parts)])
 
     def kernel(self) -> Tensor:
-        """A A^T, (n, n), from the factors."""
-        rows = []
+        """A A^T, (n, n), from the factors; not with `spread`. Each process computes a part of the lower triangle."""
+        assert not self.spread
+        K = self._zero.new_zeros(self.n, self.n)
         with threads_for(self._work):
-            for i, (scale, part) in enumerate(self._parts):
-                rows.append([scale * gram(part, right) * other.T for other, right in self._parts[: i + 1]])
-        for i, row in enumerate(rows):
-            row.extend(rows[j][i].T for j in range(i + 1, len(rows)))
-        return torch.cat([torch.cat(row, 1) for row in rows])
+            for i, (scale, left) in enumerate(self._parts):
+                for j, (other, right) in enumerate(self._parts[:i]):
+                    rows = distributed.span(left.n)
+                    place = slice(self.places[i].start + rows.start, self.places[i].start + rows.stop)
+                    K[place, self.places[j]] = scale[rows] * gram(left.of_points(rows), right) * other.T
+                self._add_diagonal_block(K[self.places[i], self.places[i]], scale, left)
+        return distributed.all_sum(K).tril_().add_(K.tril(-1).T)
+
+    def _add_diagonal_block(self, K: Tensor, scale: Tensor, part: Factors) -> None:
+        """This process's part of the lower triangle of a condition's block: rows of about the same area."""
+        first, last = (round(part.n * ((distributed.rank() + k) / distributed.world()) ** 0.5) for k in (0, 1))
+        if first == 0:
+            first_rows = part if last == part.n else part.of_points(slice(0, last))
+            K[:last, :last] = scale[:last] * gram(first_rows, first_rows) * scale[:last].T
+        elif first < last:
+            rows = slice(first, last)
+            K[rows, :last] = scale[rows] * gram(part.of_points(rows), part.of_points(slice(0, last))) * scale[:last].T
 
     def kernel_diagonal(self) -> Tensor:
-        """The diagonal of A A^T, (n,), from the factors."""
+        """The diagonal of A A^T, (n,), from the factors; not with `spread`."""
         return torch.cat([scale.squeeze(1).square() * part.diagonal for scale, part in self._parts])
 
     def kernel_columns(self, index: Tensor) -> Tensor:
-        """Columns of A A^T, (n, k), by their numbers (k,), from the factors."""
+        """Columns of A A^T, (n, k), by their numbers (k,), from the factors; not with `spread`."""
         columns = torch.empty(self.n, len(index), dtype=torch.float64, device=index.device)
         start = 0
         with threads_for(self._work):
@@ -167,14 +216,14 @@ class ScaledJacobian:
         return columns
 
     def row_blocks(self, most: int) -> Iterator[Tensor]:
-        """A, at most so many rows at a time."""
+        """A, or the rows of it that this process has, at most so many at a time."""
         for scale, part in self._parts:
             for start in range(0, part.n, most):
                 rows = slice(start, start + most)
                 yield scale[rows] * part.of_points(rows).matrix()
 
     def column_blocks(self, most: int) -> Iterator[Tensor]:
-        """A, about so many columns at a time, in an order of their own."""
+        """A, about so many columns at a time, in an order of their own; not with `spread`."""
         parts = [part for _, part in self._parts]
         for panels in explicit_panels(parts, list(parts[0].sizes), most):
             yield torch.cat([scale * panel for (scale, _), panel in zip(self._parts, panels, strict=True)])
@@ -182,15 +231,17 @@ class ScaledJacobian:
     def matvec(self, d: Tensor) -> Tensor:
         """A d, (p,) -> (n,)."""
         if "matrix" in self.__dict__:
-            return self.matrix @ d
-        return torch.cat([scale * part.matmat(d.unsqueeze(1)) for scale, part in self._parts]).squeeze(1)
+            return self._whole(self.matrix @ d)
+        return self._whole(
+            torch.cat([self._zero, *(scale.squeeze(1) * part.matmat(d.unsqueeze(1)).squeeze(1) for scale, part in self._parts)])
+        )
 
     def rmatvec(self, v: Tensor) -> Tensor:
         """A^T v, (n,) -> (p,)."""
         if "matrix" in self.__dict__:
-            return self.matrix.T @ v
-        pieces = v.split([part.n for _, part in self._parts])
-        total = v.new_zeros(self.p, 1)
-        for (scale, part), piece in zip(self._parts, pieces, strict=True):
-            total += part.rmatmat(scale * piece.unsqueeze(1))
-        return total.squeeze(1)
+            total = self.matrix.T @ self.own(v)
+        else:
+            total = self._zero.new_zeros(self.p)
+            for place, (scale, part) in zip(self.places, self._parts, strict=True):
+                total += part.rmatmat(scale * v[place].unsqueeze(1)).squeeze(1)
+        return distributed.all_sum(total) if self.spread else total

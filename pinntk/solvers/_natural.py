@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pinntk.solvers._damped import DampedLeastSquares
 from pinntk.solvers._jacobian import ScaledJacobian
+from pinntk.solvers._vector import dot, norm
 
 _FIRST = 1e-12  # damping of the first step, relative to the largest eigenvalue
 _LIMIT = 0.3  # of a step: beyond it the first correction says that the step is too long
@@ -64,17 +65,18 @@ class NaturalSteps:
     def step(self, system: DampedLeastSquares, A: ScaledJacobian, errors_after: ErrorsAfter) -> tuple[float, Tensor, Tensor]:
         """(mu, step d, errors after it)."""
         found = self._longest(system, A, errors_after)
-        d, after, loss, limit = found.d, found.after, _square(found.after), self.limit
+        d, after, loss, limit = found.d, found.after, found.loss, self.limit
         corrected, last = found.corrected, found.length
         for _ in range(_CORRECTIONS):
-            by = float((corrected - d).norm())
+            by = norm(corrected - d)
             if not by <= limit * last:
                 break
             bent = errors_after(corrected)
-            if not isfinite(_square(bent)):
+            bent_loss = dot(bent, bent)
+            if not isfinite(bent_loss):
                 break
-            worth = _square(bent) < _WORTH * loss
-            d, after, loss, last, limit = corrected, bent, _square(bent), by, _CONTRACTION
+            worth = bent_loss < _WORTH * loss
+            d, after, loss, last, limit = corrected, bent, bent_loss, by, _CONTRACTION
             if not worth:
                 break
             corrected = system.apply(after - A.matvec(d), found.mu)
@@ -85,13 +87,14 @@ class NaturalSteps:
         were settled when the way began. What was gained along the others stays.
         """
         mu = max(_FIRST * system.largest, system.least)
-        d, loss = system.apply(r, mu), _square(r)
+        d, loss = system.apply(r, mu), dot(r, r)
         found = torch.zeros_like(d)
         for _ in range(_CORRECTIONS):
             r = errors_after(d)
-            if not _square(r) < loss:
+            after = dot(r, r)
+            if not after < loss:
                 break
-            found, last, loss = d, loss, _square(r)
+            found, last, loss = d, loss, after
             if not loss < _WORTH * last:
                 break
             d = d + system.apply(r, mu)
@@ -158,12 +161,13 @@ class _Trial:
 
     def __init__(self, system: DampedLeastSquares, A: ScaledJacobian, errors_after: ErrorsAfter, mu: float):
         self.mu, self.d = mu, system.step(mu)
-        self.length = float(self.d.norm())
+        self.length = norm(self.d)
         self.after = errors_after(self.d)
+        self.loss = dot(self.after, self.after)
         self.contraction = inf
-        if isfinite(_square(self.after)):
+        if isfinite(self.loss):
             self.corrected = system.apply(self.after - A.matvec(self.d), mu)
-            self.contraction = float((self.corrected - self.d).norm()) / self.length if self.length else 0.0
+            self.contraction = norm(self.corrected - self.d) / self.length if self.length else 0.0
         else:
             self.corrected = self.d
 
@@ -174,7 +178,3 @@ def _share(good: float, bad: float, limit: float) -> float:
         return 0.5
     aim = limit * (1 + _NEAR) / 2
     return min(max((log10(aim) - log10(good)) / (log10(bad) - log10(good)), 0.2), 0.8)
-
-
-def _square(r: Tensor) -> float:
-    return float(r @ r)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from pinntk._util import distributed
 from pinntk._util.threads import of_factorization, threads_for
 from pinntk.ntk._krylov import leading_eigenpairs
-from pinntk.solvers._householder import DampedTriangle, Triangularized
+from pinntk.solvers._householder import DampedTriangle
 from pinntk.solvers._jacobian import ScaledJacobian
 from pinntk.solvers._length import LengthSearch
+from pinntk.solvers._tall_qr import TallQR, joint_triangle, triangle
+from pinntk.solvers._vector import norm
 
 # Steps are good to 2e-16 of the largest singular value of A over the root of the damping. Where A^T v stands for a product
 # with an orthonormal matrix, that is lost twice: three digits at 2e-13, squared 4e-26.
@@ -27,10 +30,11 @@ class OrthogonalSteps:
 
     block: rows or columns of A that are formed at a time; None: A is formed whole
     first: damping at which the search for a length begins, relative to the largest eigenvalue
+    shared: whether several processes (torchrun) have a part of A each: rows of it, or with "kernel" columns
     """
 
-    def __init__(self, A: ScaledJacobian, r: Tensor, form: str, block: int | None, first: float):
-        self._A, self._r, self._block, self._first = A, r, block, first
+    def __init__(self, A: ScaledJacobian, r: Tensor, form: str, block: int | None, first: float, shared: bool = False):
+        self._A, self._r, self._block, self._first, self._shared = A, r, block, first, shared
         self._kernel, self._whole = form == "kernel", block is None
         self._factors: dict[float, DampedTriangle] = {}
 
@@ -42,7 +46,8 @@ class OrthogonalSteps:
         if not unit:
             return 0.0
         R = R / unit
-        return float(leading_eigenpairs(lambda V: R.T @ (R @ V), R[0], 1).values[0]) * unit**2
+        value = float(leading_eigenpairs(lambda V: R.T @ (R @ V), R[0], 1).values[0])
+        return distributed.agreed(value, R.device) * unit**2
 
     @property
     def least(self) -> float:
@@ -86,17 +91,17 @@ class OrthogonalSteps:
     def _measure(self, mu: float) -> tuple[float, float]:
         """The length of the step, and the slope of its logarithm over that of mu."""
         d = self.step(mu)
-        length = float(d.norm())
+        length = norm(d)
         if not length:
             return 0.0, 0.0
         with self._threads():
             factor = self._factor(mu)
             if not self._kernel:
-                return length, -((mu**0.5 * float(factor.solve(d, transpose=True).norm()) / length) ** 2)
+                return length, -((mu**0.5 * norm(factor.solve(d, transpose=True)) / length) ** 2)
             n = self._A.n
             y = factor.rotate(factor.solve(self._r, transpose=True))[:n]  # d in the rows of A
             outside = factor.rotate(y, transpose=True)[n:]
-            return length, -(float(outside.norm() / y.norm()) ** 2)
+            return length, -((norm(outside) / norm(y)) ** 2)
 
     def _factor(self, mu: float) -> DampedTriangle:
         factor = self._factors.pop(mu, None)
@@ -112,11 +117,14 @@ class OrthogonalSteps:
         return threads_for(of_factorization(self._r.new_empty(1, 1).expand(side, side)))
 
     @cached_property
-    def _reflections(self) -> Triangularized:
+    def _reflections(self) -> TallQR:
         """Of A, or A^T, whole."""
-        A = self._A.matrix
+        A, places = self._A.matrix, None
+        if self._shared:
+            places = [distributed.span(self._A.p)] if self._kernel else self._A.places
+            A = A[:, places[0]] if self._kernel else A
         with threads_for(of_factorization(A)):
-            return Triangularized(A.T if self._kernel else A)
+            return TallQR(A.T, self._A.p, places) if self._kernel else TallQR(A, self._A.n, places)
 
     @cached_property
     def _triangle(self) -> tuple[Tensor, Tensor]:
@@ -126,8 +134,10 @@ class OrthogonalSteps:
             return self._reflections.R, r
         with threads_for(of_factorization(r.new_empty(1, 1).expand(A.n, A.p))):
             if self._kernel:
-                return _triangle(columns.T for columns in A.column_blocks(block)), r
-            R = _triangle(self._rows_with_errors(block))
+                here, of = (distributed.rank(), distributed.world()) if self._shared else (0, 1)
+                columns = (columns.T for i, columns in enumerate(A.column_blocks(block)) if i % of == here)
+                return joint_triangle(triangle(columns, A.n, r), self._shared), r
+            R = joint_triangle(triangle(self._rows_with_errors(block), A.p + 1, r), self._shared)
             return R[: A.p, : A.p], R[: A.p, A.p]
 
     def _lift(self, y: Tensor) -> Tensor:
@@ -135,17 +145,7 @@ class OrthogonalSteps:
         return self._reflections.rotate(y[: self._A.p])
 
     def _rows_with_errors(self, block: int) -> Iterator[Tensor]:
-        start = 0
+        start, r = 0, self._A.own(self._r) if self._shared else self._r
         for rows in self._A.row_blocks(block):
-            yield torch.cat([rows, self._r[start : start + len(rows)].unsqueeze(1)], 1)
+            yield torch.cat([rows, r[start : start + len(rows)].unsqueeze(1)], 1)
             start += len(rows)
-
-
-def _triangle(blocks: Iterable[Tensor]) -> Tensor:
-    """R of the QR factorization of blocks of rows one under the other, with rows of zeros where they are fewer than columns."""
-    R = None
-    for block in blocks:
-        R = torch.linalg.qr(block if R is None else torch.cat([R, block]), mode="r").R
-    assert R is not None
-    missing = R.shape[1] - len(R)
-    return torch.cat([R, R.new_zeros(missing, R.shape[1])]) if missing > 0 else R

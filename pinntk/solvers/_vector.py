@@ -1,4 +1,4 @@
-"""All trained parameters as one vector."""
+"""All trained parameters as one vector; numbers of vectors on which all processes agree."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from pinntk._util import distributed
 from pinntk.ntk._factors import coefficient_key
 
 
@@ -33,3 +34,13 @@ def units_of(names: Iterable[str], scales: Mapping[str, float]) -> list[float]:
     """Of each trained parameter: a coefficient's scale, and 1 for the others."""
     by_key = {coefficient_key(name): size for name, size in scales.items()}
     return [by_key.get(name, 1.0) for name in names]
+
+
+def dot(a: Tensor, b: Tensor) -> float:
+    """a^T b. Of several processes all take the first one's: what follows from a number must be the same in each."""
+    return distributed.agreed(float(a @ b), a.device)
+
+
+def norm(v: Tensor) -> float:
+    """The length of v, as `dot`."""
+    return distributed.agreed(float(v.norm()), v.device)

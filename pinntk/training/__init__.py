@@ -1,10 +1,13 @@
 """`pinntk.train` and what it is made of; the monitor; `pinntk.rescue`."""
 
+from pinntk._util.interrupt import Interrupted
 from pinntk.training._attention import AttentionWeights
 from pinntk.training._batch import Batch
 from pinntk.training._changes import apply_changes
 from pinntk.training._config import TrainConfig
-from pinntk.training._loop import Interrupted, NonFiniteLossError
+from pinntk.training._curriculum import Curriculum, train_curriculum
+from pinntk.training._ensemble import Ensemble, train_ensemble
+from pinntk.training._loop import NonFiniteLossError
 from pinntk.training._losses import losses
 from pinntk.training._monitor import Monitor, TrainingWarning
 from pinntk.training._optimizers import make_schedule
@@ -12,16 +15,20 @@ from pinntk.training._point_weights import CausalWeights, SelfAdaptiveWeights
 from pinntk.training._resampling import RAD
 from pinntk.training._rescue import rescue
 from pinntk.training._rescued import Rescue, Round
+from pinntk.training._retaining import R3
 from pinntk.training._slabs import Slabs, load_slabs, train_slabs
 from pinntk.training._step import Step
 from pinntk.training._train import train, train_as
 from pinntk.training._wider import grow_network
 
 __all__ = [
+    "R3",
     "RAD",
     "AttentionWeights",
     "Batch",
     "CausalWeights",
+    "Curriculum",
+    "Ensemble",
     "Interrupted",
     "Monitor",
     "NonFiniteLossError",
@@ -40,6 +47,8 @@ __all__ = [
     "rescue",
     "train",
     "train_as",
+    "train_curriculum",
+    "train_ensemble",
     "train_slabs",
 ]
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pinntk._util import distributed
 from pinntk.problem import Points, Problem
-from pinntk.training._losses import error_values
+from pinntk.training._losses import all_error_values
 from pinntk.weighting import RBA
 
 
@@ -21,22 +21,20 @@ class AttentionWeights:
         self.scheme, self.network, self.problem = scheme, network, problem
         self.plain_losses: dict[str, Tensor] = {}
         self._lambda = self._next = scheme.first(problem, points)
+        self.names = list(self._lambda)
         self._step = 0
         self._columns: dict[str, float] = {}
         self.set_points(points, share)
 
     def set_points(self, points: Points, share: Points) -> None:
+        self._points = {name: points[name] for name in self._lambda}
         self._share = {name: share[name] for name in self._lambda if name in share}
 
     def compute(self, dtype: torch.dtype) -> dict[str, Tensor]:
         """l^2 of this step, by a forward pass without gradient."""
-        found = error_values(self.network, self.problem, self._share) if self._share else {}
-        for name, weights in self._lambda.items():
-            own = found[name].double() if name in found else weights.new_empty(0)
-            spans = [distributed.span_of(len(weights), rank) for rank in range(distributed.world())]
-            e = distributed.gather_rows(own, [span.stop - span.start for span in spans])
+        for name, e in all_error_values(self.network, self.problem, self._points).items():
             self.plain_losses[name] = e.square().mean()
-            self._next = {**self._next, name: self.scheme.rule(weights, e, self._step + 1)}
+            self._next = {**self._next, name: self.scheme.rule(self._lambda[name], e, self._step + 1)}
         self._columns = {}
         for name, weights in self._next.items():
             g = self.scheme.apply_mask(weights)

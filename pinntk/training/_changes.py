@@ -10,17 +10,23 @@ from typing import Any
 
 from pinntk._util.likeness import nearest
 from pinntk.run._network import network_class, network_options
-from pinntk.training._config import GIVEN, NESTED, SETTINGS, defaults_of_another
+from pinntk.solvers._chain import Chain, read_chain
+from pinntk.training._config import GIVEN, NESTED, SETTINGS, defaults_with
 from pinntk.weighting import SCHEMES
 
-_OBJECTS = {"causal": "pinntk.weighting.Causal", "adaptive": "pinntk.RAD"}  # settings that are objects
+_OBJECTS = {
+    "causal": "pinntk.weighting.Causal",
+    "adaptive": "pinntk.RAD",
+    "early_stopping": "pinntk.EarlyStopping",
+}  # settings that are objects
 
 
 def apply_changes(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of config.json with new values in some keys, `Prescription.changes`, dots between levels.
 
     Another `training.optimizer` takes its own defaults for what belongs to an optimizer (a solver, or the end of one, also for
-    resample, sampling, adaptive and compile), where the changes do not name them.
+    resample, sampling, adaptive and compile), and another `training.schedule` for its decay, where the changes do not name
+    them. More `training.steps` of a chain are its last part's.
 
     Raises ValueError, naming the key and the nearest known one, for a key that a configuration does not have.
 
@@ -28,8 +34,11 @@ def apply_changes(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict
     {'name': 'ntk', 'every': 50}
     """
     new = deepcopy(dict(config))
-    if "training.optimizer" in changes:
-        new["training"] |= defaults_of_another(config["training"].get("optimizer", "adam"), changes["training.optimizer"])
+    settings = {key.partition(".")[2]: value for key, value in changes.items() if key.startswith("training.")}
+    if own := [name for name in ("lr", "optimizer_options", "schedule") if name in settings]:
+        _refuse_chain(own[0], settings.get("optimizer", config["training"].get("optimizer")))
+    defaults = defaults_with(config["training"], settings)
+    new["training"] |= {name: str(value) if isinstance(value, Chain) else value for name, value in defaults.items()}
     for key in sorted(changes, key=lambda key: key.count(".")):  # a whole section before what is in it
         _check_key(key, new)
         at = new
@@ -42,6 +51,11 @@ def apply_changes(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict
         named = key == "weighting" and not isinstance(value, Mapping)
         at[last] = {"name": value or "fixed"} if named else deepcopy(value)
     return new
+
+
+def _refuse_chain(name: str, optimizer: Any) -> None:
+    if (chain := read_chain(optimizer)) is not None:
+        raise ValueError(f"change 'training.{name}': each part of {str(chain)!r} has its own; change 'training.optimizer'")
 
 
 def _check_key(key: str, config: Mapping[str, Any]) -> None:

@@ -17,10 +17,11 @@ from pinntk.run._configuration import read_config, write_config
 from pinntk.run._folder import CHECKPOINT, CONFIG, clear_folder, is_foreign, lock_folder, write_metrics
 from pinntk.run._history import state_of
 from pinntk.run._network import arguments_of
-from pinntk.run._slabs import clear_slabs, holds_slabs, slab_after
+from pinntk.run._slabs import clear_series, holds_series, slab_after, stage_after
 from pinntk.run._snapshots import read_snapshots
 from pinntk.run._source import source_change
 from pinntk.run._trust import remember_trained
+from pinntk.solvers._chain import read_chain
 from pinntk.training._config import SETTINGS
 from pinntk.training._probe import Probe
 
@@ -68,7 +69,7 @@ class Checkpoint:
                 if not resume and any((folder / name).exists() for name in (CONFIG, CHECKPOINT)):  # of a run: that is checked
                     clear_folder(folder)  # also what is left of one that died before its first checkpoint
                 if not resume:
-                    clear_slabs(folder)
+                    clear_series(folder)
                 write_config(folder, self.run.config)
                 remember_trained(self.run.problem.source)
             yield
@@ -87,7 +88,7 @@ class Checkpoint:
     def _check_free(self, folder: Path, overwrite: bool) -> None:
         if distributed.any_rank(is_foreign(folder), self.device):
             raise FileExistsError(f"{folder / CONFIG} is not of a run of pinntk; name another folder")
-        if not overwrite and distributed.any_rank(self.path is not None or holds_slabs(folder), self.device):
+        if not overwrite and distributed.any_rank(self.path is not None or holds_series(folder), self.device):
             raise FileExistsError(f"{folder} already holds a run; resume it, overwrite it, or name another folder")
 
     def save(self) -> None:
@@ -124,6 +125,11 @@ class Checkpoint:
                 f"cannot resume {folder}: {after.name} begins as it ended, and would not any more; resume {folder.parent}, or "
                 f"a copy of {folder.name} elsewhere"
             )
+        if after := stage_after(folder):
+            raise ValueError(
+                f"cannot resume {folder}: {after.name} began as it ended, and would not any more; resume {folder.parent}, or a "
+                f"copy of {folder.name} elsewhere"
+            )
         if change := source_change(config["problem"], run.problem):
             raise ValueError(
                 f"cannot resume {folder}: {change}; put it back (config.json holds a copy), or train anew in another folder"
@@ -138,10 +144,10 @@ class Checkpoint:
             raise ValueError(f"cannot resume {folder} to step {steps}: it is at step {at} already; give steps of at least {at}")
         initial = zip(state["initial"], self.probe.initial, strict=True)
         self.probe.initial = [start.to(p) for start, p in initial]
-        for name, part in self.parts.items():
+        for name in list(self.parts):  # the first, a chain's place, makes others of them
             if name in state["parts"]:  # a monitor may have joined
                 try:
-                    part.load_state_dict(state["parts"][name])
+                    self.parts[name].load_state_dict(state["parts"][name])
                 except ValueError as error:
                     raise ValueError(f"cannot resume {folder}: {error}") from error
         self._rng = state["rng"]
@@ -157,11 +163,17 @@ def check_same_settings(folder: Path, before: Mapping[str, Any], now: Mapping[st
         then, new = _entries(before, section), _entries(json.loads(json.dumps(now, default=str)), section)
         for key in dict.fromkeys((*new, *then)):
             free = section == "training" and key in SETTINGS and SETTINGS[key].metadata["free"]
-            if not free and then.get(key) != new.get(key):
+            if not free and then.get(key) != new.get(key) and not (key == "optimizer" and _goes_on(then[key], new[key])):
                 raise ValueError(
                     f"cannot resume {folder}: it was trained with {key}={then.get(key)!r}, now {key}={new.get(key)!r}; "
                     "give the same settings, or name another folder"
                 )
+
+
+def _goes_on(before: Any, now: Any) -> bool:
+    """Whether a chain of optimizers has become longer at its end."""
+    chain, longer = read_chain(before), read_chain(now)
+    return chain is not None and longer is not None and chain.goes_on_as(longer)
 
 
 def _entries(config: Mapping[str, Any], section: str) -> dict[str, Any]:

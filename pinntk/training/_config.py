@@ -6,33 +6,38 @@ import operator
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
-from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pinntk._util.frozen import FrozenDict, same_values
-from pinntk.geometry._sampling import METHODS
 from pinntk.problem import Problem
+from pinntk.run import EarlyStopping
 from pinntk.run._recorder import UNKNOWN
 from pinntk.solvers import is_solver
+from pinntk.solvers._chain import names_of, read_chain
+from pinntk.training._chain_parts import check_chain, parts_of
+from pinntk.training._checks import check_numbers, check_optimizer, check_together
 from pinntk.training._coefficients import make_coefficient_scales
 from pinntk.training._counts import solver_counts
 from pinntk.training._given import (
+    ADAPTIVE,
     Settings,
     build,
     check_names,
     make_adaptive,
     make_causal,
+    make_early_stopping,
     make_monitor,
     make_points,
     make_weighting,
+    name_of,
     names_checked,
     weighting_from_json,
 )
 from pinntk.training._monitor import Monitor
-from pinntk.training._optimizers import SCHEDULES, default_schedule, name_of_class, optimizer_class, optimizers
+from pinntk.training._optimizers import SCHEDULES, default_schedule, is_known, name_of_class
 from pinntk.training._resampling import RAD
-from pinntk.training._scheme_checks import check_schemes
-from pinntk.weighting import NTK, Causal, Combiner, SelfAdaptive, Weighting
+from pinntk.training._retaining import R3
+from pinntk.weighting import NTK, Causal, Combiner, Weighting
 from pinntk.weighting._composite import part
 
 if TYPE_CHECKING:
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
 
 GIVEN = "given"  # config.json's word for points that were tensors
 _DERIVED: Any = None  # a default that follows from other settings; in a `TrainConfig` that was made, it is a value
+_STEPS = 10_000
 _HABITS = {"log_every": (400, 1), "eval_every": (100, 10), "checkpoint_every": (20, 1), "snapshot_every": (10, 1)}
 
 
@@ -49,8 +55,8 @@ def _setting(
     """A field of `TrainConfig`.
 
     help, group, option: of its option of `pinntk train`, which it has if there is a help text
-    belongs_to: "optimizer" where another optimizer takes its own default, "solver" where only going to a solver or coming
-        from one does
+    belongs_to: "optimizer" where another optimizer takes its own default, "schedule" where another schedule does too,
+        "solver" where only going to a solver or coming from one does
     free: whether a run may be resumed with another value
     """
     return field(
@@ -70,15 +76,22 @@ class TrainConfig:
     What is None when it is made becomes the default that follows from the others, where there is one. A configuration does not
     change: `replace` makes another.
 
-    steps: of the optimizer
+    steps: of the optimizer, 10,000 unless given; of a chain the sum
     seconds: stop after that much time, if the steps take longer
     optimizer, lr, optimizer_options: a torch optimizer by name ("adam", "lbfgs", "gradient-descent", ...), "ssbroyden"
         (`pinntk.solvers.SelfScaledBroyden`), or a factory taking the parameters; or a solver on the kernel,
         "gauss-newton" or "natural-gradient" (`pinntk.solvers`), whose options are its arguments. A solver stops when it
-        cannot improve; `Run.stop_reason` says why
+        cannot improve; `Run.stop_reason` says why. Or a chain, one after the other on the same network: "adam:2000,
+        lbfgs:500:history_size=20, gauss-newton:50", or a list of such parts, of pairs (optimizer, steps) and of mappings
+        {"optimizer": "adam", "steps": 2000, "lr": 0.01}. What belongs to an optimizer is then a part's own
     schedule, decay, decay_every: of the learning rate, see `pinntk.training.make_schedule`; by default it falls to zero
         along a cosine, so that Adam's spikes are over at the end, and is constant for "lbfgs"; "constant" for plain gradient
         descent
+    clip: the largest norm of a gradient, over all parameters together: a longer one is made as long; None for any. Not with
+        what searches the length of its steps
+    average: decay of an exponential moving average of the parameters, as in 0.999, kept beside them: `Run.averaged` is the
+        network with it, and averaged/relative_error of the history its error. `Run.network` is the one that is trained
+    early_stopping: `pinntk.EarlyStopping(...)`, or "METRIC:PATIENCE", as in "relative_error:20"; True for its defaults
     weighting: an object of `pinntk.weighting`, or its name for the defaults: of loss weights, such as `Fixed(...)` (all ones if
         None) and "ntk", or of points, such as "rba"; several that act on different things as ["ntk", "rba"] or "ntk+rba". Of
         an object that remembers, a training has a copy. With a solver, None is NTK(every=25)
@@ -87,9 +100,10 @@ class TrainConfig:
     points: counts by kind or name ({"boundary": 100}), or tensors by condition name; see `Problem.sample`
     sampling: "uniform", "grid", "latin-hypercube" or "sobol"; None is uniform, and sobol with a solver
     resample: draw fresh points every so many steps; 0 keeps the first ones; None is 0, and 1 with a solver
-    adaptive: fresh points of residuals fall where the errors are large, by `pinntk.RAD(...)`; True for its defaults. Needs
-        `resample`; the first points, and those of other conditions, are drawn as without it. With a solver None is: once
-        points prove too few; their importance weights then keep the losses mean squares over the domain
+    adaptive: fresh points of residuals fall where the errors are large, by `pinntk.RAD(...)`, or those with large errors stay,
+        by `pinntk.R3()`; "rad" or "r3" for the defaults, True for those of RAD. Needs `resample`; the first points, and those
+        of other conditions, are drawn as without it. With a solver None is: once points prove too few; their importance weights
+        then keep the losses mean squares over the domain
     grow: with a solver and fresh points, their number may grow up to this factor (8 unless given), when they prove too few
     coefficient_scales: {coefficient: s}: it is trained as s times a number of size 1, s to the nearest power of 2; None for the
         sizes that `pinntk.diagnostics.scales` finds above 10 or below 0.001, {} for none
@@ -107,14 +121,15 @@ class TrainConfig:
     'constant'
     """
 
-    steps: int = _setting(10_000, "optimizer steps (default: 10000)", free=True, type=int)
+    steps: int = _setting(_DERIVED, "optimizer steps (default: 10000; of a chain the sum)", free=True, type=int)
     seconds: float | None = _setting(
         None, "at most so much time: 90, 3m or 1.5h (default: no limit)", free=True, type="duration", metavar="TIME"
     )
     optimizer: str | Callable = _setting(
         "adam",
         "adam, lbfgs, gradient-descent, any other of torch.optim, ssbroyden, natural-gradient or gauss-newton, for "
-        "which `pinntk solve` has fitting defaults (default: adam)",
+        "which `pinntk solve` has fitting defaults (default: adam); soap and others with pinntk[optimizers]; or a chain, as "
+        "in 'adam:2000:lr=0.01, lbfgs:500'",
     )
     lr: float | None = _setting(None, "learning rate (default: torch's for the optimizer)", belongs_to="optimizer", type=float)
     optimizer_options: Mapping[str, Any] = _setting(_DERIVED, belongs_to="optimizer")
@@ -124,8 +139,24 @@ class TrainConfig:
         belongs_to="optimizer",
         choices=SCHEDULES,
     )
-    decay: float = _setting(0.9, "factor of the exponential schedule (default: 0.9)", type=float)
-    decay_every: int = _setting(1000, "steps in which it acts once (default: 1000)", type=int, metavar="STEPS")
+    decay: float = _setting(0.9, "factor of the exponential schedule (default: 0.9)", belongs_to="schedule", type=float)
+    decay_every: int = _setting(
+        1000, "steps in which it acts once (default: 1000)", belongs_to="schedule", type=int, metavar="STEPS"
+    )
+    clip: float | None = _setting(
+        None, "largest norm of a gradient; longer ones become as long (default: any)", belongs_to="optimizer", type=float
+    )
+    average: float | None = _setting(
+        None, "decay of a moving average of the parameters kept beside them, as in 0.999 (default: none)", type=float
+    )
+    early_stopping: EarlyStopping | None = _setting(
+        None,
+        "stop when a column of metrics.csv has not got better for so many rows, as in relative_error:20; alone: loss:10",
+        free=True,
+        nargs="?",
+        const="loss:10",
+        metavar="METRIC:ROWS",
+    )
     weighting: Weighting = _setting(_DERIVED)
     causal: Causal | None = _setting(None)
     points: Mapping[str, Any] = _setting(_DERIVED)
@@ -137,12 +168,13 @@ class TrainConfig:
         type=int,
         metavar="STEPS",
     )
-    adaptive: RAD | bool | None = _setting(
+    adaptive: RAD | R3 | bool | None = _setting(
         None,
-        "with --resample: fresh residual points where the errors are large (RAD)",
+        "with --resample: fresh points where residuals are large (rad), or points with large ones stay (r3); alone: rad",
         belongs_to="solver",
-        action="store_const",
-        const=True,
+        nargs="?",
+        const="rad",
+        choices=tuple(ADAPTIVE),
     )
     grow: float = _setting(_DERIVED, belongs_to="optimizer")
     coefficient_scales: Mapping[str, float] | None = _setting(None)
@@ -161,26 +193,40 @@ class TrainConfig:
     )
     monitor: Monitor | None = _setting(None, free=True)
     _derived: ClassVar[tuple[str, ...]] = ()  # settings that were not given; of each configuration its own
+    _parts: ClassVar[tuple[TrainConfig, ...]] = ()  # of a chain, likewise
 
     if TYPE_CHECKING:
 
         def __init__(self, **settings: Unpack[Settings]) -> None: ...
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
         derived = tuple(name for name in SETTINGS if getattr(self, name) is None)
+        chain = read_chain(self.optimizer)
+        if self.steps is None:
+            self._set(steps=_STEPS if chain is None else chain.steps)
+        check_numbers(self)
         self._set(
             _derived=derived,
-            optimizer=name_of_class(self.optimizer),
+            optimizer=name_of_class(self.optimizer) if chain is None else chain,
             seed=operator.index(self.seed),
             optimizer_options=FrozenDict(self.optimizer_options or {}),
             causal=make_causal(self.causal),
+            early_stopping=make_early_stopping(self.early_stopping),
             monitor=make_monitor(self.monitor),
             points=FrozenDict(make_points(self.points)),
             coefficient_scales=make_coefficient_scales(self.coefficient_scales),
-            weighting=NTK(every=25) if self.solver and self.weighting is None else make_weighting(self.weighting),
+            weighting=NTK(every=25) if self._solves and self.weighting is None else make_weighting(self.weighting),
+            **{name: every for name, every in _intervals(self.steps).items() if getattr(self, name) is None},
         )
-        _check_optimizer(self)
+        if chain is None:
+            self._set_what_follows()
+        else:
+            check_chain(self, chain, {name: f.metadata["belongs_to"] for name, f in SETTINGS.items()})
+            self._set(_parts=parts_of(chain, self._given(), TrainConfig))
+
+    def _set_what_follows(self) -> None:
+        """Defaults by the optimizer, which for a chain are each part's own."""
+        check_optimizer(self)
         fresh = self.solver and not self.fixed_points
         self._set(
             schedule=self.schedule or (None if self.solver else default_schedule(self.optimizer)),
@@ -190,18 +236,31 @@ class TrainConfig:
         self._set(
             adaptive=make_adaptive(self.adaptive, self.resample, self.solver),
             grow=float((8.0 if self.solver and self.resample else 1.0) if self.grow is None else self.grow),
-            **{name: every for name, every in _intervals(self.steps).items() if getattr(self, name) is None},
         )
-        _check_together(self)
+        check_together(self)
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
+    def _given(self) -> dict[str, Any]:
+        """The settings that do not follow from others."""
+        return {name: getattr(self, name) for name in SETTINGS if name not in self._derived}
+
+    @property
+    def parts(self) -> tuple[TrainConfig, ...]:
+        """The settings of each part of a chain, each with its own steps; of any other optimizer these."""
+        return self._parts or (self,)
+
     @property
     def solver(self) -> bool:
-        """Whether a solver on the kernel takes the steps, and no torch optimizer."""
+        """Whether a solver on the kernel takes the steps, and no torch optimizer; of a chain see `parts`."""
         return is_solver(self.optimizer)
+
+    @property
+    def _solves(self) -> bool:
+        """Whether a solver takes any steps."""
+        return any(map(is_solver, names_of(self.optimizer)))
 
     @property
     def optimizer_name(self) -> str:
@@ -223,10 +282,6 @@ class TrainConfig:
         """What combines the gradients of conditions, if anything does."""
         found = part(self.weighting, "gradients")
         return found if isinstance(found, Combiner) else None
-
-    @property
-    def self_adaptive(self) -> bool:
-        return isinstance(self.point_scheme, SelfAdaptive)
 
     @property
     def rad(self) -> RAD | None:
@@ -251,19 +306,20 @@ class TrainConfig:
         is its own default again, unless given.
         """
         check_names(settings)
-        kept = {name: getattr(self, name) for name in SETTINGS if name not in self._derived}
-        if "optimizer" in settings:
-            kept |= defaults_of_another(self.optimizer, settings["optimizer"])
-        return TrainConfig(**{**kept, **settings})
+        kept = self._given()
+        return TrainConfig(**{**kept, **defaults_with(kept, settings), **settings})
 
     def describe(self, problem: Problem) -> dict[str, Any]:
         """The sections "training" and "weighting" of config.json."""
         training = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "weighting"}
         training["optimizer_options"] = dict(self.optimizer_options)
-        training["points"] = GIVEN if self.fixed_points else problem.counts(**self.counts(problem))
+        if self.fixed_points:
+            training["points"] = GIVEN
+        else:  # of a chain the rest is each part's own
+            training["points"] = dict(self.points) if self._parts else problem.counts(**self.counts(problem))
         for name in ("optimizer", "schedule"):
             value = training[name]
-            training[name] = value if value is None or isinstance(value, str) else _name_of_function(value)
+            training[name] = value if value is None or isinstance(value, str) else name_of(value)
         for name in NESTED:
             if hasattr(training[name], "describe"):
                 training[name] = training[name].describe()
@@ -285,9 +341,10 @@ class TrainConfig:
             raise ValueError("the run was trained on points given as tensors; give them: train_as(config, points=...)")
         if isinstance(points := training.get("points"), Mapping):
             training["points"] = {name: n for name, n in points.items() if n is not None}
-        for name, known in (("optimizer", optimizers()), ("schedule", SCHEDULES)):
+        for name in ("optimizer", "schedule"):
             value = training.get(name)
-            if name not in settings and isinstance(value, str) and value.lower() not in known and not is_solver(value):
+            known = all(map(is_known, names_of(value))) if name == "optimizer" else value in SCHEDULES
+            if name not in settings and isinstance(value, str) and not known:
                 what = "is not known" if value == UNKNOWN else f"was a function, {value}"
                 raise ValueError(f"the run's {name} {what}; give it: train_as(config, {name}=...)")
         for name, kind in NESTED.items():
@@ -295,20 +352,16 @@ class TrainConfig:
                 training[name] = build(name, kind, value)
         if config.get("weighting") is not None and "weighting" not in settings:
             training["weighting"] = weighting_from_json(config["weighting"])
-        if "optimizer" in settings:
-            training |= defaults_of_another(training.get("optimizer", "adam"), settings["optimizer"])
-        return cls(**{**training, **settings})
+        return cls(**{**training, **defaults_with(training, settings), **settings})
 
 
-NESTED: dict[str, Callable[..., Any]] = {"adaptive": RAD, "causal": Causal, "monitor": Monitor}  # by `describe`; or None
+NESTED: dict[str, Callable[..., Any]] = {  # by `describe`; or None
+    "early_stopping": EarlyStopping,
+    "adaptive": RAD,
+    "causal": Causal,
+    "monitor": Monitor,
+}
 SETTINGS = {f.name: f for f in fields(TrainConfig)}
-
-
-def _name_of_function(value: Any) -> str:
-    """The same in every session, so that a run can be resumed with it."""
-    if hasattr(value, "__qualname__"):
-        return f"{value.__module__}.{value.__qualname__}"
-    return type(value).__qualname__
 
 
 def _intervals(steps: int) -> dict[str, int]:
@@ -316,76 +369,26 @@ def _intervals(steps: int) -> dict[str, int]:
     return {name: max(least, steps // times) for name, (times, least) in _HABITS.items()}
 
 
-def defaults_of_another(before: str | Callable, after: str | Callable) -> dict[str, Any]:
-    """The defaults of what belongs to an optimizer, where another one comes: Adam's learning rate is not that of L-BFGS."""
-    if before == after or (isinstance(before, str) and isinstance(after, str) and before.lower() == after.lower()):
-        return {}
-    kinds = {"optimizer", "solver"} if is_solver(before) != is_solver(after) else {"optimizer"}
-    return {name: f.default for name, f in SETTINGS.items() if f.metadata["belongs_to"] in kinds}
+def defaults_with(before: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults of what belongs to the optimizer or the schedule of `before`, where `changes` bring another one: Adam's
+    learning rate is not that of L-BFGS. The steps of a chain are those of its parts.
+    """
+    kinds: set[str] = set()
+    chain = read_chain(before.get("optimizer", "adam"))
+    steps: dict[str, Any] = {}
+    if "optimizer" in changes:
+        old, new, other = before.get("optimizer", "adam"), changes["optimizer"], read_chain(changes["optimizer"])
+        if other is not None:
+            steps = {"steps": other.steps}
+        if (chain is None or other is None) and not _same_optimizer(old, new):
+            both = is_solver(old) == is_solver(new) and chain is None and other is None
+            kinds |= {"optimizer", "schedule"} | (set() if both else {"solver"})
+    elif chain is not None and "steps" in changes:
+        steps = {"optimizer": chain.with_steps(changes["steps"])}
+    if "schedule" in changes and changes["schedule"] != before.get("schedule"):
+        kinds.add("schedule")
+    return {name: f.default for name, f in SETTINGS.items() if f.metadata["belongs_to"] in kinds} | steps
 
 
-# Checks of single settings.
-
-
-def _check_numbers(config: TrainConfig) -> None:
-    for name in ("seconds", "lr", "decay", "grow"):
-        value = getattr(config, name)
-        if not isinstance(value, (int, float, type(None))) or isinstance(value, bool):
-            raise TypeError(f"{name}={value!r}: a number")
-        if value is not None and not isfinite(value):
-            raise ValueError(f"{name}={value!r}: a finite number")
-    for name in ("steps", "decay_every"):
-        value = getattr(config, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name}={value!r}: a whole number of at least 1")
-    if not isinstance(config.compile, bool):
-        raise TypeError(f"compile={config.compile!r}: True or False")
-    for name in (*_HABITS, "resample"):
-        value = getattr(config, name)
-        if value is not None and (not isinstance(value, int) or value < 0):
-            raise ValueError(f"{name}={value!r}: a whole number of steps, 0 for never")
-    if config.seconds is not None and not config.seconds > 0:
-        raise ValueError(f"seconds={config.seconds!r}: above 0, or None for no limit")
-    if config.decay is None or config.decay <= 0:
-        raise ValueError(f"decay={config.decay!r}: a factor above 0")
-    if isinstance(config.seed, bool) or not hasattr(config.seed, "__index__"):
-        raise TypeError(f"seed={config.seed!r}: a whole number")
-    if not 0 <= config.seed < 2**63:
-        raise ValueError(f"seed={config.seed!r}: at least 0, and below 2^63")
-    if config.sampling is not None and config.sampling not in METHODS:
-        raise ValueError(f"sampling={config.sampling!r}: one of {', '.join(METHODS)}")
-
-
-# Checks of settings that meet.
-
-
-def _check_optimizer(config: TrainConfig) -> None:
-    optimizer = config.optimizer
-    if not config.solver:
-        optimizer_class(optimizer)  # raises for an unknown one
-        if isinstance(config.schedule, str) and config.schedule not in SCHEDULES:
-            raise ValueError(f"schedule {config.schedule!r} is unknown; use one of {', '.join(SCHEDULES)}, or a factory")
-        names = () if isinstance(optimizer, (str, type)) else ("lr", "optimizer_options")
-        if named := next((name for name in names if _is_given(getattr(config, name))), None):
-            raise ValueError(f"{named}={getattr(config, named)!r} does not apply to a factory: use it in there")
-    elif named := next((name for name in ("lr", "schedule", "compile") if _is_given(getattr(config, name))), None):
-        raise ValueError(f"{named}={getattr(config, named)!r} does not apply to optimizer={optimizer!r}; leave it out")
-    if config.solver and config.causal is not None:
-        raise ValueError(
-            f"causal weights change with every step, and optimizer={optimizer!r} compares losses between steps; leave causal "
-            'out, or use a gradient optimizer, such as "adam" or "lbfgs"'
-        )
-    if config.grow is not None and (config.grow < 1 or (config.grow > 1 and not config.solver)):
-        raise ValueError(f"grow={config.grow!r}: at least 1, and only with a solver, such as optimizer='gauss-newton'")
-
-
-def _is_given(value: Any) -> bool:
-    return value is not None and value is not False and value != {}
-
-
-def _check_together(config: TrainConfig) -> None:
-    if config.fixed_points and config.resample:
-        raise ValueError("resample needs counts, such as points={'residual': 1000}; given tensors stay as they are")
-    check_schemes(
-        config.weighting, config.optimizer_name, config.resample, config.causal is not None, config.solver, config.compile
-    )
+def _same_optimizer(a: Any, b: Any) -> bool:
+    return bool(a == b) or (isinstance(a, str) and isinstance(b, str) and a.lower() == b.lower())

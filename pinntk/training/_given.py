@@ -10,8 +10,11 @@ from typing import Any, SupportsIndex, TypedDict, TypeVar
 from torch import Tensor
 
 from pinntk._util.likeness import nearest
+from pinntk.run import EarlyStopping
+from pinntk.solvers._chain import Chain
 from pinntk.training._monitor import Monitor
 from pinntk.training._resampling import RAD
+from pinntk.training._retaining import R3
 from pinntk.weighting import SCHEMES, Causal, Composite, Fixed, Weighting
 from pinntk.weighting._composite import ACTS_ON
 
@@ -19,20 +22,23 @@ from pinntk.weighting._composite import ACTS_ON
 class Settings(TypedDict, total=False):
     """What may be given for each setting of `TrainConfig`, whose fields hold what that stands for."""
 
-    steps: int
+    steps: int | None
     seconds: float | None
-    optimizer: str | Callable[..., Any]
+    optimizer: str | Callable[..., Any] | Chain | Sequence[Any]
     lr: float | None
     optimizer_options: Mapping[str, Any] | None
     schedule: str | Callable[..., Any] | None
     decay: float
     decay_every: int
+    clip: float | None
+    average: float | None
+    early_stopping: EarlyStopping | str | bool | None
     weighting: Weighting | str | Sequence[Weighting | str] | None
     causal: Causal | float | Sequence[float] | None
     points: Mapping[str, Any] | None
     sampling: str | None
     resample: int | None
-    adaptive: RAD | bool | None
+    adaptive: RAD | R3 | str | bool | None
     grow: float | None
     coefficient_scales: Mapping[str, float] | None
     seed: SupportsIndex
@@ -44,6 +50,7 @@ class Settings(TypedDict, total=False):
     monitor: Monitor | bool | None
 
 
+ADAPTIVE: dict[str, Callable[[], RAD | R3]] = {"rad": RAD, "r3": R3}
 ALIASES = dict.fromkeys(("epochs", "iterations", "max_steps", "num_steps"), "steps")  # of other packages
 ALIASES |= {"learning_rate": "lr", "loss_weights": "weighting", "scheduler": "schedule", "num_points": "points"}
 _OF_A_WEIGHTING = ("every", "acts_on", "measures", "points", "start", "describe", "state_dict", "load_state_dict")
@@ -152,6 +159,18 @@ def make_monitor(monitor: Any) -> Monitor | None:
     return Monitor() if monitor is True else monitor or None
 
 
+def make_early_stopping(given: Any) -> EarlyStopping | None:
+    """From an object, or from METRIC:PATIENCE."""
+    if isinstance(given, str):
+        metric, _, patience = given.rpartition(":")
+        if not metric or not patience.strip().isdecimal():
+            raise ValueError(f"early_stopping={given!r}: write METRIC:PATIENCE, as in 'relative_error:20'")
+        return EarlyStopping(metric.strip(), int(patience))
+    if not (given is None or isinstance(given, (EarlyStopping, bool))):
+        raise TypeError(f"early_stopping={given!r}: give pinntk.EarlyStopping(...), or as in 'relative_error:20'")
+    return EarlyStopping() if given is True else given or None
+
+
 def make_points(points: Any) -> dict[str, int] | dict[str, Tensor]:
     if points is not None and not isinstance(points, Mapping):
         raise TypeError(
@@ -168,11 +187,28 @@ def make_points(points: Any) -> dict[str, int] | dict[str, Tensor]:
     return found
 
 
-def make_adaptive(adaptive: Any, resample: int, solver: bool) -> RAD | bool | None:
-    if not (adaptive is None or isinstance(adaptive, (RAD, bool))):
-        raise TypeError(f"adaptive={adaptive!r}: give True, or pinntk.RAD(...)")
+def make_adaptive(adaptive: Any, resample: int, solver: bool) -> RAD | R3 | bool | None:
+    if isinstance(adaptive, str):
+        if adaptive.lower() not in ADAPTIVE:
+            raise ValueError(f"adaptive={adaptive!r}: one of {', '.join(map(repr, ADAPTIVE))}, or pinntk.RAD(...)")
+        adaptive = ADAPTIVE[adaptive.lower()]()
+    if not (adaptive is None or isinstance(adaptive, (RAD, R3, bool))):
+        raise TypeError(f"adaptive={adaptive!r}: give True, pinntk.RAD(...) or pinntk.R3()")
+    if solver and isinstance(adaptive, R3):
+        raise ValueError(
+            "adaptive='r3' keeps points without a probability, and a solver weighs them by theirs; use pinntk.RAD()"
+        )
     if adaptive and not resample:
         raise ValueError("adaptive points need resample, the steps between draws, as in resample=1000")
     if adaptive is False and not solver:
         return None
     return RAD() if adaptive is True else adaptive
+
+
+def name_of(value: Any) -> str:
+    """Of a function, a schedule or a chain; the same in every session, so that a run can be resumed with it."""
+    if isinstance(value, Chain):
+        return str(value)
+    if hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return type(value).__qualname__

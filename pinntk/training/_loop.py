@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pinntk._util import distributed
+from pinntk._util.interrupt import Interrupted
 from pinntk._util.randomness import fork
 from pinntk._util.threads import of_step, threads_for
 from pinntk.nn._constraint import met_by
@@ -20,7 +21,9 @@ from pinntk.run import Run
 from pinntk.run._callbacks import Callback, ask
 from pinntk.run._snapshots import write_snapshot
 from pinntk.training._attention import AttentionWeights
+from pinntk.training._averages import Averages
 from pinntk.training._batch import Batch
+from pinntk.training._chain_place import ChainPlace, same_points
 from pinntk.training._checkpoint import Checkpoint, Stateful
 from pinntk.training._config import TrainConfig
 from pinntk.training._log import Log
@@ -36,10 +39,6 @@ from pinntk.weighting import RBA, SelfAdaptive
 
 class NonFiniteLossError(NonFiniteError):
     """A loss, or the kernel measured beside it, became NaN or infinite."""
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C: the step was finished and, with a run folder, a checkpoint written."""
 
 
 class Training:
@@ -59,63 +58,107 @@ class Training:
         on_step: Sequence[Callback] = (),
         on_log: Sequence[Callback] = (),
     ):
-        self._on_step, self._on_log, self._asked = on_step, on_log, ""
+        own = () if config.early_stopping is None else (config.early_stopping,)
+        self._on_step, self._on_log, self._asked = on_step, (*on_log, *own), ""
         self.config, self.problem, self.network, self.run = config, problem, network, run
-        parameters = list(trained_parameters(network, problem).values())
+        self._parameters = parameters = list(trained_parameters(network, problem).values())
         distributed.same_everywhere(p.detach() for p in parameters)
         self.like = next(iter((*network.parameters(), *parameters))).detach()
-        self.points = TrainingPoints(config, network, problem)
+        self.chain = ChainPlace(config.parts, self._begin_part)
+        self.points = TrainingPoints(self.chain.config, network, problem)
         check_network(network, problem, self.points.all)
-        self.update = make_update(config, network, problem, parameters, self.points)
+        self.update = make_update(self.chain.config, network, problem, parameters, self.points)
         met = met_by(network)
         self._met = () if set(self.points.all) <= set(met) else met  # which no step can change; but something must be minimized
         self.loss_weights = LossWeights(config.weighting, problem, met)
         self.point_weights = _point_weights(config, network, problem, self.points)
         self.probe = Probe(config, network, problem, parameters, self.points, self.point_weights)
         self.monitor = _monitor(config, run, self.points)
+        self.averages = None if config.average is None else Averages(config.average, network, problem)
+        run.averaged = None if self.averages is None else self.averages.network
         self.log = Log(run, self.point_weights, list(self.points.all))
+        self._check_later_parts()
         parts: dict[str, Stateful | None] = {
+            "chain": self.chain,
             "update": self.update,
             "loss_weights": self.loss_weights,
             "point_weights": self.point_weights,
             "points": self.points,
+            "averages": self.averages,
             "monitor": self.monitor,
         }
         device = self.like.device
         self.checkpoint = Checkpoint(run, self.probe, {k: v for k, v in parts.items() if v is not None}, device)
         self._batch = self._make_batch()
-        self._work = of_step(network, problem, self.points.share)
+        self.work = of_step(network, problem, self.points.share)
         self._clock = perf_counter()
+
+    def _check_later_parts(self) -> None:
+        """What does not fit a part of a chain is refused before the first one is trained."""
+        for config in self.config.parts[1:]:
+            points = TrainingPoints(config, self.network, self.problem)
+            make_update(config, self.network, self.problem, self._parameters, points)
+            _point_weights(config, self.network, self.problem, points)
+
+    def _begin_part(self, part: int) -> None:
+        """Of a chain: its update, on its own points where these are others than those before; weights go on as they are."""
+        config = self.config.parts[part]
+        if not same_points(config, self.points.config, self.problem):
+            self.points = self.probe.points = TrainingPoints(config, self.network, self.problem)
+        self.update = make_update(config, self.network, self.problem, self._parameters, self.points)
+        self.checkpoint.parts |= {"update": self.update, "points": self.points}
+        self._follow_points()
 
     @property
     def step(self) -> int:
         """Steps done."""
         return self.run.step
 
+    @property
+    def batch(self) -> Batch:
+        """Of the step that is prepared."""
+        return self._batch
+
     def loop(self, interrupted: threading.Event, progress: bool) -> None:
+        self.begin()
         config = self.config
-        self._follow_points()  # those of a checkpoint, perhaps
-        if self.step == 0 and config.checkpoint_every:
-            self._save()  # what there is to examine where the first steps end in NaN
-        self._clock = perf_counter() - self.run.seconds
         with self.log.progress(config.steps, config.seconds, progress) as bar:
-            while self.step < config.steps:
-                self.run.stop_reason = self._reason_to_stop()
-                if self.run.stop_reason:  # also of a checkpoint
-                    break
-                with threads_for(self._work, self.update.work):
-                    logged = self._one_step()
-                self._call([*(self._on_log if logged else ()), *self._on_step])
+            while self.goes_on():
+                with threads_for(self.work, self.update.work):
+                    self.prepare()
+                    logged = self.take_step()
+                self.follow(logged)
                 if logged and bar.shown:
                     bar.tell(self.log.summary(self.update.status()))
                 bar.advance()
                 if self._any(interrupted.is_set()):
                     self._interrupt()
-                if _due(self.step, config.checkpoint_every) and self.step < config.steps:
-                    self._save()
-            with threads_for(self._work, self.update.work):
-                self._finish()
+                self.save_when_due()
+            self.finish()
             bar.tell(self.log.summary(self.update.status()))
+
+    # The loop's pieces, which a loop of several trainings has too.
+
+    def begin(self) -> None:
+        self._follow_points()  # those of a checkpoint, perhaps
+        if self.step == 0 and self.config.checkpoint_every:
+            self.save()  # what there is to examine where the first steps end in NaN
+        self._clock = perf_counter() - self.run.seconds
+
+    def goes_on(self) -> bool:
+        """Whether there is another step to take."""
+        if self.step >= self.config.steps:
+            return False
+        self.run.stop_reason = self._reason_to_stop()  # also of a checkpoint
+        return not self.run.stop_reason
+
+    def follow(self, logged: bool) -> None:
+        """Calls the functions that follow the training."""
+        self._call([*(self._on_log if logged else ()), *self._on_step])
+
+    def save_when_due(self) -> None:
+        if _due(self.step, self.config.checkpoint_every) and self.step < self.config.steps:
+            self.save()
 
     def non_finite(self, what: str) -> NonFiniteLossError:
         """What is raised where a number stops being finite."""
@@ -136,17 +179,18 @@ class Training:
             with fork(self.like.device):
                 self._asked = ask(functions, self.run)
 
-    def _one_step(self) -> bool:
-        """Whether it was logged."""
-        self._prepare()
+    def take_step(self) -> bool:
+        """The step that is prepared; whether it was logged."""
         columns = self._columns()
         monitored = self._look() if self.monitor and _due(self.step, self.monitor.every) else {}
-        measured = {**(self.probe.columns() if _due(self.step, self.config.eval_every) else {}), **monitored}
+        measured = {**(self._measure() if _due(self.step, self.config.eval_every) else {}), **monitored}
         if self.monitor:
             self.monitor.step(columns.get("learning_rate"), self._batch.weights)
         logged = bool(measured) or _due(self.step, self.config.log_every)
         met = self._losses_met() if logged else {}
         found = self.update.step(self._batch, self._check_finite)
+        if self.averages:
+            self.averages.update()
         self.loss_weights.see({**found, **(self.point_weights.plain_losses if self.point_weights else {})})
         self.run.seconds = perf_counter() - self._clock
         if logged:
@@ -154,7 +198,7 @@ class Training:
         self.run.step += 1
         return logged
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
         """Points, their weights and the loss weights of this step."""
         update = self.update
         if self.points.redraw(self.step, update.growth, update.adapting, update.hold):
@@ -174,7 +218,7 @@ class Training:
         if self.point_weights is not None:
             self.point_weights.set_points(self.points.all, self.points.share)
         self._batch = self._make_batch()
-        self._work = of_step(self.network, self.problem, self.points.share)
+        self.work = of_step(self.network, self.problem, self.points.share)
 
     def _make_batch(self, point_weights: Mapping[str, Tensor] | None = None) -> Batch:
         """Of the conditions that are trained: without those that the network meets by construction."""
@@ -202,15 +246,21 @@ class Training:
         return self._make_batch(point_weights.compute(self.like.real.dtype))
 
     def _columns(self) -> dict[str, float]:
-        return {**self.update.columns(), **(self.point_weights.columns() if self.point_weights else {})}
+        weighed = self.point_weights.columns() if self.point_weights else {}
+        return {**self.chain.columns(), **self.update.columns(), **weighed}
 
     def _time(self, columns: Mapping[str, float]) -> dict[str, float]:
         return {"step": self.step, "seconds": round(self.run.seconds, 3), **columns}
 
-    def _look(self) -> dict[str, float]:
+    def _measure(self) -> dict[str, float]:
+        averaged = self.averages.columns(self.points.all, self._batch.weights) if self.averages else {}
+        return {**self.probe.columns(), **averaged}
+
+    def _look(self, at_the_end: bool = False) -> dict[str, float]:
         assert self.monitor is not None
         self._publish()
-        return self.monitor.look()
+        monitor = self.monitor
+        return distributed.of_first(lambda: monitor.look(at_the_end))
 
     def _check_finite(self, losses: Losses) -> None:
         if bool(torch.isfinite(weighted_sum(losses, self._batch.weights))):
@@ -235,17 +285,22 @@ class Training:
             return f"the time is up ({limit:.0f} s)"
         if (self._on_step or self._on_log) and self._any(bool(self._asked)):
             return self._asked or "another process asked for the end"
-        return self.update.stop_reason()
+        return self.chain.reason_to_stop(self.step, self.update.stop_reason())
 
     def _any(self, flag: bool) -> bool:
         """Whether any process says so: all must stop at the same step."""
         return distributed.any_rank(flag, self.like.device)
 
     def _interrupt(self) -> None:
-        self._save()
+        self.save()
         folder = self.run.folder
         kept = "" if folder is None else f"; continue with: pinntk train --resume {folder}, or train(..., resume=True)"
         raise Interrupted(f"stopped after step {self.step} of {self.config.steps}{kept}")
+
+    def finish(self) -> None:
+        """The last row of the history, and the last checkpoint."""
+        with threads_for(self.work, self.update.work):
+            self._finish()
 
     def _finish(self) -> None:
         if self.point_weights is not None:
@@ -255,10 +310,10 @@ class Training:
         found = self._in_order({**trained, **self._losses_met()})
         if self.config.snapshot_every:
             self._snapshot()
-        monitored = self._look() if self.monitor else {}
-        self.log.add(self._time(self._columns()), found, self._batch, {**self.probe.columns(), **monitored})
+        monitored = self._look(at_the_end=True) if self.monitor else {}
+        self.log.add(self._time(self._columns()), found, self._batch, {**self._measure(), **monitored})
         self._call(self._on_log)
-        self._save()
+        self.save()
 
     def _losses_now(self) -> Losses:
         """Of the conditions that are trained, at the parameters as they are."""
@@ -267,7 +322,7 @@ class Training:
             shares = losses(self.network, self.problem, batch.points, batch.counts, batch.point_weights) if batch.points else {}
         return over_all(shares, batch.counts, self.like.real)
 
-    def _save(self) -> None:
+    def save(self) -> None:
         """Unless the losses are not finite, as they may be although the parameters are: the last good checkpoint stays."""
         self._publish()
         if self.run.folder is None:
@@ -280,9 +335,18 @@ class Training:
     def _publish(self) -> None:
         run = self.run
         run.weights, run.points = dict(self._batch.weights), dict(self.points.all)
-        run.point_weights = dict(self._batch.point_weights or {})
+        run.point_weights = self._all_point_weights()
         run.initial = self.probe.initial
-        run.monitor = None if self.monitor is None else self.monitor.report()
+        run.monitor = None if self.monitor is None else distributed.of_first(self.monitor.report)
+
+    def _all_point_weights(self) -> dict[str, Tensor]:
+        """As in the batch, of the points of all processes."""
+        own = self._batch.point_weights or {}
+        if distributed.world() == 1:
+            return dict(own)
+        weighed = self.points.all_importance or {} if self.point_weights is None else self.point_weights.names
+        sizes = {name: n for name, n in self._batch.counts.items() if name in weighed}
+        return {name: g.to(self.like.real) for name, g in distributed.unshard(own, sizes, self.like.device).items()}
 
 
 def _point_weights(config: TrainConfig, network: nn.Module, problem: Problem, points: TrainingPoints) -> PointWeights | None:
@@ -299,8 +363,8 @@ def _monitor(config: TrainConfig, run: Run, points: TrainingPoints) -> MonitorSt
     if config.monitor is None:
         return None
     pointwise = config.causal is not None or config.point_scheme is not None
-    plain = config.optimizer_name in ("gradient-descent", "sgd") and not config.optimizer_options
-    predicts = not config.solver and not pointwise and config.combiner is None
+    plain = all(part.optimizer_name in ("gradient-descent", "sgd") and not part.optimizer_options for part in config.parts)
+    predicts = not any(part.solver for part in config.parts) and not pointwise and config.combiner is None
     return MonitorState(config.monitor, run, points.all, steps=config.steps, plain_descent=plain, predicts=predicts)
 
 

@@ -51,6 +51,14 @@ def error_values(network: nn.Module, problem: Problem, points: Points) -> dict[s
     return {name: torch.cat(values) for name, values in parts.items()}
 
 
+def all_error_values(network: nn.Module, problem: Problem, points: Points) -> dict[str, Tensor]:
+    """The same in float64, of all points in every process, each of which evaluates its share."""
+    share = {name: rows for name, rows in distributed.shard(points).items() if len(rows)}
+    found = error_values(network, problem, share) if share else {}
+    device = next((rows.device for rows in points.values()), torch.device("cpu"))
+    return distributed.unshard(found, {name: len(rows) for name, rows in points.items()}, device)
+
+
 def gradient_norms(network: nn.Module, problem: Problem, parameters: list[Tensor], batch: Batch) -> dict[str, float]:
     """norm(grad L_i) of every condition, without lambda_i, over all processes. Leaves `p.grad` alone."""
     found = {}
@@ -82,15 +90,12 @@ def flatten(tensors: Sequence[Tensor]) -> Tensor:
 
 def passes(network: nn.Module, problem: Problem, batch: Batch) -> Iterator[Batch]:
     """The batch in equal parts whose activations stay small on a CPU; conditions on one tensor stay together."""
-    by_tensor: dict[int, list[str]] = {}
-    for name, rows in batch.points.items():
-        by_tensor.setdefault(id(rows), []).append(name)
-    width = max((max(p.shape, default=1) for p in network.parameters()), default=1)
+    by_tensor, width = _by_tensor(batch.points), _width(network)
     parts: dict[str, tuple[Tensor, ...]] = {}
     for names in by_tensor.values():
         rows = batch.points[names[0]]
-        row = problem.basis(names).size * width * rows.element_size() * problem[names[0]].places
-        passes = min(len(rows), ceil(len(rows) * row / _PASS_BYTES)) if rows.device.type == "cpu" else 1
+        needed = _bytes(problem, names, rows, width)
+        passes = min(len(rows), ceil(needed / _PASS_BYTES)) if rows.device.type == "cpu" else 1
         shared = rows.tensor_split(passes)
         parts.update((name, shared) for name in names)
     shares = {name: weights.tensor_split(len(parts[name])) for name, weights in (batch.point_weights or {}).items()}
@@ -98,3 +103,27 @@ def passes(network: nn.Module, problem: Problem, batch: Batch) -> Iterator[Batch
         names = [name for name in batch.points if i < len(parts[name])]
         weights = {name: shares[name][i] for name in names if name in shares}
         yield replace(batch, points={name: parts[name][i] for name in names}, point_weights=weights or None)
+
+
+def in_one_pass(network: nn.Module, problem: Problem, batch: Batch, times: int) -> bool:
+    """Whether so many of these batches are still one pass each."""
+    width = _width(network)
+    parts = ((names, batch.points[names[0]]) for names in _by_tensor(batch.points).values())
+    return all(rows.device.type != "cpu" or times * _bytes(problem, names, rows, width) <= _PASS_BYTES for names, rows in parts)
+
+
+def _by_tensor(points: Points) -> dict[int, list[str]]:
+    """Conditions by the tensor that they share."""
+    found: dict[int, list[str]] = {}
+    for name, rows in points.items():
+        found.setdefault(id(rows), []).append(name)
+    return found
+
+
+def _width(network: nn.Module) -> int:
+    return max((max(p.shape, default=1) for p in network.parameters()), default=1)
+
+
+def _bytes(problem: Problem, names: list[str], rows: Tensor, width: int) -> int:
+    """Of the activations of one layer."""
+    return len(rows) * problem.basis(names).size * width * rows.element_size() * problem[names[0]].places

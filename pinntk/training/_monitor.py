@@ -107,6 +107,7 @@ class MonitorState:
         self._broken: int | None = None
         self._time = 0.0  # since the last measurement: the sum of eta
         self._passed: dict[str, float] = {}  # and of eta lambda_i
+        self._before: dict[str, Any] | None = None  # what was measured before the look at the end
 
     def step(self, lr: float | None, weights: Mapping[str, float]) -> None:
         """Called before every step."""
@@ -115,8 +116,13 @@ class MonitorState:
             for name, weight in weights.items():
                 self._passed[name] = self._passed.get(name, 0.0) + lr * weight
 
-    def look(self) -> dict[str, float]:
-        """What is measured at this step, in columns of the log, and warnings; nothing where it would cost too much."""
+    def look(self, at_the_end: bool = False) -> dict[str, float]:
+        """What is measured at this step, in columns of the log, and warnings; nothing where it would cost too much.
+
+        at_the_end: a training that goes on later looks at this step again, and is to find what it would have found
+        """
+        if at_the_end:
+            self._before = self._measured()
         seconds = self.run.seconds
         with fork(next(iter(self._few.values())).device):
             row = {}
@@ -249,12 +255,19 @@ class MonitorState:
             "costs": dict(self._costs),
             "last_costs": dict(self._last_costs),
             "few": dict(self._few),
+            **(self._before or self._measured()),
+        }
+
+    def _measured(self) -> dict[str, Any]:
+        return {
             "first": self._first,
             "losses": dict(self._losses),
             "last": self._last,
             "frozen": dict(self._frozen),
             "time": self._time,
             "passed": dict(self._passed),
+            "horizon": self._horizon,
+            "broken": self._broken,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -262,7 +275,7 @@ class MonitorState:
         self._costs, self._last_costs = dict(state["costs"]), dict(state["last_costs"])
         self._counts = {name: report[name] for name in self._costs}
         self._skipped, self._warned = report["skipped"], list(report["warned"])
-        self._horizon, self._broken = report["horizon"], report["broken"]
+        self._horizon, self._broken = state["horizon"], state["broken"]
         self._few = {name: rows.to(self._few[name]) for name, rows in state["few"].items()}
         self._first, self._losses, self._last = state["first"], dict(state["losses"]), state["last"]
         self._frozen, self._time, self._passed = dict(state["frozen"]), state["time"], dict(state["passed"])

@@ -12,14 +12,15 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from pinntk._util.likeness import nearest
-from pinntk.solvers import SOLVERS, SelfScaledBroyden
+from pinntk.solvers import SOLVERS, Muon, SelfScaledBroyden
+from pinntk.training._more_optimizers import check_options, class_of_library, hint_of_library, more_optimizers
 
 _NAMED: dict[str, Callable[..., Optimizer]] = {
     name.lower(): cls
     for name, cls in vars(torch.optim).items()
     if isinstance(cls, type) and issubclass(cls, Optimizer) and cls is not Optimizer
 }
-_NAMED |= {"gradient-descent": torch.optim.SGD, "ssbroyden": SelfScaledBroyden}
+_NAMED |= {"gradient-descent": torch.optim.SGD, "muon": Muon, "ssbroyden": SelfScaledBroyden}
 _OPTIONS: dict[str, dict[str, Any]] = {"lbfgs": {"line_search_fn": "strong_wolfe", "history_size": 50}}
 SCHEDULES = ("constant", "exponential", "cosine")
 
@@ -28,14 +29,19 @@ def default_schedule(optimizer: str | Callable) -> str:
     """The schedule where none is given.
 
     "cosine", so that Adam's spikes are over at the end; "constant" for L-BFGS, whose learning rate is the first trial of a line
-    search: a small one makes it crawl.
+    search: a small one makes it crawl; and for "ssbroyden", which has none.
     """
-    return "constant" if isinstance(optimizer, str) and optimizer.lower() == "lbfgs" else "cosine"
+    return "constant" if isinstance(optimizer, str) and optimizer.lower() in ("lbfgs", "ssbroyden") else "cosine"
 
 
 def optimizers() -> list[str]:
-    """Names that `train(optimizer=...)` takes."""
+    """Names of torch's and of pinntk's own that `train(optimizer=...)` takes; others see `more_optimizers`."""
     return sorted(_NAMED)
+
+
+def is_known(name: str) -> bool:
+    """Whether it names an optimizer or a solver; SOAP also where its library is missing, which is then said."""
+    return name in _NAMED or name in SOLVERS or name == "soap" or name in more_optimizers()
 
 
 def optimizer_class(optimizer: str | Callable[..., Optimizer]) -> Callable[..., Optimizer]:
@@ -49,11 +55,14 @@ def optimizer_class(optimizer: str | Callable[..., Optimizer]) -> Callable[..., 
         return optimizer
     if not isinstance(optimizer, str):
         raise TypeError(f"optimizer={optimizer!r}: a name, such as 'adam', or a factory: lambda parameters: Adam(parameters)")
-    if optimizer.lower() not in _NAMED:
-        close = nearest(optimizer, [*optimizers(), *SOLVERS])
-        hint = f"did you mean {close!r}? " if close else ""
-        raise ValueError(f"optimizer {optimizer!r} is unknown; {hint}Known: {', '.join([*optimizers(), *SOLVERS])}")
-    return _NAMED[optimizer.lower()]
+    name = optimizer.lower()
+    if found := _NAMED.get(name) or class_of_library(name):
+        return found
+    close = nearest(name, [*optimizers(), *SOLVERS, *more_optimizers()])
+    hint = f"did you mean {close!r}? " if close else ""
+    raise ValueError(
+        f"optimizer {optimizer!r} is unknown; {hint}Known: {', '.join([*optimizers(), *SOLVERS])}{hint_of_library()}"
+    )
 
 
 def name_of_class(optimizer: Any) -> Any:
@@ -74,8 +83,9 @@ def make_optimizer(
     name = optimizer.lower() if isinstance(optimizer, str) else ""
     keywords = {**_OPTIONS.get(name, {}), **({} if lr is None else {"lr": lr}), **options}
     try:
+        check_options(made, keywords)
         return made(parameters, **keywords)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"optimizer {optimizer!r} with {keywords}: {error}") from error
 
 

@@ -11,14 +11,15 @@ from torch import Tensor, nn
 
 from pinntk._util import distributed
 from pinntk.problem import Points, Problem
-from pinntk.training._losses import error_values, weighted_sum
+from pinntk.training._losses import all_error_values, error_values, weighted_sum
 from pinntk.weighting import Causal, SelfAdaptive
 
 
 class PointWeights(Protocol):
     """Weights g_p of points that a step computes anew from its errors."""
 
-    plain_losses: dict[str, Tensor]  # mean(e_i^2) of the conditions that it weighs, as last measured
+    names: list[str]  # of the conditions that it weighs, as far as they have points
+    plain_losses: dict[str, Tensor]  # their mean(e_i^2), as last measured
 
     def set_points(self, points: Points, share: Points) -> None:
         """Takes other training points: all of them, and those of this process. Raises ValueError if they do not fit."""
@@ -126,7 +127,7 @@ class CausalWeights:
 
 
 class SelfAdaptiveWeights:
-    """`SelfAdaptive` for a network and a problem, in one process."""
+    """`SelfAdaptive` for a network and a problem. Every process has the weights of all points, and evaluates its share."""
 
     def __init__(self, scheme: SelfAdaptive, network: nn.Module, problem: Problem, points: Points, seed: int):
         self.scheme, self.network, self.problem = scheme, network, problem
@@ -134,6 +135,7 @@ class SelfAdaptiveWeights:
         self._squares: dict[str, Tensor] = {}  # e^2 as last measured, in float64
         self._columns: dict[str, float] = {}
         self._begin(scheme.first(problem, points, seed))
+        self.names = list(self._lambda)
         self.set_points(points, points)
 
     def _begin(self, weights: Mapping[str, Tensor]) -> None:
@@ -145,13 +147,13 @@ class SelfAdaptiveWeights:
 
     def compute(self, dtype: torch.dtype) -> dict[str, Tensor]:
         """m(lambda), and e^2 for the ascent, by a forward pass without gradient."""
-        found = error_values(self.network, self.problem, self._points)
-        self._squares = {name: e.double().square() for name, e in found.items()}
+        found = all_error_values(self.network, self.problem, self._points)
+        self._squares = {name: e.square() for name, e in found.items()}
         self.plain_losses = {name: squares.mean() for name, squares in self._squares.items()}
         weights = self._masked()
         self._columns = {f"mean_point_weight/{name}": float(g.mean()) for name, g in weights.items()}
         self._columns |= {f"max_point_weight/{name}": float(g.max()) for name, g in weights.items()}
-        return {name: g.to(dtype) for name, g in weights.items()}
+        return {name: g.to(dtype) for name, g in self._shares(weights).items()}
 
     def advance(self) -> None:
         """A step up in lambda, from the same parameters as the step down in theta."""
@@ -161,7 +163,12 @@ class SelfAdaptiveWeights:
         self._optimizer.step()
 
     def at(self, points: Points, share: Points) -> dict[str, Tensor]:
-        return self._masked()  # the kernel's points are the training points: no loss weights have points of their own here
+        # The kernel's points are the training points: no loss weights have points of their own here.
+        return self._shares(self._masked())
+
+    def _shares(self, weights: Points) -> dict[str, Tensor]:
+        """This process's, of conditions with rows of its own."""
+        return {name: g for name, g in distributed.shard(weights).items() if len(g)}
 
     def _masked(self) -> dict[str, Tensor]:
         return {name: self.scheme.apply_mask(values.detach()) for name, values in self._lambda.items()}

@@ -14,8 +14,9 @@ from pinntk.problem._coordinates import check_coordinates
 from pinntk.residuals._points import to_network
 from pinntk.residuals._values import check_finite
 from pinntk.training._config import TrainConfig
-from pinntk.training._losses import error_values
+from pinntk.training._losses import all_error_values
 from pinntk.training._resampling import adapted_points
+from pinntk.training._retaining import R3, retained_points
 
 _DRAW = 1_000_003  # between the seeds of one draw and the next
 _UNSEEN = 500_009  # between the seeds of points to train on and of those to test on
@@ -26,7 +27,8 @@ class TrainingPoints:
 
     all: {condition: (n, d)} in the network's dtype; share: this process's part of them, conditions without rows left out
     counts: {condition: n}
-    importance: weights g (n,) of points drawn with unequal probabilities by a solver's training; None for 1 everywhere
+    all_importance, importance: weights g (n,) of points drawn with unequal probabilities by a solver's training, of all and of
+        this process's; None for 1 everywhere
 
     Raises ValueError for points that do not fit the problem.
     """
@@ -45,7 +47,8 @@ class TrainingPoints:
         self.counts = {name: len(rows) for name, rows in self.all.items()}
         self.share = {name: rows for name, rows in distributed.shard(self.all).items() if len(rows)}
         like = next(iter(self.all.values()))
-        self.importance = None if importance is None else {name: g.to(like) for name, g in importance.items()}
+        self.all_importance = None if importance is None else {name: g.to(like) for name, g in importance.items()}
+        self.importance = None if self.all_importance is None else _shares(self.all_importance)
 
     def redraw(self, step: int, growth: float = 1.0, adapting: bool = False, hold: bool = False) -> bool:
         """Draws fresh points where they are due before this step; returns whether they were.
@@ -61,6 +64,12 @@ class TrainingPoints:
             return False
         self._drawn_for = growth, adapting
         draw, rad = step // every, self.config.rad
+        if isinstance(self.config.adaptive, R3):
+            counts = {name: n for name, n in self.problem.counts(**self._counts).items() if n is not None}
+            self._set(
+                retained_points(self.config.adaptive, self.network, self.problem, self.all, counts, **self._settings(draw))
+            )
+            return True
         if not adapting or rad is None:
             self._set(self._draw(draw, growth))
             return True
@@ -76,9 +85,9 @@ class TrainingPoints:
 
     def losses(self, points: Points) -> dict[str, float]:
         """mean(e_i^2) of each condition on these points. Raises NonFiniteError where an error is NaN or infinite."""
-        found = error_values(self.network, self.problem, points)
+        found = all_error_values(self.network, self.problem, points)
         check_finite(self.network, self.problem, points, found)
-        return {name: float(e.double().square().mean()) for name, e in found.items()}
+        return {name: float(e.square().mean()) for name, e in found.items()}
 
     def _draw(self, draw: int, growth: float) -> dict[str, Tensor]:
         return self.problem.sample(self._grown(growth), **self._settings(draw))
@@ -99,7 +108,7 @@ class TrainingPoints:
 
     def state_dict(self) -> dict[str, Any]:
         """What conditions share stays shared: `torch.save` keeps that."""
-        return {"points": dict(self.all), "importance": self.importance, "drawn_for": self._drawn_for}
+        return {"points": dict(self.all), "importance": self.all_importance, "drawn_for": self._drawn_for}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Raises ValueError if the user's own points are others than those saved."""
@@ -107,6 +116,11 @@ class TrainingPoints:
             raise ValueError("it was trained on other points; give the same")
         self._set(state["points"], state["importance"])
         self._drawn_for = tuple(state["drawn_for"])
+
+
+def _shares(weights: Points) -> dict[str, Tensor]:
+    """This process's, of conditions with rows of its own."""
+    return {name: g for name, g in distributed.shard(weights).items() if len(g)}
 
 
 def _same(a: Points, b: Points) -> bool:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from pinntk._util import distributed
 from pinntk.diagnostics._sampling import at_most
 from pinntk.ntk import KernelBlocks, kernel
-from pinntk.ntk._assemble import compute_traces
 from pinntk.ntk._rounding import vanishing
+from pinntk.ntk._sharded import sharded_traces
 from pinntk.problem import Points, Problem
 from pinntk.residuals._points import to_network
 from pinntk.run._network import drift
@@ -61,17 +61,12 @@ class Probe:
 
     def traces(self, batch: Batch | None = None) -> dict[str, float]:
         """Tr K_ii; with a batch sum_p g_p K_pp, of the loss that is minimized."""
-        whole = to_network(self.network, self.kernel_points)
-        points = {name: rows for name, rows in distributed.shard(whole).items() if len(rows)}
-        weights = None if batch is None else self._weights_at(whole, points, batch)
-        found = compute_traces(self.network, self.problem, points, weights) if points else {}
-        names = list(whole)
-        device = next(iter(whole.values())).device
-        sums = distributed.all_sum_numbers([found.get(name, 0.0) for name in names], device)
-        return dict(zip(names, sums, strict=True))
+        points = to_network(self.network, self.kernel_points)
+        return sharded_traces(self.network, self.problem, points, None if batch is None else self._weights_at(points, batch))
 
-    def _weights_at(self, points: Points, share: Points, batch: Batch) -> Points | None:
+    def _weights_at(self, points: Points, batch: Batch) -> Points | None:
         if self.point_weights is not None:
+            share = {name: rows for name, rows in distributed.shard(points).items() if len(rows)}
             return self.point_weights.at(points, share)
         return batch.point_weights if self._kernel_points is None else None
 

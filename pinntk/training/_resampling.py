@@ -11,12 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from pinntk._util import distributed
-from pinntk._util.precision import empty_like
 from pinntk.geometry import _sampling as sampling
-from pinntk.problem import Points, Problem
+from pinntk.problem import Problem
 from pinntk.residuals._points import to_network
-from pinntk.training._losses import error_values
+from pinntk.training._losses import all_error_values
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,8 @@ def adapted_points(
     residual = [c.name for c in problem.conditions if c.kind == "residual" and c.region.given is None]
     many = {name: rad.candidates * n if name in residual else n for name, n in counts.items()}
     points = problem.sample(many, seed=seed, **settings)
-    errors = _errors(network, problem, {name: points[name] for name in residual})
+    found = all_error_values(network, problem, to_network(network, {name: points[name] for name in residual}))
+    errors = {name: e.cpu().numpy() for name, e in found.items()}
     chosen: dict[int, torch.Tensor] = {}
     weights: dict[str, torch.Tensor] = {}
     for name in residual:
@@ -99,17 +98,3 @@ def _systematic(density: np.ndarray, n: int, rng: np.random.Generator) -> tuple[
     turns = np.cumsum(share)
     turns *= n / turns[-1]
     return np.searchsorted(turns, np.arange(n) + rng.random(), side="right").clip(max=len(density) - 1), share
-
-
-def _errors(network: nn.Module, problem: Problem, points: Points) -> dict[str, np.ndarray]:
-    """Errors at all points, the same on every rank, each of which computes its share."""
-    share = {name: rows for name, rows in distributed.shard(points).items() if len(rows)}
-    found = error_values(network, problem, to_network(network, share)) if share else {}
-    like = empty_like(network)
-    device = None if like is None else like.device
-    whole = {}
-    for name, rows in points.items():
-        own = found[name].double() if name in found else torch.empty(0, dtype=torch.float64, device=device)
-        counts = [distributed.span_of(len(rows), rank) for rank in range(distributed.world())]
-        whole[name] = distributed.gather_rows(own, [span.stop - span.start for span in counts]).cpu().numpy()
-    return whole

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from pinntk._util import distributed
+from pinntk._util.interrupt import Interrupted
 from pinntk._util.progress import say, showing
 from pinntk.diagnostics import Finding, Prescription, diagnose
 from pinntk.diagnostics._healthy import healthy_traces
@@ -24,9 +26,9 @@ from pinntk.residuals import errors
 from pinntk.run import Run
 from pinntk.run._folder import CHECKPOINT
 from pinntk.run._network import network_class, with_parameters
-from pinntk.run._slabs import holds_slabs
+from pinntk.run._slabs import holds_series
 from pinntk.training._changes import apply_changes, call_text, changes_text
-from pinntk.training._loop import Interrupted, NonFiniteLossError
+from pinntk.training._loop import NonFiniteLossError
 from pinntk.training._rescued import HELP, Rescue, Round, learned, wrapped
 from pinntk.training._slab_search import slabs_that_hold
 from pinntk.training._slabs import Slabs
@@ -89,6 +91,8 @@ def rescue(
     >>> rescued.before is run and rescued.score_after <= rescued.score_before
     True
     """
+    if distributed.world() > 1:
+        raise ValueError("rescue runs in one process, since it shares out seconds among trainings: leave torchrun out")
     rounds = (3 if prescription is None else 1) if rounds is None else rounds
     out = _check(run, rounds, seconds, out)
     seconds = _budget(run) if seconds is None else float(seconds)
@@ -228,7 +232,7 @@ def _train_again(
         problem = replace(old.problem)
     if (network := _own_network(old, config)) is not None:
         given["network"] = network
-    resume = folder is not None and ((folder / CHECKPOINT).exists() or holds_slabs(folder))
+    resume = folder is not None and ((folder / CHECKPOINT).exists() or holds_series(folder))
     kind: Callable[..., Run | Slabs] = _in_slabs if config.get("slabs") else train_as
     try:
         run = kind(config, problem=problem, out=folder, resume=resume, **given, **options)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,6 @@ import torch
 from torch import nn
 
 from pinntk._util import distributed
-from pinntk._util.interrupt import deferred_interrupt
 from pinntk._util.warn import warn_user
 from pinntk.nn import NETWORKS, SlabNetwork
 from pinntk.nn._constraint import met_by
@@ -23,13 +21,11 @@ from pinntk.problem._slabs import points_within, restricted, slab_edges, slab_na
 from pinntk.problem._time import time_axis
 from pinntk.residuals._slabs import slab
 from pinntk.run import Run
-from pinntk.run._folder import CHECKPOINT
-from pinntk.run._slabs import problem_examined, read_slabs, write_slabs
+from pinntk.run._slabs import problem_examined, read_slabs
 from pinntk.training._config import TrainConfig
 from pinntk.training._given import Settings
-from pinntk.training._loop import Interrupted, NonFiniteLossError
-from pinntk.training._slab_folder import opened
-from pinntk.training._train import as_config, describe_run, train
+from pinntk.training._series import series
+from pinntk.training._train import as_config, describe_run
 from pinntk.weighting import Composite, Fixed
 from pinntk.weighting._composite import part
 
@@ -141,7 +137,7 @@ def train_slabs_while(
 ) -> Slabs:
     """`train_slabs`, as long as `going_on(run)`, which is asked after each slab; those after a False are missing."""
     if distributed.world() > 1:
-        raise ValueError("time slabs are trained in one process; start it without torchrun")
+        raise ValueError("time slabs are trained in one process, since each begins as the one before ended: leave torchrun out")
     edges = slab_edges(problem, slabs)
     _check_each(config, problem, edges)
     first = _make(network, slab(problem, 0, edges), None, fresh, device, dtype)
@@ -151,25 +147,12 @@ def train_slabs_while(
     }
     folder = None if out is None else Path(out)
     runs: list[Run] = []
-    with opened(folder, described, resume, overwrite, problem) as done, deferred_interrupt() as interrupted:
+    options: dict[str, Any] = {"device": device, "dtype": dtype, "progress": progress}
+    with series(folder, described, "slabs", resume, overwrite, problem) as trained:
         for number in range(len(edges) - 1):
             part = _problem(problem, number, edges, runs)
             here = _make(network, part, runs[-1].network, fresh, device, dtype) if runs else first
-            own = None if folder is None else folder / slab_name(number)
-            if number < len(done):
-                assert own is not None
-                runs.append(Run.load(own, here, problem=part))
-                runs[-1].stop_reason = done[number]
-            else:
-                if interrupted.is_set():
-                    raise Interrupted(f"stopped before {slab_name(number)}{_how_to_go_on(folder)}")
-                goes_on = resume and own is not None and (own / CHECKPOINT).exists()
-                options: dict[str, Any] = {"out": own, "resume": goes_on, "device": device, "dtype": dtype}
-                with _named(number, folder):
-                    runs.append(train(part, here, _of_slab(config, problem, number, edges), **options, progress=progress))
-                done.append(runs[-1].stop_reason)
-                if folder is not None:
-                    write_slabs(folder, {**described, "slabs": {**described["slabs"], "stop_reasons": done}})
+            runs.append(trained.run(number, part, here, _of_slab(config, problem, number, edges), **options))
             if not going_on(runs[-1]):
                 break
     return _result(problem, edges, runs, folder)
@@ -321,19 +304,3 @@ def _check_each(config: TrainConfig, problem: Problem, edges: Sequence[float]) -
             here.check(own.points)
         else:
             here.counts(own.counts(here))
-
-
-@contextmanager
-def _named(number: int, folder: Path | None) -> Iterator[None]:
-    """Says of what ends a training in which slab it did, and how to go on with all of them."""
-    try:
-        yield
-    except Interrupted as error:
-        stopped = str(error).partition(";")[0]
-        raise Interrupted(f"{slab_name(number)}: {stopped}{_how_to_go_on(folder)}") from None
-    except NonFiniteLossError as error:
-        raise NonFiniteLossError(f"{slab_name(number)}: {error}") from error
-
-
-def _how_to_go_on(folder: Path | None) -> str:
-    return "" if folder is None else f"; continue with: pinntk train --resume {folder}, or train_slabs(..., resume=True)"

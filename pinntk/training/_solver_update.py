@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from pinntk._util import distributed
 from pinntk.problem import Points
 from pinntk.solvers import Solver, StepReport
 from pinntk.solvers._gauss_newton import with_wider_network as solver_with_wider_network
@@ -29,7 +28,17 @@ _PER_PARAMETER = 2.0  # points to converge on
 _LOOK = 5  # steps: fresh losses are judged by so many, compared with those before
 
 
-class OtherPoints(Protocol):
+class SolverPoints(Protocol):
+    """The training points, of which a solver takes them all: of several processes it shares them out itself."""
+
+    @property
+    def all(self) -> Points: ...
+
+    @property
+    def all_importance(self) -> Points | None:
+        """Weights g (n,) of some conditions."""
+        ...
+
     def others(self, step: int) -> Points:
         """Points that no step has seen."""
         ...
@@ -55,13 +64,11 @@ class SolverUpdate:
     def __init__(
         self,
         solver: Solver,
-        points: OtherPoints,
+        points: SolverPoints,
         most: float = 1.0,
         every: int = 1,
         adapting: bool | None = None,
     ):
-        if distributed.world() > 1:
-            raise ValueError("solvers run in one process; start them without torchrun")
         self._solver, self._points, self._most, self._every = solver, points, most, every
         self.growth, self.hold = 1.0, False
         self.adapting, self._may_adapt = bool(adapting), adapting is None
@@ -74,17 +81,19 @@ class SolverUpdate:
         self._unseen: float | None = None  # loss on other points over that on these, when last looked at
 
     def step(self, batch: Batch, check: Callable[[Losses], None]) -> Losses:
-        weights = {name: batch.weights[name] for name in batch.points}
+        points = {name: self._points.all[name] for name in batch.counts}
+        importance = self._points.all_importance or {}
+        weights = {name: batch.weights[name] for name in points}
         if not (total := sum(weights.values())):
             raise ValueError(f"all loss weights are 0, of {', '.join(weights)}: a solver needs one above 0")
         weights = {name: weight / total for name, weight in weights.items()}
         before, self._solver.weights = self._solver.weights, weights
-        report = self._solver.step(batch.points, batch.point_weights)
+        report = self._solver.step(points, {name: g for name, g in importance.items() if name in points} or None)
         if before is not None and before != weights:  # by which what is remembered was measured
             then = sum(before[name] * loss for name, loss in report.losses.items())
             if then and report.loss_before:
                 self._rescale(report.loss_before / then)
-        losses = {name: batch.like.new_tensor(loss) for name, loss in report.losses.items()}
+        losses = {name: points[name].new_tensor(loss) for name, loss in report.losses.items()}
         check(losses)
         drawn = not self.hold and self._every > 0 and self._steps % self._every == 0
         self._steps += 1

@@ -41,16 +41,22 @@ class Step:
                 f"the training step runs eagerly: condition {problem.foreign[0]!r} is foreign, and its code may keep state"
             )
         self._graphs: dict[tuple, Callable] = {}
+        self.prepared: tuple[dict[str, Tensor], list[Tensor]] | None = None  # losses and gradient that the next call hands out
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
+        if self.prepared is not None:
+            (found, gradient), self.prepared = self.prepared, None
+            for p, slope in zip(self.parameters.values(), gradient, strict=True):
+                p.grad = slope
+            return found
         if self.compiled:
             shapes = ((name, batch.counts[name], rows.shape) for name, rows in batch.points.items())
-            key = (*shapes, *_distinct(batch.points)[1], *(batch.point_weights or ()))
+            key = (*shapes, *distinct(batch.points)[1], *(batch.point_weights or ()))
             try:
                 if key not in self._graphs:
                     return self._first(key, batch)
                 return self._replay(self._graphs[key], batch)
-            except _UnsuitableError as reason:
+            except UnsuitableError as reason:
                 self.compiled = False
                 warn_user(f"the training step runs eagerly: {reason}")
         return self._eager(batch)
@@ -77,23 +83,23 @@ class Step:
             found = self._replay(graph, batch)
         except Exception as error:
             reason = str(error).strip().splitlines() or [""]
-            raise _UnsuitableError(f"torch.compile failed with {type(error).__name__}: {reason[0]}") from error
+            raise UnsuitableError(f"torch.compile failed with {type(error).__name__}: {reason[0]}") from error
         dtype = batch.like.dtype
-        _check_equal("losses", list(expected.values()), list(found.values()), dtype)
-        _check_equal("gradient", gradients, [p.grad for p in self.parameters.values() if p.grad is not None], dtype)
+        check_equal("losses", list(expected.values()), list(found.values()), dtype)
+        check_equal("gradient", gradients, [p.grad for p in self.parameters.values() if p.grad is not None], dtype)
         self._graphs[key] = graph
         return found
 
     def _trace(self, batch: Batch) -> GraphModule:
         names = list(batch.points)
-        tensors, places = _distinct(batch.points)
+        tensors, places = distinct(batch.points)
         counts = batch.counts
 
         def step(
             parameters: dict[str, Tensor], weights: list[Tensor], tensors: list[Tensor], point_weights: dict[str, Tensor]
         ) -> tuple[list, list]:
             rows = {name: tensors[place] for name, place in zip(names, places, strict=True)}
-            found = call_with(_Losses(self.model, self.problem), _prefix(parameters), rows, counts, point_weights)
+            found = call_with(LossModule(self.model, self.problem), _prefix(parameters), rows, counts, point_weights)
             total = sum(weight * loss for weight, loss in zip(weights, found.values(), strict=True))
             gradient = torch.autograd.grad(total, list(parameters.values()), allow_unused=True, materialize_grads=True)
             return list(found.values()), list(gradient)
@@ -106,18 +112,18 @@ class Step:
     def _replay(self, graph: Callable, batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad():
             parameters = {name: p.detach() for name, p in self.parameters.items()}
-            tensors = _distinct(batch.points)[0]
+            tensors = distinct(batch.points)[0]
             found, gradient = graph(parameters, _weights(batch), tensors, dict(batch.point_weights or {}))
         for p, slope in zip(self.parameters.values(), gradient, strict=True):
             p.grad = slope.clone() if p.is_cuda else slope  # a CUDA graph writes its next result to the same place
         return {name: loss.clone() for name, loss in zip(batch.points, found, strict=True)}
 
 
-class _UnsuitableError(Exception):
-    """Why this step is not compiled."""
+class UnsuitableError(Exception):
+    """Why this step is not compiled, or several not vectorized."""
 
 
-class _Losses(nn.Module):
+class LossModule(nn.Module):
     """`losses` as a module, whose parameters `call_with` replaces."""
 
     def __init__(self, model: nn.ModuleDict, problem: Problem):
@@ -128,12 +134,12 @@ class _Losses(nn.Module):
         return losses(self.model["network"], self.problem, points, counts, point_weights)
 
 
-def _check_equal(what: str, expected: Sequence[Tensor], found: Sequence[Tensor], dtype: torch.dtype) -> None:
-    """Raises `_UnsuitableError` where the compiled numbers are not the eager ones."""
+def check_equal(what: str, expected: Sequence[Tensor], found: Sequence[Tensor], dtype: torch.dtype) -> None:
+    """Raises `UnsuitableError` where the compiled or vectorized numbers are not the eager ones."""
     scale = torch.stack([value.double().norm() for value in expected]).norm()
     off = torch.stack([(a.double() - b.double()).norm() for a, b in zip(expected, found, strict=True)]).norm()
     if not off <= scale * torch.finfo(dtype).eps ** 0.5 and torch.isfinite(scale):
-        raise _UnsuitableError(f"the compiled {what} is {off / scale:.1e} off, relative to the eager one")
+        raise UnsuitableError(f"{what}: {off / scale:.1e} off, relative to the eager step")
 
 
 def _weights(batch: Batch) -> list[Tensor]:
@@ -144,7 +150,7 @@ def _prefix(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"model.{name}": p for name, p in parameters.items()}
 
 
-def _distinct(points: Points) -> tuple[list[Tensor], list[int]]:
+def distinct(points: Points) -> tuple[list[Tensor], list[int]]:
     """The different tensors among the points, and which of them each condition has."""
     tensors = list({id(rows): rows for rows in points.values()}.values())
     order = {id(rows): place for place, rows in enumerate(tensors)}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from pinntk._util import distributed
 from pinntk._util.devices import usable
 from pinntk._util.interrupt import deferred_interrupt
 from pinntk._util.precision import without_autocast
@@ -76,14 +75,7 @@ def train(
         raise TypeError(f"{got}: give a pinntk.Problem, as from pinntk.load, and a torch.nn.Module, in this order")
     config = as_config(config, settings)
     followers = as_callbacks("on_step", on_step), as_callbacks("on_log", on_log)
-    _check_processes(config)
-    _move(network, problem, device, dtype)
-    _check_dtype(network)
-    described = describe_run(config, problem, network)
-    run = Run(problem, network, described, folder=None if out is None else Path(out))
-    training = Training(config, problem, network, run, *followers)
-    if problem.has_solution:
-        problem.relative_error(network)  # a wrong `exact` fails here, before anything is written
+    training = set_up(problem, network, config, out, device, dtype, *followers)
     opened = training.checkpoint.open(resume, overwrite)
     with opened, fork(training.like.device), deferred_interrupt() as interrupted:
         training.checkpoint.seed_generators(config.seed)
@@ -93,7 +85,28 @@ def train(
             raise
         except NonFiniteError as error:
             raise training.non_finite(str(error)) from error
-    return run
+    return training.run
+
+
+def set_up(
+    problem: Problem,
+    network: nn.Module,
+    config: TrainConfig,
+    out: str | os.PathLike | None,
+    device: torch.device | str | None,
+    dtype: torch.dtype | None,
+    on_step: Sequence[Callback] = (),
+    on_log: Sequence[Callback] = (),
+) -> Training:
+    """A training before its first step; nothing is written yet."""
+    _move(network, problem, device, dtype)
+    _check_dtype(network)
+    described = describe_run(config, problem, network)
+    run = Run(problem, network, described, folder=None if out is None else Path(out))
+    training = Training(config, problem, network, run, on_step, on_log)
+    if problem.has_solution:
+        problem.relative_error(network)  # a wrong `exact` fails here, before anything is written
+    return training
 
 
 def as_config(config: TrainConfig | None, settings: Mapping[str, Any]) -> TrainConfig:
@@ -131,12 +144,18 @@ def train_as(
     trust: run the problem file that config names although you have not run it on this machine before
 
     Raises ValueError, naming it, for what a text cannot hold and was not given: a network of one's own, points given as
-    tensors, a problem without a file, an optimizer or a schedule given as a function; and for a configuration of time slabs.
+    tensors, a problem without a file, an optimizer or a schedule given as a function; and for a configuration of time slabs
+    or of a curriculum.
     """
     if config.get("slabs"):
         raise ValueError(
             "the configuration is one of time slabs; train them: "
             "train_slabs(problem, network, TrainConfig.from_json(config), slabs=config['slabs']['edges'])"
+        )
+    if config.get("curriculum"):
+        raise ValueError(
+            "the configuration is one of a curriculum; train it: "
+            "train_curriculum(problem, network, TrainConfig.from_json(config), curriculum=config['curriculum']['values'])"
         )
     problem = problem_of(config, trust=trust) if problem is None else problem
     network = network_of(config, problem) if network is None else network
@@ -185,16 +204,6 @@ def network_of(config: Mapping[str, Any], problem: Problem) -> nn.Module:
             "train_as(config, network=...)"
         )
     return build_network(config, problem)
-
-
-def _check_processes(config: TrainConfig) -> None:
-    """Raises ValueError for what runs in one process only."""
-    if distributed.world() == 1:
-        return
-    if config.monitor:
-        raise ValueError("the monitor runs in one process; start it without torchrun, or leave monitor out")
-    if config.self_adaptive:
-        raise ValueError("self-adaptive weights run in one process; start it without torchrun")
 
 
 def _check_dtype(network: nn.Module) -> None:

@@ -77,11 +77,23 @@ def make_update(
     if config.combiner is not None and isinstance(optimizer, (LBFGS, SelfScaledBroyden)):
         raise ValueError(not_one_gradient(config.combiner, type(optimizer).__name__))
     gradient = Step(network, problem, config.compile)
-    return GradientUpdate(gradient, optimizer, schedule, coefficients, config.rad is not None, config.combiner, config.seed)
+    return GradientUpdate(
+        gradient,
+        optimizer,
+        schedule,
+        coefficients,
+        adapting=config.rad is not None,
+        combiner=config.combiner,
+        seed=config.seed,
+        clip=config.clip,
+    )
 
 
 class GradientUpdate:
-    """A torch optimizer with its learning-rate schedule."""
+    """A torch optimizer with its learning-rate schedule.
+
+    clip: the largest norm of a gradient, in the parameters that the optimizer moves; None for any
+    """
 
     growth, hold = 1.0, False
 
@@ -94,9 +106,10 @@ class GradientUpdate:
         adapting: bool = False,
         combiner: Combiner | None = None,
         seed: int = 0,
+        clip: float | None = None,
     ):
-        self.adapting, self._coefficients = adapting, coefficients
-        self._gradient, self._optimizer, self._schedule = gradient, optimizer, schedule
+        self.adapting, self._coefficients, self._clip = adapting, coefficients, clip
+        self.gradient, self._optimizer, self._schedule = gradient, optimizer, schedule
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         p = sum(parameter.numel() for parameter in self._parameters)
         self.work = p**2 if isinstance(optimizer, SelfScaledBroyden) else p
@@ -117,6 +130,8 @@ class GradientUpdate:
                 distributed.all_sum_gradients(self._parameters)
             else:
                 self._combined.combine()
+            if self._clip is not None:
+                nn.utils.clip_grad_norm_(self._parameters, self._clip)
             return weighted_sum(found, batch.weights)
 
         self._optimizer.step(closure)  # type: ignore[arg-type]  # torch adds tensors to floats
@@ -126,7 +141,7 @@ class GradientUpdate:
 
     def _losses(self, batch: Batch) -> Losses:
         """This process's share of them; the gradient in what the optimizer moves is left there."""
-        shares = self._gradient(batch) if batch.points else {}
+        shares = self.gradient(batch) if batch.points else {}
         self._coefficients.pull()
         return shares
 

@@ -13,7 +13,7 @@ from pinntk.run._checkpoint import read_checkpoint, write_checkpoint
 from pinntk.run._configuration import read_config, write_config
 from pinntk.run._folder import CHECKPOINT, CONFIG, is_foreign, lock_folder, write_metrics
 from pinntk.run._network import describe_network, network_class, with_parameters
-from pinntk.run._slabs import holds_slabs
+from pinntk.run._slabs import holds_series
 from pinntk.run._snapshots import write_snapshot
 from pinntk.training._config import TrainConfig
 from pinntk.training._solver_update import with_wider_network
@@ -99,7 +99,7 @@ def _check(run: Run) -> Path:
 def _check_free(folder: Path) -> None:
     if is_foreign(folder):
         raise FileExistsError(f"{folder / CONFIG} is not of a run of pinntk; name another folder with out=")
-    if (folder / CHECKPOINT).exists() or holds_slabs(folder):
+    if (folder / CHECKPOINT).exists() or holds_series(folder):
         raise FileExistsError(f"{folder} already holds a run: resume it, or name another folder with out=")
 
 

@@ -30,8 +30,8 @@ class SelfAdaptive(PointScheme):
     mask: q for m(lambda) = lambda^q, or "sigmoid"
     optimizer: "adam", or "gradient-ascent" for plain steps
 
-    Weights belong to points, which therefore stay: `resample` is refused, and so are causal weights beside them, solvers and
-    several processes. A checkpoint holds them. They cost a forward pass without gradient before each step, about a third of an
+    Weights belong to points, which therefore stay: `resample` is refused, and so are causal weights beside them and solvers. A
+    checkpoint holds them. They cost a forward pass without gradient before each step, about a third of an
     eager one. The log's loss/NAME stays the plain mean(e_i^2); its "loss" is what is minimized, and mean_point_weight/NAME and
     max_point_weight/NAME are those of m(lambda). A diagnosis counts all points alike. Loss weights of conditions go beside
     them: weighting=["ntk", "self-adaptive"].

@@ -142,8 +142,9 @@ def test_rescue(tmp_path):
     prescription = pinntk.Prescription("take longer", {"training.steps": 4, "training.lr": 1e-2, "weighting": "ntk"})
     rescues = []
     for device, folder in ((NAME, "there"), ("cpu", "here")):
-        run = trained(device, pinntk.load("heat_inverse"), points=FEW | {"data": 10}, out=tmp_path / folder / "run")
-        rescues.append(pinntk.rescue(run, prescription=prescription, out=tmp_path / folder, device=device, progress=False))
+        out = tmp_path / folder
+        run = trained(device, pinntk.load("heat_inverse"), points=FEW | {"data": 10}, out=out / "run")
+        rescues.append(pinntk.rescue(run, findings=[], prescription=prescription, out=out, device=device, progress=False))
     found, expected = rescues
     assert isinstance(found, pinntk.Rescue) and on_device(found.after.network.state_dict())
     same(numbers(found.after), numbers(expected.after), LOOSE)

@@ -1,10 +1,11 @@
-"""Time slabs on a device: the same numbers as on the CPU.
+"""Series of trainings on a device, time slabs, curricula and ensembles: the same numbers as on the CPU.
 
 Run by tests/test_pretend_device.py; see tests/on_device.py.
 """
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 import pinntk
@@ -34,6 +35,33 @@ def test_a_training_in_slabs(tmp_path):
     same(loaded.network.state_dict(), found.network.state_dict(), 0.0)
     again = pinntk.train_slabs(problem, network, device=NAME, out=tmp_path / NAME, resume=True, **settings)
     same(again.network.state_dict(), found.network.state_dict(), 0.0)
+
+
+@covers(pinntk.train_curriculum, pinntk.Curriculum)
+def test_a_curriculum(tmp_path):
+    problem = pinntk.load("wave1d")
+    network = pinntk.nn.MLP(problem, width=5, depth=1, **F64)
+    settings = {"curriculum": {"c": [1, 2]}, "steps": 2, "points": FEW, "progress": False}
+    found, expected = (
+        pinntk.train_curriculum(problem, network, device=device, out=tmp_path / device, **settings) for device in (NAME, "cpu")
+    )
+    assert isinstance(found, pinntk.Curriculum) and on_device([list(run.network.parameters()) for run in found.runs])
+    same(found.network.state_dict(), expected.network.state_dict())
+    again = pinntk.train_curriculum(problem, network, device=NAME, out=tmp_path / NAME, resume=True, **settings)
+    same(again.network.state_dict(), found.network.state_dict(), 0.0)
+
+
+@covers(pinntk.train_ensemble, pinntk.Ensemble)
+@pytest.mark.filterwarnings("ignore:the members are trained one after the other")
+def test_an_ensemble():
+    problem = pinntk.load("heat_inverse")
+    network = pinntk.nn.MLP(problem, width=5, depth=1, **F64)
+    settings = {"seeds": 2, "steps": 2, "points": FEW, "progress": False}
+    found, expected = (pinntk.train_ensemble(problem, network, device=device, **settings) for device in (NAME, "cpu"))
+    assert isinstance(found, pinntk.Ensemble) and on_device([list(run.network.parameters()) for run in found.runs])
+    points = problem.sample(FEW, **F64)[problem.names[0]].numpy()
+    same([torch.from_numpy(part) for part in found.predict(points)], [torch.from_numpy(p) for p in expected.predict(points)])
+    same(found.coefficients()["kappa"], expected.coefficients()["kappa"], 1e-6)
 
 
 @covers(pinntk.slab)

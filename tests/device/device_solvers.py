@@ -15,6 +15,17 @@ from tests.device.on_device import F64, NAME, covers, on_device, same, there, tw
 from tests.device.trainings import diffusion
 
 
+@covers(pinntk.solvers.fit_last_layer)
+def test_the_last_layer_by_least_squares():
+    problem = pinntk.load("poisson1d", k=1)
+    points = problem.sample(residual=9, boundary=2, **F64)
+    made = [pinntk.nn.PirateNet(problem, width=4, depth=1, fourier=(2, 0.2), device=place, **F64) for place in (NAME, "cpu")]
+    found, expected = (pinntk.solvers.fit_last_layer(network, problem, points) for network in made)
+    assert on_device(made[0].state_dict())
+    same(found, expected, 1e-8)
+    same(*(network.state_dict() for network in made), 1e-8)
+
+
 @covers(pinntk.solvers.scaled_errors, pinntk.solvers.ScaledJacobian, pinntk.solvers.DampedLeastSquares)
 @pytest.mark.parametrize("large", [2000, 0])
 def test_the_scaled_problem(large, monkeypatch):

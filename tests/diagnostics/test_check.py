@@ -19,6 +19,7 @@ from tests.support.ill_conditions import value
 from tests.support.ill_conflict import CONFLICT
 from tests.support.ill_missing import MISSING
 from tests.support.ill_trivial import TRIVIAL
+from tests.support.registered import EACH, registered
 
 LINE = Box(x=(0, 1))
 F64 = {"dtype": torch.float64}
@@ -201,12 +202,12 @@ def test_a_free_pressure_is_a_note():
 
 # Well-posed problems, fast.
 
-SLOW = dict.fromkeys(("beltrami", "ginzburg_landau", "gray_scott"), pytest.mark.slow)  # 2 s and more
+SLOW = {name: [pytest.mark.slow] for name in ("beltrami", "ginzburg_landau", "gray_scott")}  # 2 s and more
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW.get(name, ())) for name in pinntk.available()])
+@pytest.mark.parametrize("name", [pytest.param(*one.values, marks=[*one.marks, *SLOW.get(one.values[0], ())]) for one in EACH])
 def test_nothing_is_found_in_a_problem_of_the_registry_within_seconds(name):
-    problem = pinntk.load(name)
+    problem = registered(name)
     assert not problem.has_solution or problem.solution.values.size  # a reference is made once, and kept in the cache folder
     start = time.process_time()
     found = pinntk.check(problem, pinntk.nn.MLP(problem))

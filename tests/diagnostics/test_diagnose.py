@@ -16,21 +16,16 @@ from pinntk.diagnostics._prescriptions import gauss_newton
 from pinntk.diagnostics._rules_conditions import causality
 from pinntk.diagnostics._thresholds import above, below, clearly
 from pinntk.training import apply_changes
-from tests.support.diagnosed import Causal, codes, healthy_run, poisson, trained
+from tests.support.diagnosed import Causal, codes, healthy, lost_front, poisson, trained
 
 pytestmark = pytest.mark.xdist_group("diagnose")  # one worker, for what they share
 
 
-@pytest.fixture
-def healthy():
-    return healthy_run()
+def test_nothing_is_found_in_a_healthy_run():
+    assert codes(healthy()) == []
 
 
-def test_nothing_is_found_in_a_healthy_run(healthy):
-    assert codes(healthy) == []
-
-
-@pytest.mark.parametrize("name", ["poisson1d", "reaction", "helmholtz2d"])
+@pytest.mark.parametrize("name", ["poisson1d", pytest.param("reaction", marks=pytest.mark.slow), "helmholtz2d"])
 def test_nothing_is_found_where_gauss_newton_solved_a_problem_of_the_registry(name):
     problem = pinntk.load(name, **{"helmholtz2d": {"a1": 1, "a2": 1}, "poisson1d": {"k": 1}}.get(name, {}))
     network = pinntk.nn.MLP(problem, width=20, depth=2, dtype=torch.float64)
@@ -117,12 +112,12 @@ def test_spectral_bias_of_data_on_a_wall():
     assert "of the squared error of the condition shaken" in first.sentence
 
 
-def test_too_few_points_and_enough_of_them(healthy):
+def test_too_few_points_and_enough_of_them():
     run = trained(poisson(), points={"residual": 3, "boundary": 2}, steps=400)
     first = pinntk.diagnose(run)[0]
     assert first.code == "too-few-points"
     assert first.prescriptions[0].changes["training.points"]["equation"] >= 100
-    assert pinntk.examine(healthy).missing["equation"].ratio < THRESHOLDS["missing"].value
+    assert healthy().missing["equation"].ratio < THRESHOLDS["missing"].value
 
 
 def test_clustered_points():
@@ -163,9 +158,7 @@ def test_missing_condition_is_seen_without_a_solution():
 
 
 def test_causality():
-    problem = pinntk.load("reaction")
-    run = trained(problem, points={"residual": 150, "initial": 40, "periodic": 40}, weighting=None, steps=250)
-    found = pinntk.diagnose(run)
+    found = pinntk.diagnose(lost_front())
     assert found[0].code == "causality"
     assert found[0].prescriptions[0].changes["training.optimizer"] == "gauss-newton"
     assert len(found[0].arrays["time"]) == len(found[0].arrays["error"]) == len(found[0].arrays["residual"])
@@ -251,14 +244,14 @@ def test_a_network_is_diagnosed_under_its_weights():
     assert codes(network, problem, points, weights) == []
 
 
-def test_an_examination_is_taken_as_it_is(healthy):
-    x = pinntk.examine(healthy)
+def test_an_examination_is_taken_as_it_is():
+    x = healthy()
     assert pinntk.diagnose(x) == []
     assert "estimate" in vars(x)  # measured once, and kept
     with pytest.raises(TypeError, match="give the examination alone"):
-        pinntk.diagnose(x, healthy.problem)
+        pinntk.diagnose(x, x.problem)
     with pytest.raises(TypeError, match=r"got \(MLP\): give a run, as from pinntk\.Run\.load"):
-        pinntk.diagnose(healthy.network)
+        pinntk.diagnose(x.network)
 
 
 def test_findings_are_ready_for_json_and_their_changes_name_places_of_the_config():
@@ -286,14 +279,13 @@ def test_the_table_of_thresholds():
     assert clearly("missing", float("inf")) <= 0.99
 
 
-def test_every_rule_is_in_the_order_of_causes_under_its_code(healthy):
+def test_every_rule_is_in_the_order_of_causes_under_its_code():
     expected = "imbalance spectral-bias unnormalized-inputs step-too-large step-too-small causality too-few-points"
     expected += " clustered-points saturation float32-floor wrong-problem conflict network-too-small trivial-solution"
     expected += " independent-condition undetermined-coefficient unsuitable-activation gauge"
     expected += " unscaled-output unscaled-coefficient too-few-steps"
     assert sorted(RULES) == sorted(expected.split())
-    x = replace(pinntk.examine(healthy))
-    assert all(rule(x) is None for rule in RULES.values())
+    assert all(rule(healthy()) is None for rule in RULES.values())
 
 
 def test_where_zero_is_the_solution_errors_are_measured_by_where_the_training_began():
@@ -320,4 +312,4 @@ def test_where_zero_is_the_solution_errors_are_measured_by_where_the_training_be
     poor = pinntk.examine(trained(problem, points=points, steps=100, lr=1e-6))
     assert error_of_zero(poor) > 0.2 and pinntk.diagnose(poor)[0].severity == "critical"
     assert error_of_zero(pinntk.examine(good.network, problem, good.points)) is None
-    assert error_of_zero(pinntk.examine(healthy_run())) is None
+    assert error_of_zero(healthy()) is None

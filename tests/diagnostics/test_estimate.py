@@ -7,32 +7,28 @@ import torch
 
 import pinntk
 from pinntk.diagnostics import estimate, natural_step
-from tests.support.diagnosed import healthy_run, poisson
+from tests.support.diagnosed import healthy, healthy_run, poisson
 
 pytestmark = pytest.mark.xdist_group("diagnose")  # one worker, for what they share
 
 
-@pytest.fixture
-def healthy():
-    return healthy_run()
-
-
-def test_estimate_is_the_error_of_a_network_near_the_solution(healthy):
+def test_estimate_is_the_error_of_a_network_near_the_solution():
     """No solution is used: the same problem without one gives the same number."""
-    error = healthy.relative_error
-    found = pinntk.examine(healthy).estimate
+    run = healthy_run()
+    error = run.relative_error
+    found = healthy().estimate
     assert error < 0.02
     assert found.relative == pytest.approx(error, rel=0.2)
-    blind = estimate(healthy.network, poisson(exact=False), healthy.points)
+    blind = estimate(run.network, poisson(exact=False), run.points)
     assert blind.relative == found.relative
 
 
-def test_estimate_of_a_network_that_was_moved_off_the_solution(healthy):
+def test_estimate_of_a_network_that_was_moved_off_the_solution():
     """An offset of 0.1 violates the ends only; its relative error is 0.1 / rms(sin) = 0.141."""
-    network = deepcopy(healthy.network)
+    network = deepcopy(healthy_run().network)
     with torch.no_grad():
         network.dense.biases[-1] += 0.1
-    found = estimate(network, poisson(), healthy.points)
+    found = estimate(network, poisson(), healthy_run().points)
     assert found.relative == pytest.approx(0.1 * 2**0.5, rel=0.1)
     assert found.parts["walls"] > 10 * found.parts["equation"]
 

@@ -28,7 +28,8 @@ def small(name="burgers"):
 
 def train(out=None, *, name="burgers", steps=12, **settings):
     problem, network = small(name)
-    settings = {"points": POINTS, "lr": 1e-3, "progress": False, "snapshot_every": 0, "schedule": "exponential", **settings}
+    settings = {"points": POINTS, "lr": 1e-3, "schedule": "exponential", **settings}
+    settings = {"progress": False, "snapshot_every": 0, "checkpoint_every": 6, **settings}
     return pinntk.train(problem, network, steps=steps, out=out, **settings)
 
 
@@ -151,7 +152,7 @@ def test_the_ladder_climbs_when_all_slices_are_open():
     [
         {"weighting": GradientNorm(every=3)},
         {"causal": Causal(epsilon=(1e-9, 0.1, 1.0), slices=4), "weighting": NTK(every=3, momentum=0.5)},
-        {"causal": 1.0, "optimizer": "lbfgs", "lr": 0.5},
+        {"causal": 1.0, "optimizer": "lbfgs", "lr": 0.5, "optimizer_options": {"max_iter": 4}},
         {"resample": 4, "adaptive": True, "causal": Causal(0.1, slices=5), "weighting": GradientNorm(every=2)},
         {"resample": 5, "adaptive": RAD(power=2.0), "sampling": "sobol"},
     ],

@@ -60,7 +60,7 @@ def first(subject, *rest):
     return found[0] if found else None
 
 
-@pytest.mark.parametrize("kelvin", [300.0, 1e-5, 3e6])
+@pytest.mark.parametrize("kelvin", [pytest.param(300.0, marks=pytest.mark.slow), 1e-5, 3e6])
 def test_a_field_far_from_1_is_named_in_its_units_and_mended(kelvin):
     run = raw(wall(kelvin), steps=30)
     found = first(run)

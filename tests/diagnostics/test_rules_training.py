@@ -1,5 +1,7 @@
 """Rules about the network and its training: inputs, step, layers, precision, size, and whether it went on."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,8 @@ import torch
 import pinntk
 from pinntk import Box, Problem, boundary, residual
 from pinntk.diagnostics import THRESHOLDS, natural_step
-from tests.support.diagnosed import codes, healthy_run, poisson, trained
+from pinntk.diagnostics._rules_training import _by_gauss_newton
+from tests.support.diagnosed import codes, healthy, healthy_run, poisson, trained
 
 pytestmark = pytest.mark.xdist_group("diagnose")  # one worker, for what they share
 
@@ -132,9 +135,18 @@ def test_a_loss_that_is_flat_over_the_second_half_of_a_cosine_schedule_is_not_fa
 
 
 def test_the_natural_step_of_a_network_whose_start_is_not_known_is_taken_with_fresh_parameters():
-    run = healthy_run()
-    known = pinntk.examine(run)
+    run, known = healthy_run(), healthy()
     wrapped = torch.nn.Sequential(run.network)
     unknown = pinntk.examine(wrapped, run.problem, run.points, run.weights)
     assert 0.2 < unknown.natural_step / known.natural_step < 5
     assert natural_step(run.network, run.problem, known.few, run.weights) < 0.02 * known.natural_step  # hardly a gradient
+
+
+def test_what_was_trained_by_gauss_newton_needs_more_steps_of_it():
+    for before, after in ((10, 100), (300, 600)):
+        run = SimpleNamespace(config={"training": {"optimizer": "Gauss-Newton", "steps": before}})
+        more = _by_gauss_newton(run)
+        assert more.changes["training.steps"] == after and more.changes["training.optimizer"] == "gauss-newton"
+        assert more.sentence == f"take {after} steps of Gauss-Newton in place of {before}"
+    other = _by_gauss_newton(SimpleNamespace(config={"training": {"optimizer": "adam", "steps": 10}}))
+    assert other.changes["training.steps"] == 100 and other.sentence.startswith("try Gauss-Newton")

@@ -14,10 +14,10 @@ from pinntk.diagnostics._unjudged import COEFFICIENTS, NEEDS, OPERATORS, TRAININ
 from pinntk.reporting import _terminal as verdict
 from pinntk.reporting import write_report
 from pinntk.run._network import build_network
-from tests.support.diagnosed import codes, healthy_run, poisson, trained
+from tests.support.diagnosed import codes, healthy_run, lost_front, poisson
 from tests.support.foreign import TWINS
 
-pytestmark = pytest.mark.xdist_group("unjudged")  # one worker, for what they share
+pytestmark = pytest.mark.xdist_group("diagnose")  # one worker, for what they share
 
 HISTORY = ["too-few-steps", "step-too-small", "step-too-large", "unfinished"]
 RESULT = ["too-few-points", "causality", "trivial-solution"]
@@ -25,9 +25,8 @@ RESULT = ["too-few-points", "causality", "trivial-solution"]
 
 @pytest.fixture(scope="module")
 def failing():
-    """A reaction whose front is lost, and its findings."""
-    problem = pinntk.load("reaction")
-    run = trained(problem, points={"residual": 150, "initial": 40, "periodic": 40}, weighting=None, steps=250)
+    """A run and its findings."""
+    run = lost_front()
     return run, codes(run)
 
 

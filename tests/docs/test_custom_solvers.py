@@ -129,6 +129,14 @@ def test_the_readme_and_its_guides_run(tmp_path, monkeypatch):
     assert (left["u"].shape, left["K"].shape) == ((2, 101, 1), (12, 12))
 
 
+def test_the_page_on_training_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    left = {}
+    for title, code, line in blocks(ROOT / "docs/TRAINING.md"):
+        left = run_readme((title, re.sub(r'(adam|lbfgs|gauss-newton|"steps)(:|": |", )\d+', r"\1\g<2>2", code), line), **left)
+    assert [run.step for run in left["found"].runs] == [2, 2, 2]
+
+
 def run_readme(block: tuple[str, str, int], **given):
     """A block of the README or a guide, with few steps in place of its many, and a rescue of seconds."""
     _, code, line = block

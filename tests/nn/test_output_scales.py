@@ -10,6 +10,7 @@ from pinntk.nn import NETWORKS
 from pinntk.run._network import build_network, describe_network
 from pinntk.training import apply_changes
 from tests.support import reference
+from tests.support.registered import EACH, registered
 from tests.support.small_problems import LINE, PLANE, heat, left, poisson, sample, walls
 
 F64 = {"dtype": torch.float64}
@@ -59,10 +60,9 @@ def test_the_default_is_by_the_sizes_of_the_conditions():
     assert pinntk.nn.MLP(inputs=2, outputs=1).rescale is None
 
 
-@pytest.mark.parametrize("name", pinntk.problem.available())
+@pytest.mark.parametrize("name", EACH)
 def test_networks_of_registered_problems_stay_as_they_were(name):
-    problem = pinntk.load(name)
-    network = pinntk.nn.MLP(problem, width=5, depth=1)
+    network = pinntk.nn.MLP(registered(name), width=5, depth=1)
     assert network.rescale is None and not any("rescale" in key for key in network.state_dict())
 
 

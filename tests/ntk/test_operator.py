@@ -11,6 +11,7 @@ from pinntk._util.memory import parse_bytes
 from pinntk.ntk import _krylov as krylov
 from tests.support.examples import EXAMPLES
 from tests.support.networks import NETWORKS, build
+from tests.support.pairs import pairs
 
 
 def burgers(width=12, depth=2, **counts):
@@ -28,8 +29,7 @@ def close(a, b, tolerance=1e-12):
     return float((a - b).norm()) <= tolerance * float(b.norm())
 
 
-@pytest.mark.parametrize("network_name", NETWORKS)
-@pytest.mark.parametrize("example_name", EXAMPLES)
+@pytest.mark.parametrize(("network_name", "example_name"), pairs(NETWORKS, EXAMPLES))
 def test_products_equal_those_of_the_jacobian(example_name, network_name):
     has_the_products_of_the_jacobian(example_name, network_name)
 

@@ -194,12 +194,13 @@ def test_reaction_diffusion_agrees_with_extrapolated_finite_differences(tmp_path
 
 
 def cases_of_kernels():
-    """(problem, network): each problem with a plain network and one of the others in turn.
+    """(problem, network): each problem with one of the networks in turn, and with a plain one.
 
     All networks meet all kinds of conditions and arguments in tests/ntk/test_kernel.py.
     """
-    others = cycle([name for name in NETWORKS if name != "plain"])
-    return [(name, network) for name in pinntk.available() for network in ("plain", next(others))]
+    turns = list(zip(pinntk.available(), cycle(NETWORKS), strict=False))
+    plain = [(name, "plain") for name, network in turns if network != "plain"]
+    return [*turns, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in plain)]
 
 
 @pytest.mark.parametrize(("name", "network_name"), cases_of_kernels())

@@ -12,6 +12,8 @@ from pinntk import Box, DependentPointsError, Problem, boundary, residual
 from pinntk.residuals import check_network
 from tests.support.examples import EXAMPLES
 from tests.support.networks import NETWORKS, build
+from tests.support.pairs import pairs
+from tests.support.registered import EACH, registered
 
 BOX = Box(t=(0, 1), x=(-1, 1))
 ROWS = torch.tensor([[0.3, 0.2], [0.7, -0.4], [0.1, 0.9], [0.6, 0.5], [0.9, -0.8]], dtype=torch.float64)
@@ -47,8 +49,7 @@ class Around(nn.Module):
         return self.more(self, self.inner(x))
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("name", "example"), pairs(NETWORKS, EXAMPLES))
 def test_healthy_networks_are_passed_in_silence(name, example):
     problem, points = EXAMPLES[example].load()
     network = build(name, problem.domain.dimension, len(problem.fields))
@@ -56,9 +57,9 @@ def test_healthy_networks_are_passed_in_silence(name, example):
         assert warnings_of(lambda: check_network(network.to(dtype), problem, points)) == []  # another dtype is checked anew
 
 
-@pytest.mark.parametrize("name", pinntk.available())
+@pytest.mark.parametrize("name", EACH)
 def test_registered_problems_are_passed_in_silence(name):
-    problem = pinntk.load(name)
+    problem = registered(name)
     network = pinntk.nn.MLP(problem, width=20, depth=3)
     assert warnings_of(lambda: check_network(network, problem, problem.sample())) == []
 

@@ -141,7 +141,7 @@ def test_thread_benchmark_runs_every_task_in_both_states(tmp_path, capsys, monke
 
 @pytest.mark.pixels
 def test_solver_benchmark_runs_every_method(tmp_path, capsys):
-    found = benchmark_solvers.main(["--problems", "poisson1d", "--seconds", "0.5", "--seeds", "1", "-o", str(tmp_path)])
+    found = benchmark_solvers.main(["--problems", "poisson1d", "--seconds", "0.1", "--seeds", "1", "-o", str(tmp_path)])
     assert set(found["poisson1d"]) == set(benchmark_solvers.METHODS)
     for curves in found["poisson1d"].values():
         times = [seconds for seconds, _ in curves[0]]

@@ -13,6 +13,8 @@ FORMS = [("kernel", False), ("kernel", True), ("parameters", False), ("parameter
 class Given:
     """A as a matrix; `lean` where it may not be formed."""
 
+    spread = False
+
     def __init__(self, matrix, lean=False):
         self._matrix, self._lean, (self.n, self.p) = matrix, lean, matrix.shape
 

@@ -53,3 +53,16 @@ def codes(subject, *rest):
 @cache
 def healthy_run():
     return trained(poisson(), {"width": 32}, steps=600)
+
+
+@cache
+def healthy():
+    """What is measured of it, each once for all tests of a process."""
+    return pinntk.examine(healthy_run())
+
+
+@cache
+def lost_front():
+    """A reaction whose front is lost."""
+    points = {"residual": 150, "initial": 40, "periodic": 40}
+    return trained(pinntk.load("reaction"), points=points, weighting=None, steps=250)

@@ -1,17 +1,24 @@
-"""What each rank of tests/util/test_distributed.py runs: everything in the library, then two commands of the command line.
+"""What each rank of tests/util/test_distributed.py runs: loss weights on three ranks, and on two of them everything in the
+library, then two commands of the command line.
 
 What it found and what the commands said is left in the folder given.
 """
 
+import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 
 import pinntk
 from pinntk import cli
 from pinntk._util import distributed
+from pinntk.ntk import leading_eigenvalues
+from pinntk.solvers import DampedLeastSquares, GaussNewton, NaturalGradient, ScaledJacobian, scaled_errors
+from pinntk.training import Monitor
+from pinntk.weighting import NTK, Causal, GradientNorm, SelfAdaptive
 
 KERNEL = ["kernel", "burgers", "--width", "6", "--depth", "1", "--points", "residual=9,initial=4,boundary=3"]
 TRAIN = ["train", "poisson1d", "--width", "6", "--depth", "1", "--points", "boundary=4,residual=6"]
@@ -33,18 +40,80 @@ def main(folder: Path) -> None:
     }
     block = pinntk.sharded_kernel(network, problem, points)
     found["block"], found["block_rows"] = block.values, torch.tensor(block.rows)
-    schemes = [pinntk.weighting.NTK(every=10), pinntk.weighting.RBA(eta=0.1, gamma=0.5)]
+    schemes = [NTK(every=10), pinntk.weighting.RBA(eta=0.1, gamma=0.5)]
     run = pinntk.train(problem, network, steps=30, lr=1e-3, weighting=schemes, points=points, progress=False)
     found["parameters"] = torch.cat([p.detach().flatten() for p in network.parameters()])
     found["losses"] = torch.tensor(run.column("loss")[1])
     found["weights"] = torch.tensor(list(run.weights.values()))
     network = pinntk.nn.MLP(problem, width=8, depth=2, dtype=torch.float64)
     settings = {"points": {"residual": 21, "initial": 7, "boundary": 1}, "resample": 5, "adaptive": True, "progress": False}
-    causal = pinntk.weighting.Causal(epsilon=(1e-9, 1.0), slices=3)
-    run = pinntk.train(problem, network, steps=20, causal=causal, weighting=pinntk.weighting.GradientNorm(every=4), **settings)
+    causal = Causal(epsilon=(1e-9, 1.0), slices=3)
+    run = pinntk.train(problem, network, steps=20, causal=causal, weighting=GradientNorm(every=4), **settings)
     found["all settings"] = torch.tensor([run.column(name)[1] for name in ("loss", "loss/burgers", "causal", "weight/burgers")])
     found["own loop"] = own_loop()
+    found |= least_squares() | solved() | watched()
     torch.save(found, folder / f"found.{_place()}")
+
+
+def least_squares() -> dict[str, torch.Tensor]:
+    """A d of damped steps, and eigenvalues: of 79 errors that the ranks share, and of 29 errors with more parameters."""
+    problem, found = pinntk.load("burgers"), {}
+    for form, n in (("parameters", 61), ("kernel", 11)):
+        points = problem.sample(residual=n, initial=17, boundary=1, dtype=torch.float64)
+        network = pinntk.nn.MLP(problem, width=6, depth=2, dtype=torch.float64)
+        weights = dict.fromkeys(points, 1.0)
+        r = scaled_errors(network, problem, points, weights)
+        A = ScaledJacobian(network, problem, points, weights, spread=form == "parameters")
+        for memory in ("4GiB", 3 * 8 * min(A.n, A.p) ** 2):  # whole, and in blocks
+            squared, orthogonal = (DampedLeastSquares(A, r, form, memory, digits) for digits in (False, True))
+            key = f"{form}, {'whole' if memory == '4GiB' else 'blocks'}"
+            found[f"squared, {key}"] = A.matvec(squared.step(1e-3 * squared.largest))
+            found[f"singular values, {key}"] = A.matvec(orthogonal.step(1e-20 * orthogonal.largest))
+        found[f"leading, {form}"] = leading_eigenvalues(network, problem, points, 5).values
+    return found
+
+
+def solved() -> dict[str, torch.Tensor]:
+    """Losses of solvers, whose points fall where errors are large, or are fewer than parameters."""
+    problem, found = pinntk.load("burgers"), {}
+    for solver, form, n in ((GaussNewton, "parameters", 61), (GaussNewton, "kernel", 11), (NaturalGradient, "parameters", 61)):
+        network = pinntk.nn.MLP(problem, width=6, depth=2, dtype=torch.float64)
+        counts = {"residual": n, "initial": 17, "boundary": 1}
+        name = "gauss-newton" if solver is GaussNewton else "natural-gradient"
+        options = {"form": form} | ({} if solver is GaussNewton else {"damping": 1e-6, "momentum": 0.5})
+        settings = {"adaptive": True, "log_every": 1, "snapshot_every": 0, "eval_every": 0, "progress": False}
+        run = pinntk.train(problem, network, steps=4, optimizer=name, optimizer_options=options, points=counts, **settings)
+        found[f"{name}, {form}"] = torch.tensor([*run.column("loss")[1], *run.column("weight/burgers")[1]])
+        assert run.point_weights["burgers"].shape == (n,)
+    return found
+
+
+def watched() -> dict[str, torch.Tensor]:
+    """A training with a weight for each point, and a monitor."""
+    problem = pinntk.load("burgers")
+    network = pinntk.nn.MLP(problem, width=8, depth=2, dtype=torch.float64)
+    settings = {"points": {"residual": 21, "initial": 7, "boundary": 1}, "progress": False}
+    monitor = Monitor(every=3, budget=None)
+    run = pinntk.train(problem, network, steps=3, weighting=SelfAdaptive(lr=0.1), monitor=monitor, log_every=3, **settings)
+    columns = ("loss", "loss/burgers", "max_point_weight/burgers", "monitor/lambda_max", "monitor/drift")
+    assert (run.monitor.measurements, run.monitor.diagnoses) == (2, 1)
+    return {
+        "point weights": torch.cat(list(run.point_weights.values())),
+        "monitor": torch.tensor([run.column(name)[1] for name in columns]),
+    }
+
+
+def weighed() -> torch.Tensor:
+    """Loss weights of 29 points, of every scheme: on any number of ranks the same."""
+    problem, found = pinntk.load("burgers"), []
+    points = problem.sample(residual=19, initial=7, boundary=2, dtype=torch.float64)
+    for settings in ({"weighting": NTK(every=1)}, {"weighting": GradientNorm(every=1)}, {"optimizer": "gauss-newton"}):
+        for causal in (None, Causal(epsilon=1.0, slices=3)):
+            if causal is None or "weighting" in settings:
+                network = pinntk.nn.MLP(problem, width=6, depth=2, dtype=torch.float64)
+                run = pinntk.train(problem, network, steps=2, points=points, causal=causal, progress=False, **settings)
+                found.extend(run.weights.values())
+    return torch.tensor(found, dtype=torch.float64)
 
 
 def own_loop() -> torch.Tensor:
@@ -75,7 +144,21 @@ def _place() -> str:
     return f"{distributed.rank()}of{distributed.world()}"
 
 
-if __name__ == "__main__":
+def ranks(folder: Path) -> None:
+    """Of three."""
+    torch.set_num_threads(1)
     with distributed.process_group():
-        main(Path(sys.argv[1]))
-        commands(Path(sys.argv[1]))
+        torch.save(weighed(), folder / f"weights.{_place()}")
+        rank = distributed.rank()
+    if rank == 2:
+        return
+    os.environ["WORLD_SIZE"] = "2"
+    dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=2)
+    torch.save(weighed(), folder / f"weights.{_place()}")
+    main(folder)
+    commands(folder)
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    ranks(Path(sys.argv[1]))

@@ -38,12 +38,13 @@ def mlp(problem, **choices):
 def train(out=None, *, problem=None, network=None, **settings):
     problem = problem or convection()
     given = {
-        "steps": 20,
+        "steps": 8,
         "points": COUNTS,
-        "weighting": NTK(every=7),
+        "weighting": NTK(every=3),
         "lr": 1e-3,
         "slabs": 3,
         "snapshot_every": 0,
+        "checkpoint_every": 4,
         "progress": False,
     }
     return pinntk.train_slabs(problem, network or mlp(problem), out=out, **{**given, **settings})
@@ -68,7 +69,7 @@ class Interrupting(NTK):
     seen = 0  # since one was made last
 
     def __init__(self, at):
-        super().__init__(every=7)
+        super().__init__(every=3)
         self._at, Interrupting.seen = at, 0
 
     def update(self, weights, traces, counts):

@@ -66,7 +66,7 @@ LATE = Finding(code="unfinished", severity="warning", sentence="The loss was sti
     "settings",
     [
         {},
-        {"optimizer": "lbfgs", "lr": 0.5, "weighting": Fixed()},
+        {"optimizer": "lbfgs", "lr": 0.5, "weighting": Fixed(), "optimizer_options": {"max_iter": 4}},
         {"resample": 3, "adaptive": True, "optimizer": "gradient-descent", "lr": 1e-6},
         {"optimizer": "gauss-newton", "lr": None},
     ],
@@ -337,3 +337,18 @@ def test_the_command_line_tells(capsys, tmp_path, monkeypatch):
     assert "found while training: imbalance; see pinntk diagnose" in out
     assert max(len(line) for line in out.splitlines() if str(tmp_path) not in line) <= 80
     assert pinntk.Run.load(tmp_path / "run").config["training"]["monitor"]["budget"] == 0.2
+
+
+def test_a_finished_training_that_goes_on_finds_what_it_would_have_found(tmp_path):
+    """Its look at the end was one more: the row of that step has its predictions again."""
+    monitor = Monitor(every=5, budget=None)
+    settings = {"steps": 20, "schedule": "constant", "monitor": monitor}
+    whole = small(**settings)
+    small(**{**settings, "steps": 10}, out=tmp_path)
+    resumed = small(**settings, out=tmp_path, resume=True)
+    rows, expected = (
+        [{k: v for k, v in row.items() if "/share" not in k and k != "seconds"} for row in run.history]
+        for run in (resumed, whole)
+    )
+    assert [row for row in rows if "monitor/rank" in row] == [row for row in expected if "monitor/rank" in row]
+    assert "monitor/predicted/ends" in next(row for row in rows if row["step"] == 10)

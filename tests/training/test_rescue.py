@@ -42,7 +42,7 @@ def says(monkeypatch, *findings):
 def failing(out=None, name="poisson1d", **settings):
     problem = pinntk.load(name, **({"k": 1} if name == "poisson1d" else {}))
     network = pinntk.nn.MLP(problem, width=8, depth=1)
-    settings = {"points": POINTS, "lr": 1e-5, "steps": 60, "weighting": "ntk", **settings}
+    settings = {"points": POINTS, "lr": 1e-5, "steps": 60, "weighting": "ntk", "checkpoint_every": 30, **settings}
     return pinntk.train(problem, network, out=out, progress=False, **settings)
 
 

@@ -28,7 +28,8 @@ def small():
 
 def train(out=None, *, weighting, steps=6, **settings):
     problem, network = small()
-    settings = {"points": POINTS, "lr": 1e-2, "progress": False, "snapshot_every": 0, "schedule": "constant", **settings}
+    settings = {"points": POINTS, "lr": 1e-2, "schedule": "constant", "checkpoint_every": 3, **settings}
+    settings = {"progress": False, "snapshot_every": 0, **settings}
     return pinntk.train(problem, network, weighting=weighting, steps=steps, out=out, **settings)
 
 
@@ -123,7 +124,12 @@ def test_draws_come_from_the_seed_and_lie_in_their_ranges():
     "settings",
     [
         {"weighting": SelfAdaptive(lr=0.1, initial=RANGES)},
-        {"weighting": SelfAdaptive(lr=0.1, optimizer="gradient-ascent", mask="sigmoid"), "optimizer": "lbfgs", "lr": 0.5},
+        {
+            "weighting": SelfAdaptive(lr=0.1, optimizer="gradient-ascent", mask="sigmoid"),
+            "optimizer": "lbfgs",
+            "lr": 0.5,
+            "optimizer_options": {"max_iter": 4},
+        },
     ],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_last_bit(tmp_path, settings):

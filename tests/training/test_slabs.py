@@ -86,7 +86,7 @@ def test_each_network_scales_its_own_time_and_begins_with_the_last_parameters(mo
         begun.append([p.detach().clone() for p in network.parameters()])
         return trained(problem, network, config, **options)
 
-    monkeypatch.setattr("pinntk.training._slabs.train", watched)
+    monkeypatch.setattr("pinntk.training._series.train", watched)
     network = mlp(convection(), width=5)
     given = [p.detach().clone() for p in network.parameters()]
     found = train(network=network, steps=3)
@@ -155,9 +155,9 @@ def test_what_is_met_by_construction_stays_so_but_for_later_starts(name, tmp_pat
         pair = (pinntk.errors(r.network, r.problem, run.points)["start"] for r in (loaded, run))
         assert torch.equal(*pair)
     with pytest.raises(pinntk.Interrupted):
-        train(tmp_path / "cut", **{**settings, "steps": 20, "weighting": Interrupting(5)})
-    resumed = train(tmp_path / "cut", **{**settings, "steps": 20, "resume": True})
-    assert same(resumed, train(**{**settings, "steps": 20}))
+        train(tmp_path / "cut", **{**settings, "steps": 8, "weighting": Interrupting(5)})
+    resumed = train(tmp_path / "cut", **{**settings, "steps": 8, "resume": True})
+    assert same(resumed, train(**{**settings, "steps": 8}))
 
 
 def test_a_line_in_time_is_not_met_by_construction_later():
@@ -264,7 +264,7 @@ def test_bad_arguments_are_named():
 
 def test_several_processes_are_refused(monkeypatch):
     monkeypatch.setattr("pinntk._util.distributed.world", lambda: 2)
-    with pytest.raises(ValueError, match="time slabs are trained in one process; start it without torchrun"):
+    with pytest.raises(ValueError, match="time slabs are trained in one process, since each begins"):
         train()
 
 

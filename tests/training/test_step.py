@@ -47,7 +47,8 @@ def interpreted(monkeypatch):
     monkeypatch.setattr("torch.fx.experimental.proxy_tensor.set_meta", lambda proxy, value: proxy, raising=False)
 
 
-CASES = [(example, "gated") for example in EXAMPLES] + [("burgers", network) for network in NETWORKS if network != "gated"]
+CASES = [("everything", "gated"), *(("burgers", network) for network in NETWORKS)]
+CASES += [pytest.param(name, "gated", marks=pytest.mark.slow) for name in EXAMPLES if name not in ("everything", "burgers")]
 
 
 @pytest.mark.parametrize(("example", "network"), CASES)

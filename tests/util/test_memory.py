@@ -103,7 +103,7 @@ def test_saved_kernels_and_their_eigenvalues_are_refused_beforehand(monkeypatch,
 
 def test_a_budget_larger_than_the_machine_does_not_help(small):
     class A:
-        n, p = 50, 60
+        n, p, spread = 50, 60, False
 
     with pytest.raises(MemoryError, match="the linear system of 50 errors and 60 parameters needs"):
         DampedLeastSquares(A(), torch.zeros(50))

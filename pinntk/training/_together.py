@@ -1,0 +1,172 @@
+"""Trainings of several seeds side by side: their gradients in one vectorized pass (torch.func.vmap), all else each its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from pinntk._util.interrupt import Interrupted
+from pinntk._util.progress import Progress
+from pinntk._util.stand_in import call_with
+from pinntk._util.threads import threads_for
+from pinntk.problem import Points
+from pinntk.residuals import NonFiniteError
+from pinntk.run._slabs import run_name
+from pinntk.training._batch import Batch
+from pinntk.training._config import TrainConfig
+from pinntk.training._loop import NonFiniteLossError, Training
+from pinntk.training._losses import in_one_pass
+from pinntk.training._step import LossModule, Step, UnsuitableError, check_equal, distinct
+from pinntk.training._updates import GradientUpdate
+
+_LOOKS = ("lbfgs", "ssbroyden")  # they ask for many gradients a step, each member for others
+
+
+def may_go_together(config: TrainConfig) -> bool:
+    """Whether each step asks for one gradient, and all members take as many steps."""
+    single = not any(part.solver or part.compile or part.optimizer_name in _LOOKS for part in config.parts)
+    single = single and config.combiner is None
+    return single and config.seconds is None and config.monitor is None and config.early_stopping is None
+
+
+class Together:
+    """The losses and gradients of steps of one form, of networks that differ in parameters and buffers only.
+
+    Every call computes all of them, each in its place, also of those that take no step: what one gets does not depend on how
+    far the others are, and a resumed training is the whole one to the last bit.
+    """
+
+    def __init__(self, steps: Sequence[Step]):
+        self._steps = list(steps)
+        self._losses = LossModule(steps[0].model, steps[0].problem)
+        tensors = [dict((*step.model.named_parameters(), *step.model.named_buffers())) for step in steps]
+        self._fixed = {
+            name: torch.stack([own[name].detach() for own in tensors])
+            for name, first in tensors[0].items()
+            if name not in steps[0].parameters and not all(torch.equal(own[name], first) for own in tensors)
+        }
+
+    def pays(self, batches: Sequence[Batch]) -> bool:
+        """Whether the points are so few that a step alone does not fill the processor."""
+        first, n = self._steps[0], len(self._steps)
+        return all(in_one_pass(first.model["network"], first.problem, batch, n) for batch in batches)
+
+    def reason_against(self, batches: Sequence[Batch]) -> str:
+        """Why it would not be right; "" where it is, compared with each step on its own batch."""
+        try:
+            found = self._compute(batches)
+            for step, batch, (losses, gradients) in zip(self._steps, batches, found, strict=True):
+                expected = step(batch)
+                own = [torch.zeros_like(p) if p.grad is None else p.grad for p in step.parameters.values()]
+                check_equal("losses", list(expected.values()), list(losses.values()), batch.like.dtype)
+                check_equal("gradient", own, gradients, batch.like.dtype)
+        except UnsuitableError as error:
+            return str(error)
+        except Exception as error:  # whatever torch raises for what it cannot vectorize
+            return f"torch.func.vmap failed with {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        finally:
+            for step in self._steps:
+                for p in step.parameters.values():
+                    p.grad = None
+        return ""
+
+    def prepare(self, batches: Mapping[int, Batch], active: Mapping[int, Step]) -> None:
+        """Computes what the active steps hand out when they are next called.
+
+        batches, active: by places; places without a batch take the first of these
+        """
+        filler = next(iter(batches.values()))
+        found = self._compute([batches.get(place, filler) for place in range(len(self._steps))])
+        for place, step in active.items():
+            step.prepared = found[place]
+
+    def _compute(self, batches: Sequence[Batch]) -> list[tuple[dict[str, Tensor], list[Tensor]]]:
+        """Losses and gradients of every step."""
+        names, counts, places = list(batches[0].points), batches[0].counts, distinct(batches[0].points)[1]
+        if any((list(b.points), b.counts, distinct(b.points)[1]) != (names, counts, places) for b in batches):
+            raise UnsuitableError("their points are not of one form")
+        own = [list(step.parameters.values()) for step in self._steps]
+        stacked = [torch.stack([p.detach() for p in ps]).requires_grad_() for ps in zip(*own, strict=True)]  # (members, ...)
+        tensors = [torch.stack(rows) for rows in zip(*(distinct(b.points)[0] for b in batches), strict=True)]
+        g = {name: torch.stack([(b.point_weights or {})[name] for b in batches]) for name in batches[0].point_weights or {}}
+
+        def losses(
+            parameters: list[Tensor], fixed: dict[str, Tensor], tensors: list[Tensor], point_weights: Points
+        ) -> dict[str, Tensor]:
+            new = dict(zip(self._steps[0].parameters, parameters, strict=True)) | fixed
+            points = {name: tensors[place] for name, place in zip(names, places, strict=True)}
+            prefixed = {f"model.{name}": tensor for name, tensor in new.items()}
+            return call_with(self._losses, prefixed, points, counts, point_weights)
+
+        found = vmap(losses)(stacked, self._fixed, tensors, g)
+        total = sum(
+            (batch.weights[name] * loss[i] for name, loss in found.items() for i, batch in enumerate(batches)),
+            torch.zeros((), dtype=stacked[0].dtype.to_real(), device=stacked[0].device),
+        )
+        gradients = torch.autograd.grad(total, stacked, allow_unused=True, materialize_grads=True)
+        return [
+            ({name: loss[i].detach() for name, loss in found.items()}, [slope[i] for slope in gradients])
+            for i in range(len(batches))
+        ]
+
+
+def lockstep(trainings: Mapping[int, Training], together: Together, interrupted: threading.Event, progress: bool) -> None:
+    """Their loops, step by step, by their places in `together`. Those behind, after a kill between two checkpoints, catch up.
+
+    Raises Interrupted on Ctrl-C, after all have taken the step and saved.
+    """
+    first = next(iter(trainings.values()))
+    steps = first.config.steps
+    for training in trainings.values():
+        training.begin()
+    waiting = dict(trainings)
+    done = min(training.step for training in waiting.values())
+    with Progress(f"{first.problem.name}, {len(trainings)} seeds", steps, done=done, shown=progress, kept=True) as bar:
+        while waiting := _still_going(waiting):
+            now = min(training.step for training in waiting.values())
+            active = {place: training for place, training in waiting.items() if training.step == now}
+            with threads_for(first.work):
+                for training in active.values():
+                    training.prepare()
+                batches = {place: training.batch for place, training in trainings.items()}
+                together.prepare(batches, {place: gradient_of(training) for place, training in active.items()})
+                logged = {place: _take_step(place, training) for place, training in active.items()}
+            for place, training in active.items():
+                training.follow(logged[place])
+            bar.tell(first.log.summary())
+            bar.advance()
+            if interrupted.is_set():
+                for training in waiting.values():
+                    training.save()
+                raise Interrupted(f"stopped after step {now + 1} of {steps}")
+            for training in active.values():
+                training.save_when_due()
+
+
+def gradient_of(training: Training) -> Step:
+    """What computes the gradient of its next step."""
+    assert isinstance(training.update, GradientUpdate)
+    return training.update.gradient
+
+
+def _take_step(place: int, training: Training) -> bool:
+    try:
+        return training.take_step()
+    except NonFiniteError as error:
+        found = error if isinstance(error, NonFiniteLossError) else training.non_finite(str(error))
+        raise NonFiniteLossError(f"{run_name('ensemble', place)}: {found}") from error
+
+
+def _still_going(trainings: Mapping[int, Training]) -> dict[int, Training]:
+    """Those that take another step; the others are finished."""
+    going = {}
+    for place, training in trainings.items():
+        if training.goes_on():
+            going[place] = training
+        else:
+            training.finish()
+    return going

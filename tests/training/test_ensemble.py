@@ -1,0 +1,163 @@
+"""The same training from several seeds: each member a training of its own, their mean and spread."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+import pinntk
+from pinntk.cli import main
+from pinntk.training._together import Together
+
+F64 = {"dtype": torch.float64}
+FEW = {"steps": 3, "points": {"residual": 9}, "progress": False, "snapshot_every": 0, "schedule": "constant", "lr": 0.01}
+
+
+def mlp(problem, seed=0):
+    return pinntk.nn.MLP(problem, width=5, depth=1, seed=seed, **F64)
+
+
+def vector(run):
+    return torch.cat([p.detach().flatten() for p in run.network.parameters()])
+
+
+def test_a_member_is_the_training_with_its_seed():
+    problem = pinntk.load("poisson1d", k=1)
+    found = pinntk.train_ensemble(problem, mlp(problem), seeds=[4, 7], **FEW)
+    alone = [pinntk.train(problem, mlp(problem, seed), seed=seed, **FEW) for seed in (4, 7)]
+    assert all(torch.allclose(vector(a), vector(b), rtol=1e-9) for a, b in zip(found.runs, alone, strict=True))
+    assert not torch.equal(vector(alone[0]), vector(alone[1]))
+    assert found.relative_errors == pytest.approx([run.relative_error for run in alone])
+    points = np.linspace(0, 1, 5)[:, None]
+    fields = np.stack([problem.predict(run.network, points) for run in alone])
+    mean, spread = found.predict(points)
+    assert mean == pytest.approx(fields.mean(0)) and spread == pytest.approx(np.abs(fields[0] - fields[1]) / 2**0.5)
+    assert problem.predict(found.network, points) == pytest.approx(mean, abs=1e-12)
+    assert found.relative_error == problem.relative_error(found.network)
+    assert found.relative_error <= max(found.relative_errors)  # a norm of a mean
+
+
+def test_members_fit_coefficients_of_their_own():
+    problem = pinntk.load("heat_inverse")
+    before = problem.coefficients["kappa"].item()
+    found = pinntk.train_ensemble(problem, mlp(problem), seeds=2, **FEW)
+    values = [run.problem.coefficients["kappa"].item() for run in found.runs]
+    assert problem.coefficients["kappa"].item() == before and len({before, *values}) == 3
+    assert found.coefficients()["kappa"] == pytest.approx((np.mean(values), np.std(values, ddof=1)))
+    alone = pinntk.load("heat_inverse")
+    run = pinntk.train(alone, mlp(alone, 1), seed=1, **FEW)
+    assert alone.coefficients["kappa"].item() == pytest.approx(values[1], rel=1e-9)
+    assert torch.allclose(vector(run), vector(found.runs[1]), rtol=1e-9)
+
+
+SCHEMES = [
+    {"weighting": "ntk", "resample": 2, "adaptive": "r3", "clip": 0.1, "average": 0.9},
+    {"weighting": "self-adaptive", "optimizer": "adam:2, adamw:2", "steps": None, "lr": None, "schedule": None},
+    {"causal": pinntk.weighting.Causal(slices=3)},
+]
+
+
+@pytest.mark.parametrize("settings", SCHEMES, ids=["points", "chain", "causal"])
+def test_members_side_by_side_are_those_one_after_the_other(settings, monkeypatch):
+    """With whatever each step has of its own; in float64, to rounding."""
+    problem = pinntk.load("convection", beta=1.0)
+    settings = {**FEW, "points": {"residual": 12}, **settings}
+    calls = []
+    compute = Together._compute
+    monkeypatch.setattr(Together, "_compute", lambda *given: calls.append(1) or compute(*given))
+    beside = pinntk.train_ensemble(problem, mlp(problem), seeds=3, **settings)
+    assert len(calls) == 1 + beside.runs[0].step  # once to compare, then once a step for all
+    monkeypatch.setattr("pinntk.training._ensemble.may_go_together", lambda config: False)
+    after = pinntk.train_ensemble(problem, mlp(problem), seeds=3, **settings)
+    for one, other in zip(beside.runs, after.runs, strict=True):
+        assert torch.allclose(vector(one), vector(other), rtol=1e-9)
+        assert one.history[-1]["loss"] == pytest.approx(other.history[-1]["loss"], rel=1e-9)
+        assert one.config == other.config and one.step == other.step
+
+
+def test_what_cannot_be_vectorized_goes_one_after_the_other():
+    class Branching(torch.nn.Module):
+        def __init__(self, seed):
+            super().__init__()
+            self.inner = pinntk.nn.MLP(inputs=1, outputs=1, width=4, depth=1, normalize=False, seed=seed, **F64)
+
+        def forward(self, x):
+            return self.inner(x) if self.inner.dense.weights[0].sum().item() > -1e9 else x
+
+    problem = pinntk.load("poisson1d", k=1)
+    with pytest.warns(UserWarning, match="the members are trained one after the other: "):
+        found = pinntk.train_ensemble(problem, Branching, seeds=2, **FEW)
+    assert torch.equal(vector(found.runs[1]), vector(pinntk.train(problem, Branching(1), seed=1, **FEW)))
+
+
+@pytest.mark.parametrize(("optimizer", "cut"), [("adam", 3), ("adam", 8), ("lbfgs", 8)])
+def test_it_goes_on_where_it_was_cut(tmp_path, optimizer, cut):
+    """By a kill between two members' checkpoints, to the last bit: side by side, and one after the other."""
+    problem = pinntk.load("poisson1d", k=1)
+    settings = {**FEW, "optimizer": optimizer, "checkpoint_every": 1, "steps": 4}
+    whole = pinntk.train_ensemble(problem, mlp(problem), seeds=3, weighting=pinntk.weighting.NTK(every=1), **settings)
+    calls = []
+
+    class Stopping(pinntk.weighting.NTK):
+        def update(self, weights, measured, counts):
+            calls.append(1)
+            if len(calls) == cut:
+                raise KeyboardInterrupt
+            return super().update(weights, measured, counts)
+
+    with pytest.raises(KeyboardInterrupt):
+        pinntk.train_ensemble(problem, mlp(problem), seeds=3, weighting=Stopping(every=1), out=tmp_path, **settings)
+    settings["weighting"] = pinntk.weighting.NTK(every=1)
+    found = pinntk.train_ensemble(problem, mlp(problem), seeds=3, out=tmp_path, resume=True, **settings)
+    assert all(torch.equal(vector(a), vector(b)) for a, b in zip(found.runs, whole.runs, strict=True))
+    assert json.loads((tmp_path / "ensemble.json").read_text())["ensemble"] == {"seeds": [0, 1, 2], "stop_reasons": [""] * 3}
+    with pytest.raises(ValueError, match=r"trained with seeds=\[0, 1, 2\], now \[0, 1\]"):
+        pinntk.train_ensemble(problem, mlp(problem), seeds=2, out=tmp_path, resume=True, **settings)
+
+
+def test_ctrl_c_finishes_the_step_of_all(tmp_path):
+    problem = pinntk.load("poisson1d", k=1)
+    calls = []
+
+    class Interrupting(pinntk.weighting.NTK):
+        def update(self, weights, measured, counts):
+            calls.append(1)
+            if len(calls) == 3:
+                signal.raise_signal(signal.SIGINT)
+            return super().update(weights, measured, counts)
+
+    settings = {**FEW, "weighting": Interrupting(every=1)}
+    with pytest.raises(pinntk.Interrupted, match=r"stopped after step 2 of 3; continue with: pinntk train --resume"):
+        pinntk.train_ensemble(problem, mlp(problem), seeds=2, out=tmp_path, **settings)
+    assert [pinntk.Run.load(tmp_path / name).step for name in ("member_00", "member_01")] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("network", "seeds", "error", "message"),
+    [
+        (None, 1, ValueError, "seeds=1: at least two"),
+        (None, [3, 3], ValueError, "at least two, all different"),
+        (None, "ab", TypeError, "how many, or which"),
+        (torch.nn.Linear(1, 1), 2, ValueError, "give a function from a seed to a network"),
+        (lambda seed: seed, 2, TypeError, "returned int"),
+    ],
+)
+def test_what_cannot_be(network, seeds, error, message):
+    problem = pinntk.load("poisson1d")
+    with pytest.raises(error, match=message):
+        pinntk.train_ensemble(problem, network or mlp(problem), seeds=seeds, **FEW)
+
+
+def test_the_command_line_trains_and_resumes_it(tmp_path, capsys):
+    out = tmp_path / "run"
+    options = ["--width", "4", "--depth", "1", "--steps", "2", "--seed", "3", "-o", str(out)]
+    assert main(["train", "poisson1d", "--ensemble", "2", *options]) == 0
+    text = capsys.readouterr().out
+    assert [line.split()[:2] for line in text.splitlines()[1:3]] == [["member_00", "3"], ["member_01", "4"]]
+    assert "of the mean of the fields" in text
+    assert pinntk.Run.load(out / "member_01").network.config["seed"] == 4
+    assert main(["train", "--resume", str(out), "--quiet"]) == 0
+    assert main(["diagnose", str(out)]) == 2
+    assert "holds the members of an ensemble, each a run" in capsys.readouterr().err

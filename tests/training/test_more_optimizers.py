@@ -1,0 +1,99 @@
+"""Muon with AdamW, SOAP and others of pytorch-optimizer: by name, on and on to the last bit."""
+
+from functools import partial
+
+import pytest
+import torch
+
+import pinntk
+from pinntk.solvers import Muon
+from pinntk.training import TrainConfig, _more_optimizers
+from tests.training.test_chains import start, vector
+
+needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch is older than its Muon")
+needs_soap = pytest.mark.skipif(not _more_optimizers.more_optimizers(), reason="pytorch-optimizer is not installed")
+FEW = {"points": {"residual": 9, "boundary": 4}, "progress": False, "snapshot_every": 0, "schedule": "exponential"}
+
+
+def train(optimizer, steps, **settings):
+    return pinntk.train(*start(), optimizer=optimizer, steps=steps, **FEW, **settings)
+
+
+@needs_muon
+def test_muon_is_torchs_for_matrices_and_adamw_for_the_rest():
+    """Two optimizers of torch, side by side, on the same gradients."""
+
+    class Both(torch.optim.Optimizer):
+        def __init__(self, parameters):
+            parameters = list(parameters)
+            super().__init__(parameters, {"lr": 0.01})
+            matrices, rest = ([p for p in parameters if (p.ndim == 2) is matrix] for matrix in (True, False))
+            assert matrices and rest
+            self.both = [
+                torch.optim.Muon(matrices, lr=0.01, weight_decay=0.0, momentum=0.9, adjust_lr_fn="match_rms_adamw"),
+                torch.optim.AdamW(rest, lr=0.01, weight_decay=0.0),
+            ]
+
+        def step(self, closure):
+            loss = closure()
+            for optimizer in self.both:
+                optimizer.step()
+            return loss
+
+    own = pinntk.train(*start(), optimizer="muon", lr=0.01, optimizer_options={"momentum": 0.9}, **constant(5))
+    expected = pinntk.train(*start(), optimizer=partial(Both), **constant(5))
+    assert torch.equal(vector(own), vector(expected))
+
+
+def constant(steps):
+    return {**FEW, "schedule": "constant", "steps": steps}
+
+
+@needs_muon
+def test_muon_without_matrices_and_with_nothing_else():
+    for shape in ((3,), (2, 3), (2, 3, 4)):
+        p = torch.ones(shape, requires_grad=True)
+        optimizer = Muon([p], lr=0.1)
+        p.sum().backward()
+        optimizer.step()
+        assert (p != 1).all()
+
+
+def test_muon_of_an_older_torch(monkeypatch):
+    monkeypatch.setattr("pinntk.solvers._muon._TORCHS", None)
+    with pytest.raises(ValueError, match=r"muon needs torch 2\.9 or newer"):
+        train("muon", 1)
+
+
+OTHERS = [pytest.param("muon", marks=needs_muon), *(pytest.param(name, marks=needs_soap) for name in ("SOAP", "lion"))]
+
+
+@pytest.mark.parametrize("optimizer", OTHERS)
+@pytest.mark.parametrize("stop", [1, 12])
+def test_a_resumed_training_is_the_whole_one(tmp_path, optimizer, stop):
+    """At 12 SOAP has turned its bases once, by its default."""
+    whole = train(optimizer, 14)
+    train(optimizer, stop, out=tmp_path)
+    resumed = train(optimizer, 14, out=tmp_path, resume=True)
+    assert torch.equal(vector(whole), vector(resumed)) and not torch.equal(vector(whole), vector(train(optimizer, 3)))
+    assert TrainConfig.from_json(resumed.config).optimizer == resumed.config["training"]["optimizer"]
+
+
+@needs_soap
+def test_soap_is_the_librarys():
+    from pytorch_optimizer import SOAP
+
+    settings = {"steps": 4, "lr": 0.01, "optimizer_options": {"precondition_frequency": 2, "weight_decay": 0.0}}
+    runs = [pinntk.train(*start(), optimizer=which, **{**FEW, **settings}) for which in ("soap", SOAP)]
+    assert torch.equal(*map(vector, runs))
+    with pytest.raises(ValueError, match="precondition_frequncy"):
+        train("soap", 1, optimizer_options={"precondition_frequncy": 2})
+
+
+def test_without_the_library(monkeypatch):
+    monkeypatch.setattr(_more_optimizers, "find_spec", lambda name: None)
+    for name in ("soap", "adam:3, soap:2"):
+        with pytest.raises(ValueError, match=r"soap and others come with pip install \"pinntk\[optimizers\]\""):
+            TrainConfig(optimizer=name)
+    with pytest.raises(ValueError, match="pip install"):
+        TrainConfig.from_json({"training": {"optimizer": "soap"}})
