@@ -40,7 +40,7 @@ class Log:
         self.run.history.append({**row, **measured})
 
     def summary(self, status: str = "") -> list[str]:
-        """For the line of progress, most important first: the loss, the last relative error measured, what the optimizer says
+        """For the line of progress, most important first: the weighted loss, the last relative error measured, what the optimizer says
         of itself, and the conditions' losses, of which the one that weighs most comes first.
         """
         if not self.run.history:
@@ -48,7 +48,7 @@ class Log:
         last, relative = self.run.history[-1], self.run.relative_error
         weighted = {name: last[f"weight/{name}"] * last[f"loss/{name}"] for name in self.names}
         return [
-            f"loss {short(last['loss'])}",
+            f"weighted loss {short(last['loss'])}",
             *([] if relative is None else [f"relative error {short(relative)}"]),
             *([status] if status else []),
             *(f"{name} {short(last[f'loss/{name}'])}" for name in sorted(self.names, key=weighted.__getitem__, reverse=True)),
