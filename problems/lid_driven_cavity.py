@@ -11,8 +11,9 @@ No formula is known. The reference, for re up to 1000, is a Legendre-Galerkin so
 method, beside the flow in the lid's corners; computed once, in seconds, and kept in the user's cache folder. It leaves out what
 is within 0.05 of a uniform lid's corners, and the corners of a parabola, where p is infinite as log(r). By refinement, all
 fields together are right to 1e-4 at re = 100 and to 5e-4 at 1000 under the uniform lid, to 5e-6 under the parabola; u and v
-alone to 1e-5 and 1e-4. At re = 100, 400 and 1000, Ghia's u(0.5, y) differs from it by up to 0.0050, 0.0028 and 0.0063, and at
-1000 the u(0.5, 0.5) of Botella & Peyret 1998, who give seven digits, by 3e-7.
+alone to 1e-5 and 1e-4. At re = 100, 400 and 1000, Ghia's u(0.5, y) differs from it by up to 0.0050, 0.0028 and 0.0063, and
+their v(x, 0.5) at 100 by 0.0092. Botella & Peyret 1998, who give seven digits, have its least and largest velocities on the
+center lines at 100, and its u(0.5, 0.5) at 1000, to 3e-7.
 """
 
 from math import pi

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from textwrap import fill
 
 import torch
 
@@ -81,6 +82,12 @@ def typed(line: str) -> str:
     return heard.getvalue()
 
 
+def folded(said: str) -> str:
+    """Lines that are longer than the terminal is wide, as several."""
+    fold = {"width": WIDTH, "subsequent_indent": "  ", "break_long_words": False, "break_on_hyphens": False}
+    return "".join(f"{line if len(line) <= WIDTH else fill(line, **fold)}\n" for line in said.splitlines())
+
+
 def called(line: str, names: dict) -> str:
     """What an interactive Python prints, of an error its last line."""
     try:
@@ -90,8 +97,8 @@ def called(line: str, names: dict) -> str:
     return ""
 
 
-def answered(block: re.Match[str]) -> str:
-    """A block's text with what is said now."""
+def answered(block: re.Match[str], here: str) -> str:
+    """A block's text with what is said now, in the folder `here`."""
     prompt = "$ " if block["kind"] == "console" else ">>> "
     lines = [line for line in block["said"].splitlines() if line.startswith(prompt)]
     answer: Callable[[str], str] = typed
@@ -100,7 +107,8 @@ def answered(block: re.Match[str]) -> str:
         names = {"pinntk": pinntk, "torch": torch, "problem": problem, "network": pinntk.nn.MLP(problem, width=8, depth=1)}
         answer = lambda line: called(line, names)  # noqa: E731
     with mistake(block["note"], block["before"]):
-        return "".join(f"{line}\n{answer(line.removeprefix(prompt))}" for line in lines)
+        said = {line: answer(line.removeprefix(prompt)).replace(here, "/home/you") for line in lines}
+    return "".join(f"{line}\n{folded(text)}" for line, text in said.items())
 
 
 @contextlib.contextmanager
@@ -127,7 +135,7 @@ def rewritten(text: str, slow: bool = True) -> str:
     def block(match: re.Match[str]) -> str:
         if match["note"] == "slow" and not slow:
             return match[0]
-        said = answered(match).replace(here, "/home/you")
+        said = answered(match, here)
         return match[0].replace(f"\n{match['said']}```", f"\n{said}```")
 
     return BLOCK.sub(block, text)

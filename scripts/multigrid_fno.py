@@ -172,6 +172,7 @@ def mean_wave(share: list[float]) -> float:
 
 def checked(found: dict[str, list[float]], runs: dict[str, list[dict]], parameters: dict[str, int]) -> list[reproduction.Check]:
     wave = {label: mean_wave(share) for label, share in found.items()}
+    high = {label: sum(share[11:]) for label, share in found.items()}
     levels = [wave[f"level {i + 1}"] for i in range(len(LEVELS))]
     scales = [wave[f"scale {c:g}"] for c in SCALES]
     middle = {
@@ -196,7 +197,8 @@ def checked(found: dict[str, list[float]], runs: dict[str, list[dict]], paramete
             "shown by figures; no number of the kernel",
             f"mean wave of the kernel: FNO {wave['FNO']:.1f} (of sine units {wave['FNO, sine']:.1f}), MscaleFNO "
             f"{wave['MscaleFNO']:.1f}; its scales "
-            + ", ".join(f"{c:g}: {value:.1f}" for c, value in zip(SCALES, scales, strict=True)),
+            + ", ".join(f"{c:g}: {value:.1f}" for c, value in zip(SCALES, scales, strict=True))
+            + f"; share above 10 waves {high['FNO']:.0e} ({high['FNO, sine']:.0e}), {high['MscaleFNO']:.0e}",
             reproduction.IN_KIND if wave["MscaleFNO"] > 1.1 * max(wave["FNO"], wave["FNO, sine"]) else reproduction.DIFFERS,
             "the mean wave at least a tenth above that of both FNOs",
         ),

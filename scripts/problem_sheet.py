@@ -22,7 +22,7 @@ from PIL import Image
 import pinntk
 
 ROOT = Path(__file__).resolve().parents[1]
-COLUMNS, SIZE, DOTS, COLORS = 7, 1.3, 90, 128  # panels in a row, inches of one, dots per inch, colors of the picture
+COLUMNS, SIZE, DOTS, COLORS = 8, 1.3, 90, 128  # panels in a row, inches of one, dots per inch, colors of the picture
 
 
 def draw(problem: pinntk.Problem, ax: Axes) -> None:

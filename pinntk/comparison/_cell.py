@@ -51,11 +51,8 @@ class Cell:
         """
         described = json.loads(json.dumps(describe_run(config, problem, network)))
         cell = cls(dict(labels), config.seed, described, fitted)
-        if described["network"]["arguments"] is None or not isinstance(config.optimizer, str) or config.fixed_points:
-            raise ValueError(
-                f"{cell.name}: a cell's network is one of pinntk's, its optimizer a name and its points are counts, "
-                "which another process can make"
-            )
+        if described["network"]["arguments"] is None or config.fixed_points:
+            raise ValueError("the network of a cell is one of pinntk's and its points are counts, for another process to make")
         TrainConfig.from_json(described)
         return cell
 

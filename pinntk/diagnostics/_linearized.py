@@ -10,16 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.diagnostics._trial import TrialSpace
-from pinntk.geometry import Domain
+from pinntk.diagnostics._trial_points import early, points_of
 from pinntk.geometry import _sampling as sampling
 from pinntk.ntk.infinite._functional import Functional, functionals
-from pinntk.problem import Condition, Faces, Integral, Measurements, PeriodicPair, Problem
+from pinntk.problem import Problem
 from pinntk.residuals._conditions import written
 from pinntk.taylor import Basis
 
-_POINTS = 2.5  # of a condition, for each trial function that differs on its region: least squares are stable
-_LEAST_POINTS, _MOST_ROWS = 24, 800  # of a condition; of measurements the latter, drawn at random
-_MOST_PLACES = 20_000  # of the integrals of a condition, of which the rest are left out
 _BALANCE_FLOOR = 1e-14  # of a condition's largest response to a field: below it, a field does not enter
 
 Field = nn.Module | Callable[[Tensor, Basis], Tensor]
@@ -35,7 +32,8 @@ class Linearized:
         sqrt(n_i), so that each condition has one vote; columns in units of their fields, and of their coefficients
     fields: (fields,) the unit of each field, by which theta is multiplied; they are known up to a common factor
     coefficients: (q,) the unit of each coefficient; 0 where no condition depends on it here
-    rows: {condition: factor of its errors}; 0 where the errors do not depend on the fields. factor: (n,) that, over sqrt(n_i)
+    rows: {condition: factor of its errors}; 0 where the errors do not depend on the fields. factor: (n,) that, over sqrt(n_i),
+        and less where points crowd around a hole or a corner, as in the mean over the domain
     raw: (n, ...) A before units, and `start` its errors, to compare
     """
 
@@ -66,9 +64,12 @@ class Linearizer:
         self.problem, self.names, self.space = problem, names, space
         self.spaces = tuple(space.on(problem.where.get(field)) for field in problem.fields)  # of each field
         self.points: dict[str, Tensor] = {}
+        weights = []
         for name in names:
-            rows = _rows(written(problem, name), space)
-            self.points[name] = rows if time is None else _early(rows, *time)
+            rows, weight = points_of(written(problem, name), space)
+            self.points[name] = rows if time is None else early(rows, *time)
+            weights.append(weight)
+        self.weights = torch.cat(weights) if weights else torch.zeros(0)  # of all rows
         self._known: list[tuple[Tensor, Basis, TrialSpace, Tensor]] = []  # points, and the trial functions there
 
     def field(self, theta: Tensor) -> Field:
@@ -92,7 +93,7 @@ class Linearizer:
             return None
         ends = np.cumsum([len(block) for block in blocks])
         spans = {n: slice(int(end) - len(b), int(end)) for n, end, b in zip(found, ends, blocks, strict=True)}
-        return _scaled(self.spaces, self.space, self.points, spans, raw, start)
+        return _scaled(self, spans, raw, start)
 
     def _block(self, functional: Functional) -> Tensor:
         """(n_i, fields N + coefficients), without units."""
@@ -115,30 +116,24 @@ class Linearizer:
         return found
 
 
-def _scaled(
-    spaces: tuple[TrialSpace, ...],
-    space: TrialSpace,
-    points: Mapping[str, Tensor],
-    spans: Mapping[str, slice],
-    raw: Tensor,
-    start: Tensor,
-) -> Linearized:
+def _scaled(by: Linearizer, spans: Mapping[str, slice], raw: Tensor, start: Tensor) -> Linearized:
+    space, spaces = by.space, by.spaces
     N, fields = space.size, len(spaces)
     width = fields * N
-    gains = torch.stack(
-        [raw[s, :width].reshape(-1, fields, N).square().sum(2).mean(0).sqrt() for s in spans.values()]
-    )  # (conditions, fields)
+    smooth = raw[:, :width].unflatten(1, (fields, N))[:, :, : len(space.powers)]  # others may be infinite at a corner
+    gains = torch.stack([smooth[s].square().sum(2).mean(0).sqrt() for s in spans.values()])  # (conditions, fields)
     unit = _units(gains)
     response = (gains * unit).square().sum(1).sqrt()
     rows = {name: float(1 / r) if r > 0 else 0.0 for name, r in zip(spans, response, strict=True)}
     factor = torch.cat([raw.new_full((s.stop - s.start,), rows[name] / (s.stop - s.start) ** 0.5) for name, s in spans.items()])
+    factor *= by.weights
     A, e = factor[:, None] * raw, factor * start
     A[:, :width] *= unit.repeat_interleave(N)
     largest = [A[s, width:].square().sum(0).sqrt() for s in spans.values()]
     most = torch.stack(largest).amax(0) if raw.shape[1] > width else raw.new_zeros(0)
     coefficients = torch.where(most > 0, 1 / most.clamp_min(1e-300), 0)
     A[:, width:] *= coefficients
-    return Linearized(space, spaces, spans, points, A, e, unit, coefficients, rows, factor, raw, start)
+    return Linearized(space, spaces, spans, by.points, A, e, unit, coefficients, rows, factor, raw, start)
 
 
 def _units(gains: Tensor) -> Tensor:
@@ -157,45 +152,6 @@ def _units(gains: Tensor) -> Tensor:
     M[k, conditions + there[:, 1]] = 1
     logarithms = gains[there[:, 0], there[:, 1]].log()
     return torch.linalg.lstsq(M, -logarithms, driver="gelsd").solution[conditions:].exp()
-
-
-# Points, dense near faces as polynomials need them.
-
-
-def _rows(condition: Condition, space: TrialSpace) -> Tensor:
-    region = condition.region
-    rng = sampling.generator(0, "trial", region.describe())
-    if isinstance(region, (Measurements, Integral)):
-        rows, most = region.rows, max(1, min(_MOST_ROWS, _MOST_PLACES // condition.places))
-        if len(rows) > most:
-            rows = rows[np.sort(rng.choice(len(rows), most, replace=False))]
-        return torch.as_tensor(rows, dtype=torch.float64)
-    if isinstance(region, PeriodicPair):
-        region = region.lower
-    if isinstance(region, Faces) and region.domain.is_box:
-        share = [_piece(region.domain, dict(piece), space, len(region.pieces), rng) for piece in region.pieces]
-        return torch.as_tensor(np.concatenate(share))
-    if isinstance(region, Domain) and region.is_box:
-        return torch.as_tensor(_piece(region, {}, space, 1, rng))
-    return torch.as_tensor(region.sample(max(_MOST_ROWS, 2 * space.size), "sobol", rng), dtype=torch.float64)
-
-
-def _piece(box: Domain, fixed: Mapping[int, float], space: TrialSpace, pieces: int, rng: np.random.Generator) -> np.ndarray:
-    free = [axis for axis in range(box.dimension) if axis not in fixed]
-    different = len({tuple(row) for row in space.powers[:, free].tolist()})
-    count = min(int(_POINTS * different), max(_MOST_ROWS, 2 * space.size) // pieces)
-    count = max(count, _LEAST_POINTS) if free else 1
-    cube = (1 - np.cos(np.pi * sampling.unit_cube(count, len(free), "sobol", rng))) / 2
-    points = np.empty((count, box.dimension))
-    points[:, free] = box.low[free] + (box.high - box.low)[free] * cube
-    points[:, list(fixed)] = list(fixed.values())
-    return points
-
-
-def _early(rows: Tensor, axis: int, start: float, fraction: float) -> Tensor:
-    rows = rows.clone()
-    rows[:, axis] = start + fraction * (rows[:, axis] - start)
-    return rows
 
 
 def differentiable(problem: Problem, space: TrialSpace) -> bool:

@@ -23,6 +23,7 @@ class Open:
     response: the least error, all conditions with one vote, of a function of rms 1 (in the fields' units)
     coarser: the same for functions of half the degree: about as large where the conditions determine the fields; where they do
         not, functions of higher degree meet them exponentially better
+    nothing: below it, a response is rounding
     functions: (M, k) coefficients, over those of rms 1, of the functions to which they respond that little
     fields: (fields,) the mean square of each field in these functions, (q,) of each coefficient
     flat: (fields,) the share of it in functions that are constant in all coordinates but time
@@ -30,6 +31,7 @@ class Open:
 
     response: float
     coarser: float
+    nothing: float
     functions: Tensor
     fields: Tensor
     flat: Tensor
@@ -38,7 +40,7 @@ class Open:
     @property
     def fall(self) -> float:
         """response over coarser; 0 where rounding is all there is."""
-        return self.response / self.coarser if self.response > _NOTHING else 0.0
+        return self.response / self.coarser if self.response > self.nothing else 0.0
 
 
 class Decomposed:
@@ -88,18 +90,20 @@ def openness(linearized: Linearized, spatial: list[int], coefficients: bool) -> 
     s = torch.cat([s, s.new_zeros(len(Vh) - len(s))])
     coarse, _ = over_domain(space.degree // 2)
     few = torch.linalg.svdvals(torch.linalg.qr(coarse, mode="r")[1])
-    response = float(s[-1])
     coarser = float(few[-1]) if len(few) == coarse.shape[1] else 0.0
-    least = s <= max((response * coarser) ** 0.5, _NOTHING, response)
+    response = min(float(s[-1]), coarser) if coarser else float(s[-1])  # what fewer functions do, all do
+    nothing = max(_NOTHING, torch.finfo(s.dtype).eps * float(s[0]))
+    least = s <= max((response * coarser) ** 0.5, nothing, float(s[-1]))
     found = Vh[least].T.flip(1)  # the least first
     *by_field, by_coefficient = found.split([*(T.shape[1] for T in Ts), len(found) - sum(T.shape[1] for T in Ts)])
-    flat = (space.powers[:, spatial] == 0).all(1)
+    flat = space.constant_along(spatial)
     parts = zip(spaces, Ts, by_field, strict=True)
     constant = torch.stack([(_flat_part(one, T, flat).T @ part).square().mean(1).sum() for one, T, part in parts])
     squares = torch.stack([part.square().mean(1).sum() for part in by_field])
     return Open(
         response=response,
         coarser=coarser,
+        nothing=nothing,
         functions=torch.cat([*(T @ part for T, part in zip(Ts, by_field, strict=True)), by_coefficient]),
         fields=squares,
         flat=constant / squares.clamp_min(1e-300),
@@ -190,8 +194,8 @@ def _rows_of(linearized: Linearized, span: slice) -> Tensor:
 def _smooth_part(linearized: Linearized, name: str, y: Tensor) -> Tensor:
     """The part of one condition's remaining errors in few smooth functions of its points: a third as many as these at most."""
     space, span = linearized.space, linearized.spans[name]
-    points = linearized.points[name][:, : space.powers.shape[1]]
-    order = space.powers.sum(1).argsort(stable=True)
+    points = linearized.points[name][:, : len(space.low)]
+    order = space.degrees.argsort(stable=True)
     order = order[space.upto(space.degree // 2)[order]]
     values = space.values(points)[:, order]
     values = values[:, : max(len(points) // 3, 1)] if len(points) < 3 * values.shape[1] else values

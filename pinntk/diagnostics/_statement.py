@@ -17,6 +17,7 @@ from pinntk.diagnostics._linearized import Field, Linearized, Linearizer, differ
 from pinntk.diagnostics._solvability import Contradiction, Decomposed, Open, contradiction, openness, without
 from pinntk.diagnostics._thresholds import THRESHOLDS, above, below
 from pinntk.diagnostics._trial import MOST_FUNCTIONS, TrialSpace, trial_space
+from pinntk.diagnostics._trial_points import points_inside
 from pinntk.geometry import _sampling as sampling
 from pinntk.ntk.infinite._functional import Exact
 from pinntk.problem import Faces, Integral, Measurements, PeriodicPair, Problem
@@ -140,7 +141,7 @@ class Statement:
                 cube = sampling.unit_cube(_VALUES, problem.domain.dimension, "sobol", rng)
                 points = low + (high - low) * (1 - np.cos(np.pi * cube)) / 2
             else:
-                points = problem.domain.sample(_VALUES, "sobol", rng)
+                points, _ = points_inside(problem.domain, self.space, rng)
                 if self.time is not None:
                     axis, start, fraction = self.time
                     points[:, axis] = start + fraction * (points[:, axis] - start)

@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations_with_replacement
 from math import comb, sqrt
 
 import torch
 from torch import Tensor
 
+from pinntk.diagnostics._singular import Singular, singular
 from pinntk.geometry import Domain
-from pinntk.geometry import _sampling as sampling
+from pinntk.geometry._quadrature import quadrature
 from pinntk.taylor import Basis
 
 MOST_FUNCTIONS = 340  # of all fields: singular values in a fifth of a second
 _MOST_DEGREE = 32  # of polynomials in float64, whose derivatives grow with the square of the degree
 _LEAST_DEGREE = 4  # of all products of polynomials; where that is too many, sums of functions of one coordinate
-_INSIDE = 4  # points of a domain that is no box, for each function
-_SEEN = 1e-6  # rms over the domain of a function of rms 1 over the box around it: what is less of it lies outside
+_INSIDE = 6  # places of a domain that is no box, for each function
+_SEEN = 1e-8  # rms over the domain of a function of size 1: what is less lies outside, or is the same as others to rounding
 _DECAY = 0.6  # of the standard deviation of a coefficient, a degree: a function that varies on about a fifth of the domain
 
 
 @dataclass(frozen=True, eq=False)
 class TrialSpace:
-    r"""Products of normalized Legendre polynomials, each times 0.6^degree: the smooth functions of a box.
+    r"""The smooth functions of a domain: products of normalized Legendre polynomials, each times 0.6^degree.
 
+    On a shape in the plane with holes or inward corners some of them are smooth there only.
     With coefficients theta ~ N(0, 1), u = sum_k theta_k phi_k is a smooth random function of size about 1 whatever the box, and
     analytic; every smooth function is approached exponentially fast in the degree. It is a probe without seeds: linear in its
     parameters, its inputs normalized, its kernel sum_k phi_k(x) phi_k(x').
 
-    powers: (N, d) degrees of each function in each coordinate
+    powers: (M, d) degrees of each polynomial in each coordinate
     complete: whether all products up to the total degree are there, or sums of functions of one coordinate only
-    inside: (M, N) values, over sqrt(M), of functions of rms 1 over the box at points of the domain; None where that is the box
+    singular: functions that are not smooth in holes and at inward corners, N with the polynomials
+    inside: (P, N) values, over sqrt(P), of functions of rms 1 over the box at points of the domain; None where that is the box
     """
 
     low: Tensor
@@ -39,17 +43,22 @@ class TrialSpace:
     degree: int
     powers: Tensor
     complete: bool
+    singular: tuple[Singular, ...] = ()
     inside: Tensor | None = None
+
+    @cached_property
+    def degrees(self) -> Tensor:
+        return torch.cat([self.powers.sum(1).double(), *(part.degrees for part in self.singular)])
 
     @property
     def size(self) -> int:
         """N."""
-        return len(self.powers)
+        return len(self.degrees)
 
     @property
     def deviations(self) -> Tensor:
-        """(N,) rms of each function over the box."""
-        return _DECAY ** self.powers.sum(1).double()
+        """(N,) rms of each function over the box; of a singular one, its order."""
+        return _DECAY**self.degrees
 
     def coefficients(self, points: Tensor, basis: Basis) -> Tensor:
         """Taylor coefficients of every function at (n, d) points, [S, n, N]."""
@@ -61,7 +70,7 @@ class TrialSpace:
         tables = [_legendre(scaled[:, axis], highest, order, 2 / float(length[axis])) for axis in range(d)]
 
         def along(index: tuple[int, ...]) -> Tensor:
-            value = self.deviations.expand(len(points), -1).clone()
+            value = points.new_ones(len(points), len(self.powers))
             for axis, times in enumerate(index):
                 value *= tables[axis][times][:, self.powers[:, axis]]
             return value
@@ -73,7 +82,8 @@ class TrialSpace:
         if basis.laplacian_axes:
             second = [along(tuple(2 * (i == axis) for i in range(d))) for axis in basis.laplacian_axes]
             parts.append(torch.stack(second).sum(0))
-        return torch.stack(parts)
+        found = [torch.stack(parts), *(part.coefficients(points, basis, self.low, self.high) for part in self.singular)]
+        return torch.cat(found, 2) * self.deviations
 
     def values(self, points: Tensor) -> Tensor:
         """(n, N)."""
@@ -104,13 +114,24 @@ class TrialSpace:
 
     def upto(self, degree: int) -> Tensor:
         """(N,) which functions have at most that degree."""
-        return self.powers.sum(1) <= degree
+        return self.degrees <= degree
+
+    def constant_along(self, axes: list[int]) -> Tensor:
+        """(N,) which functions do not depend on some coordinates."""
+        found = torch.zeros(self.size, dtype=torch.bool)
+        found[: len(self.powers)] = (self.powers[:, axes] == 0).all(1)
+        return found
 
 
 def trial_space(domain: Domain, fields: int, most: int = MOST_FUNCTIONS) -> TrialSpace:
-    """All products up to the highest degree that leaves at most `most` functions of all fields, or one of each coordinate."""
+    """All products up to the highest degree that leaves at most `most` functions of all fields, or one of each coordinate.
+
+    On a shape with holes or inward corners half as many again, half of all singular there, if that leaves enough of the others.
+    """
     d, most = domain.dimension, max(most // fields, 1)
-    degree = max((p for p in range(1, _MOST_DEGREE + 1) if comb(d + p, p) <= most), default=1)
+    half = _highest(d, 3 * most // 4)
+    around = singular(domain, 3 * most // 4, half) if half >= _LEAST_DEGREE else ()
+    degree = half if around else _highest(d, most)
     complete = degree >= _LEAST_DEGREE
     if complete:
         powers = [
@@ -122,16 +143,22 @@ def trial_space(domain: Domain, fields: int, most: int = MOST_FUNCTIONS) -> Tria
         degree = max(_LEAST_DEGREE, min(_MOST_DEGREE, (most - 1) // d))
         powers = [[0] * d] + [[p * (i == axis) for i in range(d)] for p in range(1, degree + 1) for axis in range(d)]
     low, high = (torch.as_tensor(bound, dtype=torch.float64) for bound in (domain.low, domain.high))
-    return _seen(TrialSpace(low, high, degree, torch.tensor(powers), complete), domain)
+    return _seen(TrialSpace(low, high, degree, torch.tensor(powers), complete, around), domain)
+
+
+def _highest(d: int, most: int) -> int:
+    """The degree of all products in d coordinates that are at most so many; 1 at least."""
+    return max((p for p in range(1, _MOST_DEGREE + 1) if comb(d + p, p) <= most), default=1)
 
 
 def _seen(space: TrialSpace, domain: Domain) -> TrialSpace:
     """With what is seen of its functions in the domain."""
     if domain.is_box:
         return space
-    count = _INSIDE * space.size
-    rows = domain.sample(count, "sobol", sampling.generator(0, "trial", "inside"))
-    return replace(space, inside=space.values(torch.as_tensor(rows)) / space.deviations / sqrt(count))
+    found = quadrature(domain, _INSIDE * space.size)
+    weights = torch.as_tensor(found.weights / found.weights.sum()).sqrt()
+    values = space.values(torch.as_tensor(found.places)) / space.deviations
+    return replace(space, inside=weights[:, None] * values)
 
 
 def _legendre(z: Tensor, degree: int, order: int, slope: float) -> list[Tensor]:

@@ -40,6 +40,14 @@ class Cell:
     high: float
     axes: tuple[int, int]
 
+    def at(self, cube: np.ndarray) -> np.ndarray:
+        """(n, 2) numbers in [0, 1] as places inside, those at 0 and 1 on its sides."""
+        y, _ = self._rising(2 * cube[:, 1] - 1)
+        left, right = self.left.across(y), self.right.across(y)
+        found = np.empty((len(cube), 2))
+        found[:, self.axes[0]], found[:, self.axes[1]] = left + (right - left) * cube[:, 0], y
+        return found
+
     def nodes(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """count^2 places (count^2, 2) inside, and positive weights whose sum is its area."""
         z, w = _gauss(count)

@@ -139,7 +139,7 @@ def _branch_axes(problem: Problem | None, inputs: int, sensors: Any) -> list[int
     if not axes or len(set(axes)) != len(axes) or not 0 < len(axes) < inputs:
         columns = f"{inputs} columns" if problem is None else f"coordinates {problem.coordinates}"
         raise ValueError(
-            f"sensors={sensors!r} of {columns}: some go to the branch and at least one to the trunk; a family of problems has "
-            "its parameters for coordinates, as in Box(x=(0, 1)) * Box.of_parameters(c=(-1, 1))"
+            f"DeepONet, sensors={sensors!r} of {columns}: some go to the branch and at least one to the trunk; a family of "
+            "problems has its parameters for coordinates, as in Box(x=(0, 1)) * Box.of_parameters(c=(-1, 1))"
         )
     return axes

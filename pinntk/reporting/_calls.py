@@ -7,6 +7,7 @@ from textwrap import wrap
 from typing import Any
 
 from pinntk.diagnostics import Examination
+from pinntk.nn import NETWORKS
 from pinntk.training._changes import arguments_of, keeps_points, source, weighting_source
 from pinntk.training._optimizers import is_known
 
@@ -33,7 +34,8 @@ def call_of(x: Examination, changes: Mapping[str, Any], place: int) -> str:
     made, weighted = _LOOPS.get(_package(x), ("", _PLAIN))
     lines = [f"network, problem, points = {made}"] if made else []
     if arguments:
-        lines.append(f"network = pinntk.nn.MLP(problem, **{{**network.config, **{source(arguments)}}})")
+        kind = type(x.network).__name__ if type(x.network) in NETWORKS.values() else "MLP"
+        lines.append(f"network = pinntk.nn.{kind}(problem, **{{**network.config, **{source(arguments)}}})")
     slabs = "slabs.edges" in changes
     settings = ["problem", "network", *(f"{name}={text}" for name, text in _settings(x, changes).items())]
     lines += _wrapped("pinntk.train_slabs" if slabs else "pinntk.train", settings)

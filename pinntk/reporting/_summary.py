@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import textwrap
 from math import isfinite
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pinntk.comparison import Combination, Row, Summary
 from pinntk.reporting import plot
 from pinntk.reporting._html import draw, write_page
 
+_WIDTH = 80  # letters of a line
 JSON, HTML, FIGURE = "comparison.json", "comparison.html", "comparison.png"
 
 
@@ -67,7 +69,7 @@ def summary_text(summary: Summary) -> str:
     if len(summary.problems) > 1:
         lines += ["", "medians", *_aligned(["", *summary.problems], _matrix(summary), 1)]
     for line in failures(summary):
-        lines += ["", line] if not lines[-1].startswith(("failed", "not run")) else [line]
+        lines += ["", *textwrap.wrap(line, _WIDTH, subsequent_indent="  ")]
     if summary.missing:
         lines += ["", f"{summary.missing} trainings have not ended yet, and are not in these tables"]
     return "\n".join(lines)
@@ -75,15 +77,18 @@ def summary_text(summary: Summary) -> str:
 
 def failures(summary: Summary) -> list[str]:
     """What has no result and why, each reason once."""
-    found: dict[str, list[str]] = {}
+    found: dict[tuple[str, str], list[str]] = {}
     for row in summary.rows:
         if row.failed:
-            found.setdefault(row.failed, []).append(f"{row.labels['problem']} {summary.name(row.labels)} seed {row.seed}")
+            name = f"{row.labels['problem']} {summary.name(row.labels)} seed {row.seed}"
+            found.setdefault(("failed", row.failed), []).append(name)
+    for name, reason in summary.refused.items():
+        found.setdefault(("not run", reason), []).append(name)
     lines = []
-    for reason, cells in found.items():
-        more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
-        lines.append(f"failed: {cells[0]}{more}: {reason}")
-    return [*lines, *(f"not run: {name}: {reason}" for name, reason in summary.refused.items())]
+    for (what, reason), names in found.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        lines.append(f"{what}: {names[0]}{more}: {reason}")
+    return lines
 
 
 def _measure(summary: Summary, problem: str) -> str:

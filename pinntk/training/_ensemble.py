@@ -113,9 +113,10 @@ def train_ensemble(
 
     The spread is no error bar: what all members have in common, a wrong sign or too few points, it does not show.
 
-    Where points are few, the gradients of all members are computed at once (`torch.func.vmap`), 2 to 4 times faster for 5
-    members on one core; a member is then the training alone to rounding. Members go one after the other, and are that
-    training to the last bit, with solvers, line searches, `compile`, `seconds`, early stopping or a monitor.
+    Where points are few, the gradients of all members are computed at once (`torch.func.vmap`): 2 to 4 times faster for 5
+    members of 3 x 20 units on 64 points a condition, on one core. A member is then the training alone to rounding. Members go
+    one after the other, and are that training to the last bit, with solvers, line searches, combined gradients, `compile`,
+    `seconds`, early stopping or a monitor.
 
     network: one of `pinntk.nn`, built again with each seed; or a function from a seed to a network
     seeds: how many, from the settings' `seed` on; or which, at least two. A seed is that of the network and of the training:

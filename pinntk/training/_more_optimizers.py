@@ -35,10 +35,8 @@ def check_options(optimizer: Callable[..., Any], options: Iterable[str]) -> None
 
 
 def hint_of_library() -> str:
-    """What to say of a name that nobody knows."""
-    if find_spec(_LIBRARY) is None:
-        return 'soap and others come with pip install "pinntk[optimizers]"'
-    return "the library pytorch-optimizer has none of that name either"
+    """What to say beside a name that nobody knows; "" where the library has been asked."""
+    return '; soap and others come with pip install "pinntk[optimizers]"' if find_spec(_LIBRARY) is None else ""
 
 
 def _library() -> Any:

@@ -61,7 +61,7 @@ def optimizer_class(optimizer: str | Callable[..., Optimizer]) -> Callable[..., 
     close = nearest(name, [*optimizers(), *SOLVERS, *more_optimizers()])
     hint = f"did you mean {close!r}? " if close else ""
     raise ValueError(
-        f"optimizer {optimizer!r} is unknown; {hint}Known: {', '.join([*optimizers(), *SOLVERS])}; {hint_of_library()}"
+        f"optimizer {optimizer!r} is unknown; {hint}Known: {', '.join([*optimizers(), *SOLVERS])}{hint_of_library()}"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 import pinntk
-from pinntk.geometry import Box, Disk, interface
+from pinntk.geometry import Box, Disk, Ellipse, Polygon, interface
 from tests.device.on_device import F64, NAME, covers, on_device, same, same_errors_and_kernel, there, twins
 
 
@@ -84,3 +84,35 @@ def test_two_fields_across_an_interface():
     same(problem.relative_error(moved), problem.relative_error(here))
     run = pinntk.train(problem, twins(problem)[1], steps=2, points={"residual": 5, "boundary": 4}, progress=False)
     assert run.history[-1]["loss"] < run.history[0]["loss"]
+
+
+def test_values_met_by_construction_on_shapes():
+    """A plate with a hole in time, an ellipse less a polygon: distances from curves, and their kernels."""
+    plate = (Box(x=(0, 1), y=(0, 1)) - Disk(x=0.5, y=0.5, radius=0.2, name="hole")) * Box(t=(0, 1))
+    oval = Ellipse(x=0, y=0, radii=(2, 1)) - Polygon([(-0.3, -0.2), (0.4, -0.1), (0.1, 0.3)])
+
+    def problem(domain, *more):
+        @pinntk.residual(domain)
+        def equation(lap_u, u, x):
+            return lap_u - u - x
+
+        @pinntk.boundary(domain.boundary())
+        def walls(u, x, y):
+            return u - x * y
+
+        return pinntk.Problem(domain, [equation, walls, *more])
+
+    @pinntk.initial(plate.at(t=0))
+    def start(u, x, y):
+        return u - x * y
+
+    for one in (problem(plate, start), problem(oval)):
+        points = one.sample(residual=6, boundary=5, initial=4, **F64)
+        hard = {"hard": tuple(one.names[1:])}
+        _, moved = same_errors_and_kernel(one, points, **hard)
+        errors = pinntk.errors(moved, one, there(points))
+        assert on_device(errors) and all(float(errors[name].detach().abs().max()) < 1e-13 for name in one.names[1:])
+        network = twins(one, **hard)[1]
+        run = pinntk.train(one, network, steps=2, points={"residual": 6}, device=NAME, progress=False)
+        assert on_device(dict(network.named_parameters()))
+        assert run.history[-1]["loss"] < run.history[0]["loss"]

@@ -118,9 +118,11 @@ def same(found: Any, expected: Any, tolerance: float = TOLERANCE, path: str = "r
         assert found == expected, f"{path}: {found!r} for {expected!r}"
 
 
-def same_errors_and_kernel(problem: pinntk.Problem, points: Mapping[str, Tensor]) -> tuple[nn.Module, nn.Module]:
+def same_errors_and_kernel(
+    problem: pinntk.Problem, points: Mapping[str, Tensor], **settings: Any
+) -> tuple[nn.Module, nn.Module]:
     """Of two networks alike, which it returns: one here and one on the device."""
-    here, moved = twins(problem)
+    here, moved = twins(problem, **settings)
     found = pinntk.errors(moved, problem, there(points))
     assert on_device(found)
     same(found, pinntk.errors(here, problem, points))

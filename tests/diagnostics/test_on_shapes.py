@@ -9,10 +9,12 @@ import torch
 import pinntk
 from pinntk import Box, Problem
 from pinntk.diagnostics._corners import corners
+from pinntk.diagnostics._trial import trial_space
 from pinntk.geometry import Ball, Disk, Polygon
 from pinntk.residuals import _scales
 from pinntk.residuals._agreement import _inside
 from pinntk.residuals._legendre import Legendre
+from pinntk.taylor import Basis
 
 THIN = Disk(x=0, y=0, radius=1, name="outer") - Disk(x=0, y=0, radius=0.9, name="inner")
 CORNER = Polygon([(0, 0), (2, 0), (2, 1), (1, 1), (1, 2), (0, 2)], edges={0: "floor"})
@@ -178,3 +180,92 @@ def test_causal_weights_in_space_and_time():
 def test_what_only_a_box_has_is_refused_in_a_line():
     with pytest.raises(TypeError, match=r"no pair of opposite faces, which only a box has; .*MLP"):
         pinntk.periodic(PLATE.ends("x"))
+
+
+# Holes and inward corners, where solutions of elliptic equations are not those of polynomials.
+
+
+HOLED = Box(x=(0, 1), y=(0, 1)) - Disk(x=0.45, y=0.5, radius=0.02, name="hole")
+SQUARE_HOLE = Box(x=(0, 1), y=(0, 1)) - Polygon([(0.4, 0.4), (0.6, 0.45), (0.55, 0.6)], edges={0: "floor"})
+INWARD = Polygon([(0, 0), (2, 0), (2, 1), (1, 1), (1, 2), (0, 2)], edges={2: "step", 3: "wall"})
+WALLS = {"x=0": 0.0, "x=1": 0.0, "y=0": 0.0, "y=1": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("domain", "given", "left_out"),
+    [
+        (HOLED, {**WALLS, "hole": 1.0}, "hole"),
+        (SQUARE_HOLE, {**WALLS, "floor": 1.0, "outer": 1.0}, "floor"),
+        (INWARD, {"outer": 0.0, "step": 0.0, "wall": 0.0}, "step"),
+    ],
+    ids=["small hole", "edge of a hole", "edge at an inward corner"],
+)
+def test_a_condition_that_is_missing_in_a_hole_or_at_an_inward_corner(domain, given, left_out):
+    assert pinntk.check(laplace(domain, given)) == []
+    (found,) = pinntk.check(laplace(domain, {name: value for name, value in given.items() if name != left_out}))
+    assert found.code == "wrong-problem" and f"the part {left_out!r}" in found.sentence
+
+
+def insulated(domain, flux):
+    """lap u = -1 with the same slope all around, which fits if it carries off what is made."""
+
+    @pinntk.residual(domain)
+    def poisson(lap_u):
+        return lap_u + 1
+
+    @pinntk.boundary(domain.boundary())
+    def slope(u_n):
+        return u_n + flux
+
+    return Problem(domain, [poisson, slope])
+
+
+@pytest.mark.parametrize("domain", [HOLED, INWARD], ids=["small hole", "inward corner"])
+def test_slopes_that_do_not_fit_what_is_made_inside(domain):
+    fitting = domain.measure / domain.boundary().measure
+    assert {one.code for one in pinntk.check(insulated(domain, fitting))} == {"wrong-problem"}  # a constant is free
+    assert {one.code for one in pinntk.check(insulated(domain, 0.0))} == {"wrong-problem", "conflict"}
+
+
+def test_cooling_through_a_hole_without_a_condition():
+    domain = (Box(x=(0, 1), y=(0, 1)) - Disk(x=0.5, y=0.5, radius=0.1, name="hole")) * TIME
+
+    def problem(*parts):
+        @pinntk.residual(domain)
+        def heat(u_t, lap_u):
+            return u_t - lap_u
+
+        @pinntk.boundary(domain.boundary(*parts))
+        def walls(u):
+            return u
+
+        @pinntk.initial(domain.at(t=0))
+        def start(u, x, y):
+            return u - torch.sin(pi * x) * torch.sin(pi * y) * ((x - 0.5) ** 2 + (y - 0.5) ** 2 - 0.01)
+
+        return Problem(domain, [heat, walls, start])
+
+    assert pinntk.check(problem()) == []
+    (found,) = pinntk.check(problem(*WALLS))
+    assert found.code == "wrong-problem" and "the part 'hole'" in found.sentence
+
+
+@pytest.mark.parametrize("time_first", [False, True])
+def test_derivatives_of_functions_that_are_singular_outside(time_first):
+    """Against differences of their values and of their slopes."""
+    shape = INWARD - Disk(x=0.4, y=0.5, radius=0.1)
+    domain = TIME * shape if time_first else shape * TIME
+    space = trial_space(domain, 1)
+    assert sorted(part.power for part in space.singular) == [-1.0, 0.0, pytest.approx(1 / 3)]
+    x, axes = torch.as_tensor(domain.sample(4, "uniform", np.random.default_rng(0))), domain.shape_axes
+    unit = [tuple(int(i == axis) for i in range(3)) for axis in range(3)]
+    first = Basis.spanning(unit, 3, axes)
+    found = space.coefficients(x, first)
+    laplacian = 0
+    for axis, step in enumerate(1e-5 * torch.eye(3, dtype=torch.float64)):
+        place = first.position(unit[axis])
+        after, before = (space.coefficients(x + sign * step, first) for sign in (1, -1))
+        slopes, bends = ((after[k] - before[k]) / 2e-5 for k in (0, place))
+        assert (found[place] - slopes).abs().max() < 1e-6 * slopes.abs().max()
+        laplacian = laplacian + (bends if axis in axes else 0)
+    assert (found[-1] - laplacian).abs().max() < 1e-6 * laplacian.abs().max()

@@ -68,6 +68,15 @@ def test_a_recorded_training_is_trained_as_it_was_but_for_the_change(changes, ex
     pinntk.TrainConfig(**{key: value for key, value in settings.items() if key not in ("dtype", "points")})
 
 
+@pytest.mark.parametrize("kind", [pinntk.nn.MLP, pinntk.nn.PirateNet, pinntk.nn.SeparableMLP])
+def test_a_network_is_made_again_as_what_it_is(kind):
+    problem = pinntk.load("poisson1d")
+    network, points = kind(problem, width=4, depth=1), problem.sample(residual=4, boundary=2)
+    x = pinntk.examine(network, problem, points)
+    _, made = typed(call_of(x, {"network.arguments.width": 6}, 1), problem, network)
+    assert type(made) is kind and made.config == {**network.config, "width": 6}
+
+
 def test_objects_are_those_that_are_prescribed():
     run = loop()
     ((_, _, settings),), _ = typed(call_of(pinntk.examine(run), CAUSAL, 1), run.problem, run.network)

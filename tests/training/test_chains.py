@@ -133,7 +133,7 @@ def test_each_part_has_its_own_points_and_all_the_same_weighting():
     assert run.history[9]["loss"] > run.history[-1]["loss"]
 
 
-@pytest.mark.parametrize("at", [3, 6, 8, 9, 11])
+@pytest.mark.parametrize("at", [3, 6, 11])  # in a part, at its end, in a solver's
 def test_it_goes_on_in_any_part(tmp_path, at, whole):
     run = train(out=tmp_path, on_step=lambda run: run.step == at)
     assert run.step == at

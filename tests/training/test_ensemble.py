@@ -92,8 +92,7 @@ def test_what_cannot_be_vectorized_goes_one_after_the_other():
     assert torch.equal(vector(found.runs[1]), vector(pinntk.train(problem, Branching(1), seed=1, **FEW)))
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
-@pytest.mark.parametrize("cut", [3, 8])
+@pytest.mark.parametrize(("optimizer", "cut"), [("adam", 3), ("adam", 8), ("lbfgs", 8)])
 def test_it_goes_on_where_it_was_cut(tmp_path, optimizer, cut):
     """By a kill between two members' checkpoints, to the last bit: side by side, and one after the other."""
     problem = pinntk.load("poisson1d", k=1)

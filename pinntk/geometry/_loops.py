@@ -1,0 +1,106 @@
+"""The closed curves that bound a shape in the plane: which of them are holes, and where their corners point inward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import shapely
+from shapely.ops import polylabel
+
+from pinntk.geometry._pieces import Piece, rounding
+
+_SAMPLED = 33  # places of a curved piece
+_STRAIGHT = 0.1  # radians: corners that are less inward than that are the bends of a curve
+_NEAR_CENTER = 0.01  # of a hole's size: how near to its center is near enough
+_RAY = 512  # places of a ray in which is looked for the domain
+
+
+@dataclass(frozen=True)
+class Corner:
+    """A corner that points into the domain.
+
+    place: (2,); angle: of the domain there, in radians, above pi
+    beside: (2,) a place outside of the domain, and of all between it and the corner
+    """
+
+    place: np.ndarray
+    angle: float
+    beside: np.ndarray
+
+
+@dataclass(frozen=True)
+class Hole:
+    """A hole, by the center (2,) and the radius of a largest disk in it."""
+
+    center: np.ndarray
+    radius: float
+
+
+class _Run(NamedTuple):
+    """A smooth piece of the boundary with the domain to its left: places (m, 2), and its directions (2,) at both ends."""
+
+    places: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+
+
+def holes_and_corners(shape: Any) -> tuple[list[Hole], list[Corner]]:
+    """Of a shape in the plane; the sharpest corners first."""
+    holes, corners = [], []
+    for loop in _closed([run for piece in shape.boundary().pieces for run in _runs(piece)], 1e4 * rounding(shape)):
+        ring = np.concatenate([run.places for run in loop])
+        x, y = ring.T
+        if (x * np.roll(y, -1) - y * np.roll(x, -1)).sum() < 0:  # clockwise
+            hole = shapely.Polygon(ring)
+            center = polylabel(hole, _NEAR_CENTER * hole.area**0.5)
+            holes.append(Hole(np.array(center.coords[0]), float(shapely.distance(center, hole.exterior))))
+        corners += [found for a, b in pairwise([*loop, loop[0]]) if (found := _inward(shape, a, b)) is not None]
+    return holes, sorted(corners, key=lambda corner: -corner.angle)
+
+
+def _runs(piece: Piece) -> Iterator[_Run]:
+    assert piece.arcs is not None
+    surface = piece.surface
+    for start, end in piece.arcs:
+        if surface.segments is None:
+            places = surface.at(np.linspace(start, end, _SAMPLED)[:, None])
+            right = piece.outward * surface.normals_of(places)
+            along = np.stack([-right[:, 1], right[:, 0]], 1)
+            back = ((places[1] - places[0]) * along[0]).sum() < 0
+            yield _Run(*((places[::-1], along[-1], along[0]) if back else (places, along[0], along[-1])))
+            continue
+        ends = [float(start), *(b for b in surface.breaks if start < b < end), float(end)]
+        corners = surface.at(np.array(ends)[:, None])
+        right = piece.outward * surface.normals_of((corners[:-1] + corners[1:]) / 2)
+        for a, b, n in zip(corners[:-1], corners[1:], right, strict=True):
+            along = np.array([-n[1], n[0]])
+            yield _Run(np.stack([a, b] if ((b - a) * along).sum() > 0 else [b, a]), along, along)
+
+
+def _closed(runs: list[_Run], near: float) -> Iterator[list[_Run]]:
+    """Runs one after the other, each from where the one before ends."""
+    left = list(runs)
+    while left:
+        loop = [left.pop()]
+        while left and np.abs(loop[-1].places[-1] - loop[0].places[0]).max() > near:
+            away = [np.abs(run.places[0] - loop[-1].places[-1]).max() for run in left]
+            loop.append(left.pop(int(np.argmin(away))))
+        yield loop
+
+
+def _inward(shape: Any, before: _Run, after: _Run) -> Corner | None:
+    """The corner between two runs; None where it points outward, or there is none."""
+    (a, b), (c, d) = before.last, after.first
+    angle = float(np.pi - np.arctan2(a * d - b * c, a * c + b * d))
+    if angle < np.pi + _STRAIGHT:
+        return None
+    outward = np.arctan2(d, c) + angle / 2 + np.pi
+    steps = np.linspace(0, 1, _RAY + 1)[1:] * shape.extent
+    place = after.places[0]
+    ray = place + steps[:, None] * np.array([np.cos(outward), np.sin(outward)])
+    met = np.flatnonzero(shape.contains(ray))
+    return Corner(place, angle, ray[met[0] // 2 if len(met) else -1])
