@@ -219,7 +219,7 @@ def checked(found: dict[str, list[float]], runs: dict[str, list[dict]], paramete
         ),
         reproduction.Check(
             "MgFNO is more accurate than an FNO.",
-            "Burgers 0.17 %, 89 % below an FNO; levels of an FNO's size each, 500 epochs each",
+            "Burgers 0.17 %, 89 % below an FNO; levels of an FNO's size each",
             said("FNO", "MgFNO"),
             lower("MgFNO", ("FNO",), *runs),
             "the lower median error on both operators, at as many parameters and Adam steps in all",

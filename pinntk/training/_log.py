@@ -40,15 +40,15 @@ class Log:
         self.run.history.append({**row, **measured})
 
     def summary(self, status: str = "") -> list[str]:
-        """For the line of progress, most important first: the loss, the last relative error measured, what the optimizer says
-        of itself, and the conditions' losses, of which the one that weighs most comes first.
+        """For the line of progress, most important first: the weighted loss, the last relative error measured, what the
+        optimizer says of itself, and the conditions' losses, of which the one that weighs most comes first.
         """
         if not self.run.history:
             return [status] if status else []
         last, relative = self.run.history[-1], self.run.relative_error
         weighted = {name: last[f"weight/{name}"] * last[f"loss/{name}"] for name in self.names}
         return [
-            f"loss {short(last['loss'])}",
+            f"weighted loss {short(last['loss'])}",
             *([] if relative is None else [f"relative error {short(relative)}"]),
             *([status] if status else []),
             *(f"{name} {short(last[f'loss/{name}'])}" for name in sorted(self.names, key=weighted.__getitem__, reverse=True)),
