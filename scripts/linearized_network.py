@@ -145,8 +145,8 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--seeds", type=int, help="networks of each width, 8 unless given")
     arguments = parser.parse_args(argv)
     quick = arguments.quick
-    widths, steps, every = ((16, 32, 64), 30, 10) if quick else ((32, 64, 128, 256, 512, 1024), 300, 5)
-    seeds = arguments.seeds or (2 if quick else 8)
+    widths, steps, every = ((16, 32, 64, 128), 60, 10) if quick else ((32, 64, 128, 256, 512, 1024), 300, 5)
+    seeds = arguments.seeds or (3 if quick else 8)
     if seeds < 2:
         parser.error("--seeds: at least 2, for a standard error")
     generator = torch.Generator().manual_seed(0)

@@ -203,7 +203,7 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--seeds", type=int, help="models for each number of functions, 20 unless given")
     arguments = parser.parse_args(argv)
     quick = arguments.quick
-    seeds = arguments.seeds or (4 if quick else 20)
+    seeds = arguments.seeds or (8 if quick else 20)
     counts = [8, 32, 128] if quick else [2**power for power in range(4, 15)]
     descent = 10 if quick else 400
     x = torch.randn(20, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

@@ -23,7 +23,7 @@ from pinntk.ntk._store import CHUNK
 
 GRAM, LANCZOS = "gram", "lanczos"
 _PASSES = 8  # of block Lanczos over all points, as a rule
-_COMPONENTS = 4  # of a Taylor jet, as a rule: by so many times a product by factors is dearer than one by J
+_FORMED = 250  # multiply-adds of a matrix product for each entry of J, in whose time a pass computes it anew: 200 to 300
 _SQUARE = 4  # (p, p) matrices at once: J^T J, a copy of it, and what finding its eigenvalues takes
 _BASES = 6  # matrices as large as the basis of block Lanczos at once
 _PANELS = 3  # copies of a block's J at once
@@ -75,7 +75,7 @@ def make_plan(n: int, p: int, k: int, limit: int, held: float) -> Plan:
     """By multiply-adds, where J^T J fits. Raises MemoryError where neither way does."""
     k, room = min(k, n, p), limit - held
     side, block = min(n, p), krylov.block_of(k)
-    gram, lanczos = n * p**2 / 2 + 10 * p**3, _PASSES * n * p * 2 * _COMPONENTS * block
+    gram, lanczos = n * p**2 / 2 + 10 * p**3, _PASSES * n * p * (_FORMED + 2 * block)
     square = 8 * _SQUARE * p**2
     if p <= n and gram <= lanczos and square + 8 * _PANELS * _FEWEST * p <= room:
         chunk = int(min((room - square) // (8 * _PANELS * p), CHUNK))

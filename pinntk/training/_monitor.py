@@ -66,7 +66,7 @@ class Monitor:
 
     From 5 % of the steps on it also diagnoses, and warns with `TrainingWarning` when a finding first appears: each code once.
     Parameters, weights, points and random numbers are never changed. What it can afford depends on the clock, and with it which
-    of its columns a row has.
+    of its columns a row has. Under torchrun the first process measures, and the others wait for what it finds.
     """
 
     every: int | None = None

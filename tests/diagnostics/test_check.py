@@ -202,7 +202,8 @@ def test_a_free_pressure_is_a_note():
 
 # Well-posed problems, fast.
 
-SLOW = {name: [pytest.mark.slow] for name in ("beltrami", "ginzburg_landau", "gray_scott")}  # 2 s and more
+TAKES_LONG = ("backward_step", "beltrami", "cylinder_flow", "ginzburg_landau", "gray_scott", "plate_with_hole")  # 2 s and more
+SLOW = {name: [pytest.mark.slow] for name in TAKES_LONG}
 
 
 @pytest.mark.parametrize("name", [pytest.param(*one.values, marks=[*one.marks, *SLOW.get(one.values[0], ())]) for one in EACH])

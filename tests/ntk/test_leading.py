@@ -32,7 +32,7 @@ def small_blocks(monkeypatch):
 @pytest.fixture
 def method(request, monkeypatch):
     if request.param != "gram":
-        monkeypatch.setattr(_passes, "_COMPONENTS", 0)  # products cost nothing
+        monkeypatch.setattr(_passes, "_FORMED", -1000)  # products cost nothing
     return request.param
 
 
@@ -132,7 +132,7 @@ def test_a_checkpoint_of_other_work_is_refused(monkeypatch, tmp_path):
     for arguments in ((other, problem, points, 6), (network, problem, moved, 6), (network, problem, points, 5)):
         with pytest.raises(ValueError, match=r"top.checkpoint is the checkpoint of other work; remove it"):
             leading_eigenvalues(*arguments, checkpoint=path)
-    monkeypatch.setattr(_passes, "_COMPONENTS", 0)
+    monkeypatch.setattr(_passes, "_FORMED", -1000)
     with pytest.raises(ValueError, match="was begun by method 'gram', and max_memory allows 'lanczos' now"):
         leading_eigenvalues(network, problem, points, 6, checkpoint=path)
     path.write_bytes(path.read_bytes()[:100])

@@ -339,8 +339,9 @@ def test_the_command_line_tells(capsys, tmp_path, monkeypatch):
     assert pinntk.Run.load(tmp_path / "run").config["training"]["monitor"]["budget"] == 0.2
 
 
-def test_a_finished_training_that_goes_on_finds_what_it_would_have_found(tmp_path):
+def test_a_finished_training_that_goes_on_finds_what_it_would_have_found(tmp_path, monkeypatch):
     """Its look at the end was one more: the row of that step has its predictions again."""
+    says(monkeypatch, [])
     monitor = Monitor(every=5, budget=None)
     settings = {"steps": 20, "schedule": "constant", "monitor": monitor}
     whole = small(**settings)

@@ -321,3 +321,10 @@ def test_help_fits_80_columns(capsys, monkeypatch):
     with pytest.raises(SystemExit):
         main(["rescue", "--help"])
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_several_processes_are_refused(monkeypatch):
+    run = pinntk.Run(pinntk.load("poisson1d"), torch.nn.Linear(1, 1), {})
+    monkeypatch.setattr("pinntk._util.distributed.world", lambda: 2)
+    with pytest.raises(ValueError, match="rescue runs in one process, since it shares out seconds among trainings"):
+        pinntk.rescue(run)
