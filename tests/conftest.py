@@ -49,6 +49,7 @@ FILES = {HERE / folder / f"{name}.py" for folder, names in FAST.items() for name
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items):
     for item in items:
+        assert " at 0x" not in item.nodeid, f"{item.nodeid}: xdist needs the same name in every process"
         if (item.path in FILES or HERE not in item.path.parents) and not item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.fast)
 

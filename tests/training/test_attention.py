@@ -56,7 +56,7 @@ def by_hand(newest, conditions, steps, fixed):
         (VRBA("square", **FAST, conditions="residual"), lambda size, k: size / size.max()),
         (VRBA(c=0.5, phi=0.75, **FAST), lambda size, k: 0.25 + 0.75 * (k + 2) ** ((size / size.max() - 1) / 0.5)),
     ],
-    ids=str,
+    ids=("rba", "vrba-square", "vrba-exp"),
 )
 def test_training_is_the_loop_written_by_hand(scheme, newest):
     problem, _ = small()
