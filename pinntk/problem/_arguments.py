@@ -135,6 +135,21 @@ class Vocabulary:
         return Basis.spanning(derivatives, d, axes)
 
 
+def check_place(condition: str, specs: Iterable[ArgumentSpec], space: Sequence[int], has_normals: bool) -> None:
+    """Raises ValueError for what a condition asks for and its region has not.
+
+    space: the axes of the coordinates other than t; has_normals: whether the region has outward ones
+    """
+    for spec in specs:
+        if spec.kind in ("laplacian", "gradient", "normal", "component") and not space:
+            raise ValueError(f"condition {condition!r}: {spec.argument!r} needs a coordinate other than t")
+        if spec.kind in ("normal", "component") and not has_normals:
+            raise ValueError(
+                f"condition {condition!r}: {spec.argument!r} needs boundary faces of spatial coordinates, such as "
+                'domain.ends("x"); its region has no outward normal'
+            )
+
+
 def _signature(function: Callable) -> str:
     return f"{name_of(function)}({', '.join(_parameters(function))})"
 

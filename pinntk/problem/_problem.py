@@ -17,7 +17,7 @@ from pinntk._util.memory import require
 from pinntk._util.precision import empty_like, without_autocast
 from pinntk.geometry import Domain
 from pinntk.geometry import _sampling as sampling
-from pinntk.problem._arguments import ArgumentSpec, Vocabulary, name_of
+from pinntk.problem._arguments import ArgumentSpec, Vocabulary, check_place, name_of
 from pinntk.problem._conditions import KINDS, Condition
 from pinntk.problem._coordinates import check_coordinates
 from pinntk.problem._foreign import AnyCondition, ForeignCondition
@@ -28,6 +28,7 @@ from pinntk.problem._output import check_output
 from pinntk.problem._page import as_html, in_a_line, known_solution_in_words
 from pinntk.problem._parameters import accuracy_of, at_accuracy, coefficient_parameters, parameters_text
 from pinntk.problem._rows import as_array, as_rows, check_points
+from pinntk.problem._units import check_units, units_text
 from pinntk.taylor import Basis
 
 Counts = Mapping[str, int]  # condition name or kind -> number of points
@@ -57,6 +58,7 @@ class Problem:
         to rounding. A network's error is no smaller than that, whatever number comes out
     where: {field: part of the domain that it lives on}, for fields on either side of an interface. It counts only there:
         errors against a known solution, figures and diagnoses leave the rest of the domain out
+    units: {coordinate, field or coefficient: its unit}, such as {"x": "m", "T": "K"}, for the axes of figures and for reports
 
     `arguments` has what each operator's arguments ask for, nothing for a foreign one. Raises ValueError for unknown arguments.
 
@@ -85,6 +87,7 @@ class Problem:
     slab: Mapping[str, Any]
     solution_accuracy: float
     where: Mapping[str, Domain]
+    units: Mapping[str, str]
     arguments: Mapping[str, tuple[ArgumentSpec, ...]] = field(init=False)
 
     def __init__(
@@ -101,6 +104,7 @@ class Problem:
         slab: Mapping[str, Any] = MappingProxyType({}),
         solution_accuracy: float = 0.0,
         where: Mapping[str, Domain] = MappingProxyType({}),
+        units: Mapping[str, str] = MappingProxyType({}),
     ):
         if isinstance(conditions, (Condition, ForeignCondition)):
             raise TypeError(f"conditions is {conditions.name} alone; give a list, as in Problem(domain, [{conditions.name}])")
@@ -117,15 +121,17 @@ class Problem:
             "slab": slab,
             "solution_accuracy": accuracy_of(solution_accuracy, exact is not None or reference is not None),
             "where": MappingProxyType(dict(where)),
+            "units": MappingProxyType(dict(units)),
         }
         for key, value in attributes.items():
             object.__setattr__(self, key, value)
         self._check_conditions()
+        check_units(self.units, (*self.domain.coordinates, *self.fields, *self.coefficients))
         words = {c.name: self.vocabulary(c) for c in self.conditions}  # which refuses names that are taken twice
         specs = {c.name: words[c.name].read(c.operator) if isinstance(c, Condition) else () for c in self.conditions}
         object.__setattr__(self, "arguments", MappingProxyType(specs))
-        for condition in self.conditions:
-            self._check_arguments(condition)
+        for c in self.conditions:
+            check_place(c.name, specs[c.name], self.domain.space, getattr(c.region, "has_normals", False))
         subdomains(self.domain, self.fields, self.where, self.conditions, self.arguments)
         asked = {spec.argument for of_condition in specs.values() for spec in of_condition}
         unused = [key for key in self.coefficients if key not in asked]
@@ -152,24 +158,20 @@ class Problem:
                 raise ValueError(f"condition {condition.name!r} lives on other coordinates than the problem's domain")
             seen.add(condition.name)
 
-    def _check_arguments(self, condition: AnyCondition) -> None:
-        region = condition.region
-        has_normals = getattr(region, "has_normals", False)
-        for spec in self.arguments[condition.name]:
-            if spec.kind in ("laplacian", "gradient", "normal", "component") and not self.domain.space:
-                raise ValueError(f"condition {condition.name!r}: {spec.argument!r} needs a coordinate other than t")
-            if spec.kind in ("normal", "component") and not has_normals:
-                raise ValueError(
-                    f"condition {condition.name!r}: {spec.argument!r} needs boundary faces of spatial coordinates, such as "
-                    'domain.ends("x"); its region has no outward normal'
-                )
-
     def __repr__(self) -> str:
         return in_a_line(self.name, self.settings(), self.domain, self.fields, self.conditions)
 
     def _repr_html_(self) -> str:
-        lines = {"fields": ", ".join(self.fields), "known solution": known_solution_in_words(self)}
+        lines = {
+            "fields": ", ".join(self.fields),
+            "units": units_text(self.units),
+            "known solution": known_solution_in_words(self),
+        }
         return as_html(self.name, self.domain, self.conditions, self.arguments, self.parameters, self.coefficients, lines)
+
+    def label(self, name: str) -> str:
+        """A coordinate, field or coefficient as axes have it: "x [m]", or "x" where no unit is given."""
+        return f"{name} [{self.units[name]}]" if self.units.get(name) else name
 
     def settings(self) -> str:
         """The parameters as text: "a1=1 a2=4"."""

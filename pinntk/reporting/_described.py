@@ -8,6 +8,7 @@ from typing import Any
 from pinntk.geometry import Domain
 from pinntk.problem import Problem
 from pinntk.problem._page import in_words, known_solution_in_words, where
+from pinntk.problem._units import units_text
 from pinntk.reporting import plot
 
 _WIDTH = 80
@@ -50,6 +51,7 @@ def described(problem: Problem, docstring: str = "") -> str:
         ("dimension", [dimension(problem.domain)]),
         ("order", [_order(problem)]),
         ("fields", [", ".join(problem.fields)]),
+        ("units", [units_text(problem.units)]),
         ("conditions", [_condition(problem, name) for name in problem.names]),
         ("boundary", [", ".join(plot.part_names(problem.domain))] if not problem.domain.is_box else []),
         ("parameters", [", ".join(f"{name} = {_value(value)}" for name, value in problem.parameters.items())]),

@@ -222,7 +222,12 @@ def _settings(x: Examination) -> list[tuple[str, str]]:
     problem = x.problem
     domain = in_words(problem.domain)
     points = ", ".join(f"{len(rows)} of {name}" for name, rows in x.points.items())
-    lines = [("problem", problem.name), ("domain", domain), ("fields", ", ".join(problem.fields)), ("points", points)]
+    lines = [
+        ("problem", problem.name),
+        ("domain", domain),
+        ("fields", ", ".join(map(problem.label, problem.fields))),
+        ("points", points),
+    ]
     if x.run is None:
         return lines
     config, shown = x.run.config, number

@@ -352,3 +352,16 @@ def test_error_against_an_exact_solution_and_against_a_grid():
         _ = problem_with(heat).solution
     with pytest.raises(ValueError, match="exact returned 2 fields"):
         _ = problem_with(heat, exact=lambda t: (t, t)).solution
+
+
+def test_units_are_names_of_what_there_is():
+    domain = Box(t=(0, 1), x=(0, 2))
+    heat = residual(domain)(lambda T_t, T_xx, kappa: T_t - kappa * T_xx)
+    settings = {"fields": "T", "coefficients": {"kappa": 1.0}}
+    problem = Problem(domain, [heat], units={"x": "m", "T": "K", "kappa": "m²/s"}, **settings)
+    assert [problem.label(name) for name in ("t", "x", "T", "kappa")] == ["t", "x [m]", "T [K]", "kappa [m²/s]"]
+    assert "x in m, T in K, kappa in m²/s" in problem._repr_html_()
+    with pytest.raises(ValueError, match="units of 'y': the problem has t, x, T, kappa"):
+        Problem(domain, [heat], units={"y": "m"}, **settings)
+    with pytest.raises(TypeError, match="units: that of 'x' is 3; give a text"):
+        Problem(domain, [heat], units={"x": 3}, **settings)

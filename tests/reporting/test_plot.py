@@ -1,5 +1,7 @@
 """Figures hold what they should; what they look like was looked at."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -198,3 +200,14 @@ def test_a_matrix_of_many_conditions_has_a_color_bar_in_place_of_numbers():
     for count, numbers, axes in ((3, 9, 1), (7, 0, 2)):
         figure = plot.single_figure(matrix_panel("cosines", np.eye(count), [f"condition_{i}" for i in range(count)]))
         assert (len(figure.axes[0].texts), len(figure.axes)) == (numbers, axes)
+
+
+@pytest.mark.parametrize("name", ["poisson1d", "heat1d", "wave2d"])
+def test_axes_have_the_units_of_the_problem(name):
+    problem = pinntk.load(name)
+    places = [problem.coordinates[axis] for axis in problem.domain.space]
+    problem = replace(problem, units={**dict.fromkeys(places, "m"), "u": "K"})
+    figure = plot.solution(problem, pinntk.nn.MLP(problem, width=4, depth=1))
+    labels = [label for ax in figure.axes for label in (ax.get_xlabel(), ax.get_ylabel(), ax.get_title())]
+    assert f"{places[0]} [m]" in labels and any("u [K]" in label for label in labels + [figure.get_suptitle()])
+    assert not set(places) & set(labels)

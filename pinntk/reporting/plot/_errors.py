@@ -41,14 +41,14 @@ def values_panel(title: str, rows: np.ndarray, values: np.ndarray, problem: Prob
         if plane is None:
             order = rows[:, 0].argsort()
             ax.plot(rows[order, 0], values[order], color=ORANGE, lw=1.2, marker="o" if len(rows) < 5 else "")
-            ax.set(xlabel=problem.coordinates[0], ylabel="value")
+            ax.set(xlabel=problem.label(problem.coordinates[0]), ylabel="value")
             return None
         if problem.domain.dimension == 2 and len(rows) >= _MAP:
-            return Section(plane, rows).draw(ax, values, **style)
+            return Section(plane, rows).draw(ax, values, problem.label, **style)
         order = np.abs(values).argsort()  # the largest above the others
         x, y = rows[order][:, plane.axes].T
         image = ax.scatter(x, y, c=values[order], s=14, linewidths=0, **style)
-        plane.frame(ax)
+        plane.frame(ax, problem.label)
         return image
 
     return Panel(title, f"{title}, {span(values)}", draw)

@@ -220,9 +220,9 @@ def _scatter_panel(title: str, rows: np.ndarray, marked: np.ndarray, meaning: st
             x, y = (part[:, 0], np.zeros(len(part))) if plane is None else part[:, plane.axes].T
             ax.scatter(x, y, c=color, s=size, marker=marker, label=label)
         if plane is None:
-            ax.set(xlabel=problem.coordinates[0], yticks=[])
+            ax.set(xlabel=problem.label(problem.coordinates[0]), yticks=[])
         else:
-            plane.frame(ax)
+            plane.frame(ax, problem.label)
         ax.legend(fontsize=8, loc="upper right")
 
     where = ", ".join(f"{value:.3g}" for value in marked[0])

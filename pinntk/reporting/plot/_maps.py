@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -121,9 +121,9 @@ class Plane:
         except ValueError:  # a surface that bounds it from either side
             return []
 
-    def frame(self, ax: Axes) -> None:
-        """Names, limits and scales of the axes, and the outline of the domain."""
-        names = self.domain.coordinates
+    def frame(self, ax: Axes, label: Callable[[str], str] = str) -> None:
+        """Names, limits and scales of the axes, and the outline of the domain; label: a name with its unit."""
+        names = [label(name) for name in self.domain.coordinates]
         ax.set(xlabel=names[self.axes[0]], ylabel=names[self.axes[1]])
         curves = self.outline()
         for curve in curves:
@@ -186,8 +186,8 @@ class Section:
         """Whether the points are a grid with even steps, which is drawn as pixels."""
         return bool(self.axes) and all(len(one) > 1 and np.allclose(np.diff(one), one[1] - one[0]) for one in self.axes)
 
-    def draw(self, ax: Axes, values: np.ndarray, **style: Any) -> ScalarMappable:
-        """Values (n,) as a map in the frame of the plane; where they are not finite, it has gaps."""
+    def draw(self, ax: Axes, values: np.ndarray, label: Callable[[str], str] = str, **style: Any) -> ScalarMappable:
+        """Values (n,) as a map in the frame of the plane; where they are not finite, it has gaps. label: as of `Plane.frame`."""
         image: ScalarMappable
         if self.even:
             (left, right), (bottom, top) = (
@@ -199,7 +199,7 @@ class Section:
             image = ax.pcolormesh(*self.axes, self.pixels(values), shading="auto", rasterized=True, **style)
         else:
             image = self._triangles(ax, values, **style)
-        self.plane.frame(ax)
+        self.plane.frame(ax, label)
         return image
 
     def pixels(self, values: np.ndarray) -> np.ndarray:

@@ -57,12 +57,12 @@ def picture_panel(problem: Problem) -> Panel:
             x, y = _seen(problem.domain, plane, rows, number)
             ax.scatter(x, y, s=size, color=color, linewidths=0, zorder=2 if kind == "residual" else 4, label=f"{name} ({kind})")
         if plane is not None:
-            plane.frame(ax)
+            plane.frame(ax, problem.label)
             _name_parts(ax, plane)
         elif len(problem.domain.space) == 3:
             _axes_from_a_corner(ax, problem.domain)
         else:
-            ax.set(xlabel=problem.coordinates[0], yticks=[], ylim=(0.6 - len(points), 0.4))
+            ax.set(xlabel=problem.label(problem.coordinates[0]), yticks=[], ylim=(0.6 - len(points), 0.4))
             ax.spines[["left", "right", "top"]].set_visible(False)
         ax.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, fontsize=9, markerscale=2)
 

@@ -63,7 +63,7 @@ def solution_panels(problem: Problem, network: nn.Module) -> list[list[Panel]]:
         else:
             grid, truth = problem.domain.grid((_CURVE,)), None
         predicted = _predicted(problem, network, grid, truth)
-        x, label, seen = grid[:, 0], problem.coordinates[0], sensors(problem)[:, 0]
+        x, label, seen = grid[:, 0], problem.label(problem.coordinates[0]), sensors(problem)[:, 0]
     else:
         s = np.linspace(0, 1, _CURVE)[:, None]
         grid = problem.domain.low + s * (problem.domain.high - problem.domain.low)
@@ -75,7 +75,7 @@ def solution_panels(problem: Problem, network: nn.Module) -> list[list[Panel]]:
         seen = np.empty(0)
     known = _reference_label(problem)
     return [
-        _curves(name, x, label, predicted[:, i], None if truth is None else truth[:, i], known, seen)
+        _curves(problem.label(name), x, label, predicted[:, i], None if truth is None else truth[:, i], known, seen)
         for i, name in enumerate(problem.fields)
     ]
 
@@ -189,7 +189,7 @@ class FieldMaps:
         near = seen[section.plane.near(seen)]
 
         def paint(ax: Axes) -> ScalarMappable:
-            image = section.draw(ax, values, **quantity.style)
+            image = section.draw(ax, values, self.problem.label, **quantity.style)
             if len(near):
                 x, y = near[:, section.plane.axes].T
                 ax.plot(x, y, "o", ms=3.5, mfc="white", mec="black", mew=0.6)
@@ -204,7 +204,7 @@ def field_maps(problem: Problem, network: nn.Module, drawn: Sequence[Plane]) -> 
     known, sections = _reference_label(problem), _sections(problem, drawn)
     predicted = [_predicted(problem, network, section.points, truth) for section, truth in sections]
     found = []
-    for i, name in enumerate(problem.fields):
+    for i, name in enumerate(map(problem.label, problem.fields)):
         values = [one[:, i] for one in predicted]
         truth = [one[:, i] for _, one in sections if one is not None]
         style = field_style(truth or values)
