@@ -187,7 +187,7 @@ class Section:
         return bool(self.axes) and all(len(one) > 1 and np.allclose(np.diff(one), one[1] - one[0]) for one in self.axes)
 
     def draw(self, ax: Axes, values: np.ndarray, label: Callable[[str], str] = str, **style: Any) -> ScalarMappable:
-        """Values (n,) as a map in the frame of the plane; where they are not finite, it has gaps. label: as of `Plane.frame`."""
+        """Values (n,) as a map in the frame of the plane; gaps where they are not finite. label: as of `Plane.frame`."""
         image: ScalarMappable
         if self.even:
             (left, right), (bottom, top) = (
