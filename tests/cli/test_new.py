@@ -72,7 +72,7 @@ def test_a_shell_completes_commands_options_and_problems(tmp_path):
         return ended.stdout.split()
 
     assert completed("tr") == ["train"]
-    assert completed("train", "--weighti") == ["--weighting"]
+    assert completed("train", "--weighti") == ["--weighting", "--weighting-options"]
     assert completed("train", "--activation", "ta") == ["tanh"]
     assert completed("train", "poisson1") == ["poisson1d"]
     assert completed("check", "my_") == ["my_pde.py"]

@@ -111,7 +111,7 @@ def test_what_rules_would_give():
     [
         {"adaptive": pinntk.RAD(candidates=3), "resample": 1},
         {"adaptive": True, "optimizer": "gauss-newton", "resample": 1},
-        {"adaptive": "r3", "resample": 1},
+        {"adaptive": pinntk.R3(), "resample": 1},
         {"resample": 2, "sampling": "sobol"},
         {"optimizer": "adam:2, lbfgs:1:max_iter=3, gauss-newton:1", "steps": None},
         {"clip": 1e-2, "average": 0.5, "early_stopping": True},

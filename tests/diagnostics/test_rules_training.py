@@ -82,7 +82,7 @@ def test_float32_floor_and_double_precision():
         problem = poisson()
         network = pinntk.nn.MLP(problem, width=16, depth=2, dtype=dtype)
         points = {"residual": 50}
-        return pinntk.train(problem, network, optimizer="gauss-newton", steps=40, points=points, progress=False)
+        return pinntk.train(problem, network, optimizer="gauss-newton", steps=60, points=points, progress=False)
 
     run = solved(torch.float32)
     first = pinntk.diagnose(run)[0]

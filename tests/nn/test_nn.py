@@ -249,7 +249,7 @@ def test_a_hard_constraint_holds_the_network_only_and_goes_through_a_run(tmp_pat
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"factor": lambda x, z: x * z}, "unknown argument 'z'; coordinates are"),
+        ({"factor": lambda x, z: x * z}, "unknown argument 'z'; it is a function of the coordinates"),
         ({"offset": lambda x, y: (x, y)}, r"offset returned shape \(3, 2\) for 3 points; return"),
         ({"factor": lambda x, y: x.sum().reshape(1)}, r"factor returned shape \(1, 1\) for 3 points"),
     ],

@@ -215,4 +215,5 @@ def test_kernels_of_every_problem_meet_the_oracle(name, network_name):
     assert torch.equal(K.matrix(), K.matrix().T)
     assert (K.matrix() - expected).norm() <= 1e-12 * expected.norm()
     for condition, trace in pinntk.traces(network, problem, points).items():
-        assert abs(trace - K.trace(condition)) <= 1e-12 * abs(trace)
+        rounding = 1e-14 * expected.trace() / len(expected)  # for conditions that the network meets by itself
+        assert abs(trace - K.trace(condition)) <= 1e-12 * abs(trace) + rounding

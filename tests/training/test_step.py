@@ -134,7 +134,7 @@ def test_a_compiled_step_that_computes_something_else_is_not_used(monkeypatch):
     monkeypatch.setattr(module.torch, "compile", wrong)
     network, problem, points, counts, weights = setting()
     step = Step(network, problem, compiled=True)
-    with pytest.warns(UserWarning, match="gradient is 1.0e-02 off"):
+    with pytest.warns(UserWarning, match="gradient: 1.0e-02 off"):
         step(Batch(points, counts, weights))
     torch.testing.assert_close(gradient(network, problem), plain_backward(network, problem, points, weights)[1])
 
