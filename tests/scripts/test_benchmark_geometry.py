@@ -2,8 +2,10 @@
 
 import benchmark_geometry
 import numpy as np
+import pytest
 
 
+@pytest.mark.slow
 def test_costs_of_all_domains():
     found = benchmark_geometry.main(["--quick"])
     assert list(found) == [*benchmark_geometry.BOXES, "plate with a hole", "polygon with holes"]
