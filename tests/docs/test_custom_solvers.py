@@ -100,11 +100,11 @@ def test_the_fitted_coefficient_lies_within_its_error_bars():
 
 def test_the_readme_and_its_guides_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    two_lines, own = blocks(ROOT / "README.md")
+    two_lines, own, drawn = blocks(ROOT / "README.md")
     the_same, with_exact, plate, in_time = blocks(ROOT / "docs/YOUR_PDE.md")
     guides = ("TUTORIAL", "KERNELS", "NETWORKS")
     diagnosed, *further = [block for guide in guides for block in blocks(ROOT / f"docs/{guide}.md")]
-    assert own[1] == the_same[1]
+    assert (own[1], drawn[1]) == (the_same[1], plate[1])
     assert set(run_readme(two_lines)["ntk"].weights) == {"pde", "start"}
     body, _, _ = own[1].partition("    return Problem")
     (tmp_path / "my_pde.py").write_text(own[1])
