@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 # By folder: what `-m fast` runs, beside the examples in docstrings. Every room, within a minute on two cores.
 FAST = {
     "": ("test_architecture",),
-    "cli": ("test_cli",),
+    "cli": ("test_cli", "test_refusals"),
     "comparison": ("test_comparison",),
     "diagnostics": ("test_balance", "test_drift", "test_estimate", "test_layers", "test_sanity", "test_spectrum"),
     "docs": ("test_packaging",),

@@ -2,6 +2,8 @@
 
 from pinntk.cli import main
 
+SMALL = ["--width", "6", "--depth", "1", "--quiet", "--points", "boundary=4,residual=6"]  # of a training
+
 
 def run(capsys, *arguments):
     status = main([str(argument) for argument in arguments])
