@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.nn._dense import Dense, NetworkOptions, split_options
-from pinntk.nn._layers import check_sizes, dimensions, scale
-from pinntk.nn._output import output_scales
+from pinntk.nn._layers import check_sizes, dimensions
 from pinntk.nn._scaled import ScaledNetwork
 from pinntk.problem import Problem
 
@@ -72,7 +71,6 @@ class DeepONet(ScaledNetwork):
         check_sizes(rank=rank, width=width, depth=depth)
         self.branch_axes = _branch_axes(problem, inputs, sensors)
         self.trunk_axes = [axis for axis in range(inputs) if axis not in self.branch_axes]
-        normalize, mean, deviation = scale(problem, inputs, normalize)
         generator = torch.Generator().manual_seed(seed)
         place: Any = {"dtype": dtype or torch.get_default_dtype(), "device": device}
         self.rank, self.outputs = rank, outputs
@@ -80,16 +78,14 @@ class DeepONet(ScaledNetwork):
         trunk = [len(self.trunk_axes), *[width] * depth, rank * outputs]
         self.trunk = Dense(trunk, generator, ends_active=True, **place, **layers)
         self.bias = nn.Parameter(torch.zeros(outputs, **place))
-        sizes_of_fields = output_scales(asked, problem, normalize, device=device)
-        self._set_scales(mean, deviation, sizes_of_fields, problem, **place)
+        taken = self._take_scales(problem, inputs, normalize, asked, **place)
         self.config = {
             "sensors": sensors if sensors is None or isinstance(sensors, int) else list(sensors),
             "rank": rank,
             "width": width,
             "depth": depth,
             **self.trunk.options,
-            "normalize": normalize,
-            "output_scales": self.output_scales,
+            **taken,
             "seed": seed,
         }
 

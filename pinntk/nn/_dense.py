@@ -41,7 +41,8 @@ class NetworkOptions(DenseOptions, total=False):
 def option_names(kind: type[nn.Module]) -> list[str]:
     """The keywords of a network's class, those of its `OPTIONS` among them."""
     parameters = inspect.signature(kind).parameters.values()
-    return [*(p.name for p in parameters if p.kind is not p.VAR_KEYWORD), *getattr(kind, "OPTIONS", {})]
+    named = (p.name for p in parameters if p.kind is not p.VAR_KEYWORD)
+    return [*dict.fromkeys([*named, *getattr(kind, "OPTIONS", {})])]
 
 
 def check_options(kind: type[nn.Module], options: Any) -> None:

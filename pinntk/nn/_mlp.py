@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pinntk.nn._dense import Dense, NetworkOptions, split_options
-from pinntk.nn._embedded import EmbeddedNetwork
-from pinntk.nn._layers import check_sizes, dimensions
-from pinntk.problem import Problem
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
+from pinntk.nn._dense import Dense
+from pinntk.nn._dense_network import DenseNetwork
 
 
-class MLP(EmbeddedNetwork):
+class MLP(DenseNetwork):
     r"""u(x) = W_L s(... s(W_0 x~ + b_0) ...) + b_L with x~ the normalized, embedded input; maps (n, d) to (n, fields).
 
     problem: gives the number of inputs (coordinates) and outputs (fields), and the domain for `normalize`;
@@ -58,7 +51,7 @@ class MLP(EmbeddedNetwork):
     Raises ValueError for an unknown name, a size below 1, a gain that is not above 0 or a condition named by `hard` that cannot
     be met.
 
-    >>> import pinntk
+    >>> import pinntk, torch
     >>> network = MLP(pinntk.load("burgers"), width=8, depth=2, periodic="x")
     >>> network(torch.rand(5, 2)).shape
     torch.Size([5, 1])
@@ -67,40 +60,11 @@ class MLP(EmbeddedNetwork):
     ('start', 'start_velocity', 'walls')
     """
 
-    def __init__(
-        self,
-        problem: Problem | None = None,
-        *,
-        width: int = 64,
-        depth: int = 3,
-        normalize: bool | None = None,
-        periodic: str | Sequence[str] | Mapping[str, int] | None = None,
-        fourier: tuple[int, float] | Mapping[str, Sequence] | None = None,
-        hard: str | Sequence[str] | None = None,
-        inputs: int | None = None,
-        outputs: int | None = None,
-        seed: int = 0,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-        **options: Unpack[NetworkOptions],
-    ):
-        super().__init__()
-        layers, asked = split_options(type(self), options)
-        inputs, outputs = dimensions("MLP", problem, inputs, outputs)
-        check_sizes(width=width, depth=depth)
-        generator = torch.Generator().manual_seed(seed)
-        place: Any = {"dtype": dtype, "device": device}
-        features, embedded = self._embed(
-            problem, inputs, generator, normalize=normalize, periodic=periodic, fourier=fourier, hard=hard, asked=asked, **place
-        )
-        self.dense = Dense([features, *[width] * depth, outputs], generator, **place, **layers)
-        self.config = {"width": width, "depth": depth, **self.dense.options, **embedded, "seed": seed}
+    def _make(self, features: int, width: int, depth: int, outputs: int, dense: Callable[..., Dense]) -> None:
+        self.dense = dense([features, *[width] * depth, outputs])
 
     def core(self, features: Tensor) -> Tensor:
         return self.dense(features)
-
-    def last_layer(self) -> list[nn.Parameter]:
-        return [self.dense.weights[-1], self.dense.biases[-1]]
 
     def extra_repr(self) -> str:
         weights = self.dense.weights

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from pinntk.nn._dense import Dense, NetworkOptions, split_options
 from pinntk.nn._embeddings import FourierFeatures
-from pinntk.nn._layers import check_sizes, dimensions, parse_scales, scale
-from pinntk.nn._output import output_scales
+from pinntk.nn._layers import check_sizes, dimensions, parse_scales
 from pinntk.nn._scaled import ScaledNetwork
 from pinntk.problem import Problem
 
@@ -61,7 +60,6 @@ class MultiscaleFourier(ScaledNetwork):
         inputs, outputs = dimensions("MultiscaleFourier", problem, inputs, outputs)
         check_sizes(features=features, width=width, depth=depth)
         sigmas = parse_scales("sigmas", sigmas)
-        normalize, mean, deviation = scale(problem, inputs, normalize)
         generator = torch.Generator().manual_seed(seed)
         dtype = dtype or torch.get_default_dtype()
         self.branches = nn.ModuleList()
@@ -70,16 +68,14 @@ class MultiscaleFourier(ScaledNetwork):
             self.branches.append(FourierFeatures(angular / (2 * pi)).to(device, dtype))
         self.trunk = Dense([2 * features, *[width] * depth], generator, ends_active=True, dtype=dtype, device=device, **layers)
         self.last = Dense([len(sigmas) * width, outputs], generator, dtype=dtype, device=device, **layers)
-        sizes_of_fields = output_scales(asked, problem, normalize, device=device)
-        self._set_scales(mean, deviation, sizes_of_fields, problem, dtype=dtype, device=device)
+        taken = self._take_scales(problem, inputs, normalize, asked, dtype=dtype, device=device)
         self.config = {
             "sigmas": sigmas,
             "features": features,
             "width": width,
             "depth": depth,
             **self.trunk.options,
-            "normalize": normalize,
-            "output_scales": self.output_scales,
+            **taken,
             "seed": seed,
         }
 
@@ -136,7 +132,6 @@ class MscaleDNN(ScaledNetwork):
             raise ValueError(f"version={version!r}: 1 (groups of units in the first layer) or 2 (a sum of sub-networks)")
         if width % len(scales):
             raise ValueError(f"width={width} does not divide among {len(scales)} scales; use a multiple of {len(scales)}")
-        normalize, mean, deviation = scale(problem, inputs, normalize)
         self.scales, self.version = scales, version
         generator = torch.Generator().manual_seed(seed)
         dtype = dtype or torch.get_default_dtype()
@@ -150,16 +145,14 @@ class MscaleDNN(ScaledNetwork):
         parts = [dense(sizes, ends_active=version == 1) for _ in scales]
         self.parts = nn.ModuleList(parts)
         self.rest = dense([width] * depth + [outputs]) if version == 1 else None
-        sizes_of_fields = output_scales(asked, problem, normalize, device=device)
-        self._set_scales(mean, deviation, sizes_of_fields, problem, dtype=dtype, device=device)
+        taken = self._take_scales(problem, inputs, normalize, asked, dtype=dtype, device=device)
         self.config = {
             "scales": scales,
             "version": version,
             "width": width,
             "depth": depth,
             **parts[0].options,
-            "normalize": normalize,
-            "output_scales": self.output_scales,
+            **taken,
             "seed": seed,
         }
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from pinntk.nn._dense import Dense, NetworkOptions, split_options
-from pinntk.nn._embedded import EmbeddedNetwork
-from pinntk.nn._layers import check_sizes, dimensions
+from pinntk.nn._dense import Dense, option_names
+from pinntk.nn._dense_network import DenseNetwork
 from pinntk.problem import Problem
 
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
-
-class PirateNet(EmbeddedNetwork):
+class PirateNet(DenseNetwork):
     r"""Residual blocks that begin as the identity (physics-informed residual adaptive networks).
 
     Wang, Li, Chen & Perdikaris 2024, arXiv 2402.00326. With the features phi = x_0 of the normalized input, and encoders
@@ -42,47 +39,29 @@ class PirateNet(EmbeddedNetwork):
     >>> import pinntk
     >>> network = PirateNet(pinntk.load("burgers"), width=8, depth=2, fourier=(5, 0.2))
     >>> x = torch.rand(4, 2)
-    >>> linear = network.last(network.features(x))
+    >>> linear = network.dense(network.features(x))
     >>> bool((network(x) == linear).all())
     True
     """
+
+    OPTIONS: ClassVar[Mapping[str, Any]] = dict.fromkeys(option_names(DenseNetwork))
 
     def __init__(
         self,
         problem: Problem | None = None,
         *,
-        width: int = 64,
-        depth: int = 3,
-        normalize: bool | None = None,
-        periodic: str | Sequence[str] | Mapping[str, int] | None = None,
         fourier: tuple[int, float] | Mapping[str, Sequence] | None = (64, 0.2),
-        hard: str | Sequence[str] | None = None,
-        inputs: int | None = None,
-        outputs: int | None = None,
-        seed: int = 0,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-        **options: Unpack[NetworkOptions],
+        **options: Any,
     ):
-        super().__init__()
-        layers, asked = split_options(type(self), options)
-        inputs, outputs = dimensions("PirateNet", problem, inputs, outputs)
-        check_sizes(width=width, depth=depth)
-        generator = torch.Generator().manual_seed(seed)
-        place: Any = {"dtype": dtype, "device": device}
-        features, embedded = self._embed(
-            problem, inputs, generator, normalize=normalize, periodic=periodic, fourier=fourier, hard=hard, asked=asked, **place
-        )
+        super().__init__(problem, fourier=fourier, **options)
 
-        def active(sizes: Sequence[int]) -> Dense:
-            return Dense(sizes, generator, ends_active=True, **place, **layers)
-
-        self.U, self.V = active([features, width]), active([features, width])
+    def _make(self, features: int, width: int, depth: int, outputs: int, dense: Callable[..., Dense]) -> None:
+        active = partial(dense, ends_active=True)
+        self.U, self.V = (active([features, width]) for _ in range(2))
         self.blocks = nn.ModuleList(active([features, width, width, features]) for _ in range(depth))
-        self.last = Dense([features, outputs], generator, **place, **layers)
-        zero = torch.zeros((), device=device, dtype=dtype or torch.get_default_dtype())
+        self.dense = dense([features, outputs])
+        zero = torch.zeros_like(self.dense.biases[-1][0])
         self.alphas = nn.ParameterList(nn.Parameter(zero.clone()) for _ in range(depth))
-        self.config = {"width": width, "depth": depth, **self.last.options, **embedded, "seed": seed}
 
     def core(self, features: Tensor) -> Tensor:
         U, V = self.U(features), self.V(features)
@@ -92,7 +71,4 @@ class PirateNet(EmbeddedNetwork):
             z = V + block.activate(block.affine(z, 1), 1) * between
             h = block.activate(block.affine(z, 2), 2)
             x = x + alpha * (h - x)
-        return self.last(x)
-
-    def last_layer(self) -> list[nn.Parameter]:
-        return [self.last.weights[0], self.last.biases[0]]
+        return self.dense(x)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.nn._dense import NetworkOptions
-from pinntk.nn._output import rescale
+from pinntk.nn._layers import scale
+from pinntk.nn._output import OutputScales, output_scales, rescale
 from pinntk.problem import Problem
 
 
@@ -41,6 +42,22 @@ class ScaledNetwork(nn.Module):
         self.register_buffer("deviation", deviation.to(device, dtype))
         self.output_scales = output_scales
         self.rescale = rescale(output_scales, problem, dtype=dtype, device=device)
+
+    def _take_scales(
+        self,
+        problem: Problem | None,
+        inputs: int,
+        normalize: bool | None,
+        asked: OutputScales,
+        *,
+        dtype: torch.dtype,
+        device: torch.device | str | None,
+    ) -> dict[str, Any]:
+        """Those of the problem, as far as they are asked for. Returns what config.json says of them."""
+        normalize, mean, deviation = scale(problem, inputs, normalize)
+        sizes_of_fields = output_scales(asked, problem, normalize, device=device)
+        self._set_scales(mean, deviation, sizes_of_fields, problem, dtype=dtype, device=device)
+        return {"normalize": normalize, "output_scales": self.output_scales}
 
     def _normalized(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.deviation

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.nn._dense import Dense, NetworkOptions, split_options
-from pinntk.nn._layers import check_sizes, dimensions, scale
-from pinntk.nn._output import output_scales
+from pinntk.nn._layers import check_sizes, dimensions
 from pinntk.nn._scaled import ScaledNetwork
 from pinntk.problem import Problem
 
@@ -65,7 +64,6 @@ class SeparableMLP(ScaledNetwork):
         layers, asked = split_options(type(self), options)
         inputs, outputs = dimensions("SeparableMLP", problem, inputs, outputs)
         check_sizes(rank=rank, width=width, depth=depth)
-        normalize, mean, deviation = scale(problem, inputs, normalize)
         generator = torch.Generator().manual_seed(seed)
         dtype = dtype or torch.get_default_dtype()
 
@@ -74,15 +72,13 @@ class SeparableMLP(ScaledNetwork):
 
         self.factors = nn.ModuleList(dense([1, *[width] * depth, rank]) for _ in range(inputs))
         self.last = dense([rank, outputs])
-        sizes_of_fields = output_scales(asked, problem, normalize, device=device)
-        self._set_scales(mean, deviation, sizes_of_fields, problem, dtype=dtype, device=device)
+        taken = self._take_scales(problem, inputs, normalize, asked, dtype=dtype, device=device)
         self.config: dict[str, Any] = {
             "rank": rank,
             "width": width,
             "depth": depth,
             **self.last.options,
-            "normalize": normalize,
-            "output_scales": self.output_scales,
+            **taken,
             "seed": seed,
         }
 

@@ -22,10 +22,10 @@ def test_at_the_start_it_is_linear_in_its_features():
     a, b = torch.randn(2, 6, 10, **F64)
     zero = network.core(torch.zeros(1, 10, **F64))
     torch.testing.assert_close(network.core(a + 2 * b) - zero, network.core(a) + 2 * network.core(b) - 3 * zero)
-    assert torch.equal(network.core(a), network.last(a))
+    assert torch.equal(network.core(a), network.dense(a))
     network.core(a).sum().backward()
     moving = {name for name, p in network.named_parameters() if p.grad is not None and p.grad.any()}
-    assert moving == {"last.weights.0", "last.biases.0", "alphas.0", "alphas.1", "alphas.2"}
+    assert moving == {"dense.weights.0", "dense.biases.0", "alphas.0", "alphas.1", "alphas.2"}
 
 
 def test_open_gates_are_the_formula():
@@ -41,7 +41,7 @@ def test_open_gates_are_the_formula():
         g = layer(block, 1, f * U + (1 - f) * V)
         h = alpha * layer(block, 2, g * U + (1 - g) * V) + (1 - alpha) * h
     assert 0.2 < float(network.alphas[1].detach()) < 0.3
-    torch.testing.assert_close(network(x), network.last(h), rtol=1e-13, atol=1e-14)
+    torch.testing.assert_close(network(x), network.dense(h), rtol=1e-13, atol=1e-14)
 
 
 def test_training_opens_the_gates_and_the_diagnosis_of_closed_ones_finds_no_vanishing_gradient():
