@@ -14,6 +14,7 @@ from tests.support.diagnosed import codes, poisson, trained
 from tests.support.ill_conditions import value
 from tests.support.ill_conflict import CONFLICT
 from tests.support.ill_trivial import TRIVIAL
+from tests.support.small_problems import stokes
 
 
 def fresh(problem, **network):
@@ -60,25 +61,6 @@ def test_conditions_without_weight_do_not_count():
     weights = dict.fromkeys(problem.names, 1.0)
     assert "conflict" in codes(network, problem, points, weights)
     assert "conflict" not in codes(network, problem, points, weights | {"second": 0.0})
-
-
-def stokes(exact=None):
-    box = Box(x=(0, 1), y=(0, 1))
-
-    @residual(box)
-    def momentum_x(p_x, lap_u, y):
-        return p_x - lap_u - y
-
-    @residual(box)
-    def momentum_y(p_y, lap_v):
-        return p_y - lap_v
-
-    @residual(box)
-    def continuity(u_x, v_y):
-        return u_x + v_y
-
-    conditions = [momentum_x, momentum_y, continuity, value(box.boundary()), value(box.boundary(), 0.0, "v")]
-    return Problem(box, conditions, fields=("u", "v", "p"), exact=exact)
 
 
 def test_a_free_pressure_is_a_note_at_the_end_and_the_texts_say_so():

@@ -9,35 +9,10 @@ import pinntk
 from pinntk import Box, Problem, boundary, initial, integral, residual
 from pinntk.problem._gauge import Gauge
 from pinntk.reporting import write_report
+from tests.support.small_problems import stokes
 
 F64 = {"dtype": torch.float64}
 LINE = Box(t=(0, 1), x=(0, 1))
-
-
-def stokes(*more) -> Problem:
-    box = Box(x=(0, 1), y=(0, 1))
-
-    @residual(box)
-    def momentum_x(p_x, lap_u, y):
-        return p_x - lap_u - y
-
-    @residual(box)
-    def momentum_y(p_y, lap_v):
-        return p_y - lap_v
-
-    @residual(box)
-    def continuity(u_x, v_y):
-        return u_x + v_y
-
-    @boundary(box.boundary())
-    def still(u):
-        return u
-
-    @boundary(box.boundary())
-    def level(v):
-        return v
-
-    return Problem(box, [momentum_x, momentum_y, continuity, still, level, *more], fields=("u", "v", "p"))
 
 
 def test_a_mean_fixes_the_constant_of_a_pressure():

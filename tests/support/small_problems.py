@@ -1,4 +1,4 @@
-"""Poisson on a line and diffusion on a plane, whole or with conditions left out, and a network and points for them."""
+"""Poisson on a line and diffusion on a plane, whole or with conditions left out, a slow flow, and a network and points for them."""
 
 from math import pi
 
@@ -56,3 +56,31 @@ def mlp(problem: pinntk.Problem, **choices) -> nn.Module:
 
 def sample(problem: pinntk.Problem, n: int = 100) -> dict[str, torch.Tensor]:
     return problem.sample(residual=n, boundary=20, initial=20, method="sobol", **F64)
+
+
+def stokes(*more, exact=None):
+    """A slow flow driven by a force in a box with walls; its pressure is free by a constant."""
+    box = pinntk.Box(x=(0, 1), y=(0, 1))
+
+    @pinntk.residual(box)
+    def momentum_x(p_x, lap_u, y):
+        return p_x - lap_u - y
+
+    @pinntk.residual(box)
+    def momentum_y(p_y, lap_v):
+        return p_y - lap_v
+
+    @pinntk.residual(box)
+    def continuity(u_x, v_y):
+        return u_x + v_y
+
+    @pinntk.boundary(box.boundary())
+    def still(u):
+        return u
+
+    @pinntk.boundary(box.boundary())
+    def level(v):
+        return v
+
+    conditions = [momentum_x, momentum_y, continuity, still, level, *more]
+    return pinntk.Problem(box, conditions, fields=("u", "v", "p"), exact=exact)
