@@ -1,4 +1,4 @@
-"""Poisson on a line and diffusion on a plane, whole or with conditions left out, a slow flow, and a network and points for them."""
+"""Poisson on a line and diffusion on a plane, whole or with conditions left out, a slow flow; a network and points for them."""
 
 from math import pi
 
