@@ -34,12 +34,16 @@ Result = TypeVar("Result")
 Item = TypeVar("Item")
 
 
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _default() -> int | None:
     """torch's own count; None where somebody chose another."""
     if os.environ.get("OMP_NUM_THREADS") or os.environ.get("MKL_NUM_THREADS"):
         return None
-    logical = os.cpu_count() or 1
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else logical
+    logical, allowed = os.cpu_count() or 1, cores()
     found = torch.get_num_threads()
     # torch counts physical cores, of which a logical one may be the half.
     return found if found in (logical, allowed, logical // 2, allowed // 2) else None

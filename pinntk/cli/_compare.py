@@ -7,23 +7,23 @@ import copy
 import json
 import os
 import shlex
-import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from time import sleep
 
 import torch
 
-from pinntk._util.progress import Progress
+from pinntk._util import distributed
+from pinntk._util.progress import Progress, say
+from pinntk._util.threads import cores
 from pinntk.cli._meaning import load_problem, make_network, settings, usable_device
 from pinntk.cli._trainings import announce, refuse_all_but
 from pinntk.comparison import Cell, Grid, Row, run_grid, write_array_job
-from pinntk.comparison._grid import CELLS, GRID
+from pinntk.comparison._grid import GRID
 from pinntk.problem import Problem
 from pinntk.reporting import write_summary
-from pinntk.reporting._summary import FIGURE, HTML, JSON, row_text, summary_text
-from pinntk.solvers import is_solver
+from pinntk.reporting._summary import FIGURE, HTML, JSON, failures, row_text, summary_text
 from pinntk.training import TrainConfig
 from pinntk.training._train import problem_of
 
@@ -31,19 +31,27 @@ AXES = ("weighting", "network", "optimizer")
 _DEFAULT = {"weighting": "fixed", "network": "mlp", "optimizer": "adam"}
 _BUDGET = 60.0  # seconds
 _BESIDE_RESUME = ("resume", "jobs", "device", "share", "json", "quiet", "trust", "slurm")
-_PATIENCE = 120  # seconds in which the first of several processes writes the grid
+_OF_ALL = ("seeds", "budget", "steps", *_BESIDE_RESUME, "out", "overwrite", "traceback")  # what no variant has of its own
 
 
 def compare(arguments: argparse.Namespace) -> int:
-    grid = _resumed(arguments) if arguments.resume else _asked(arguments)
+    if arguments.jobs is not None and arguments.jobs < 1:
+        raise ValueError(f"--jobs {arguments.jobs}: at least 1")
+    if arguments.slurm is not None and (named := next((name for name in ("share", "json") if getattr(arguments, name)), None)):
+        raise ValueError(f"--slurm trains nothing; leave --{named} out")
+    with distributed.process_group():  # the processes of torchrun agree on the cells, and share them, not the points
+        several = distributed.world() > 1
+        first = distributed.rank() == 0
+        devices = [str(distributed.local_device())] if several and arguments.device == "cuda" else _devices(arguments.device)
+        grid = distributed.of_first(lambda: _resumed(arguments) if arguments.resume else _asked(arguments))
+    if first and not arguments.quiet:
+        for line in failures(replace(grid.summary(), rows=())):
+            say(line)
     if arguments.slurm is not None:
-        path = write_array_job(grid, arguments.slurm, cores=arguments.jobs or 1, trust=arguments.trust)
-        print(f"{len(grid.cells)} trainings in {grid.folder}\nstart: sbatch {shlex.quote(str(path))}")
-        print(f"then:  pinntk compare --resume {shlex.quote(str(grid.folder))}")
-        return 0
-    _run(grid, arguments)
-    if _place()[0]:
-        return 0
+        return _write_job(grid, arguments) if first else 0
+    _run(grid, arguments, devices, shown=first and not (arguments.quiet or arguments.json))
+    if several and grid.missing():
+        return 0  # another process ends last
     summary = grid.summary()
     written = write_summary(grid.folder, summary)
     if arguments.json:
@@ -54,37 +62,35 @@ def compare(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _run(grid: Grid, arguments: argparse.Namespace) -> None:
+def _write_job(grid: Grid, arguments: argparse.Namespace) -> int:
+    options = {"cores": arguments.jobs or 1, "device": arguments.device, "trust": arguments.trust}
+    path = write_array_job(grid, arguments.slurm, **options)
+    if not arguments.quiet:
+        print(f"{len(grid.cells)} trainings in {grid.folder}\nstart: sbatch {shlex.quote(str(path))}")
+        print(f"then:  pinntk compare --resume {shlex.quote(str(grid.folder))}")
+    return 0
+
+
+def _run(grid: Grid, arguments: argparse.Namespace, devices: list[str], shown: bool) -> None:
     share = grid.cells if arguments.share is None else grid.cells[arguments.share[0] :: arguments.share[1]]
-    done = sum(grid.row(cell) is not None for cell in grid.cells)
-    with Progress("comparing", len(grid.cells), done=done, shown=not (arguments.quiet or arguments.json), kept=True) as bar:
+    before = grid.summary()
+    with Progress("comparing", len(grid.cells), done=len(before.rows), shown=shown, kept=True) as bar:
 
         def follow(row: Row) -> None:
             if bar.shown:
-                bar.say(row_text(row, grid.summary()))
+                bar.say(row_text(row, before))
             bar.advance()
 
-        devices = _devices(arguments)
-        jobs = arguments.jobs or (len(devices) if devices[0] != "cpu" else max(1, (os.cpu_count() or 1) // _place()[2]))
-        run_grid(grid, jobs=jobs, devices=devices, trust=arguments.trust, cells=share, on_row=follow)
+        own = max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+        jobs = min(arguments.jobs or (own if devices[0] == "cpu" else len(devices)), max(1, len(share)))
+        options = {"threads": max(1, own // jobs), "devices": devices, "trust": arguments.trust}
+        run_grid(grid, jobs=jobs, cells=share, on_row=follow, **options)
 
 
-def _place() -> tuple[int, int, int]:
-    """Rank, processes, and processes of this machine, as torchrun says: they share cells, not points."""
-    return tuple(
-        int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_WORLD_SIZE", 1))
-    )  # type: ignore[return-value]
-
-
-def _devices(arguments: argparse.Namespace) -> list[str]:
-    """Of the processes in turn: every GPU, of several processes this one's own."""
-    name = arguments.device
-    if name != "cuda":
-        return [str(usable_device(name))]
-    if _place()[1] > 1:
-        return [str(usable_device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}"))]
-    usable_device(name)
-    return [f"cuda:{k}" for k in range(torch.cuda.device_count())]
+def _devices(name: str) -> list[str]:
+    """Of the processes in turn: every GPU, or the one that was named."""
+    device = usable_device(name)
+    return [f"cuda:{k}" for k in range(torch.cuda.device_count())] if name == "cuda" else [str(device)]
 
 
 def _resumed(arguments: argparse.Namespace) -> Grid:
@@ -103,33 +109,18 @@ def _asked(arguments: argparse.Namespace) -> Grid:
         raise ValueError("name a problem, as in `pinntk compare poisson1d --weighting fixed,ntk`; `pinntk problems` lists them")
     first = Path(arguments.problems[0]).stem
     folder = Path(arguments.out or f"runs/{first if len(arguments.problems) == 1 else 'problems'}-compared")
-    if _place()[0]:
-        return _written_by_the_first(folder)
-    _refuse_another(folder, arguments.overwrite)
+    if folder.exists() and any(folder.iterdir()) and not (folder / GRID).exists():
+        raise FileExistsError(f"{folder} holds something else than a comparison; name another folder with -o")
     for name in arguments.optimizer or ():
         TrainConfig(optimizer=name)  # which refuses a name that there is not; what cannot be combined is only left out
     cells, refused = _cells(arguments)
     if not cells:
         raise ValueError(next(iter(refused.values())))
-    return Grid.create(folder, cells, _title(arguments), refused)
-
-
-def _written_by_the_first(folder: Path) -> Grid:
-    for _ in range(_PATIENCE):
-        if (folder / GRID).exists():
-            return Grid.load(folder)
-        sleep(1)
-    raise FileNotFoundError(f"{folder / GRID}: the first process did not write it within {_PATIENCE} s; do all see one folder?")
-
-
-def _refuse_another(folder: Path, overwrite: bool) -> None:
-    """What the folder holds: a comparison, which overwrite removes, or nothing."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / GRID).exists():
-        raise FileExistsError(f"{folder} holds something else than a comparison; name another folder with -o")
-    if overwrite and folder.exists():
-        shutil.rmtree(folder / CELLS, ignore_errors=True)
-        for name in (GRID, JSON, HTML, FIGURE):
+    if arguments.overwrite:
+        Grid.remove(folder)
+        for name in (JSON, HTML, FIGURE):
             (folder / name).unlink(missing_ok=True)
+    return Grid.create(folder, cells, _title(arguments), refused)
 
 
 def _title(arguments: argparse.Namespace) -> str:
@@ -148,25 +139,22 @@ def _seconds(arguments: argparse.Namespace) -> float | None:
 def _cells(arguments: argparse.Namespace) -> tuple[list[Cell], dict[str, str]]:
     """The trainings, seed after seed, and the combinations that cannot be, with the reason."""
     cells, refused = [], {}
+    problems: dict[tuple, Problem] = {}
     for seed in arguments.seeds:
-        problems: dict[tuple, Problem] = {}
         for labels, this in _combinations(arguments):
             this.seed, this.seconds = seed, _seconds(arguments)
-            name = ", ".join(filter(None, labels.values()))
+            key = (this.problem, *this.set)
+            problem = problems[key] = problems.get(key) or load_problem(this)
             try:
-                key = (this.problem, *this.set)
-                problem = problems[key] = problems.get(key) or load_problem(this)
                 cells.append(_cell(this, labels, problem))
             except (ValueError, TypeError) as error:
-                refused[name] = str(error).splitlines()[0]
+                refused[", ".join(filter(None, labels.values()))] = str(error).splitlines()[0]
     return cells, refused
 
 
 def _cell(arguments: argparse.Namespace, labels: dict[str, str], problem: Problem) -> Cell:
     config = TrainConfig(**settings(arguments, problem))
     fitted = arguments.steps is None and ":" not in str(config.optimizer)  # a chain of optimizers has steps of its own
-    if is_solver(config.optimizer) and arguments.steps is None and config.seconds is None:
-        raise ValueError(f"{config.optimizer} needs --budget or --steps")
     return Cell.of(labels, problem, make_network(arguments, problem), config, fitted=fitted)
 
 
@@ -187,7 +175,7 @@ def _combinations(arguments: argparse.Namespace) -> Iterator[tuple[dict[str, str
 
 def _with_variant(arguments: argparse.Namespace, name: str, words: str) -> argparse.Namespace:
     """The options with those of a variant, which may give one value of an axis that is not compared."""
-    own = copy.deepcopy(arguments)
+    own = copy.copy(arguments)
     before = {axis: getattr(own, axis) for axis in AXES}
     vars(own).update(dict.fromkeys(AXES), variant={})
     found, unknown = arguments.parser.parse_known_args(shlex.split(words), own)
@@ -195,9 +183,9 @@ def _with_variant(arguments: argparse.Namespace, name: str, words: str) -> argpa
         raise ValueError(f"--variant {name}: {arguments.parser.not_understood(unknown)}")
     if found.problems or found.variant:
         raise ValueError(f"--variant {name}={words!r}: options of a training, without problems or variants in them")
-    for name_of_beside in ("seeds", "budget", "jobs", "out", "resume", "steps"):
-        if getattr(found, name_of_beside) != getattr(arguments, name_of_beside):
-            raise ValueError(f"--variant {name}: --{name_of_beside} is the same for all; leave it out there")
+    for option in _OF_ALL:
+        if getattr(found, option, None) != getattr(arguments, option, None):
+            raise ValueError(f"--variant {name}: --{option} is the same for all; leave it out there")
     for axis, values in before.items():
         given = getattr(found, axis)
         if given is not None and len(values or ()) > 1:

@@ -171,15 +171,23 @@ def _draw(run: Run, folder: str | None = None) -> list[Path]:
         return plot.save(run, folder)
 
 
+_ENDED = f"{'steps':>8} {'weighted loss':>13} {'relative L2 error':>18}"
+
+
+def _ended(run: Run) -> str:
+    """How one of several runs ended, below `_ENDED`."""
+    error = "-" if run.relative_error is None else f"{run.relative_error:.3e}"
+    return f"{run.step:>8} {run.history[-1]['loss']:>13.2e} {error:>18}"
+
+
 def _finish_slabs(found: Slabs, arguments: argparse.Namespace) -> int:
     paths = [_draw(run) for run in found.runs]
     if arguments.quiet:
         return 0
-    print(f"{'slab':<10} {'from':>10} {'to':>10} {'steps':>8} {'weighted loss':>13} {'relative L2 error':>18}")
+    print(f"{'slab':<10} {'from':>10} {'to':>10} {_ENDED}")
     for run, (one, other) in zip(found.runs, pairwise(found.edges), strict=True):
-        error = "-" if run.relative_error is None else f"{run.relative_error:.3e}"
         name = slab_name(run.problem.slab["number"])
-        print(f"{name:<10} {one:>10.4g} {other:>10.4g} {run.step:>8} {run.history[-1]['loss']:>13.2e} {error:>18}")
+        print(f"{name:<10} {one:>10.4g} {other:>10.4g} {_ended(run)}")
     if found.relative_error is not None:
         print(f"relative L2 error {found.relative_error:.3e} over all of the time{found.problem.remark(found.relative_error)}")
     print(f"figures in {paths[0][0].parent}, and in each slab")
@@ -193,11 +201,10 @@ def _finish_curriculum(found: Curriculum, arguments: argparse.Namespace) -> int:
     if arguments.quiet:
         return 0
     names = " ".join(f"{name:>10}" for name in found.values)
-    print(f"{'stage':<10} {names} {'steps':>8} {'weighted loss':>13} {'relative L2 error':>18}")
+    print(f"{'stage':<10} {names} {_ENDED}")
     for number, (run, *values) in enumerate(zip(found.runs, *found.values.values(), strict=True)):
-        error = "-" if run.relative_error is None else f"{run.relative_error:.3e}"
         at = " ".join(f"{value:>10.6g}" if isinstance(value, (int, float)) else f"{value!s:>10}" for value in values)
-        print(f"{run_name('curriculum', number):<10} {at} {run.step:>8} {run.history[-1]['loss']:>13.2e} {error:>18}")
+        print(f"{run_name('curriculum', number):<10} {at} {_ended(run)}")
     print(f"figures in {paths[0].parent}")
     print(f"next: pinntk diagnose {shlex.quote(str(found.run.folder))}")
     return 0
@@ -208,10 +215,9 @@ def _finish_ensemble(found: Ensemble, arguments: argparse.Namespace) -> int:
         _draw(run)
     if arguments.quiet:
         return 0
-    print(f"{'member':<10} {'seed':>6} {'steps':>8} {'weighted loss':>13} {'relative L2 error':>18}")
+    print(f"{'member':<10} {'seed':>6} {_ENDED}")
     for number, (run, seed) in enumerate(zip(found.runs, found.seeds, strict=True)):
-        error = "-" if run.relative_error is None else f"{run.relative_error:.3e}"
-        print(f"{run_name('ensemble', number):<10} {seed:>6} {run.step:>8} {run.history[-1]['loss']:>13.2e} {error:>18}")
+        print(f"{run_name('ensemble', number):<10} {seed:>6} {_ended(run)}")
     if found.relative_error is not None:
         errors = found.relative_errors
         print(f"relative L2 error {median(errors):.3e} in the median, from {min(errors):.3e} to {max(errors):.3e}")

@@ -74,7 +74,8 @@ def _weighting(arguments: argparse.Namespace, problem: Problem, before: Mapping[
     if arguments.weighting is None and not arguments.weights and not options:
         return None
     takes = {name: set(inspect.signature(SCHEMES[name]).parameters) for name in names if name in SCHEMES}
-    schemes = {name: sections.get(name, {"name": name}) if name != "fixed" else {"name": name} for name in names}
+    fresh = ("fixed",) if arguments.weighting else ()  # whose weights are those of --weights, not of the file
+    schemes = {name: {"name": name} if name in fresh else sections.get(name, {"name": name}) for name in names}
     for option, (argument, value) in options.items():
         if not (takers := [name for name in names if argument in takes.get(name, ())]):
             raise ValueError(f"{option} does not apply to --weighting {'+'.join(names)}; leave it out")

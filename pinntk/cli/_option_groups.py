@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 
-from pinntk._util.likeness import nearest
 from pinntk.cli._parser import Combinations, Joined, real_number, whole_number
 from pinntk.geometry._sampling import METHODS
 from pinntk.nn import NETWORKS
@@ -259,44 +257,6 @@ def share(text: str) -> tuple[int, int]:
     if not (slash and first.isdigit() and of.isdigit() and int(first) < int(of)):
         raise argparse.ArgumentTypeError(f"{text!r}: K/N with K from 0 to N - 1, as in 0/4")
     return int(first), int(of)
-
-
-class Several(argparse.Action):
-    """Of an option that takes one or more of some words, A,B; a word with a colon in it, a chain of optimizers, is one with its
-    commas. Given more than once, it has all of them.
-    """
-
-    def __init__(self, *arguments: Any, known: Collection[str] | None, **options: Any):
-        super().__init__(*arguments, **options)
-        self.known = known
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
-        words = [values] if ":" in values else [word.strip() for word in values.split(",") if word.strip()]
-        found = list(getattr(namespace, self.dest) or ())
-        for word in words:
-            if self.known is not None and word not in self.known:
-                close = nearest(word, [*self.known])
-                hint = f"did you mean {close}? " if close else ""
-                raise argparse.ArgumentError(self, f"{word!r} is unknown; {hint}Known: {', '.join(self.known)}")
-            if word in found:
-                raise argparse.ArgumentError(self, f"{word!r} is given twice")
-            found.append(word)
-        if not words:
-            raise argparse.ArgumentError(self, f"{values!r} names nothing")
-        setattr(namespace, self.dest, found)
-
-
-class Named(argparse.Action):
-    """Of an option that takes NAME or NAME=TEXT, and may be repeated: {NAME: TEXT}."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
-        name, _, text = values.partition("=")
-        found = dict(getattr(namespace, self.dest) or {})
-        if not name.strip() or name.strip().startswith("-"):
-            raise argparse.ArgumentError(self, f'{values!r}: a name first, as in late="--lr 1e-4"')
-        if name.strip() in found:
-            raise argparse.ArgumentError(self, f"{name.strip()!r} is given twice")
-        setattr(namespace, self.dest, {**found, name.strip(): text})
 
 
 def _numbers(text: str) -> tuple[float, ...]:

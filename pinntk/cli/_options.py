@@ -8,8 +8,6 @@ from typing import Any
 from pinntk.cli._new import SOURCES
 from pinntk.cli._option_groups import (
     DEVICE,
-    Named,
-    Several,
     add_logging_options,
     add_network_options,
     add_problem_options,
@@ -21,7 +19,7 @@ from pinntk.cli._option_groups import (
     share,
     slabs,
 )
-from pinntk.cli._parser import Combinations, whole_number
+from pinntk.cli._parser import Combinations, Named, Several, whole_number
 from pinntk.nn import NETWORKS
 from pinntk.weighting import SCHEMES
 
@@ -77,7 +75,7 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
         "--ensemble",
         type=int,
         metavar="K",
-        help="train from K seeds, one after the other, from --seed on, and say how far they spread",
+        help="train from K seeds, from --seed on, side by side where points are few, and say how far they spread",
     )
     command.add_argument(
         "--config",
@@ -162,9 +160,8 @@ def add_compare(commands: Any) -> argparse.ArgumentParser:
     add_problem_options(command)
     add_settings(command, "training")
     add_weight_options(command)
-    add_logging_options(command)
     _add_compared(command)
-    command.set_defaults(monitor=None)
+    command.set_defaults(monitor=None)  # measures and log have their own habits in a comparison
     return command
 
 
@@ -207,6 +204,7 @@ def _add_compared(command: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--share", type=share, metavar="K/N", help="only every N-th training, from the K-th on, K from 0")
     group.add_argument("--json", action="store_true", help="print the results as JSON, and nothing else")
+    group.add_argument("--quiet", action="store_true", help="no progress bar, no line for each training, no tables")
 
 
 def add_diagnose(commands: Any) -> argparse.ArgumentParser:

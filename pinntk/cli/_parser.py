@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NoReturn
 
 from pinntk._util.likeness import nearest
@@ -57,14 +57,11 @@ class Parser(argparse.ArgumentParser):
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """argparse's refusal of what is none of the choices, with the nearest of them."""
-        choices = [] if action.choices is None else [str(choice) for choice in action.choices]
         if action.choices is None or value in action.choices:
             return
-        close = nearest(str(value), choices)
-        hint = f"did you mean {close}? " if close else ""
         if isinstance(action, argparse._SubParsersAction):
-            self.error(f"there is no command {value!r}; {hint}Commands are {', '.join(choices)}")
-        raise argparse.ArgumentError(action, f"{value!r} is unknown; {hint}Known: {', '.join(choices)}")
+            self.error(f"there is no command {value!r}; {_known(value, action.choices, 'Commands are')}")
+        raise argparse.ArgumentError(action, f"{value!r} is unknown; {_known(value, action.choices)}")
 
     def _missing(self, names: str) -> str:
         """What is said where a word is missing: also that an option is misspelt, which argparse would say only after."""
@@ -86,6 +83,49 @@ class Joined(argparse.Action):
     def __call__(self, parser: Any, namespace: Any, values: str | Sequence[Any] | None, option: str | None = None) -> None:
         before = getattr(namespace, self.dest)
         setattr(namespace, self.dest, f"{before},{values}" if before else values)
+
+
+class Several(argparse.Action):
+    """Of an option that takes one or more of some words, A,B; a word with a colon in it, a chain of optimizers, is one with its
+    commas. Given more than once, it has all of them.
+    """
+
+    def __init__(self, *arguments: Any, known: Collection[str] | None, **options: Any):
+        super().__init__(*arguments, **options)
+        self.known = known
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
+        words = [values] if ":" in values else [word.strip() for word in values.split(",") if word.strip()]
+        found = list(getattr(namespace, self.dest) or ())
+        for word in words:
+            if self.known is not None and word not in self.known:
+                raise argparse.ArgumentError(self, f"{word!r} is unknown; {_known(word, self.known)}")
+            if word in found:
+                raise argparse.ArgumentError(self, f"{word!r} is given twice")
+            found.append(word)
+        if not words:
+            raise argparse.ArgumentError(self, f"{values!r} names nothing")
+        setattr(namespace, self.dest, found)
+
+
+class Named(argparse.Action):
+    """Of an option that takes NAME or NAME=TEXT, and may be repeated: {NAME: TEXT}."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
+        name, _, text = values.partition("=")
+        found = dict(getattr(namespace, self.dest) or {})
+        if not name.strip() or name.strip().startswith("-"):
+            raise argparse.ArgumentError(self, f'{values!r}: a name first, as in late="--lr 1e-4"')
+        if name.strip() in found:
+            raise argparse.ArgumentError(self, f"{name.strip()!r} is given twice")
+        setattr(namespace, self.dest, {**found, name.strip(): text})
+
+
+def _known(value: Any, choices: Iterable[Any], said: str = "Known:") -> str:
+    """What may have been meant, and what there is."""
+    words = [str(choice) for choice in choices]
+    close = nearest(str(value), words)
+    return f"{f'did you mean {close}? ' if close else ''}{said} {', '.join(words)}"
 
 
 class Combinations(tuple[str, ...]):

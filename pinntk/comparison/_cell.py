@@ -18,6 +18,7 @@ from pinntk._util.files import replacing
 from pinntk.comparison._summary import Row
 from pinntk.problem import Problem
 from pinntk.run import Run
+from pinntk.run._configuration import read_config
 from pinntk.run._folder import CHECKPOINT
 from pinntk.solvers import is_solver
 from pinntk.training import TrainConfig, train_as
@@ -88,7 +89,8 @@ class Cell:
     def _train(self, folder: Path, device: torch.device | str, trust: bool, on_log: Callable | None) -> Run:
         out = folder / _RUN
         resume = (out / CHECKPOINT).exists()
-        steps = _steps_of(out) if resume else self._fit(device, trust) if self.fitted else self.config["training"]["steps"]
+        begun = read_config(out)["training"]["steps"] if resume else None
+        steps = begun or self._fit(device, trust) if self.fitted else self.config["training"]["steps"]
         options: dict[str, Any] = {"device": device, "trust": trust, "progress": False, "on_log": on_log}
         solver = is_solver(self.config["training"]["optimizer"])
         return train_as(
@@ -96,33 +98,33 @@ class Cell:
         )
 
     def _fit(self, device: torch.device | str, trust: bool) -> int:
-        """The number of steps that fills the time, by the time of a few."""
+        """The number of steps that fills the time, by the time of a few. The first one may compile, and is told apart."""
         if is_solver(self.config["training"]["optimizer"]):
             return _MANY  # it has no schedule
-        seconds, steps, taken = self.config["training"]["seconds"], _WARM, 0.0
+        seconds, steps, start, each = self.config["training"]["seconds"], _WARM, 0.0, 0.0
         quiet: dict[str, Any] = dict.fromkeys(("log_every", "eval_every", "checkpoint_every", "snapshot_every"), 0)
         for _ in range(2):
-            run = train_as(self.config, steps=steps, device=device, trust=trust, progress=False, **quiet)
-            taken = max(run.seconds / run.step, 1e-9)
-            steps = max(_WARM, round(_TIMED * seconds / taken))
-        return max(1, int(_FILLED * seconds / taken))
+            taken: list[float] = []
+
+            def note(run: Run, taken: list[float] = taken) -> None:
+                taken.append(run.seconds)
+
+            train_as(self.config, steps=steps, device=device, trust=trust, progress=False, on_step=note, **quiet)
+            start = taken[0]
+            each = max((taken[-1] - start) / max(len(taken) - 1, 1), 1e-9)
+            steps = max(_WARM, round(_TIMED * seconds / each))
+        return max(1, int((_FILLED * seconds - start) / each))
 
     def _row(self, run: Run) -> Row:
         last = run.history[-1]
         loss = sum(value for key, value in last.items() if key.startswith("loss/"))
-        error, curve = (
-            run.relative_error,
-            [[row["seconds"], row["relative_error"]] for row in run.history if "relative_error" in row],
-        )
+        measured = "averaged/relative_error" if self.config["training"].get("average") else "relative_error"
+        curve = [[row["seconds"], row[measured]] for row in run.history if measured in row]
+        error = curve[-1][1] if curve else None
         if not isfinite(loss) or (error is not None and not isfinite(error)):
             return Row(dict(self.labels), self.seed, failed="its losses or its error are not finite")
         reason = "" if run.stop_reason.startswith("the time is up") else run.stop_reason
         return Row(dict(self.labels), self.seed, error, loss, run.step, round(run.seconds, 3), reason, curve=curve)
-
-
-def _steps_of(out: Path) -> int:
-    """Of a run that was begun."""
-    return json.loads((out / "config.json").read_text())["training"]["steps"]
 
 
 def _habits(steps: int, solver: bool) -> dict[str, Any]:

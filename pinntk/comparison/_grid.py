@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -14,6 +15,7 @@ from pinntk._util.files import replacing
 from pinntk.comparison._cell import Cell
 from pinntk.comparison._summary import Row, Summary
 from pinntk.run._folder import BusyFolderError, lock_folder
+from pinntk.run._trust import remember_trained
 
 GRID, CELLS, ROW = "grid.json", "cells", "row.json"
 _FORMAT = 1
@@ -48,13 +50,17 @@ class Grid:
     def create(
         cls, folder: str | os.PathLike, cells: Sequence[Cell], title: str, refused: Mapping[str, str] | None = None
     ) -> Grid:
-        """A new grid, or more cells in the place of one that the folder holds, whose finished cells it keeps.
+        """A new grid, or a larger one in the place of one that the folder holds, whose finished cells it keeps.
 
-        Raises ValueError where the folder holds a cell of the same name with other settings.
+        Raises ValueError where the folder holds other cells, or one of the same name with other settings.
         """
         grid = cls(folder, cells, title, refused)
         if (grid.folder / GRID).exists():
-            before = {cell.name: cell for cell in cls.load(folder).cells}
+            before, names = {cell.name: cell for cell in cls.load(folder).cells}, {cell.name for cell in cells}
+            if lost := [name for name in before if name not in names]:
+                raise ValueError(
+                    f"{folder} holds another comparison, with {lost[0]}: ask for that too, give another -o, or --overwrite"
+                )
             for cell in grid.cells:
                 if cell.name in before and _settings(before[cell.name]) != _settings(cell):
                     raise ValueError(
@@ -63,7 +69,15 @@ class Grid:
         with replacing(grid.folder / GRID) as temporary:
             content = {"format": _FORMAT, "title": title, "refused": grid.refused, "cells": [cell.as_json() for cell in cells]}
             temporary.write_text(json.dumps(content, indent=1) + "\n")
+        for source in {cell.config["problem"]["source"] for cell in grid.cells}:
+            remember_trained(source)  # which the processes that run the cells have not seen run
         return grid
+
+    @staticmethod
+    def remove(folder: str | os.PathLike) -> None:
+        """Removes a comparison's grid and cells, and nothing else."""
+        shutil.rmtree(Path(folder) / CELLS, ignore_errors=True)
+        (Path(folder) / GRID).unlink(missing_ok=True)
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> Grid:

@@ -15,10 +15,10 @@ _MOST = 1000  # tasks of an array: Slurm's own limit is 1001 unless an administr
 _ROOM, _START = 1.5, 600.0  # a task may take longer than its seconds by this factor, and so many seconds to start
 
 
-def write_array_job(grid: Grid, path: str | os.PathLike, *, cores: int = 1, trust: bool = False) -> Path:
+def write_array_job(grid: Grid, path: str | os.PathLike, *, cores: int = 1, device: str = "cpu", trust: bool = False) -> Path:
     """Writes a script for `sbatch`, whole or not at all: a task for each cell, or of more than 1,000 cells for several.
 
-    cores: of each task
+    cores, device: of each task
 
     The folder of the grid has to be one that all machines see. Where its cells have no limit of time, the script sets none.
     """
@@ -35,6 +35,7 @@ def write_array_job(grid: Grid, path: str | os.PathLike, *, cores: int = 1, trus
         each = ceil(len(grid.cells) / tasks)
         lines.append(f"#SBATCH --time={ceil((each * _ROOM * max(seconds) + _START) / 60)}")
     words = [sys.executable, "-m", "pinntk", "compare", "--resume", str(grid.folder.resolve()), "--jobs", "1", "--quiet"]
+    words += ["--device", device]
     command = " ".join(map(shlex.quote, [*words, *(["--trust"] if trust else [])]))
     lines += ["", f"export OMP_NUM_THREADS={cores}", f'{command} --share "$SLURM_ARRAY_TASK_ID/{tasks}"']
     with replacing(Path(path)) as temporary:

@@ -25,13 +25,15 @@ def run_grid(
     grid: Grid,
     *,
     jobs: int = 1,
+    threads: int = 1,
     devices: Sequence[str] = ("cpu",),
     trust: bool = False,
     cells: Sequence[Cell] | None = None,
     on_row: Callable[[Row], None] = lambda row: None,
 ) -> None:
-    """Runs the cells that have no row, `jobs` at a time, each in a process with an equal share of the threads.
+    """Runs the cells that have no row, `jobs` at a time, each in a process of its own.
 
+    threads: of each process
     devices: of the processes, in turn
     trust: run the problem files that the grid names, although they come from elsewhere
     cells: only these
@@ -47,7 +49,6 @@ def run_grid(
     jobs = min(jobs, len(chosen))
     if not jobs:
         return
-    threads = max(1, _cores() // jobs)
     spawn = multiprocessing.get_context("spawn")
     workers = [
         spawn.Process(target=_in_process, args=(grid.folder, chosen, threads, devices[k % len(devices)], trust), daemon=True)
@@ -76,10 +77,6 @@ def _tell(grid: Grid, waiting: dict[str, Cell], on_row: Callable[[Row], None]) -
         if (row := grid.row(cell)) is not None:
             del waiting[name]
             on_row(row)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _in_process(folder: Path, names: Sequence[str], threads: int, device: str, trust: bool) -> None:

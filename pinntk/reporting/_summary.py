@@ -62,10 +62,9 @@ def summary_text(summary: Summary) -> str:
     if constant := _constant(summary):
         lines.append(f"all with {constant}")
     for problem in summary.problems:
-        head = [*summary.axes, "median", "best", "worst", "steps", "s"]
+        head = [*summary.axes, "median", "best", "worst", "steps", "s", ""]
         rows = [_line(summary, one) for one in summary.combinations(problem)]
-        cut = [[*row[:-2], _seconds(row[-2]), f" {row[-1]}" if row[-1] != "–" else ""] for row in rows]
-        lines += ["", f"{problem}, {_measure(summary, problem)}", *_aligned([*head, ""], cut, len(summary.axes))]
+        lines += ["", f"{problem}, {_measure(summary, problem)}", *_aligned(head, rows, len(summary.axes))]
     if len(summary.problems) > 1:
         lines += ["", "medians", *_aligned(["", *summary.problems], _matrix(summary), 1)]
     for line in failures(summary):
@@ -100,13 +99,10 @@ def _constant(summary: Summary) -> str:
 
 
 def _line(summary: Summary, one: Combination) -> list[str]:
-    values = [_score(one.median), _score(one.best), _score(one.worst), number(one.steps), number(one.seconds)]
-    failed = f"{one.failed} of {len(one.rows)} failed" if one.failed else "–"
+    seconds = "–" if one.seconds is None else f"{one.seconds:.0f}"
+    values = [*map(_score, (one.median, one.best, one.worst)), number(one.steps), seconds]
+    failed = f"{one.failed} of {len(one.rows)} failed" if one.failed else ""
     return [*(one.labels.get(axis, "") for axis in summary.axes), *values, failed]
-
-
-def _seconds(text: str) -> str:
-    return text.partition(".")[0]
 
 
 def _score(value: float) -> str:

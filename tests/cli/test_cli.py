@@ -74,6 +74,16 @@ def test_networks_are_chosen_and_come_back(capsys, tmp_path, options, expected):
     assert {name: network.config[name] for name in expected} == expected
 
 
+def test_fixed_weights_of_a_file_stay_beside_an_option_of_another_scheme(capsys, tmp_path):
+    first = ["train", "poisson1d", "--weighting", "fixed+rba", "--weights", "ends=100", "--steps", 2, "-o", tmp_path / "a"]
+    assert run(capsys, *first, *SMALL)[0] == 0
+    second = ["train", "--config", tmp_path / "a", "--weighting-options", "eta=0.5", "--quiet", "-o", tmp_path / "b"]
+    assert run(capsys, *second)[0] == 0
+    weighting = json.loads((tmp_path / "b" / "config.json").read_text())["weighting"]
+    assert weighting["weights"] == {"ends": 100.0} if "weights" in weighting else weighting["ends"] == 100.0
+    assert weighting["beside"][0]["eta"] == 0.5
+
+
 def test_train_a_file_of_ones_own(capsys, tmp_path):
     path = tmp_path / "my_pde.py"
     path.write_text(

@@ -1,9 +1,11 @@
 """`pinntk compare`, its cells run in this process."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+import pinntk
 from pinntk.cli import _compare
 from pinntk.comparison._workers import work
 from tests.cli.commands import run
@@ -13,7 +15,8 @@ SMALL = ("--width", "5", "--depth", "1", "--points", "boundary=2,residual=6", "-
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
-    def run_here(grid, *, jobs, devices, trust, cells, on_row):
+    def run_here(grid, *, jobs, threads, devices, trust, cells, on_row):
+        monkeypatch.setattr("pinntk.run._trust.executed_source", lambda path: None)  # as in a process that has run no file yet
         before = {cell.name for cell in grid.missing()}
         work(grid, [cell.name for cell in cells], devices[0], trust)
         for cell in grid.cells:
@@ -43,6 +46,34 @@ def test_it_trains_compares_and_goes_on(capsys, tmp_path):
     assert (again, json.loads(told), err) == (0, found, "")
     status, told, _ = run(capsys, "compare", "--resume", tmp_path / "it", "--json")
     assert (status, json.loads(told)) == (0, found)
+
+
+def test_a_file_of_ones_own_and_an_average(capsys, tmp_path):
+    path = tmp_path / "my_pde.py"
+    path.write_text((Path(pinntk.__file__).parents[1] / "problems" / "poisson1d.py").read_text())
+    options = ("--variant", "plain", "--variant", "average=--average 0.5", "--seeds", "1", "-o", tmp_path / "it", *SMALL)
+    status, out, _ = run(capsys, "compare", path, *options, "--json")
+    assert status == 0
+    plain, average = sorted(json.loads(out)["problems"][str(path)], key=lambda line: line["labels"]["variant"], reverse=True)
+    assert not plain["failed"] and not average["failed"]
+    (folder,) = (tmp_path / "it" / "cells").glob("*average*")
+    trained = pinntk.Run.load(folder / "run")
+    assert average["scores"] == [trained.column("averaged/relative_error")[1][-1]] != plain["scores"]
+    assert plain["scores"] == [trained.relative_error]  # of the network that was trained
+
+
+def test_a_mistake_beside_overwrite_removes_nothing(capsys, tmp_path):
+    command = ("compare", "poisson1d", "--seeds", "1", "-o", tmp_path / "it", *SMALL)
+    assert run(capsys, *command, "--quiet")[0] == 0
+    (row,) = (tmp_path / "it" / "cells").glob("*/row.json")
+    for mistake in (("--optimizer", "adamm"), ("--set", "kk=3"), ("--points", "walls=3")):
+        assert run(capsys, *command, "--overwrite", *mistake)[0] == 2
+        assert row.exists() and (tmp_path / "it" / "comparison.html").exists()
+    status, _, err = run(capsys, *command, "--weighting", "ntk")
+    assert status == 2 and "holds another comparison, with poisson1d-fixed-mlp-adam-seed0" in err
+    before = row.stat().st_mtime_ns
+    assert run(capsys, *command, "--overwrite", "--quiet")[0] == 0
+    assert row.stat().st_mtime_ns > before
 
 
 def test_variants_are_options_with_a_name(capsys, tmp_path):
@@ -111,6 +142,11 @@ def test_an_array_job_is_written_and_its_shares_are_all(capsys, tmp_path):
         (("poisson1d", "--share", "3/3"), "K/N with K from 0 to N - 1"),
         (("poisson1d", "--variant", "a=--lrr 3"), "--variant a: there is no option --lrr"),
         (("poisson1d", "--variant", "a=--steps 3"), "--steps is the same for all"),
+        (("poisson1d", "--variant", "a=--device cuda"), "--device is the same for all"),
+        (("poisson1d", "--jobs", "0"), "--jobs 0: at least 1"),
+        (("poisson1d", "--slurm", "job.sh", "--json"), "--slurm trains nothing; leave --json out"),
+        (("poisson1d", "--log-every", "3"), "there is no option --log-every"),
+        (("poisson1d", "wvae1d"), "did you mean 'wave1d'?"),
         (("poisson1d", "--variant", "a=--network mlp", "--network", "mlp,separable"), "of which 2 are compared already"),
         (("poisson1d", "--variant", "=--lr 3"), "a name first"),
         (("poisson2", "--steps", "3"), "poisson2d"),

@@ -94,8 +94,11 @@ def test_a_grid_may_grow_but_not_change(tmp_path):
     grid.finish(grid.cells[0], cell(0).run(grid.folder_of(grid.cells[0])))
     grown = Grid.create(tmp_path, [cell(0), cell(1)], "two")
     assert [one.seed for one in grown.missing()] == [1]
+    with pytest.raises(ValueError, match="holds another comparison, with poisson1d-fixed-seed1"):
+        Grid.create(tmp_path, [cell(0)], "one")
+    Grid.create(tmp_path, [cell(0), cell(1)], "two")
     with pytest.raises(ValueError, match="holds poisson1d-fixed-seed0 with other settings"):
-        Grid.create(tmp_path, [cell(0, lr=1e-4)], "other")
+        Grid.create(tmp_path, [cell(0, lr=1e-4), cell(1)], "other")
     with pytest.raises(ValueError, match="two cells are named 'poisson1d-fixed-seed0'"):
         Grid.create(tmp_path / "twice", [cell(0), cell(0, lr=1e-4)], "same")
     (tmp_path / "grid.json").write_text("{")
@@ -152,6 +155,7 @@ def test_an_array_job_has_a_task_for_every_cell(tmp_path):
     grid = Grid.create(tmp_path / "grid of three", [cell(k, seconds=600.0) for k in range(3)], "three")
     path = write_array_job(grid, tmp_path / "job.sh", cores=2)
     text = path.read_text()
+    assert "--device cpu --share" in text
     assert subprocess.run(["bash", "-n", path], check=False).returncode == 0
     assert "--array=0-2\n" in text
     assert "--cpus-per-task=2\n" in text
