@@ -49,9 +49,9 @@ def compare(arguments: argparse.Namespace) -> int:
             say(line)
     if arguments.slurm is not None:
         return _write_job(grid, arguments) if first else 0
-    _run(grid, arguments, devices, shown=first and not (arguments.quiet or arguments.json))
-    if several and grid.missing():
-        return 0  # another process ends last
+    _run(grid, arguments, devices, first, wait=several and first and arguments.share is None)
+    if not first:
+        return 0
     summary = grid.summary()
     written = write_summary(grid.folder, summary)
     if arguments.json:
@@ -71,7 +71,9 @@ def _write_job(grid: Grid, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _run(grid: Grid, arguments: argparse.Namespace, devices: list[str], shown: bool) -> None:
+def _run(grid: Grid, arguments: argparse.Namespace, devices: list[str], first: bool, wait: bool) -> None:
+    """The cells; with `wait` also those of other processes, until they have ended."""
+    shown = first and not (arguments.quiet or arguments.json)
     share = grid.cells if arguments.share is None else grid.cells[arguments.share[0] :: arguments.share[1]]
     before = grid.summary()
     with Progress("comparing", len(grid.cells), done=len(before.rows), shown=shown, kept=True) as bar:
@@ -84,7 +86,7 @@ def _run(grid: Grid, arguments: argparse.Namespace, devices: list[str], shown: b
         own = max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
         jobs = min(arguments.jobs or (own if devices[0] == "cpu" else len(devices)), max(1, len(share)))
         options = {"threads": max(1, own // jobs), "devices": devices, "trust": arguments.trust}
-        run_grid(grid, jobs=jobs, cells=share, on_row=follow, **options)
+        run_grid(grid, jobs=jobs, cells=share, wait=wait, on_row=follow, **options)
 
 
 def _devices(name: str) -> list[str]:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from time import sleep
 
@@ -29,6 +30,7 @@ def run_grid(
     devices: Sequence[str] = ("cpu",),
     trust: bool = False,
     cells: Sequence[Cell] | None = None,
+    wait: bool = False,
     on_row: Callable[[Row], None] = lambda row: None,
 ) -> None:
     """Runs the cells that have no row, `jobs` at a time, each in a process of its own.
@@ -37,18 +39,17 @@ def run_grid(
     devices: of the processes, in turn
     trust: run the problem files that the grid names, although they come from elsewhere
     cells: only these
+    wait: until others have ended the rest
     on_row: called with each row as it comes, also where another machine ran the cell
 
-    Returns when no cell is left that nobody runs. Raises RuntimeError where a process was killed; KeyboardInterrupt on Ctrl-C,
-    when every process has saved where it is.
+    Returns when no cell is left that nobody runs, or with `wait` none at all. Raises RuntimeError where a process was killed;
+    KeyboardInterrupt on Ctrl-C, when every process has saved where it is.
     """
     if jobs < 1:
         raise ValueError(f"jobs={jobs}: at least 1")
     waiting = {cell.name: cell for cell in grid.cells if grid.row(cell) is None}
     chosen = [cell.name for cell in (grid.cells if cells is None else cells) if cell.name in waiting]
     jobs = min(jobs, len(chosen))
-    if not jobs:
-        return
     spawn = multiprocessing.get_context("spawn")
     workers = [
         spawn.Process(target=_in_process, args=(grid.folder, chosen, threads, devices[k % len(devices)], trust), daemon=True)
@@ -57,7 +58,7 @@ def run_grid(
     try:
         for worker in workers:
             worker.start()
-        while any(worker.is_alive() for worker in workers):
+        while any(worker.is_alive() for worker in workers) or (wait and waiting and not _killed(workers)):
             _tell(grid, waiting, on_row)
             sleep(_LOOK)
     except KeyboardInterrupt:
@@ -65,11 +66,16 @@ def run_grid(
             worker.join()
         raise
     _tell(grid, waiting, on_row)
-    if killed := [worker.exitcode for worker in workers if worker.exitcode]:
+    if killed := _killed(workers):
         raise RuntimeError(
             f"a process ended with status {killed[0]} (killed, perhaps for lack of memory, or unable to write); what it said "
             f"is above. The same command goes on; fewer at a time need less memory: --jobs {max(1, jobs // 2)}"
         )
+
+
+def _killed(workers: Sequence[BaseProcess]) -> list[int]:
+    """Statuses of those that did not end by themselves."""
+    return [worker.exitcode for worker in workers if worker.exitcode]
 
 
 def _tell(grid: Grid, waiting: dict[str, Cell], on_row: Callable[[Row], None]) -> None:

@@ -15,7 +15,7 @@ SMALL = ("--width", "5", "--depth", "1", "--points", "boundary=2,residual=6", "-
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
-    def run_here(grid, *, jobs, threads, devices, trust, cells, on_row):
+    def run_here(grid, *, jobs, threads, devices, trust, cells, wait, on_row):
         monkeypatch.setattr("pinntk.run._trust.executed_source", lambda path: None)  # as in a process that has run no file yet
         before = {cell.name for cell in grid.missing()}
         work(grid, [cell.name for cell in cells], devices[0], trust)
