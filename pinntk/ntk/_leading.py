@@ -135,10 +135,11 @@ def leading_eigenvalues(
         raise ValueError(f"k={k}: a whole number of at least 1")
     device = device_of(network)
     n, p = sum(map(len, points.values())), sum(map(size_of, trained_parameters(network, problem).values()))
-    plan = make_plan(n, p, k, parse_bytes(max_memory), held(device))
-    kept = Resumable(_path(checkpoint, plan.method), _parts(network, problem, points, weights, (dtype, k, seed)))
-    if kept.state:
-        plan = _as_begun(plan, kept)
+    plan = distributed.of_first(lambda: make_plan(n, p, k, parse_bytes(max_memory), held(device)))
+    with distributed.together(ValueError):
+        kept = Resumable(_path(checkpoint, plan.method), _parts(network, problem, points, weights, (dtype, k, seed)))
+        if kept.state:
+            plan = _as_begun(plan, kept)
     budget = plan.cache
     jacobian = JacobianOperator(network, problem, points, weights=weights, dtype=dtype, max_memory=budget, chunk=plan.chunk)
     with deferred_interrupt() as interrupted:

@@ -108,7 +108,7 @@ class Work:
         self._plan, self._interrupted, self._announce = plan, interrupted, announce
         self.traces = {**dict.fromkeys(jacobian.names, 0.0), **kept.state.get("traces", {})}
         self._traced: int = kept.state.get("traced", 0)
-        self._seen = 0
+        self._seen, self._allowed = 0, False
 
     def over(
         self,
@@ -136,6 +136,8 @@ class Work:
                     self.keep(state(number + 1))
                 if self._interrupted.is_set():
                     raise Interrupted(f"{label}: stopped after block {number + 1} of {blocks}{self._how_to_go_on()}")
+        if not self._allowed:  # nothing was left to do here, while the other processes agree on it
+            self._needed_memory()
 
     def keep(self, state: dict[str, Any]) -> None:
         plan = {"method": self._plan.method, "chunk": self._plan.chunk}
@@ -147,26 +149,34 @@ class Work:
     def _look(self, number: int, seconds: float) -> None:
         self._seen += 1
         later = range(number + 1, self.jacobian.blocks)
-        if self._seen == 2 or (self._seen == 1 and not later):
+        if not self._allowed and (self._seen == 2 or not later):
             self._foresee(seconds / self.jacobian.block_size(number), sum(map(self.jacobian.block_size, later)))
 
     def _foresee(self, seconds: float, left: int) -> None:
         """From the seconds of a row of J, and the rows that are left of this pass. Raises MemoryError for too much memory."""
-        plan, device = self._plan, self.jacobian.device
-        gram = plan.method == GRAM
-        extra = plan.taken * (_SQUARE - 1) / _SQUARE if gram else plan.taken + plan.cache
-        memory = max(_peak(device), held(device) + extra)
-        if memory > plan.limit:
-            raise MemoryError(
-                f"{plan.k} eigenvalues for {plan.p:,} parameters in blocks of {plan.chunk} points need about {gib(memory)} "
-                f"GiB, and {gib(plan.limit)} GiB are allowed; allow more memory"
-            )
+        plan, memory = self._plan, self._needed_memory()
         rows = sum(map(self.jacobian.block_size, range(self.jacobian.blocks)))
         # Eigenvalues of J^T J take about 10 p^3 operations, and a row p^2.
-        later = seconds * (10 * plan.p if gram else (_PASSES - 1) * rows)
+        later = seconds * (10 * plan.p if plan.method == GRAM else (_PASSES - 1) * rows)
         if self._announce is not None and distributed.rank() == 0:
             blocks = self.jacobian.blocks
             self._announce(Forecast(plan.method, plan.n, plan.p, blocks, seconds * left + later, memory))
+
+    def _needed_memory(self) -> float:
+        """Bytes of this process at its peak. Raises MemoryError, in all processes, where one needs more than is allowed; each
+        asks once, in its first pass.
+        """
+        self._allowed = True
+        plan, device = self._plan, self.jacobian.device
+        extra = plan.taken * (_SQUARE - 1) / _SQUARE if plan.method == GRAM else plan.taken + plan.cache
+        with distributed.together(MemoryError):
+            memory = max(_peak(device), held(device) + extra)
+            if memory > plan.limit:
+                raise MemoryError(
+                    f"{plan.k} eigenvalues for {plan.p:,} parameters in blocks of {plan.chunk} points need about "
+                    f"{gib(memory)} GiB, and {gib(plan.limit)} GiB are allowed; allow more memory"
+                )
+        return memory
 
 
 def held(device: torch.device) -> float:

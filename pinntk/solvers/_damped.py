@@ -120,12 +120,13 @@ class DampedLeastSquares:
         self.whole = _COPIES * side * across <= budget
         self._block = across if self.whole else max(side, budget // (_COPIES * side) - side)
         triangles = 2 * 8 * side**2 * distributed.world() if self._shared else 0
-        require(
-            _COPIES * side * max(side, min(across, self._block + side)) + triangles,
-            f"the linear system of {A.n} errors and {A.p} parameters",
-            "give fewer points",
-            r.device,
-        )
+        with distributed.together(MemoryError):
+            require(
+                _COPIES * side * max(side, min(across, self._block + side)) + triangles,
+                f"the linear system of {A.n} errors and {A.p} parameters",
+                "give fewer points",
+                r.device,
+            )
         self._side = side
         self._orthogonal = OrthogonalSteps(A, r, self.form, None if self.whole else self._block, first, self._shared)
         self._in_use: _Spectrum | OrthogonalSteps | None = self._orthogonal if orthogonal else None

@@ -12,7 +12,7 @@ from pinntk.nn._embedded import EmbeddedNetwork
 from pinntk.problem import Points, Problem
 from pinntk.residuals import check_network
 from pinntk.residuals._points import to_network
-from pinntk.solvers._jacobian import ScaledJacobian, check_start, loss_weights, scaled_errors
+from pinntk.solvers._jacobian import ScaledJacobian, check_start, loss_weights, losses_by_condition, scaled_errors
 from pinntk.solvers._vector import assign, flatten
 
 _LINEAR = 1e-3  # of the errors' size: what the errors may be off from what a linear condition's would be
@@ -48,7 +48,7 @@ def fit_last_layer(
         )
     points = to_network(network, problem.check(points))
     check_network(network, problem, points)
-    _, by_point = loss_weights(weights or dict.fromkeys(points, 1.0), network, problem, points, None)
+    lam, by_point = loss_weights(weights or dict.fromkeys(points, 1.0), network, problem, points, None)
     last = network.last_layer()
     with _trained_alone(network, problem, last):
         r = scaled_errors(network, problem, points, by_point)
@@ -59,14 +59,13 @@ def fit_last_layer(
         step = torch.linalg.lstsq(A.cpu(), -r.cpu()[:, None], rcond=rounding, driver="gelsd").solution[:, 0].to(r)
         assign(last, start + step)
         found = scaled_errors(network, problem, points, by_point)
+        losses = losses_by_condition(network, problem, points, found, lam)
     off, sizes = found - (r + A @ step), [len(rows) for rows in points.values()]
     size = _LINEAR * float(torch.stack([r.norm(), (A @ step).norm()]).max())
     if bent := [name for name, part in zip(points, off.split(sizes), strict=True) if not float(part.norm()) <= size]:
         assign(last, start)
         raise ValueError(f"condition {bent[0]!r} is not linear in the fields; leave its points out, or let a solver fit it")
-    pieces = found.split(sizes)
-    lam = weights or dict.fromkeys(points, 1.0)
-    return {name: float(part @ part) / (lam[name] or 1.0) for name, part in zip(points, pieces, strict=True)}
+    return losses
 
 
 @contextmanager

@@ -162,12 +162,13 @@ class NaturalGradient:
         self.coefficient_scales = dict(state["coefficient_scales"])
 
     def _require_memory(self, side: int, r: Tensor) -> None:
-        require(
-            _COPIES * 8 * side**2,
-            f"{_COPIES} times the matrix of {side} x {side} numbers for {len(r)} errors and {self.size} parameters",
-            "give fewer points, or a smaller network",
-            r.device,
-        )
+        with distributed.together(MemoryError):
+            require(
+                _COPIES * 8 * side**2,
+                f"{_COPIES} times the matrix of {side} x {side} numbers for {len(r)} errors and {self.size} parameters",
+                "give fewer points, or a smaller network",
+                r.device,
+            )
 
     def _direction(self, A: ScaledJacobian, r: Tensor, by_parameters: bool) -> tuple[Tensor, float]:
         """phi (p,), and mu."""

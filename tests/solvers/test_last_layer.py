@@ -32,6 +32,14 @@ def test_the_gradient_in_the_last_layer_vanishes_and_nothing_else_moves(kind):
     assert all(torch.equal(p, was) and p.requires_grad for p, was in zip(kept, others, strict=True))
 
 
+def test_the_loss_of_a_condition_of_weight_zero_is_its_own():
+    problem = poisson()
+    network, points = MLP(problem, **SIZES), sample(problem, 15)
+    losses = fit_last_layer(network, problem, points, {"equation": 1.0, "left": 0.0, "right": 1.0})
+    left = pinntk.errors(network, problem, points)["left"].detach()
+    assert losses["left"] == pytest.approx(float(left.square().mean()), rel=1e-12) and losses["left"] > 0
+
+
 def test_a_pirate_net_begins_with_the_solution_of_a_linear_problem():
     problem = poisson()
     network = PirateNet(problem, width=4, depth=1, fourier=(12, 0.4), **F64)

@@ -6,16 +6,19 @@ What it found and what the commands said is left in the folder given.
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stdout
+from math import inf
 from pathlib import Path
+from unittest import mock
 
 import torch
 import torch.distributed as dist
 
 import pinntk
 from pinntk import cli
-from pinntk._util import distributed
-from pinntk.ntk import leading_eigenvalues
+from pinntk._util import distributed, memory
+from pinntk.ntk import _leading, _passes, leading_eigenvalues
 from pinntk.solvers import DampedLeastSquares, GaussNewton, NaturalGradient, ScaledJacobian, scaled_errors
 from pinntk.training import Monitor
 from pinntk.weighting import NTK, Causal, GradientNorm, SelfAdaptive
@@ -51,7 +54,7 @@ def main(folder: Path) -> None:
     run = pinntk.train(problem, network, steps=20, causal=causal, weighting=GradientNorm(every=4), **settings)
     found["all settings"] = torch.tensor([run.column(name)[1] for name in ("loss", "loss/burgers", "causal", "weight/burgers")])
     found["own loop"] = own_loop()
-    found |= least_squares() | solved() | watched()
+    found |= least_squares() | solved() | watched() | short_of_memory()
     torch.save(found, folder / f"found.{_place()}")
 
 
@@ -71,6 +74,35 @@ def least_squares() -> dict[str, torch.Tensor]:
             found[f"singular values, {key}"] = A.matvec(orthogonal.step(1e-20 * orthogonal.largest))
         found[f"leading, {form}"] = leading_eigenvalues(network, problem, points, 5).values
     return found
+
+
+def short_of_memory() -> dict[str, torch.Tensor]:
+    """Eigenvalues where the first process alone has room for J^T J; which calls are refused where the last one has none."""
+    problem, last = pinntk.load("burgers"), distributed.rank() == distributed.world() - 1
+    network = pinntk.nn.MLP(problem, width=6, depth=2, dtype=torch.float64)
+    points = problem.sample(residual=61, initial=17, boundary=1, dtype=torch.float64)
+    held = 0 if distributed.rank() == 0 else 2**31
+    with mock.patch.object(_leading, "held", lambda device: held):
+        values = leading_eigenvalues(network, problem, points, 5).values
+    with (
+        mock.patch.object(memory, "_SMALL", 0),
+        mock.patch.object(memory, "available", lambda device: 0.0 if last else inf),
+        mock.patch.object(_passes, "_peak", lambda device: inf if last else 0.0),
+    ):
+        refused = [
+            _refused(lambda: leading_eigenvalues(network, problem, points, 5)),
+            _refused(lambda: GaussNewton(network, problem, form="parameters").step(points)),
+            _refused(lambda: NaturalGradient(network, problem, form="parameters").step(points)),
+        ]
+    return {"leading, of the first": values, "refused": torch.tensor(refused)}
+
+
+def _refused(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except MemoryError:
+        return True
+    return False
 
 
 def solved() -> dict[str, torch.Tensor]:

@@ -38,7 +38,7 @@ def results(folder):
 
 QUANTITIES = ["matrix", "diagonal", "eigenvalues", "parameters", "losses", "weights", "all settings", "own loop", "monitor"]
 QUANTITIES += ["point weights", "squared, parameters, whole", "squared, parameters, blocks", "squared, kernel, whole"]
-QUANTITIES += ["squared, kernel, blocks", "leading, parameters", "leading, kernel"]
+QUANTITIES += ["squared, kernel, blocks", "leading, parameters", "leading, kernel", "leading, of the first"]
 
 
 def check(results, quantity, tolerance):
@@ -68,6 +68,10 @@ def test_solvers_of_several_ranks_take_the_steps_of_one(results, quantity):
     check(results, quantity, 1e-7)
     first, second = results[1]
     assert torch.equal(first[quantity], second[quantity])
+
+
+def test_what_one_of_several_ranks_has_no_memory_for_is_refused_in_all(results):
+    assert all(found["refused"].all() for found in (results[0], *results[1]))
 
 
 def test_loss_weights_are_those_of_one_process(folder):
