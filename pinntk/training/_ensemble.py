@@ -144,16 +144,16 @@ def train_ensemble(
         raise ValueError(
             f"{problem.name}: its foreign conditions share its coefficients, which each member would need for itself"
         )
-    first = _member(problem, network, chosen[0], device, dtype)
+    members = [(*_member(problem, network, seed, device, dtype), config.replace(seed=seed)) for seed in chosen]
+    first, first_network, first_config = members[0]
     described = {
-        **describe_run(config.replace(seed=chosen[0]), *first),
+        **describe_run(first_config, first, first_network),
         "ensemble": {"seeds": list(chosen), "stop_reasons": []},
     }
     folder = None if out is None else Path(out)
     runs: list[Run] = []
     options: dict[str, Any] = {"device": device, "dtype": dtype, "progress": progress}
     with series(folder, described, "ensemble", resume, overwrite, problem) as trained:
-        members = [(*_member(problem, network, seed, device, dtype), config.replace(seed=seed)) for seed in chosen]
         done = len(trained.done)
         runs += [trained.run(number, *members[number], **options) for number in range(done)]
         beside = _side_by_side(trained, members, runs, progress) if may_go_together(config) else None
@@ -187,7 +187,7 @@ def _side_by_side(
             held.enter_context(training.checkpoint.open(trained.may_resume(number), overwrite=False))
         held.enter_context(fork(first.like.device))
         first.checkpoint.seed_generators(first.config.seed)
-        lockstep(trainings, together, trained.interrupted, progress)
+        lockstep(trainings, Together(steps), trained.interrupted, progress)
     for training in trainings.values():
         trained.note(training.run)
     return [training.run for training in trainings.values()]

@@ -36,6 +36,7 @@ def may_go_together(config: TrainConfig) -> bool:
 class Together:
     """The losses and gradients of steps of one form, of networks that differ in parameters and buffers only.
 
+    Made where their checkpoints have been read: buffers are taken as they are then, parameters as they are in every step.
     Every call computes all of them, each in its place, also of those that take no step: what one gets does not depend on how
     far the others are, and a resumed training is the whole one to the last bit.
     """
@@ -132,7 +133,7 @@ def lockstep(trainings: Mapping[int, Training], together: Together, interrupted:
             with threads_for(first.work):
                 for training in active.values():
                     training.prepare()
-                batches = {place: training.batch for place, training in trainings.items()}
+                batches = {place: training.batch for place, training in active.items()}
                 together.prepare(batches, {place: gradient_of(training) for place, training in active.items()})
                 logged = {place: _take_step(place, training) for place, training in active.items()}
             for place, training in active.items():

@@ -9,6 +9,7 @@ import torch
 
 import pinntk
 from pinntk.cli import main
+from pinntk.training._loop import Training
 from pinntk.training._together import Together
 
 F64 = {"dtype": torch.float64}
@@ -115,6 +116,57 @@ def test_it_goes_on_where_it_was_cut(tmp_path, optimizer, cut):
     assert json.loads((tmp_path / "ensemble.json").read_text())["ensemble"] == {"seeds": [0, 1, 2], "stop_reasons": [""] * 3}
     with pytest.raises(ValueError, match=r"trained with seeds=\[0, 1, 2\], now \[0, 1\]"):
         pinntk.train_ensemble(problem, mlp(problem), seeds=2, out=tmp_path, resume=True, **settings)
+
+
+def kill_at(monkeypatch, save):
+    """As if the process were killed before that checkpoint, of all the members' together."""
+    saves, own = [], Training.save_when_due
+
+    def save_or_die(training):
+        saves.append(1)
+        if len(saves) == save:
+            raise KeyboardInterrupt
+        own(training)
+
+    monkeypatch.setattr(Training, "save_when_due", save_or_die)
+
+
+def test_those_behind_catch_up_by_point_weights_of_their_own(tmp_path, monkeypatch):
+    problem = pinntk.load("poisson1d", k=1)
+    settings = {**FEW, "weighting": ["ntk", "rba"], "checkpoint_every": 1, "steps": 4, "seeds": 3}
+    whole = pinntk.train_ensemble(problem, mlp(problem), **settings)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        kill_at(patch, 5)
+        pinntk.train_ensemble(problem, mlp(problem), out=tmp_path, **settings)
+    assert [pinntk.Run.load(tmp_path / f"member_0{number}").step for number in range(3)] == [2, 1, 1]
+    found = pinntk.train_ensemble(problem, mlp(problem), out=tmp_path, resume=True, **settings)
+    assert all(torch.equal(vector(a), vector(b)) for a, b in zip(found.runs, whole.runs, strict=True))
+
+
+class Shifted(torch.nn.Module):
+    """u = N(x + s) with a buffer s that no seed draws."""
+
+    shift = 0.0
+
+    def __init__(self, seed):
+        super().__init__()
+        self.inner = pinntk.nn.MLP(inputs=1, outputs=1, width=4, depth=1, normalize=False, seed=seed, **F64)
+        self.register_buffer("s", torch.tensor(Shifted.shift + 0.1 * seed, **F64))
+
+    def forward(self, x):
+        return self.inner(x + self.s)
+
+
+def test_buffers_are_those_of_the_checkpoints(tmp_path, monkeypatch):
+    problem = pinntk.load("poisson1d", k=1)
+    settings = {**FEW, "checkpoint_every": 1, "steps": 3, "seeds": 2}
+    whole = pinntk.train_ensemble(problem, Shifted, **settings)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        kill_at(patch, 4)
+        pinntk.train_ensemble(problem, Shifted, out=tmp_path, **settings)
+    monkeypatch.setattr(Shifted, "shift", 0.7)
+    found = pinntk.train_ensemble(problem, Shifted, out=tmp_path, resume=True, **settings)
+    assert all(torch.equal(vector(a), vector(b)) for a, b in zip(found.runs, whole.runs, strict=True))
 
 
 def test_ctrl_c_finishes_the_step_of_all(tmp_path):
