@@ -35,6 +35,8 @@ def lacking(network: nn.Module, problem: Problem, names: Sequence[str]) -> dict[
     points = subset(problem.sample(method="sobol", dtype=torch.float64, device=device), _POINTS)
     found = {name: high for name in names if (high := [spec for spec in problem.arguments[name] if _order(spec) > 1])}
     for other in disturbed(network):
+        if not found:
+            break
         zero = {}
         for name, specs in found.items():
             rows = points[name][:, : problem.domain.dimension]

@@ -8,9 +8,11 @@ from typing import Any
 
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Prescription
+from pinntk.diagnostics._wording import setting
 from pinntk.problem._slabs import slab_edges
 from pinntk.run import Run
 from pinntk.solvers import SOLVERS
+from pinntk.solvers._chain import chain_of, names_of
 from pinntk.weighting import SCHEMES
 
 NTK = {"weighting": {"name": "ntk", "every": 100}}
@@ -45,6 +47,25 @@ def adam_rate(x: Examination) -> float:
     return float(f"{min(max(_HALF * step, low), high):.1e}") if isfinite(step) else high
 
 
+def solved(run: Run | None) -> bool:
+    """Whether a solver took steps of a training, alone or in a chain."""
+    return run is not None and any(name in SOLVERS for name in names_of(run.config["training"]["optimizer"]))
+
+
+def chained(run: Run | None) -> bool:
+    """Whether it is a training by a chain of optimizers, each part of which has a learning rate of its own."""
+    return run is not None and chain_of(run.config["training"]["optimizer"]) is not None
+
+
+def slower(run: Run, lr: float) -> Prescription:
+    """A lower learning rate; in place of a chain, one training by Adam at it."""
+    changes = {"training.lr": lr, "training.schedule": "cosine"}
+    if chained(run):
+        sentence = f"train by Adam alone, at a learning rate that falls from {setting(lr)} to zero"
+        return Prescription(sentence, {"training.optimizer": "adam", **changes})
+    return Prescription(f"lower the learning rate to {setting(lr)} and let it fall to zero", changes)
+
+
 def gauss_newton(run: Run | None) -> dict[str, Any]:
     """The changes that make a training one by Gauss-Newton, in about the same time; of one that is not known, what it needs.
 
@@ -52,9 +73,9 @@ def gauss_newton(run: Run | None) -> dict[str, Any]:
     stand in the way are, where the run has them.
     """
     training = {} if run is None else run.config["training"]
-    optimizer = str(training.get("optimizer", "")).lower()
-    cleared = _IN_THE_WAY if optimizer != "gauss-newton" else _IN_THE_WAY | _OF_AN_OPTIMIZER
-    solving = optimizer in SOLVERS  # whose points stay as they are drawn, perhaps unevenly
+    alone = names_of(training.get("optimizer", "")) == ("gauss-newton",)
+    cleared = _IN_THE_WAY | _OF_AN_OPTIMIZER if alone else _IN_THE_WAY
+    solving = solved(run)  # its points stay as they are drawn, perhaps unevenly
     return {
         "training.optimizer": "gauss-newton",
         "training.steps": min(training["steps"], SOLVER_STEPS) if solving else SOLVER_STEPS,
@@ -69,9 +90,8 @@ def last_resorts(x: Examination) -> tuple[Prescription, ...]:
     """What ends a list of prescriptions: Gauss-Newton, which depends least on weights and step sizes, and evolutions in time
     slabs. Not for what was trained so already.
     """
-    solving = x.run is not None and str(x.run.config["training"]["optimizer"]).lower() in SOLVERS
     whole = Prescription("train by Gauss-Newton, which depends least on weights and steps", gauss_newton(x.run))
-    return time_slabs(x) if solving else (whole, *time_slabs(x))
+    return time_slabs(x) if solved(x.run) else (whole, *time_slabs(x))
 
 
 def time_slabs(x: Examination) -> tuple[Prescription, ...]:

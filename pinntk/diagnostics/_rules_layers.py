@@ -14,7 +14,7 @@ from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
 from pinntk.diagnostics._judgment import dead_conditions, failing, severity
 from pinntk.diagnostics._layers import LayerHealth
-from pinntk.diagnostics._prescriptions import adam_rate
+from pinntk.diagnostics._prescriptions import adam_rate, chained
 from pinntk.diagnostics._thresholds import SURER, above, below, clearly
 from pinntk.diagnostics._wording import capital, joined, percent
 
@@ -144,6 +144,7 @@ def _healthier_layers(x: Examination) -> tuple[Prescription, ...]:
     found = [Prescription(joined(words), changes)] if changes else []
     if x.progress is not None and not x.progress.solving:
         rate = adam_rate(x)
-        words.append(f"train at a learning rate of {number(rate)}")
-        found.append(Prescription(joined(words), {**changes, "training.lr": rate}))
+        by_adam = {"training.optimizer": "adam"} if chained(x.run) else {}
+        words.append(f"train {'by Adam alone, ' if by_adam else ''}at a learning rate of {number(rate)}")
+        found.append(Prescription(joined(words), {**changes, **by_adam, "training.lr": rate}))
     return tuple(found) or (Prescription("start anew, from other weights (another seed)"),)

@@ -8,13 +8,12 @@ from pinntk._util.numbers import number
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
 from pinntk.diagnostics._judgment import failing, severity
-from pinntk.diagnostics._prescriptions import NTK, gauss_newton, sets_loss_weights
+from pinntk.diagnostics._prescriptions import NTK, gauss_newton, sets_loss_weights, solved
 from pinntk.diagnostics._thresholds import above, below, clearly
 from pinntk.nn._embedded import EmbeddedNetwork
 from pinntk.nn._scaled import ScaledNetwork
 from pinntk.ntk import traces
 from pinntk.problem import field_problem
-from pinntk.solvers import SOLVERS
 
 
 def unscaled_output(x: Examination) -> Finding | None:
@@ -99,7 +98,7 @@ def _scaled(x: Examination, far: dict[str, tuple[float, float]]) -> tuple[Prescr
         changes["training.coefficient_scales"] = coefficients
         what += f", and move {' and '.join(coefficients)} in steps of its own size"
     solver = Prescription(f"{what}, and train by Gauss-Newton", changes | gauss_newton(x.run))
-    if str(x.run.config["training"]["optimizer"]).lower() in SOLVERS:
+    if solved(x.run):
         return (Prescription(what, changes), solver)
     balanced = sets_loss_weights(x.run.config["weighting"])  # or else conditions keep the weights of their units
     first = Prescription(what, changes) if balanced else Prescription(f"{what}, and weigh conditions by NTK", changes | NTK)
@@ -144,5 +143,4 @@ def _scaled_coefficients(x: Examination, found: dict[str, float]) -> tuple[Presc
     if x.run is None:
         return (Prescription(f"train {said}", changes),)
     solver = Prescription(f"train {said}, by Gauss-Newton", changes | gauss_newton(x.run))
-    solving = str(x.run.config["training"]["optimizer"]).lower() in SOLVERS
-    return (Prescription(f"train {said}", changes), *(() if solving else (solver,)))
+    return (Prescription(f"train {said}", changes), *(() if solved(x.run) else (solver,)))

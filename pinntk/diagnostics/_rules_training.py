@@ -20,7 +20,7 @@ from pinntk.diagnostics._judgment import (
     unreachable_alone,
 )
 from pinntk.diagnostics._layers import LayerHealth
-from pinntk.diagnostics._prescriptions import SOLVER_STEPS, adam_rate, gauss_newton
+from pinntk.diagnostics._prescriptions import SOLVER_STEPS, adam_rate, chained, gauss_newton, slower
 from pinntk.diagnostics._progress import DESCENT, SEARCHING
 from pinntk.diagnostics._thresholds import SURER, above, below, clearly
 from pinntk.diagnostics._unjudged import lacking_need
@@ -28,6 +28,7 @@ from pinntk.diagnostics._wording import capital, percent, setting
 from pinntk.nn._scaled import ScaledNetwork
 from pinntk.run import Run
 from pinntk.run._recorder import UNKNOWN
+from pinntk.solvers._chain import chain_of, names_of
 
 _ENOUGH_STEPS = 5000  # of Adam, to begin with
 _ADAM = {"training.optimizer": "adam", "training.optimizer_options": {}}
@@ -78,7 +79,7 @@ def step_too_large(x: Examination) -> Finding | None:
 
 def _too_large_by_losses(x: Examination) -> Finding | None:
     went = x.progress
-    if went is None or went.solving or not isfinite(went.lr) or lacking_need(x, "step-too-large"):
+    if x.run is None or went is None or went.solving or not isfinite(went.lr) or lacking_need(x, "step-too-large"):
         return None
     natural = _natural(x, went.descending)
     ratio = went.lr / natural
@@ -105,12 +106,7 @@ def _too_large_by_losses(x: Examination) -> Finding | None:
         confidence=max(
             clearly(name, value) for name, value in (("rise", went.rise), ("step-large", ratio)) if above(name, value)
         ),
-        prescriptions=(
-            Prescription(
-                f"lower the learning rate to {setting(lr)} and let it fall to zero",
-                {"training.lr": lr, "training.schedule": "cosine"},
-            ),
-        ),
+        prescriptions=(slower(x.run, lr),),
     )
 
 
@@ -118,10 +114,10 @@ def _too_large_by_the_end(x: Examination) -> Finding | None:
     """Of a training that ended at numbers that are not finite, perhaps after one step, so that no losses show it."""
     if not x.diverged or x.run is None or not x.run.history:
         return None
-    lr, optimizer = x.run.history[0].get("learning_rate", nan), str(x.run.config["training"]["optimizer"]).lower()
-    if optimizer in (UNKNOWN, *SEARCHING):
+    lr, optimizers = x.run.history[0].get("learning_rate", nan), names_of(x.run.config["training"]["optimizer"])
+    if len(optimizers) > 1 or optimizers[0] in (UNKNOWN, *SEARCHING):  # of a chain, which part it was is not known
         return None
-    descending = optimizer in DESCENT
+    descending = optimizers[0] in DESCENT
     natural = _natural(x, descending)
     if not above("step-large", lr / natural):
         return None
@@ -133,12 +129,7 @@ def _too_large_by_the_end(x: Examination) -> Finding | None:
         f"training ended at numbers that are not finite; the last good ones are those after {x.run.step} steps.",
         evidence={"learning_rate": lr, "natural_step": natural, "step_ratio": lr / natural, "steps": x.run.step},
         confidence=clearly("step-large", lr / natural),
-        prescriptions=(
-            Prescription(
-                f"lower the learning rate to {setting(lower)} and let it fall to zero",
-                {"training.lr": lower, "training.schedule": "cosine"},
-            ),
-        ),
+        prescriptions=(slower(x.run, lower),),
     )
 
 
@@ -252,10 +243,9 @@ def network_too_small(x: Examination) -> Finding | None:
     if x.settings:
         width, depth = max(32, 4 * x.settings["width"]), max(2, x.settings["depth"])
         changes = {"network.arguments.width": width, "network.arguments.depth": depth}
-        if x.progress is not None and not x.progress.solving:
-            prescriptions = (Prescription(f"use {depth} layers of {width} units", {**changes, "training.lr": 5e-3}),)
-        else:
-            prescriptions = (Prescription(f"use {depth} layers of {width} units", changes),)
+        if x.progress is not None and not x.progress.solving and not chained(x.run):
+            changes["training.lr"] = 5e-3
+        prescriptions = (Prescription(f"use {depth} layers of {width} units", changes),)
     return Finding(
         code="network-too-small",
         severity=severity(x),
@@ -329,9 +319,11 @@ def unexplained(x: Examination) -> Finding | None:
 def _by_gauss_newton(run: Run | None) -> Prescription:
     """Or more of it, where it was used already."""
     training = {} if run is None else run.config["training"]
-    changes = gauss_newton(run)
-    if str(training.get("optimizer", "")).lower() != "gauss-newton":
+    optimizer, changes = training.get("optimizer", ""), gauss_newton(run)
+    if "gauss-newton" not in names_of(optimizer):
         return Prescription("try Gauss-Newton, which depends least on weights and step sizes", changes)
-    steps = max(2 * training["steps"], SOLVER_STEPS)
-    sentence = f"take {steps:,} steps of Gauss-Newton in place of {training['steps']:,}"
-    return Prescription(sentence, {**changes, "training.steps": steps})
+    chain = chain_of(optimizer)
+    parts = () if chain is None else chain.parts
+    taken = sum(part.steps for part in parts if part.optimizer == "gauss-newton") or training["steps"]
+    steps = max(2 * taken, SOLVER_STEPS)
+    return Prescription(f"take {steps:,} steps of Gauss-Newton in place of {taken:,}", {**changes, "training.steps": steps})

@@ -19,6 +19,7 @@ from pinntk.problem._output import check_output
 from pinntk.residuals._agreement import check_derivatives
 from pinntk.residuals._evaluate import errors
 from pinntk.residuals._fields import AutogradFields
+from pinntk.residuals._gradients import compare_operator
 from pinntk.residuals._linear import linearize
 from pinntk.residuals._points import to_network
 from pinntk.residuals._probe import preserve, random_state, rows_of, same, select_probe
@@ -65,6 +66,18 @@ def check_network(network: nn.Module, problem: Problem, points: Points) -> None:
         if new:
             _check_dependence(network, problem, probe)
             check_derivatives(network, problem, probe)
+
+
+def check_operators(network: nn.Module, problem: Problem, points: Points) -> None:
+    """What `check_network` asks of conditions that are not foreign and of their points, with a network that is known to fit."""
+    probe = to_network(network, select_probe(points))
+    first = next(iter(probe.values()))
+    for name, rows in points.items():
+        check_coordinates(problem.domain, name, rows, first.dtype)
+    with preserve(network, first.device):
+        _check_independence(network, problem, probe, _PAIRS)
+        for name, rows in probe.items():
+            compare_operator(problem, name, rows)
 
 
 def check_modules(network: nn.Module) -> None:

@@ -23,7 +23,7 @@ _CLOSE = 1e-4  # relative difference of a gradient and a finite difference
 _STEPS = (1e-7, 1e-3)  # of finite differences: below rounding of the inside, and above it
 _ROUNDED = 10.0  # times the difference of two steps, within which a finite difference is as good as none
 
-_warned = WeakRegistry()
+_warned, _asked = WeakRegistry(), WeakRegistry()
 
 
 def compare_gradients(network: nn.Module, call: Callable, domain: Domain, x: Tensor) -> None:
@@ -92,12 +92,29 @@ class _Drawn:
 
 
 def compare_operator(problem: Problem, name: str, rows: Tensor) -> None:
-    """An operator's gradient in what it takes of the fields, along one direction, with finite differences.
+    """Warns where an operator's gradient in what it takes of the fields, along one direction, is not that of finite
+    differences. Asked once of a condition.
 
     rows: some points of the condition, (n, columns)
+
+    An operator that was not made for float64, or for fields of any values, is not judged.
     """
+    if not _asked.first(problem[name], "operator"):
+        return
+    try:
+        found = _operator_differs(problem, name, rows.double())
+    except Exception:  # which no network may ever bring about
+        return
+    if found is not None:
+        warn_user(
+            f"condition {name!r}: the gradient that autograd gives is not the derivative of its error by the fields: "
+            f"{found[0]:.3g} against {found[1]:.3g} by finite differences, along one direction (a detach(), no_grad() or numpy "
+            "in the operator?). Trainings and kernels go by autograd's gradient"
+        )
+
+
+def _operator_differs(problem: Problem, name: str, rows: Tensor) -> tuple[float, float] | None:
     known: dict[tuple, tuple[Tensor, Tensor]] = {}
-    rows = rows.double()
 
     def value(step: float) -> Tensor:
         places = count()
@@ -113,12 +130,7 @@ def compare_operator(problem: Problem, name: str, rows: Tensor) -> None:
         total = value(0.0)
         slopes = _slope(total, [drawn for drawn, _ in known.values()]) if known else ()
     along = sum(((g * d).sum() for g, (_, d) in zip(slopes, known.values(), strict=True)), total.detach() * 0)
-    if (found := _differ(along, value, total)) is not None and _warned.first(problem[name], "operator"):
-        warn_user(
-            f"condition {name!r}: the gradient that autograd gives is not the derivative of its error by the fields: "
-            f"{found[0]:.3g} against {found[1]:.3g} by finite differences, along one direction (a detach(), no_grad() or numpy "
-            "in the operator?). Trainings and kernels go by autograd's gradient"
-        )
+    return _differ(along, value, total)
 
 
 def _slope(value: Tensor, leaves: list[Tensor]) -> tuple[Tensor, ...]:

@@ -102,11 +102,16 @@ def names_of(optimizer: object) -> tuple[str, ...]:
     >>> names_of("adam:10, lbfgs:5"), names_of("Adam")
     (('adam', 'lbfgs'), ('adam',))
     """
-    try:
-        chain = read_chain(optimizer)
-    except ValueError:
-        chain = None
+    chain = chain_of(optimizer)
     return (str(optimizer).lower(),) if chain is None else tuple(str(part.optimizer).lower() for part in chain.parts)
+
+
+def chain_of(optimizer: object) -> Chain | None:
+    """The chain that a config.json says; None for a single optimizer, by whatever name somebody else's loop gave it."""
+    try:
+        return read_chain(optimizer)
+    except ValueError:
+        return None
 
 
 def _read_part(given: Any) -> Part:

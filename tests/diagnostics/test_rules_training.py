@@ -9,7 +9,10 @@ import torch
 import pinntk
 from pinntk import Box, Problem, boundary, residual
 from pinntk.diagnostics import THRESHOLDS, natural_step
-from pinntk.diagnostics._rules_training import _by_gauss_newton
+from pinntk.diagnostics._prescriptions import last_resorts, slower
+from pinntk.diagnostics._rules_sizes import _scaled_coefficients
+from pinntk.diagnostics._rules_training import _by_gauss_newton, _too_large_by_the_end
+from pinntk.training import apply_changes
 from tests.support.diagnosed import codes, healthy, healthy_run, poisson, trained
 
 pytestmark = pytest.mark.xdist_group("diagnose")  # one worker, for what they share
@@ -150,3 +153,28 @@ def test_what_was_trained_by_gauss_newton_needs_more_steps_of_it():
         assert more.sentence == f"take {after} steps of Gauss-Newton in place of {before}"
     other = _by_gauss_newton(SimpleNamespace(config={"training": {"optimizer": "adam", "steps": 10}}))
     assert other.changes["training.steps"] == 100 and other.sentence.startswith("try Gauss-Newton")
+
+
+def by(optimizer):
+    config = {"training": {"optimizer": optimizer, "steps": 2060}, "weighting": {"name": "fixed"}}
+    run = SimpleNamespace(config=config, history=[{"learning_rate": 1e3}], step=1)
+    return SimpleNamespace(run=run, diverged=True, problem=poisson(), natural_step=1e-3)
+
+
+def test_a_chain_is_judged_by_its_parts():
+    solver, first_order = by("adam:2000, gauss-newton:60"), by("adam:2000, adamw:60")
+    more = _by_gauss_newton(solver.run)
+    assert more.sentence == "take 120 steps of Gauss-Newton in place of 60" and more.changes["training.steps"] == 120
+    assert _by_gauss_newton(first_order.run).sentence.startswith("try Gauss-Newton")
+    for x, offered in ((solver, 0), (first_order, 1)):
+        resorts = [*last_resorts(x), *_scaled_coefficients(x, {"k": 3e9})[1:]]
+        assert [p.changes["training.optimizer"] for p in resorts] == 2 * offered * ["gauss-newton"]
+    ended = {text: _too_large_by_the_end(by(text)) for text in ("adam", "gauss-newton", "adam:9, lbfgs:9", "adam:9, adamw:9")}
+    assert [text for text, found in ended.items() if found is not None] == ["adam"]  # by whose learning rate is not known
+
+
+def test_a_learning_rate_in_place_of_a_chain_can_be_applied():
+    for optimizer, expected in (("adam:150, adamw:150", "adam"), ("adamw", "adamw")):
+        config = {"training": {"optimizer": optimizer, "steps": 300}, "weighting": {"name": "fixed"}}
+        now = apply_changes(config, slower(SimpleNamespace(config=config), 1e-3).changes)["training"]
+        assert (now["optimizer"], now["lr"], now["schedule"], now["steps"]) == (expected, 1e-3, "cosine", 300)

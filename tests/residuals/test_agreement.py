@@ -202,3 +202,20 @@ def test_an_operator_that_keeps_its_gradient_back_is_named(operator, wrong):
         for _ in range(2):  # said once
             compare_operator(problem, "equation", rows)
     assert [str(one.message).partition(":")[0] for one in found] == ["condition 'equation'"] * wrong
+
+
+def test_an_operator_that_cannot_be_compared_is_not_refused():
+    """The comparison is in float64, on random numbers in place of fields, for which an operator need not be made."""
+    table = torch.ones(1)  # float32, as the network
+
+    def bounded(u):
+        if not bool((u.abs() < 1e-3).all()):
+            raise ValueError("no such temperature")
+        return u
+
+    network, rows = build("plain", 2).float(), {"equation": POINTS["equation"].float()}
+    for operator in (lambda u, x: u - x[:, None].mv(table), lambda u: bounded(1e-3 * u)):
+        problem = problem_of(operator)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            check_network(network, problem, rows)
