@@ -104,7 +104,7 @@ class Training:
         """Of a chain: its update, on its own points where these are others than those before; weights go on as they are."""
         config = self.config.parts[part]
         if not same_points(config, self.points.config, self.problem):
-            self.points = self.probe.points = TrainingPoints(config, self.network, self.problem)
+            self.points = self.probe.points = TrainingPoints(config, self.network, self.problem, self.chain.began)
         self.update = make_update(config, self.network, self.problem, self._parameters, self.points)
         self.checkpoint.parts |= {"update": self.update, "points": self.points}
         self._follow_points()
