@@ -88,6 +88,11 @@ def _is_given(value: Any) -> bool:
 def check_together(config: Any) -> None:
     if config.fixed_points and config.resample:
         raise ValueError("resample needs counts, such as points={'residual': 1000}; given tensors stay as they are")
+    if config.r3 is not None and config.sampling == "grid":
+        raise ValueError(
+            "adaptive='r3' keeps the number of points, and sampling='grid' draws as many as a grid has; use 'uniform', 'sobol' "
+            "or 'latin-hypercube'"
+        )
     _check_idle(config)
     check_schemes(
         config.weighting, config.optimizer_name, config.resample, config.causal is not None, config.solver, config.compile
