@@ -19,6 +19,7 @@ from pinntk.problem import Problem
 from pinntk.residuals import NonFiniteError, check_network
 from pinntk.run import Run
 from pinntk.run._callbacks import Callback, ask
+from pinntk.run._early_stopping import EarlyStopping
 from pinntk.run._snapshots import write_snapshot
 from pinntk.training._attention import AttentionWeights
 from pinntk.training._averages import Averages
@@ -141,6 +142,9 @@ class Training:
 
     def begin(self) -> None:
         self._follow_points()  # those of a checkpoint, perhaps
+        stopping = [function for function in (*self._on_log, *self._on_step) if isinstance(function, EarlyStopping)]
+        if stopping and self.run.history:  # which may have ended there
+            self._asked = ask(stopping, self.run)
         if self.step == 0 and self.config.checkpoint_every:
             self.save()  # what there is to examine where the first steps end in NaN
         self._clock = perf_counter() - self.run.seconds
