@@ -69,9 +69,7 @@ def check_optimizer(config: Any) -> None:
     elif named := next((name for name in ("lr", "schedule", "clip", "compile") if _is_given(getattr(config, name))), None):
         raise ValueError(f"{named}={getattr(config, named)!r} does not apply to optimizer={optimizer!r}; leave it out")
     if config.clip is not None and config.optimizer_name in SEARCHING:
-        raise ValueError(
-            f"clip={config.clip!r}: {optimizer!r} searches the length of its steps by the gradient as it is; leave clip out"
-        )
+        raise ValueError(not_clipped(config.clip, optimizer))
     if config.solver and config.causal is not None:
         raise ValueError(
             f"causal weights change with every step, and optimizer={optimizer!r} compares losses between steps; leave causal "
@@ -79,6 +77,11 @@ def check_optimizer(config: Any) -> None:
         )
     if config.grow is not None and (config.grow < 1 or (config.grow > 1 and not config.solver)):
         raise ValueError(f"grow={config.grow!r}: at least 1, and only with a solver, such as optimizer='gauss-newton'")
+
+
+def not_clipped(clip: float, optimizer: str) -> str:
+    """Why the gradients of an optimizer are not clipped."""
+    return f"clip={clip!r}: {optimizer!r} searches the length of its steps by the gradient as it is; leave clip out"
 
 
 def _is_given(value: Any) -> bool:

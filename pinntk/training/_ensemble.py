@@ -175,6 +175,8 @@ def _side_by_side(
     if not trainings:
         return []
     first, *_ = trainings.values()
+    if first.searching:  # by an optimizer that a factory made
+        return None
     steps = [Step(run.network, run.problem) for run in done] + [gradient_of(training) for training in trainings.values()]
     together, batches = Together(steps), [first.batch] * len(done) + [training.batch for training in trainings.values()]
     if not together.pays(batches):

@@ -13,6 +13,7 @@ from pinntk._util import distributed
 from pinntk._util.interrupt import Interrupted
 from pinntk._util.randomness import fork
 from pinntk._util.threads import of_step, threads_for
+from pinntk.diagnostics._progress import DESCENT
 from pinntk.nn._constraint import met_by
 from pinntk.ntk._factors import trained_parameters
 from pinntk.problem import Problem
@@ -34,7 +35,7 @@ from pinntk.training._monitor import MonitorState
 from pinntk.training._point_weights import CausalWeights, PointWeights, SelfAdaptiveWeights
 from pinntk.training._points import TrainingPoints
 from pinntk.training._probe import Probe
-from pinntk.training._updates import Losses, make_update, over_all
+from pinntk.training._updates import Losses, Update, make_update, over_all
 from pinntk.weighting import RBA, SelfAdaptive
 
 
@@ -78,7 +79,7 @@ class Training:
         self.averages = None if config.average is None else Averages(config.average, network, problem)
         run.averaged = None if self.averages is None else self.averages.network
         self.log = Log(run, self.point_weights, list(self.points.all))
-        self._check_later_parts()
+        self.searching = any(update.searching for update in (self.update, *self._later_updates()))
         parts: dict[str, Stateful | None] = {
             "chain": self.chain,
             "update": self.update,
@@ -94,12 +95,12 @@ class Training:
         self.work = of_step(network, problem, self.points.share)
         self._clock = perf_counter()
 
-    def _check_later_parts(self) -> None:
-        """What does not fit a part of a chain is refused before the first one is trained."""
+    def _later_updates(self) -> Iterator[Update]:
+        """Of a chain: what does not fit a later part is refused before the first one is trained."""
         for config in self.config.parts[1:]:
             points = TrainingPoints(config, self.network, self.problem)
-            make_update(config, self.network, self.problem, self._parameters, points)
             _point_weights(config, self.network, self.problem, points)
+            yield make_update(config, self.network, self.problem, self._parameters, points)
 
     def _begin_part(self, part: int) -> None:
         """Of a chain: its update, on its own points where these are others than those before; weights go on as they are."""
@@ -367,7 +368,7 @@ def _monitor(config: TrainConfig, run: Run, points: TrainingPoints) -> MonitorSt
     if config.monitor is None:
         return None
     pointwise = config.causal is not None or config.point_scheme is not None
-    plain = all(part.optimizer_name in ("gradient-descent", "sgd") and not part.optimizer_options for part in config.parts)
+    plain = all(part.optimizer_name in DESCENT and not part.optimizer_options and part.clip is None for part in config.parts)
     predicts = not any(part.solver for part in config.parts) and not pointwise and config.combiner is None
     return MonitorState(config.monitor, run, points.all, steps=config.steps, plain_descent=plain, predicts=predicts)
 

@@ -64,7 +64,7 @@ class SolverUpdate:
     adapting: whether points fall where the errors are large: from the start, never, or (None) once they prove too few
     """
 
-    work = 0.0
+    searching, work = True, 0.0
 
     def __init__(
         self,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from pinntk._util.interrupt import Interrupted
 from pinntk._util.progress import Progress
 from pinntk._util.stand_in import call_with
 from pinntk._util.threads import threads_for
+from pinntk.diagnostics._progress import SEARCHING
 from pinntk.problem import Points
 from pinntk.residuals import NonFiniteError
 from pinntk.run._slabs import run_name
@@ -23,12 +25,12 @@ from pinntk.training._losses import in_one_pass
 from pinntk.training._step import LossModule, Step, UnsuitableError, check_equal, distinct
 from pinntk.training._updates import GradientUpdate
 
-_LOOKS = ("lbfgs", "ssbroyden")  # they ask for many gradients a step, each member for others
+Found = TypeVar("Found")
 
 
 def may_go_together(config: TrainConfig) -> bool:
     """Whether each step asks for one gradient, and all members take as many steps."""
-    single = not any(part.solver or part.compile or part.optimizer_name in _LOOKS for part in config.parts)
+    single = not any(part.compile or part.optimizer_name in SEARCHING for part in config.parts)
     single = single and config.combiner is None
     return single and config.seconds is None and config.monitor is None and config.early_stopping is None
 

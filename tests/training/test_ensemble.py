@@ -93,6 +93,13 @@ def test_what_cannot_be_vectorized_goes_one_after_the_other():
     assert torch.equal(vector(found.runs[1]), vector(pinntk.train(problem, Branching(1), seed=1, **FEW)))
 
 
+def test_an_optimizer_of_a_factory_that_looks_along_its_steps_is_each_members_own():
+    problem = pinntk.load("poisson1d", k=1)
+    few = {**FEW, "steps": 1, "lr": None, "schedule": None, "optimizer": lambda p: torch.optim.LBFGS(p, max_iter=3)}
+    found = pinntk.train_ensemble(problem, mlp(problem), seeds=2, **few)
+    assert torch.equal(vector(found.runs[1]), vector(pinntk.train(problem, mlp(problem, 1), seed=1, **few)))
+
+
 @pytest.mark.parametrize(("optimizer", "cut"), [("adam", 3), ("adam", 8), ("lbfgs", 8)])
 def test_it_goes_on_where_it_was_cut(tmp_path, optimizer, cut):
     """By a kill between two members' checkpoints, to the last bit: side by side, and one after the other."""

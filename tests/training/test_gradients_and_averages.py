@@ -105,6 +105,7 @@ def test_the_command_line_has_them(tmp_path):
     [
         ({"clip": 0.0}, r"clip=0.0: a norm above 0"),
         ({"clip": 1.0, "optimizer": "lbfgs"}, "clip=1.0: 'lbfgs' searches the length of its steps"),
+        ({"clip": 1.0, "optimizer": lambda p: torch.optim.LBFGS(p), "lr": None}, "clip=1.0: 'LBFGS' searches the length"),
         ({"clip": 1.0, "optimizer": "gauss-newton", "lr": None, "schedule": None}, "clip=1.0 does not apply"),
         ({"average": 1.0}, "average=1.0: a decay between 0 and 1"),
         ({"early_stopping": "loss"}, "write METRIC:PATIENCE, as in 'relative_error:20'"),
