@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from pinntk._util import distributed
+from pinntk._util.precision import without_autocast
 from pinntk._util.randomness import fork
 from pinntk._util.warn import warn_user
 from pinntk.nn import NETWORKS
@@ -95,6 +96,7 @@ class Ensemble:
         return f"Ensemble({self.problem.name}, {len(self.runs)} seeds{relative}, folder={self.folder})"
 
 
+@without_autocast
 def train_ensemble(
     problem: Problem,
     network: nn.Module | Callable[[int], nn.Module],

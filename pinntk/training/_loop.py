@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from time import perf_counter
 
 import torch
@@ -176,6 +177,22 @@ class Training:
             f"step {self.step}: {what}; {kept}. Lower the learning rate, or look for a logarithm, root or division in the "
             "operator"
         )
+
+    @contextmanager
+    def saying_where(self, whose: str = "") -> Iterator[None]:
+        """Where a number stops being finite inside, NonFiniteLossError says at which step, and leaves it with the checkpoint.
+
+        whose: of several trainings which one this is
+        """
+        try:
+            yield
+        except NonFiniteError as error:
+            found = error if isinstance(error, NonFiniteLossError) else self.non_finite(str(error))
+            if whose:
+                found = NonFiniteLossError(f"{whose}: {found}")
+            if found is error:
+                raise
+            raise found from error
 
     def _call(self, functions: Sequence[Callback]) -> None:
         """Functions of the user's: what they draw at random changes nothing of the training."""

@@ -17,7 +17,6 @@ from pinntk._util.randomness import fork
 from pinntk._util.version import __version__
 from pinntk.problem import Problem
 from pinntk.problem import _registry as registry
-from pinntk.residuals import NonFiniteError
 from pinntk.run import Run
 from pinntk.run._callbacks import Callback, as_callbacks
 from pinntk.run._configuration import FORMAT
@@ -26,7 +25,7 @@ from pinntk.run._slabs import problem_named
 from pinntk.run._source import describe_problem
 from pinntk.training._config import TrainConfig
 from pinntk.training._given import Settings, check_names
-from pinntk.training._loop import NonFiniteLossError, Training
+from pinntk.training._loop import Training
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -79,12 +78,8 @@ def train(
     opened = training.checkpoint.open(resume, overwrite)
     with opened, fork(training.like.device), deferred_interrupt() as interrupted:
         training.checkpoint.seed_generators(config.seed)
-        try:
+        with training.saying_where():
             training.loop(interrupted, progress)
-        except NonFiniteLossError:
-            raise
-        except NonFiniteError as error:
-            raise training.non_finite(str(error)) from error
     return training.run
 
 

@@ -176,6 +176,22 @@ def test_buffers_are_those_of_the_checkpoints(tmp_path, monkeypatch):
     assert all(torch.equal(vector(a), vector(b)) for a, b in zip(found.runs, whole.runs, strict=True))
 
 
+def test_a_number_that_stops_being_finite_is_said_as_of_a_training_alone(tmp_path):
+    """Of a kernel measured before the step, by which the checkpoint is marked."""
+    problem = pinntk.load("poisson1d", k=1)
+    settings = {**FEW, "optimizer": "gradient-descent", "lr": 1e200, "weighting": pinntk.weighting.NTK(every=1)}
+    messages = {}
+    for name, train in (("alone", pinntk.train), ("member_00", pinntk.train_ensemble)):
+        with pytest.raises(pinntk.NonFiniteLossError) as caught:
+            train(problem, mlp(problem), out=tmp_path / name, checkpoint_every=1, **settings)
+        messages[name] = str(caught.value)
+    own = tmp_path / "member_00" / "member_00"
+    assert messages["alone"].startswith("step 1: ") and "the last good checkpoint is" in messages["alone"]
+    assert messages["member_00"] == "member_00: " + messages["alone"].replace(str(tmp_path / "alone"), str(own))
+    run, alone = pinntk.Run.load(own), pinntk.Run.load(tmp_path / "alone")
+    assert run.diverged and (run.step, run.stop_reason) == (alone.step, alone.stop_reason)
+
+
 def test_ctrl_c_finishes_the_step_of_all(tmp_path):
     problem = pinntk.load("poisson1d", k=1)
     calls = []
