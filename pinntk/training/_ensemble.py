@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -20,9 +20,9 @@ from pinntk._util import distributed
 from pinntk._util.precision import without_autocast
 from pinntk._util.randomness import fork
 from pinntk._util.warn import warn_user
-from pinntk.nn import NETWORKS
 from pinntk.problem import Problem
 from pinntk.run import Run
+from pinntk.training._alike import alike, can_be_alike, made_by, of_one_form, placed
 from pinntk.training._config import TrainConfig
 from pinntk.training._given import Settings
 from pinntk.training._series import Series, series
@@ -219,20 +219,17 @@ def _member(
     """A problem with coefficients of its own, and its network."""
     own = replace(problem, coefficients=deepcopy(problem.coefficients)) if len(problem.coefficients) else problem
     if not isinstance(network, nn.Module):
-        made = network(seed)
-        if not isinstance(made, nn.Module):
-            raise TypeError(f"network(seed) returned {type(made).__name__}; it must return a torch.nn.Module")
-    elif type(network) not in NETWORKS.values():
+        made = made_by(network, seed, "seed")
+    elif not can_be_alike(network):
         raise ValueError(
             f"network={type(network).__name__}: pinntk cannot build it again from another seed; give a function from a seed to "
             "a network"
         )
     else:
-        like, kind = next(network.parameters()), type(network)
-        options: Mapping[str, Any] = vars(network)["config"]
-        rebuilt: Any = kind
-        made = rebuilt(own, dtype=like.dtype, device=like.device, **{**options, "seed": seed})
-        for p, given in zip(made.parameters(), network.parameters(), strict=True):
-            p.requires_grad_(given.requires_grad)
-        made.train(network.training)
-    return own, made.to(device=device, dtype=dtype)
+        made = alike(network, own, seed=seed)
+        if not of_one_form(network, made):
+            raise ValueError(
+                "network: its parameters are not those that it was built with, and from another seed it would be another one; "
+                "give a function from a seed to a network"
+            )
+    return own, placed(made, device, dtype)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from pinntk._util.devices import usable
 from pinntk._util.interrupt import deferred_interrupt
 from pinntk._util.precision import without_autocast
 from pinntk._util.randomness import fork
@@ -23,6 +22,7 @@ from pinntk.run._configuration import FORMAT
 from pinntk.run._network import build_network, describe_network, network_class
 from pinntk.run._slabs import problem_named
 from pinntk.run._source import describe_problem
+from pinntk.training._alike import placed
 from pinntk.training._config import TrainConfig
 from pinntk.training._given import Settings, check_names
 from pinntk.training._loop import Training
@@ -208,7 +208,7 @@ def _check_dtype(network: nn.Module) -> None:
 
 
 def _move(network: nn.Module, problem: Problem, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
-    network.to(device=None if device is None else usable(device, f"device={str(device)!r}"), dtype=dtype)
+    placed(network, device, dtype)
     for like in network.parameters():
         problem.coefficients.to(like.device)  # beside the network: an optimizer may put gradients into one vector
         break

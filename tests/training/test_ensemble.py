@@ -209,6 +209,12 @@ def test_ctrl_c_finishes_the_step_of_all(tmp_path):
     assert [pinntk.Run.load(tmp_path / name).step for name in ("member_00", "member_01")] == [2, 2]
 
 
+def exchanged():
+    network = mlp(pinntk.load("poisson1d"))
+    network.dense.weights.append(torch.nn.Parameter(torch.zeros(1, 1, **F64)))
+    return network
+
+
 @pytest.mark.parametrize(
     ("network", "seeds", "error", "message"),
     [
@@ -217,6 +223,7 @@ def test_ctrl_c_finishes_the_step_of_all(tmp_path):
         (None, "ab", TypeError, "how many, or which"),
         (torch.nn.Linear(1, 1), 2, ValueError, "give a function from a seed to a network"),
         (lambda seed: seed, 2, TypeError, "returned int"),
+        (exchanged(), 2, ValueError, "its parameters are not those that it was built with"),
     ],
 )
 def test_what_cannot_be(network, seeds, error, message):
