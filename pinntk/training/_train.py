@@ -30,6 +30,12 @@ from pinntk.training._loop import Training
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+_SERIES = {  # by its section: what it is, and the arguments of its own function by their names there
+    "slabs": ("time slabs", {"edges": "slabs", "fresh": "fresh"}),
+    "curriculum": ("a curriculum", {"values": "curriculum"}),
+    "ensemble": ("several seeds", {"seeds": "seeds"}),
+}
+
 
 @without_autocast
 def train(
@@ -139,19 +145,16 @@ def train_as(
     trust: run the problem file that config names although you have not run it on this machine before
 
     Raises ValueError, naming it, for what a text cannot hold and was not given: a network of one's own, points given as
-    tensors, a problem without a file, an optimizer or a schedule given as a function; and for a configuration of time slabs
-    or of a curriculum.
+    tensors, a problem without a file, an optimizer or a schedule given as a function; and for the configuration of a series of
+    runs: time slabs, a curriculum or several seeds.
     """
-    if config.get("slabs"):
-        raise ValueError(
-            "the configuration is one of time slabs; train them: "
-            "train_slabs(problem, network, TrainConfig.from_json(config), slabs=config['slabs']['edges'])"
-        )
-    if config.get("curriculum"):
-        raise ValueError(
-            "the configuration is one of a curriculum; train it: "
-            "train_curriculum(problem, network, TrainConfig.from_json(config), curriculum=config['curriculum']['values'])"
-        )
+    for section, (what, arguments) in _SERIES.items():
+        if entries := config.get(section):
+            own = [f"{name}=config[{section!r}][{key!r}]" for key, name in arguments.items() if key in entries]
+            raise ValueError(
+                f"the configuration is one of {what}; use train_{section}(problem, network, TrainConfig.from_json(config), "
+                f"{', '.join(own)})"
+            )
     problem = problem_of(config, trust=trust) if problem is None else problem
     network = network_of(config, problem) if network is None else network
     given = TrainConfig.from_json(config, **settings)

@@ -241,5 +241,7 @@ def test_the_command_line_trains_and_resumes_it(tmp_path, capsys):
     assert "of the mean of the fields" in text
     assert pinntk.Run.load(out / "member_01").network.config["seed"] == 4
     assert main(["train", "--resume", str(out), "--quiet"]) == 0
+    with pytest.raises(ValueError, match=r"is one of several seeds; use train_ensemble\(.*, seeds=config\['ensemble'\]"):
+        pinntk.train_as(json.loads((out / "ensemble.json").read_text()))
     assert main(["diagnose", str(out)]) == 2
     assert "holds the members of an ensemble, each a run" in capsys.readouterr().err
