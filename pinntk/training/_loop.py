@@ -375,7 +375,7 @@ def _point_weights(config: TrainConfig, network: nn.Module, problem: Problem, po
     if isinstance(scheme := config.point_scheme, SelfAdaptive):
         return SelfAdaptiveWeights(scheme, network, problem, points.all, config.seed)
     if isinstance(scheme, RBA):
-        return AttentionWeights(scheme, network, problem, points.all, points.share)
+        return AttentionWeights(scheme, network, problem, points.all)
     if config.causal is not None:
         return CausalWeights(config.causal, network, problem, points.all, points.share)
     return None

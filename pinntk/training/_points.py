@@ -49,10 +49,10 @@ class TrainingPoints:
     def _set(self, points: Points, importance: Points | None = None) -> None:
         self.all = to_network(self.network, points)
         self.counts = {name: len(rows) for name, rows in self.all.items()}
-        self.share = {name: rows for name, rows in distributed.shard(self.all).items() if len(rows)}
+        self.share = distributed.own_rows(self.all)
         like = next(iter(self.all.values()))
         self.all_importance = None if importance is None else {name: g.to(like) for name, g in importance.items()}
-        self.importance = None if self.all_importance is None else _shares(self.all_importance)
+        self.importance = None if self.all_importance is None else distributed.own_rows(self.all_importance)
 
     def redraw(self, step: int, growth: float = 1.0, adapting: bool = False, hold: bool = False) -> bool:
         """Draws fresh points where they are due before this step; returns whether they were.
@@ -120,11 +120,6 @@ class TrainingPoints:
             raise ValueError("it was trained on other points; give the same")
         self._set(state["points"], state["importance"])
         self._drawn_for, self._begun = tuple(state["drawn_for"]), state["begun"]
-
-
-def _shares(weights: Points) -> dict[str, Tensor]:
-    """This process's, of conditions with rows of its own."""
-    return {name: g for name, g in distributed.shard(weights).items() if len(g)}
 
 
 def _same(a: Points, b: Points) -> bool:
