@@ -43,7 +43,7 @@ class PointWeights(Protocol):
 
 def weight_columns(weights: Points) -> dict[str, float]:
     """For the log: the mean and the largest weight of each condition."""
-    found = {}
+    found: dict[str, float] = {}
     for name, g in weights.items():
         found |= {f"mean_point_weight/{name}": float(g.mean()), f"max_point_weight/{name}": float(g.max())}
     return found
