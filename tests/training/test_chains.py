@@ -146,15 +146,20 @@ def test_points_stay_while_their_errors_are_large_in_the_part_that_says_so(first
     assert kept[:2] == within[not first] and kept[3:] == within[first]
 
 
-def test_a_solver_takes_for_fresh_what_is_fresh(monkeypatch):
+def test_a_solver_takes_for_fresh_what_is_fresh(tmp_path, monkeypatch):
     """Its points are drawn by the steps of its part, whatever the parts before took, also where it stays with theirs."""
     seen, own = [], SolverUpdate.step
     monkeypatch.setattr(
         SolverUpdate, "step", lambda self, *given: seen.append((self._points.fresh, self._points.all)) or own(self, *given)
     )
-    train("adam:3, gauss-newton:5, gauss-newton:4:radii=3", resample=2)
+    chain = "adam:3, gauss-newton:5, gauss-newton:4:radii=3"
+    train(chain, resample=2)
     fresh = [True, *(a is not b for (_, a), (_, b) in pairwise(seen))]
     assert [of_points for of_points, _ in seen] == fresh == [True, False] * 4 + [True]
+    seen.clear()
+    train(chain, resample=2, out=tmp_path, on_step=lambda run: run.step == 6)
+    train(chain, resample=2, out=tmp_path, resume=True)
+    assert [of_points for of_points, _ in seen] == fresh
 
 
 @pytest.mark.parametrize("at", [3, 6, 11])  # in a part, at its end, in a solver's
