@@ -79,6 +79,11 @@ def shard(points: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: shards[id(rows)] for name, rows in points.items()}
 
 
+def own_rows(points: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """This rank's rows, of the conditions of which it has any."""
+    return {name: rows for name, rows in shard(points).items() if len(rows)}
+
+
 def all_sum(tensor: Tensor) -> Tensor:
     """The sum over ranks, in place."""
     if world() > 1:

@@ -7,7 +7,7 @@ import copy
 import json
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -142,16 +142,30 @@ def _cells(arguments: argparse.Namespace) -> tuple[list[Cell], dict[str, str]]:
     """The trainings, seed after seed, and the combinations that cannot be, with the reason."""
     cells, refused = [], {}
     problems: dict[tuple, Problem] = {}
+    for _, this in _combinations(arguments):
+        if (key := (this.problem, *this.set)) not in problems:
+            problems[key] = load_problem(this)
     for seed in arguments.seeds:
         for labels, this in _combinations(arguments):
             this.seed, this.seconds = seed, _seconds(arguments)
-            key = (this.problem, *this.set)
-            problem = problems[key] = problems.get(key) or load_problem(this)
+            problem = problems[(this.problem, *this.set)]
+            for option in ("points", "weights"):
+                setattr(this, option, _its_own(getattr(this, option), problem, problems.values()))
             try:
                 cells.append(_cell(this, labels, problem))
             except (ValueError, TypeError) as error:
                 refused[", ".join(filter(None, labels.values()))] = str(error).splitlines()[0]
     return cells, refused
+
+
+def _its_own(given: str, problem: Problem, problems: Iterable[Problem]) -> str:
+    """Without what names conditions of other problems only: initial=100 is of those that have a start."""
+    others = set().union(*map(_names, problems)) - _names(problem)
+    return ",".join(word for word in given.split(",") if word.partition("=")[0].strip() not in others)
+
+
+def _names(problem: Problem) -> set[str]:
+    return {name for condition in problem.conditions for name in (condition.name, condition.kind)}
 
 
 def _cell(arguments: argparse.Namespace, labels: dict[str, str], problem: Problem) -> Cell:

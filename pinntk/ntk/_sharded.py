@@ -59,7 +59,7 @@ def sharded_kernel(
     All of K where torchrun started no others. Arguments and errors as for `pinntk.kernel`.
     """
     points = problem.check(points)
-    share = {name: rows for name, rows in distributed.shard(points).items() if len(rows)}
+    share = distributed.own_rows(points)
     sizes = tuple(map(len, points.values()))
     check_network(network, problem, points)
     require_kernel(sum(map(len, share.values())), sum(sizes), dtype, device_of(network), copies=2)  # blocks, put together
@@ -80,7 +80,7 @@ def sharded_traces(
 
     point_weights: of this process's share
     """
-    share = {name: rows for name, rows in distributed.shard(points).items() if len(rows)}
+    share = distributed.own_rows(points)
     with distributed.together(NonFiniteError):
         found = compute_traces(network, problem, share, point_weights) if share else {}
     device = next(iter(points.values())).device

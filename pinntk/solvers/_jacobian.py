@@ -40,7 +40,7 @@ def scaled_errors(network: nn.Module, problem: Problem, points: Points, weights:
 
     weights: lambda_i by condition, or lambda_i g (n_i,) with point weights g
     """
-    share = {name: rows for name, rows in distributed.shard(points).items() if len(rows)}
+    share = distributed.own_rows(points)
     with torch.no_grad():
         here = errors(network, problem, share) if share else {}
     sizes = {name: len(rows) for name, rows in points.items()}
@@ -133,8 +133,7 @@ class ScaledJacobian:
         spread: bool = False,
     ):
         self.spread = spread and distributed.world() > 1
-        share = distributed.shard(points) if self.spread else points
-        share = {name: rows for name, rows in share.items() if len(rows)}
+        share = distributed.own_rows(points) if self.spread else {name: rows for name, rows in points.items() if len(rows)}
         by_key = {coefficient_key(name): size for name, size in coefficient_scales.items()}
         self.places: list[slice] = []  # of the rows that this process has
         self._parts: list[tuple[Tensor, Factors]] = []

@@ -11,44 +11,44 @@ from torch import Tensor, nn
 from pinntk._util import distributed
 from pinntk.problem import Points, Problem
 from pinntk.training._losses import all_error_values
+from pinntk.training._point_weights import weight_columns
 from pinntk.weighting import RBA
 
 
 class AttentionWeights:
     """`RBA`, and `VRBA`, for a network and a problem. Of several processes each holds l of all points."""
 
-    def __init__(self, scheme: RBA, network: nn.Module, problem: Problem, points: Points, share: Points):
+    def __init__(self, scheme: RBA, network: nn.Module, problem: Problem, points: Points):
         self.scheme, self.network, self.problem = scheme, network, problem
         self.plain_losses: dict[str, Tensor] = {}
         self._lambda = self._next = scheme.first(problem, points)
         self.names = list(self._lambda)
         self._step = 0
         self._columns: dict[str, float] = {}
-        self.set_points(points, share)
+        self.set_points(points, points)
 
     def set_points(self, points: Points, share: Points) -> None:
         self._points = {name: points[name] for name in self._lambda}
-        self._share = {name: share[name] for name in self._lambda if name in share}
 
     def compute(self, dtype: torch.dtype) -> dict[str, Tensor]:
         """l^2 of this step, by a forward pass without gradient."""
         for name, e in all_error_values(self.network, self.problem, self._points).items():
             self.plain_losses[name] = e.square().mean()
             self._next = {**self._next, name: self.scheme.rule(self._lambda[name], e, self._step + 1)}
-        self._columns = {}
-        for name, weights in self._next.items():
-            g = self.scheme.apply_mask(weights)
-            self._columns |= {f"mean_point_weight/{name}": float(g.mean()), f"max_point_weight/{name}": float(g.max())}
-        return {name: g.to(dtype) for name, g in self.at({}, self._share).items()}
+        weights = self._masked()
+        self._columns = weight_columns(weights)
+        return {name: g.to(dtype) for name, g in distributed.own_rows(weights).items()}
 
     def advance(self) -> None:
         """Remembers them, for the next step."""
         self._lambda, self._step = self._next, self._step + 1
 
     def at(self, points: Points, share: Points) -> dict[str, Tensor]:
-        """Of the training points: loss weights beside these have no points of their own."""
-        own = {name: weights[distributed.span(len(weights))] for name, weights in self._next.items()}
-        return {name: self.scheme.apply_mask(weights) for name, weights in own.items() if name in share}
+        # The kernel's points are the training points: no loss weights have points of their own here.
+        return distributed.own_rows(self._masked())
+
+    def _masked(self) -> dict[str, Tensor]:
+        return {name: self.scheme.apply_mask(weights) for name, weights in self._next.items()}
 
     def columns(self) -> dict[str, float]:
         """Mean and largest l^2 by condition."""

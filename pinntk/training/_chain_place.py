@@ -18,7 +18,7 @@ class ChainPlace:
     def __init__(self, parts: Sequence[TrainConfig], begin: Callable[[int], None]):
         self._parts, self._begin = parts, begin
         self.part = 0
-        self._began = 0  # the step at which it did
+        self.began = 0  # the step at which it did
         self._ended: list[str] = []  # what is to be said of parts that ended before their last step
 
     @property
@@ -31,7 +31,7 @@ class ChainPlace:
 
         reason: why a further step of this part does not help, or ""
         """
-        done = step - self._began
+        done = step - self.began
         if not reason and done < self.config.steps:
             return ""
         own = [] if not reason else [reason]
@@ -40,7 +40,7 @@ class ChainPlace:
         if self.part + 1 == len(self._parts):
             return "; ".join([*self._ended, *own])
         self._ended += own
-        self.part, self._began = self.part + 1, step
+        self.part, self.began = self.part + 1, step
         self._begin(self.part)
         return ""
 
@@ -49,17 +49,17 @@ class ChainPlace:
         return {"part": self.part + 1} if len(self._parts) > 1 else {}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"part": self.part, "began": self._began, "ended": list(self._ended)}
+        return {"part": self.part, "began": self.began, "ended": list(self._ended)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.part, self._began, self._ended = state["part"], state["began"], list(state["ended"])
+        self.part, self.began, self._ended = state["part"], state["began"], list(state["ended"])
         if self.part:
             self._begin(self.part)
 
 
 def same_points(a: TrainConfig, b: TrainConfig, problem: Problem) -> bool:
     """Whether points of the one are those of the other, so that they may stay."""
-    kinds = ("fixed_points", "sampling", "resample", "rad", "solver")
+    kinds = ("fixed_points", "sampling", "resample", "rad", "r3", "solver")
     return all(getattr(a, name) == getattr(b, name) for name in kinds) and (
         a.fixed_points or a.counts(problem) == b.counts(problem)
     )

@@ -69,9 +69,7 @@ def check_optimizer(config: Any) -> None:
     elif named := next((name for name in ("lr", "schedule", "clip", "compile") if _is_given(getattr(config, name))), None):
         raise ValueError(f"{named}={getattr(config, named)!r} does not apply to optimizer={optimizer!r}; leave it out")
     if config.clip is not None and config.optimizer_name in SEARCHING:
-        raise ValueError(
-            f"clip={config.clip!r}: {optimizer!r} searches the length of its steps by the gradient as it is; leave clip out"
-        )
+        raise ValueError(not_clipped(config.clip, optimizer))
     if config.solver and config.causal is not None:
         raise ValueError(
             f"causal weights change with every step, and optimizer={optimizer!r} compares losses between steps; leave causal "
@@ -81,6 +79,11 @@ def check_optimizer(config: Any) -> None:
         raise ValueError(f"grow={config.grow!r}: at least 1, and only with a solver, such as optimizer='gauss-newton'")
 
 
+def not_clipped(clip: float, optimizer: str) -> str:
+    """Why the gradients of an optimizer are not clipped."""
+    return f"clip={clip!r}: {optimizer!r} searches the length of its steps by the gradient as it is; leave clip out"
+
+
 def _is_given(value: Any) -> bool:
     return value is not None and value is not False and value != {}
 
@@ -88,6 +91,11 @@ def _is_given(value: Any) -> bool:
 def check_together(config: Any) -> None:
     if config.fixed_points and config.resample:
         raise ValueError("resample needs counts, such as points={'residual': 1000}; given tensors stay as they are")
+    if config.r3 is not None and config.sampling == "grid":
+        raise ValueError(
+            "adaptive='r3' keeps the number of points, and sampling='grid' draws as many as a grid has; use 'uniform', 'sobol' "
+            "or 'latin-hypercube'"
+        )
     _check_idle(config)
     check_schemes(
         config.weighting, config.optimizer_name, config.resample, config.causal is not None, config.solver, config.compile

@@ -290,6 +290,11 @@ class TrainConfig:
             return RAD() if self.solver and self.resample else None
         return self.adaptive if isinstance(self.adaptive, RAD) else None
 
+    @property
+    def r3(self) -> R3 | None:
+        """Which points stay when fresh ones are drawn; None where none do."""
+        return self.adaptive if isinstance(self.adaptive, R3) else None
+
     def counts(self, problem: Problem) -> dict[str, int]:
         """Numbers of points to draw, by kind or by name of conditions; others have the problem's own."""
         return solver_counts(problem, self.points) if self.solver else dict(self.points)

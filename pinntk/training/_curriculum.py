@@ -13,10 +13,11 @@ import torch
 from torch import nn
 
 from pinntk._util import distributed
-from pinntk.nn import NETWORKS
+from pinntk.nn._constraint import met_by
 from pinntk.problem import Problem
 from pinntk.problem import _registry as registry
 from pinntk.run import Run
+from pinntk.training._alike import alike, can_be_alike, carry, made_by, placed
 from pinntk.training._config import TrainConfig
 from pinntk.training._given import Settings
 from pinntk.training._series import series
@@ -84,8 +85,8 @@ def train_curriculum(
     problem: from `pinntk.load`; its file is loaded anew for each stage, with the other parameters that it has. One of your own
         is a function from the parameters of the curriculum to a problem
     network: what each stage's network is like; it is not trained itself. One of `pinntk.nn` is built for each stage's problem;
-        one of your own is copied; a function from a stage's problem to a network makes what it likes. All but the first begin
-        with the trained parameters of the stage before
+        one of your own is copied, unless it meets conditions of its problem by construction; a function from a stage's problem
+        to a network makes what it likes. All but the first begin with the trained parameters of the stage before
     curriculum: {parameter: its values}, as in {"beta": [1, 10, 20, 30]}; several go along together. A value may be repeated
     config, settings: of each stage's training, as for `pinntk.train`; steps and seconds are those of one stage. Unknown
         coefficients go on from stage to stage; each stage's optimizer begins anew
@@ -180,10 +181,8 @@ def _make(
     given: Network, problem: Problem, before: Run | None, device: torch.device | str | None, dtype: torch.dtype | None
 ) -> nn.Module:
     """A stage's network, and the problem's coefficients, with what the run before left."""
-    made = _like(given, problem) if isinstance(given, nn.Module) else given(problem)
-    if not isinstance(made, nn.Module):
-        raise TypeError(f"network(problem) returned {type(made).__name__}; it must return a torch.nn.Module")
-    made.to(device=device, dtype=dtype)
+    made = _like(given, problem) if isinstance(given, nn.Module) else made_by(given, problem, "problem")
+    placed(made, device, dtype)
     if before is not None:
         _carry(before.network, made)
         _carry(before.problem.coefficients, problem.coefficients)
@@ -192,23 +191,19 @@ def _make(
 
 def _like(given: nn.Module, problem: Problem) -> nn.Module:
     """The given network made for a stage: a `pinntk.nn` one built for its problem, with the given parameters."""
-    if type(given) not in NETWORKS.values():
-        return deepcopy(given)
-    parameters = dict(given.named_parameters())
-    like = next(iter(parameters.values()))
-    kind: Any = type(given)
-    made: nn.Module = kind(problem, dtype=like.dtype, device=like.device, **vars(given)["config"])
-    for name, p in made.named_parameters():
-        p.requires_grad_(parameters[name].requires_grad)
-    _carry(given, made)
-    return made.train(given.training)
+    if can_be_alike(given):
+        made = alike(given, problem)
+        _carry(given, made)
+        return made
+    if met := met_by(given):
+        raise ValueError(
+            f"network: a copy of it would meet {', '.join(map(repr, met))} of the problem that it was made for, and not of "
+            "each stage's; give a function that makes each stage's network, as in lambda problem: "
+            "pinntk.nn.hard_constraint(problem, ...)"
+        )
+    return deepcopy(given)
 
 
 def _carry(before: nn.Module, into: nn.Module) -> None:
-    """Parameters; buffers, such as the scale of the inputs, are each network's own."""
-    theirs, own = dict(before.named_parameters()), dict(into.named_parameters())
-    if {name: p.shape for name, p in own.items()} != {name: p.shape for name, p in theirs.items()}:
+    if not carry(before, into):
         raise ValueError("network: it has other parameters than in the stage before; make the same one for every stage")
-    with torch.no_grad():
-        for name, p in own.items():
-            p.copy_(theirs[name])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -17,11 +17,12 @@ import torch
 from torch import nn
 
 from pinntk._util import distributed
+from pinntk._util.precision import without_autocast
 from pinntk._util.randomness import fork
 from pinntk._util.warn import warn_user
-from pinntk.nn import NETWORKS
 from pinntk.problem import Problem
 from pinntk.run import Run
+from pinntk.training._alike import alike, can_be_alike, made_by, of_one_form, placed
 from pinntk.training._config import TrainConfig
 from pinntk.training._given import Settings
 from pinntk.training._series import Series, series
@@ -95,6 +96,7 @@ class Ensemble:
         return f"Ensemble({self.problem.name}, {len(self.runs)} seeds{relative}, folder={self.folder})"
 
 
+@without_autocast
 def train_ensemble(
     problem: Problem,
     network: nn.Module | Callable[[int], nn.Module],
@@ -144,16 +146,16 @@ def train_ensemble(
         raise ValueError(
             f"{problem.name}: its foreign conditions share its coefficients, which each member would need for itself"
         )
-    first = _member(problem, network, chosen[0], device, dtype)
+    members = [(*_member(problem, network, seed, device, dtype), config.replace(seed=seed)) for seed in chosen]
+    first, first_network, first_config = members[0]
     described = {
-        **describe_run(config.replace(seed=chosen[0]), *first),
+        **describe_run(first_config, first, first_network),
         "ensemble": {"seeds": list(chosen), "stop_reasons": []},
     }
     folder = None if out is None else Path(out)
     runs: list[Run] = []
     options: dict[str, Any] = {"device": device, "dtype": dtype, "progress": progress}
     with series(folder, described, "ensemble", resume, overwrite, problem) as trained:
-        members = [(*_member(problem, network, seed, device, dtype), config.replace(seed=seed)) for seed in chosen]
         done = len(trained.done)
         runs += [trained.run(number, *members[number], **options) for number in range(done)]
         beside = _side_by_side(trained, members, runs, progress) if may_go_together(config) else None
@@ -175,6 +177,8 @@ def _side_by_side(
     if not trainings:
         return []
     first, *_ = trainings.values()
+    if first.searching:  # by an optimizer that a factory made
+        return None
     steps = [Step(run.network, run.problem) for run in done] + [gradient_of(training) for training in trainings.values()]
     together, batches = Together(steps), [first.batch] * len(done) + [training.batch for training in trainings.values()]
     if not together.pays(batches):
@@ -187,7 +191,7 @@ def _side_by_side(
             held.enter_context(training.checkpoint.open(trained.may_resume(number), overwrite=False))
         held.enter_context(fork(first.like.device))
         first.checkpoint.seed_generators(first.config.seed)
-        lockstep(trainings, together, trained.interrupted, progress)
+        lockstep(trainings, Together(steps), trained.interrupted, progress)
     for training in trainings.values():
         trained.note(training.run)
     return [training.run for training in trainings.values()]
@@ -215,20 +219,17 @@ def _member(
     """A problem with coefficients of its own, and its network."""
     own = replace(problem, coefficients=deepcopy(problem.coefficients)) if len(problem.coefficients) else problem
     if not isinstance(network, nn.Module):
-        made = network(seed)
-        if not isinstance(made, nn.Module):
-            raise TypeError(f"network(seed) returned {type(made).__name__}; it must return a torch.nn.Module")
-    elif type(network) not in NETWORKS.values():
+        made = made_by(network, seed, "seed")
+    elif not can_be_alike(network):
         raise ValueError(
             f"network={type(network).__name__}: pinntk cannot build it again from another seed; give a function from a seed to "
             "a network"
         )
     else:
-        like, kind = next(network.parameters()), type(network)
-        options: Mapping[str, Any] = vars(network)["config"]
-        rebuilt: Any = kind
-        made = rebuilt(own, dtype=like.dtype, device=like.device, **{**options, "seed": seed})
-        for p, given in zip(made.parameters(), network.parameters(), strict=True):
-            p.requires_grad_(given.requires_grad)
-        made.train(network.training)
-    return own, made.to(device=device, dtype=dtype)
+        made = alike(network, own, seed=seed)
+        if not of_one_form(network, made):
+            raise ValueError(
+                "network: its parameters are not those that it was built with, and from another seed it would be another one; "
+                "give a function from a seed to a network"
+            )
+    return own, placed(made, device, dtype)

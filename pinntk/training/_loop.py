@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from time import perf_counter
 
 import torch
@@ -13,12 +14,14 @@ from pinntk._util import distributed
 from pinntk._util.interrupt import Interrupted
 from pinntk._util.randomness import fork
 from pinntk._util.threads import of_step, threads_for
+from pinntk.diagnostics._progress import DESCENT
 from pinntk.nn._constraint import met_by
 from pinntk.ntk._factors import trained_parameters
 from pinntk.problem import Problem
 from pinntk.residuals import NonFiniteError, check_network
 from pinntk.run import Run
 from pinntk.run._callbacks import Callback, ask
+from pinntk.run._early_stopping import EarlyStopping
 from pinntk.run._snapshots import write_snapshot
 from pinntk.training._attention import AttentionWeights
 from pinntk.training._averages import Averages
@@ -33,7 +36,7 @@ from pinntk.training._monitor import MonitorState
 from pinntk.training._point_weights import CausalWeights, PointWeights, SelfAdaptiveWeights
 from pinntk.training._points import TrainingPoints
 from pinntk.training._probe import Probe
-from pinntk.training._updates import Losses, make_update, over_all
+from pinntk.training._updates import Losses, Update, make_update, over_all
 from pinntk.weighting import RBA, SelfAdaptive
 
 
@@ -77,7 +80,7 @@ class Training:
         self.averages = None if config.average is None else Averages(config.average, network, problem)
         run.averaged = None if self.averages is None else self.averages.network
         self.log = Log(run, self.point_weights, list(self.points.all))
-        self._check_later_parts()
+        self.searching = any(update.searching for update in (self.update, *self._later_updates()))
         parts: dict[str, Stateful | None] = {
             "chain": self.chain,
             "update": self.update,
@@ -93,18 +96,18 @@ class Training:
         self.work = of_step(network, problem, self.points.share)
         self._clock = perf_counter()
 
-    def _check_later_parts(self) -> None:
-        """What does not fit a part of a chain is refused before the first one is trained."""
+    def _later_updates(self) -> Iterator[Update]:
+        """Of a chain: what does not fit a later part is refused before the first one is trained."""
         for config in self.config.parts[1:]:
             points = TrainingPoints(config, self.network, self.problem)
-            make_update(config, self.network, self.problem, self._parameters, points)
             _point_weights(config, self.network, self.problem, points)
+            yield make_update(config, self.network, self.problem, self._parameters, points)
 
     def _begin_part(self, part: int) -> None:
         """Of a chain: its update, on its own points where these are others than those before; weights go on as they are."""
         config = self.config.parts[part]
         if not same_points(config, self.points.config, self.problem):
-            self.points = self.probe.points = TrainingPoints(config, self.network, self.problem)
+            self.points = self.probe.points = TrainingPoints(config, self.network, self.problem, self.chain.began)
         self.update = make_update(config, self.network, self.problem, self._parameters, self.points)
         self.checkpoint.parts |= {"update": self.update, "points": self.points}
         self._follow_points()
@@ -141,6 +144,9 @@ class Training:
 
     def begin(self) -> None:
         self._follow_points()  # those of a checkpoint, perhaps
+        stopping = [function for function in (*self._on_log, *self._on_step) if isinstance(function, EarlyStopping)]
+        if stopping and self.run.history:  # which may have ended there
+            self._asked = ask(stopping, self.run)
         if self.step == 0 and self.config.checkpoint_every:
             self.save()  # what there is to examine where the first steps end in NaN
         self._clock = perf_counter() - self.run.seconds
@@ -171,6 +177,22 @@ class Training:
             f"step {self.step}: {what}; {kept}. Lower the learning rate, or look for a logarithm, root or division in the "
             "operator"
         )
+
+    @contextmanager
+    def saying_where(self, whose: str = "") -> Iterator[None]:
+        """Where a number stops being finite inside, NonFiniteLossError says at which step, and leaves it with the checkpoint.
+
+        whose: of several trainings which one this is
+        """
+        try:
+            yield
+        except NonFiniteError as error:
+            found = error if isinstance(error, NonFiniteLossError) else self.non_finite(str(error))
+            if whose:
+                found = NonFiniteLossError(f"{whose}: {found}")
+            if found is error:
+                raise
+            raise found from error
 
     def _call(self, functions: Sequence[Callback]) -> None:
         """Functions of the user's: what they draw at random changes nothing of the training."""
@@ -353,7 +375,7 @@ def _point_weights(config: TrainConfig, network: nn.Module, problem: Problem, po
     if isinstance(scheme := config.point_scheme, SelfAdaptive):
         return SelfAdaptiveWeights(scheme, network, problem, points.all, config.seed)
     if isinstance(scheme, RBA):
-        return AttentionWeights(scheme, network, problem, points.all, points.share)
+        return AttentionWeights(scheme, network, problem, points.all)
     if config.causal is not None:
         return CausalWeights(config.causal, network, problem, points.all, points.share)
     return None
@@ -363,7 +385,7 @@ def _monitor(config: TrainConfig, run: Run, points: TrainingPoints) -> MonitorSt
     if config.monitor is None:
         return None
     pointwise = config.causal is not None or config.point_scheme is not None
-    plain = all(part.optimizer_name in ("gradient-descent", "sgd") and not part.optimizer_options for part in config.parts)
+    plain = all(part.optimizer_name in DESCENT and not part.optimizer_options and part.clip is None for part in config.parts)
     predicts = not any(part.solver for part in config.parts) and not pointwise and config.combiner is None
     return MonitorState(config.monitor, run, points.all, steps=config.steps, plain_descent=plain, predicts=predicts)
 

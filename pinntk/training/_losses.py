@@ -53,7 +53,7 @@ def error_values(network: nn.Module, problem: Problem, points: Points) -> dict[s
 
 def all_error_values(network: nn.Module, problem: Problem, points: Points) -> dict[str, Tensor]:
     """The same in float64, of all points in every process, each of which evaluates its share."""
-    share = {name: rows for name, rows in distributed.shard(points).items() if len(rows)}
+    share = distributed.own_rows(points)
     found = error_values(network, problem, share) if share else {}
     device = next((rows.device for rows in points.values()), torch.device("cpu"))
     return distributed.unshard(found, {name: len(rows) for name, rows in points.items()}, device)

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from pinntk._util.likeness import nearest
+from pinntk.diagnostics._progress import SEARCHING
 from pinntk.solvers import SOLVERS, Muon, SelfScaledBroyden
 from pinntk.training._more_optimizers import check_options, class_of_library, hint_of_library, more_optimizers
 
@@ -31,7 +32,7 @@ def default_schedule(optimizer: str | Callable) -> str:
     "cosine", so that Adam's spikes are over at the end; "constant" for L-BFGS, whose learning rate is the first trial of a line
     search: a small one makes it crawl; and for "ssbroyden", which has none.
     """
-    return "constant" if isinstance(optimizer, str) and optimizer.lower() in ("lbfgs", "ssbroyden") else "cosine"
+    return "constant" if isinstance(optimizer, str) and optimizer.lower() in SEARCHING else "cosine"
 
 
 def optimizers() -> list[str]:

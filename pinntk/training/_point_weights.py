@@ -41,6 +41,14 @@ class PointWeights(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
+def weight_columns(weights: Points) -> dict[str, float]:
+    """For the log: the mean and the largest weight of each condition."""
+    found: dict[str, float] = {}
+    for name, g in weights.items():
+        found |= {f"mean_point_weight/{name}": float(g.mean()), f"max_point_weight/{name}": float(g.max())}
+    return found
+
+
 @dataclass(frozen=True)
 class _Slices:
     """Where points lie in time.
@@ -151,9 +159,8 @@ class SelfAdaptiveWeights:
         self._squares = {name: e.square() for name, e in found.items()}
         self.plain_losses = {name: squares.mean() for name, squares in self._squares.items()}
         weights = self._masked()
-        self._columns = {f"mean_point_weight/{name}": float(g.mean()) for name, g in weights.items()}
-        self._columns |= {f"max_point_weight/{name}": float(g.max()) for name, g in weights.items()}
-        return {name: g.to(dtype) for name, g in self._shares(weights).items()}
+        self._columns = weight_columns(weights)
+        return {name: g.to(dtype) for name, g in distributed.own_rows(weights).items()}
 
     def advance(self) -> None:
         """A step up in lambda, from the same parameters as the step down in theta."""
@@ -164,11 +171,7 @@ class SelfAdaptiveWeights:
 
     def at(self, points: Points, share: Points) -> dict[str, Tensor]:
         # The kernel's points are the training points: no loss weights have points of their own here.
-        return self._shares(self._masked())
-
-    def _shares(self, weights: Points) -> dict[str, Tensor]:
-        """This process's, of conditions with rows of its own."""
-        return {name: g for name, g in distributed.shard(weights).items() if len(g)}
+        return distributed.own_rows(self._masked())
 
     def _masked(self) -> dict[str, Tensor]:
         return {name: self.scheme.apply_mask(values.detach()) for name, values in self._lambda.items()}

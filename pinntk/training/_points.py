@@ -16,7 +16,7 @@ from pinntk.residuals._values import check_finite
 from pinntk.training._config import TrainConfig
 from pinntk.training._losses import all_error_values
 from pinntk.training._resampling import adapted_points
-from pinntk.training._retaining import R3, retained_points
+from pinntk.training._retaining import retained_points
 
 _DRAW = 1_000_003  # between the seeds of one draw and the next
 _UNSEEN = 500_009  # between the seeds of points to train on and of those to test on
@@ -27,14 +27,18 @@ class TrainingPoints:
 
     all: {condition: (n, d)} in the network's dtype; share: this process's part of them, conditions without rows left out
     counts: {condition: n}
+    fresh: whether the next step is the first one on them
     all_importance, importance: weights g (n,) of points drawn with unequal probabilities by a solver's training, of all and of
         this process's; None for 1 everywhere
+
+    begun: the step that is the first one on them, from which steps to the next draw are counted
 
     Raises ValueError for points that do not fit the problem.
     """
 
-    def __init__(self, config: TrainConfig, network: nn.Module, problem: Problem):
+    def __init__(self, config: TrainConfig, network: nn.Module, problem: Problem, begun: int = 0):
         self.config, self.network, self.problem = config, network, problem
+        self._begun, self.fresh = begun, True
         self._counts = {} if config.fixed_points else config.counts(problem)
         self._drawn_for = 1.0, False  # growth and adapting
         drawn = problem.check(config.points) if config.fixed_points else self._draw(0, 1.0)
@@ -45,10 +49,10 @@ class TrainingPoints:
     def _set(self, points: Points, importance: Points | None = None) -> None:
         self.all = to_network(self.network, points)
         self.counts = {name: len(rows) for name, rows in self.all.items()}
-        self.share = {name: rows for name, rows in distributed.shard(self.all).items() if len(rows)}
+        self.share = distributed.own_rows(self.all)
         like = next(iter(self.all.values()))
         self.all_importance = None if importance is None else {name: g.to(like) for name, g in importance.items()}
-        self.importance = None if self.all_importance is None else _shares(self.all_importance)
+        self.importance = None if self.all_importance is None else distributed.own_rows(self.all_importance)
 
     def redraw(self, step: int, growth: float = 1.0, adapting: bool = False, hold: bool = False) -> bool:
         """Draws fresh points where they are due before this step; returns whether they were.
@@ -57,18 +61,17 @@ class TrainingPoints:
         adapting: whether points of residuals fall where the errors are large
         hold: keep the points, unless `growth` or `adapting` has changed since they were drawn
         """
-        every = self.config.resample
-        if not step or not every:
+        if step == self._begun:
             return False
-        if (growth, adapting) == self._drawn_for if hold else step % every:
+        every = self.config.resample
+        self.fresh = every > 0 and ((growth, adapting) != self._drawn_for if hold else (step - self._begun) % every == 0)
+        if not self.fresh:
             return False
         self._drawn_for = growth, adapting
-        draw, rad = step // every, self.config.rad
-        if isinstance(self.config.adaptive, R3):
+        draw, rad, r3 = step // every, self.config.rad, self.config.r3
+        if r3 is not None:
             counts = {name: n for name, n in self.problem.counts(**self._counts).items() if n is not None}
-            self._set(
-                retained_points(self.config.adaptive, self.network, self.problem, self.all, counts, **self._settings(draw))
-            )
+            self._set(retained_points(r3, self.network, self.problem, self.all, counts, **self._settings(draw)))
             return True
         if not adapting or rad is None:
             self._set(self._draw(draw, growth))
@@ -108,19 +111,15 @@ class TrainingPoints:
 
     def state_dict(self) -> dict[str, Any]:
         """What conditions share stays shared: `torch.save` keeps that."""
-        return {"points": dict(self.all), "importance": self.all_importance, "drawn_for": self._drawn_for}
+        own = {"drawn_for": self._drawn_for, "begun": self._begun}
+        return {"points": dict(self.all), "importance": self.all_importance, **own}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Raises ValueError if the user's own points are others than those saved."""
         if self.config.fixed_points and not _same(state["points"], self.all):
             raise ValueError("it was trained on other points; give the same")
         self._set(state["points"], state["importance"])
-        self._drawn_for = tuple(state["drawn_for"])
-
-
-def _shares(weights: Points) -> dict[str, Tensor]:
-    """This process's, of conditions with rows of its own."""
-    return {name: g for name, g in distributed.shard(weights).items() if len(g)}
+        self._drawn_for, self._begun = tuple(state["drawn_for"]), state["begun"]
 
 
 def _same(a: Points, b: Points) -> bool:

@@ -66,8 +66,7 @@ class Probe:
 
     def _weights_at(self, points: Points, batch: Batch) -> Points | None:
         if self.point_weights is not None:
-            share = {name: rows for name, rows in distributed.shard(points).items() if len(rows)}
-            return self.point_weights.at(points, share)
+            return self.point_weights.at(points, distributed.own_rows(points))
         return batch.point_weights if self._kernel_points is None else None
 
     def columns(self) -> dict[str, float]:

@@ -27,7 +27,6 @@ from pinntk.training._loop import NonFiniteLossError
 from pinntk.training._train import train
 
 _RUNS = {"slabs": "slabs", "curriculum": "stages", "ensemble": "members"}  # what its runs are called, by its section
-_FUNCTIONS = {"slabs": "train_slabs", "curriculum": "train_curriculum", "ensemble": "train_ensemble"}
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class Series:
     def _how_to_go_on(self) -> str:
         if self.folder is None:
             return ""
-        return f"; continue with: pinntk train --resume {self.folder}, or {_FUNCTIONS[self.section]}(..., resume=True)"
+        return f"; continue with: pinntk train --resume {self.folder}, or train_{self.section}(..., resume=True)"
 
 
 @contextmanager
@@ -119,7 +118,7 @@ def _opened(
         return
     done: list[str] = []
     if resume:
-        before = read_series(folder, section)
+        before, described = read_series(folder, section), json.loads(json.dumps(described, default=str))
         done = [str(reason) for reason in before[section]["stop_reasons"]]
         _check_same(folder, before, described, problem, section)
         if len(done) == length_of(described[section]):
@@ -142,7 +141,7 @@ def _check_same(folder: Path, before: Mapping[str, Any], described: Mapping[str,
         raise ValueError(f"cannot resume {folder}: {change}; put it back, or train anew in another folder")
     for key in [key for key in described[section] if key != "stop_reasons"]:
         then, now = before[section].get(key), described[section][key]
-        if then != now:
+        if then != now and str(then) != str(now):  # NaN is never the same
             name = {"edges": "slabs", "values": "curriculum"}.get(key, key)
             raise ValueError(
                 f"cannot resume {folder}: it was trained with {name}={then!r}, now {now!r}; give the same, or name another "
@@ -153,7 +152,7 @@ def _check_same(folder: Path, before: Mapping[str, Any], described: Mapping[str,
 
 def _warn_of_changes(folder: Path, before: Mapping[str, Any], described: Mapping[str, Any], runs: str) -> None:
     """Of settings that come too late: all runs are done."""
-    then, now = before["training"], json.loads(json.dumps(described["training"], default=str))
+    then, now = before["training"], described["training"]
     if changed := [f"{name}={value}" for name, value in now.items() if name in then and then[name] != value]:
         warn_user(
             f"{folder}: all its {runs} are done and stay as they are, so that {', '.join(changed)} changes nothing; train anew "

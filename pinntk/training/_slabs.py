@@ -14,7 +14,7 @@ from torch import nn
 
 from pinntk._util import distributed
 from pinntk._util.warn import warn_user
-from pinntk.nn import NETWORKS, SlabNetwork
+from pinntk.nn import SlabNetwork
 from pinntk.nn._constraint import met_by
 from pinntk.problem import Integral, Measurements, Problem
 from pinntk.problem._slabs import points_within, restricted, slab_edges, slab_name
@@ -22,6 +22,7 @@ from pinntk.problem._time import time_axis
 from pinntk.residuals._slabs import slab
 from pinntk.run import Run
 from pinntk.run._slabs import problem_examined, read_slabs
+from pinntk.training._alike import alike, can_be_alike, carry, made_by, placed
 from pinntk.training._config import TrainConfig
 from pinntk.training._given import Settings
 from pinntk.training._series import series
@@ -217,59 +218,39 @@ def _make(
     dtype: torch.dtype | None = None,
 ) -> nn.Module:
     """A slab's network, with the parameters that it begins with."""
-    made = _like(given, problem) if isinstance(given, nn.Module) else given(problem)
-    if not isinstance(made, nn.Module):
-        raise TypeError(f"network(problem) returned {type(made).__name__}; it must return a torch.nn.Module")
-    periodic = getattr(made, "config", {}).get("periodic") if type(made) in NETWORKS.values() else None
+    made = _like(given, problem) if isinstance(given, nn.Module) else made_by(given, problem, "problem")
+    periodic = vars(made)["config"].get("periodic") if can_be_alike(made) else None
     axis, _ = time_axis(problem)
     if axis is not None and problem.coordinates[axis] in (periodic or ()):
         raise ValueError(
             f"periodic={periodic!r}: the network repeats in time with the length of a slab, which is not the problem's period; "
             "leave the time out"
         )
-    made.to(device=device, dtype=dtype)
-    if before is not None and not fresh:
-        _carry(before, made, problem)
+    placed(made, device, dtype)
+    if not (before is None or fresh or carry(before, made)):
+        raise ValueError(
+            f"{problem.name}: its network has other parameters than that of the slab before, with whose parameters it is to "
+            "begin; make the same network for every slab, or use fresh=True"
+        )
     return made
 
 
 def _like(given: nn.Module, problem: Problem) -> nn.Module:
     """The given network made for a slab: a `pinntk.nn` one built for its domain, with the given parameters."""
-    parameters = dict(given.named_parameters())
     initial = {c.name for c in problem.conditions if c.kind == "initial"}
-    if type(given) in NETWORKS.values():
-        like = next(iter(parameters.values()))
-        kind: Any = type(given)
-        options = dict(vars(given)["config"])
-        if options.get("hard"):
-            dropped = initial if problem.slab["number"] else ()
-            options["hard"] = [name for name in options["hard"] if name in problem.names and name not in dropped]
-        made: nn.Module = kind(problem, dtype=like.dtype, device=like.device, **options)
-        own = dict(made.named_parameters())
-        if {name: p.shape for name, p in own.items()} == {name: p.shape for name, p in parameters.items()}:
-            for name, p in own.items():
-                p.requires_grad_(parameters[name].requires_grad)
-            _carry(given, made, problem)
-            return made.train(given.training)
+    if can_be_alike(given):
+        hard = vars(given)["config"].get("hard")
+        dropped = initial if problem.slab["number"] else ()
+        kept = {"hard": [name for name in hard if name in problem.names and name not in dropped]} if hard else {}
+        made = alike(given, problem, **kept)
+        if carry(given, made):
+            return made
     if built_in := initial & set(met_by(given)):
         raise ValueError(
             f"network: a copy of it would meet {min(built_in)!r} where the whole time starts, not where a slab does; give a "
             "function that makes each slab's network, as in lambda part: pinntk.nn.hard_constraint(part, ...)"
         )
     return deepcopy(given)
-
-
-def _carry(before: nn.Module, into: nn.Module, problem: Problem) -> None:
-    """Parameters; buffers, such as the scale of the inputs, are each network's own."""
-    theirs, own = dict(before.named_parameters()), dict(into.named_parameters())
-    if {name: p.shape for name, p in own.items()} != {name: p.shape for name, p in theirs.items()}:
-        raise ValueError(
-            f"{problem.name}: its network has other parameters than that of the slab before, with whose parameters it is to "
-            "begin; make the same network for every slab, or use fresh=True"
-        )
-    with torch.no_grad():
-        for name, p in own.items():
-            p.copy_(theirs[name])
 
 
 def _of_slab(config: TrainConfig, problem: Problem, number: int, edges: Sequence[float]) -> TrainConfig:

@@ -39,6 +39,11 @@ class SolverPoints(Protocol):
         """Weights g (n,) of some conditions."""
         ...
 
+    @property
+    def fresh(self) -> bool:
+        """Whether the next step is the first one on them."""
+        ...
+
     def others(self, step: int) -> Points:
         """Points that no step has seen."""
         ...
@@ -59,7 +64,7 @@ class SolverUpdate:
     adapting: whether points fall where the errors are large: from the start, never, or (None) once they prove too few
     """
 
-    work = 0.0
+    searching, work = True, 0.0
 
     def __init__(
         self,
@@ -95,7 +100,7 @@ class SolverUpdate:
                 self._rescale(report.loss_before / then)
         losses = {name: points[name].new_tensor(loss) for name, loss in report.losses.items()}
         check(losses)
-        drawn = not self.hold and self._every > 0 and self._steps % self._every == 0
+        drawn = not self.hold and self._every > 0 and self._points.fresh
         self._steps += 1
         self._damping, self._relative, self._note = report.damping, report.relative_damping, report.note
         if not report.note:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -13,22 +14,22 @@ from pinntk._util.interrupt import Interrupted
 from pinntk._util.progress import Progress
 from pinntk._util.stand_in import call_with
 from pinntk._util.threads import threads_for
+from pinntk.diagnostics._progress import SEARCHING
 from pinntk.problem import Points
-from pinntk.residuals import NonFiniteError
 from pinntk.run._slabs import run_name
 from pinntk.training._batch import Batch
 from pinntk.training._config import TrainConfig
-from pinntk.training._loop import NonFiniteLossError, Training
+from pinntk.training._loop import Training
 from pinntk.training._losses import in_one_pass
 from pinntk.training._step import LossModule, Step, UnsuitableError, check_equal, distinct
 from pinntk.training._updates import GradientUpdate
 
-_LOOKS = ("lbfgs", "ssbroyden")  # they ask for many gradients a step, each member for others
+Found = TypeVar("Found")
 
 
 def may_go_together(config: TrainConfig) -> bool:
     """Whether each step asks for one gradient, and all members take as many steps."""
-    single = not any(part.solver or part.compile or part.optimizer_name in _LOOKS for part in config.parts)
+    single = not any(part.compile or part.optimizer_name in SEARCHING for part in config.parts)
     single = single and config.combiner is None
     return single and config.seconds is None and config.monitor is None and config.early_stopping is None
 
@@ -36,6 +37,7 @@ def may_go_together(config: TrainConfig) -> bool:
 class Together:
     """The losses and gradients of steps of one form, of networks that differ in parameters and buffers only.
 
+    Made where their checkpoints have been read: buffers are taken as they are then, parameters as they are in every step.
     Every call computes all of them, each in its place, also of those that take no step: what one gets does not depend on how
     far the others are, and a resumed training is the whole one to the last bit.
     """
@@ -121,8 +123,7 @@ def lockstep(trainings: Mapping[int, Training], together: Together, interrupted:
     """
     first = next(iter(trainings.values()))
     steps = first.config.steps
-    for training in trainings.values():
-        training.begin()
+    _each(Training.begin, trainings)
     waiting = dict(trainings)
     done = min(training.step for training in waiting.values())
     with Progress(f"{first.problem.name}, {len(trainings)} seeds", steps, done=done, shown=progress, kept=True) as bar:
@@ -130,21 +131,18 @@ def lockstep(trainings: Mapping[int, Training], together: Together, interrupted:
             now = min(training.step for training in waiting.values())
             active = {place: training for place, training in waiting.items() if training.step == now}
             with threads_for(first.work):
-                for training in active.values():
-                    training.prepare()
-                batches = {place: training.batch for place, training in trainings.items()}
+                _each(Training.prepare, active)
+                batches = {place: training.batch for place, training in active.items()}
                 together.prepare(batches, {place: gradient_of(training) for place, training in active.items()})
-                logged = {place: _take_step(place, training) for place, training in active.items()}
+                logged = _each(Training.take_step, active)
             for place, training in active.items():
                 training.follow(logged[place])
             bar.tell(first.log.summary())
             bar.advance()
             if interrupted.is_set():
-                for training in waiting.values():
-                    training.save()
+                _each(Training.save, waiting)
                 raise Interrupted(f"stopped after step {now + 1} of {steps}")
-            for training in active.values():
-                training.save_when_due()
+            _each(Training.save_when_due, active)
 
 
 def gradient_of(training: Training) -> Step:
@@ -153,20 +151,17 @@ def gradient_of(training: Training) -> Step:
     return training.update.gradient
 
 
-def _take_step(place: int, training: Training) -> bool:
-    try:
-        return training.take_step()
-    except NonFiniteError as error:
-        found = error if isinstance(error, NonFiniteLossError) else training.non_finite(str(error))
-        raise NonFiniteLossError(f"{run_name('ensemble', place)}: {found}") from error
-
-
 def _still_going(trainings: Mapping[int, Training]) -> dict[int, Training]:
     """Those that take another step; the others are finished."""
-    going = {}
+    goes_on = _each(Training.goes_on, trainings)
+    _each(Training.finish, {place: training for place, training in trainings.items() if not goes_on[place]})
+    return {place: training for place, training in trainings.items() if goes_on[place]}
+
+
+def _each(work: Callable[[Training], Found], trainings: Mapping[int, Training]) -> dict[int, Found]:
+    """What each of them makes of it. Where a number stops being finite, the error says in which."""
+    found = {}
     for place, training in trainings.items():
-        if training.goes_on():
-            going[place] = training
-        else:
-            training.finish()
-    return going
+        with training.saying_where(run_name("ensemble", place)):
+            found[place] = work(training)
+    return found

@@ -10,26 +10,31 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from pinntk._util.devices import usable
 from pinntk._util.interrupt import deferred_interrupt
 from pinntk._util.precision import without_autocast
 from pinntk._util.randomness import fork
 from pinntk._util.version import __version__
 from pinntk.problem import Problem
 from pinntk.problem import _registry as registry
-from pinntk.residuals import NonFiniteError
 from pinntk.run import Run
 from pinntk.run._callbacks import Callback, as_callbacks
 from pinntk.run._configuration import FORMAT
 from pinntk.run._network import build_network, describe_network, network_class
 from pinntk.run._slabs import problem_named
 from pinntk.run._source import describe_problem
+from pinntk.training._alike import placed
 from pinntk.training._config import TrainConfig
 from pinntk.training._given import Settings, check_names
-from pinntk.training._loop import NonFiniteLossError, Training
+from pinntk.training._loop import Training
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+_SERIES = {  # by its section: what it is, and the arguments of its own function by their names there
+    "slabs": ("time slabs", {"edges": "slabs", "fresh": "fresh"}),
+    "curriculum": ("a curriculum", {"values": "curriculum"}),
+    "ensemble": ("several seeds", {"seeds": "seeds"}),
+}
 
 
 @without_autocast
@@ -79,12 +84,8 @@ def train(
     opened = training.checkpoint.open(resume, overwrite)
     with opened, fork(training.like.device), deferred_interrupt() as interrupted:
         training.checkpoint.seed_generators(config.seed)
-        try:
+        with training.saying_where():
             training.loop(interrupted, progress)
-        except NonFiniteLossError:
-            raise
-        except NonFiniteError as error:
-            raise training.non_finite(str(error)) from error
     return training.run
 
 
@@ -144,19 +145,16 @@ def train_as(
     trust: run the problem file that config names although you have not run it on this machine before
 
     Raises ValueError, naming it, for what a text cannot hold and was not given: a network of one's own, points given as
-    tensors, a problem without a file, an optimizer or a schedule given as a function; and for a configuration of time slabs
-    or of a curriculum.
+    tensors, a problem without a file, an optimizer or a schedule given as a function; and for the configuration of a series of
+    runs: time slabs, a curriculum or several seeds.
     """
-    if config.get("slabs"):
-        raise ValueError(
-            "the configuration is one of time slabs; train them: "
-            "train_slabs(problem, network, TrainConfig.from_json(config), slabs=config['slabs']['edges'])"
-        )
-    if config.get("curriculum"):
-        raise ValueError(
-            "the configuration is one of a curriculum; train it: "
-            "train_curriculum(problem, network, TrainConfig.from_json(config), curriculum=config['curriculum']['values'])"
-        )
+    for section, (what, arguments) in _SERIES.items():
+        if entries := config.get(section):
+            own = [f"{name}=config[{section!r}][{key!r}]" for key, name in arguments.items() if key in entries]
+            raise ValueError(
+                f"the configuration is one of {what}; use train_{section}(problem, network, TrainConfig.from_json(config), "
+                f"{', '.join(own)})"
+            )
     problem = problem_of(config, trust=trust) if problem is None else problem
     network = network_of(config, problem) if network is None else network
     given = TrainConfig.from_json(config, **settings)
@@ -213,7 +211,7 @@ def _check_dtype(network: nn.Module) -> None:
 
 
 def _move(network: nn.Module, problem: Problem, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
-    network.to(device=None if device is None else usable(device, f"device={str(device)!r}"), dtype=dtype)
+    placed(network, device, dtype)
     for like in network.parameters():
         problem.coefficients.to(like.device)  # beside the network: an optimizer may put gradients into one vector
         break

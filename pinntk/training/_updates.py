@@ -14,6 +14,7 @@ from pinntk._util import distributed
 from pinntk.problem import Problem
 from pinntk.solvers import SOLVERS, SelfScaledBroyden
 from pinntk.training._batch import Batch
+from pinntk.training._checks import not_clipped
 from pinntk.training._coefficients import ScaledCoefficients, coefficient_scales
 from pinntk.training._combined_step import CombinedStep
 from pinntk.training._config import TrainConfig
@@ -26,12 +27,14 @@ from pinntk.training._step import Step
 from pinntk.weighting import Combiner
 
 Losses = dict[str, Tensor]  # {condition: mean(g e^2)}, with point weights g
+_SEARCHING = (LBFGS, SelfScaledBroyden)  # they find the length of a step themselves
 
 
 class Update(Protocol):
     growth: float  # of the number of points
     adapting: bool  # whether fresh points fall where the errors are large
     hold: bool  # whether points and weights stay as they are, until `growth` changes
+    searching: bool  # whether it finds the length of a step itself, by more than one look at the losses
     work: float  # multiply-adds of the largest operation beside those on the points, and a solver's own
 
     def step(self, batch: Batch, check: Callable[[Losses], None]) -> Losses:
@@ -59,7 +62,7 @@ def make_update(
     config: TrainConfig, network: nn.Module, problem: Problem, parameters: list[Tensor], points: TrainingPoints
 ) -> Update:
     """What `config.optimizer` asks for. Raises ValueError for options that it does not have, and for an optimizer that does not
-    go with what combines gradients.
+    go with what combines or clips gradients.
     """
     scales = coefficient_scales(problem, config.coefficient_scales)
     if config.solver:
@@ -74,8 +77,12 @@ def make_update(
     moved = coefficients.in_place_of(parameters)
     optimizer = make_optimizer(config.optimizer, moved, config.lr, config.optimizer_options)
     schedule = make_schedule(config.schedule or "constant", optimizer, config.steps, config.decay, config.decay_every)
-    if config.combiner is not None and isinstance(optimizer, (LBFGS, SelfScaledBroyden)):
-        raise ValueError(not_one_gradient(config.combiner, type(optimizer).__name__))
+    if isinstance(optimizer, _SEARCHING):  # also where a factory made it
+        name = type(optimizer).__name__
+        if config.combiner is not None:
+            raise ValueError(not_one_gradient(config.combiner, name))
+        if config.clip is not None:
+            raise ValueError(not_clipped(config.clip, name))
     gradient = Step(network, problem, config.compile)
     return GradientUpdate(
         gradient,
@@ -110,6 +117,7 @@ class GradientUpdate:
     ):
         self.adapting, self._coefficients, self._clip = adapting, coefficients, clip
         self.gradient, self._optimizer, self._schedule = gradient, optimizer, schedule
+        self.searching = isinstance(optimizer, _SEARCHING)
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         p = sum(parameter.numel() for parameter in self._parameters)
         self.work = p**2 if isinstance(optimizer, SelfScaledBroyden) else p

@@ -56,6 +56,8 @@ def grow_network(run: Run, width: int, out: str | os.PathLike | None = None, gro
     _check_free(out)
     parts = {name: part for name, part in state["parts"].items() if name != "monitor"}  # which begins anew
     parts["update"] = with_wider_network(parts["update"])
+    if run.averaged is not None:
+        parts["averages"] = {**parts["averages"], "network": widened(_mlp(run.averaged), width).state_dict()}
     state |= {
         "stop_reason": "",
         "diverged": False,

@@ -7,6 +7,7 @@ import pytest
 
 import pinntk
 from pinntk.cli import _compare
+from pinntk.comparison import Grid
 from pinntk.comparison._workers import work
 from tests.cli.commands import run
 
@@ -74,6 +75,17 @@ def test_a_mistake_beside_overwrite_removes_nothing(capsys, tmp_path):
     before = row.stat().st_mtime_ns
     assert run(capsys, *command, "--overwrite", "--quiet")[0] == 0
     assert row.stat().st_mtime_ns > before
+
+
+def test_points_of_a_condition_are_of_the_problems_that_have_it(capsys, tmp_path):
+    words = ("--width", "4", "--depth", "1", "--steps", "2", "--weights", "start_velocity=3", "-o", tmp_path / "it", "--points")
+    assert run(capsys, "compare", "poisson1d", "wave1d", *words, "boundary=2,residual=6,initial=5")[0] == 0
+    found = {cell.labels["problem"]: cell.config for cell in Grid.load(tmp_path / "it").cells}
+    assert found["poisson1d"]["training"]["points"] == {"ends": 2, "poisson": 6}
+    assert found["wave1d"]["training"]["points"] == {"start": 5, "start_velocity": 5, "walls": 2, "wave": 6}
+    assert ["start_velocity" in str(found[name]["weighting"]) for name in ("poisson1d", "wave1d")] == [False, True]
+    status, _, err = run(capsys, "compare", "poisson1d", "poisson2d", *SMALL, "--points", "initial=5", "-o", tmp_path / "no")
+    assert status == 2 and "poisson1d has no initial condition" in err
 
 
 def test_variants_are_options_with_a_name(capsys, tmp_path):

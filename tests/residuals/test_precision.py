@@ -34,6 +34,12 @@ def trained(network, problem, points):
     return torch.cat([p.detach().flatten() for p in network.parameters()])
 
 
+def trained_from_seeds(network, problem, points):
+    made = iter([network, single()])
+    runs = pinntk.train_ensemble(problem, lambda seed: next(made), seeds=2, steps=2, points=points, progress=False).runs
+    return torch.cat([p.detach().flatten() for run in runs for p in run.network.parameters()])
+
+
 ENTRIES = {
     "kernel": lambda n, p, x: pinntk.kernel(n, p, x, dtype=torch.float32).matrix(),
     "cross_kernel": lambda n, p, x: pinntk.cross_kernel(n, p, x, x)["left", "equation"],
@@ -49,6 +55,7 @@ ENTRIES = {
     "GaussNewton.step": stepped(GaussNewton),
     "NaturalGradient.step": stepped(NaturalGradient),
     "train": trained,
+    "train_ensemble": trained_from_seeds,
 }
 
 

@@ -133,7 +133,7 @@ def test_self_adaptive_weights():
 
 def test_residual_based_attention():
     network, problem, points, e, _, _ = poisson()
-    found = AttentionWeights(RBA(eta=0.1, gamma=0.5), network, problem, points, points)
+    found = AttentionWeights(RBA(eta=0.1, gamma=0.5), network, problem, points)
     relative_size = e[:5].abs() / e[:5].abs().max()
     first, second = 0.5 + 0.1 * relative_size, 0.25 + 0.15 * relative_size
     assert torch.allclose(found.compute(torch.float64)["equation"], first**2, rtol=1e-10, atol=0)

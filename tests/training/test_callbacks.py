@@ -136,6 +136,7 @@ def test_a_stop_does_not_depend_on_where_a_training_was_interrupted(tmp_path):
     again = train(30, out=tmp_path, resume=True, **settings)
     assert again.step == whole.step < 30
     assert again.stop_reason == whole.stop_reason == "loss has not got better for 3 rows"
+    assert train(30, out=tmp_path, resume=True, **settings).step == whole.step
     assert all(torch.equal(a, b) for a, b in zip(again.network.parameters(), whole.network.parameters(), strict=True))
 
 

@@ -1,5 +1,7 @@
 """Chains of optimizers, one after the other on the same network."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ import pinntk
 from pinntk.cli import main
 from pinntk.solvers._chain import Chain, Part, names_of, read_chain
 from pinntk.training import TrainConfig
+from pinntk.training._solver_update import SolverUpdate
 from pinntk.weighting import NTK, Fixed
 
 F64 = {"dtype": torch.float64}
@@ -131,6 +134,32 @@ def test_each_part_has_its_own_points_and_all_the_same_weighting():
     assert (first.sampling, first.resample, last.sampling, last.resample, last.grow) == ("uniform", 0, "sobol", 1, 8.0)
     assert run.step == 13 and "damping" in run.history[9] and "learning_rate" in run.history[8]
     assert run.history[9]["loss"] > run.history[-1]["loss"]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_points_stay_while_their_errors_are_large_in_the_part_that_says_so(first):
+    parts = ["adam:3:adaptive=r3", "adamw:3"]
+    seen = []
+    train(", ".join(parts if first else parts[::-1]), resample=1, on_step=lambda run: seen.append(run.points["poisson"]))
+    kept = [bool(set(a.flatten().tolist()) & set(b.flatten().tolist())) for a, b in pairwise(seen)]
+    within = [True] * 2, [False] * 2
+    assert kept[:2] == within[not first] and kept[3:] == within[first]
+
+
+def test_a_solver_takes_for_fresh_what_is_fresh(tmp_path, monkeypatch):
+    """Its points are drawn by the steps of its part, whatever the parts before took, also where it stays with theirs."""
+    seen, own = [], SolverUpdate.step
+    monkeypatch.setattr(
+        SolverUpdate, "step", lambda self, *given: seen.append((self._points.fresh, self._points.all)) or own(self, *given)
+    )
+    chain = "adam:3, gauss-newton:5, gauss-newton:4:radii=3"
+    train(chain, resample=2)
+    fresh = [True, *(a is not b for (_, a), (_, b) in pairwise(seen))]
+    assert [of_points for of_points, _ in seen] == fresh == [True, False] * 4 + [True]
+    seen.clear()
+    train(chain, resample=2, out=tmp_path, on_step=lambda run: run.step == 6)
+    train(chain, resample=2, out=tmp_path, resume=True)
+    assert [of_points for of_points, _ in seen] == fresh
 
 
 @pytest.mark.parametrize("at", [3, 6, 11])  # in a part, at its end, in a solver's

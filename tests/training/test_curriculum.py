@@ -48,6 +48,32 @@ def test_networks_are_those_of_each_problem():
     assert [problem.parameters["beta"] for problem in made] == BETAS["beta"]
 
 
+def test_a_network_that_meets_conditions_of_the_first_problem_is_not_copied_for_others():
+    network = pinntk.nn.hard_constraint(convection(), torch.nn.Sequential(torch.nn.Linear(2, 1)))
+    with pytest.raises(ValueError, match=r"'start' of the problem that it was made for, .* give a function"):
+        train(network=network)
+    found = train(network=lambda problem: pinntk.nn.hard_constraint(problem, mlp(problem)), steps=1)
+    assert all(run.network.hard == ("start",) for run in found.runs)
+
+
+def test_a_device_that_is_not_there_is_refused_by_every_series():
+    problem = convection()
+    for series in ({"curriculum": BETAS}, {"slabs": 2}, {"seeds": 2}):
+        name = {"curriculum": "train_curriculum", "slabs": "train_slabs", "seeds": "train_ensemble"}[next(iter(series))]
+        with pytest.raises(ValueError, match=r"device='nowhere': torch knows no such device"):
+            getattr(pinntk, name)(problem, mlp(problem), device="nowhere", **series, **SETTINGS)
+
+
+def test_values_that_json_writes_as_others_are_the_same(tmp_path):
+    curriculum = {"pair": [(1.0, 2), (float("nan"), 2)]}
+    settings = {"problem": lambda pair: convection(pair[1]), "steps": 1, "out": tmp_path}
+    first = train(curriculum, **settings)
+    again = train(curriculum, **settings, resume=True)
+    assert torch.equal(vector(again), vector(first))
+    with pytest.raises(ValueError, match=r"was trained with curriculum=.*, now .*give the same"):
+        train({"pair": [(1.0, 2), (3.0, 2)]}, **settings, resume=True)
+
+
 def test_problems_of_ones_own_are_built_by_a_function():
     found = train({"beta": [1, 2]}, problem=lambda beta: convection(float(beta)), steps=1)
     assert [run.problem.parameters["beta"] for run in found.runs] == [1.0, 2.0]
@@ -135,7 +161,7 @@ def test_its_folder_is_guarded(tmp_path):
         pinntk.Run.load(tmp_path)
     with pytest.warns(UserWarning, match="all its stages are done"):
         train({"beta": [1.0, 2.0]}, out=tmp_path, resume=True, steps=3)
-    with pytest.raises(ValueError, match="the configuration is one of a curriculum"):
+    with pytest.raises(ValueError, match=r"is one of a curriculum; .*, curriculum=config\['curriculum'\]\['values'\]\)"):
         pinntk.train_as(json.loads((tmp_path / "curriculum.json").read_text()))
     (tmp_path / "mine.txt").write_text("mine")
     train({"beta": [1.0]}, out=tmp_path, overwrite=True, steps=1)

@@ -9,6 +9,7 @@ import torch
 
 import pinntk
 from pinntk.cli import main
+from pinntk.training._loop import Training
 from pinntk.training._together import Together
 
 F64 = {"dtype": torch.float64}
@@ -92,6 +93,13 @@ def test_what_cannot_be_vectorized_goes_one_after_the_other():
     assert torch.equal(vector(found.runs[1]), vector(pinntk.train(problem, Branching(1), seed=1, **FEW)))
 
 
+def test_an_optimizer_of_a_factory_that_looks_along_its_steps_is_each_members_own():
+    problem = pinntk.load("poisson1d", k=1)
+    few = {**FEW, "steps": 1, "lr": None, "schedule": None, "optimizer": lambda p: torch.optim.LBFGS(p, max_iter=3)}
+    found = pinntk.train_ensemble(problem, mlp(problem), seeds=2, **few)
+    assert torch.equal(vector(found.runs[1]), vector(pinntk.train(problem, mlp(problem, 1), seed=1, **few)))
+
+
 @pytest.mark.parametrize(("optimizer", "cut"), [("adam", 3), ("adam", 8), ("lbfgs", 8)])
 def test_it_goes_on_where_it_was_cut(tmp_path, optimizer, cut):
     """By a kill between two members' checkpoints, to the last bit: side by side, and one after the other."""
@@ -117,6 +125,73 @@ def test_it_goes_on_where_it_was_cut(tmp_path, optimizer, cut):
         pinntk.train_ensemble(problem, mlp(problem), seeds=2, out=tmp_path, resume=True, **settings)
 
 
+def kill_at(monkeypatch, save):
+    """As if the process were killed before that checkpoint, of all the members' together."""
+    saves, own = [], Training.save_when_due
+
+    def save_or_die(training):
+        saves.append(1)
+        if len(saves) == save:
+            raise KeyboardInterrupt
+        own(training)
+
+    monkeypatch.setattr(Training, "save_when_due", save_or_die)
+
+
+def test_those_behind_catch_up_by_point_weights_of_their_own(tmp_path, monkeypatch):
+    problem = pinntk.load("poisson1d", k=1)
+    settings = {**FEW, "weighting": ["ntk", "rba"], "checkpoint_every": 1, "steps": 4, "seeds": 3}
+    whole = pinntk.train_ensemble(problem, mlp(problem), **settings)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        kill_at(patch, 5)
+        pinntk.train_ensemble(problem, mlp(problem), out=tmp_path, **settings)
+    assert [pinntk.Run.load(tmp_path / f"member_0{number}").step for number in range(3)] == [2, 1, 1]
+    found = pinntk.train_ensemble(problem, mlp(problem), out=tmp_path, resume=True, **settings)
+    assert all(torch.equal(vector(a), vector(b)) for a, b in zip(found.runs, whole.runs, strict=True))
+
+
+class Shifted(torch.nn.Module):
+    """u = N(x + s) with a buffer s that no seed draws."""
+
+    shift = 0.0
+
+    def __init__(self, seed):
+        super().__init__()
+        self.inner = pinntk.nn.MLP(inputs=1, outputs=1, width=4, depth=1, normalize=False, seed=seed, **F64)
+        self.register_buffer("s", torch.tensor(Shifted.shift + 0.1 * seed, **F64))
+
+    def forward(self, x):
+        return self.inner(x + self.s)
+
+
+def test_buffers_are_those_of_the_checkpoints(tmp_path, monkeypatch):
+    problem = pinntk.load("poisson1d", k=1)
+    settings = {**FEW, "checkpoint_every": 1, "steps": 3, "seeds": 2}
+    whole = pinntk.train_ensemble(problem, Shifted, **settings)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        kill_at(patch, 4)
+        pinntk.train_ensemble(problem, Shifted, out=tmp_path, **settings)
+    monkeypatch.setattr(Shifted, "shift", 0.7)
+    found = pinntk.train_ensemble(problem, Shifted, out=tmp_path, resume=True, **settings)
+    assert all(torch.equal(vector(a), vector(b)) for a, b in zip(found.runs, whole.runs, strict=True))
+
+
+def test_a_number_that_stops_being_finite_is_said_as_of_a_training_alone(tmp_path):
+    """Of a kernel measured before the step, by which the checkpoint is marked."""
+    problem = pinntk.load("poisson1d", k=1)
+    settings = {**FEW, "optimizer": "gradient-descent", "lr": 1e200, "weighting": pinntk.weighting.NTK(every=1)}
+    messages = {}
+    for name, train in (("alone", pinntk.train), ("member_00", pinntk.train_ensemble)):
+        with pytest.raises(pinntk.NonFiniteLossError) as caught:
+            train(problem, mlp(problem), out=tmp_path / name, checkpoint_every=1, **settings)
+        messages[name] = str(caught.value)
+    own = tmp_path / "member_00" / "member_00"
+    assert messages["alone"].startswith("step 1: ") and "the last good checkpoint is" in messages["alone"]
+    assert messages["member_00"] == "member_00: " + messages["alone"].replace(str(tmp_path / "alone"), str(own))
+    run, alone = pinntk.Run.load(own), pinntk.Run.load(tmp_path / "alone")
+    assert run.diverged and (run.step, run.stop_reason) == (alone.step, alone.stop_reason)
+
+
 def test_ctrl_c_finishes_the_step_of_all(tmp_path):
     problem = pinntk.load("poisson1d", k=1)
     calls = []
@@ -134,6 +209,12 @@ def test_ctrl_c_finishes_the_step_of_all(tmp_path):
     assert [pinntk.Run.load(tmp_path / name).step for name in ("member_00", "member_01")] == [2, 2]
 
 
+def exchanged():
+    network = mlp(pinntk.load("poisson1d"))
+    network.dense.weights.append(torch.nn.Parameter(torch.zeros(1, 1, **F64)))
+    return network
+
+
 @pytest.mark.parametrize(
     ("network", "seeds", "error", "message"),
     [
@@ -142,6 +223,7 @@ def test_ctrl_c_finishes_the_step_of_all(tmp_path):
         (None, "ab", TypeError, "how many, or which"),
         (torch.nn.Linear(1, 1), 2, ValueError, "give a function from a seed to a network"),
         (lambda seed: seed, 2, TypeError, "returned int"),
+        (exchanged(), 2, ValueError, "its parameters are not those that it was built with"),
     ],
 )
 def test_what_cannot_be(network, seeds, error, message):
@@ -159,5 +241,7 @@ def test_the_command_line_trains_and_resumes_it(tmp_path, capsys):
     assert "of the mean of the fields" in text
     assert pinntk.Run.load(out / "member_01").network.config["seed"] == 4
     assert main(["train", "--resume", str(out), "--quiet"]) == 0
+    with pytest.raises(ValueError, match=r"is one of several seeds; use train_ensemble\(.*, seeds=config\['ensemble'\]"):
+        pinntk.train_as(json.loads((out / "ensemble.json").read_text()))
     assert main(["diagnose", str(out)]) == 2
     assert "holds the members of an ensemble, each a run" in capsys.readouterr().err

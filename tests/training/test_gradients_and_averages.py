@@ -81,8 +81,11 @@ def test_the_averaged_network_predicts_when_asked(tmp_path, capsys):
 
 def test_early_stopping_by_a_setting(tmp_path):
     still = {"optimizer": "gradient-descent", "lr": 1e-12, "log_every": 1, "out": tmp_path}
-    run = train(9, **still, early_stopping=pinntk.EarlyStopping("loss", 3, least=0.1))
+    stopping = {"early_stopping": pinntk.EarlyStopping("loss", 3, least=0.1)}
+    run = train(9, **still, **stopping)
     assert (run.step, run.stop_reason) == (4, "loss has not got better for 3 rows")
+    again = train(9, **still, **stopping, resume=True)
+    assert (again.step, again.stop_reason, len(again.history)) == (4, run.stop_reason, len(run.history))
     assert run.config["training"]["early_stopping"] == {"metric": "loss", "patience": 3, "least": 0.1, "largest": False}
     assert TrainConfig.from_json(run.config).early_stopping == pinntk.EarlyStopping("loss", 3, least=0.1)
     assert TrainConfig(early_stopping="loss/ends:3").early_stopping == pinntk.EarlyStopping("loss/ends", 3)
@@ -102,6 +105,7 @@ def test_the_command_line_has_them(tmp_path):
     [
         ({"clip": 0.0}, r"clip=0.0: a norm above 0"),
         ({"clip": 1.0, "optimizer": "lbfgs"}, "clip=1.0: 'lbfgs' searches the length of its steps"),
+        ({"clip": 1.0, "optimizer": lambda p: torch.optim.LBFGS(p), "lr": None}, "clip=1.0: 'LBFGS' searches the length"),
         ({"clip": 1.0, "optimizer": "gauss-newton", "lr": None, "schedule": None}, "clip=1.0 does not apply"),
         ({"average": 1.0}, "average=1.0: a decay between 0 and 1"),
         ({"early_stopping": "loss"}, "write METRIC:PATIENCE, as in 'relative_error:20'"),

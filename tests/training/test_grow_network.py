@@ -130,6 +130,15 @@ def test_a_training_that_breaks_off_while_it_is_grown_leaves_no_run(run, monkeyp
     assert pinntk.grow_network(run, WIDTH).step == 30
 
 
+def test_the_average_of_the_parameters_grows_too(tmp_path):
+    run = trained(tmp_path / "small", 3, average=0.5)
+    grown = pinntk.grow_network(run, WIDTH)
+    x = torch.linspace(0, 1, 50, dtype=torch.float64)[:, None]
+    assert float((grown.averaged(x) - run.averaged(x)).detach().abs().max()) < 1e-14
+    assert not torch.equal(grown.averaged(x), grown.network(x))
+    assert resumed(grown.folder, 4).averaged.config["width"] == WIDTH
+
+
 def test_what_cannot_be_grown_is_refused(run, tmp_path):
     with pytest.raises(ValueError, match="width=5: the hidden layers have 5 units already"):
         pinntk.grow_network(run, 5)

@@ -144,6 +144,13 @@ def test_at_most_so_many_points(monkeypatch):
     assert run.history[0]["monitor/loss/poisson"] != pytest.approx(run.history[0]["loss/poisson"])
 
 
+def test_clipped_steps_are_not_those_that_the_first_kernel_predicts(monkeypatch):
+    says(monkeypatch, [])
+    run = lazy(50, 10, ALWAYS, clip=1e-3)
+    assert not any(key.startswith("monitor/frozen") for row in run.history for key in row)
+    assert (run.monitor.horizon, run.monitor.broken) == (None, None)
+
+
 def test_a_narrow_network_breaks_the_prediction_a_wide_one_does_not(monkeypatch):
     says(monkeypatch, [])
     narrow, wide = lazy(50, 100, ALWAYS), lazy(2000, 100, ALWAYS)

@@ -90,6 +90,10 @@ def test_a_resumed_training_is_the_whole_one(tmp_path):
     ("settings", "message"),
     [
         ({"adaptive": "r3"}, "adaptive points need resample"),
+        (
+            {"adaptive": "r3", "resample": 5, "sampling": "grid"},
+            "adaptive='r3' keeps the number of points, and sampling='grid'",
+        ),
         ({"adaptive": "r4", "resample": 5}, "adaptive='r4': one of 'rad', 'r3'"),
         ({"adaptive": "r3", "resample": 5, "optimizer": "gauss-newton"}, "keeps points without a probability"),
     ],

@@ -1,6 +1,7 @@
 """Solvers through the trainer: resuming, points that grow, and why a training ends."""
 
 from dataclasses import replace
+from itertools import cycle
 
 import pytest
 import torch
@@ -109,12 +110,16 @@ class Scripted:
 
 
 class Elsewhere:
-    """Other points, on which the loss is `unseen`."""
+    """Other points, on which the loss is `unseen`. Those of the steps are fresh one after the other, or as `fresh` says."""
 
     all, all_importance = {"poisson": torch.zeros(300, 1, dtype=torch.float64)}, None
 
-    def __init__(self, unseen):
-        self.unseen = unseen
+    def __init__(self, unseen, fresh=(True,)):
+        self.unseen, self._fresh = unseen, cycle(fresh)
+
+    @property
+    def fresh(self):
+        return next(self._fresh)
 
     def others(self, step):
         return {}
@@ -191,9 +196,10 @@ def test_points_that_are_held_grow_where_others_show_more():
 
 def test_only_fresh_points_tell_whether_they_are_too_few():
     """Drawn every third step, from 90 % of the loss to the whole of it again; between, steps gain a tenth each."""
-    update = SolverUpdate(Scripted(lambda k: 0.9 ** (k % 3), share=0.9), Elsewhere(0.0), every=3)
+    third = True, False, False
+    update = SolverUpdate(Scripted(lambda k: 0.9 ** (k % 3), share=0.9), Elsewhere(0.0, third), every=3)
     assert not stepped(update, 60).adapting
-    update = SolverUpdate(Scripted(lambda k: 0.5 ** (k % 3), share=0.5), Elsewhere(0.0), every=3)
+    update = SolverUpdate(Scripted(lambda k: 0.5 ** (k % 3), share=0.5), Elsewhere(0.0, third), every=3)
     assert not stepped(update, 30).adapting  # ten draws, nine of them after a step
     assert stepped(update, 1).adapting
 
@@ -204,7 +210,8 @@ def test_steps_refused_between_draws_do_not_end_a_training():
             report = super().step(points, point_weights)
             return report if self.steps % 10 == 1 else replace(report, accepted=False, note="none")
 
-    assert not stepped(SolverUpdate(Refusing(lambda k: 1.0), Elsewhere(0.0), every=10), 50).stop_reason()
+    points = Elsewhere(0.0, fresh=[True, *[False] * 9])
+    assert not stepped(SolverUpdate(Refusing(lambda k: 1.0), points, every=10), 50).stop_reason()
     reason = "5 steps in a row were refused: none"
     assert stepped(SolverUpdate(Refusing(lambda k: 1.0), Elsewhere(0.0), every=0), 6).stop_reason() == reason
 

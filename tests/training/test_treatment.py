@@ -216,5 +216,5 @@ def test_a_rescue_takes_a_whole_number_of_slabs(wrong):
 
 def test_a_configuration_of_slabs_is_not_trained_as_one_network():
     run = pinntk.train(pinntk.load("convection", beta=1.0), pinntk.nn.MLP(pinntk.load("convection"), width=4), steps=1)
-    with pytest.raises(ValueError, match="the configuration is one of time slabs; train them: train_slabs"):
+    with pytest.raises(ValueError, match=r"is one of time slabs; use train_slabs\(.*, slabs=config\['slabs'\]\['edges'\]\)"):
         pinntk.train_as(apply_changes(run.config, {"slabs.edges": 4}), progress=False)
