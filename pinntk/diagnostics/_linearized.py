@@ -76,6 +76,8 @@ class Linearizer:
         """The function with coefficients theta (N, fields), as its Taylor coefficients [S, n, fields]."""
 
         def coefficients(points: Tensor, basis: Basis) -> Tensor:
+            if all(space is self.space for space in self.spaces):
+                return self._functions(points, basis, 0) @ theta
             parts = [self._functions(points, basis, k) @ theta[:, k] for k in range(theta.shape[1])]
             return torch.stack(parts, -1)
 

@@ -82,7 +82,11 @@ def openness(linearized: Linearized, spatial: list[int], coefficients: bool) -> 
         """A for functions that are orthonormal over the domain, and these (N, k), of each field."""
         known = {id(one): one.orthonormal(degree) for one in spaces}
         Ts = [known[id(one)] for one in spaces]
-        parts = [A[:, f * N : (f + 1) * N] @ T for f, T in enumerate(Ts)]
+        blocks = A[:, :width].split(N, 1)
+        parts = [
+            block[:, one.upto(degree)] if one.inside is None else block @ T  # on a box they are functions themselves
+            for one, block, T in zip(spaces, blocks, Ts, strict=True)
+        ]
         return torch.cat([*parts, A[:, width:]], 1), Ts
 
     all_of_them, Ts = over_domain(space.degree)

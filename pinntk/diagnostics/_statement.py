@@ -57,7 +57,8 @@ class Statement:
     open, nor of zero; what these contradict is contradicted all the same.
 
     Conditions that are not linear in the fields are linearized about the known solution, zero, a first approximation and random
-    functions, and something is wrong only if it is so about each of them. time: as `Linearizer` has it
+    functions, and something is wrong only if it is so about each of them. time: as `Linearizer` has it;
+    space: the trial functions of the whole domain, where they are known, or else at most so many `functions` are made
     """
 
     def __init__(
@@ -66,14 +67,17 @@ class Statement:
         names: Sequence[str] | None = None,
         time: tuple[int, float, float] | None = None,
         functions: int = MOST_FUNCTIONS,
+        space: TrialSpace | None = None,
     ) -> None:
         self.problem, self.time = problem, time
         asked = tuple(problem.names if names is None else names)
         self.foreign = tuple(name for name in asked if name in problem.foreign)
         self.names = tuple(name for name in asked if name not in self.foreign)
-        self.space = _shrunk(trial_space(problem.domain, len(problem.fields), functions), time)
+        self.space = _shrunk(space or trial_space(problem.domain, len(problem.fields), functions), time)
         self.linearizer = Linearizer(problem, self.names, self.space, time)
         self._made: list[Linearized] = []
+        self._about_first: Linearized | None = None
+        self._drawn: dict[int, Linearized | None] = {}
         self._maker = self._functions()
 
     # Functions to linearize about.
@@ -91,14 +95,20 @@ class Statement:
         """
         if self.zero is None:
             return None
-        theta = self._theta(self.zero, Decomposed(self.zero).easy_step(self.zero.e))
-        sizes = {}
+        step = Decomposed(self.zero).easy_step(self.zero.e)
+        theta, enough = self._theta(self.zero, step), _ROUNDING * float(self.zero.e.norm())
+        sizes, views = {}, {}
         for share in _SHARES:
-            found = self._at(self._field(share * theta))
-            sizes[share] = inf if found is None else float((self.zero.factor * found.start).norm())
-            if sizes[share] < _ROUNDING * float(self.zero.e.norm()):
-                break  # it is the solution
-        return min(sizes, key=lambda share: sizes[share]) * theta
+            found = views[share] = self._at(self._field(share * theta))
+            left = None if found is None else self.zero.factor * found.start
+            sizes[share] = inf if left is None else float(left.norm())
+            if left is not None:
+                expected = self.zero.e + share * (self.zero.A @ step)
+                if sizes[share] < enough or float((left - expected).norm()) < enough:
+                    break  # it is the solution; or as in a linear problem, so that shorter steps leave more
+        best = min(sizes, key=lambda share: sizes[share])
+        self._about_first = views[best]
+        return best * theta
 
     @property
     def _at_zero(self) -> Tensor | None:
@@ -156,14 +166,19 @@ class Statement:
         """Whether the conditions respond to a change of the fields alike at zero and elsewhere."""
         if self.zero is None or len(self.problem.coefficients):
             return False
-        other = self._at(self._field(self._random(0)))
+        other = self._about_random(0)
         if other is None:
             return False
         apart = [(other.raw[s] - self.zero.raw[s]).abs().max() <= 1e-9 * other.raw[s].abs().max() for s in other.spans.values()]
         return all(map(bool, apart))
 
+    def _about_random(self, seed: int) -> Linearized | None:
+        """About a smooth random function near the first approximation, of the size of the fields there."""
+        if seed not in self._drawn:
+            self._drawn[seed] = self._at(self._field(self._random(seed)))
+        return self._drawn[seed]
+
     def _random(self, seed: int) -> Tensor:
-        """A smooth random function about the first approximation, of the size of the fields there."""
         N, fields = self.space.size, len(self.problem.fields)
         first = torch.zeros(N, fields, dtype=torch.float64) if self.first is None else self.first
         weight = self.space.deviations[:, None]
@@ -198,17 +213,17 @@ class Statement:
             yield self.zero
             return
         yield from self._solutions()
-        yield from filter(None, (self._at(self._field(self._random(seed))) for seed in range(_RANDOM)))
+        yield from filter(None, map(self._about_random, range(_RANDOM)))
         if self.zero is not None and not len(self.problem.coefficients):  # a coefficient of u has no effect at zero
             yield self.zero
 
     def _solutions(self) -> Iterator[Linearized]:
         """About the known solution, and about the first approximation."""
-        known = [self.known[0]] if self.known is not None and self.known[1] < _ROUGHLY else []
-        first = [self.first] if self.first is not None and bool(self.first.any()) else []
-        for theta in known + first:
-            if (found := self._at(self._field(theta))) is not None:
-                yield found
+        known = self.known
+        if known is not None and known[1] < _ROUGHLY and (found := self._at(self._field(known[0]))) is not None:
+            yield found
+        if self.first is not None and bool(self.first.any()) and self._about_first is not None:
+            yield self._about_first
 
     def _field(self, theta: Tensor) -> Field:
         return self.linearizer.field(theta)
@@ -322,7 +337,7 @@ class Statement:
             if isinstance(region, Faces) and any(dict(piece).get(axis, start) != start for piece in region.pieces):
                 return ()
         shares = _LINE if self.problem.domain.dimension == 1 else _PLANE
-        return tuple(Statement(self.problem, self.names, (axis, start, share)) for share in shares)
+        return tuple(Statement(self.problem, self.names, (axis, start, share), space=self.space) for share in shares)
 
     @cached_property
     def contradiction(self) -> tuple[Contradiction, Linearized] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations_with_replacement
-from math import comb, sqrt
+from math import comb
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from pinntk.diagnostics._singular import Singular, singular
 from pinntk.geometry import Domain
 from pinntk.geometry._quadrature import quadrature
+from pinntk.residuals._legendre import differentiated, legendre
 from pinntk.taylor import Basis
 
 MOST_FUNCTIONS = 340  # of all fields: singular values in a fifth of a second
@@ -67,7 +68,10 @@ class TrialSpace:
         scaled = 2 * (points - self.low) / length - 1
         order = max(2 * bool(basis.laplacian_axes), *(max(index) for index in basis.indices))
         highest = int(self.powers.max())
-        tables = [_legendre(scaled[:, axis], highest, order, 2 / float(length[axis])) for axis in range(d)]
+        tables = []  # of each coordinate, those of every order, (n, degree + 1)
+        for z, size in zip(scaled.unbind(1), length.tolist(), strict=True):
+            values = legendre(z, highest)
+            tables.append([values @ differentiated(highest, times) * (2 / size) ** times for times in range(order + 1)])
 
         def along(index: tuple[int, ...]) -> Tensor:
             value = points.new_ones(len(points), len(self.powers))
@@ -159,22 +163,3 @@ def _seen(space: TrialSpace, domain: Domain) -> TrialSpace:
     weights = torch.as_tensor(found.weights / found.weights.sum()).sqrt()
     values = space.values(torch.as_tensor(found.places)) / space.deviations
     return replace(space, inside=weights[:, None] * values)
-
-
-def _legendre(z: Tensor, degree: int, order: int, slope: float) -> list[Tensor]:
-    """Legendre polynomials of mean square 1 on [-1, 1] and their derivatives up to `order`, each (n, degree + 1).
-
-    P'_(k+1) = P'_(k-1) + (2 k + 1) P_k, and so on for higher derivatives; slope: dz/dx, of the chain rule
-    """
-    found: list[list[Tensor]] = []
-    for times in range(order + 1):
-        row = [torch.ones_like(z) if times == 0 else torch.zeros_like(z)]
-        for k in range(degree):
-            before = row[k - 1] if k else torch.zeros_like(z)
-            if times == 0:
-                row.append(((2 * k + 1) * z * row[k] - k * before) / (k + 1))
-            else:
-                row.append(before + (2 * k + 1) * found[-1][k])
-        found.append(row)
-    norm = torch.tensor([sqrt(2 * k + 1) for k in range(degree + 1)]).to(z)
-    return [torch.stack(row, 1) * norm * slope**times for times, row in enumerate(found)]

@@ -15,8 +15,8 @@ from pinntk.diagnostics._singular import Singular
 from pinntk.diagnostics._trial import TrialSpace
 from pinntk.geometry import Domain, Part
 from pinntk.geometry import _sampling as sampling
-from pinntk.geometry._cells import cells
-from pinntk.geometry._pieces import Piece, rounding
+from pinntk.geometry._pieces import Piece
+from pinntk.geometry._quadrature import cells_of
 from pinntk.problem import Condition, Faces, Integral, Measurements, PeriodicPair
 
 _POINTS = 2.5  # of a condition, for each trial function that differs on its region: least squares are stable
@@ -102,7 +102,7 @@ def _of_shape(shape: Domain, count: int, space: TrialSpace, rng: np.random.Gener
     """(n, 2) places and their weights: `count` of its cells, dense at their sides, and those that functions around holes and
     corners need, without which their waves would not be seen.
     """
-    found = cells(shape.boundary().pieces, _MOST_CELLS, rounding(shape))
+    found = cells_of(shape, _MOST_CELLS)
     if found is None:
         places = [shape.sample(count, "sobol", rng)]
     else:
@@ -152,11 +152,9 @@ def _on_curves(part: Part, count: int, space: TrialSpace, rng: np.random.Generat
 
 def _runs(piece: Piece, space: TrialSpace, extent: float) -> Iterator[_Run]:
     surface = piece.surface
-    assert piece.arcs is not None
     corners = [one for one in space.singular if one.power > 0]
-    for start, end in piece.arcs:
-        inner = [b for b in surface.breaks if start < b < end] if surface.segments is not None else []
-        ends = [float(start), *inner, float(end)]
+    for ends in piece.stretches():
+        ends = ends if surface.segments is not None else [ends[0], ends[-1]]
         places = surface.at(np.array(ends)[:, None])
         closed = len(ends) == 2 and np.abs(places[0] - places[1]).max() < 1e-9 * extent
         dense = [_density(place, corners, extent) for place in places]

@@ -119,15 +119,13 @@ def _along(branches: list[Branch], axes: tuple[int, int], most: int, near: float
 
 def _branches(pieces: Iterable[Piece], axes: tuple[int, int]) -> Iterator[Branch]:
     for piece in pieces:
-        assert piece.arcs is not None
-        for start, end in piece.arcs:
+        for corners in piece.stretches():
             if piece.surface.segments is not None:
-                corners = [float(start), *(b for b in piece.surface.breaks if start < b < end), float(end)]
                 yield from _of_edges(piece.surface.at(np.array(corners)[:, None])[:, axes])
             else:
                 assert piece.surface.oval is not None
                 center, matrix = piece.surface.oval
-                places = piece.surface.at(np.linspace(start, end, 5)[:, None])
+                places = piece.surface.at(np.linspace(corners[0], corners[-1], 5)[:, None])
                 yield from _of_oval(center[list(axes)], matrix[list(axes)], places[:, axes])
 
 

@@ -172,10 +172,9 @@ def _of_piece(piece: Piece) -> list[tuple[Flat | Round | Oval, np.ndarray, Cut |
         return [(_of_surface(surface, piece.outward), surface.at(cube), None)]
     found: list[tuple[Flat | Round | Oval, np.ndarray, Cut | None]] = []
     if surface.segments is not None:
-        for low, high in piece.arcs:
-            marks = [low, *(b for b in surface.breaks if low < b < high), high]
+        for marks in piece.stretches():
             for start, end in pairwise(marks):
-                found.append(_of_segment(surface, piece.outward, float(start), float(end)))
+                found.append(_of_segment(surface, piece.outward, start, end))
         return found
     level = _of_surface(surface, piece.outward)
     arcs = [(float(low), float(high)) for low, high in piece.arcs]

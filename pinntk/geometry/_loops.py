@@ -34,10 +34,9 @@ class Corner:
 
 @dataclass(frozen=True)
 class Hole:
-    """A hole, by the center (2,) and the radius of a largest disk in it."""
+    """A hole, by the center (2,) of a largest disk in it."""
 
     center: np.ndarray
-    radius: float
 
 
 class _Run(NamedTuple):
@@ -56,24 +55,21 @@ def holes_and_corners(shape: Any) -> tuple[list[Hole], list[Corner]]:
         x, y = ring.T
         if (x * np.roll(y, -1) - y * np.roll(x, -1)).sum() < 0:  # clockwise
             hole = shapely.Polygon(ring)
-            center = polylabel(hole, _NEAR_CENTER * hole.area**0.5)
-            holes.append(Hole(np.array(center.coords[0]), float(shapely.distance(center, hole.exterior))))
+            holes.append(Hole(np.array(polylabel(hole, _NEAR_CENTER * hole.area**0.5).coords[0])))
         corners += [found for a, b in pairwise([*loop, loop[0]]) if (found := _inward(shape, a, b)) is not None]
     return holes, sorted(corners, key=lambda corner: -corner.angle)
 
 
 def _runs(piece: Piece) -> Iterator[_Run]:
-    assert piece.arcs is not None
     surface = piece.surface
-    for start, end in piece.arcs:
+    for ends in piece.stretches():
         if surface.segments is None:
-            places = surface.at(np.linspace(start, end, _SAMPLED)[:, None])
+            places = surface.at(np.linspace(ends[0], ends[-1], _SAMPLED)[:, None])
             right = piece.outward * surface.normals_of(places)
             along = np.stack([-right[:, 1], right[:, 0]], 1)
             back = ((places[1] - places[0]) * along[0]).sum() < 0
             yield _Run(*((places[::-1], along[-1], along[0]) if back else (places, along[0], along[-1])))
             continue
-        ends = [float(start), *(b for b in surface.breaks if start < b < end), float(end)]
         corners = surface.at(np.array(ends)[:, None])
         right = piece.outward * surface.normals_of((corners[:-1] + corners[1:]) / 2)
         for a, b, n in zip(corners[:-1], corners[1:], right, strict=True):
@@ -93,7 +89,7 @@ def _closed(runs: list[_Run], near: float) -> Iterator[list[_Run]]:
 
 
 def _inward(shape: Any, before: _Run, after: _Run) -> Corner | None:
-    """The corner between two runs; None where it points outward, or there is none."""
+    """The corner between two runs; None where it points outward, or there is none, or the outside is too narrow to be seen."""
     (a, b), (c, d) = before.last, after.first
     angle = float(np.pi - np.arctan2(a * d - b * c, a * c + b * d))
     if angle < np.pi + _STRAIGHT:
@@ -103,4 +99,6 @@ def _inward(shape: Any, before: _Run, after: _Run) -> Corner | None:
     place = after.places[0]
     ray = place + steps[:, None] * np.array([np.cos(outward), np.sin(outward)])
     met = np.flatnonzero(shape.contains(ray))
+    if len(met) and met[0] == 0:
+        return None
     return Corner(place, angle, ray[met[0] // 2 if len(met) else -1])

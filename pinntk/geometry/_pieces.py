@@ -38,6 +38,12 @@ class Piece(NamedTuple):
     arcs: np.ndarray | None
     measure: float
 
+    def stretches(self) -> list[list[float]]:
+        """Of each arc of a curve: its ends, and between them where the curve is not smooth, rising."""
+        assert self.arcs is not None
+        breaks = self.surface.breaks
+        return [[start, *(b for b in breaks if start < b < end), end] for start, end in self.arcs.tolist()]
+
 
 def rounding(shape: Any) -> float:
     """How far apart places of a shape may lie that are the same to rounding."""

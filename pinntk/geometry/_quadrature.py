@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.polynomial.legendre import leggauss
@@ -21,6 +22,8 @@ _MOST, _LEAST = 64, 4  # nodes of Gauss along a coordinate, or a smooth piece of
 _ALONG = 16  # of these on a smooth piece, where there are few pieces
 _GAUSS_DIMENSIONS = 3  # up to which products of nodes are taken
 _FINE, _SAME_AREA = 24, 1e-6  # nodes by which the area of cells is compared with that of their shape, and relative difference
+
+_known: WeakKeyDictionary[Domain, tuple[int, list[Cell] | None]] = WeakKeyDictionary()  # how many were asked for, and the cells
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +71,7 @@ def _inside(domain: Domain, points: int, fixed: Mapping[int, float], kept: Colle
         return _in_box(domain, points, still, free)
     rest = [axis for axis in free if axis not in domain.shape_axes]
     if domain.shape.dimension == 2 and len(free) <= _GAUSS_DIMENSIONS:
-        parts = _cells_of(domain.shape, 4 * points // _LEAST ** len(free))
+        parts = cells_of(domain.shape, 4 * points // _LEAST ** len(free))
         if parts is not None:
             return _in_cells(domain, parts, points, still, rest)
     if domain.shape.dimension == _GAUSS_DIMENSIONS == len(free) and len(domain.shape.members) == 1:
@@ -88,11 +91,15 @@ def _in_box(domain: Domain, points: int, fixed: Mapping[int, float], free: Seque
     return Quadrature(_placed(domain, free, places, fixed), _extent(domain, free) * weights, len(free) <= _GAUSS_DIMENSIONS)
 
 
-def _cells_of(shape: Domain, most: int) -> list[Cell] | None:
-    """Cells of a shape in the plane; None where they are more than `most`, or not all of it."""
-    found = cells(shape.boundary().pieces, most, rounding(shape))
-    area = sum(float(cell.nodes(_FINE)[1].sum()) for cell in found or ())
-    return found if abs(area - shape.measure) < _SAME_AREA * shape.measure else None
+def cells_of(shape: Domain, most: int) -> list[Cell] | None:
+    """Cells of a shape in the plane; None where they are more than `most`, or not all of it. They are found once."""
+    asked, found = _known.get(shape, (0, None))
+    if found is None and asked < most:
+        found = cells(shape.boundary().pieces, most, rounding(shape))
+        area = sum(float(cell.nodes(_FINE)[1].sum()) for cell in found or ())
+        found = found if abs(area - shape.measure) < _SAME_AREA * shape.measure else None
+        _known[shape] = most, found
+    return None if found is None or len(found) > most else found
 
 
 def _in_cells(
@@ -137,11 +144,7 @@ def _of_piece(part: Part, piece: Piece, points: int, kept: Collection[int]) -> Q
 
 def _along(piece: Piece) -> tuple[np.ndarray, np.ndarray]:
     """Nodes (q, 1) and weights of a curve's parameter, on its arcs."""
-    assert piece.arcs is not None
-    smooth = []
-    for start, end in piece.arcs:
-        ends = [float(start), *(b for b in piece.surface.breaks if start < b < end), float(end)]
-        smooth.append(ends)
+    smooth = piece.stretches()
     count = max(_LEAST, min(_ALONG, _MOST * _ALONG // sum(len(ends) - 1 for ends in smooth)))
     found = [_gauss(ends, count) for ends in smooth]
     return np.concatenate([nodes for nodes, _ in found])[:, None], np.concatenate([weights for _, weights in found])

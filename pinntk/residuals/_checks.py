@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import count
 from math import isfinite
 
 import torch
@@ -17,8 +18,9 @@ from pinntk.problem import ForeignCondition, Points, Problem
 from pinntk.problem._coordinates import check_coordinates
 from pinntk.problem._output import check_output
 from pinntk.residuals._agreement import check_derivatives
+from pinntk.residuals._conditions import condition_errors
 from pinntk.residuals._evaluate import errors
-from pinntk.residuals._fields import AutogradFields
+from pinntk.residuals._fields import AutogradFields, Fields, TaylorFields
 from pinntk.residuals._gradients import compare_operator
 from pinntk.residuals._linear import linearize
 from pinntk.residuals._points import to_network
@@ -62,7 +64,9 @@ def check_network(network: nn.Module, problem: Problem, points: Points) -> None:
         new = _checked.first(network, state)
         if new:
             _check_repeatable(network, first, buffers)
-        _check_independence(network, problem, probe, _PAIRS if new else _PAIRS[:2])
+        _check_independence(
+            network, problem, probe, lambda part: errors(network, problem, rows_of(probe, part)), _PAIRS if new else _PAIRS[:2]
+        )
         if new:
             _check_dependence(network, problem, probe)
             check_derivatives(network, problem, probe)
@@ -75,7 +79,12 @@ def check_operators(network: nn.Module, problem: Problem, points: Points) -> Non
     for name, rows in points.items():
         check_coordinates(problem.domain, name, rows, first.dtype)
     with preserve(network, first.device):
-        _check_independence(network, problem, probe, _PAIRS)
+        known = {name: _KeptErrors(network, problem, name, rows) for name, rows in probe.items()}
+
+        def evaluate(part: tuple[int, ...]) -> dict[str, Tensor]:
+            return {name: one.at(few) for name, one in known.items() if (few := [i for i in part if i < len(probe[name])])}
+
+        _check_independence(network, problem, probe, evaluate, _PAIRS)
         for name, rows in probe.items():
             compare_operator(problem, name, rows)
 
@@ -189,17 +198,65 @@ def _random_module(network: nn.Module, x: Tensor) -> str:
 # What errors must be.
 
 
-def _check_independence(network: nn.Module, problem: Problem, probe: Points, pairs: tuple[tuple[int, int], ...]) -> None:
-    """The error at a point must not change when other points leave the batch, or change places."""
-    together = errors(network, problem, probe)
+def _check_independence(
+    network: nn.Module,
+    problem: Problem,
+    probe: Points,
+    evaluate: Callable[[tuple[int, ...]], dict[str, Tensor]],
+    pairs: tuple[tuple[int, int], ...],
+) -> None:
+    """The error at a point must not change when other points leave the batch, or change places.
+
+    evaluate: the errors at rows of the probe by their numbers, of conditions that have such rows
+    """
+    everything = tuple(range(max(map(len, probe.values()))))
+    together = evaluate(everything)
     for pair in pairs:
-        part = rows_of(probe, pair)
-        for name, apart in errors(network, problem, part).items() if part else ():
+        for name, apart in evaluate(pair).items():
             both = together[name][[i for i in pair if i < len(together[name])]]
             scale = both.abs().max() + apart.abs().max() + 1
             limit, change = torch.finfo(both.dtype).eps ** 0.5, (both - apart).abs().max()
             if change > limit * scale and change > limit * _size_of_terms(network, problem, name, probe[name]):
-                _refuse_dependent(network, problem, probe, name, together[name])
+                _refuse_dependent(name, together[name], evaluate(everything)[name])
+
+
+class _KeptErrors:
+    """The errors of one condition, first at all of its rows (n, columns), then at any of them, with what a network has there,
+    which is computed once.
+    """
+
+    def __init__(self, network: nn.Module, problem: Problem, name: str, rows: Tensor):
+        self._network, self._problem, self._name, self._rows = network, problem, name, rows
+        self._basis, self._fields = problem.basis([name]), list[Fields]()
+
+    def at(self, chosen: Sequence[int]) -> Tensor:
+        """(k,), at rows of these k numbers."""
+        places = count()
+
+        def fields(points: Tensor) -> Fields:
+            place, many = next(places), len(points) // len(chosen)  # an integral has several for a row
+            if place == len(self._fields):
+                self._fields.append(TaylorFields(self._network, self._problem, points, self._basis))
+            return _Some(self._fields[place], [many * i + k for i in chosen for k in range(many)])
+
+        def coefficient(name: str, points: Tensor) -> Tensor:
+            return self._problem.coefficients[name].to(points)
+
+        rows = self._rows[list(chosen)]
+        return condition_errors(self._problem, [self._name], rows, fields, coefficient)[self._name]
+
+
+class _Some:
+    """What fields are at some of their points."""
+
+    def __init__(self, fields: Fields, chosen: list[int]):
+        self._fields, self._chosen = fields, chosen
+
+    def derivative(self, field: int, index: tuple[int, ...]) -> Tensor:
+        return self._fields.derivative(field, index)[self._chosen]
+
+    def laplacian(self, field: int, axes: tuple[int, ...]) -> Tensor:
+        return self._fields.laplacian(field, axes)[self._chosen]
 
 
 def _size_of_terms(network: nn.Module, problem: Problem, name: str, rows: Tensor) -> float:
@@ -241,8 +298,8 @@ def _parameters(network: nn.Module, problem: Problem) -> list[Tensor]:
     return [p for p in (*network.parameters(), *problem.coefficients.values()) if p.requires_grad]
 
 
-def _refuse_dependent(network: nn.Module, problem: Problem, probe: Points, name: str, before: Tensor) -> None:
-    if not torch.equal(before, errors(network, problem, probe)[name]):
+def _refuse_dependent(name: str, before: Tensor, again: Tensor) -> None:
+    if not torch.equal(before, again):
         raise DependentPointsError(
             f"condition {name!r}: its error is another at every evaluation on the same points, so it is random; take the "
             "random numbers out of the operator"

@@ -18,6 +18,7 @@ from pinntk._util.warn import warn_user
 from pinntk.geometry import Domain
 from pinntk.problem import Problem
 from pinntk.residuals._conditions import condition_errors
+from pinntk.residuals._linear import linearize
 
 _CLOSE = 1e-4  # relative difference of a gradient and a finite difference
 _STEPS = (1e-7, 1e-3)  # of finite differences: below rounding of the inside, and above it
@@ -86,7 +87,7 @@ class _Drawn:
         if key not in self.known:
             random = torch.Generator().manual_seed(len(self.known))
             drawn = torch.randn(2, len(self.points), generator=random, dtype=torch.float64).to(self.points.device)
-            self.known[key] = drawn[0].requires_grad_(), drawn[1]
+            self.known[key] = drawn[0], drawn[1]
         value, direction = self.known[key]
         return value + self.step * direction
 
@@ -115,21 +116,20 @@ def compare_operator(problem: Problem, name: str, rows: Tensor) -> None:
 
 def _operator_differs(problem: Problem, name: str, rows: Tensor) -> tuple[float, float] | None:
     known: dict[tuple, tuple[Tensor, Tensor]] = {}
+    coefficients = {key: float(value.detach()) for key, value in problem.coefficients.items()}
+
+    def drawn(step: float) -> Callable[[Tensor], _Drawn]:
+        places = count()
+        return lambda points: _Drawn(known, next(places), points, step)
 
     def value(step: float) -> Tensor:
-        places = count()
         return condition_errors(
-            problem,
-            [name],
-            rows,
-            lambda points: _Drawn(known, next(places), points, step),
-            lambda coefficient, points: problem.coefficients[coefficient].detach().to(points),
+            problem, [name], rows, drawn(step), lambda key, points: points.new_full((len(points),), coefficients[key])
         )[name].sum()
 
-    with torch.enable_grad():
-        total = value(0.0)
-        slopes = _slope(total, [drawn for drawn, _ in known.values()]) if known else ()
-    along = sum(((g * d).sum() for g, (_, d) in zip(slopes, known.values(), strict=True)), total.detach() * 0)
+    found = linearize(problem, name, rows, drawn(0.0), coefficients)
+    total = found.errors.sum()
+    along = sum(((term.slope * known[(term.place, *term.key)][1]).sum() for term in found.terms), 0 * total)
     return _differ(along, value, total)
 
 
@@ -154,7 +154,7 @@ def _differ(slope: Tensor, value: Callable[[float], Tensor], size: Tensor) -> tu
             far, near = ((value(h) - value(-h)) / (2 * h) for h in (step, step / 2))
             least = _CLOSE * (slope.abs() + near.abs()) + 1e-2 * _CLOSE * size.detach().abs().max()
             off &= (slope - near).abs() > least + _ROUNDED * (far - near).abs()
-    if not bool(off.any()):
-        return None
+            if not bool(off.any()):
+                return None
     place = off.nonzero()[0].unbind() if off.ndim else ()
     return float(slope[place]), float(near[place])

@@ -62,7 +62,7 @@ class Legendre:
         for axis, order in enumerate(index):
             if not order and not self.degrees[:, axis].any():
                 continue
-            along = _values(x[:, axis], self._top) @ _differentiated(self._top, order).to(x)
+            along = legendre(x[:, axis], self._top) @ differentiated(self._top, order).to(x)
             found = found * along[:, self.degrees[:, axis]] * (2 / self._length[axis]) ** order
         return found if self._factors is None else found @ self._factors
 
@@ -87,7 +87,7 @@ def _degrees(d: int, highest: int) -> list[list[int]]:
     return found
 
 
-def _values(x: Tensor, top: int) -> Tensor:
+def legendre(x: Tensor, top: int) -> Tensor:
     """P_0 .. P_top at (n,) points of [-1, 1], (n, top + 1), by their recurrence."""
     found = [torch.ones_like(x), x]
     for k in range(1, top):
@@ -96,7 +96,7 @@ def _values(x: Tensor, top: int) -> Tensor:
 
 
 @cache
-def _differentiated(top: int, order: int) -> Tensor:
+def differentiated(top: int, order: int) -> Tensor:
     """(top + 1, top + 1): column k has the coefficients of the derivative of sqrt(2 k + 1) P_k among the P_j."""
     columns = np.diag(np.sqrt(2 * np.arange(top + 1) + 1))
     for _ in range(order):

@@ -82,7 +82,7 @@ def linearize(
 
     def coefficient(key: str, points: Tensor) -> Tensor:
         if key not in unknown:
-            unknown[key] = torch.full((len(points),), coefficients[key]).to(points).requires_grad_()
+            unknown[key] = points.new_full((len(points),), coefficients[key]).requires_grad_()
         return unknown[key]
 
     with torch.enable_grad():

@@ -153,6 +153,10 @@ class DampedLeastSquares:
         distributed.same_everywhere([d])
         return d
 
+    def hold(self, mu: float) -> None:
+        """Keeps what the steps of this damping need, while others are tried, until another one is held."""
+        self._orthogonal.hold(mu)
+
     def damping(self, length: float) -> float:
         """The mu whose step has this length, where it is small to 2 %; the least one where every step is shorter."""
         mu = distributed.agreed(self._current.damping(length), self._r.device)

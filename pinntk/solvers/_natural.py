@@ -122,6 +122,7 @@ class NaturalSteps:
             else:
                 share = _share(found.contraction, failed[1].contraction, self.limit)
                 lower, refined = at + share * (failed[0] - at), refined + 1
+            system.hold(found.mu)
             tried = trial(lower)
             if tried.contraction <= self.limit:
                 at, found = lower, tried

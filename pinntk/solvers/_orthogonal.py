@@ -22,7 +22,7 @@ from pinntk.solvers._vector import norm
 # with an orthonormal matrix, that is lost twice: three digits at 2e-13, squared 4e-26.
 SMALLEST = 1e-34
 _BY_TRANSPOSE = 4e-26
-_KEPT = 2  # factors: of a damping that was found good, and of the one tried next
+_KEPT = 2  # factors: of the damping that is held, and of the one tried last
 
 
 class OrthogonalSteps:
@@ -37,6 +37,7 @@ class OrthogonalSteps:
         self._A, self._r, self._block, self._first, self._shared = A, r, block, first, shared
         self._kernel, self._whole = form == "kernel", block is None
         self._factors: dict[float, DampedTriangle] = {}
+        self._held = 0.0
 
     @cached_property
     def largest(self) -> float:
@@ -80,6 +81,10 @@ class OrthogonalSteps:
                 return -factor.solve(factor.rotate(self._reflections.rotate(v, transpose=True)[: A.p], transpose=True)[: A.p])
             return -factor.solve(factor.solve(A.rmatvec(v), transpose=True))
 
+    def hold(self, mu: float) -> None:
+        """Keeps the factors of a damping, whatever is tried next, until another one is held."""
+        self._held = mu
+
     def damping(self, length: float) -> float:
         """The mu whose step has this length, to 2 %; the least one where every step is shorter."""
         return self._search(length) if self.largest else 1.0
@@ -90,24 +95,22 @@ class OrthogonalSteps:
 
     def _measure(self, mu: float) -> tuple[float, float]:
         """The length of the step, and the slope of its logarithm over that of mu."""
-        d = self.step(mu)
-        length = norm(d)
-        if not length:
-            return 0.0, 0.0
         with self._threads():
-            factor = self._factor(mu)
-            if not self._kernel:
-                return length, -((mu**0.5 * norm(factor.solve(d, transpose=True)) / length) ** 2)
-            n = self._A.n
-            y = factor.rotate(factor.solve(self._r, transpose=True))[:n]  # d in the rows of A
-            outside = factor.rotate(y, transpose=True)[n:]
-            return length, -((norm(outside) / norm(y)) ** 2)
+            factor, n = self._factor(mu), self._A.n
+            if self._kernel:
+                d = factor.rotate(factor.solve(self._r, transpose=True))[:n]  # in an orthonormal basis of the rows of A
+                left = factor.rotate(d, transpose=True)[n:]
+            else:
+                d = self.step(mu)
+                left = mu**0.5 * factor.solve(d, transpose=True)
+            length = norm(d)
+            return length, -((norm(left) / length) ** 2) if length else 0.0
 
     def _factor(self, mu: float) -> DampedTriangle:
         factor = self._factors.pop(mu, None)
         if factor is None:
             while len(self._factors) >= _KEPT:
-                del self._factors[next(iter(self._factors))]
+                del self._factors[next(old for old in self._factors if old != self._held)]
             factor = DampedTriangle(self._triangle[0], mu)
         self._factors[mu] = factor  # the last to go
         return factor

@@ -11,6 +11,7 @@ from pinntk import Box, Problem
 from pinntk.diagnostics._corners import corners
 from pinntk.diagnostics._trial import trial_space
 from pinntk.geometry import Ball, Disk, Polygon
+from pinntk.geometry._loops import holes_and_corners
 from pinntk.residuals import _scales
 from pinntk.residuals._agreement import _inside
 from pinntk.residuals._legendre import Legendre
@@ -204,6 +205,17 @@ def test_a_condition_that_is_missing_in_a_hole_or_at_an_inward_corner(domain, gi
     assert pinntk.check(laplace(domain, given)) == []
     (found,) = pinntk.check(laplace(domain, {name: value for name, value in given.items() if name != left_out}))
     assert found.code == "wrong-problem" and f"the part {left_out!r}" in found.sentence
+
+
+@pytest.mark.parametrize(("width", "seen"), [(0.1, 2), (0.001, 0)])
+def test_the_place_beside_an_inward_corner_lies_outside(width, seen):
+    """Also at the end of a slit that is too narrow for one."""
+    low, high = 0.5 - width / 2, 0.5 + width / 2
+    shape = Polygon([(0, 0), (1, 0), (1, 1), (high, 1), (high, 0.5), (low, 0.5), (low, 1), (0, 1)])
+    corners = holes_and_corners(shape)[1]
+    assert len(corners) == seen and not any(
+        shape.contains(np.stack([corner.beside for corner in corners or ()])) if seen else ()
+    )
 
 
 def insulated(domain, flux):

@@ -8,8 +8,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import pinntk
-from pinntk import Box, DependentPointsError, Problem, boundary, residual
-from pinntk.residuals import check_network
+from pinntk import Box, DependentPointsError, Problem, boundary, integral, periodic, residual
+from pinntk.residuals import check_network, errors
+from pinntk.residuals._checks import _KeptErrors, check_operators
 from tests.support.examples import EXAMPLES
 from tests.support.networks import NETWORKS, build
 from tests.support.pairs import pairs
@@ -255,3 +256,37 @@ def test_errors_that_parameters_reach_are_no_independent_ones():
     for problem in (only, partly):  # of which the gradient is wrong, but not zero
         (told,) = warnings_of(lambda problem=problem: check_network(build("plain", 2), problem, {"equation": ROWS}))
         assert "is not the derivative" in told and "no trained parameter" not in told
+
+
+def test_operators_are_checked_on_what_a_network_has_at_all_points():
+    """At some of them, in any order, errors are those of the network there; also of two places, and of many."""
+
+    @residual(BOX)
+    def equation(u_t, lap_u, c):
+        return u_t - c * lap_u
+
+    @periodic(BOX.ends("x"))
+    def wrap(u_x):
+        return u_x**2
+
+    @integral(BOX, t=[0.0, 0.2, 0.7])
+    def mass(u, x):
+        return x * u**2
+
+    problem = Problem(BOX, [equation, wrap, mass], coefficients={"c": 0.3})
+    network, points = build("plain", 2), problem.sample(residual=5, periodic=5, dtype=torch.float64)
+    for name, rows in points.items():
+        kept = _KeptErrors(network, problem, name, rows)
+        for chosen in (range(len(rows)), (1, 0), (2, 0), (2,)):
+            expected = errors(network, problem, {name: rows[list(chosen)]})[name]
+            assert torch.allclose(kept.at(chosen), expected, rtol=1e-12, atol=1e-14)
+
+    check_operators(network, problem, points)
+
+    @periodic(BOX.ends("x"))
+    def mixing(u):
+        return u - u.mean()
+
+    problem = Problem(BOX, [equation, mixing], coefficients={"c": 0.3})
+    with pytest.raises(DependentPointsError, match="condition 'mixing': the error at a point changes when another"):
+        check_operators(network, problem, problem.sample(residual=5, periodic=5, dtype=torch.float64))

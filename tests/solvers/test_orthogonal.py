@@ -81,14 +81,32 @@ def test_steps_have_the_digits_of_singular_values(shape, form, panels):
         assert torch.equal(system.step(mu), system.apply(r, mu))
 
 
-@pytest.mark.parametrize("form", ["kernel", "parameters"])
-def test_lengths_cost_few_factorizations(form, monkeypatch):
-    A, r = graded(80, 60, 13)
-    made = []
+@pytest.fixture
+def made(monkeypatch):
+    """Dampings that were factored."""
+    found = []
     monkeypatch.setattr(
-        DampedTriangle, "__init__", lambda self, R, mu, init=DampedTriangle.__init__: (made.append(mu), init(self, R, mu))[1]
+        DampedTriangle, "__init__", lambda self, R, mu, init=DampedTriangle.__init__: (found.append(mu), init(self, R, mu))[1]
     )
-    system = DampedLeastSquares(Given(A), r, form, orthogonal=True, first=1e-16)
+    return found
+
+
+def test_a_damping_that_is_held_is_factored_once(made):
+    A, r = graded(12, 9, 6)
+    system = DampedLeastSquares(Given(A), r, orthogonal=True)
+    for held in (1e-3, 1e-4):
+        first = system.step(held)
+        system.hold(held)
+        for tried in (1e-5, 1e-6, 1e-7):
+            system.step(held * tried)
+        assert torch.equal(system.step(held), first) and made.count(held) == 1
+
+
+@pytest.mark.parametrize("memory", ["4GiB", 2 * 3 * 8 * 60**2], ids=["whole", "in blocks"])
+@pytest.mark.parametrize("form", ["kernel", "parameters"])
+def test_lengths_cost_few_factorizations(form, memory, made):
+    A, r = graded(80, 60, 13) if form == "parameters" else graded(60, 80, 13)
+    system = DampedLeastSquares(Given(A), r, form, memory, orthogonal=True, first=1e-16)
     longest = float(by_singular_values(A, r, 1e-18).norm())
     for k in range(8):
         length = longest / 9 * 9 ** (k / 7)

@@ -67,9 +67,9 @@ def least_squares() -> dict[str, torch.Tensor]:
         weights = dict.fromkeys(points, 1.0)
         r = scaled_errors(network, problem, points, weights)
         A = ScaledJacobian(network, problem, points, weights, spread=form == "parameters")
-        for memory in ("4GiB", 3 * 8 * min(A.n, A.p) ** 2):  # whole, and in blocks
-            squared, orthogonal = (DampedLeastSquares(A, r, form, memory, digits) for digits in (False, True))
-            key = f"{form}, {'whole' if memory == '4GiB' else 'blocks'}"
+        for most in ("4GiB", 3 * 8 * min(A.n, A.p) ** 2):  # whole, and in blocks
+            squared, orthogonal = (DampedLeastSquares(A, r, form, most, digits) for digits in (False, True))
+            key = f"{form}, {'whole' if most == '4GiB' else 'blocks'}"
             found[f"squared, {key}"] = A.matvec(squared.step(1e-3 * squared.largest))
             found[f"singular values, {key}"] = A.matvec(orthogonal.step(1e-20 * orthogonal.largest))
         found[f"leading, {form}"] = leading_eigenvalues(network, problem, points, 5).values

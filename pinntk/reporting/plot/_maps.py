@@ -277,8 +277,7 @@ def curves_of(part: Any) -> dict[str, list[np.ndarray]]:
     """The curves (k, 2) of a part of a boundary in the plane, by the names of its surfaces."""
     found: dict[str, list[np.ndarray]] = {}
     for piece in part.pieces:
-        for start, end in piece.arcs:
-            inner = [u for u in piece.surface.breaks if start < u < end]
+        for start, *inner, end in piece.stretches():
             u = np.union1d(np.linspace(start, end, max(2, round(_CURVE * (end - start)))), inner)
             found.setdefault(piece.surface.name, []).append(piece.surface.at(u[:, None]))
     return found

@@ -159,8 +159,8 @@ def _middle(pieces: Sequence[Piece]) -> tuple[np.ndarray, np.ndarray]:
         (
             ((end - start) * piece.surface.measure, (start + end) / 2, piece)
             for piece in pieces
-            for arc in (piece.arcs if piece.arcs is not None else ())
-            for start, end in pairwise([arc[0], *(u for u in piece.surface.breaks if arc[0] < u < arc[1]), arc[1]])
+            for stretch in (piece.stretches() if piece.arcs is not None else ())
+            for start, end in pairwise(stretch)
         ),
         key=lambda stretch: stretch[0],
     )
