@@ -125,21 +125,21 @@ def false_statement(s: Statement) -> Finding | None:
 
 def zero_alone(s: Statement) -> bool:
     """Whether zero satisfies every condition, and nothing else does."""
-    return s.homogeneous and s.linear and not s.freedom.open
+    return s.homogeneous and s.views.linear and not s.freedom.open
 
 
 def homogeneous(s: Statement) -> Finding | None:
     """Zero satisfies every condition, and is not what is meant."""
-    if not s.homogeneous or (s.known is not None and not bool(s.known[0].any())):
+    if not s.homogeneous or (s.views.known is not None and not bool(s.views.known[0].any())):
         return None
     fields = " = ".join(s.problem.fields)
-    only = zero_alone(s) and s.known is None  # then it is the solution, perhaps the one that is meant
+    only = zero_alone(s) and s.views.known is None  # then it is the solution, perhaps the one that is meant
     what = (
         "and is the only solution"
         if only
         else "nothing asks for anything else, and a training that ends there has a loss of zero"
     )
-    other = "" if s.known is None else " The known solution is another one."
+    other = "" if s.views.known is None else " The known solution is another one."
     return Finding(
         code="trivial-solution",
         severity="note" if only else "critical",
@@ -296,4 +296,4 @@ def _one_sign(e: Tensor) -> bool:
 
 
 def _rms_at_zero(s: Statement, name: str) -> float:
-    return float("nan") if s.zero is None else float(s.zero.start[s.zero.spans[name]].square().mean().sqrt())
+    return float("nan") if s.views.zero is None else float(s.views.zero.start[s.views.zero.spans[name]].square().mean().sqrt())

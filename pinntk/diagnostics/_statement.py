@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
-from math import inf
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from pinntk.diagnostics._linearized import Field, Linearized, Linearizer, differentiable
+from pinntk.diagnostics._linearized import Linearized, Linearizer
 from pinntk.diagnostics._solvability import Contradiction, Decomposed, Open, contradiction, openness, without
 from pinntk.diagnostics._thresholds import THRESHOLDS, above, below
 from pinntk.diagnostics._trial import MOST_FUNCTIONS, TrialSpace, trial_space
-from pinntk.diagnostics._trial_points import points_inside
-from pinntk.geometry import _sampling as sampling
-from pinntk.ntk.infinite._functional import Exact
+from pinntk.diagnostics._views import Views
 from pinntk.problem import Faces, Integral, Measurements, PeriodicPair, Problem
 from pinntk.problem._time import time_axis
 from pinntk.residuals import errors
-from pinntk.residuals._conditions import OperatorError
 from pinntk.residuals._fields import Zero
 
 _LINE, _PLANE = (0.1, 0.01, 0.001), (0.3, 0.1)  # shares of the time: of ordinary equations; of others, whose walls must be felt
-_SHARES = (1.0, 0.5, 0.25, 0.1, 0.03)  # of the step from zero
-_ROUNDING = 1e-6  # of the errors at zero, below which a step has met the conditions
-_RANDOM = 2  # smooth random functions about which what is not linear is linearized
-_RANDOM_DEGREE = 3  # of these: what conditions leave open about them is smooth as well
-_SPREAD = 0.5  # of their distance from the first approximation, in sizes of the fields
-_VALUES = 2000  # points on which the known solution is fitted
-_FITTED = 1e-5  # relative error up to which derivatives of that fit are those of the solution
-_ROUGHLY = 0.1  # the same, for a function to linearize about
 _GENUINE = 0.1  # relative difference of an error in single and in double precision: above it, the error is rounding
 
 
@@ -75,174 +62,13 @@ class Statement:
         self.names = tuple(name for name in asked if name not in self.foreign)
         self.space = _shrunk(space or trial_space(problem.domain, len(problem.fields), functions), time)
         self.linearizer = Linearizer(problem, self.names, self.space, time)
-        self._made: list[Linearized] = []
-        self._about_first: Linearized | None = None
-        self._drawn: dict[int, Linearized | None] = {}
-        self._maker = self._functions()
-
-    # Functions to linearize about.
-
-    @cached_property
-    def zero(self) -> Linearized | None:
-        if not self.names:
-            return None
-        return self._at(self._field(torch.zeros(self.space.size, len(self.problem.fields), dtype=torch.float64)))
-
-    @cached_property
-    def first(self) -> Tensor | None:
-        """Coefficients (N, fields) of the function that satisfies the conditions best, linearized at zero: as much of it as
-        leaves the least errors.
-        """
-        if self.zero is None:
-            return None
-        step = Decomposed(self.zero).easy_step(self.zero.e)
-        theta, enough = self._theta(self.zero, step), _ROUNDING * float(self.zero.e.norm())
-        sizes, views = {}, {}
-        for share in _SHARES:
-            found = views[share] = self._at(self._field(share * theta))
-            left = None if found is None else self.zero.factor * found.start
-            sizes[share] = inf if left is None else float(left.norm())
-            if left is not None:
-                expected = self.zero.e + share * (self.zero.A @ step)
-                if sizes[share] < enough or float((left - expected).norm()) < enough:
-                    break  # it is the solution; or as in a linear problem, so that shorter steps leave more
-        best = min(sizes, key=lambda share: sizes[share])
-        self._about_first = views[best]
-        return best * theta
-
-    @property
-    def _at_zero(self) -> Tensor | None:
-        return None if self.zero is None else self.zero.start
-
-    @cached_property
-    def known(self) -> tuple[Tensor, float] | None:
-        """Coefficients of the known solution, and their relative error in its values; None where there is none."""
-        problem = self.problem
-        if not problem.has_solution or problem.slab:
-            return None
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            points, values = self._solution()
-        lives = problem.lives(points)
-        if not np.isfinite(values[lives]).all():
-            return None
-        if problem.where:
-            return self._fitted_apart(points, values, lives)
-        Phi, u = self.space.values(torch.as_tensor(points)), torch.as_tensor(values)
-        theta = torch.linalg.lstsq(Phi, u, driver="gelsd").solution
-        away = (Phi @ theta - u).square().mean(0).sqrt() / u.square().mean(0).sqrt().clamp_min(1e-300)
-        return theta, float(away.max())
-
-    def _fitted_apart(self, points: np.ndarray, values: np.ndarray, lives: np.ndarray) -> tuple[Tensor, float]:
-        """The same, of each field by the points where it lives."""
-        parts, away = [], []
-        for space, here, column in zip(self.linearizer.spaces, lives.T, values.T, strict=True):
-            Phi, u = space.values(torch.as_tensor(points[here])), torch.as_tensor(column[here])
-            parts.append(torch.linalg.lstsq(Phi, u[:, None], driver="gelsd").solution[:, 0])
-            away.append(float((Phi @ parts[-1] - u).norm() / u.norm().clamp_min(1e-300)))
-        return torch.stack(parts, 1), max(away)
-
-    def _solution(self) -> tuple[np.ndarray, np.ndarray]:
-        """(m, d) points, and the known solution there, (m, fields), of this part of the time."""
-        problem, rng = self.problem, sampling.generator(0, "trial", "known")
-        low, high = self.space.low.numpy(), self.space.high.numpy()
-        if problem.exact is not None:
-            if problem.domain.is_box:
-                cube = sampling.unit_cube(_VALUES, problem.domain.dimension, "sobol", rng)
-                points = low + (high - low) * (1 - np.cos(np.pi * cube)) / 2
-            else:
-                points, _ = points_inside(problem.domain, self.space, rng)
-                if self.time is not None:
-                    axis, start, fraction = self.time
-                    points[:, axis] = start + fraction * (points[:, axis] - start)
-            return points, problem.exact_array(points)
-        points, values = problem.solution_points, problem.solution.values.reshape(-1, len(problem.fields))
-        inside = np.flatnonzero(((points >= low) & (points <= high)).all(1))
-        kept = inside if len(inside) <= _VALUES else rng.choice(inside, _VALUES, replace=False)
-        return points[kept], values[kept]
-
-    @cached_property
-    def linear(self) -> bool:
-        """Whether the conditions respond to a change of the fields alike at zero and elsewhere."""
-        if self.zero is None or len(self.problem.coefficients):
-            return False
-        other = self._about_random(0)
-        if other is None:
-            return False
-        apart = [(other.raw[s] - self.zero.raw[s]).abs().max() <= 1e-9 * other.raw[s].abs().max() for s in other.spans.values()]
-        return all(map(bool, apart))
-
-    def _about_random(self, seed: int) -> Linearized | None:
-        """About a smooth random function near the first approximation, of the size of the fields there."""
-        if seed not in self._drawn:
-            self._drawn[seed] = self._at(self._field(self._random(seed)))
-        return self._drawn[seed]
-
-    def _random(self, seed: int) -> Tensor:
-        N, fields = self.space.size, len(self.problem.fields)
-        first = torch.zeros(N, fields, dtype=torch.float64) if self.first is None else self.first
-        weight = self.space.deviations[:, None]
-        rms = (first * weight).square().sum(0).sqrt()
-        unit = torch.ones(fields, dtype=torch.float64) if self.zero is None else self.zero.fields
-        largest = (rms / unit).max()
-        size = torch.where(rms > 1e-6 * largest * unit, rms, (largest if largest > 0 else 1.0) * unit)
-        theta = torch.randn(N, fields, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-        theta[~self.space.upto(_RANDOM_DEGREE)] = 0
-        return first + _SPREAD * size * theta
-
-    def views(self) -> Iterator[Linearized]:
-        """The conditions linearized about one function after the other, each made when first asked for; of linear ones, zero
-        alone.
-        """
-        place = 0
-        while place < len(self._made) or self._make():
-            yield self._made[place]
-            place += 1
-
-    def _make(self) -> bool:
-        """One more; False after the last."""
-        found = next(self._maker, None)
-        if found is not None:
-            self._made.append(found)
-        return found is not None
-
-    def _functions(self) -> Iterator[Linearized]:
-        if not self.names:
-            return
-        if self.linear and self.zero is not None:
-            yield self.zero
-            return
-        yield from self._solutions()
-        yield from filter(None, map(self._about_random, range(_RANDOM)))
-        if self.zero is not None and not len(self.problem.coefficients):  # a coefficient of u has no effect at zero
-            yield self.zero
-
-    def _solutions(self) -> Iterator[Linearized]:
-        """About the known solution, and about the first approximation."""
-        known = self.known
-        if known is not None and known[1] < _ROUGHLY and (found := self._at(self._field(known[0]))) is not None:
-            yield found
-        if self.first is not None and bool(self.first.any()) and self._about_first is not None:
-            yield self._about_first
-
-    def _field(self, theta: Tensor) -> Field:
-        return self.linearizer.field(theta)
-
-    def _at(self, field: Field) -> Linearized | None:
-        return self.linearizer.at(field)
-
-    def _theta(self, view: Linearized, step: Tensor) -> Tensor:
-        """Coefficients (N, fields) in the fields' own units."""
-        fields = len(view.fields)
-        return (step[: fields * self.space.size].view(fields, -1) * view.fields[:, None]).T
-
-    # What is measured.
+        self.views = Views(self.linearizer, time)
 
     @cached_property
     def independent(self) -> tuple[str, ...]:
         """Conditions whose errors no field and no coefficient changes."""
         left = set(self.names if self.defined else ())
-        for view in chain([] if self.zero is None else [self.zero], self.views()):
+        for view in chain([] if self.views.zero is None else [self.views.zero], self.views):
             left -= {name for name in left if bool(view.raw[view.spans[name]].any())}
             if not left:
                 break
@@ -251,22 +77,22 @@ class Statement:
     @property
     def defined(self) -> bool:
         """Whether the errors are finite of any function; where they are not, nothing is known of them."""
-        return self.zero is not None or next(self.views(), None) is not None
+        return self.views.zero is not None or next(iter(self.views), None) is not None
 
     @cached_property
     def homogeneous(self) -> bool:
         """Whether zero meets every condition, to the rounding of its own size: what is smaller in double than in single
         precision is rounding, of whatever size; a charge of 1e-19 is not.
         """
-        if self.zero is None or self.foreign:
+        if self.views.zero is None or self.foreign:
             return False
         nothing = Zero(len(self.problem.fields))
         single = {name: rows.float() for name, rows in self.linearizer.points.items()}
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             coarse = errors(nothing, self.problem, single)
-        for name, s in self.zero.spans.items():
-            e = self.zero.start[s]
+        for name, s in self.views.zero.spans.items():
+            e = self.views.zero.start[s]
             if bool(e.any()) and float((coarse[name].double() - e).norm()) < _GENUINE * float(e.norm()):
                 return False
         return True
@@ -278,7 +104,7 @@ class Statement:
             return Freedom((), None)
         left = set(range(len(self.problem.fields)))
         seen: Open | None = None
-        for view in self.views():
+        for view in self.views:
             found = openness(view, self._spatial, coefficients=False)
             left &= self._open(found, found.fields)
             seen = found if seen is None or found.fall > seen.fall else seen
@@ -300,7 +126,7 @@ class Statement:
         if self.foreign:
             return Freedom((), None)
         left, found, last = set(range(len(self.problem.coefficients))), set[int](), None
-        for view in chain(self._solutions(), self.views()) if left else ():
+        for view in chain(self.views.solutions(), self.views) if left else ():
             effective = {k for k in left if float(view.coefficients[k]) > 0}
             seen = openness(view, self._spatial, coefficients=True)
             if now := effective & self._open(seen, seen.coefficients):
@@ -345,8 +171,8 @@ class Statement:
         least: tuple[Contradiction, Linearized] | None = None
         if not self.space.complete:
             return None
-        for view in self.views():
-            found = contradiction(Decomposed(view), view, self._at_zero, THRESHOLDS["contradiction"].value)
+        for view in self.views:
+            found = contradiction(Decomposed(view), view, self.views.errors_of_zero, THRESHOLDS["contradiction"].value)
             if not _contradicts(found):
                 return None
             if least is None or found.remaining < least[0].remaining:
@@ -361,7 +187,9 @@ class Statement:
             return ()
         found, view = self.contradiction
         return tuple(
-            name for name in self.names if len(self.names) > 1 and without(view, self._at_zero, name) < 0.5 * found.remaining
+            name
+            for name in self.names
+            if len(self.names) > 1 and without(view, self.views.errors_of_zero, name) < 0.5 * found.remaining
         )
 
     @cached_property
@@ -369,31 +197,21 @@ class Statement:
         """{condition: the step of the fields that mends the known solution's errors in it, over the solution}; None without
         a known solution whose derivatives are known.
         """
-        if not self.names or self.problem.exact is None or len(self.problem.coefficients) or self.known is None:
+        if not self.names or self.problem.exact is None or len(self.problem.coefficients) or self.views.known is None:
             return None
-        view = self._about_exact()
+        view = self.views.about_exact()
         if view is None:
             return None
-        theta, weight = self.known[0], self.space.deviations[:, None]
+        theta, weight = self.views.known[0], self.space.deviations[:, None]
         size = (theta * weight).square().sum(0).sqrt()
         size = torch.maximum(size, 1e-3 * (size / view.fields).max() * view.fields)
         found, steps = Decomposed(view), {}
         for name, s in view.spans.items():
             only = torch.zeros_like(view.e)
             only[s] = view.e[s]
-            step = self._theta(view, found.easy_step(only)) * weight
+            step = self.views.theta(view, found.easy_step(only)) * weight
             steps[name] = float((step.square().sum(0).sqrt() / size.clamp_min(1e-300)).max())
         return steps
-
-    def _about_exact(self) -> Linearized | None:
-        """About the known solution: by autograd where torch knows its derivatives, else by those of its fit if it is close."""
-        if differentiable(self.problem, self.space):
-            try:
-                return self._at(Exact(self.problem))
-            except (RuntimeError, ValueError, TypeError, OperatorError):
-                return None
-        assert self.known is not None
-        return self._at(self._field(self.known[0])) if self.known[1] < _FITTED else None
 
 
 def _shrunk(space: TrialSpace, time: tuple[int, float, float] | None) -> TrialSpace:
