@@ -125,7 +125,7 @@ def same_errors_and_kernel(
     here, moved = twins(problem, **settings)
     found = pinntk.errors(moved, problem, there(points))
     assert on_device(found)
-    same(found, pinntk.errors(here, problem, points))
+    same(found, pinntk.errors(here, problem, points), size=1.0)
     same(pinntk.kernel(moved, problem, there(points)).values, pinntk.kernel(here, problem, points).values)
     return here, moved
 
