@@ -8,7 +8,9 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isfinite
+from operator import sub
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -26,6 +28,7 @@ from pinntk.training._train import describe_run
 
 _RUN, _ERROR = "run", "error.txt"
 _WARM, _TIMED, _FILLED = 10, 0.04, 0.97  # steps before time is taken; shares of the time, to take it and to be filled
+_LOOKS, _LOOKING = 20, 0.05  # how often the error is measured, at most: in this share of the time
 _MANY = 1_000_000  # steps that no time suffices for
 
 
@@ -89,31 +92,41 @@ class Cell:
     def _train(self, folder: Path, device: torch.device | str, trust: bool, on_log: Callable | None) -> Run:
         out = folder / _RUN
         resume = (out / CHECKPOINT).exists()
-        begun = read_config(out)["training"]["steps"] if resume else None
-        steps = begun or self._fit(device, trust) if self.fitted else self.config["training"]["steps"]
+        solver = is_solver(self.config["training"]["optimizer"])  # which has no schedule to fit
+        if resume:
+            begun = read_config(out)["training"]
+            habits = {name: begun[name] for name in ("steps", *_habits(1))}
+        else:
+            steps, looks = _MANY if self.fitted else self.config["training"]["steps"], _LOOKS
+            if self.fitted and not solver:
+                steps, looks = self._fit(device, trust)
+            habits = {"steps": steps, **_habits(steps, looks, solver)}
         options: dict[str, Any] = {"device": device, "trust": trust, "progress": False, "on_log": on_log}
-        solver = is_solver(self.config["training"]["optimizer"])
-        return train_as(
-            self.config, out=out, resume=resume, overwrite=not resume, steps=steps, **options, **_habits(steps, solver)
-        )
+        return train_as(self.config, out=out, resume=resume, overwrite=not resume, **options, **habits)
 
-    def _fit(self, device: torch.device | str, trust: bool) -> int:
-        """The number of steps that fills the time, by the time of a few. The first one may compile, and is told apart."""
-        if is_solver(self.config["training"]["optimizer"]):
-            return _MANY  # it has no schedule
-        seconds, steps, start, each = self.config["training"]["seconds"], _WARM, 0.0, 0.0
-        quiet: dict[str, Any] = dict.fromkeys(("log_every", "eval_every", "checkpoint_every", "snapshot_every"), 0)
+    def _fit(self, device: torch.device | str, trust: bool) -> tuple[int, int]:
+        """The number of steps that fills the time, by the time of a few, and how often to measure the error in it.
+
+        The first step may compile, and is told apart.
+        """
+        seconds, steps, start, each, look = self.config["training"]["seconds"], _WARM, 0.0, 0.0, 0.0
+        quiet: dict[str, Any] = {"progress": False, **dict.fromkeys(("log_every", "checkpoint_every", "snapshot_every"), 0)}
         for _ in range(2):
             taken: list[float] = []
 
             def note(run: Run, taken: list[float] = taken) -> None:
                 taken.append(run.seconds)
 
-            train_as(self.config, steps=steps, device=device, trust=trust, progress=False, on_step=note, **quiet)
+            looked = max(2, steps // 2)  # the steps that measure are the multiples of it
+            train_as(self.config, steps=steps, device=device, trust=trust, on_step=note, eval_every=looked, **quiet)
+            gaps = dict(enumerate(map(sub, taken[1:], taken), start=1))
+            plain = [gap for step, gap in gaps.items() if step % looked]
             start = taken[0]
-            each = max((taken[-1] - start) / max(len(taken) - 1, 1), 1e-9)
+            each = max(sum(plain) / len(plain), 1e-9)
+            look = max(0.0, median(gap for step, gap in gaps.items() if not step % looked) - each)
             steps = max(_WARM, round(_TIMED * seconds / each))
-        return max(1, int((_FILLED * seconds - start) / each))
+        looks = _LOOKS if look * _LOOKS <= _LOOKING * seconds else max(1, int(_LOOKING * seconds / look))
+        return max(1, int((_FILLED * seconds - start - looks * look) / each)), looks
 
     def _row(self, run: Run) -> Row:
         last = run.history[-1]
@@ -127,13 +140,13 @@ class Cell:
         return Row(dict(self.labels), self.seed, error, loss, run.step, round(run.seconds, 3), reason, curve=curve)
 
 
-def _habits(steps: int, solver: bool) -> dict[str, Any]:
-    """How often a cell measures: rarely, since it counts as time."""
+def _habits(steps: int, looks: int = _LOOKS, solver: bool = False) -> dict[str, int]:
+    """How often a cell writes and measures: rarely, since it counts as time."""
     if solver:
         return {"log_every": 1, "eval_every": 10, "checkpoint_every": 20, "snapshot_every": 0}
     return {
         "log_every": max(1, steps // 100),
-        "eval_every": max(1, steps // 20),
+        "eval_every": max(1, steps // looks),
         "checkpoint_every": max(1, steps // 5),
         "snapshot_every": 0,
     }

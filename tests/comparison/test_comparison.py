@@ -58,6 +58,16 @@ def test_at_equal_time_the_schedule_ends_with_the_steps(tmp_path):
     assert row.stopped == ""
 
 
+def test_where_measuring_takes_long_it_is_done_rarely(tmp_path, monkeypatch):
+    def slow(self, network):
+        sleep(0.05)
+        return 1.0
+
+    monkeypatch.setattr(pinntk.Problem, "relative_error", slow)
+    row = cell(fitted=True, seconds=0.5).run(tmp_path)
+    assert 2 <= len(row.curve) <= 3  # 20 would fill the time twice over
+
+
 def test_a_cell_that_was_interrupted_goes_on_where_it_was(tmp_path):
     whole = cell(steps=40).run(tmp_path / "whole")
 
