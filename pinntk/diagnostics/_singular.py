@@ -27,9 +27,10 @@ class Singular:
     """Polynomials of Re zeta and Im zeta, zeta(x + iy) analytic on the shape; or of x and y, times Re zeta.
 
     What is smooth on a shape with holes is approached by polynomials of 1 / w, and by log w, beside polynomials of z, and not
-    by these alone (Runge's theorem, of harmonic functions). w = z - c + ((z - c)^2 - h^2)^(1/2) is analytic but on a segment
-    in the hole, and constant in size on ellipses around it, or circles: the longer the hole, the longer the segment. At a corner v of angle w solutions go as
-    powers of (z - v)^(pi / 2w), even ones where values are given on both sides (Kondrat'ev 1967, Trans. Moscow Math. Soc. 16).
+    by these alone (Runge's theorem, of harmonic functions). w = z - c + ((z - c)^2 - h^2)^(1/2) is analytic but on a segment in
+    the hole, and of the same size all along an ellipse with the segment's ends for foci: no place in a long hole does for it.
+    At a corner v of angle a solutions go as powers of (z - v)^(pi / 2a), even ones where values are given on both sides
+    (Kondrat'ev 1967, Trans. Moscow Math. Soc. 16).
 
     axes: of x and y; place: c, or v; half: h, from c to an end of the segment
     beside: next to a corner a place outside: the power is that of (z - v) / (z - beside), which jumps between the two only
@@ -46,7 +47,7 @@ class Singular:
     powers: Tensor
     degrees: Tensor
     scale: Tensor
-    half: complex = 0
+    half: complex = 0.0
 
     def spread(self, cube: np.ndarray) -> np.ndarray:
         """(n, 2) numbers in [0, 1] as places around, even in Re zeta and Im zeta; some of them outside."""

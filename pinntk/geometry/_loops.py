@@ -35,8 +35,8 @@ class Corner:
 
 @dataclass(frozen=True)
 class Hole:
-    """A hole, by the segment in it whose confocal ellipses are most like it: center (2,), and from there to an end, `half` (2,),
-    0 of a round hole.
+    """A hole, by the segment in it whose ends are the foci of an ellipse most like it: its center (2,), and `half` (2,), from
+    there to an end, 0 of a round hole.
     """
 
     center: np.ndarray
@@ -77,7 +77,7 @@ def _hole(hole: shapely.Polygon) -> Hole:
             if length and not hole.contains(shapely.LineString([center - half, center + half])):
                 break
             sizes = np.hypot(*(ring - center + half).T) + np.hypot(*(ring - center - half).T)
-            sizes = sizes + np.sqrt(np.maximum(sizes**2 - (2 * length) ** 2, 0))  # half the sum of an ellipse's axes
+            sizes += np.sqrt(np.maximum(sizes**2 - (2 * length) ** 2, 0))  # both axes of the ellipses through these places
             found.append((sizes.max() / sizes.min(), length, center))
     _, length, center = min(found, key=lambda one: one[:2])
     return Hole(center, length * along)

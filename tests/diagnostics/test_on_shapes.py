@@ -9,6 +9,7 @@ import torch
 import pinntk
 from pinntk import Box, Problem
 from pinntk.diagnostics._corners import corners
+from pinntk.diagnostics._outside import Potentials
 from pinntk.diagnostics._solvability import Decomposed
 from pinntk.diagnostics._statement import Statement
 from pinntk.diagnostics._trial import trial_space
@@ -262,6 +263,40 @@ def test_slopes_that_do_not_fit_what_is_made_inside(domain):
     fitting = domain.measure / domain.boundary().measure
     assert {one.code for one in pinntk.check(insulated(domain, fitting))} == {"wrong-problem"}  # a constant is free
     assert {one.code for one in pinntk.check(insulated(domain, 0.0))} == {"wrong-problem", "conflict"}
+
+
+NOTCH = Box(x=(0, 1), y=(0, 1)) - Ellipse(x=0, y=0.5, radii=(0.5, 0.5 / 15), name="notch")
+
+
+@pytest.mark.parametrize(("domain", "told"), [(SLIT, True), (NOTCH, False)], ids=["long hole", "narrow notch"])
+def test_a_contradiction_is_told_where_trial_functions_follow_solutions(domain, told):
+    """In a notch they leave as much of problems that have a solution."""
+    found = Statement(insulated(domain, 0.0), functions=100)
+    assert found.untold is not told and (found.contradiction is not None) is told
+
+
+@pytest.mark.slow
+def test_a_contradiction_that_is_not_told_is_named():
+    found = pinntk.check(insulated(NOTCH, 0.0))
+    assert [one.code for one in found] == ["wrong-problem"] and [one.code for one in found.unjudged] == ["conflict"]
+    assert pinntk.check(insulated(SLIT, 0.0)).unjudged == ()
+
+
+@pytest.mark.parametrize("domain", [NOTCH, SHELL], ids=["plane", "space"])
+def test_potentials_of_what_lies_outside(domain):
+    """Harmonic, of charges that lie outside, and with the slopes of their differences."""
+    found, d = Potentials(domain, domain.shape_axes), domain.dimension
+    assert found.size == (d + 1) * (d + 2) // 2 and not domain.contains(found.places.numpy()).any()
+    x = torch.as_tensor(domain.sample(20, "uniform", np.random.default_rng(0)))
+    unit = [tuple(int(i == axis) for i in range(d)) for axis in range(d)]
+    basis = Basis.spanning([*unit, *(tuple(2 * i for i in one) for one in unit)], d)
+    values = found.coefficients(x, basis)
+    step = 1e-6 * torch.eye(d, dtype=torch.float64)
+    for one, h in zip(unit, step, strict=True):
+        differences = (found.coefficients(x + h, basis)[0] - found.coefficients(x - h, basis)[0]) / 2e-6
+        assert (values[basis.position(one)] - differences).abs().max() < 1e-6 * differences.abs().max()
+    second = torch.stack([values[basis.position(tuple(2 * i for i in one))] for one in unit])
+    assert second.sum(0).abs().max() < 1e-9 * second.abs().max()
 
 
 def test_cooling_through_a_hole_without_a_condition():
