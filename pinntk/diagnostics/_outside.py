@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import reduce
 from itertools import product
 from operator import add
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +55,7 @@ class Potentials:
         x = Jet.seed(basis, points)
         away = [Jet(basis, x.components[..., [axis]].expand(-1, -1, len(self.places))) for axis in self.axes]
         square = reduce(add, ((one - place) ** 2 for one, place in zip(away, self.places.T, strict=True)))
-        each = torch.log(square) if len(self.axes) == 2 else square ** (1 - len(self.axes) / 2)
+        each: Any = torch.log(square) if len(self.axes) == 2 else square ** (1 - len(self.axes) / 2)
         return each.components @ self.charges
 
 
