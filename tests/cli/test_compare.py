@@ -11,7 +11,7 @@ from pinntk.comparison import Grid
 from pinntk.comparison._workers import work
 from tests.cli.commands import run
 
-SMALL = ("--width", "5", "--depth", "1", "--points", "boundary=2,residual=6", "--steps", "12")
+SMALL = ("--width", "5", "--depth", "1", "--points", "boundary=2,residual=6", "--steps", "4")
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def test_it_trains_compares_and_goes_on(capsys, tmp_path):
     command = ("compare", "poisson1d", "helmholtz2d", "--weighting", "fixed,ntk", "--seeds", "2", "-o", tmp_path / "it", *SMALL)
     status, out, err = run(capsys, *command)
     assert status == 0
-    assert out.startswith("poisson1d, helmholtz2d: 12 steps, 2 seeds\nall with network mlp, optimizer adam\n")
+    assert out.startswith("poisson1d, helmholtz2d: 4 steps, 2 seeds\nall with network mlp, optimizer adam\n")
     assert "poisson1d fixed seed 0: error " in err
     assert max(map(len, out.splitlines()[:-3])) <= 80  # the last name files
     lines = [line.split() for line in out.splitlines()]

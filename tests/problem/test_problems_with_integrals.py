@@ -67,7 +67,11 @@ def average(u):
     return u
 
 
-@pytest.mark.parametrize("settings", [{}, {"weighting": pinntk.weighting.NTK(every=5)}], ids=["equal", "ntk weights"])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, pytest.param({"weighting": pinntk.weighting.NTK(every=5)}, marks=pytest.mark.slow)],
+    ids=["equal", "ntk weights"],
+)
 def test_solved(settings):
     problem = neumann(average)
     run = pinntk.train(

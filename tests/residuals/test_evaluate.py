@@ -14,7 +14,7 @@ from pinntk.taylor import DependentPointsError, UnsupportedOperationError
 from tests.support import reference
 from tests.support.examples import EXAMPLES
 from tests.support.networks import NETWORKS, WITHOUT_RULE, build
-from tests.support.pairs import pairs
+from tests.support.sweeps import pairs
 
 TOLERANCE = 1e-12
 BOX = Box(t=(0, 1), x=(-1, 1))

@@ -163,6 +163,7 @@ def test_torch_keeps_every_function_of_the_table_where_the_test_looks():
     assert len(SPELLINGS) >= 250
 
 
+@pytest.mark.slow
 def test_functions_that_another_package_has_replaced_in_torch():
     """As torch_geometric replaces torch.select, by one that calls torch's own."""
     code = (
