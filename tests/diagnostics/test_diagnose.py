@@ -47,6 +47,10 @@ def test_imbalance():
     assert first.evidence["cosine"] == found.cosines["equation"]["walls"]
     assert first.evidence["alignment"] == pytest.approx(first.evidence["cosine"])  # of two, their cosine
     assert first.prescriptions[0].changes == {"weighting": {"name": "ntk", "every": 100}}
+
+
+@pytest.mark.slow
+def test_conditions_at_one_rate_are_not_imbalanced():
     balanced = trained(poisson(k=2), {"width": 100, "depth": 1, "initialization": "normal"}, lr=1e-3)
     assert RULES["imbalance"](pinntk.examine(balanced)) is None
 
@@ -132,7 +136,7 @@ def test_clustered_points():
     assert first.arrays["x"].shape == (40, 1)
 
 
-def test_conflict_and_the_data_that_are_right():
+def test_conflict():
     points = {"equation": 40, "walls": 2, "readings": 9}
     run = trained(poisson(shift=0.5, exact=False), points=points)
     first = pinntk.diagnose(run)[0]
@@ -140,7 +144,12 @@ def test_conflict_and_the_data_that_are_right():
     assert first.evidence["alignment"] == pinntk.examine(run).balance.alignment
     weights = first.prescriptions[0].changes["weighting"]
     assert weights["readings"] == 0 and weights["walls"] > 0
-    assert RULES["conflict"](pinntk.examine(trained(poisson(shift=0.0), points=points))) is None
+
+
+@pytest.mark.slow
+def test_data_that_are_right_are_in_no_conflict():
+    run = trained(poisson(shift=0.0), points={"equation": 40, "walls": 2, "readings": 9})
+    assert RULES["conflict"](pinntk.examine(run)) is None
 
 
 def test_wrong_sign_is_seen_by_the_known_solution():
