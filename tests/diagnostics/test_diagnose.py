@@ -17,7 +17,6 @@ from pinntk.diagnostics._rules_conditions import causality
 from pinntk.diagnostics._thresholds import above, below, clearly
 from pinntk.training import apply_changes
 from tests.support.diagnosed import Causal, codes, healthy, lost_front, poisson, trained
-from tests.support.sweeps import sweep
 
 pytestmark = pytest.mark.xdist_group("diagnose")  # one worker, for what they share
 
@@ -26,7 +25,8 @@ def test_nothing_is_found_in_a_healthy_run():
     assert codes(healthy()) == []
 
 
-@pytest.mark.parametrize("name", sweep(("poisson1d", "reaction", "helmholtz2d"), "poisson1d"))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["poisson1d", "reaction", "helmholtz2d"])
 def test_nothing_is_found_where_gauss_newton_solved_a_problem_of_the_registry(name):
     problem = pinntk.load(name, **{"helmholtz2d": {"a1": 1, "a2": 1}, "poisson1d": {"k": 1}}.get(name, {}))
     network = pinntk.nn.MLP(problem, width=20, depth=2, dtype=torch.float64)
@@ -152,6 +152,7 @@ def test_data_that_are_right_are_in_no_conflict():
     assert RULES["conflict"](pinntk.examine(run)) is None
 
 
+@pytest.mark.slow
 def test_wrong_sign_is_seen_by_the_known_solution():
     run = trained(poisson(sign=-1.0), {"width": 32})
     first = pinntk.diagnose(run)[0]
@@ -300,6 +301,7 @@ def test_every_rule_is_in_the_order_of_causes_under_its_code():
     assert all(rule(healthy()) is None for rule in RULES.values())
 
 
+@pytest.mark.slow
 def test_where_zero_is_the_solution_errors_are_measured_by_where_the_training_began():
     domain = Box(x=(0, 1))
 

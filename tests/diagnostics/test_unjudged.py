@@ -151,6 +151,7 @@ def test_texts_say_it_in_one_line_a_need(failing, tmp_path):
     assert "Not judged" not in verdict.text(verdict.diagnosis(x, list(findings)))
 
 
+@pytest.mark.slow
 def test_no_command_is_offered_for_what_pinntk_cannot_train_again(failing, tmp_path):
     run, _ = failing
     recorded = retold(run)
