@@ -35,6 +35,7 @@ class Linearized:
     rows: {condition: factor of its errors}; 0 where the errors do not depend on the fields. factor: (n,) that, over sqrt(n_i),
         and less where points crowd around a hole or a corner, as in the mean over the domain
     raw: (n, ...) A before units, and `start` its errors, to compare
+    functionals: what each condition takes of the fields
     """
 
     space: TrialSpace
@@ -49,6 +50,18 @@ class Linearized:
     factor: Tensor
     raw: Tensor
     start: Tensor
+    functionals: Mapping[str, Functional]
+
+    def of(self, functions: Callable[[Tensor, Basis], Tensor], field: int) -> Tensor:
+        """(n, k): what k functions of one field, given by their Taylor coefficients [S, n, k], add to the errors."""
+        blocks = []
+        for functional in self.functionals.values():
+            parts = [
+                _applied(functional, weights[..., field], functions(points, functional.basis))
+                for points, weights in functional.terms
+            ]
+            blocks.append(torch.stack(parts).sum(0))
+        return self.factor[:, None] * torch.cat(blocks)
 
 
 class Linearizer:
@@ -95,16 +108,15 @@ class Linearizer:
             return None
         ends = np.cumsum([len(block) for block in blocks])
         spans = {n: slice(int(end) - len(b), int(end)) for n, end, b in zip(found, ends, blocks, strict=True)}
-        return _scaled(self, spans, raw, start)
+        return _scaled(self, spans, raw, start, found)
 
     def _block(self, functional: Functional) -> Tensor:
         """(n_i, fields N + coefficients), without units."""
         fields = range(len(self.problem.fields))
         block = torch.zeros(len(functional.start), len(fields) * self.space.size, dtype=torch.float64)
         for points, weights in functional.terms:
-            phi = [self._functions(points, functional.basis, f) for f in fields]
-            part = torch.cat([torch.einsum("sn,snk->nk", weights[..., f], phi[f]) for f in fields], 1)
-            block += part.unflatten(0, (len(block), -1)).sum(1)
+            parts = [_applied(functional, weights[..., f], self._functions(points, functional.basis, f)) for f in fields]
+            block += torch.cat(parts, 1)
         return torch.cat([block, functional.coefficients], 1)
 
     def _functions(self, points: Tensor, basis: Basis, field: int) -> Tensor:
@@ -118,7 +130,14 @@ class Linearizer:
         return found
 
 
-def _scaled(by: Linearizer, spans: Mapping[str, slice], raw: Tensor, start: Tensor) -> Linearized:
+def _applied(functional: Functional, weights: Tensor, functions: Tensor) -> Tensor:
+    """(n_i, k), of weights [S, n] of one field and functions [S, n, k] at the places of the errors."""
+    return torch.einsum("sn,snk->nk", weights, functions).unflatten(0, (len(functional.start), -1)).sum(1)
+
+
+def _scaled(
+    by: Linearizer, spans: Mapping[str, slice], raw: Tensor, start: Tensor, found: Mapping[str, Functional]
+) -> Linearized:
     space, spaces = by.space, by.spaces
     N, fields = space.size, len(spaces)
     width = fields * N
@@ -135,7 +154,7 @@ def _scaled(by: Linearizer, spans: Mapping[str, slice], raw: Tensor, start: Tens
     most = torch.stack(largest).amax(0) if raw.shape[1] > width else raw.new_zeros(0)
     coefficients = torch.where(most > 0, 1 / most.clamp_min(1e-300), 0)
     A[:, width:] *= coefficients
-    return Linearized(space, spaces, spans, by.points, A, e, unit, coefficients, rows, factor, raw, start)
+    return Linearized(space, spaces, spans, by.points, A, e, unit, coefficients, rows, factor, raw, start, found)
 
 
 def _units(gains: Tensor) -> Tensor:

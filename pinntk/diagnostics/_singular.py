@@ -26,11 +26,13 @@ _PLACES = 2000  # of the domain and of its boundary, by which maps are scaled
 class Singular:
     """Polynomials of Re zeta and Im zeta, zeta(x + iy) analytic on the shape; or of x and y, times Re zeta.
 
-    What is smooth on a shape with holes is approached by polynomials of 1 / (z - c), c in a hole, and by log(z - c), beside
-    polynomials of z, and not by these alone (Runge's theorem, of harmonic functions). At a corner v of angle w solutions go as
-    powers of (z - v)^(pi / 2w), even ones where values are given on both sides (Kondrat'ev 1967, Trans. Moscow Math. Soc. 16).
+    What is smooth on a shape with holes is approached by polynomials of 1 / w, and by log w, beside polynomials of z, and not
+    by these alone (Runge's theorem, of harmonic functions). w = z - c + ((z - c)^2 - h^2)^(1/2) is analytic but on a segment in
+    the hole, and of the same size all along an ellipse with the segment's ends for foci: no place in a long hole does for it.
+    At a corner v of angle a solutions go as powers of (z - v)^(pi / 2a), even ones where values are given on both sides
+    (Kondrat'ev 1967, Trans. Moscow Math. Soc. 16).
 
-    axes: of x and y; place: c, or v
+    axes: of x and y; place: c, or v; half: h, from c to an end of the segment
     beside: next to a corner a place outside: the power is that of (z - v) / (z - beside), which jumps between the two only
     power: -1 at a hole, 0 for the logarithm
     powers: (N, d) degrees in Re zeta, Im zeta and the other coordinates; of the logarithm in x, y and these
@@ -45,22 +47,27 @@ class Singular:
     powers: Tensor
     degrees: Tensor
     scale: Tensor
+    half: complex = 0.0
 
     def spread(self, cube: np.ndarray) -> np.ndarray:
         """(n, 2) numbers in [0, 1] as places around, even in Re zeta and Im zeta; some of them outside."""
         share = np.maximum(cube[:, 0], 1e-12) ** (0.5 / self.power)
-        away, angle = self._reach * share, 2 * pi * cube[:, 1]
-        return np.stack([self.place.real + away * np.cos(angle), self.place.imag + away * np.sin(angle)], 1)
+        away = self._reach * share * np.exp(2j * pi * cube[:, 1])
+        places = self.place + (away if self.beside is not None else (away + self.half**2 / away) / 2)
+        return np.stack([places.real, places.imag], 1)
 
     def density(self, places: np.ndarray) -> np.ndarray:
         """How many of those there are at (n, 2) places, in the mean: of one, over the area, (n,)."""
-        away = np.maximum(np.hypot(places[:, 0] - self.place.real, places[:, 1] - self.place.imag) / self._reach, 1e-12)
-        reached = away < 1 if self.power > 0 else away > 1
-        return np.where(reached, abs(self.power) * away ** (2 * self.power - 2) / (pi * self._reach**2), 0)
+        z = torch.complex(*torch.as_tensor(places).T)
+        if self.beside is None:
+            zeta, slope = (part.abs().numpy() * self._reach for part in self.series(z, 1))
+            return np.where(zeta < 1, slope**2 / pi, 0)
+        away = np.maximum((z - self.place).abs().numpy() / self._reach, 1e-12)
+        return np.where(away < 1, self.power * away ** (2 * self.power - 2) / (pi * self._reach**2), 0)
 
     @property
     def _reach(self) -> float:
-        """The distance from a corner, up to which places are spread; or from the center of a hole, from which on they are."""
+        """The distance from a corner, up to which places are spread; or the size of w around a hole, from which on they are."""
         return abs(self.beside - self.place) if self.beside is not None else 1 / float(self.scale.abs().max())
 
     def coefficients(self, points: Tensor, basis: Basis, low: Tensor, high: Tensor) -> Tensor:
@@ -97,15 +104,32 @@ class Singular:
     def series(self, z: Tensor, order: int) -> list[Tensor]:
         """zeta's Taylor coefficients at complex z (n,), up to an order."""
         away = z - self.place
-        if not self.power:
-            return [away.log(), *((-1) ** (m - 1) / m * away**-m for m in range(1, order + 1))]
-        rise = [_binomial(self.power, m) * away**-m for m in range(order + 1)]
         if self.beside is None:
-            return [away**self.power * part for part in rise]
+            return self._around_segment(z, order)
+        rise = [_binomial(self.power, m) * away**-m for m in range(order + 1)]
         other = z - self.beside
         fall = [_binomial(-self.power, m) * other**-m for m in range(order + 1)]
         value = (away / other) ** self.power
-        return [value * torch.stack([rise[k] * fall[m - k] for k in range(m + 1)]).sum(0) for m in range(order + 1)]
+        return [value * _at(rise, fall, m) for m in range(order + 1)]
+
+    def _around_segment(self, z: Tensor, order: int) -> list[Tensor]:
+        """Of log w, or 1 / w: (log w)' = ((z - c)^2 - h^2)^(-1/2)."""
+        one, other = z - self.place + self.half, z - self.place - self.half
+        root = other * (one / other).sqrt()  # that jumps on the segment only
+        w = z - self.place + root
+        rise, fall = ([_binomial(-0.5, m) * end**-m for m in range(order)] for end in (one, other))
+        slopes = [_at(rise, fall, m) / root for m in range(order)]
+        if not self.power:
+            return [w.log(), *(slope / (m + 1) for m, slope in enumerate(slopes))]
+        found = [1 / w]
+        for m in range(order):
+            found.append(-_at(found, slopes, m) / (m + 1))
+        return found
+
+
+def _at(a: list[Tensor], b: list[Tensor], m: int) -> Tensor:
+    """The coefficient of order m of a product of series."""
+    return torch.stack([a[k] * b[m - k] for k in range(m + 1)]).sum(0)
 
 
 def _binomial(a: float, m: int) -> float:
@@ -170,11 +194,13 @@ def _around(domain: Domain, one: Hole | Corner, kind: str, highest: int, degree:
     powers = torch.tensor(_powers(domain, highest, kind))
     most = highest // _OF_LOGARITHMS + 1 if kind == "logarithm" else highest
     degrees = (powers.sum(1).double() + (kind == "logarithm")) * degree / most
+    scale = torch.empty(2, 2)
     if isinstance(one, Hole):
-        place, beside, power = complex(*one.center), None, -1.0 if kind == "inverse" else 0.0
+        place, half, power = complex(*one.center), complex(*one.half), -1.0 if kind == "inverse" else 0.0
+        found = Singular((x_axis, y_axis), place, None, power, powers, degrees, scale, half)
     else:
         place, beside, power = complex(*one.place), complex(*one.beside), pi / (2 * one.angle)
-    found = Singular((x_axis, y_axis), place, beside, power, powers, degrees, torch.empty(2, 2))
+        found = Singular((x_axis, y_axis), place, beside, power, powers, degrees, scale)
     (zeta,) = found.series(torch.complex(*torch.as_tensor(seen).T), 0)
     parts = torch.view_as_real(zeta)
     return replace(found, scale=torch.stack([parts.amin(0), parts.amax(0)], 1))

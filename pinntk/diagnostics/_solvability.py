@@ -165,6 +165,15 @@ def contradiction(found: Decomposed, linearized: Linearized, at_zero: Tensor | N
     )
 
 
+def unfollowed(linearized: Linearized, errors: Tensor) -> float:
+    """Of errors (n, k) that known functions remove: what trial functions may leave of a sum of them, each with a weight of at
+    most 1, over the most that constants leave of any.
+    """
+    found, constants = Decomposed(linearized), Decomposed(linearized, _columns(linearized, 0))
+    left, base = ([float((e + one.A @ one.step(e)).norm()) for e in errors.T] for one in (found, constants))
+    return _over(sum(left), max(base))
+
+
 def without(linearized: Linearized, at_zero: Tensor | None, name: str) -> float:
     """What remains of the errors where one condition is left out, as `Contradiction.remaining`."""
     kept = torch.ones(len(linearized.e), dtype=torch.bool)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from pinntk.diagnostics._linearized import Linearized, Linearizer
-from pinntk.diagnostics._solvability import Contradiction, Decomposed, Open, contradiction, openness, without
+from pinntk.diagnostics._outside import Potentials
+from pinntk.diagnostics._solvability import Contradiction, Decomposed, Open, contradiction, openness, unfollowed, without
 from pinntk.diagnostics._thresholds import THRESHOLDS, above, below
 from pinntk.diagnostics._trial import MOST_FUNCTIONS, TrialSpace, trial_space
 from pinntk.diagnostics._views import Views
@@ -165,9 +166,32 @@ class Statement:
         shares = _LINE if self.problem.domain.dimension == 1 else _PLANE
         return tuple(Statement(self.problem, self.names, (axis, start, share), space=self.space) for share in shares)
 
-    @cached_property
+    @property
     def contradiction(self) -> tuple[Contradiction, Linearized] | None:
         """What no function removes of the errors, where that is so about every function; None where there may be a solution."""
+        return None if self.untold else self._left
+
+    @cached_property
+    def untold(self) -> bool:
+        """Whether trial functions leave errors, but may leave as much of problems that have a solution: a potential of charges
+        outside of the shape.
+        """
+        if self._left is None:
+            return False
+        found, view = self._left
+        known = [self._unfollowed(view, field) for field in range(len(self.problem.fields))]
+        return not above("contradiction", found.remaining - max(known))
+
+    def _unfollowed(self, view: Linearized, field: int) -> float:
+        domain = self.problem.where.get(self.problem.fields[field], self.problem.domain)
+        if domain.is_box:
+            return 0.0
+        potentials = Potentials(domain.shape, domain.shape_axes)
+        return unfollowed(view, view.of(potentials.coefficients, field)) if potentials.size else 0.0
+
+    @cached_property
+    def _left(self) -> tuple[Contradiction, Linearized] | None:
+        """What trial functions leave, likewise."""
         least: tuple[Contradiction, Linearized] | None = None
         if not self.space.complete:
             return None
@@ -177,7 +201,7 @@ class Statement:
                 return None
             if least is None or found.remaining < least[0].remaining:
                 least = found, view
-        if least is not None and any(part.contradiction is None for part in self.early):
+        if least is not None and any(part._left is None for part in self.early):
             return None
         return least
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from math import comb
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -128,23 +129,26 @@ class _Run(NamedTuple):
 
 
 def _on_curves(part: Part, count: int, space: TrialSpace, rng: np.random.Generator) -> np.ndarray:
-    """About `count` rows of a part of the boundary, dense at the ends of its smooth pieces."""
+    """About `count` rows of a part of the boundary, dense at the ends of its smooth pieces; of each as many as tell functions
+    there apart, and no more.
+    """
     runs = [run for piece in part.pieces for run in _runs(piece, space, part.domain.shape.extent)]
     if not runs:
         return part.sample(count, "sobol", rng)
     counts = sampling.shares(count, np.array([(run.end - run.start) * run.piece.surface.measure for run in runs]))
-    counts = np.maximum(counts, min(int(_POINTS * (2 * space.degree + 1)), _CROWDED * count // len(runs)))
-    domain = part.domain
+    domain, along = part.domain, part.dimension - 1
+    differ = 2 * comb(space.degree + along, along)  # on an ellipse about twice as many polynomials as on a line
+    counts = np.minimum(np.maximum(counts, _CROWDED * count // len(runs)), int(_POINTS * differ))
     rest = [axis for axis in range(domain.dimension) if axis not in domain.shape_axes]
     rows = []
     for run, n in zip(runs, counts.tolist(), strict=True):
         cube = sampling.unit_cube(n, 1 + len(rest), "sobol", rng)
-        along = cube[:, :1]
+        share = cube[:, :1]
         if run.dense is not None:
-            rise, fall = along ** run.dense[0], (1 - along) ** run.dense[1]
-            along = rise / (rise + fall)
+            rise, fall = share ** run.dense[0], (1 - share) ** run.dense[1]
+            share = rise / (rise + fall)
         found = np.empty((n, domain.dimension))
-        found[:, domain.shape_axes] = run.piece.surface.at(run.start + (run.end - run.start) * along)
+        found[:, domain.shape_axes] = run.piece.surface.at(run.start + (run.end - run.start) * share)
         found[:, rest] = _ends_dense(domain, rest, cube[:, 1:])
         rows.append(found)
     return np.concatenate(rows)

@@ -68,6 +68,11 @@ OPERATORS = Need(
     "write them as pinntk.residual and its like, where it matters",
     lambda x: not any(x.weights[name] > 0 for name in x.points if name in x.problem.foreign),
 )
+FOLLOWED = Need(
+    "trial functions leave errors also of problems that have a solution, on a shape with holes or notches like these",
+    "check the same conditions on a shape without these, or train and diagnose the run",
+    lambda x: not x.statement.untold,
+)
 COEFFICIENTS = Need(OPERATORS.reason, OPERATORS.remedy, lambda x: not x.problem.coefficients or OPERATORS.met(x))
 
 # By the code of the finding, or for what is asked last the name of the rule. What is not here needs the network alone. Rules
@@ -84,7 +89,7 @@ NEEDS: Mapping[str, tuple[Need, ...]] = MappingProxyType(
         "unfinished": (TRAINING, LOSSES, RATE),
         "unexplained": (TRAINING,),
         "wrong-problem": (OPERATORS,),
-        "conflict": (OPERATORS,),
+        "conflict": (OPERATORS, FOLLOWED),
         "undetermined-coefficient": (COEFFICIENTS,),
         "unscaled-output": (OPERATORS,),
         "unscaled-coefficient": (COEFFICIENTS,),

@@ -16,6 +16,7 @@ from pinntk.geometry._pieces import Piece, rounding
 _SAMPLED = 33  # places of a curved piece
 _STRAIGHT = 0.1  # radians: corners that are less inward than that are the bends of a curve
 _NEAR_CENTER = 0.01  # of a hole's size: how near to its center is near enough
+_LENGTHS = 65  # of segments in a hole that are tried, the more the nearer to its ends
 _RAY = 512  # places of a ray in which is looked for the domain
 
 
@@ -34,9 +35,12 @@ class Corner:
 
 @dataclass(frozen=True)
 class Hole:
-    """A hole, by the center (2,) of a largest disk in it."""
+    """A hole, by the segment in it whose ends are the foci of an ellipse most like it: its center (2,), and `half` (2,), from
+    there to an end, 0 of a round hole.
+    """
 
     center: np.ndarray
+    half: np.ndarray
 
 
 class _Run(NamedTuple):
@@ -54,10 +58,29 @@ def holes_and_corners(shape: Any) -> tuple[list[Hole], list[Corner]]:
         ring = np.concatenate([run.places for run in loop])
         x, y = ring.T
         if (x * np.roll(y, -1) - y * np.roll(x, -1)).sum() < 0:  # clockwise
-            hole = shapely.Polygon(ring)
-            holes.append(Hole(np.array(polylabel(hole, _NEAR_CENTER * hole.area**0.5).coords[0])))
+            holes.append(_hole(shapely.Polygon(ring)))
         corners += [found for a, b in pairwise([*loop, loop[0]]) if (found := _inward(shape, a, b)) is not None]
     return holes, sorted(corners, key=lambda corner: -corner.angle)
+
+
+def _hole(hole: shapely.Polygon) -> Hole:
+    """By segments along its longer axis of inertia, through its centroid and through the center of a largest disk in it."""
+    ring = shapely.get_coordinates(shapely.segmentize(hole.exterior, hole.exterior.length / _RAY))
+    _, axes = np.linalg.eigh(np.cov((ring - ring.mean(0)).T))
+    along, found = axes[:, 1], []
+    for place in (hole.centroid, polylabel(hole, _NEAR_CENTER * hole.area**0.5)):
+        if not hole.contains(place):
+            continue
+        center = shapely.get_coordinates(place)[0]
+        for length in np.sin(np.linspace(0, np.pi / 2, _LENGTHS)) * np.abs((ring - center) @ along).max():
+            half = length * along
+            if length and not hole.contains(shapely.LineString([center - half, center + half])):
+                break
+            sizes = np.hypot(*(ring - center + half).T) + np.hypot(*(ring - center - half).T)
+            sizes += np.sqrt(np.maximum(sizes**2 - (2 * length) ** 2, 0))  # both axes of the ellipses through these places
+            found.append((sizes.max() / sizes.min(), length, center))
+    _, length, center = min(found, key=lambda one: one[:2])
+    return Hole(center, length * along)
 
 
 def _runs(piece: Piece) -> Iterator[_Run]:

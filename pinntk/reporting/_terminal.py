@@ -50,7 +50,7 @@ def diagnosis(x: Examination, findings: Sequence[Finding]) -> dict[str, Any]:
         prescription["command"] = _command(x, place)
         if prescription["command"] is None:
             prescription["call"] = call_of(x, prescription["changes"], place)
-    unjudged = [asdict(rule) for rule in findings.unjudged] if isinstance(findings, Diagnosis) else []
+    unjudged = _unjudged(findings)
     whole = {
         "format": FORMAT,
         "version": __version__,
@@ -70,15 +70,21 @@ def diagnosis(x: Examination, findings: Sequence[Finding]) -> dict[str, Any]:
 
 def checked(problem: Problem, findings: Sequence[Finding]) -> dict[str, Any]:
     """What `pinntk.check` found, ready for `json.dumps`, with the keys of a `diagnosis` that apply."""
+    unjudged = _unjudged(findings)
     whole = {
         "format": FORMAT,
         "version": __version__,
         "problem": problem.name,
         "parameters": dict(problem.parameters),
-        "verdict": _OF_A_PROBLEM[findings[0].severity] if findings else _HEALTHY,
+        "verdict": _OF_A_PROBLEM[findings[0].severity] if findings else _UNKNOWN if unjudged else _HEALTHY,
         "findings": [finding.as_json() for finding in findings],
+        "unjudged": unjudged,
     }
     return json.loads(json.dumps(_json_value(whole), default=str))
+
+
+def _unjudged(findings: Sequence[Finding]) -> list[dict[str, str]]:
+    return [asdict(rule) for rule in findings.unjudged] if isinstance(findings, Diagnosis) else []
 
 
 def _folder(x: Examination) -> str | None:
@@ -216,6 +222,8 @@ def _finding_lines(found: Mapping[str, Any], width: int) -> list[str]:
 def checked_text(found: Mapping[str, Any], width: int = 80) -> str:
     """What was `checked`, for a terminal."""
     lines = [*_lines(f"{_name(found)}: {found['verdict'].lower()}", "", width), *_finding_lines(found, width)]
+    for sentence in unjudged_sentences(found):
+        lines += ["", *_lines(sentence, "", width)]
     return "\n".join(lines)
 
 

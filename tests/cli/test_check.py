@@ -2,7 +2,10 @@
 
 import json
 
+import pinntk
 from pinntk.cli import main
+from pinntk.diagnostics import Diagnosis, Unjudged
+from pinntk.reporting._terminal import checked, checked_text
 
 ILL = '''"""Heat that is produced and cannot leave."""
 
@@ -59,3 +62,11 @@ def test_a_training_says_beforehand_what_it_cannot_mend(capsys, tmp_path):
     assert len(lines) == 1 and "The activation relu has no u_xx" in lines[0]
     _, _, err = run(capsys, "train", "poisson1d", "-o", tmp_path / "tanh", *small)
     assert "before training" not in err
+
+
+def test_what_cannot_be_judged_is_not_said_to_be_well():
+    problem, lacks = pinntk.load("poisson1d"), Unjudged("conflict", "the shape is bent", "train on it")
+    found = checked(problem, Diagnosis([], [lacks]))
+    assert found["unjudged"] == [{"code": "conflict", "reason": "the shape is bent", "remedy": "train on it"}]
+    assert checked_text(found).splitlines()[1:] == ["", "Not judged, since the shape is bent: conflict. Remedy: train on it."]
+    assert found["verdict"] != checked(problem, Diagnosis())["verdict"] == "Nothing found"

@@ -17,6 +17,11 @@ COMMANDS = ("new", "problems", "check", "train", "solve", "compare", "diagnose",
 
 
 @pytest.mark.pixels
+def test_train_draws(capsys, tmp_path):
+    assert run(capsys, "train", "poisson1d", "--steps", 2, "-o", tmp_path, *SMALL)[0] == 0
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in (tmp_path / "figures").iterdir())
+
+
 def test_train_then_plot_then_resume(capsys, tmp_path):
     folder = tmp_path / "run"
     status, _, _ = run(capsys, "train", "poisson1d", "--set", "k=1", "--weighting", "ntk", "--steps", 12, "-o", folder, *SMALL)
@@ -26,7 +31,6 @@ def test_train_then_plot_then_resume(capsys, tmp_path):
     assert config["weighting"]["name"] == "ntk"
     names = {path.name for path in (folder / "figures").iterdir()}
     assert names == {"solution.png", "losses.png", "spectra.png", "drift.png"}
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in (folder / "figures").iterdir())
     assert run(capsys, "plot", folder, "-o", tmp_path / "drawn")[0] == 0
     assert {path.name for path in (tmp_path / "drawn").iterdir()} == names
     status, out, _ = run(capsys, "train", "--resume", folder, "--steps", 20)
@@ -58,13 +62,13 @@ def test_embeddings_are_chosen_and_come_back(capsys, tmp_path):
     [
         (["multiscale-fourier", "--sigmas", "1,5"], {"sigmas": [1.0, 5.0], "normalize": True}),
         (["mscale-dnn", "--scales", "1,3", "--activation", "srelu"], {"scales": [1.0, 3.0], "normalize": False}),
-        (["separable", "--rank", "3"], {"rank": 3, "normalize": True}),
+        pytest.param(["separable", "--rank", "3"], {"rank": 3, "normalize": True}, marks=pytest.mark.slow),
         (["piratenet", "--factorized", "1", "0.1"], {"factorized": [1.0, 0.1], "fourier": [64, 0.2]}),
         (["modified-mlp", "--adaptive-slopes", "5", "--hard", "auto"], {"adaptive_slopes": 5.0, "hard": ["ends"]}),
-        (["siren", "--omega", "5"], {"omega": 5.0, "hidden_omega": 30.0}),
+        pytest.param(["siren", "--omega", "5"], {"omega": 5.0, "hidden_omega": 30.0}, marks=pytest.mark.slow),
         (["mlp", "--parametrization", "ntk", "--beta", "0", "--raw-inputs"], {"beta": 0.0, "normalize": False}),
         (["mlp", "--output-scales", "u=300:20"], {"output_scales": {"u": [300.0, 20.0]}}),
-        (["mlp", "--output-scales", "none"], {"output_scales": {}}),
+        pytest.param(["mlp", "--output-scales", "none"], {"output_scales": {}}, marks=pytest.mark.slow),
     ],
 )
 def test_networks_are_chosen_and_come_back(capsys, tmp_path, options, expected):
@@ -195,6 +199,7 @@ def test_a_reader_who_leaves_costs_no_file(capsys, tmp_path, monkeypatch):
     assert pinntk.KernelBlocks.load(tmp_path / "K.npz").names == ("poisson", "ends")
 
 
+@pytest.mark.slow
 def test_a_reader_who_leaves_early_is_no_error():
     """Little text fails when it is flushed, and must not fail again when Python ends."""
     read, write = os.pipe()

@@ -37,6 +37,7 @@ def test_train_in_slabs_and_resume(capsys, tmp_path):
     assert status == 2 and "holds time slabs, each a run: give one" in err
 
 
+@pytest.mark.slow
 def test_solve_in_slabs(capsys, tmp_path):
     options = ["--slabs", "0,0.3,1", "--steps", 3, "-o", tmp_path, "--quiet", *SMALL]
     assert run(capsys, "solve", "convection", "--set", "beta=1", *options)[0] == 0
@@ -50,6 +51,7 @@ def test_solve_in_slabs(capsys, tmp_path):
     assert [run.step for run in pinntk.load_slabs(tmp_path).runs] == [3, 5]
 
 
+@pytest.mark.slow
 def test_slabs_by_a_file(capsys, tmp_path):
     assert run(capsys, "train", "convection", "--steps", 2, "-o", tmp_path / "a", "--quiet", *SMALL)[0] == 0
     options = ["--slabs", 2, "-o", tmp_path / "b", "--quiet"]

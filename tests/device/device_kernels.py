@@ -14,6 +14,7 @@ from pinntk.taylor import Basis
 from tests.device.on_device import F64, NAME, TOLERANCE, covers, on_device, same, same_errors_and_kernel, there, twins
 from tests.support import networks
 from tests.support.examples import EXAMPLES
+from tests.support.sweeps import pairs, sweep
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(explicit|nested reverse-mode).*:UserWarning")
 
@@ -89,8 +90,7 @@ def test_a_problem_takes_measurements_from_the_device():
 
 
 @covers(pinntk.errors)
-@pytest.mark.parametrize("method", ["taylor", "autograd"])
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize(("name", "method"), pairs(EXAMPLES, ("taylor", "autograd"), each=1))
 def test_errors(name, method):
     problem, here, away, points, moved = example(name)
     expected = pinntk.errors(here, problem, points, method)
@@ -112,7 +112,7 @@ def test_jets():
 
 
 @covers(pinntk.kernel, pinntk.traces, pinntk.factors, pinntk.Factors, pinntk.trained_parameters)
-@pytest.mark.parametrize("network", [*networks.NETWORKS, *networks.WITHOUT_RULE])
+@pytest.mark.parametrize("network", sweep([*networks.NETWORKS, *networks.WITHOUT_RULE], "plain", "gated", "constrained", "fft"))
 def test_kernels_of_every_network(network):
     problem, here, away, points, moved = example("inverse", network)
     blocks, expected = pinntk.kernel(away, problem, moved), pinntk.kernel(here, problem, points)
@@ -304,7 +304,9 @@ def test_means_over_initializations():
 
 
 @covers(pinntk.InfiniteMLP, pinntk.infinite_kernel, pinntk.infinite_cross_kernel)
-@pytest.mark.parametrize(("kind", "activation"), [("ntk", "tanh"), ("ntk", "relu"), ("nngp", "sin")])
+@pytest.mark.parametrize(
+    ("kind", "activation"), [pytest.param("ntk", "tanh", marks=pytest.mark.slow), ("ntk", "relu"), ("nngp", "sin")]
+)
 def test_infinite_width(kind, activation):
     """By quadrature and by closed forms."""
     problem, here, away, points, moved = example("inverse")
@@ -340,7 +342,7 @@ def test_what_infinite_width_converges_to():
 
 
 @covers(pinntk.posterior, pinntk.Posterior)
-@pytest.mark.parametrize("form", ["kernel", "parameters"])
+@pytest.mark.parametrize("form", sweep(("kernel", "parameters"), "kernel"))
 def test_posterior(form):
     problem, here, away, points, moved = example("inverse")
     noise = {"heat": 0.1, "sensors": 0.05}
@@ -373,11 +375,8 @@ def test_an_exact_solution_with_numbers_among_its_fields():
     same(problem.relative_error(away), problem.relative_error(here))
 
 
-SLOW = dict.fromkeys(("backward_step", "ginzburg_landau", "gray_scott"), pytest.mark.slow)  # seconds for their references
-
-
 @covers(pinntk.load, pinntk.available)
-@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW.get(name, ())) for name in pinntk.available()])
+@pytest.mark.parametrize("name", sweep(pinntk.available(), "heat_inverse", "kovasznay", "schrodinger", "poisson_lshape"))
 def test_every_registered_problem(name):
     problem = pinntk.load(name)
     here, away = twins(problem, width=4, depth=1)

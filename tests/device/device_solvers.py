@@ -67,7 +67,7 @@ def test_the_scaled_problem(large, monkeypatch):
     ("solver", "settings"),
     [
         (pinntk.solvers.GaussNewton, {"form": "kernel"}),
-        (pinntk.solvers.GaussNewton, {"form": "parameters"}),
+        pytest.param(pinntk.solvers.GaussNewton, {"form": "parameters"}, marks=pytest.mark.slow),
         (pinntk.solvers.NaturalGradient, {"momentum": 0.5, "damping": 1e-6}),
     ],
 )

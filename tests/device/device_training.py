@@ -38,7 +38,9 @@ from pinntk.weighting import (
 )
 from tests.device.on_device import F64, NAME, PRETEND, TOLERANCE, covers, on_device, same, there
 from tests.device.trainings import COUNTS, FEW, diffusion, numbers, trained
+from tests.support.sweeps import sweep
 
+FAST = ("adam", "lbfgs", "ssbroyden", "soap", "gauss-newton")  # of the optimizers, one of each kind
 LBFGS = {"optimizer": "lbfgs", "optimizer_options": {"max_iter": 3}}
 
 
@@ -51,7 +53,9 @@ def both(tolerance: float = TOLERANCE, **settings) -> pinntk.Run:
 
 
 @covers(pinntk.train, pinntk.solvers.Muon)
-@pytest.mark.parametrize("optimizer", ["soap", *sorted({*optimizers()} - {"sparseadam"}), *pinntk.solvers.SOLVERS])
+@pytest.mark.parametrize(
+    "optimizer", sweep(["soap", *sorted({*optimizers()} - {"sparseadam"}), *pinntk.solvers.SOLVERS], *FAST)
+)
 def test_every_optimizer(optimizer):
     if optimizer == "muon" and not hasattr(torch.optim, "Muon"):
         pytest.skip("torch is older than its Muon")
@@ -77,17 +81,17 @@ def test_a_comparison(tmp_path):
     "settings",
     [
         {"weighting": NTK(every=2, points={"residual": 5})},
-        {"weighting": GradientNorm(every=2)},
-        {"weighting": Fixed(walls=10.0)},
+        pytest.param({"weighting": GradientNorm(every=2)}, marks=pytest.mark.slow),
+        pytest.param({"weighting": Fixed(walls=10.0)}, marks=pytest.mark.slow),
         {"weighting": SelfAdaptive()},
-        {"weighting": "self-adaptive", **LBFGS},
-        {"weighting": RBA(eta=0.5, gamma=0.5, conditions=("residual", "start"))},
+        pytest.param({"weighting": "self-adaptive", **LBFGS}, marks=pytest.mark.slow),
+        pytest.param({"weighting": RBA(eta=0.5, gamma=0.5, conditions=("residual", "start"))}, marks=pytest.mark.slow),
         {"weighting": Composite(NTK(every=1), VRBA(eta=0.5, gamma=0.5))},
         {"weighting": [ReLoBRaLo(alpha=0.5), ConFIG()], "steps": 3},
-        {"weighting": [SoftAdapt(), PCGrad()], "steps": 3},
-        {"weighting": UPGrad()},
+        pytest.param({"weighting": [SoftAdapt(), PCGrad()], "steps": 3}, marks=pytest.mark.slow),
+        pytest.param({"weighting": UPGrad()}, marks=pytest.mark.slow),
         {"causal": Causal(slices=3), "weighting": NTK(every=1)},
-        {"causal": 1.0, "points": COUNTS | {"residual": 40}, "optimizer": "ssbroyden"},
+        pytest.param({"causal": 1.0, "points": COUNTS | {"residual": 40}, "optimizer": "ssbroyden"}, marks=pytest.mark.slow),
     ],
     ids=str,
 )
@@ -110,12 +114,12 @@ def test_what_rules_would_give():
     "settings",
     [
         {"adaptive": pinntk.RAD(candidates=3), "resample": 1},
-        {"adaptive": True, "optimizer": "gauss-newton", "resample": 1},
+        pytest.param({"adaptive": True, "optimizer": "gauss-newton", "resample": 1}, marks=pytest.mark.slow),
         {"adaptive": pinntk.R3(), "resample": 1},
-        {"resample": 2, "sampling": "sobol"},
+        pytest.param({"resample": 2, "sampling": "sobol"}, marks=pytest.mark.slow),
         {"optimizer": "adam:2, lbfgs:1:max_iter=3, gauss-newton:1", "steps": None},
         {"clip": 1e-2, "average": 0.5, "early_stopping": True},
-        *({"schedule": schedule} for schedule in SCHEDULES),
+        *(pytest.param({"schedule": schedule}, marks=pytest.mark.slow) for schedule in SCHEDULES),
     ],
     ids=str,
 )
@@ -173,7 +177,16 @@ class Noisy(nn.Module):
 
 
 @covers(pinntk.Run, pinntk.train_as)
-@pytest.mark.parametrize("settings", [{}, LBFGS, {"optimizer": "gauss-newton"}, {"weighting": SelfAdaptive()}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        *(
+            pytest.param(one, marks=pytest.mark.slow)
+            for one in (LBFGS, {"optimizer": "gauss-newton"}, {"weighting": SelfAdaptive()})
+        ),
+    ],
+)
 def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch, settings):
     """On the device that it began on to the last bit, its random numbers included; on the other one to rounding."""
     settings = {"schedule": None if settings.get("optimizer") == "gauss-newton" else "constant", **settings}
@@ -235,7 +248,7 @@ def test_training_as_a_configuration_says():
 
 
 @covers(pinntk.Monitor, pinntk.MonitorReport)
-@pytest.mark.parametrize("optimizer", ["adam", "gradient-descent"])
+@pytest.mark.parametrize("optimizer", sweep(("adam", "gradient-descent"), "gradient-descent"))
 @pytest.mark.filterwarnings("ignore::pinntk.TrainingWarning")
 def test_a_watched_training(tmp_path, monkeypatch, optimizer):
     steps = 1  # with a diagnosis after it

@@ -31,12 +31,13 @@ pytestmark = pytest.mark.xdist_group("device")  # one worker, for what they shar
 
 HERE = Path(__file__).parent
 FILES = sorted(HERE.glob("device_*.py"))
-NAMES = [
-    f"{path.stem}::{node.name}"
+TESTS = {
+    f"{path.stem}::{node.name}": node
     for path in FILES
     for node in ast.parse(path.read_text()).body
     if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
-]
+}
+NAMES = [name for name, node in TESTS.items() if "pytest.mark.slow" not in map(ast.unparse, node.decorator_list)]
 MODULES = (pinntk, pinntk.ntk, pinntk.solvers, pinntk.weighting, pinntk.nn, pinntk.reporting.plot)
 DEVICES = [
     "pretend",
@@ -45,8 +46,8 @@ DEVICES = [
 
 
 @cache
-def outcomes(device: str, folder: Path) -> dict[str, list[str]]:
-    """{test: what went wrong in each of its cases, "" where nothing did}."""
+def outcomes(device: str, folder: Path, marked: str = "not slow") -> dict[str, list[str]]:
+    """{test: what went wrong in each of its cases that are marked so, "" where nothing did}."""
     report, paths = folder / f"{device}.xml", [str(HERE.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PINNTK_TEST_DEVICE": device, "PYTHONPATH": os.pathsep.join(paths)}
     command = [
@@ -54,6 +55,8 @@ def outcomes(device: str, folder: Path) -> dict[str, list[str]]:
         "-m",
         "pytest",
         "-q",
+        "-m",
+        marked,
         "-p",
         "tests.device.on_device",
         "-p",
@@ -80,6 +83,14 @@ def folder(tmp_path_factory):
 def test_on(device, name, folder):
     cases = outcomes(device, folder)[name]
     assert not any(cases), "\n\n".join(filter(None, cases))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_slow_ones_on(device, tmp_path):
+    found = outcomes(device, tmp_path, "slow")
+    wrong = [text for cases in found.values() for text in cases if text]
+    assert found and not wrong, "\n\n".join(wrong)
 
 
 # Public names that no covers(...) marks, and why.

@@ -19,7 +19,8 @@ from tests.support.ill_conditions import value
 from tests.support.ill_conflict import CONFLICT
 from tests.support.ill_missing import MISSING
 from tests.support.ill_trivial import TRIVIAL
-from tests.support.registered import EACH, registered
+from tests.support.registered import SOME, registered
+from tests.support.sweeps import sweep
 
 LINE = Box(x=(0, 1))
 F64 = {"dtype": torch.float64}
@@ -32,7 +33,11 @@ def codes(problem, network=None):
 # Each kind, and its healthy like.
 
 
-@pytest.mark.parametrize("make", MISSING.values(), ids=MISSING)
+def some(made, *kept):
+    return sweep(made.values(), *(made[name] for name in kept))
+
+
+@pytest.mark.parametrize("make", some(MISSING, "line", "heat_start", "hunters", "cube", "ring"), ids=MISSING)
 def test_a_missing_condition(make):
     first = pinntk.check(make(True))[0]
     assert first.code == "wrong-problem"
@@ -40,13 +45,15 @@ def test_a_missing_condition(make):
     assert codes(make(False)) == []
 
 
-@pytest.mark.parametrize("make", CONFLICT.values(), ids=CONFLICT)
+@pytest.mark.parametrize(
+    "make", some(CONFLICT, "insulated_line", "two_values", "periodic_source", "shifted_sensors", "corner"), ids=CONFLICT
+)
 def test_conditions_that_contradict_each_other(make):
     assert codes(make(True)) == ["conflict"]
     assert codes(make(False)) == []
 
 
-@pytest.mark.parametrize("make", TRIVIAL.values(), ids=TRIVIAL)
+@pytest.mark.parametrize("make", some(TRIVIAL, "eigenvalue", "still_flow"), ids=TRIVIAL)
 def test_zero_meets_every_condition(make):
     assert "trivial-solution" in codes(make(True))
     assert codes(make(False)) == []
@@ -202,11 +209,8 @@ def test_a_free_pressure_is_a_note():
 
 # Well-posed problems, fast.
 
-TAKES_LONG = ("backward_step", "beltrami", "cylinder_flow", "ginzburg_landau", "gray_scott", "plate_with_hole")  # 2 s and more
-SLOW = {name: [pytest.mark.slow] for name in TAKES_LONG}
 
-
-@pytest.mark.parametrize("name", [pytest.param(*one.values, marks=[*one.marks, *SLOW.get(one.values[0], ())]) for one in EACH])
+@pytest.mark.parametrize("name", SOME)
 def test_nothing_is_found_in_a_problem_of_the_registry_within_seconds(name):
     problem = registered(name)
     assert not problem.has_solution or problem.solution.values.size  # a reference is made once, and kept in the cache folder

@@ -14,6 +14,7 @@ from pinntk.diagnostics import dynamics, field_kernel
 from pinntk.diagnostics._dynamics import _flow_sums
 from pinntk.ntk import KernelBlocks
 from tests.support.examples import EXAMPLES
+from tests.support.sweeps import sweep
 
 NAMES, KINDS, SIZES = ("heat", "start", "walls"), ("residual", "initial", "boundary"), (4, 2, 3)
 WEIGHTS = {"heat": 0.5, "start": 20.0, "walls": 3.0}
@@ -193,7 +194,7 @@ def test_steps_to_far_away():
 
 
 @pytest.mark.parametrize("name", ["poisson", "stokes", "inverse"])
-@pytest.mark.parametrize("momentum", [0.0, 0.8])
+@pytest.mark.parametrize("momentum", sweep((0.0, 0.8), 0.8))
 def test_a_network_that_is_linear_in_its_parameters_trains_as_predicted(name, momentum):
     problem, points = EXAMPLES[name].load()
     if name == "stokes":  # the only nonlinear one, by v^2
@@ -271,7 +272,7 @@ def losses_at(fraction, width, steps, momentum=0.0, lazy=False):
     return observed, found.losses_after(at, lr, momentum).total
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("momentum", sweep((0.0, 0.9), 0.9))
 def test_training_falls_below_the_largest_stable_step_and_blows_up_above_it(momentum):
     falling, predicted = losses_at(0.95, 2000, 300, momentum, lazy=True)
     assert falling == pytest.approx(predicted, rel=1e-6)

@@ -13,6 +13,7 @@ from healthy_cases import HEALTHY
 from training_case import FOLDER
 
 import pinntk
+from tests.support.sweeps import sweep
 
 CAUSES = {
     "imbalance",
@@ -54,7 +55,9 @@ def test_only_a_wrong_problem_has_no_prescription():
     assert not any(case.prescription for case in HEALTHY)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", sweep(CASES, *{case.cause: name for name, case in CASES.items() if case.set == "fresh"}.values())
+)
 def test_a_case_trains_and_its_prescription_changes_its_config(name):
     case = CASES[name]
     run = failing_pinns.train(case, 0, QUICK)

@@ -9,8 +9,11 @@ import torch
 import pinntk
 from pinntk import Box, Problem
 from pinntk.diagnostics._corners import corners
+from pinntk.diagnostics._outside import Potentials
+from pinntk.diagnostics._solvability import Decomposed
+from pinntk.diagnostics._statement import Statement
 from pinntk.diagnostics._trial import trial_space
-from pinntk.geometry import Ball, Disk, Polygon
+from pinntk.geometry import Ball, Disk, Ellipse, Polygon
 from pinntk.geometry._loops import holes_and_corners
 from pinntk.residuals import _scales
 from pinntk.residuals._agreement import _inside
@@ -218,6 +221,29 @@ def test_the_place_beside_an_inward_corner_lies_outside(width, seen):
     )
 
 
+SLIT = Box(x=(0, 1), y=(0, 1)) - Ellipse(x=0.45, y=0.5, radii=(0.2, 0.2 / 15), angle=0.7, name="hole")
+
+
+def test_functions_around_a_long_hole_reach_into_it_as_far_as_solutions_do():
+    """To the foci of an ellipse; what is well posed around it is then met."""
+    (hole,), _ = holes_and_corners(SLIT)
+    assert abs(complex(*hole.half)) == pytest.approx(0.2 * sqrt(1 - 1 / 15**2), rel=2e-3)
+    assert np.angle(complex(*hole.half)) % pi == pytest.approx(0.7, abs=1e-6)
+    (disk,), _ = holes_and_corners(HOLED)
+    assert disk.center == pytest.approx([0.45, 0.5]) and not disk.half.any()
+    whole = Statement(laplace(SLIT, {**WALLS, "hole": 1.0}), functions=60)
+    left = Decomposed(whole.views.zero).remaining().norm() / whole.views.zero.e.norm()
+    assert left < 2e-3  # by powers of the distance from the center 0.05
+
+
+@pytest.mark.parametrize("domain", [SLIT, INWARD], ids=["hole", "corner"])
+def test_places_around_holes_and_corners_are_as_dense_as_is_said(domain):
+    one = trial_space(domain, 1, 60).singular[0]
+    spread = one.spread(np.random.default_rng(0).random((20_000, 2)))
+    dense = one.density(domain.sample(20_000, "sobol", np.random.default_rng(1)))
+    assert dense.mean() * domain.measure == pytest.approx(domain.contains(spread).mean(), rel=0.03)
+
+
 def insulated(domain, flux):
     """lap u = -1 with the same slope all around, which fits if it carries off what is made."""
 
@@ -237,6 +263,40 @@ def test_slopes_that_do_not_fit_what_is_made_inside(domain):
     fitting = domain.measure / domain.boundary().measure
     assert {one.code for one in pinntk.check(insulated(domain, fitting))} == {"wrong-problem"}  # a constant is free
     assert {one.code for one in pinntk.check(insulated(domain, 0.0))} == {"wrong-problem", "conflict"}
+
+
+NOTCH = Box(x=(0, 1), y=(0, 1)) - Ellipse(x=0, y=0.5, radii=(0.5, 0.5 / 15), name="notch")
+
+
+@pytest.mark.parametrize(("domain", "told"), [(SLIT, True), (NOTCH, False)], ids=["long hole", "narrow notch"])
+def test_a_contradiction_is_told_where_trial_functions_follow_solutions(domain, told):
+    """In a notch they leave as much of problems that have a solution."""
+    found = Statement(insulated(domain, 0.0), functions=100)
+    assert found.untold is not told and (found.contradiction is not None) is told
+
+
+@pytest.mark.slow
+def test_a_contradiction_that_is_not_told_is_named():
+    found = pinntk.check(insulated(NOTCH, 0.0))
+    assert [one.code for one in found] == ["wrong-problem"] and [one.code for one in found.unjudged] == ["conflict"]
+    assert pinntk.check(insulated(SLIT, 0.0)).unjudged == ()
+
+
+@pytest.mark.parametrize("domain", [NOTCH, SHELL], ids=["plane", "space"])
+def test_potentials_of_what_lies_outside(domain):
+    """Harmonic, of charges that lie outside, and with the slopes of their differences."""
+    found, d = Potentials(domain, domain.shape_axes), domain.dimension
+    assert found.size == (d + 1) * (d + 2) // 2 and not domain.contains(found.places.numpy()).any()
+    x = torch.as_tensor(domain.sample(20, "uniform", np.random.default_rng(0)))
+    unit = [tuple(int(i == axis) for i in range(d)) for axis in range(d)]
+    basis = Basis.spanning([*unit, *(tuple(2 * i for i in one) for one in unit)], d)
+    values = found.coefficients(x, basis)
+    step = 1e-6 * torch.eye(d, dtype=torch.float64)
+    for one, h in zip(unit, step, strict=True):
+        differences = (found.coefficients(x + h, basis)[0] - found.coefficients(x - h, basis)[0]) / 2e-6
+        assert (values[basis.position(one)] - differences).abs().max() < 1e-6 * differences.abs().max()
+    second = torch.stack([values[basis.position(tuple(2 * i for i in one))] for one in unit])
+    assert second.sum(0).abs().max() < 1e-9 * second.abs().max()
 
 
 def test_cooling_through_a_hole_without_a_condition():
@@ -265,7 +325,7 @@ def test_cooling_through_a_hole_without_a_condition():
 @pytest.mark.parametrize("time_first", [False, True])
 def test_derivatives_of_functions_that_are_singular_outside(time_first):
     """Against differences of their values and of their slopes."""
-    shape = INWARD - Disk(x=0.4, y=0.5, radius=0.1)
+    shape = INWARD - Ellipse(x=0.4, y=0.5, radii=(0.2, 0.05), angle=0.4)
     domain = TIME * shape if time_first else shape * TIME
     space = trial_space(domain, 1)
     assert sorted(part.power for part in space.singular) == [-1.0, 0.0, pytest.approx(1 / 3)]

@@ -11,6 +11,7 @@ import pinntk
 from pinntk import Box, Prescription, Problem, boundary, data, residual
 from pinntk._util.numbers import number
 from pinntk.diagnostics import RULES, examine
+from tests.support.sweeps import sweep
 
 F64 = {"dtype": torch.float64}
 POINTS = {"residual": 16, "boundary": 2}
@@ -60,7 +61,7 @@ def first(subject, *rest):
     return found[0] if found else None
 
 
-@pytest.mark.parametrize("kelvin", [pytest.param(300.0, marks=pytest.mark.slow), 1e-5, 3e6])
+@pytest.mark.parametrize("kelvin", sweep((300.0, 1e-5, 3e6), 1e-5))
 def test_a_field_far_from_1_is_named_in_its_units_and_mended(kelvin):
     run = raw(wall(kelvin), steps=30)
     found = first(run)

@@ -8,7 +8,7 @@ import torch
 
 import pinntk
 from pinntk import Box, Problem, boundary, residual
-from pinntk.diagnostics import THRESHOLDS, natural_step
+from pinntk.diagnostics import RULES, THRESHOLDS, natural_step
 from pinntk.diagnostics._prescriptions import last_resorts, slower
 from pinntk.diagnostics._rules_sizes import _scaled_coefficients
 from pinntk.diagnostics._rules_training import _by_gauss_newton, _too_large_by_the_end
@@ -18,7 +18,7 @@ from tests.support.diagnosed import codes, healthy, healthy_run, poisson, traine
 pytestmark = pytest.mark.xdist_group("diagnose")  # one worker, for what they share
 
 
-def test_unnormalized_inputs():
+def far_away() -> tuple[Problem, dict[str, int]]:
     domain = Box(x=(2000, 2010))
 
     @residual(domain)
@@ -29,13 +29,21 @@ def test_unnormalized_inputs():
     def start(u):
         return u - 1
 
-    problem = Problem(domain, [decay, start])
-    points = {"decay": 40, "start": 1}
+    return Problem(domain, [decay, start]), {"decay": 40, "start": 1}
+
+
+def test_unnormalized_inputs():
+    problem, points = far_away()
     first = pinntk.diagnose(trained(problem, {"normalize": False}, points=points))[0]
     assert first.code == "unnormalized-inputs"
     assert first.evidence["input_mean_max"] == pytest.approx(2005, rel=1e-3)
     assert first.prescriptions[0].changes == {"network.arguments.normalize": True}
-    assert "unnormalized-inputs" not in codes(trained(problem, points=points))
+
+
+@pytest.mark.slow
+def test_normalized_inputs_may_lie_far_away():
+    problem, points = far_away()
+    assert RULES["unnormalized-inputs"](pinntk.examine(trained(problem, points=points))) is None
 
 
 def test_step_too_large_and_the_step_that_is_prescribed():
@@ -80,21 +88,27 @@ def test_network_too_small():
     assert first.prescriptions[0].changes["network.arguments.width"] == 32
 
 
-def test_float32_floor_and_double_precision():
-    def solved(dtype):
-        problem = poisson()
-        network = pinntk.nn.MLP(problem, width=16, depth=2, dtype=dtype)
-        points = {"residual": 50}
-        return pinntk.train(problem, network, optimizer="gauss-newton", steps=60, points=points, progress=False)
+def solved(dtype, steps):
+    problem = poisson()
+    network = pinntk.nn.MLP(problem, width=16, depth=2, dtype=dtype)
+    settings = {"optimizer": "gauss-newton", "points": {"residual": 50}, "snapshot_every": 0, "progress": False}
+    return pinntk.train(problem, network, steps=steps, **settings)
 
-    run = solved(torch.float32)
+
+def test_float32_floor():
+    run = solved(torch.float32, steps=60)
     first = pinntk.diagnose(run)[0]
     assert first.code == "float32-floor"
     assert codes(run.network, run.problem, run.points, run.weights) == codes(run)  # which needs no run
     assert first.prescriptions[0].changes == {"network.dtype": "float64"}
-    assert codes(solved(torch.float64)) == []
 
 
+@pytest.mark.slow
+def test_double_precision_has_no_floor():
+    assert codes(solved(torch.float64, steps=60)) == []
+
+
+@pytest.mark.slow
 def test_a_loss_that_jumps_where_the_few_points_are_is_no_matter_of_the_step():
     """With two points the loss falls to rounding and jumps there; the error is between them."""
     run = trained(poisson(), points={"residual": 2, "boundary": 2}, steps=600, lr=5e-3, schedule="constant")

@@ -43,10 +43,12 @@ def test_every_program_is_tested():
     assert len(PROGRAMS) == len(blocks(ROOT / "docs" / "CUSTOM_SOLVERS.md")) == 7
 
 
+@pytest.mark.slow
 def test_levenberg_marquardt_reaches_1e_4():
     assert program("A Levenberg-Marquardt")["relative_error"] < 1e-4
 
 
+@pytest.mark.slow
 def test_the_preconditioner_saves_nearly_all_iterations():
     left = program("A Nyström")
     assert 10 * left["preconditioned"] < left["plain"]
@@ -88,6 +90,7 @@ def test_scipy_takes_the_operator():
         assert abs(solution - direct).max() < 1e-4 * abs(direct).max()
 
 
+@pytest.mark.slow
 def test_the_fitted_coefficient_lies_within_its_error_bars():
     left = program("An inverse problem")
     assert left["low"] < 0.2 < left["high"]
@@ -98,12 +101,10 @@ def test_the_fitted_coefficient_lies_within_its_error_bars():
     assert abs(left["mean"].item() - truth) < 4 * left["std"].item()
 
 
-def test_the_readme_and_its_guides_run(tmp_path, monkeypatch):
+def test_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     two_lines, own, drawn = blocks(ROOT / "README.md")
     the_same, with_exact, plate, in_time = blocks(ROOT / "docs/YOUR_PDE.md")
-    guides = ("TUTORIAL", "KERNELS", "NETWORKS")
-    diagnosed, *further = [block for guide in guides for block in blocks(ROOT / f"docs/{guide}.md")]
     assert (own[1], drawn[1]) == (the_same[1], plate[1])
     assert set(run_readme(two_lines)["ntk"].weights) == {"pde", "start"}
     body, _, _ = own[1].partition("    return Problem")
@@ -118,6 +119,13 @@ def test_the_readme_and_its_guides_run(tmp_path, monkeypatch):
         True,
     ]
     assert run_readme(in_time, **left)["cooling"].names == ("heat", "cold", "insulated", "start")
+
+
+@pytest.mark.slow
+def test_the_guides_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    guides = ("TUTORIAL", "KERNELS", "NETWORKS")
+    diagnosed, *further = [block for guide in guides for block in blocks(ROOT / f"docs/{guide}.md")]
     left = run_readme(diagnosed)
     assert left["rescued"].before is left["run"] and left["x"].estimate.relative > 0
     left |= {"V": torch.zeros(200, 3), "rhs": torch.ones(200)}
@@ -129,6 +137,7 @@ def test_the_readme_and_its_guides_run(tmp_path, monkeypatch):
     assert (left["u"].shape, left["K"].shape) == ((2, 101, 1), (12, 12))
 
 
+@pytest.mark.slow
 def test_the_page_on_training_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     left = {}

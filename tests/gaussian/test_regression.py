@@ -167,6 +167,7 @@ def test_training_for_ever_is_collocation():
     assert ensemble.weights == {"equation": 1.0, "ends": 1.0}
 
 
+@pytest.mark.slow
 def test_wide_networks_follow_the_law():
     """Mean and spread of 40 networks of width 200, trained for a while."""
     problem, points = line(), few()

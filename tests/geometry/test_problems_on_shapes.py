@@ -126,6 +126,7 @@ def test_the_error_is_of_points_inside():
     assert on_mesh.relative_error(network) == pytest.approx(problem.relative_error(network), rel=0.05)
 
 
+@pytest.mark.slow
 def test_it_is_solved():
     problem = plate()
     network = pinntk.nn.MLP(problem, width=10, depth=2, **F64)

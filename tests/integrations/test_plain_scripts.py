@@ -12,7 +12,10 @@ from pinntk.reporting import write_report
 from tests.integrations import plain
 from tests.integrations.losses import squared_rows
 from tests.integrations.plain_wraps import WRAPS, wrapped
+from tests.support.sweeps import sweep
 
+# With batches, with measurements and a coefficient, with closures.
+FAST = ("heat_minibatches", "inverse_diffusion", "poisson_lbfgs")
 STEPWISE = {"heat_minibatches": [0, 2], "burgers_class": [0, 2, 4], "poisson_lbfgs": [0, 2]}  # others: [0, 2]
 
 
@@ -54,7 +57,7 @@ def test_every_script_is_listed():
     assert sorted(plain.SCRIPTS) == plain.NAMES and len(plain.NAMES) >= 10
 
 
-@pytest.mark.parametrize("name", plain.NAMES)
+@pytest.mark.parametrize("name", sweep(plain.NAMES, *FAST))
 def test_two_lines_give_exact_traces_and_weights_that_act(name):
     made = []
     with warnings.catch_warnings():
@@ -69,7 +72,7 @@ def test_two_lines_give_exact_traces_and_weights_that_act(name):
     assert (a - c).norm() > 1e-6 * a.norm()
 
 
-@pytest.mark.parametrize("name", plain.NAMES)
+@pytest.mark.parametrize("name", sweep(plain.NAMES, *FAST))
 def test_they_run_in_single_precision(name):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
@@ -84,7 +87,7 @@ def double():
     torch.set_default_dtype(before)
 
 
-@pytest.mark.parametrize("name", WRAPS)
+@pytest.mark.parametrize("name", sweep(WRAPS, *[name for name in FAST if name in WRAPS]))
 def test_wrapped_they_have_the_kernel_of_the_problem_in_pinntk_and_a_report(name, double, tmp_path):
     wrap = WRAPS[name](plain.run(name))
     network, problem, points = wrapped(wrap)

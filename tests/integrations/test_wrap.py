@@ -13,6 +13,7 @@ import torch
 import pinntk
 from tests.integrations.wrapped import CASES, Case, X, burgers, gradient, own_network, own_points, sequential, stokes
 from tests.support import reference
+from tests.support.sweeps import sweep
 
 
 @pytest.fixture(params=CASES)
@@ -63,6 +64,7 @@ def test_copies_have_errors_of_their_own(case):
     assert torch.equal(values, network(rows))
 
 
+@pytest.mark.parametrize("case", sweep(CASES, "burgers"), indirect=True)
 def test_everything_else_works_on_it(case):
     network, problem, points = pinntk.wrap(case.model, case.conditions, **case.options)
     operator = pinntk.KernelOperator(network, problem, points)

@@ -12,6 +12,7 @@ import pinntk
 from tests.integrations.wrapped import X, burgers, gradient, sequential
 
 
+@pytest.mark.slow
 def test_a_training_that_went_wrong_is_rescued_on_a_copy_of_the_model():
     torch.manual_seed(0)
     model = sequential(1)

@@ -12,6 +12,8 @@ from pinntk import Box, Problem, boundary
 from pinntk.nn import MLP, hard_constraint
 from tests.support import reference
 from tests.support.constrained import F64, SMALL, largest, quietly, rise
+from tests.support.registered import KINDS
+from tests.support.sweeps import sweep
 
 # What is met in each problem of the package, and what is not, with the reason. Residuals are never met.
 BOTH_WRAP = tuple(f"wrap_{x}_{asked}" for x in "xy" for field in "uv" for asked in (field, f"{field}_{x}"))
@@ -105,8 +107,8 @@ LEFT = {
     ("lid_driven_cavity", "lid_u"): "the factor of the field in its error comes close to 0: from 1 to 0 in size",
     ("poisson_nd", "walls"): "evaluated 242 times in every pass of the network, at most 80; it would be done for hard=('walls'",
 }
-SLOW = ("beltrami", "taylor_green", "burgers2d", "ginzburg_landau", "gray_scott")  # seconds each
-CASES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in MET]  # seconds each
+FAST = (*KINDS, "cahn_hilliard", "euler_beam", "poisson_holes", "robertson")
+CASES = sweep(MET, *FAST)
 ROUNDING = 1e-14  # of errors whose terms are of order 1
 SIZES = {"cahn_hilliard": (2 * pi) ** 3}  # of the terms elsewhere: a third derivative of cos(2 pi x)
 
@@ -148,18 +150,24 @@ def test_jets_and_nested_autograd_agree_on_what_remains(name):
 
 @pytest.mark.parametrize(
     "name",
-    [
+    sweep(
+        (
+            "poisson1d",
+            "poisson2d",
+            "helmholtz2d",
+            "burgers",
+            "wave1d",
+            "allen_cahn",
+            "kovasznay",
+            "reaction",
+            "convection",
+            "poisson_holes",
+        ),
         "poisson1d",
-        "poisson2d",
-        "helmholtz2d",
         "burgers",
-        "wave1d",
-        "allen_cahn",
         "kovasznay",
-        "reaction",
-        "convection",
         "poisson_holes",
-    ],
+    ),
 )
 def test_kernels_are_those_of_the_rows_and_of_the_fast_path(name):
     problem = pinntk.load(name)
@@ -178,7 +186,7 @@ def test_kernels_are_those_of_the_rows_and_of_the_fast_path(name):
             assert K[problem.names[0], condition].abs().max() <= (0 if exact else 1e-15 * size)
 
 
-@pytest.mark.parametrize("name", [case for case in CASES if case != "poisson_nd"])
+@pytest.mark.parametrize("name", [case for case in CASES if case.values != ("poisson_nd",)])
 def test_in_float32_errors_are_rounding(name):
     problem = pinntk.load(name)
     network = quietly(problem, dtype=torch.float32)

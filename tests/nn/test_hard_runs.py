@@ -13,6 +13,7 @@ from pinntk.nn import MLP
 from pinntk.nn._constraint import met_by
 from pinntk.run._network import build_network, describe_network
 from pinntk.training._loss_weights import LossWeights
+from tests.support.sweeps import sweep
 
 SMALL = {"width": 8, "depth": 2, "dtype": torch.float64}
 
@@ -42,7 +43,7 @@ def test_config_json_has_the_conditions_that_are_met(hard):
         build_network(described, problem)
 
 
-@pytest.mark.parametrize("name", ["reaction", "kovasznay"])
+@pytest.mark.parametrize("name", sweep(("reaction", "kovasznay"), "kovasznay"))
 def test_a_run_comes_back_and_goes_on(name, tmp_path, strict):
     problem = pinntk.load(name)
     settings = {"points": {"residual": 30}, "weighting": "ntk", "progress": False, "out": tmp_path}
@@ -84,7 +85,7 @@ def test_groups_of_ntk_weights_without_what_is_met():
     assert weights.values == {"wave": 2.0, "start": 1.0, "start_velocity": 6.0, "walls": 3.0}
 
 
-@pytest.mark.parametrize("name", ["poisson1d", "wave1d", "convection"])
+@pytest.mark.parametrize("name", sweep(("poisson1d", "wave1d", "convection"), "poisson1d"))
 def test_gauss_newton_and_gradient_norms_run_in_silence(name, strict):
     problem = pinntk.load(name, **({"k": 1} if name == "poisson1d" else {}))
     for settings in ({"optimizer": "gauss-newton"}, {"weighting": "gradient-norm"}):
@@ -97,8 +98,8 @@ def test_gauss_newton_and_gradient_norms_run_in_silence(name, strict):
         assert name != "poisson1d" or "optimizer" not in settings or problem.relative_error(network) < 0.1 * before
 
 
-@pytest.mark.parametrize("settings", [{"hard": "auto"}, {"periodic": "x"}], ids=str)
-@pytest.mark.parametrize("name", ["allen_cahn", "convection"])
+@pytest.mark.parametrize("settings", [pytest.param({"hard": "auto"}, marks=pytest.mark.slow), {"periodic": "x"}], ids=str)
+@pytest.mark.parametrize("name", sweep(("allen_cahn", "convection"), "convection"))
 def test_a_diagnosis_says_nothing_of_what_is_met(name, settings):
     """Kernels of periodic conditions are rounding, which a diagnosis must not divide by."""
     problem = pinntk.load(name)
@@ -120,9 +121,9 @@ def test_a_diagnosis_says_nothing_of_what_is_met(name, settings):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"lr": 1e-2, "weighting": "ntk"},
-        {"lr": 1e-2, "causal": pinntk.weighting.Causal(1.0, slices=3)},
-        {"lr": 1e-2, "weighting": pinntk.weighting.SelfAdaptive()},
+        pytest.param({"lr": 1e-2, "weighting": "ntk"}, marks=pytest.mark.slow),
+        pytest.param({"lr": 1e-2, "causal": pinntk.weighting.Causal(1.0, slices=3)}, marks=pytest.mark.slow),
+        pytest.param({"lr": 1e-2, "weighting": pinntk.weighting.SelfAdaptive()}, marks=pytest.mark.slow),
         {"optimizer": "gauss-newton"},
     ],
     ids=str,
@@ -187,6 +188,7 @@ def test_a_network_that_goes_forward_in_its_own_way_claims_nothing():
     assert losses[-1] < 0.2 * losses[0]
 
 
+@pytest.mark.slow
 def test_the_command_line(capsys, tmp_path):
     common = ["--width", "6", "--depth", "1", "--quiet", "--points", "residual=8,boundary=4,initial=4"]
     folder = tmp_path / "run"

@@ -13,6 +13,7 @@ from pinntk.geometry import Ball, Cylinder, Disk, Ellipse, Polygon
 from pinntk.nn import MLP
 from tests.support import reference
 from tests.support.constrained import F64, SMALL, largest, quietly
+from tests.support.sweeps import sweep
 
 DISK = Disk(x=0.3, y=-0.2, radius=0.7)
 CORNER = Polygon([(0, 0), (2, 0), (2, 1), (1, 1), (1, 2), (0, 2)])
@@ -49,7 +50,7 @@ def problem_on(domain, where=None):
     return Problem(domain, [inside, walls])
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", sweep(SHAPES, "disk", "polygon", "holes", "cylinder", "hollow"))
 def test_values_on_the_whole_boundary(name):
     problem = problem_on(SHAPES[name])
     network = MLP(problem, **SMALL, hard=("walls",))

@@ -12,6 +12,7 @@ from pinntk.nn._layers import ACTIVATIONS
 from pinntk.run import Run
 from pinntk.run._network import build_network, describe_network
 from pinntk.taylor import Basis, Jet
+from tests.support.sweeps import sweep
 
 DOUBLE = {"dtype": torch.float64}
 
@@ -187,7 +188,7 @@ def test_a_seed_gives_one_network_whatever_the_dtype_and_leaves_the_global_gener
         assert not torch.equal(p, r) or not p.any() or not p.ndim
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("kind", sweep(NETWORKS, "mlp", "mscale-dnn", "deeponet"))
 def test_a_run_is_build_network_from_its_folder_and_trained_again_from_its_configuration(tmp_path, kind):
     problem = problem_for(kind)
     settings = {"points": {"boundary": 4, "residual": 9}, "steps": 2, "snapshot_every": 0, "progress": False}
@@ -205,7 +206,7 @@ def test_a_run_is_build_network_from_its_folder_and_trained_again_from_its_confi
         pinntk.training.apply_changes(again.config, {"network.arguments.sigma": 1.0})
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("kind", sweep(NETWORKS, "multiscale-fourier", "deeponet"))
 def test_a_run_is_diagnosed(kind):
     problem = problem_for(kind)
     settings = {"points": {"boundary": 4, "residual": 30}, "steps": 3, "snapshot_every": 0, "progress": False}

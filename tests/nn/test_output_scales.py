@@ -10,7 +10,7 @@ from pinntk.nn import NETWORKS
 from pinntk.run._network import build_network, describe_network
 from pinntk.training import apply_changes
 from tests.support import reference
-from tests.support.registered import EACH, registered
+from tests.support.registered import SOME, registered
 from tests.support.small_problems import LINE, PLANE, heat, left, poisson, sample, walls
 
 F64 = {"dtype": torch.float64}
@@ -60,7 +60,7 @@ def test_the_default_is_by_the_sizes_of_the_conditions():
     assert pinntk.nn.MLP(inputs=2, outputs=1).rescale is None
 
 
-@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize("name", SOME)
 def test_networks_of_registered_problems_stay_as_they_were(name):
     network = pinntk.nn.MLP(registered(name), width=5, depth=1)
     assert network.rescale is None and not any("rescale" in key for key in network.state_dict())
@@ -112,6 +112,7 @@ def test_a_run_from_before_there_were_scales_has_none():
     assert build_network({"network": described}, WARM).output_scales == {}
 
 
+@pytest.mark.slow
 def test_training_reaches_values_of_300():
     points = {"conduction": 40, "temperatures": 2}
     errors = {}

@@ -13,6 +13,7 @@ from tests.support import network_types
 from tests.support.reference import relative
 from tests.support.reference import rows as rows_of
 from tests.support.residual_styles import STYLES, mlp, of, points, slope
+from tests.support.sweeps import sweep
 
 TOLERANCE = 1e-12
 
@@ -25,7 +26,7 @@ def seeded():
 
 
 # 16 is the width of the networks too, 5 and 7 divide no other size.
-@pytest.mark.parametrize("n", [20, 16, 7, 2])
+@pytest.mark.parametrize("n", sweep((20, 16, 7, 2), 7))
 @pytest.mark.parametrize("style", STYLES, ids=lambda style: style.__name__)
 def test_every_style_of_residual(style, n):
     e, parameters = style(n)
@@ -48,7 +49,7 @@ def residual_of(network, n, order):
 
 
 @pytest.mark.parametrize("order", [0, 2])
-@pytest.mark.parametrize("n", [20, 6])  # 6 is the width of the networks too
+@pytest.mark.parametrize("n", sweep((20, 6), 6))  # 6 is the width of the networks too
 @pytest.mark.parametrize("name", network_types.NETWORK_TYPES)
 @pytest.mark.filterwarnings("ignore:.*computed row by row")
 def test_every_type_of_network(name, n, order):

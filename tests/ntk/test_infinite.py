@@ -9,6 +9,7 @@ import pinntk
 from pinntk import Box, InfiniteMLP, Problem, boundary, infinite_cross_kernel, infinite_kernel, initial, periodic, residual
 from pinntk.ntk.infinite import _dual as dual
 from tests.support.reference import relative
+from tests.support.sweeps import sweep
 
 F64 = torch.float64
 
@@ -274,7 +275,7 @@ WIDE = {
 }
 
 
-@pytest.mark.parametrize("name", WIDE)
+@pytest.mark.parametrize("name", sweep(WIDE, "poisson1d"))
 def test_wide_networks_have_this_kernel_on_average(name):
     problem = pinntk.load(name)
     settings = {"depth": 1, "parametrization": "ntk", "dtype": F64} | WIDE[name]
@@ -297,6 +298,7 @@ def test_wide_networks_have_this_kernel_on_average(name):
     assert float(found.distances.mean()) == pytest.approx(found.spread, rel=0.3)
 
 
+@pytest.mark.slow
 def test_the_covariance_of_initial_errors_is_the_nngp():
     problem = pinntk.load("poisson1d", k=1)
     points = problem.sample(residual=3, boundary=2, method="grid", dtype=F64)

@@ -18,11 +18,12 @@ from tests.support import reference
 from tests.support.examples import EXAMPLES, Example, burgers, laplace
 from tests.support.networks import NETWORKS, WITHOUT_RULE, build
 from tests.support.reference import relative
+from tests.support.sweeps import pairs, sweep
 
 TOLERANCE = 1e-12
 EPS = torch.finfo(torch.float64).eps
 gram_module = import_module("pinntk.ntk._gram")
-CASES = [(name, example) for example in EXAMPLES for name in NETWORKS]
+CASES = pairs(NETWORKS, EXAMPLES, each=1)
 
 
 def case(name, example):
@@ -61,7 +62,7 @@ def test_factors_kernel_and_traces_equal_the_oracle(name, example):
 
 
 @pytest.mark.parametrize("form", ["structured", "explicit", "mixed"], indirect=True)
-@pytest.mark.parametrize("name", ["plain", "shared", "inputs first", "tied", "fourier"])
+@pytest.mark.parametrize("name", sweep(("plain", "shared", "inputs first", "tied", "fourier"), "plain", "tied"))
 @pytest.mark.parametrize("example", ["burgers", "laplace"])
 def test_every_form_of_the_product_in_ragged_tiles(form, name, example):
     build_problem, counts = {

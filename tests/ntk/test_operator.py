@@ -11,7 +11,7 @@ from pinntk._util.memory import parse_bytes
 from pinntk.ntk import _krylov as krylov
 from tests.support.examples import EXAMPLES
 from tests.support.networks import NETWORKS, build
-from tests.support.pairs import pairs
+from tests.support.sweeps import pairs
 
 
 def burgers(width=12, depth=2, **counts):
@@ -29,14 +29,17 @@ def close(a, b, tolerance=1e-12):
     return float((a - b).norm()) <= tolerance * float(b.norm())
 
 
-@pytest.mark.parametrize(("network_name", "example_name"), pairs(NETWORKS, EXAMPLES))
+@pytest.mark.parametrize(("network_name", "example_name"), pairs(NETWORKS, EXAMPLES, each=1))
 def test_products_equal_those_of_the_jacobian(example_name, network_name):
     has_the_products_of_the_jacobian(example_name, network_name)
 
 
 @pytest.mark.parametrize(
     ("example_name", "network_name"),
-    [*((name, "scaled") for name in EXAMPLES), *(("burgers", name) for name in NETWORKS if name != "scaled")],
+    [
+        *((name, "scaled") for name in EXAMPLES),
+        *(pytest.param("burgers", name, marks=pytest.mark.slow) for name in NETWORKS if name != "scaled"),
+    ],
 )
 def test_products_of_factors_that_are_not_kept(example_name, network_name):
     """They come anew for every product, two points at a time: for every kind of condition, and for every network."""

@@ -10,6 +10,7 @@ from scipy.integrate import solve_ivp
 import pinntk
 from tests.support import reference
 from tests.support.networks import NETWORKS, build
+from tests.support.registered import KINDS
 
 EXACT = [name for name in pinntk.available() if pinntk.load(name).exact is not None]
 SETTINGS = {
@@ -177,7 +178,7 @@ def reaction_diffusion_by_differences(nu: float, rho: float, n: int, times: list
     return solve_ivp(slope, (0, 1), start, "LSODA", times, rtol=1e-11, atol=1e-13, lband=1, uband=1).y.T[:, :: n // 64]
 
 
-@pytest.mark.parametrize(("nu", "rho"), [(3.0, 5.0), (0.1, 10.0)])
+@pytest.mark.parametrize(("nu", "rho"), [pytest.param(3.0, 5.0, marks=pytest.mark.slow), (0.1, 10.0)])
 def test_reaction_diffusion_agrees_with_extrapolated_finite_differences(tmp_path, monkeypatch, nu, rho):
     monkeypatch.setenv("PINNTK_CACHE", str(tmp_path))
     solution = pinntk.load("reaction_diffusion", nu=nu, rho=rho).solution
@@ -194,13 +195,14 @@ def test_reaction_diffusion_agrees_with_extrapolated_finite_differences(tmp_path
 
 
 def cases_of_kernels():
-    """(problem, network): each problem with one of the networks in turn, and with a plain one.
+    """(problem, network): each problem with one of the networks in turn, and with a plain one. By default one problem of each
+    kind, with its network.
 
     All networks meet all kinds of conditions and arguments in tests/ntk/test_kernel.py.
     """
     turns = list(zip(pinntk.available(), cycle(NETWORKS), strict=False))
     plain = [(name, "plain") for name, network in turns if network != "plain"]
-    return [*turns, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in plain)]
+    return [pytest.param(*pair, marks=() if pair in turns and pair[0] in KINDS else pytest.mark.slow) for pair in turns + plain]
 
 
 @pytest.mark.parametrize(("name", "network_name"), cases_of_kernels())

@@ -67,7 +67,12 @@ def average(u):
     return u
 
 
-@pytest.mark.parametrize("settings", [{}, {"weighting": pinntk.weighting.NTK(every=5)}], ids=["equal", "ntk weights"])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"weighting": pinntk.weighting.NTK(every=5)}],
+    ids=["equal", "ntk weights"],
+)
+@pytest.mark.slow
 def test_solved(settings):
     problem = neumann(average)
     run = pinntk.train(

@@ -9,6 +9,7 @@ from scipy.sparse.linalg import spsolve
 
 import pinntk
 from tests.support.few_steps import losses_of_a_few_steps
+from tests.support.sweeps import sweep
 
 NAMES = ["black_scholes", "darcy", "eikonal", "elasticity_plate", "elliptic_inverse", "euler_beam", "heat1d"]
 NAMES += ["heat_multiscale", "laplace_multiscale", "lid_driven_cavity", "lotka_volterra", "robertson", "taylor_green", "wave2d"]
@@ -190,7 +191,7 @@ def test_beyond_1000_the_cavity_has_no_reference():
     assert not problem.has_solution
 
 
-@pytest.mark.parametrize("name", [*NAMES, pytest.param("beltrami", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", sweep([*NAMES, "beltrami"], "darcy", "lotka_volterra"))
 def test_a_few_steps_lower_the_loss(name):
     losses = losses_of_a_few_steps(pinntk.load(name))
     assert losses[-1] < 0.99 * losses[0]

@@ -14,8 +14,8 @@ from tests.reporting.reports import UNKNOWN, reported, trained
 pytestmark = pytest.mark.xdist_group("report")  # one worker, for what they share
 
 
-@pytest.mark.pixels
-def test_findings_of_every_kind_have_their_figures():
+@pytest.mark.parametrize("rendered", [False, pytest.param(True, marks=[pytest.mark.pixels, pytest.mark.slow])])
+def test_findings_of_every_kind_have_their_figures(rendered):
     before = dict(matplotlib.rcParams)
     problem = pinntk.load("burgers")
     grid = np.random.default_rng(0).random((1200, 2))
@@ -41,7 +41,7 @@ def test_findings_of_every_kind_have_their_figures():
         for panel in panels:
             assert plot.single_figure(panel).axes, names
             assert "nan" not in panel.text, panel.text
-            assert plot.svg(plot.single_figure(panel))
+            assert bool(plot.svg(plot.single_figure(panel))) == rendered
     assert plot.finding_panels(Finding(code="any", severity="note", sentence="Any."), problem) == []
     assert (
         plot.finding_panels(Finding(code="any", severity="note", sentence="Any.", arrays={"gone": np.full(3, np.nan)}), problem)

@@ -184,6 +184,7 @@ with lock_folder(Path(sys.argv[1])):
 """
 
 
+@pytest.mark.slow
 def test_a_second_process_is_refused_until_the_first_has_ended_or_crashed(tmp_path, capsys):
     folder = tmp_path / "run"
     train(folder)
@@ -233,6 +234,7 @@ for folder, call in zip(sys.argv[1::2], map(int, sys.argv[2::2])):
 """
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_as_if_it_had_not_been(tmp_path):
     """kill -9 after step 6: the checkpoint is of step 4. And after step 2: it is of the start."""
     settings = {"steps": 12, "checkpoint_every": 4, "snapshot_every": 1, "weighting": pinntk.weighting.NTK(every=2)}

@@ -7,6 +7,8 @@ from pathlib import Path
 import _reproduction as reproduction
 import pytest
 
+from tests.support.sweeps import sweep
+
 
 def test_all_reproductions_are_list():
     folder = Path(reproduction.__file__).parent
@@ -20,7 +22,7 @@ def test_all_reproductions_are_documented():
 
 
 @pytest.mark.pixels
-@pytest.mark.parametrize("name", reproduction.SCRIPTS)
+@pytest.mark.parametrize("name", sweep(reproduction.SCRIPTS, "poisson_weights", "multiscale_features"))
 def test_a_reproduction_runs(name, tmp_path, capsys):
     result = importlib.import_module(name).main(["--quick", "-o", str(tmp_path)])
     assert result["checks"]

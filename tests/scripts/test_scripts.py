@@ -42,6 +42,7 @@ def test_benchmark_compares_equal_kernels(tiny):
     assert f"strongest of torch.func, {result['strongest']}: {fastest:.1f}" in benchmark_kernel.table(result)
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_the_method():
     """Of all points at once: J of 100 x 1,501 float64 numbers alone takes 1.1 MiB."""
     assert 1 < benchmark_kernel.peak_memory("paper", "fwd over rev") < 500
@@ -114,6 +115,7 @@ def test_graph_benchmark_compares_equal_kernels(capsys):
     assert float(capsys.readouterr().out.split("differ by ")[1].split(";")[0]) < 1e-12
 
 
+@pytest.mark.slow
 def test_thread_benchmark_runs_every_task_in_both_states(tmp_path, capsys, monkeypatch):
     for name, task in {
         "train [2, 128 x 4, 1], n = 1,000": lambda: benchmark_threads.training(10, 4),
@@ -140,6 +142,7 @@ def test_thread_benchmark_runs_every_task_in_both_states(tmp_path, capsys, monke
 
 
 @pytest.mark.pixels
+@pytest.mark.slow
 def test_solver_benchmark_runs_every_method(tmp_path, capsys):
     found = benchmark_solvers.main(["--problems", "poisson1d", "--seconds", "0.1", "--seeds", "1", "-o", str(tmp_path)])
     assert set(found["poisson1d"]) == set(benchmark_solvers.METHODS)
@@ -185,6 +188,7 @@ for solver in sys.argv[4:]:
     assert found["shapes"]["points walls"] == [60, 2]
 
 
+@pytest.mark.slow
 def test_scaling_measures_a_pair_in_a_process_of_its_own():
     row = benchmark_scaling.in_a_process(4, 20, "4GiB")
     assert (row["p"], row["n"]) == (77, 23)

@@ -49,6 +49,7 @@ def verdicts(script, tmp_path):
     return [check["verdict"] for check in script.main(["--quick", "-o", str(tmp_path)])["checks"]]
 
 
+@pytest.mark.slow
 def test_random_functions_find_a_wrong_kernel_out(tmp_path, monkeypatch):
     assert verdicts(random_functions, tmp_path)[:2] == [AGREES] * 2
     right = random_functions.limit
@@ -62,6 +63,7 @@ def test_random_functions_find_a_wrong_norm_out(tmp_path, monkeypatch):
     assert verdicts(random_functions, tmp_path)[1] == DIFFERS
 
 
+@pytest.mark.slow
 def test_the_mean_kernel_is_compared_at_its_level():
     rows = [circle_kernel.row(circle_regression.network(64, seed), ANGLES) for seed in range(60)]
     found = circle_kernel.Kernels(np.array(rows), np.empty((0, len(ANGLES))))
@@ -145,6 +147,7 @@ def test_principal_components_find_wrong_eigenvalues_out(large, small, verdict):
     assert principal_components.checks(0.13, singles, alls)[0].verdict == DIFFERS
 
 
+@pytest.mark.slow
 def test_a_linearization_with_a_wrong_kernel_is_found_out(tmp_path, monkeypatch):
     assert verdicts(linearized_network, tmp_path)[0] == AGREES
     right = pinntk.cross_kernel

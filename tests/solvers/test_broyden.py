@@ -250,6 +250,7 @@ def train(optimizer="ssbroyden", steps=12, *, dtype=torch.float64, width=10, wei
     return pinntk.train(problem, network, steps=steps, optimizer=optimizer, weighting=weighting or Fixed(ends=100), **settings)
 
 
+@pytest.mark.slow
 def test_poisson_to_a_much_lower_loss_than_adam():
     run = train(steps=20, optimizer_options={"iterations": 15})
     adam = train("adam", steps=400, lr=1e-2)  # about as many gradient evaluations
@@ -273,10 +274,11 @@ def test_float32_parameters_have_an_inverse_hessian_in_float64():
 @pytest.mark.parametrize(
     "settings",
     [
-        {},
-        {"dtype": torch.float32},
         {"resample": 3, "weighting": NTK(every=4, momentum=0.5), "optimizer_options": {"variant": "ssbfgs"}},
-        {"optimizer_options": {"variant": "bfgs", "iterations": 3}},
+        *(
+            pytest.param(settings, marks=pytest.mark.slow)
+            for settings in ({}, {"dtype": torch.float32}, {"optimizer_options": {"variant": "bfgs", "iterations": 3}})
+        ),
     ],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_last_bit(tmp_path, settings):

@@ -5,6 +5,7 @@ import torch
 
 from pinntk.solvers._line_search import Trial, strong_wolfe
 from tests.solvers.test_broyden import ill_scaled, rosenbrock
+from tests.support.sweeps import sweep
 
 F64 = torch.float64
 FUNCTIONS = {
@@ -54,7 +55,7 @@ def of_lbfgs(function, x, lr, steps):
         yield at, optimizer.state[x]["d"].clone(), first, trials
 
 
-@pytest.mark.parametrize("lr", [1e-3, 1.0, 30.0])
+@pytest.mark.parametrize("lr", sweep((1e-3, 1.0, 30.0), 1.0))
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_its_trials_are_those_of_lbfgs(name, lr):
     function, compared = FUNCTIONS[name], 0

@@ -110,6 +110,7 @@ def test_it_ends_at_rounding_and_the_network_never_gets_worse():
     assert excursions > 0  # on the way the loss has risen
 
 
+@pytest.mark.slow
 def test_where_steps_that_must_lower_the_loss_stall_these_go_on_to_rounding():
     _, network, solver, points = explored()
     solver.converge()

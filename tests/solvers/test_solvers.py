@@ -10,6 +10,7 @@ from pinntk.solvers._jacobian import ntk_weights
 from pinntk.solvers._phase import Phase
 from tests.support.examples import EXAMPLES
 from tests.support.networks import build
+from tests.support.sweeps import sweep
 
 
 def setting(example="burgers", name="plain"):
@@ -62,7 +63,7 @@ def test_the_scaled_jacobian_is_the_derivative_of_the_loss(example):
 @pytest.mark.parametrize("form", ["kernel", "parameters"])
 @pytest.mark.parametrize("tall", [False, True], ids=["n < p", "n > p"])
 @pytest.mark.parametrize("blocks", [False, True], ids=["whole", "blocks"])
-@pytest.mark.parametrize("mu", [1e-3, 1e-20])
+@pytest.mark.parametrize("mu", sweep((1e-3, 1e-20), 1e-20))
 def test_damped_steps_equal_the_formula_in_every_form(form, orthogonal, blocks, tall, mu):
     network, problem, points, weights = setting()
     if tall:
@@ -140,6 +141,7 @@ def solve(steps, seed=0, **settings):
     return problem, network, solver, reports
 
 
+@pytest.mark.slow
 def test_gauss_newton_reaches_what_adam_does_not_and_corrections_pay():
     """By them the loss falls further over the same steps, by orders of magnitude."""
     problem, network, _, reports = solve(40)
@@ -256,6 +258,7 @@ def test_a_solver_explores_anew_when_told():
     assert solver.size == sum(p.numel() for p in solver.network.parameters())
 
 
+@pytest.mark.slow
 def test_it_goes_to_rounding():
     problem = pinntk.load("poisson1d", k=1)
     network = pinntk.nn.MLP(problem, width=8, depth=2, dtype=torch.float64)
@@ -335,6 +338,7 @@ def test_a_step_from_a_state_equals_the_step_itself():
     assert other.step(points) == first
 
 
+@pytest.mark.slow
 def test_coefficients_are_solved_for_with_the_network():
     problem = pinntk.load("heat_inverse", noise=0.0)
     network = pinntk.nn.MLP(problem, width=12, depth=2, dtype=torch.float64)

@@ -4,7 +4,9 @@ library, then two commands of the command line.
 What it found and what the commands said is left in the folder given.
 """
 
+import multiprocessing
 import os
+import socket
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -25,7 +27,7 @@ from pinntk.weighting import NTK, Causal, GradientNorm, SelfAdaptive
 
 KERNEL = ["kernel", "burgers", "--width", "6", "--depth", "1", "--points", "residual=9,initial=4,boundary=3"]
 TRAIN = ["train", "poisson1d", "--width", "6", "--depth", "1", "--points", "boundary=4,residual=6"]
-TRAIN += ["--steps", "12", "--weighting", "ntk"]
+TRAIN += ["--steps", "4", "--weighting", "ntk"]
 
 
 def main(folder: Path) -> None:
@@ -43,15 +45,16 @@ def main(folder: Path) -> None:
     }
     block = pinntk.sharded_kernel(network, problem, points)
     found["block"], found["block_rows"] = block.values, torch.tensor(block.rows)
-    schemes = [NTK(every=10), pinntk.weighting.RBA(eta=0.1, gamma=0.5)]
-    run = pinntk.train(problem, network, steps=30, lr=1e-3, weighting=schemes, points=points, progress=False)
+    schemes = [NTK(every=4), pinntk.weighting.RBA(eta=0.1, gamma=0.5)]
+    run = pinntk.train(problem, network, steps=10, lr=1e-3, weighting=schemes, points=points, progress=False)
     found["parameters"] = torch.cat([p.detach().flatten() for p in network.parameters()])
     found["losses"] = torch.tensor(run.column("loss")[1])
     found["weights"] = torch.tensor(list(run.weights.values()))
     network = pinntk.nn.MLP(problem, width=8, depth=2, dtype=torch.float64)
-    settings = {"points": {"residual": 21, "initial": 7, "boundary": 1}, "resample": 5, "adaptive": True, "progress": False}
+    settings = {"points": {"residual": 21, "initial": 7, "boundary": 1}, "resample": 4, "adaptive": True}
+    settings |= {"eval_every": 0, "snapshot_every": 0, "progress": False}
     causal = Causal(epsilon=(1e-9, 1.0), slices=3)
-    run = pinntk.train(problem, network, steps=20, causal=causal, weighting=GradientNorm(every=4), **settings)
+    run = pinntk.train(problem, network, steps=9, causal=causal, weighting=GradientNorm(every=3), **settings)
     found["all settings"] = torch.tensor([run.column(name)[1] for name in ("loss", "loss/burgers", "causal", "weight/burgers")])
     found["own loop"] = own_loop()
     found |= least_squares() | solved() | watched() | short_of_memory()
@@ -143,7 +146,8 @@ def weighed() -> torch.Tensor:
         for causal in (None, Causal(epsilon=1.0, slices=3)):
             if causal is None or "weighting" in settings:
                 network = pinntk.nn.MLP(problem, width=6, depth=2, dtype=torch.float64)
-                run = pinntk.train(problem, network, steps=2, points=points, causal=causal, progress=False, **settings)
+                quick = {"causal": causal, "eval_every": 0, "snapshot_every": 0, "progress": False}
+                run = pinntk.train(problem, network, steps=2, points=points, **quick, **settings)
                 found.extend(run.weights.values())
     return torch.tensor(found, dtype=torch.float64)
 
@@ -192,5 +196,20 @@ def ranks(folder: Path) -> None:
     dist.destroy_process_group()
 
 
+def forks(folder: Path) -> None:
+    """Three ranks in processes of their own, each with what torchrun tells it."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        os.environ |= {"WORLD_SIZE": "3", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1])}
+    started = []
+    for rank in range(3):
+        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+        started.append(multiprocessing.get_context("fork").Process(target=ranks, args=(folder,)))
+        started[-1].start()
+    for process in started:
+        process.join()
+    sys.exit(max(abs(process.exitcode) for process in started))
+
+
 if __name__ == "__main__":
-    ranks(Path(sys.argv[1]))
+    (ranks if "RANK" in os.environ else forks)(Path(sys.argv[1]))

@@ -163,6 +163,7 @@ def test_torch_keeps_every_function_of_the_table_where_the_test_looks():
     assert len(SPELLINGS) >= 250
 
 
+@pytest.mark.slow
 def test_functions_that_another_package_has_replaced_in_torch():
     """As torch_geometric replaces torch.select, by one that calls torch's own."""
     code = (
@@ -180,8 +181,10 @@ def test_functions_that_another_package_has_replaced_in_torch():
 ROUNDED = ("float", "half", "bfloat16", "cuda")
 
 
+# Of each rule the first spelling by default. One worker has them all, for what they share.
+FIRST = {(name, RULES[function]): spelled for spelled, (name, function, _) in reversed(SPELLINGS.items())}.values()
 SPELLED = [
-    pytest.param(spelled, marks=pytest.mark.xdist_group(f"rule {name}"))  # one worker, for what they share
+    pytest.param(spelled, marks=[pytest.mark.xdist_group(f"rule {name}"), *([] if spelled in FIRST else [pytest.mark.slow])])
     for spelled, (name, _, _) in SPELLINGS.items()
     if name not in ROUNDED
 ]

@@ -11,6 +11,7 @@ from pinntk.solvers._chain import Chain, Part, names_of, read_chain
 from pinntk.training import TrainConfig
 from pinntk.training._solver_update import SolverUpdate
 from pinntk.weighting import NTK, Fixed
+from tests.support.sweeps import sweep
 
 F64 = {"dtype": torch.float64}
 POINTS = {"boundary": 5, "residual": 12}
@@ -162,7 +163,7 @@ def test_a_solver_takes_for_fresh_what_is_fresh(tmp_path, monkeypatch):
     assert [of_points for of_points, _ in seen] == fresh
 
 
-@pytest.mark.parametrize("at", [3, 6, 11])  # in a part, at its end, in a solver's
+@pytest.mark.parametrize("at", sweep((3, 6, 11), 3, 11))  # in a part, at its end, in a solver's
 def test_it_goes_on_in_any_part(tmp_path, at, whole):
     run = train(out=tmp_path, on_step=lambda run: run.step == at)
     assert run.step == at

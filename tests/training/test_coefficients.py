@@ -9,6 +9,7 @@ from pinntk import Box, Problem, data, residual
 from pinntk.solvers import GaussNewton
 from pinntk.solvers._jacobian import ScaledJacobian
 from pinntk.training._coefficients import coefficient_scales
+from tests.support.sweeps import sweep
 
 F64 = {"dtype": torch.float64}
 QUICK = {"points": {"residual": 20}, "progress": False, "weighting": "ntk"}
@@ -38,12 +39,12 @@ def trained(problem, **settings):
 @pytest.mark.parametrize(
     ("optimizer", "settings"),
     [
-        ("adam", {"steps": 30, "lr": 0.01}),
-        ("gradient-descent", {"steps": 20, "lr": 1e-3, "weighting": None}),
-        ("lbfgs", {"steps": 4}),
-        ("ssbroyden", {"steps": 6}),
-        ("gauss-newton", {"steps": 6}),
-        ("natural-gradient", {"steps": 4}),
+        ("adam", {"steps": 10, "lr": 0.01}),
+        ("lbfgs", {"steps": 2}),
+        ("gauss-newton", {"steps": 3}),
+        pytest.param("gradient-descent", {"steps": 20, "lr": 1e-3, "weighting": None}, marks=pytest.mark.slow),
+        pytest.param("ssbroyden", {"steps": 6}, marks=pytest.mark.slow),
+        pytest.param("natural-gradient", {"steps": 4}, marks=pytest.mark.slow),
     ],
 )
 def test_a_scaled_coefficient_trains_as_one_in_other_units(optimizer, settings):
@@ -60,14 +61,14 @@ def test_a_scaled_coefficient_trains_as_one_in_other_units(optimizer, settings):
 
 def test_the_default_finds_a_rate_of_billions():
     problem = decay(1e-9)
-    trained(problem, optimizer="gauss-newton", steps=25)
+    trained(problem, optimizer="gauss-newton", steps=15)
     assert problem.coefficients["k"].item() == pytest.approx(3e9, rel=1e-3)
     without = decay(1e-9)
-    trained(without, optimizer="gauss-newton", steps=25, coefficient_scales={})
+    trained(without, optimizer="gauss-newton", steps=15, coefficient_scales={})
     assert without.coefficients["k"].item() < 1e3
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "gauss-newton"])
+@pytest.mark.parametrize("optimizer", sweep(("adam", "gauss-newton"), "gauss-newton"))
 def test_a_training_is_resumed_to_the_last_bit(tmp_path, optimizer):
     settings = {"optimizer": optimizer, **({"schedule": "constant"} if optimizer == "adam" else {})}
     whole, parts, again = decay(1e-9), decay(1e-9), decay(1e-9)

@@ -31,12 +31,20 @@ def same(a, b):
     "settings",
     [
         {},
-        {"weighting": NTK(every=2, momentum=0.5, groups=[("poisson", "ends")]), "lr": 1e-2, "seed": 4},
+        pytest.param(
+            {"weighting": NTK(every=2, momentum=0.5, groups=[("poisson", "ends")]), "lr": 1e-2, "seed": 4},
+            marks=pytest.mark.slow,
+        ),
         {"weighting": Fixed(ends=7), "schedule": "exponential", "decay": 0.5, "decay_every": 2, "network": DOUBLE},
-        {"optimizer": "sgd", "lr": 1e-5, "optimizer_options": {"momentum": 0.9}, "sampling": "sobol"},
+        pytest.param(
+            {"optimizer": "sgd", "lr": 1e-5, "optimizer_options": {"momentum": 0.9}, "sampling": "sobol"},
+            marks=pytest.mark.slow,
+        ),
         {"resample": 2, "adaptive": pinntk.RAD(power=2), "weighting": GradientNorm(every=1)},
         {"optimizer": "gauss-newton", "optimizer_options": {"target": 0.2}, "grow": 2.0, "network": DOUBLE},
-        {"optimizer": "lbfgs", "monitor": pinntk.Monitor(every=2), "log_every": 2, "seconds": 60.0},
+        pytest.param(
+            {"optimizer": "lbfgs", "monitor": pinntk.Monitor(every=2), "log_every": 2, "seconds": 60.0}, marks=pytest.mark.slow
+        ),
         {
             "name": "convection",
             "points": {"residual": 32, "initial": 4, "periodic": 4},

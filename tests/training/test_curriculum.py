@@ -10,6 +10,7 @@ import pinntk
 from pinntk.cli import main
 from pinntk.problem import Problem
 from tests.support.slabs import COUNTS, convection, mlp
+from tests.support.sweeps import sweep
 
 SETTINGS = {"steps": 4, "points": COUNTS, "snapshot_every": 0, "progress": False, "schedule": "exponential"}
 BETAS = {"beta": [1.0, 5.0, 30.0]}
@@ -81,7 +82,7 @@ def test_problems_of_ones_own_are_built_by_a_function():
         train({"beta": [1, 2]}, problem=lambda beta: 3)
 
 
-@pytest.mark.parametrize("cut", [4, 5, 11])
+@pytest.mark.parametrize("cut", sweep((4, 5, 11), 5))
 def test_it_goes_on_where_it_was_cut(tmp_path, cut, whole):
     """By Ctrl-C in any stage, and in the last step of one."""
     steps = []

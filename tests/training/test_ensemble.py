@@ -100,7 +100,9 @@ def test_an_optimizer_of_a_factory_that_looks_along_its_steps_is_each_members_ow
     assert torch.equal(vector(found.runs[1]), vector(pinntk.train(problem, mlp(problem, 1), seed=1, **few)))
 
 
-@pytest.mark.parametrize(("optimizer", "cut"), [("adam", 3), ("adam", 8), ("lbfgs", 8)])
+@pytest.mark.parametrize(
+    ("optimizer", "cut"), [("adam", 3), *(pytest.param(name, 8, marks=pytest.mark.slow) for name in ("adam", "lbfgs"))]
+)
 def test_it_goes_on_where_it_was_cut(tmp_path, optimizer, cut):
     """By a kill between two members' checkpoints, to the last bit: side by side, and one after the other."""
     problem = pinntk.load("poisson1d", k=1)

@@ -66,9 +66,14 @@ LATE = Finding(code="unfinished", severity="warning", sentence="The loss was sti
     "settings",
     [
         {},
-        {"optimizer": "lbfgs", "lr": 0.5, "weighting": Fixed(), "optimizer_options": {"max_iter": 4}},
         {"resample": 3, "adaptive": True, "optimizer": "gradient-descent", "lr": 1e-6},
-        {"optimizer": "gauss-newton", "lr": None},
+        *(
+            pytest.param(settings, marks=pytest.mark.slow)
+            for settings in (
+                {"optimizer": "lbfgs", "lr": 0.5, "weighting": Fixed(), "optimizer_options": {"max_iter": 4}},
+                {"optimizer": "gauss-newton", "lr": None},
+            )
+        ),
     ],
 )
 @pytest.mark.filterwarnings("ignore::pinntk.TrainingWarning")
@@ -217,6 +222,7 @@ def test_the_first_steps_are_not_diagnosed(monkeypatch):
     assert asked[0] == 6
 
 
+@pytest.mark.slow
 def test_a_real_finding_of_a_training_that_goes_wrong():
     """The paper's poisson1d(k=4), unweighted."""
     problem = pinntk.load("poisson1d", k=4)
@@ -246,14 +252,14 @@ def test_the_budget_bounds_the_cost(monkeypatch):
     monkeypatch.setattr("pinntk.training._monitor.kernel", taking(0.005, pinntk.training._monitor.kernel))
     monkeypatch.setattr("pinntk.training._monitor.diagnose", taking(0.05, pinntk.training._monitor.diagnose))
     monkeypatch.setattr(NTK, "update", taking(0.01, NTK.update))
-    settings = {"steps": 150, "weighting": NTK(every=1), "snapshot_every": 0, "eval_every": 0}
+    settings = {"steps": 80, "weighting": NTK(every=1), "snapshot_every": 0, "eval_every": 0}
     watched = small(monitor=Monitor(every=1, budget=0.3), **settings).monitor
-    assert watched.measurements + watched.skipped == 151
+    assert watched.measurements + watched.skipped == 81
     assert watched.measurements > 5 and watched.diagnoses > 3
     assert watched.seconds == pytest.approx(0.005 * watched.measurements + 0.05 * watched.diagnoses)
     assert watched.seconds - 0.005 <= 0.3 * now[0]  # the first measurement is made whatever it costs
     assert watched.share == pytest.approx(watched.seconds / now[0], rel=0.02)
-    unbound = small(monitor=Monitor(every=1, budget=None), **{**settings, "steps": 40}).monitor
+    unbound = small(monitor=Monitor(every=1, budget=None), **{**settings, "steps": 20}).monitor
     assert unbound.skipped == 0 and unbound.share > 0.8
 
 

@@ -8,6 +8,7 @@ import torch
 import pinntk
 from pinntk.solvers import Muon
 from pinntk.training import TrainConfig, _more_optimizers
+from tests.support.sweeps import sweep
 from tests.training.test_chains import start, vector
 
 needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch is older than its Muon")
@@ -69,7 +70,7 @@ OTHERS = [pytest.param("muon", marks=needs_muon), *(pytest.param(name, marks=nee
 
 
 @pytest.mark.parametrize("optimizer", OTHERS)
-@pytest.mark.parametrize("stop", [1, 12])
+@pytest.mark.parametrize("stop", sweep((1, 12), 12))
 def test_a_resumed_training_is_the_whole_one(tmp_path, optimizer, stop):
     """At 12 SOAP has turned its bases once, by its default."""
     whole = train(optimizer, 14)

@@ -13,7 +13,7 @@ from pinntk.cli import main
 from pinntk.diagnostics import Finding, Prescription
 from pinntk.training._rescue import prescriptions
 
-POINTS = {"ends": 2, "poisson": 20}
+POINTS, STEPS = {"ends": 2, "poisson": 20}, 30
 FASTER = Prescription("train faster", {"training.lr": 1e-2})
 SHORTER = Prescription("train by fewer steps of a solver", {"training.optimizer": "gauss-newton", "training.steps": 3})
 WORSE = Prescription("train hardly at all", {"training.lr": 1e-9})
@@ -42,7 +42,7 @@ def says(monkeypatch, *findings):
 def failing(out=None, name="poisson1d", **settings):
     problem = pinntk.load(name, **({"k": 1} if name == "poisson1d" else {}))
     network = pinntk.nn.MLP(problem, width=8, depth=1)
-    settings = {"points": POINTS, "lr": 1e-5, "steps": 60, "weighting": "ntk", "checkpoint_every": 30, **settings}
+    settings = {"points": POINTS, "lr": 1e-5, "steps": STEPS, "weighting": "ntk", "checkpoint_every": 30, **settings}
     return pinntk.train(problem, network, out=out, progress=False, **settings)
 
 
@@ -63,7 +63,7 @@ def test_the_first_prescription_is_followed_with_as_many_steps(monkeypatch, tmp_
     assert all(torch.equal(p, q) for p, q in zip(run.network.parameters(), parameters, strict=True))
     assert found.before is run and found.after is found.rounds[0].run and asked == [run, found.after]
     assert found.applied == (FASTER,) and found.rounds[0].findings == ()
-    assert (found.after.step, found.after.config["training"]["lr"]) == (60, 1e-2)
+    assert (found.after.step, found.after.config["training"]["lr"]) == (STEPS, 1e-2)
     assert found.metric == "relative L2 error"
     assert (found.score_before, found.score_after) == (run.relative_error, found.after.relative_error)
     assert found.improvement == run.relative_error / found.after.relative_error > 1
@@ -266,7 +266,7 @@ def test_an_interrupted_rescue_is_continued_by_the_same_call(monkeypatch, tmp_pa
     for _ in range(2):  # go on; then nothing is left to train
         says(monkeypatch, [finding("a", FASTER)], [])
         found = rescue(pinntk.Run.load(tmp_path / "run"), out=tmp_path / "better")
-        assert found.score_after == expected.score_after and found.after.step == 60
+        assert found.score_after == expected.score_after and found.after.step == STEPS
 
 
 def test_the_command_line_prints_both_side_by_side(monkeypatch, tmp_path, capsys):
@@ -281,7 +281,7 @@ def test_the_command_line_prints_both_side_by_side(monkeypatch, tmp_path, capsys
     assert table[0].split() == ["before", "round", "1", "round", "2"]
     rows = {line[:22].strip(): line[22:].split() for line in table[1:] if line}
     assert rows["first finding"] == ["step-too-smal", "network-too-s", "none"]
-    assert rows["steps"] == ["60", "60", "60"]
+    assert rows["steps"] == [str(STEPS)] * 3
     errors = [float(value) for value in rows["relative L2 error"]]
     assert errors[1] < errors[0]
     config = json.loads((tmp_path / "run-rescued" / "config.json").read_text())

@@ -13,6 +13,7 @@ from pinntk.reporting import plot
 from pinntk.training import _losses as losses_module
 from pinntk.training import apply_changes
 from pinntk.weighting import Causal, SelfAdaptive
+from tests.support.sweeps import sweep
 
 pytestmark = pytest.mark.xdist_group("self_adaptive")  # one worker, for what they share
 
@@ -62,7 +63,7 @@ def by_hand(scheme, mask, ascent, steps, kind):
     return network, {name: mask(values).detach() for name, values in lam.items()}, losses
 
 
-@pytest.mark.parametrize("passes", [False, True])
+@pytest.mark.parametrize("passes", sweep((False, True), False))
 @pytest.mark.parametrize(
     ("settings", "mask", "ascent", "optimizer"),
     [
@@ -124,12 +125,15 @@ def test_draws_come_from_the_seed_and_lie_in_their_ranges():
     "settings",
     [
         {"weighting": SelfAdaptive(lr=0.1, initial=RANGES)},
-        {
-            "weighting": SelfAdaptive(lr=0.1, optimizer="gradient-ascent", mask="sigmoid"),
-            "optimizer": "lbfgs",
-            "lr": 0.5,
-            "optimizer_options": {"max_iter": 4},
-        },
+        pytest.param(
+            {
+                "weighting": SelfAdaptive(lr=0.1, optimizer="gradient-ascent", mask="sigmoid"),
+                "optimizer": "lbfgs",
+                "lr": 0.5,
+                "optimizer_options": {"max_iter": 4},
+            },
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_last_bit(tmp_path, settings):
@@ -218,6 +222,7 @@ def test_the_monitor_predicts_nothing(monkeypatch):
         assert any("monitor/predicted/walls" in row for row in run.history) == predicted
 
 
+@pytest.mark.slow
 def test_a_run_is_drawn_and_every_cure_can_be_followed():
     run = train(weighting=SelfAdaptive(lr=0.1), steps=20)
     assert "self-adaptive point weight m(λ)" in [panel.title for panel in plot.loss_panels(run)]

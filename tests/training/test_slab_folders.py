@@ -60,6 +60,7 @@ def test_a_slab_whose_start_has_changed_is_refused(tmp_path):
         load_slabs(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_slab_is_resumed_and_rescued_as_any_run(tmp_path):
     found = train(tmp_path / "out", steps=5)
     last = tmp_path / "out" / "slab_02"

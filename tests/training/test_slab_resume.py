@@ -15,7 +15,19 @@ CAUSAL = Causal(1.0, slices=3)
 
 @pytest.mark.parametrize(
     ("at", "settings"),
-    [(2, {}), (8, {"resample": 3}), (5, {"fresh": True}), (5, {"dtype": torch.float64}), (8, {"causal": CAUSAL})],
+    [
+        (2, {}),
+        (5, {"fresh": True, "resample": 3}),
+        *(
+            pytest.param(at, settings, marks=pytest.mark.slow)
+            for at, settings in (
+                (8, {"resample": 3}),
+                (5, {"fresh": True}),
+                (5, {"dtype": torch.float64}),
+                (8, {"causal": CAUSAL}),
+            )
+        ),
+    ],
     ids=str,
 )
 def test_a_resumed_training_equals_one_never_stopped(tmp_path, at, settings):
@@ -32,12 +44,16 @@ def test_a_resumed_training_equals_one_never_stopped(tmp_path, at, settings):
     assert same(train(tmp_path / "cut", network=network, **settings, resume=True), whole)  # nothing is left to do
 
 
-def test_a_solvers_training_resumes_with_its_reasons(tmp_path):
+@pytest.mark.slow
+def test_a_solvers_training_resumes(tmp_path):
     settings = {"slabs": 2, "steps": 6, "optimizer": "gauss-newton", "lr": None, "points": COUNTS}
     whole = train(tmp_path / "whole", **settings)
     with pytest.raises(pinntk.Interrupted):
         train(tmp_path / "cut", **settings, weighting=Interrupting(2))
     assert same(train(tmp_path / "cut", **settings, resume=True), whole)
+
+
+def test_a_resumed_training_has_its_reasons(tmp_path):
     quick = {"slabs": 2, "steps": 50, "seconds": 1e-9}
     first = train(tmp_path / "quick", **quick)
     assert [run.stop_reason for run in first.runs] == ["the time is up (0 s)"] * 2
@@ -91,11 +107,11 @@ def test_what_is_done_can_be_loaded_before_the_rest_is(tmp_path):
     ],
 )
 def test_a_folder_with_other_settings_is_refused(tmp_path, change, message):
-    train(tmp_path, steps=2)
+    train(tmp_path, steps=1)
     problem = convection(2.0 if "problem" in change else 1.0)
     network = mlp(problem, width=9 if "network" in change else 6)
     with pytest.raises(ValueError, match=f"cannot resume .*{message}"):
-        train(tmp_path, **{"steps": 2, **change, "problem": problem, "network": network, "resume": True})
+        train(tmp_path, **{"steps": 1, **change, "problem": problem, "network": network, "resume": True})
 
 
 def test_more_steps_are_those_of_slabs_that_are_not_done(tmp_path):

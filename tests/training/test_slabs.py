@@ -12,6 +12,7 @@ from pinntk import Run, load_slabs
 from pinntk.weighting import NTK, Fixed
 from tests.support.slabs import Interrupting, convection, decay, mlp, parameters, same, same_tensors, train
 from tests.support.small_problems import F64
+from tests.support.sweeps import sweep
 
 SOLVING: dict = {"optimizer": "gauss-newton", "lr": None, "weighting": None}
 SOLVING |= {"points": {"residual": 120, "initial": 20, "periodic": 20, "boundary": 20}}
@@ -20,6 +21,7 @@ SOLVING |= {"points": {"residual": 120, "initial": 20, "periodic": 20, "boundary
 # What is trained.
 
 
+@pytest.mark.slow
 def test_two_slabs_solve_and_their_values_meet():
     problem = convection(beta=6.0)
     found = train(
@@ -64,8 +66,8 @@ def test_time_may_run_backward():
         return u - 1 - x
 
     problem = pinntk.Problem(domain, [growth, last], exact=lambda t, x: (1 + x) * torch.exp(3 * (t - 2)))
-    settings = {**SOLVING, "points": {"residual": 100, "initial": 20}}
-    found = train(problem=problem, network=mlp(problem, width=8), slabs=(2.0, 1.5, 0.0), steps=30, **settings)
+    settings = {**SOLVING, "points": {"residual": 80, "initial": 15}}
+    found = train(problem=problem, network=mlp(problem, width=8), slabs=(2.0, 1.5, 0.0), steps=22, **settings)
     assert [run.problem.domain.bounds[0] for run in found.runs] == [(1.5, 2.0), (0.0, 1.5)]
     assert found.relative_error < 1e-3
 
@@ -131,7 +133,7 @@ def test_networks_of_ones_own():
     assert len(train(network=lambda part: mlp(part, width=next(widths)), steps=1, fresh=True).runs) == 3
 
 
-@pytest.mark.parametrize("name", ["reaction", "wave1d"])
+@pytest.mark.parametrize("name", sweep(("reaction", "wave1d"), "reaction"))
 def test_what_is_met_by_construction_stays_so_but_for_later_starts(name, tmp_path):
     problem = pinntk.load(name)
     network = mlp(problem, hard="auto")

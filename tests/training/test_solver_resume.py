@@ -9,6 +9,7 @@ import torch
 import pinntk
 from pinntk.run._checkpoint import read_checkpoint
 from pinntk.training._checkpoint import Checkpoint
+from tests.support.sweeps import sweep
 
 PHASES = {  # by the states of the points' rule and of the solver
     "exploring": lambda own, solver: own["_steps"] == 7 and not own["adapting"] and not own["hold"],
@@ -71,7 +72,7 @@ def assert_same(found, expected, step):
     assert same(rows(found, step), rows(expected, step))
 
 
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("phase", sweep(PHASES, "points proved too few", "more are held", "away from the best"))
 def test_training_resumes_in_every_phase(phase, whole, tmp_path):
     states = {step: read_checkpoint(folder) for step, folder in whole.items()}
     step = min(step for step, state in states.items() if PHASES[phase](*map(state["parts"]["update"].get, ("own", "solver"))))

@@ -29,6 +29,7 @@ def test_training_with_a_solver_resumes_to_the_last_bit(tmp_path):
     assert "damping" in whole.history[0] and "learning_rate" not in whole.history[0]
 
 
+@pytest.mark.slow
 def test_points_grow_when_a_step_fits_them_and_not_the_equation():
     run = trained(steps=80, points={"residual": 5}, grow=8)
     few = run.config["training"]["points"]["poisson"]
@@ -61,6 +62,7 @@ def test_points_stay_the_same_once_the_solver_converges():
     assert points.losses({"poisson": others})["poisson"] == pytest.approx(float(e.square().mean()))
 
 
+@pytest.mark.slow
 def test_points_fall_where_errors_are_large_once_they_prove_too_few():
     few = {"points": {"residual": 5}, "log_every": 1}
     run = trained(steps=32, **few)

@@ -14,6 +14,7 @@ from pinntk.training import _losses as losses_module
 from pinntk.training import _step as module
 from tests.support.examples import EXAMPLES
 from tests.support.networks import NETWORKS, build
+from tests.support.sweeps import sweep
 
 COMPILER = pytest.mark.skipif(not (shutil.which("c++") or shutil.which("g++")), reason="torch.compile needs a C++ compiler")
 
@@ -47,7 +48,8 @@ def interpreted(monkeypatch):
     monkeypatch.setattr("torch.fx.experimental.proxy_tensor.set_meta", lambda proxy, value: proxy, raising=False)
 
 
-CASES = [("everything", "gated"), *(("burgers", network) for network in NETWORKS)]
+FAST = ("plain", "embedded", "pirate")  # of the networks
+CASES = [("everything", "gated"), *(pytest.param("burgers", *one.values, marks=one.marks) for one in sweep(NETWORKS, *FAST))]
 CASES += [pytest.param(name, "gated", marks=pytest.mark.slow) for name in EXAMPLES if name not in ("everything", "burgers")]
 
 
@@ -90,6 +92,7 @@ def test_passes_over_parts_add_up(monkeypatch):
 
 
 @COMPILER
+@pytest.mark.slow
 def test_compiled_training_equals_eager_training():
     runs = {}
     for compiled in (False, True):

@@ -1,6 +1,11 @@
-"""Two gloo processes, and for loss weights three, give what one gives."""
+"""Two gloo processes, and for loss weights three, give what one gives.
+
+In slow tests torchrun starts them; else they are forks of one process, with the environment that torchrun gives: a start of
+Python with torch takes seconds.
+"""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +16,7 @@ import torch
 import pinntk
 from pinntk.cli import main
 from tests.support import distributed_worker
+from tests.support.sweeps import sweep
 
 pytestmark = pytest.mark.xdist_group("distributed")  # one worker, for what they share
 
@@ -18,14 +24,25 @@ ROOT = Path(__file__).parents[2]
 WORKER = distributed_worker.__file__
 
 
+TORCHRUN = ["-m", "torch.distributed.run", "--nproc-per-node=3", "--standalone"]
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """What one process left there, and then three and two."""
-    path = tmp_path_factory.mktemp("ranks")
+def alone(tmp_path_factory):
+    """What one process left there."""
+    path = tmp_path_factory.mktemp("alone")
     distributed_worker.main(path)
     torch.save(distributed_worker.weighed(), path / "weights.0of1")
+    return path
+
+
+@pytest.fixture(scope="module", params=sweep(("forks", "torchrun"), "forks"))
+def folder(request, alone, tmp_path_factory):
+    """And then three and two."""
+    path = tmp_path_factory.mktemp("ranks")
+    shutil.copytree(alone, path, dirs_exist_ok=True)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=3", "--standalone", WORKER, str(path)]
+    command = [sys.executable, *(TORCHRUN if request.param == "torchrun" else []), WORKER, str(path)]
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert finished.returncode == 0, finished.stderr
     return path
@@ -101,7 +118,7 @@ def only_the_first_speaks(folder, command):
     return first
 
 
-def test_the_command_line_under_torchrun(folder, tmp_path):
+def test_the_command_line_of_several_ranks(folder, tmp_path):
     names = [f"K.rank{rank}of2.npz" for rank in range(2)]
     assert sorted(path.name for path in folder.glob("K*")) == names
     joined = pinntk.KernelBlocks.join([folder / name for name in names])
@@ -114,8 +131,8 @@ def test_the_command_line_under_torchrun(folder, tmp_path):
         pinntk.KernelBlocks.join([folder / names[0]])
 
 
-def test_training_under_torchrun_writes_one_run_folder(folder):
+def test_training_of_several_ranks_writes_one_run_folder(folder):
     assert only_the_first_speaks(folder, "train").count("relative L2 error") == 1
-    assert pinntk.Run.load(folder / "run").step == 12
+    assert pinntk.Run.load(folder / "run").step == 4
     assert (folder / "run" / "figures" / "solution.png").exists()
-    assert main(["train", "--resume", str(folder / "run"), "--steps", "13", "--quiet"]) == 0  # in one process
+    assert main(["train", "--resume", str(folder / "run"), "--steps", "5", "--quiet"]) == 0  # in one process

@@ -8,6 +8,7 @@ import torch
 import pinntk
 from pinntk._util import threads
 from pinntk._util.threads import ENOUGH, of_cross_kernel, of_factorization, of_kernel, of_step, threads_for, with_threads_for
+from tests.support.sweeps import sweep
 
 
 @pytest.fixture(autouse=True)
@@ -167,7 +168,7 @@ ENTRIES = {
 
 
 @pytest.mark.parametrize("bound", [ENOUGH, 1], ids=["small", "large"])
-@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("entry", sweep(ENTRIES, "operator", "eigenpairs", "gauss-newton", "training"))
 def test_every_entry_keeps_the_rule_and_restores_the_count(monkeypatch, counts, entry, bound):
     network, problem, points = setting()
     monkeypatch.setattr(threads, "ENOUGH", bound)
@@ -183,7 +184,7 @@ def test_a_training_that_diverges_restores_the_count():
     assert torch.get_num_threads() == 2
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "ssbroyden", "gauss-newton"])
+@pytest.mark.parametrize("optimizer", sweep(("adam", "ssbroyden", "gauss-newton"), "adam"))
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_last_bit(tmp_path, monkeypatch, optimizer):
     """Also where the rule's choice changes between the parts of a step: the larger work crosses the bound here."""
     monkeypatch.setattr(threads, "ENOUGH", 1500)

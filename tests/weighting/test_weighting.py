@@ -66,6 +66,7 @@ def test_bad_settings(settings, message):
         NTK(**settings)
 
 
+@pytest.mark.slow
 def test_wave1d_weights_at_initialization_lie_in_the_measured_bands():
     """The notebook of Wang, Yu & Perdikaris: [2, 500 x 3, 1], Xavier, normalized inputs, N_u = N_ut = N_r = 300, the u points
     shared out equally over t = 0 and the two walls."""

@@ -13,6 +13,7 @@ from pinntk.integrations import _verdict
 from pinntk.integrations.deepxde import Diagnose, NTKWeighting, from_model
 from pinntk.reporting._calls import call_of
 from tests.integrations.deepxde import models
+from tests.support.sweeps import sweep
 
 QUIET = {"verbose": 0}
 
@@ -33,7 +34,7 @@ def trained(made, callbacks, iterations=6):
     return parameters, np.random.random(), torch.rand(()), model.losshistory.loss_train
 
 
-@pytest.mark.parametrize("made", ["heat", "holed_system", "auxiliary", "drawing", "inverse"])
+@pytest.mark.parametrize("made", sweep(("heat", "holed_system", "auxiliary", "drawing", "inverse"), "heat", "inverse"))
 def test_the_training_is_the_same_to_the_last_bit(made, tmp_path):
     plain = trained(made, [])
     watched = trained(made, [silent(tmp_path / "run", every=1)])

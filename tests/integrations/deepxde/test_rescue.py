@@ -8,6 +8,7 @@ import torch
 import pinntk
 from pinntk.integrations.deepxde import Diagnose
 from tests.integrations.deepxde import models
+from tests.support.sweeps import sweep
 
 SOLVE = pinntk.Prescription("train by Gauss-Newton", {"training.optimizer": "gauss-newton", "training.steps": 20})
 
@@ -18,7 +19,7 @@ def recorded(model, folder):
     return diagnosis.run
 
 
-@pytest.mark.parametrize("loaded", [False, True])
+@pytest.mark.parametrize("loaded", sweep((False, True), False))
 def test_a_recorded_training_is_rescued(loaded, tmp_path):
     model = models.dirichlet()
     run = recorded(model, tmp_path / "run")

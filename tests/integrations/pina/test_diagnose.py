@@ -51,7 +51,11 @@ def undiagnosed(monkeypatch):
 
 @pytest.mark.parametrize(
     ("case", "batches"),
-    [("poisson", {"batch_size": 7, "train_size": 0.7, "val_size": 0.3}), ("rod", {}), ("inverse", {})],
+    [
+        ("poisson", {"batch_size": 7, "train_size": 0.7, "val_size": 0.3}),
+        pytest.param("rod", {}, marks=pytest.mark.slow),
+        pytest.param("inverse", {}, marks=pytest.mark.slow),
+    ],
     ids=["poisson", "rod", "inverse"],
 )
 def test_a_diagnosed_training_is_the_same_to_the_last_bit(case, batches, tmp_path):

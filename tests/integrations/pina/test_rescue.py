@@ -23,6 +23,7 @@ def recorded(case, folder):
     return solver, diagnosis.run
 
 
+@pytest.mark.slow
 def test_a_recorded_training_is_rescued(tmp_path):
     solver, run = recorded("poisson", tmp_path)
     before = [p.detach().clone() for p in solver.model.parameters()]

@@ -18,6 +18,7 @@ from pina.solver import (
 from pinntk.integrations.pina import NTKWeighting
 from pinntk.weighting import NTK
 from tests.integrations.pina.cases import CASES, PINN, QUIET, TOLERANCE, solver_of, trained, trainer_of
+from tests.support.sweeps import pairs
 
 pytestmark = QUIET
 
@@ -59,8 +60,7 @@ def assert_close(found, expected, tolerance):
         assert found[name] == pytest.approx(expected[name], rel=tolerance), name
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("columns", ["together", "apart"])
+@pytest.mark.parametrize(("case", "columns"), pairs(CASES, ("together", "apart"), each=1))
 def test_weights_are_those_of_traces_row_by_row(case, columns, dtype, tmp_path):
     watch = Watch(columns == "apart", every=2)
     solver = solver_of(case, weighting=NTKWeighting(every=2, momentum=0.3, columns=columns))
@@ -155,8 +155,7 @@ def test_lbfgs_has_one_set_of_weights_in_a_step(tmp_path):
     assert len(set(seen)) == 3
 
 
-@pytest.mark.parametrize("case", ["poisson", "inverse"])
-@pytest.mark.parametrize("momentum", [0.0, 0.5])
+@pytest.mark.parametrize(("case", "momentum"), pairs(("poisson", "inverse"), (0.0, 0.5), each=1))
 def test_a_resumed_training_goes_on_with_its_weights(case, momentum, tmp_path):
     def solver(seed):
         return solver_of(case, seed=seed, weighting=NTKWeighting(every=4, momentum=momentum))
