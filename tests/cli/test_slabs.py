@@ -51,6 +51,7 @@ def test_solve_in_slabs(capsys, tmp_path):
     assert [run.step for run in pinntk.load_slabs(tmp_path).runs] == [3, 5]
 
 
+@pytest.mark.slow
 def test_slabs_by_a_file(capsys, tmp_path):
     assert run(capsys, "train", "convection", "--steps", 2, "-o", tmp_path / "a", "--quiet", *SMALL)[0] == 0
     options = ["--slabs", 2, "-o", tmp_path / "b", "--quiet"]

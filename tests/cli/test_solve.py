@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.commands import run
 
 
@@ -23,6 +25,7 @@ def test_solve_then_resume(tmp_path, capsys):
     assert "stopped: the time is up" in out
 
 
+@pytest.mark.slow
 def test_solve_goes_on_with_a_wider_network(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = ["--width", 6, "--depth", 2, "--points", "residual=40", "--steps", 3, "-o", "run"]

@@ -17,7 +17,6 @@ from pinntk.diagnostics._rules_conditions import causality
 from pinntk.diagnostics._thresholds import above, below, clearly
 from pinntk.training import apply_changes
 from tests.support.diagnosed import Causal, codes, healthy, lost_front, poisson, trained
-from tests.support.sweeps import sweep
 
 pytestmark = pytest.mark.xdist_group("diagnose")  # one worker, for what they share
 
@@ -26,7 +25,8 @@ def test_nothing_is_found_in_a_healthy_run():
     assert codes(healthy()) == []
 
 
-@pytest.mark.parametrize("name", sweep(("poisson1d", "reaction", "helmholtz2d"), "poisson1d"))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["poisson1d", "reaction", "helmholtz2d"])
 def test_nothing_is_found_where_gauss_newton_solved_a_problem_of_the_registry(name):
     problem = pinntk.load(name, **{"helmholtz2d": {"a1": 1, "a2": 1}, "poisson1d": {"k": 1}}.get(name, {}))
     network = pinntk.nn.MLP(problem, width=20, depth=2, dtype=torch.float64)
@@ -47,6 +47,10 @@ def test_imbalance():
     assert first.evidence["cosine"] == found.cosines["equation"]["walls"]
     assert first.evidence["alignment"] == pytest.approx(first.evidence["cosine"])  # of two, their cosine
     assert first.prescriptions[0].changes == {"weighting": {"name": "ntk", "every": 100}}
+
+
+@pytest.mark.slow
+def test_conditions_at_one_rate_are_not_imbalanced():
     balanced = trained(poisson(k=2), {"width": 100, "depth": 1, "initialization": "normal"}, lr=1e-3)
     assert RULES["imbalance"](pinntk.examine(balanced)) is None
 
@@ -132,7 +136,7 @@ def test_clustered_points():
     assert first.arrays["x"].shape == (40, 1)
 
 
-def test_conflict_and_the_data_that_are_right():
+def test_conflict():
     points = {"equation": 40, "walls": 2, "readings": 9}
     run = trained(poisson(shift=0.5, exact=False), points=points)
     first = pinntk.diagnose(run)[0]
@@ -140,9 +144,15 @@ def test_conflict_and_the_data_that_are_right():
     assert first.evidence["alignment"] == pinntk.examine(run).balance.alignment
     weights = first.prescriptions[0].changes["weighting"]
     assert weights["readings"] == 0 and weights["walls"] > 0
-    assert RULES["conflict"](pinntk.examine(trained(poisson(shift=0.0), points=points))) is None
 
 
+@pytest.mark.slow
+def test_data_that_are_right_are_in_no_conflict():
+    run = trained(poisson(shift=0.0), points={"equation": 40, "walls": 2, "readings": 9})
+    assert RULES["conflict"](pinntk.examine(run)) is None
+
+
+@pytest.mark.slow
 def test_wrong_sign_is_seen_by_the_known_solution():
     run = trained(poisson(sign=-1.0), {"width": 32})
     first = pinntk.diagnose(run)[0]
@@ -291,6 +301,7 @@ def test_every_rule_is_in_the_order_of_causes_under_its_code():
     assert all(rule(healthy()) is None for rule in RULES.values())
 
 
+@pytest.mark.slow
 def test_where_zero_is_the_solution_errors_are_measured_by_where_the_training_began():
     domain = Box(x=(0, 1))
 

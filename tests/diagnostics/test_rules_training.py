@@ -18,7 +18,7 @@ from tests.support.diagnosed import codes, healthy, healthy_run, poisson, traine
 pytestmark = pytest.mark.xdist_group("diagnose")  # one worker, for what they share
 
 
-def test_unnormalized_inputs():
+def far_away() -> tuple[Problem, dict[str, int]]:
     domain = Box(x=(2000, 2010))
 
     @residual(domain)
@@ -29,12 +29,20 @@ def test_unnormalized_inputs():
     def start(u):
         return u - 1
 
-    problem = Problem(domain, [decay, start])
-    points = {"decay": 40, "start": 1}
+    return Problem(domain, [decay, start]), {"decay": 40, "start": 1}
+
+
+def test_unnormalized_inputs():
+    problem, points = far_away()
     first = pinntk.diagnose(trained(problem, {"normalize": False}, points=points))[0]
     assert first.code == "unnormalized-inputs"
     assert first.evidence["input_mean_max"] == pytest.approx(2005, rel=1e-3)
     assert first.prescriptions[0].changes == {"network.arguments.normalize": True}
+
+
+@pytest.mark.slow
+def test_normalized_inputs_may_lie_far_away():
+    problem, points = far_away()
     assert RULES["unnormalized-inputs"](pinntk.examine(trained(problem, points=points))) is None
 
 
@@ -100,6 +108,7 @@ def test_double_precision_has_no_floor():
     assert codes(solved(torch.float64, steps=60)) == []
 
 
+@pytest.mark.slow
 def test_a_loss_that_jumps_where_the_few_points_are_is_no_matter_of_the_step():
     """With two points the loss falls to rounding and jumps there; the error is between them."""
     run = trained(poisson(), points={"residual": 2, "boundary": 2}, steps=600, lr=5e-3, schedule="constant")

@@ -90,6 +90,7 @@ def test_estimates_do_not_depend_on_a_free_constant():
     assert estimate(network, problem, points).relative != pytest.approx(found.relative, rel=0.1)
 
 
+@pytest.mark.slow
 def test_a_corner_is_the_cause_where_the_errors_lie_beside_it():
     box = Box(t=(0, 1), x=(0, 1))
 

@@ -48,6 +48,7 @@ def test_levenberg_marquardt_reaches_1e_4():
     assert program("A Levenberg-Marquardt")["relative_error"] < 1e-4
 
 
+@pytest.mark.slow
 def test_the_preconditioner_saves_nearly_all_iterations():
     left = program("A Nyström")
     assert 10 * left["preconditioned"] < left["plain"]
@@ -136,6 +137,7 @@ def test_the_guides_run(tmp_path, monkeypatch):
     assert (left["u"].shape, left["K"].shape) == ((2, 101, 1), (12, 12))
 
 
+@pytest.mark.slow
 def test_the_page_on_training_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     left = {}

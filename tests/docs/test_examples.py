@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import pinntk
+from tests.support.sweeps import sweep
 
 FILES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 SHORT = {
@@ -30,7 +31,7 @@ def test_each_has_its_settings_and_says_how_to_run_it():
 
 
 @pytest.mark.filterwarnings("ignore")  # of what has not been trained
-@pytest.mark.parametrize("name", SHORT)
+@pytest.mark.parametrize("name", sweep(SHORT, "own_pde", "inverse", "custom_solver", "infinite_width"))
 def test_it_runs_with_few_steps(name, tmp_path, monkeypatch, capsys):
     assert run(name, tmp_path, monkeypatch, **SHORT[name]) is not None
     assert capsys.readouterr().out

@@ -47,6 +47,7 @@ def test_a_function_that_transfinite_interpolation_reproduces():
     assert torch.allclose(offset, expected, rtol=1e-13, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_many_faces_are_met_where_they_are_asked_for_by_name():
     problem = pinntk.load("poisson_nd")
     network = MLP(problem, **SMALL, hard=("walls",))

@@ -188,6 +188,7 @@ def test_a_network_that_goes_forward_in_its_own_way_claims_nothing():
     assert losses[-1] < 0.2 * losses[0]
 
 
+@pytest.mark.slow
 def test_the_command_line(capsys, tmp_path):
     common = ["--width", "6", "--depth", "1", "--quiet", "--points", "residual=8,boundary=4,initial=4"]
     folder = tmp_path / "run"

@@ -298,6 +298,7 @@ def test_wide_networks_have_this_kernel_on_average(name):
     assert float(found.distances.mean()) == pytest.approx(found.spread, rel=0.3)
 
 
+@pytest.mark.slow
 def test_the_covariance_of_initial_errors_is_the_nngp():
     problem = pinntk.load("poisson1d", k=1)
     points = problem.sample(residual=3, boundary=2, method="grid", dtype=F64)

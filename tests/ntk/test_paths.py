@@ -16,6 +16,7 @@ from tests.support import network_types, reference
 from tests.support.reference import relative
 from tests.support.reference import rows as rows_of
 from tests.support.residual_styles import mlp
+from tests.support.sweeps import sweep
 
 TOLERANCE = 1e-12
 
@@ -53,7 +54,7 @@ class ByFormula(nn.Module):
         return self.weight * h / (h.square().mean(-1, keepdim=True) + self.eps).sqrt() + self.bias
 
 
-@pytest.mark.parametrize("order", [0, 2])
+@pytest.mark.parametrize("order", sweep((0, 2), 2))
 @pytest.mark.parametrize("name", network_types.NETWORK_TYPES)
 @pytest.mark.filterwarnings("ignore:.*nested reverse-mode", "ignore:.*come one by one")
 def test_kernels_of_every_type_of_network(name, order):

@@ -69,9 +69,10 @@ def average(u):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, pytest.param({"weighting": pinntk.weighting.NTK(every=5)}, marks=pytest.mark.slow)],
+    [{}, {"weighting": pinntk.weighting.NTK(every=5)}],
     ids=["equal", "ntk weights"],
 )
+@pytest.mark.slow
 def test_solved(settings):
     problem = neumann(average)
     run = pinntk.train(

@@ -50,7 +50,7 @@ class Around(nn.Module):
         return self.more(self, self.inner(x))
 
 
-@pytest.mark.parametrize(("name", "example"), pairs(NETWORKS, EXAMPLES))
+@pytest.mark.parametrize(("name", "example"), pairs(NETWORKS, EXAMPLES, each=1))
 def test_healthy_networks_are_passed_in_silence(name, example):
     problem, points = EXAMPLES[example].load()
     network = build(name, problem.domain.dimension, len(problem.fields))

@@ -12,6 +12,7 @@ from pinntk.ntk import function_kernel
 from pinntk.solvers import GaussNewton, NaturalGradient
 from tests.support.networks import build
 from tests.support.small_problems import poisson, sample
+from tests.support.sweeps import sweep
 
 # Autocast.
 
@@ -59,7 +60,9 @@ ENTRIES = {
 }
 
 
-@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize(
+    "entry", sweep(ENTRIES, "kernel", "traces", "factors", "errors", "posterior", "GaussNewton.step", "train")
+)
 def test_autocast_is_set_aside(entry):
     problem, call = poisson(), ENTRIES[entry]
     points = sample(problem, 8)

@@ -16,6 +16,7 @@ from pinntk.run._checkpoint import read_checkpoint, write_checkpoint
 from pinntk.run._folder import is_foreign
 from tests.run.test_folder import listed, train
 from tests.run.test_trust import COMMANDS, EVIL, FILE, sent
+from tests.support.sweeps import pairs
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*its kernel is zero")
 
@@ -48,8 +49,7 @@ def rewrite(folder, section, **entries):
 # Somebody else's code.
 
 
-@pytest.mark.parametrize("suffix", [".pyc", ".so", ".PY", ""])
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(("command", "suffix"), pairs(COMMANDS, (".pyc", ".so", ".PY", ""), each=1))
 def test_what_is_no_python_source_is_never_run(tmp_path, capsys, suffix, command):
     train(tmp_path / "run")
     file, mark = own(tmp_path / "theirs.py", EVIL), tmp_path / f"theirs{suffix}.was-run"

@@ -9,6 +9,7 @@ import pytest
 import pinntk
 from pinntk.cli import main
 from pinntk.run._trust import _note, remember_trained
+from tests.support.sweeps import sweep
 
 FILE = '''"""Poisson's equation of mine."""
 
@@ -69,7 +70,7 @@ def sent(tmp_path, run, text=FILE):
 EVIL = FILE.replace("def problem", "open(__file__ + '.was-run', 'w').close()\n\n\ndef problem")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", sweep(COMMANDS, "diagnose", "resume", "config"))
 def test_ones_own_folder_needs_nothing_and_says_what_is_run(made, capsys, command):
     file, run = made
     assert main(COMMANDS[command](str(run))) == 0

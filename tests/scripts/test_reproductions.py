@@ -22,7 +22,7 @@ def test_all_reproductions_are_documented():
 
 
 @pytest.mark.pixels
-@pytest.mark.parametrize("name", sweep(reproduction.SCRIPTS, "poisson_weights", "multiscale_features", "random_functions"))
+@pytest.mark.parametrize("name", sweep(reproduction.SCRIPTS, "poisson_weights", "multiscale_features"))
 def test_a_reproduction_runs(name, tmp_path, capsys):
     result = importlib.import_module(name).main(["--quick", "-o", str(tmp_path)])
     assert result["checks"]

@@ -63,6 +63,7 @@ def test_random_functions_find_a_wrong_norm_out(tmp_path, monkeypatch):
     assert verdicts(random_functions, tmp_path)[1] == DIFFERS
 
 
+@pytest.mark.slow
 def test_the_mean_kernel_is_compared_at_its_level():
     rows = [circle_kernel.row(circle_regression.network(64, seed), ANGLES) for seed in range(60)]
     found = circle_kernel.Kernels(np.array(rows), np.empty((0, len(ANGLES))))

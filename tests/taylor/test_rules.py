@@ -181,8 +181,10 @@ def test_functions_that_another_package_has_replaced_in_torch():
 ROUNDED = ("float", "half", "bfloat16", "cuda")
 
 
+# Of each rule the first spelling by default. One worker has them all, for what they share.
+FIRST = {(name, RULES[function]): spelled for spelled, (name, function, _) in reversed(SPELLINGS.items())}.values()
 SPELLED = [
-    pytest.param(spelled, marks=pytest.mark.xdist_group(f"rule {name}"))  # one worker, for what they share
+    pytest.param(spelled, marks=[pytest.mark.xdist_group(f"rule {name}"), *([] if spelled in FIRST else [pytest.mark.slow])])
     for spelled, (name, _, _) in SPELLINGS.items()
     if name not in ROUNDED
 ]

@@ -42,7 +42,9 @@ def same(a, b):
         ),
         {"resample": 2, "adaptive": pinntk.RAD(power=2), "weighting": GradientNorm(every=1)},
         {"optimizer": "gauss-newton", "optimizer_options": {"target": 0.2}, "grow": 2.0, "network": DOUBLE},
-        {"optimizer": "lbfgs", "monitor": pinntk.Monitor(every=2), "log_every": 2, "seconds": 60.0},
+        pytest.param(
+            {"optimizer": "lbfgs", "monitor": pinntk.Monitor(every=2), "log_every": 2, "seconds": 60.0}, marks=pytest.mark.slow
+        ),
         {
             "name": "convection",
             "points": {"residual": 32, "initial": 4, "periodic": 4},

@@ -44,12 +44,16 @@ def test_a_resumed_training_equals_one_never_stopped(tmp_path, at, settings):
     assert same(train(tmp_path / "cut", network=network, **settings, resume=True), whole)  # nothing is left to do
 
 
-def test_a_solvers_training_resumes_with_its_reasons(tmp_path):
+@pytest.mark.slow
+def test_a_solvers_training_resumes(tmp_path):
     settings = {"slabs": 2, "steps": 6, "optimizer": "gauss-newton", "lr": None, "points": COUNTS}
     whole = train(tmp_path / "whole", **settings)
     with pytest.raises(pinntk.Interrupted):
         train(tmp_path / "cut", **settings, weighting=Interrupting(2))
     assert same(train(tmp_path / "cut", **settings, resume=True), whole)
+
+
+def test_a_resumed_training_has_its_reasons(tmp_path):
     quick = {"slabs": 2, "steps": 50, "seconds": 1e-9}
     first = train(tmp_path / "quick", **quick)
     assert [run.stop_reason for run in first.runs] == ["the time is up (0 s)"] * 2

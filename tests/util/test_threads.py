@@ -168,7 +168,7 @@ ENTRIES = {
 
 
 @pytest.mark.parametrize("bound", [ENOUGH, 1], ids=["small", "large"])
-@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("entry", sweep(ENTRIES, "operator", "eigenpairs", "gauss-newton", "training"))
 def test_every_entry_keeps_the_rule_and_restores_the_count(monkeypatch, counts, entry, bound):
     network, problem, points = setting()
     monkeypatch.setattr(threads, "ENOUGH", bound)

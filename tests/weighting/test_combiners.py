@@ -158,7 +158,11 @@ def test_loss_weights_do_not_turn_configs_direction():
     assert float(two.norm() / one.norm()) != pytest.approx(1, abs=0.1)
 
 
-@pytest.mark.parametrize("weighting", ["pcgrad", [NTK(every=3), UPGrad()], "rba+config"], ids=str)
+@pytest.mark.parametrize(
+    "weighting",
+    [*(pytest.param(one, marks=pytest.mark.slow) for one in ("pcgrad", [NTK(every=3), UPGrad()])), "rba+config"],
+    ids=str,
+)
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_last_bit(tmp_path, weighting):
     whole = train(tmp_path / "whole", weighting=weighting, steps=7)
     train(tmp_path / "parts", weighting=weighting, steps=3)

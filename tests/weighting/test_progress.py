@@ -135,7 +135,9 @@ def test_the_losses_are_those_without_point_weights():
     assert weights == pytest.approx(SoftAdapt(beta=5.0).rule(plain[1], plain[0]), rel=1e-12)
 
 
-@pytest.mark.parametrize("scheme", [ReLoBRaLo(alpha=0.5, rho=0.5), SoftAdapt(every=2, beta=5.0)], ids=str)
+@pytest.mark.parametrize(
+    "scheme", [ReLoBRaLo(alpha=0.5, rho=0.5), pytest.param(SoftAdapt(every=2, beta=5.0), marks=pytest.mark.slow)], ids=str
+)
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_last_bit(tmp_path, scheme):
     whole = train(weighting=scheme, steps=9)
     train(tmp_path / "parts", weighting=scheme, steps=4)
