@@ -13,7 +13,7 @@ from pinntk.diagnostics._finding import Diagnosis, Finding, Unjudged
 from pinntk.diagnostics._rules_architecture import without_derivatives
 from pinntk.diagnostics._rules_statement import QUICK, STATEMENT_RULES
 from pinntk.diagnostics._statement import Statement
-from pinntk.diagnostics._unjudged import FOLLOWED, OPERATORS
+from pinntk.diagnostics._unjudged import FOLLOWED, OPERATORS, SEEN
 from pinntk.nn import MLP
 from pinntk.problem import Problem
 from pinntk.residuals import errors
@@ -39,7 +39,8 @@ def check(problem: Problem, network: nn.Module | None = None, *, quick: bool = F
     quick: only what a few evaluations of the conditions show, in about a tenth of the time
 
     Foreign conditions are on no trial functions: what the others do not say alone is not judged, and named in
-    `Diagnosis.unjudged`. So is a conflict that trial functions may make by themselves, next to narrow notches and bent holes.
+    `Diagnosis.unjudged`. So is a conflict, or a missing condition, that trial functions may make by themselves, next to narrow
+    notches and bent holes.
 
     Raises TypeError for what is no problem; DependentPointsError for errors that are random or mix points; NonFiniteError for
     those that are finite nowhere; an operator's own exceptions as `pinntk.errors` does.
@@ -69,6 +70,8 @@ def check(problem: Problem, network: nn.Module | None = None, *, quick: bool = F
     unjudged = [Unjudged(code, OPERATORS.reason, OPERATORS.remedy) for code in left_out]
     if not quick and not left_out and "conflict" not in codes and statement.untold:
         unjudged.append(Unjudged("conflict", FOLLOWED.reason, FOLLOWED.remedy))
+    if not quick and not left_out and "wrong-problem" not in codes and statement.freedom.missed:
+        unjudged.append(Unjudged("wrong-problem", SEEN.reason, SEEN.remedy))
     return Diagnosis(found, unjudged)
 
 

@@ -35,7 +35,7 @@ class Linearized:
     rows: {condition: factor of its errors}; 0 where the errors do not depend on the fields. factor: (n,) that, over sqrt(n_i),
         and less where points crowd around a hole or a corner, as in the mean over the domain
     raw: (n, ...) A before units, and `start` its errors, to compare
-    functionals: what each condition takes of the fields
+    functionals: what each condition takes of the fields; field: the function
     """
 
     space: TrialSpace
@@ -51,6 +51,7 @@ class Linearized:
     raw: Tensor
     start: Tensor
     functionals: Mapping[str, Functional]
+    field: Field
 
     def of(self, functions: Callable[[Tensor, Basis], Tensor], field: int) -> Tensor:
         """(n, k): what k functions of one field, given by their Taylor coefficients [S, n, k], add to the errors."""
@@ -69,17 +70,23 @@ class Linearizer:
 
     names: which conditions
     time: (axis, start, fraction): everything is shrunk to that fraction of the time from its start, as the space's box is
+    draw: of the points
     """
 
     def __init__(
-        self, problem: Problem, names: tuple[str, ...], space: TrialSpace, time: tuple[int, float, float] | None = None
+        self,
+        problem: Problem,
+        names: tuple[str, ...],
+        space: TrialSpace,
+        time: tuple[int, float, float] | None = None,
+        draw: int = 0,
     ):
         self.problem, self.names, self.space = problem, names, space
         self.spaces = tuple(space.on(problem.where.get(field)) for field in problem.fields)  # of each field
         self.points: dict[str, Tensor] = {}
         weights = []
         for name in names:
-            rows, weight = points_of(written(problem, name), space)
+            rows, weight = points_of(written(problem, name), space, draw)
             self.points[name] = rows if time is None else early(rows, *time)
             weights.append(weight)
         self.weights = torch.cat(weights) if weights else torch.zeros(0)  # of all rows
@@ -108,7 +115,7 @@ class Linearizer:
             return None
         ends = np.cumsum([len(block) for block in blocks])
         spans = {n: slice(int(end) - len(b), int(end)) for n, end, b in zip(found, ends, blocks, strict=True)}
-        return _scaled(self, spans, raw, start, found)
+        return _scaled(self, spans, raw, start, found, field)
 
     def _block(self, functional: Functional) -> Tensor:
         """(n_i, fields N + coefficients), without units."""
@@ -136,7 +143,7 @@ def _applied(functional: Functional, weights: Tensor, functions: Tensor) -> Tens
 
 
 def _scaled(
-    by: Linearizer, spans: Mapping[str, slice], raw: Tensor, start: Tensor, found: Mapping[str, Functional]
+    by: Linearizer, spans: Mapping[str, slice], raw: Tensor, start: Tensor, found: Mapping[str, Functional], field: Field
 ) -> Linearized:
     space, spaces = by.space, by.spaces
     N, fields = space.size, len(spaces)
@@ -154,7 +161,7 @@ def _scaled(
     most = torch.stack(largest).amax(0) if raw.shape[1] > width else raw.new_zeros(0)
     coefficients = torch.where(most > 0, 1 / most.clamp_min(1e-300), 0)
     A[:, width:] *= coefficients
-    return Linearized(space, spaces, spans, by.points, A, e, unit, coefficients, rows, factor, raw, start, found)
+    return Linearized(space, spaces, spans, by.points, A, e, unit, coefficients, rows, factor, raw, start, found, field)
 
 
 def _units(gains: Tensor) -> Tensor:

@@ -166,12 +166,12 @@ def contradiction(found: Decomposed, linearized: Linearized, at_zero: Tensor | N
 
 
 def unfollowed(linearized: Linearized, errors: Tensor) -> float:
-    """Of errors (n, k) that known functions remove: what trial functions may leave of a sum of them, each with a weight of at
-    most 1, over the most that constants leave of any.
+    """Of errors (n, k) that known functions of one size remove: the most that trial functions leave of any, over the most that
+    constants leave of any.
     """
     found, constants = Decomposed(linearized), Decomposed(linearized, _columns(linearized, 0))
     left, base = ([float((e + one.A @ one.step(e)).norm()) for e in errors.T] for one in (found, constants))
-    return _over(sum(left), max(base))
+    return _over(max(left), max(base))
 
 
 def without(linearized: Linearized, at_zero: Tensor | None, name: str) -> float:

@@ -120,6 +120,11 @@ _TABLE = (
         1e-5,
         "least response to functions of half the degree, where there are measurements: rougher ones fit between these; 1e-9",
     ),
+    Threshold(
+        "open-elsewhere",
+        1.0,
+        "errors on other points of the function that is most open, over those of smooth ones: 0.02 or less if open, else 50",
+    ),
     Threshold("open-share", 1e-4, "mean square of a field or coefficient in what is open: 0.004 to 1, of others 0 to rounding"),
     Threshold("determined-fall", 0.5, "the same fall on a part of the time, from which nothing is open: 0.9 to 1"),
     Threshold(

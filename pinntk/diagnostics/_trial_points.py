@@ -29,12 +29,12 @@ _NOTHING_FIXED: Mapping[int, float] = MappingProxyType({})
 _DENSE = 2.0  # the power of whole numbers by which points go away from the end of an interval, as Chebyshev's do
 
 
-def points_of(condition: Condition, space: TrialSpace) -> tuple[Tensor, Tensor]:
+def points_of(condition: Condition, space: TrialSpace, draw: int = 0) -> tuple[Tensor, Tensor]:
     """Rows (n, width) of a condition's region, and weights (n,) of their errors: less than 1 where rows crowd more than
-    polynomials need, as in the mean over the region.
+    polynomials need, as in the mean over the region. Each draw has others, where they are not measured.
     """
     region = condition.region
-    rng = sampling.generator(0, "trial", region.describe())
+    rng = sampling.generator(draw, "trial", region.describe())
     if isinstance(region, PeriodicPair):
         region = region.lower
     if isinstance(region, Faces):

@@ -73,6 +73,11 @@ FOLLOWED = Need(
     "check the same conditions on a shape without these, or train and diagnose the run",
     lambda x: not x.statement.untold,
 )
+SEEN = Need(
+    "the points of the conditions miss what trial functions do on a shape with holes or notches like these",
+    FOLLOWED.remedy,
+    lambda x: not x.statement.freedom.missed,
+)
 COEFFICIENTS = Need(OPERATORS.reason, OPERATORS.remedy, lambda x: not x.problem.coefficients or OPERATORS.met(x))
 
 # By the code of the finding, or for what is asked last the name of the rule. What is not here needs the network alone. Rules
@@ -88,7 +93,7 @@ NEEDS: Mapping[str, tuple[Need, ...]] = MappingProxyType(
         "slow-waves": (TRAINING,),
         "unfinished": (TRAINING, LOSSES, RATE),
         "unexplained": (TRAINING,),
-        "wrong-problem": (OPERATORS,),
+        "wrong-problem": (OPERATORS, SEEN),
         "conflict": (OPERATORS, FOLLOWED),
         "undetermined-coefficient": (COEFFICIENTS,),
         "unscaled-output": (OPERATORS,),
