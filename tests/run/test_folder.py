@@ -17,6 +17,7 @@ from pinntk.cli import main
 from pinntk.reporting import plot
 from pinntk.run._checkpoint import read_checkpoint
 from pinntk.run._folder import FIGURE_NAMES, lock_folder
+from tests.support.sweeps import sweep
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*its kernel is zero")
 SMALL = {"points": {"boundary": 4, "residual": 8}, "progress": False}
@@ -126,7 +127,7 @@ def test_a_configuration_of_another_format(tmp_path):
         pinntk.Run.load(folder)
 
 
-@pytest.mark.parametrize("place", [0, 1, 40, 0.25, 0.5, 0.75, -200, -100, -64, -1])
+@pytest.mark.parametrize("place", sweep((0, 1, 40, 0.25, 0.5, 0.75, -200, -100, -64, -1), 0, 0.5, -64))
 def test_flipped_bits_are_seen(tmp_path, place):
     folder = tmp_path / "run"
     train(folder)

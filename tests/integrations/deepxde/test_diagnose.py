@@ -55,7 +55,9 @@ class Reused(dde.callbacks.Callback):
 
 
 @pytest.mark.parametrize(
-    "make", [lambda folder: silent(folder, every=10), lambda folder: NTKWeighting()], ids=["report", "weights"]
+    "make",
+    [pytest.param(lambda folder: silent(folder, every=10), marks=pytest.mark.slow), lambda folder: NTKWeighting()],
+    ids=["report", "weights"],
 )
 def test_boundary_values_are_those_of_the_points_that_were_drawn(make, tmp_path):
     def train(*callbacks):
