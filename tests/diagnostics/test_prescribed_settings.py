@@ -150,12 +150,12 @@ def test_the_ladder_climbs_when_all_slices_are_open():
 @pytest.mark.parametrize(
     "settings",
     [
-        {"causal": Causal(epsilon=(1e-9, 0.1, 1.0), slices=4), "weighting": NTK(every=3, momentum=0.5)},
         {"resample": 4, "adaptive": True, "causal": Causal(0.1, slices=5), "weighting": GradientNorm(every=2)},
         *(
             pytest.param(settings, marks=pytest.mark.slow)
             for settings in (
                 {"weighting": GradientNorm(every=3)},
+                {"causal": Causal(epsilon=(1e-9, 0.1, 1.0), slices=4), "weighting": NTK(every=3, momentum=0.5)},
                 {"causal": 1.0, "optimizer": "lbfgs", "lr": 0.5, "optimizer_options": {"max_iter": 4}},
                 {"resample": 5, "adaptive": RAD(power=2.0), "sampling": "sobol"},
             )

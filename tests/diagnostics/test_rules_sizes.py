@@ -77,6 +77,7 @@ def test_a_field_far_from_1_is_named_in_its_units_and_mended(kelvin):
     assert "unscaled-output" not in [finding.code for finding in pinntk.diagnose(rescued.after)]
 
 
+@pytest.mark.slow
 def test_a_prescription_normalizes_raw_inputs_too_where_they_need_it():
     far = first(raw(wall(meters=6000.0), normalize=False)).prescriptions[0].changes
     assert far["network.arguments.normalize"] is True

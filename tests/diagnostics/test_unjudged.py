@@ -101,6 +101,7 @@ def test_a_network_alone(failing):
         pinntk.diagnose(pinntk.examine(*given), trained=True)
 
 
+@pytest.mark.slow
 def test_conditions_from_other_code():
     """Rules that call operators are named, those about coefficients where there are any."""
     for name, own in (("heat", ["undetermined-coefficient", "unscaled-coefficient"]), ("system", [])):

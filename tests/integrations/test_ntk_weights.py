@@ -161,6 +161,7 @@ def test_what_has_to_come_row_by_row_is_exact_and_said_once():
         ntk({"a": mixed}, update=True)
 
 
+@pytest.mark.slow
 def test_a_compiled_network_is_read_by_its_products(monkeypatch):
     config = pytest.importorskip("torch._functorch.config")
     net, x = mlp(1, width=4), torch.rand(70, 1, dtype=F64)

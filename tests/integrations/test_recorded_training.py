@@ -157,6 +157,7 @@ def test_points_are_those_of_the_last_row_also_after_one_that_failed(tmp_path):
     assert all(torch.equal(rows, training.points[name]) for name, rows in training.recorded.run.points.items())
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_rows(tmp_path):
     """But for the rows themselves: no tensor is kept."""
     training, alive = Training(tmp_path), []

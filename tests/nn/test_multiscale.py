@@ -188,7 +188,7 @@ def test_a_seed_gives_one_network_whatever_the_dtype_and_leaves_the_global_gener
         assert not torch.equal(p, r) or not p.any() or not p.ndim
 
 
-@pytest.mark.parametrize("kind", sweep(NETWORKS, "mlp", "mscale-dnn", "deeponet"))
+@pytest.mark.parametrize("kind", sweep(NETWORKS, "mlp", "deeponet"))
 def test_a_run_is_build_network_from_its_folder_and_trained_again_from_its_configuration(tmp_path, kind):
     problem = problem_for(kind)
     settings = {"points": {"boundary": 4, "residual": 9}, "steps": 2, "snapshot_every": 0, "progress": False}
@@ -206,7 +206,7 @@ def test_a_run_is_build_network_from_its_folder_and_trained_again_from_its_confi
         pinntk.training.apply_changes(again.config, {"network.arguments.sigma": 1.0})
 
 
-@pytest.mark.parametrize("kind", sweep(NETWORKS, "multiscale-fourier", "deeponet"))
+@pytest.mark.parametrize("kind", sweep(NETWORKS, "multiscale-fourier"))
 def test_a_run_is_diagnosed(kind):
     problem = problem_for(kind)
     settings = {"points": {"boundary": 4, "residual": 30}, "steps": 3, "snapshot_every": 0, "progress": False}

@@ -167,8 +167,7 @@ def test_a_frozen_coefficient_is_left_out_and_nothing_to_train_is_refused():
 # The fallback.
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
-@pytest.mark.parametrize("name", WITHOUT_RULE)
+@pytest.mark.parametrize(("name", "example"), pairs(WITHOUT_RULE, EXAMPLES))
 def test_a_network_without_a_rule_warns_once_and_equals_the_oracle(name, example):
     network, problem, points = case(name, example)
     with warnings.catch_warnings(record=True) as caught:

@@ -60,7 +60,11 @@ SCHEMES = [
 ]
 
 
-@pytest.mark.parametrize("settings", SCHEMES, ids=["points", "chain", "causal"])
+@pytest.mark.parametrize(
+    "settings",
+    [SCHEMES[0], *(pytest.param(one, marks=pytest.mark.slow) for one in SCHEMES[1:])],
+    ids=["points", "chain", "causal"],
+)
 def test_members_side_by_side_are_those_one_after_the_other(settings, monkeypatch):
     """With whatever each step has of its own; in float64, to rounding."""
     problem = pinntk.load("convection", beta=1.0)

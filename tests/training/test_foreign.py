@@ -37,7 +37,7 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize(("name", "way"), pairs(("heat", "system"), WAYS))
+@pytest.mark.parametrize(("name", "way"), pairs(("heat", "system"), WAYS, each=1))
 def test_a_training_is_that_of_the_same_problem_in_pinntk(name, way):
     twins = TWINS[name](0)
     found, expected = (trained(twins, which, **WAYS[way]) for which in ("foreign", "own"))

@@ -156,6 +156,7 @@ def test_clipped_steps_are_not_those_that_the_first_kernel_predicts(monkeypatch)
     assert (run.monitor.horizon, run.monitor.broken) == (None, None)
 
 
+@pytest.mark.slow
 def test_a_narrow_network_breaks_the_prediction_a_wide_one_does_not(monkeypatch):
     says(monkeypatch, [])
     narrow, wide = lazy(50, 100, ALWAYS), lazy(2000, 100, ALWAYS)

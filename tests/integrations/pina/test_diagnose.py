@@ -108,6 +108,7 @@ def test_the_history_is_that_of_the_training(tmp_path, capsys):
     assert f"report in {tmp_path / 'run' / 'report.html'}" in said
 
 
+@pytest.mark.slow
 def test_a_fault_is_found(tmp_path, capsys):
     """A learning rate a thousand times too large."""
     solver = solver_of(optimizer=TorchOptimizer(torch.optim.Adam, lr=3.0), width=20)
