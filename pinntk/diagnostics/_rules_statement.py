@@ -124,7 +124,7 @@ def false_statement(s: Statement) -> Finding | None:
 
 
 def zero_alone(s: Statement) -> bool:
-    """Whether zero satisfies every condition, and nothing else does."""
+    """Whether zero satisfies every condition, and no other trial function does."""
     return s.homogeneous and s.views.linear and not s.freedom.open
 
 
@@ -135,7 +135,7 @@ def homogeneous(s: Statement) -> Finding | None:
     fields = " = ".join(s.problem.fields)
     only = zero_alone(s) and s.views.known is None  # then it is the solution, perhaps the one that is meant
     what = (
-        "and is the only solution"
+        "and no other function that was tried does"
         if only
         else "nothing asks for anything else, and a training that ends there has a loss of zero"
     )

@@ -375,3 +375,19 @@ def test_a_problem_without_an_equation_is_told_so():
     first = pinntk.check(Problem(domain, [boundary(domain.ends("x"))(lambda u: u - 1)]))[0]
     assert first.code == "wrong-problem" and first.sentence.startswith("No condition is an equation in the domain, a @residual")
     assert first.prescriptions[0].sentence == "add the equation"
+
+
+def test_zero_that_no_other_trial_function_replaces_is_not_said_to_be_the_only_solution():
+    """Trial functions may miss what others do."""
+
+    @residual(LINE)
+    def equation(u_xx):
+        return u_xx
+
+    @boundary(LINE.boundary())
+    def ends(u):
+        return u
+
+    (found,) = pinntk.check(Problem(LINE, [equation, ends]))
+    assert found.severity == "note" and "u = 0 satisfies every condition" in found.sentence
+    assert "and no other function that was tried does" in found.sentence
