@@ -109,6 +109,7 @@ class Work:
         self.traces = {**dict.fromkeys(jacobian.names, 0.0), **kept.state.get("traces", {})}
         self._traced: int = kept.state.get("traced", 0)
         self._seen, self._allowed = 0, False
+        self._peak_before = _peak(jacobian.device)  # of other work
 
     def over(
         self,
@@ -163,14 +164,15 @@ class Work:
             self._announce(Forecast(plan.method, plan.n, plan.p, blocks, seconds * left + later, memory))
 
     def _needed_memory(self) -> float:
-        """Bytes of this process at its peak. Raises MemoryError, in all processes, where one needs more than is allowed; each
-        asks once, in its first pass.
+        """Bytes of this process at the peak of this work. Raises MemoryError, in all processes, where one needs more than is
+        allowed; each asks once, in its first pass.
         """
         self._allowed = True
         plan, device = self._plan, self.jacobian.device
         extra = plan.taken * (_SQUARE - 1) / _SQUARE if plan.method == GRAM else plan.taken + plan.cache
         with distributed.together(MemoryError):
-            memory = max(_peak(device), held(device) + extra)
+            highest = _peak(device)
+            memory = max(highest if highest > self._peak_before else 0.0, held(device) + extra)
             if memory > plan.limit:
                 raise MemoryError(
                     f"{plan.k} eigenvalues for {plan.p:,} parameters in blocks of {plan.chunk} points need about "
