@@ -89,6 +89,7 @@ def test_two_fields_across_an_interface():
 
 
 @pytest.mark.parametrize("in_time", sweep((True, False), False))
+@pytest.mark.slow
 def test_values_met_by_construction_on_shapes(in_time):
     """A plate with a hole in time, or an ellipse less a polygon: distances from curves, and their kernels."""
     plate = (Box(x=(0, 1), y=(0, 1)) - Disk(x=0.5, y=0.5, radius=0.2, name="hole")) * Box(t=(0, 1))

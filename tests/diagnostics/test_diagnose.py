@@ -96,6 +96,7 @@ def test_spectral_bias_and_sigma_from_its_frequency():
     assert (features, sigma) == (64, pytest.approx(5 / 12**0.5, rel=0.05))
 
 
+@pytest.mark.slow
 def test_spectral_bias_of_data_on_a_wall():
     """A wall that is shaken fast is learned as slowly as a source with short waves, and its residual has none."""
     domain = Box(x=(0, 1), t=(0, 1))

@@ -310,6 +310,7 @@ def test_potentials_of_what_lies_outside(domain):
     assert second.sum(0).abs().max() < 1e-9 * second.abs().max()
 
 
+@pytest.mark.slow
 def test_cooling_through_a_hole_without_a_condition():
     domain = (Box(x=(0, 1), y=(0, 1)) - Disk(x=0.5, y=0.5, radius=0.1, name="hole")) * TIME
 

@@ -59,6 +59,7 @@ def test_a_scaled_coefficient_trains_as_one_in_other_units(optimizer, settings):
     assert expected != 1 and found == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_the_default_finds_a_rate_of_billions():
     problem = decay(1e-9)
     trained(problem, optimizer="gauss-newton", steps=15)

@@ -206,6 +206,7 @@ def test_settings_fit_each_slab():
         train(problem=problem, points=counts, weighting=NTK(points={"readings": 1}))
 
 
+@pytest.mark.slow
 def test_a_traced_slab_takes_the_steps_of_an_eager_one(monkeypatch):
     traced = []
     monkeypatch.setattr(torch, "compile", lambda graph, **settings: traced.append(graph) or graph)
