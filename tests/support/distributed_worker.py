@@ -90,7 +90,7 @@ def short_of_memory() -> dict[str, torch.Tensor]:
     with (
         mock.patch.object(memory, "_SMALL", 0),
         mock.patch.object(memory, "available", lambda device: 0.0 if last else inf),
-        mock.patch.object(_passes, "_peak", lambda device: inf if last else 0.0),
+        mock.patch.object(_passes, "held", lambda device: inf if last else 0.0),
     ):
         refused = [
             _refused(lambda: leading_eigenvalues(network, problem, points, 5)),
