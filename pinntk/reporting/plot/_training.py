@@ -182,6 +182,8 @@ def _eigenvalues(name: str, part: Callable, kernels: Mapping[str, KernelBlocks])
         left = [f"{len(values) - (values > floor).sum()} of {len(values)}" for values, floor in curves.values()]
         note = f"not drawn, below rounding: {', '.join(dict.fromkeys(left))}"
         if any((values <= floor).any() for values, floor in curves.values()):
+            low, high = ax.get_ylim()
+            ax.set_ylim(low * (low / high) ** 0.1)  # room below the curves
             ax.annotate(note, (0.03, 0.03), xycoords="axes fraction", fontsize=8, color=FAINT)
         legend(ax)
 
