@@ -7,6 +7,7 @@ from pinntk.training._changes import apply_changes
 from pinntk.training._config import TrainConfig
 from pinntk.training._curriculum import Curriculum, train_curriculum
 from pinntk.training._ensemble import Ensemble, train_ensemble
+from pinntk.training._error_values import ErrorValues
 from pinntk.training._loop import NonFiniteLossError
 from pinntk.training._losses import losses
 from pinntk.training._monitor import Monitor, TrainingWarning
@@ -29,6 +30,7 @@ __all__ = [
     "CausalWeights",
     "Curriculum",
     "Ensemble",
+    "ErrorValues",
     "Interrupted",
     "Monitor",
     "NonFiniteLossError",

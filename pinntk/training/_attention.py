@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pinntk._util import distributed
 from pinntk.problem import Points, Problem
-from pinntk.training._losses import all_error_values
+from pinntk.training._error_values import ErrorValues
 from pinntk.training._point_weights import weight_columns
 from pinntk.weighting import RBA
 
 
 class AttentionWeights:
-    """`RBA`, and `VRBA`, for a network and a problem. Of several processes each holds l of all points."""
+    """`RBA`, and `VRBA`, from the errors of a network. Of several processes each holds l of all points."""
 
-    def __init__(self, scheme: RBA, network: nn.Module, problem: Problem, points: Points):
-        self.scheme, self.network, self.problem = scheme, network, problem
+    def __init__(self, scheme: RBA, errors: ErrorValues, problem: Problem, points: Points):
+        self.scheme, self._errors = scheme, errors
         self.plain_losses: dict[str, Tensor] = {}
         self._lambda = self._next = scheme.first(problem, points)
         self.names = list(self._lambda)
@@ -32,7 +32,7 @@ class AttentionWeights:
 
     def compute(self, dtype: torch.dtype) -> dict[str, Tensor]:
         """l^2 of this step, by a forward pass without gradient."""
-        for name, e in all_error_values(self.network, self.problem, self._points).items():
+        for name, e in self._errors.everywhere(self._points).items():
             self.plain_losses[name] = e.square().mean()
             self._next = {**self._next, name: self.scheme.rule(self._lambda[name], e, self._step + 1)}
         weights = self._masked()

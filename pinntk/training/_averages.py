@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pinntk.problem import Points, Problem
-from pinntk.training._losses import all_error_values
+from pinntk.training._error_values import ErrorValues
 
 
 class Averages:
@@ -38,7 +38,7 @@ class Averages:
     def columns(self, points: Points, weights: Mapping[str, float]) -> dict[str, float]:
         """For the log: the weighted loss on these points without point weights, the relative error and the coefficients."""
         with self._averaged_coefficients():
-            found = all_error_values(self.network, self._problem, points)
+            found = ErrorValues(self.network, self._problem).everywhere(points)
             losses = {name: float(e.square().mean()) for name, e in found.items()}
             row = {"averaged/loss": sum(weights[name] * loss for name, loss in losses.items())}
             if self._problem.has_solution:

@@ -97,9 +97,7 @@ def check_together(config: Any) -> None:
             "or 'latin-hypercube'"
         )
     _check_idle(config)
-    check_schemes(
-        config.weighting, config.optimizer_name, config.resample, config.causal is not None, config.solver, config.compile
-    )
+    check_schemes(config.weighting, config.optimizer_name, config.resample, config.causal is not None, config.solver)
 
 
 class Idle(NamedTuple):

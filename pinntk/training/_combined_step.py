@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,35 +10,38 @@ from torch import Tensor
 
 from pinntk._util import distributed
 from pinntk.training._batch import Batch
-from pinntk.training._losses import flatten, only
+from pinntk.training._losses import flatten
 from pinntk.weighting._combiner import Combiner
 
 
 class CombinedStep:
     """Takes the gradients of lambda_i L_i apart, and leaves what a `Combiner` makes of them in `p.grad`.
 
-    gradient: computes a batch's losses, and leaves the gradient of its weighted loss in `p.grad`
+    apart: computes each condition's loss, one after the other, with the gradient of its lambda_i L_i in `p.grad`
     parameters: what the optimizer moves
     seed: of what a combiner draws, with the number of the step
     """
 
     def __init__(
-        self, combiner: Combiner, gradient: Callable[[Batch], Mapping[str, Tensor]], parameters: Sequence[Tensor], seed: int
+        self,
+        combiner: Combiner,
+        apart: Callable[[Batch], Iterable[tuple[str, Tensor]]],
+        parameters: Sequence[Tensor],
+        seed: int,
     ):
-        self.combiner, self._gradient, self._parameters, self._seed = combiner, gradient, list(parameters), seed
+        self.combiner, self._apart, self._parameters, self._seed = combiner, apart, list(parameters), seed
         self.steps = 0
         self._rows: list[Tensor] = []
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """This process's share of them, with every condition's gradient kept for `combine`."""
         found: dict[str, Tensor] = {}
-        self._rows = []
-        for name in batch.counts:
-            for p in self._parameters:
-                p.grad = None
-            part = only(batch, name)
-            found |= self._gradient(part) if part.points else {}
-            self._rows.append(flatten([torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters]))
+        rows: dict[str, Tensor] = {}
+        for name, loss in self._apart(batch) if batch.points else ():
+            found[name] = loss
+            rows[name] = flatten([torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters])
+        nothing = torch.zeros_like(flatten(self._parameters))
+        self._rows = [rows.get(name, nothing) for name in batch.counts]
         return found
 
     def combine(self) -> None:

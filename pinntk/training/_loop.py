@@ -29,6 +29,7 @@ from pinntk.training._batch import Batch
 from pinntk.training._chain_place import ChainPlace, same_points
 from pinntk.training._checkpoint import Checkpoint, Stateful
 from pinntk.training._config import TrainConfig
+from pinntk.training._error_values import ErrorValues
 from pinntk.training._log import Log
 from pinntk.training._loss_weights import LossWeights
 from pinntk.training._losses import losses, weighted_sum
@@ -372,13 +373,16 @@ class Training:
 
 
 def _point_weights(config: TrainConfig, network: nn.Module, problem: Problem, points: TrainingPoints) -> PointWeights | None:
-    if isinstance(scheme := config.point_scheme, SelfAdaptive):
-        return SelfAdaptiveWeights(scheme, network, problem, points.all, config.seed)
-    if isinstance(scheme, RBA):
-        return AttentionWeights(scheme, network, problem, points.all)
-    if config.causal is not None:
-        return CausalWeights(config.causal, network, problem, points.all, points.share)
-    return None
+    scheme, causal = config.point_scheme, config.causal
+    if scheme is None and causal is None:
+        return None
+    errors = ErrorValues(network, problem, config.compile)
+    if causal is not None:
+        return CausalWeights(causal, errors, problem, points.all, points.share)
+    if isinstance(scheme, SelfAdaptive):
+        return SelfAdaptiveWeights(scheme, errors, problem, points.all, config.seed)
+    assert isinstance(scheme, RBA)
+    return AttentionWeights(scheme, errors, problem, points.all)
 
 
 def _monitor(config: TrainConfig, run: Run, points: TrainingPoints) -> MonitorState | None:

@@ -41,24 +41,6 @@ def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> 
     return sum(others, first)
 
 
-def error_values(network: nn.Module, problem: Problem, points: Points) -> dict[str, Tensor]:
-    """The error vectors e_i as numbers, without a gradient, in passes."""
-    parts: dict[str, list[Tensor]] = {name: [] for name in points}
-    with torch.no_grad():
-        for part in passes(network, problem, Batch(points, {}, {})):
-            for name, e in errors(network, problem, part.points).items():
-                parts[name].append(e.detach())
-    return {name: torch.cat(values) for name, values in parts.items()}
-
-
-def all_error_values(network: nn.Module, problem: Problem, points: Points) -> dict[str, Tensor]:
-    """The same in float64, of all points in every process, each of which evaluates its share."""
-    share = distributed.own_rows(points)
-    found = error_values(network, problem, share) if share else {}
-    device = next((rows.device for rows in points.values()), torch.device("cpu"))
-    return distributed.unshard(found, {name: len(rows) for name, rows in points.items()}, device)
-
-
 def gradient_norms(network: nn.Module, problem: Problem, parameters: list[Tensor], batch: Batch) -> dict[str, float]:
     """norm(grad L_i) of every condition, without lambda_i, over all processes. Leaves `p.grad` alone."""
     found = {}

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pinntk._util import distributed
 from pinntk.problem import Points, Problem
-from pinntk.training._losses import all_error_values, error_values, weighted_sum
+from pinntk.training._error_values import ErrorValues
+from pinntk.training._losses import weighted_sum
 from pinntk.weighting import Causal, SelfAdaptive
 
 
@@ -62,10 +63,10 @@ class _Slices:
 
 
 class CausalWeights:
-    """`Causal` for a network and a problem. Raises ValueError for a problem without time."""
+    """`Causal`, from the errors of a network. Raises ValueError for a problem without time."""
 
-    def __init__(self, causal: Causal, network: nn.Module, problem: Problem, points: Points, share: Points):
-        self.causal, self.network, self.problem = causal, network, problem
+    def __init__(self, causal: Causal, errors: ErrorValues, problem: Problem, points: Points, share: Points):
+        self.causal, self._errors, self.problem = causal, errors, problem
         self.names = causal.names(problem)
         self.rung = 0
         self.plain_losses: dict[str, Tensor] = {}
@@ -96,7 +97,8 @@ class CausalWeights:
     def compute(self, dtype: torch.dtype) -> dict[str, Tensor]:
         """g_p = w_k n / (M n_k), by a forward pass without gradient."""
         slices = self._slices
-        errors = error_values(self.network, self.problem, {name: self._share[name] for name in slices.of})
+        own = {name: self._share[name] for name in slices.of}
+        errors = self._errors(own) if own else {}
         weights = []
         for name, sizes in slices.sizes.items():
             sums = torch.zeros_like(sizes)
@@ -135,10 +137,10 @@ class CausalWeights:
 
 
 class SelfAdaptiveWeights:
-    """`SelfAdaptive` for a network and a problem. Every process has the weights of all points, and evaluates its share."""
+    """`SelfAdaptive`, from the errors of a network. Every process has the weights of all points, and evaluates its share."""
 
-    def __init__(self, scheme: SelfAdaptive, network: nn.Module, problem: Problem, points: Points, seed: int):
-        self.scheme, self.network, self.problem = scheme, network, problem
+    def __init__(self, scheme: SelfAdaptive, errors: ErrorValues, problem: Problem, points: Points, seed: int):
+        self.scheme, self._errors = scheme, errors
         self.plain_losses: dict[str, Tensor] = {}
         self._squares: dict[str, Tensor] = {}  # e^2 as last measured, in float64
         self._columns: dict[str, float] = {}
@@ -155,7 +157,7 @@ class SelfAdaptiveWeights:
 
     def compute(self, dtype: torch.dtype) -> dict[str, Tensor]:
         """m(lambda), and e^2 for the ascent, by a forward pass without gradient."""
-        found = all_error_values(self.network, self.problem, self._points)
+        found = self._errors.everywhere(self._points)
         self._squares = {name: e.square() for name, e in found.items()}
         self.plain_losses = {name: squares.mean() for name, squares in self._squares.items()}
         weights = self._masked()

@@ -14,7 +14,7 @@ from pinntk.problem._coordinates import check_coordinates
 from pinntk.residuals._points import to_network
 from pinntk.residuals._values import check_finite
 from pinntk.training._config import TrainConfig
-from pinntk.training._losses import all_error_values
+from pinntk.training._error_values import ErrorValues
 from pinntk.training._resampling import adapted_points
 from pinntk.training._retaining import retained_points
 
@@ -88,7 +88,7 @@ class TrainingPoints:
 
     def losses(self, points: Points) -> dict[str, float]:
         """mean(e_i^2) of each condition on these points. Raises NonFiniteError where an error is NaN or infinite."""
-        found = all_error_values(self.network, self.problem, points)
+        found = ErrorValues(self.network, self.problem).everywhere(points)
         check_finite(self.network, self.problem, points, found)
         return {name: float(e.square().mean()) for name, e in found.items()}
 

@@ -14,7 +14,7 @@ from torch import nn
 from pinntk.geometry import _sampling as sampling
 from pinntk.problem import Problem
 from pinntk.residuals._points import to_network
-from pinntk.training._losses import all_error_values
+from pinntk.training._error_values import ErrorValues
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def adapted_points(
     residual = [c.name for c in problem.conditions if c.kind == "residual" and c.region.given is None]
     many = {name: rad.candidates * n if name in residual else n for name, n in counts.items()}
     points = problem.sample(many, seed=seed, **settings)
-    found = all_error_values(network, problem, to_network(network, {name: points[name] for name in residual}))
+    found = ErrorValues(network, problem).everywhere(to_network(network, {name: points[name] for name in residual}))
     errors = {name: e.cpu().numpy() for name, e in found.items()}
     chosen: dict[int, torch.Tensor] = {}
     weights: dict[str, torch.Tensor] = {}

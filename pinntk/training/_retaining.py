@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pinntk.problem import Points, Problem
-from pinntk.training._losses import all_error_values
+from pinntk.training._error_values import ErrorValues
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def retained_points(
     counts: {condition: n} of those that are drawn
     """
     residual = [c.name for c in problem.conditions if c.kind == "residual" and c.region.given is None and c.name in points]
-    found = all_error_values(network, problem, {name: points[name] for name in residual})
+    found = ErrorValues(network, problem).everywhere({name: points[name] for name in residual})
     errors = {name: e.cpu().numpy() for name, e in found.items()}
     kept: dict[int, Tensor] = {}
     for name in residual:

@@ -7,7 +7,7 @@ from pinntk.weighting import Combiner, Weighting
 from pinntk.weighting._composite import named, part
 
 
-def check_schemes(weighting: Weighting, optimizer: str, resample: int, causal: bool, solver: bool, compiled: bool) -> None:
+def check_schemes(weighting: Weighting, optimizer: str, resample: int, causal: bool, solver: bool) -> None:
     """Raises ValueError for a scheme of points or gradients that does not go with another setting.
 
     optimizer: its name, "" for a factory
@@ -16,8 +16,6 @@ def check_schemes(weighting: Weighting, optimizer: str, resample: int, causal: b
     if isinstance(combiner, Combiner):
         if optimizer in SEARCHING:
             raise ValueError(not_one_gradient(combiner, optimizer))
-        if compiled:
-            raise ValueError(f"{named(combiner)} takes gradients apart, which is not compiled; leave compile out")
     if scheme is None:
         return
     for refused, reason in (

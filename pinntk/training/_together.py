@@ -21,7 +21,8 @@ from pinntk.training._batch import Batch
 from pinntk.training._config import TrainConfig
 from pinntk.training._loop import Training
 from pinntk.training._losses import in_one_pass
-from pinntk.training._step import LossModule, Step, UnsuitableError, check_equal, distinct
+from pinntk.training._compiled import UnsuitableError, check_equal, distinct
+from pinntk.training._step import LossModule, Step
 from pinntk.training._updates import GradientUpdate
 
 Found = TypeVar("Found")

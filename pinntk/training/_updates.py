@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -121,7 +121,7 @@ class GradientUpdate:
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         p = sum(parameter.numel() for parameter in self._parameters)
         self.work = p**2 if isinstance(optimizer, SelfScaledBroyden) else p
-        self._combined = None if combiner is None else CombinedStep(combiner, self._losses, self._parameters, seed)
+        self._combined = None if combiner is None else CombinedStep(combiner, self._apart, self._parameters, seed)
 
     def step(self, batch: Batch, check: Callable[[Losses], None]) -> Losses:
         before: Losses = {}
@@ -152,6 +152,12 @@ class GradientUpdate:
         shares = self.gradient(batch) if batch.points else {}
         self._coefficients.pull()
         return shares
+
+    def _apart(self, batch: Batch) -> Iterator[tuple[str, Tensor]]:
+        """The same of each condition alone, one after the other."""
+        for name, loss in self.gradient.apart(batch):
+            self._coefficients.pull()
+            yield name, loss
 
     def columns(self) -> dict[str, float]:
         return {"learning_rate": float(self._optimizer.param_groups[0]["lr"])}

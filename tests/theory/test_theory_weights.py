@@ -12,7 +12,7 @@ import pinntk
 from pinntk.diagnostics import balance, weights_by_name
 from pinntk.ntk._gram import is_structured
 from pinntk.solvers import DampedLeastSquares, GaussNewton, NaturalGradient, ScaledJacobian, scaled_errors
-from pinntk.training import AttentionWeights, CausalWeights, SelfAdaptiveWeights, losses
+from pinntk.training import AttentionWeights, CausalWeights, ErrorValues, SelfAdaptiveWeights, losses
 from pinntk.weighting import NTK, RBA, VRBA, Causal, GradientNorm, SelfAdaptive
 from tests.support import reference
 from tests.support.examples import EXAMPLES
@@ -94,7 +94,7 @@ def test_causal_weights():
     places = (4 * rows["equation"][:, 0]).long()
     L = torch.stack([e[places == k].square().mean() for k in range(4)])
     single = pinntk.Problem(problem.domain, [problem["equation"]])
-    g = CausalWeights(causal, network, single, rows, rows).compute(torch.float64)["equation"]
+    g = CausalWeights(causal, ErrorValues(network, single), single, rows, rows).compute(torch.float64)["equation"]
     assert float((g * e**2).mean()) == pytest.approx(float((causal.rule(L) * L).mean()), rel=1e-10)
 
 
@@ -124,7 +124,7 @@ def test_self_adaptive_weights():
     network, problem, points, e, _, _ = poisson()
     weights = torch.tensor([1.0, 0.2, 3.0, 0.5, 2.0], dtype=torch.float64)
     scheme = SelfAdaptive(lr=0.1, initial={"equation": weights}, optimizer="gradient-ascent")
-    found = SelfAdaptiveWeights(scheme, network, problem, points, seed=0)
+    found = SelfAdaptiveWeights(scheme, ErrorValues(network, problem), problem, points, seed=0)
     assert torch.allclose(found.compute(torch.float64)["equation"], weights**2, rtol=1e-12, atol=0)
     found.advance()
     raised = weights + 0.1 * 2 * weights * e[:5] ** 2 / 5
@@ -133,7 +133,7 @@ def test_self_adaptive_weights():
 
 def test_residual_based_attention():
     network, problem, points, e, _, _ = poisson()
-    found = AttentionWeights(RBA(eta=0.1, gamma=0.5), network, problem, points)
+    found = AttentionWeights(RBA(eta=0.1, gamma=0.5), ErrorValues(network, problem), problem, points)
     relative_size = e[:5].abs() / e[:5].abs().max()
     first, second = 0.5 + 0.1 * relative_size, 0.25 + 0.15 * relative_size
     assert torch.allclose(found.compute(torch.float64)["equation"], first**2, rtol=1e-10, atol=0)

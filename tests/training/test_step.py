@@ -9,9 +9,9 @@ from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import pinntk
-from pinntk.training import Batch, Step
+from pinntk.training import Batch, ErrorValues, Step
 from pinntk.training import _losses as losses_module
-from pinntk.training import _step as module
+from pinntk.training import _compiled as module
 from tests.support.examples import EXAMPLES
 from tests.support.networks import NETWORKS, build
 from tests.support.sweeps import sweep
@@ -60,7 +60,7 @@ def test_the_traced_step_equals_a_plain_backward_pass(interpreted, example, netw
     losses, expected = plain_backward(network, problem, points, weights)
     step = Step(network, problem, compiled=True)
     step(Batch(points, counts, weights))
-    assert step.compiled
+    assert step.compiled.on
     with torch.no_grad():  # the graph must read the parameters, the points and the weights of the day
         for p in (*network.parameters(), *problem.coefficients.parameters()):
             p.mul_(1.1)
@@ -71,10 +71,62 @@ def test_the_traced_step_equals_a_plain_backward_pass(interpreted, example, netw
     weights = {name: 2 * weight + 1 for name, weight in weights.items()}
     losses, expected = plain_backward(network, problem, points, weights)
     found = step(Batch(points, counts, weights))
-    assert len(step._graphs) == 1
+    assert len(step.compiled._graphs) == 1
     for name, loss in losses.items():
         assert found[name].item() == pytest.approx(loss.item(), rel=1e-12)
     torch.testing.assert_close(gradient(network, problem), expected, rtol=1e-10, atol=1e-12 * float(expected.abs().max()))
+
+
+def test_gradients_apart_are_those_of_each_condition_alone(interpreted):
+    network, problem, points, counts, weights = setting("everything", "gated")
+    batch = Batch(points, counts, weights)
+    step, compiled = Step(network, problem), Step(network, problem, compiled=True)
+    list(compiled.apart(batch))
+    assert compiled.compiled.on
+    with torch.no_grad():
+        for p in (*network.parameters(), *problem.coefficients.parameters()):
+            p.mul_(1.1)
+    for (name, loss), (same, traced) in zip(_apart(step, batch), _apart(compiled, batch), strict=True):
+        expected = plain_backward(network, problem, {name: points[name]}, weights)
+        for found in (loss, traced):
+            assert found[0] == pytest.approx(expected[0][name].item(), rel=1e-12)
+            torch.testing.assert_close(found[1], expected[1], rtol=1e-10, atol=1e-12 * float(expected[1].abs().max()))
+        assert name == same
+
+
+def _apart(step, batch):
+    network = step.model["network"]
+    return [(name, (loss.item(), gradient(network, step.problem).clone())) for name, loss in step.apart(batch)]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"weighting": "config"}, {"weighting": "rba"}, {"weighting": "self-adaptive"}, {"causal": 1.0}], ids=str
+)
+def test_schemes_are_compiled_with_the_step(interpreted, settings):
+    runs = []
+    for compiled in (False, True):
+        problem = pinntk.load("heat1d")
+        network = pinntk.nn.MLP(problem, width=6, depth=1, dtype=torch.float64)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            points = {"residual": 40, "boundary": 9, "initial": 9}
+            runs.append(pinntk.train(problem, network, steps=5, points=points, compile=compiled, progress=False, **settings))
+    for a, b in zip(runs[0].network.parameters(), runs[1].network.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_errors_are_compiled_once_and_follow_the_parameters(interpreted):
+    network, problem, points, _, _ = setting("everything", "gated")
+    values = ErrorValues(network, problem, compiled=True)
+    values(points)
+    with torch.no_grad():
+        for p in (*network.parameters(), *problem.coefficients.parameters()):
+            p.mul_(1.1)
+    found, expected = values(points), pinntk.errors(network, problem, points)
+    assert len(values._compiled._graphs) == 1
+    for name, e in expected.items():
+        torch.testing.assert_close(found[name], e.detach(), rtol=1e-10, atol=1e-12 * float(e.detach().abs().max()))
+        assert not found[name].requires_grad
 
 
 def test_passes_over_parts_add_up(monkeypatch):

@@ -181,7 +181,6 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_last_bit(tmp_path, wei
         ({"optimizer": "gauss-newton", "lr": None, "schedule": None}, "and gauss-newton compares losses"),
         ({"optimizer": torch.optim.LBFGS}, "compares losses along a step"),
         ({"optimizer": lambda p: torch.optim.LBFGS(p), "lr": None}, "and LBFGS compares losses along a step"),
-        ({"compile": True}, "config takes gradients apart, which is not compiled; leave compile out"),
         ({"weighting": ["config", "pcgrad"]}, "'config' and 'pcgrad' both act on gradients"),
     ],
 )

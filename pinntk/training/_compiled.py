@@ -1,0 +1,150 @@
+"""Functions of a problem's points as compiled graphs: the training step, and the errors that point weights are made from."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from pinntk._util.warn import warn_user
+from pinntk.problem import Points, Problem
+from pinntk.taylor._fused import plain
+
+Parts = tuple[list[Tensor], ...]
+
+
+class UnsuitableError(Exception):
+    """Why something is not compiled, or not vectorized over several trainings."""
+
+
+class Compiled:
+    """Functions of tensors, each traced into one graph of tensor operations for each form of its arguments and given to
+    `torch.compile`.
+
+    The network's Python code runs once: what it would do otherwise at a later call is not seen. Where compiling fails, or gives
+    other numbers than the eager function, a warning says why and all runs eagerly from there on.
+
+    what: what is compiled, for the warning
+    parts: names of the lists of tensors that the functions return
+    wanted: False for eager calls alone
+    """
+
+    def __init__(self, what: str, parts: Sequence[str], problem: Problem, wanted: bool):
+        self._what, self._parts = what, parts
+        self._graphs: dict[Hashable, Callable] = {}
+        self.on = wanted and not problem.foreign
+        if wanted and problem.foreign:
+            warn_user(f"{what} runs eagerly: condition {problem.foreign[0]!r} is foreign, and its code may keep state")
+
+    def __call__(
+        self, key: Hashable, function: Callable[..., Parts], arguments: Sequence[Any], eager: Callable[[], Parts], like: Tensor
+    ) -> Parts:
+        """function(*arguments), which is eager().
+
+        key: the form of the arguments
+        arguments: the parameters by name first, then tensors in lists and dicts
+        like: a tensor of the points' dtype and device
+        """
+        if self.on:
+            try:
+                if key not in self._graphs:
+                    self._graphs[key] = self._compile(function, arguments, eager(), like)
+                return _run(self._graphs[key], arguments, like)
+            except UnsuitableError as reason:
+                self.on = False
+                warn_user(f"{self._what} runs eagerly: {reason}")
+        return eager()
+
+    def _compile(self, function: Callable[..., Parts], arguments: Sequence[Any], expected: Parts, like: Tensor) -> Callable:
+        try:
+            graph = torch.compile(_trace(function, arguments, like.device), fullgraph=True, mode=_mode(like))
+            found = _run(graph, arguments, like)
+        except Exception as error:
+            reason = str(error).strip().splitlines() or [""]
+            raise UnsuitableError(f"torch.compile failed with {type(error).__name__}: {reason[0]}") from error
+        for part, ours, theirs in zip(self._parts, expected, found, strict=True):
+            check_equal(part, ours, theirs, like.dtype)
+        return graph
+
+
+def form_of(points: Points) -> tuple:
+    """What a graph is compiled for: conditions, numbers of points, and which conditions share them."""
+    return (*((name, rows.shape) for name, rows in points.items()), *distinct(points)[1])
+
+
+def distinct(points: Points) -> tuple[list[Tensor], list[int]]:
+    """The different tensors among the points, and which of them each condition has."""
+    tensors = list({id(rows): rows for rows in points.values()}.values())
+    order = {id(rows): place for place, rows in enumerate(tensors)}
+    return tensors, [order[id(rows)] for rows in points.values()]
+
+
+def detached(model: nn.Module) -> dict[str, Tensor]:
+    """The trained parameters of it by name, as arguments of what is compiled."""
+    return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def check_equal(what: str, expected: Sequence[Tensor], found: Sequence[Tensor], dtype: torch.dtype) -> None:
+    """Raises `UnsuitableError` where the compiled or vectorized numbers are not the eager ones."""
+    scale = torch.stack([value.double().norm() for value in expected]).norm()
+    off = torch.stack([(a.double() - b.double()).norm() for a, b in zip(expected, found, strict=True)]).norm()
+    if not off <= scale * torch.finfo(dtype).eps ** 0.5 and torch.isfinite(scale):
+        raise UnsuitableError(f"{what}: {off / scale:.1e} off, relative to the eager step")
+
+
+def _trace(function: Callable[..., Parts], arguments: Sequence[Any], device: torch.device) -> GraphModule:
+    parameters, *others = arguments
+    leaves = {name: p.clone().requires_grad_() for name, p in parameters.items()}
+    with torch.enable_grad(), plain():
+        graph = make_fx(function)(leaves, *others)
+    return _without_restacking(_with_constants_on(graph, device))
+
+
+def _run(graph: Callable, arguments: Sequence[Any], like: Tensor) -> Parts:
+    with torch.no_grad():
+        found = graph(*arguments)
+    if like.is_cuda:  # a CUDA graph writes its next result to the same place
+        found = tuple([value.clone() for value in part] for part in found)
+    return tuple(list(part) for part in found)
+
+
+def _mode(like: Tensor) -> str | None:
+    """CUDA graphs on a device: there a step of a small network is mostly the launching of kernels."""
+    return "reduce-overhead" if like.is_cuda else None
+
+
+def _with_constants_on(graph: GraphModule, device: torch.device) -> GraphModule:
+    """Takes its numbers and constants to the device. x[0] = 1 of an x on a GPU is traced as a tensor on the CPU, and a single
+    one keeps a graph of operations from becoming a CUDA graph.
+    """
+    for node in graph.graph.nodes:
+        if node.target is torch.ops.aten.scalar_tensor.default:
+            node.update_kwarg("device", device)
+        elif node.op == "get_attr":
+            setattr(graph, node.target, getattr(graph, node.target).to(device))
+    graph.recompile()
+    return graph
+
+
+def _without_restacking(graph: GraphModule) -> GraphModule:
+    """Takes a component that was just put into a stack directly, so that neighboring operations fuse into one loop over
+    the points instead of writing all components and reading them back: 1.3 times faster.
+    """
+    aten = torch.ops.aten
+    for node in graph.graph.nodes:
+        if node.target is aten.select.int and node.args[1] == 0:
+            source, index = node.args[0], node.args[2]
+        elif node.target is operator.getitem and node.args[0].target is aten.unbind.int and node.args[0].args[1:] in ((), (0,)):
+            source, index = node.args[0].args[0], node.args[1]
+        else:
+            continue
+        if source.target is aten.stack.default and source.args[1:] in ((), (0,)):
+            node.replace_all_uses_with(source.args[0][index])
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return graph
