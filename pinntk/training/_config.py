@@ -110,7 +110,7 @@ class TrainConfig:
     seed: of points, and of whatever draws random numbers in the training
     log_every, eval_every (error, traces, drift), checkpoint_every, snapshot_every (kernel): in steps; by default 400, 100
         (but not more often than every 10 steps), 20 and 10 times per run; 0 is never
-    compile: give the step's gradient to `torch.compile`: 10 to 30 seconds of waiting, then 1.5 to 3 times faster steps;
+    compile: give the step's gradient to `torch.compile`: 5 to 30 seconds of waiting, then 2 to 4 times faster steps;
         needs a C++ compiler, and says why where it does not work. Python code inside the network runs once only
     monitor: measure the kernel and diagnose while training, by `pinntk.Monitor(...)`; True for its defaults, at most 5 % of
         the time. It changes nothing of the training
@@ -185,7 +185,7 @@ class TrainConfig:
     snapshot_every: int = _interval("kernel blocks (default: 10 times per run)")
     compile: bool = _setting(
         False,
-        "the steps as one compiled graph: slow to start, then 1.5 to 3 times faster",
+        "the steps as one compiled graph: slow to start, then 2 to 4 times faster",
         belongs_to="solver",
         free=True,
         action="store_const",

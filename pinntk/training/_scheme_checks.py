@@ -13,9 +13,8 @@ def check_schemes(weighting: Weighting, optimizer: str, resample: int, causal: b
     optimizer: its name, "" for a factory
     """
     combiner, scheme = part(weighting, "gradients"), part(weighting, "points")
-    if isinstance(combiner, Combiner):
-        if optimizer in SEARCHING:
-            raise ValueError(not_one_gradient(combiner, optimizer))
+    if isinstance(combiner, Combiner) and optimizer in SEARCHING:
+        raise ValueError(not_one_gradient(combiner, optimizer))
     if scheme is None:
         return
     for refused, reason in (

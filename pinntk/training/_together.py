@@ -18,10 +18,10 @@ from pinntk.diagnostics._progress import SEARCHING
 from pinntk.problem import Points
 from pinntk.run._slabs import run_name
 from pinntk.training._batch import Batch
+from pinntk.training._compiled import UnsuitableError, check_equal, distinct
 from pinntk.training._config import TrainConfig
 from pinntk.training._loop import Training
 from pinntk.training._losses import in_one_pass
-from pinntk.training._compiled import UnsuitableError, check_equal, distinct
 from pinntk.training._step import LossModule, Step
 from pinntk.training._updates import GradientUpdate
 

@@ -10,8 +10,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 import pinntk
 from pinntk.training import Batch, ErrorValues, Step
-from pinntk.training import _losses as losses_module
 from pinntk.training import _compiled as module
+from pinntk.training import _losses as losses_module
 from tests.support.examples import EXAMPLES
 from tests.support.networks import NETWORKS, build
 from tests.support.sweeps import sweep
