@@ -34,8 +34,8 @@ class Step:
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         if self.prepared is not None:
-            (found, gradient), self.prepared = self.prepared, None
-            self._leave(gradient)
+            (found, ready), self.prepared = self.prepared, None
+            self._leave(ready)
             return found
         found, (gradient,) = self._compute(batch, apart=False)
         self._leave(gradient)
