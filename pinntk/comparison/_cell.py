@@ -27,7 +27,7 @@ from pinntk.training import TrainConfig, train_as
 from pinntk.training._train import describe_run
 
 _RUN, _ERROR = "run", "error.txt"
-_WARM, _TIMED, _FILLED = 10, 0.04, 0.97  # steps before time is taken; shares of the time, to take it and to be filled
+_TIMED = 12  # steps by which it is known how many there will be, about
 _LOOKS, _LOOKING = 20, 0.05  # how often the error is measured, at most: in this share of the time
 _MANY = 1_000_000  # steps that no time suffices for
 
@@ -39,7 +39,7 @@ class Cell:
     labels: {axis: value}, as in {"problem": "wave1d", "weighting": "ntk"}; what is alike but for the seed is one combination
     seed: of network and points
     config: of the training, as in config.json, with the seed and, at equal time, the seconds
-    fitted: whether the number of steps is the one that fills the time, so that the learning rate's schedule ends with it
+    fitted: whether it is the time that ends it, and not a number of steps
     """
 
     labels: Mapping[str, str]
@@ -97,36 +97,26 @@ class Cell:
             begun = read_config(out)["training"]
             habits = {name: begun[name] for name in ("steps", *_habits(1))}
         else:
-            steps, looks = _MANY if self.fitted else self.config["training"]["steps"], _LOOKS
-            if self.fitted and not solver:
-                steps, looks = self._fit(device, trust)
-            habits = {"steps": steps, **_habits(steps, looks, solver)}
+            steps = _MANY if self.fitted else self.config["training"]["steps"]
+            about = self._pace(device, trust) if self.fitted and not solver else (steps, _LOOKS)
+            habits = {"steps": steps, **_habits(*about, solver)}
         options: dict[str, Any] = {"device": device, "trust": trust, "progress": False, "on_log": on_log}
         return train_as(self.config, out=out, resume=resume, overwrite=not resume, **options, **habits)
 
-    def _fit(self, device: torch.device | str, trust: bool) -> tuple[int, int]:
-        """The number of steps that fills the time, by the time of a few, and how often to measure the error in it.
-
-        The first step may compile, and is told apart.
-        """
-        seconds, steps, start, each, look = self.config["training"]["seconds"], _WARM, 0.0, 0.0, 0.0
+    def _pace(self, device: torch.device | str, trust: bool) -> tuple[int, int]:
+        """About how many steps fill the time, by the time of a few, and how often to measure the error in it."""
+        seconds, taken, looked = self.config["training"]["seconds"], [], _TIMED // 2
         quiet: dict[str, Any] = {"progress": False, **dict.fromkeys(("log_every", "checkpoint_every", "snapshot_every"), 0)}
-        for _ in range(2):
-            taken: list[float] = []
 
-            def note(run: Run, taken: list[float] = taken) -> None:
-                taken.append(run.seconds)
+        def note(run: Run) -> None:
+            taken.append(run.seconds)
 
-            looked = max(2, steps // 2)  # the steps that measure are the multiples of it
-            train_as(self.config, steps=steps, device=device, trust=trust, on_step=note, eval_every=looked, **quiet)
-            gaps = dict(enumerate(map(sub, taken[1:], taken), start=1))
-            plain = [gap for step, gap in gaps.items() if step % looked]
-            start = taken[0]
-            each = max(sum(plain) / len(plain), 1e-9)
-            look = max(0.0, median(gap for step, gap in gaps.items() if not step % looked) - each)
-            steps = max(_WARM, round(_TIMED * seconds / each))
+        train_as(self.config, steps=_TIMED, device=device, trust=trust, on_step=note, eval_every=looked, **quiet)
+        gaps = list(map(sub, taken[1:], taken))  # of the steps from the second one on; the first may compile
+        each = max(median(gaps), 1e-9)
+        look = max(0.0, gaps[looked - 1] - each)
         looks = _LOOKS if look * _LOOKS <= _LOOKING * seconds else max(1, int(_LOOKING * seconds / look))
-        return max(1, int((_FILLED * seconds - start - looks * look) / each)), looks
+        return max(1, int(seconds / each)), looks
 
     def _row(self, run: Run) -> Row:
         last = run.history[-1]

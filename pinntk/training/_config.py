@@ -77,7 +77,7 @@ class TrainConfig:
     change: `replace` makes another.
 
     steps: of the optimizer, 10,000 unless given; of a chain the sum
-    seconds: stop after that much time, if the steps take longer
+    seconds: stop after that much time, if the steps take longer; a cosine schedule then ends with it
     optimizer, lr, optimizer_options: a torch optimizer by name ("adam", "lbfgs", "gradient-descent", ...), "ssbroyden"
         (`pinntk.solvers.SelfScaledBroyden`), or a factory taking the parameters; or a solver on the kernel,
         "gauss-newton" or "natural-gradient" (`pinntk.solvers`), whose options are its arguments. A solver stops when it

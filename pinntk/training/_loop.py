@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 
@@ -71,7 +71,7 @@ class Training:
         self.chain = ChainPlace(config.parts, self._begin_part)
         self.points = TrainingPoints(self.chain.config, network, problem)
         check_network(network, problem, self.points.all)
-        self.update = make_update(self.chain.config, network, problem, parameters, self.points)
+        self.update = make_update(self.chain.config, network, problem, parameters, self.points, self._elapsed())
         met = met_by(network)
         self._met = () if set(self.points.all) <= set(met) else met  # which no step can change; but something must be minimized
         self.loss_weights = LossWeights(config.weighting, problem, met)
@@ -96,6 +96,11 @@ class Training:
         self._batch = self._make_batch()
         self.work = of_step(network, problem, self.points.share)
         self._clock = perf_counter()
+
+    def _elapsed(self) -> Callable[[], float] | None:
+        """The share of the time that is over, where it is all one optimizer's."""
+        run, limit = self.run, self.config.seconds
+        return None if limit is None or len(self.config.parts) > 1 else lambda: run.seconds / limit
 
     def _later_updates(self) -> Iterator[Update]:
         """Of a chain: what does not fit a later part is refused before the first one is trained."""

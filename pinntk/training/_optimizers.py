@@ -91,11 +91,19 @@ def make_optimizer(
 
 
 def make_schedule(
-    schedule: str | Callable[[Optimizer], LRScheduler], optimizer: Optimizer, steps: int, decay: float, decay_every: int
+    schedule: str | Callable[[Optimizer], LRScheduler],
+    optimizer: Optimizer,
+    steps: int,
+    decay: float,
+    decay_every: int,
+    elapsed: Callable[[], float] | None = None,
 ) -> LRScheduler:
     """A learning-rate schedule by name, or from a factory that takes the optimizer.
 
-    "constant"; "exponential": factor `decay` every `decay_every` steps, continuously; "cosine": to zero over `steps`.
+    "constant"; "exponential": factor `decay` every `decay_every` steps, continuously; "cosine": to zero over `steps`, or over
+    the time where that ends first.
+
+    elapsed: the share of the time that is over; None where there is no limit
     """
     if not isinstance(schedule, str):
         return schedule(optimizer)
@@ -104,6 +112,6 @@ def make_schedule(
     factors = {
         "constant": lambda step: 1.0,
         "exponential": lambda step: decay ** (step / decay_every),
-        "cosine": lambda step: (1 + cos(pi * min(step / steps, 1))) / 2,
+        "cosine": lambda step: (1 + cos(pi * min(max(step / steps, elapsed() if elapsed else 0.0), 1))) / 2,
     }
     return LambdaLR(optimizer, factors[schedule])

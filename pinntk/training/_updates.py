@@ -59,7 +59,12 @@ class Update(Protocol):
 
 
 def make_update(
-    config: TrainConfig, network: nn.Module, problem: Problem, parameters: list[Tensor], points: TrainingPoints
+    config: TrainConfig,
+    network: nn.Module,
+    problem: Problem,
+    parameters: list[Tensor],
+    points: TrainingPoints,
+    elapsed: Callable[[], float] | None = None,
 ) -> Update:
     """What `config.optimizer` asks for. Raises ValueError for options that it does not have, and for an optimizer that does not
     go with what combines or clips gradients.
@@ -76,7 +81,9 @@ def make_update(
     coefficients = ScaledCoefficients(problem, scales)
     moved = coefficients.in_place_of(parameters)
     optimizer = make_optimizer(config.optimizer, moved, config.lr, config.optimizer_options)
-    schedule = make_schedule(config.schedule or "constant", optimizer, config.steps, config.decay, config.decay_every)
+    schedule = make_schedule(
+        config.schedule or "constant", optimizer, config.steps, config.decay, config.decay_every, elapsed
+    )
     if isinstance(optimizer, _SEARCHING):  # also where a factory made it
         name = type(optimizer).__name__
         if config.combiner is not None:

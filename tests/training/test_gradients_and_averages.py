@@ -1,5 +1,7 @@
 """Clipped gradients, moving averages of the parameters, early stopping as a setting."""
 
+import math
+
 import pytest
 import torch
 
@@ -146,3 +148,23 @@ def test_another_schedule_leaves_the_decay_behind():
     changed = pinntk.training.apply_changes(described, {"training.schedule": "cosine"})
     assert TrainConfig.from_json(changed).decay == 0.9
     assert TrainConfig.from_json(described, lr=0.1).decay == 0.5
+
+
+def test_a_cosine_ends_with_the_steps_or_with_the_time():
+    share = 0.0
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=2.0)
+    schedule = pinntk.training.make_schedule("cosine", optimizer, 4, 0.9, 1000, lambda: share)
+    found = []
+    for share in (0.1, 0.75, 0.5, 0.9):  # steps 1 to 4
+        optimizer.step()
+        schedule.step()
+        found.append(schedule.get_last_lr()[0])
+    assert found == pytest.approx([1 + math.cos(math.pi * x) for x in (0.25, 0.75, 0.75, 1.0)])
+
+
+def test_a_training_that_time_ends_has_come_down():
+    run = train(steps=10**6, seconds=0.2, schedule="cosine", log_every=1)
+    assert run.step < 10**6
+    rates = [row["learning_rate"] for row in run.history]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 0.5 * rates[0]
