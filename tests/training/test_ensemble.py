@@ -241,7 +241,7 @@ def test_what_cannot_be(network, seeds, error, message):
 def test_several_processes_are_refused(monkeypatch):
     monkeypatch.setattr("pinntk._util.distributed.world", lambda: 2)
     problem = pinntk.load("poisson1d", k=1)
-    with pytest.raises(ValueError, match="an ensemble is trained in one process, since members, not points"):
+    with pytest.raises(ValueError, match="an ensemble is trained in one process, as members, not points"):
         pinntk.train_ensemble(problem, mlp(problem), seeds=2, **FEW)
 
 
