@@ -94,7 +94,7 @@ def _leading(arguments: argparse.Namespace, problem: Problem, network: nn.Module
         problem,
         points,
         arguments.top,
-        max_memory=arguments.max_memory or "2GiB",
+        max_memory=arguments.max_memory,
         checkpoint=None if out is None else out.with_name(out.name + ".checkpoint"),
         announce=lambda forecast: print(forecast, flush=True),
     )

@@ -254,7 +254,7 @@ def add_kernel(commands: Any) -> argparse.ArgumentParser:
         help="the K largest eigenvalues and the exact traces only, on any number of points: no (n, n) array. With -o, what "
         "was stopped or killed goes on by the same command",
     )
-    command.add_argument("--max-memory", metavar="SIZE", help="that the process may hold with --top (default: 2GiB)")
+    command.add_argument("--max-memory", metavar="SIZE", help="of the process with --top (default: what it holds, and 2GiB)")
     command.add_argument("-o", "--out", help="the .npz file to write (default: none)")
     command.add_argument(
         "--verbose", action="store_true", help="say by which path each condition's J came, and its certificate"

@@ -35,6 +35,7 @@ from pinntk.residuals import check_network, errors
 from pinntk.residuals._points import to_network
 
 _ITERATIONS = 200
+_MORE = 2 * 2**30  # bytes beside what is held, where no limit is given
 _LOOKED = 12  # points of a condition by which another equation is told
 
 
@@ -98,7 +99,7 @@ def leading_eigenvalues(
     *,
     weights: Weights | None = None,
     dtype: torch.dtype = torch.float64,
-    max_memory: int | str = "2GiB",
+    max_memory: int | str | None = None,
     tolerance: float = 1e-8,
     seed: int = 0,
     checkpoint: str | os.PathLike | None = None,
@@ -110,7 +111,8 @@ def leading_eigenvalues(
     its eigenvalues are found, to rounding. Else block Lanczos finds the leading ones, by about 8 passes over the points.
 
     weights, dtype: as for `KernelOperator`
-    max_memory: of the process, with what it holds already ("2GiB" or bytes); of a GPU, of what is on it
+    max_memory: of the process, with what it holds already ("2GiB" or bytes); of a GPU, of what is on it; None for 2 GiB more
+        than what is held already
     tolerance, seed: of block Lanczos: residual norms, relative to the largest eigenvalue; the first vectors
     checkpoint: a file, written every minute or less often and removed at the end: where it is there, the same call goes on
         from it. Of several processes (torchrun), each of which has its share of the points, each has one of its own, but
@@ -135,7 +137,7 @@ def leading_eigenvalues(
         raise ValueError(f"k={k}: a whole number of at least 1")
     device = device_of(network)
     n, p = sum(map(len, points.values())), sum(map(size_of, trained_parameters(network, problem).values()))
-    plan = distributed.of_first(lambda: make_plan(n, p, k, parse_bytes(max_memory), held(device)))
+    plan = distributed.of_first(lambda: _plan(n, p, k, max_memory, device))
     with distributed.together(ValueError):
         kept = Resumable(_path(checkpoint, plan.method), _parts(network, problem, points, weights, (dtype, k, seed)))
         if kept.state:
@@ -150,6 +152,11 @@ def leading_eigenvalues(
     traces = distributed.all_sum_numbers([work.traces[name] for name in points], device)
     sizes = {name: len(rows) for name, rows in points.items()}
     return LeadingEigenvalues(values, bounds, directions, dict(zip(points, traces, strict=True)), sizes, plan.method)
+
+
+def _plan(n: int, p: int, k: int, max_memory: int | str | None, device: torch.device) -> Plan:
+    already = held(device)
+    return make_plan(n, p, k, int(already) + _MORE if max_memory is None else parse_bytes(max_memory), already)
 
 
 def _as_begun(plan: Plan, kept: Resumable) -> Plan:

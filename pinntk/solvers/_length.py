@@ -13,6 +13,8 @@ _FAR = 12.0  # in log mu, the most that is gone beyond what is known: five decad
 _INSIDE = 0.05  # of an interval: what is tried within keeps so far from its ends
 _MOST = 60
 
+Measure = Callable[[float], tuple[float, float]]
+
 
 @dataclass(frozen=True, order=True)
 class _Known:
@@ -26,22 +28,27 @@ class _Known:
 class LengthSearch:
     """The mu of a length by Newton's method for log |d| over log mu, inside of what is known already (after Moré 1978).
 
-    measure: (|d|, d log |d| / d log mu) of a mu; one factorization
+    It remembers what was measured, and not by whom, who may hold it.
+
     least: of mu
     first: mu to begin with
 
-    >>> search = LengthSearch(lambda mu: (1 / (1 + mu), -mu / (1 + mu)), 1e-30, 1e-15)
-    >>> round(search(0.5), 1), search(2.0)
+    >>> search = LengthSearch(1e-30, 1e-15)
+    >>> measure = lambda mu: (1 / (1 + mu), -mu / (1 + mu))
+    >>> round(search(measure, 0.5), 1), search(measure, 2.0)
     (1.0, 1e-30)
     """
 
-    def __init__(self, measure: Callable[[float], tuple[float, float]], least: float, first: float):
-        self._measure, self._least = measure, least
+    def __init__(self, least: float, first: float):
+        self._least = least
         self._low, self._first = log(least), log(max(first, least))
         self._known: list[_Known] = []  # longest first
 
-    def __call__(self, length: float) -> float:
-        """mu, to 2 % of the length; the least one where every step is shorter."""
+    def __call__(self, measure: Measure, length: float) -> float:
+        """mu, to 2 % of the length; the least one where every step is shorter.
+
+        measure: (|d|, d log |d| / d log mu) of a mu, the same at every call; one factorization
+        """
         aim = log(length)
         for _ in range(_MOST):
             longer = [known for known in self._known if known.length > aim]
@@ -51,11 +58,11 @@ class LengthSearch:
                     return exp(known.mu)
             if shorter and shorter[0].mu <= self._low:
                 return self._least
-            self._look(max(self._next(longer, shorter, aim), self._low))
+            self._look(measure, max(self._next(longer, shorter, aim), self._low))
         return exp((longer or shorter)[-1].mu)
 
-    def _look(self, at: float) -> None:
-        length, slope = self._measure(max(exp(at), self._least))
+    def _look(self, measure: Measure, at: float) -> None:
+        length, slope = measure(max(exp(at), self._least))
         insort(self._known, _Known(at, log(length) if length else -inf, min(max(slope, -1.0), 0.0)))
 
     def _next(self, longer: list[_Known], shorter: list[_Known], aim: float) -> float:

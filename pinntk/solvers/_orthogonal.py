@@ -87,11 +87,11 @@ class OrthogonalSteps:
 
     def damping(self, length: float) -> float:
         """The mu whose step has this length, to 2 %; the least one where every step is shorter."""
-        return self._search(length) if self.largest else 1.0
+        return self._search(self._measure, length) if self.largest else 1.0
 
     @cached_property
     def _search(self) -> LengthSearch:
-        return LengthSearch(self._measure, self.least, self._first * self.largest)
+        return LengthSearch(self.least, self._first * self.largest)
 
     def _measure(self, mu: float) -> tuple[float, float]:
         """The length of the step, and the slope of its logarithm over that of mu."""

@@ -43,6 +43,16 @@ def method(request, monkeypatch):
     return request.param
 
 
+def test_without_a_limit_it_may_hold_more_than_before(monkeypatch):
+    """A process with torch for CUDA holds 2 GiB before it begins."""
+    monkeypatch.setattr(_passes, "resident", lambda: 5e9)
+    network, problem, points = burgers()
+    found = leading_eigenvalues(network, problem, points, 2)
+    torch.testing.assert_close(found.values, pinntk.kernel(network, problem, points).eigvalsh().flip(0)[:2])
+    with pytest.raises(MemoryError, match=r"beside the 4.66 GiB in use, and 2 GiB are allowed"):
+        leading_eigenvalues(network, problem, points, 2, max_memory="2GiB")
+
+
 def kept_after_every_block(monkeypatch):
     monkeypatch.setattr(resumable, "_PAUSE", 0.0)
     monkeypatch.setattr(resumable, "_TIMES", 0.0)
@@ -154,7 +164,7 @@ def test_too_little_memory_is_refused_beforehand(monkeypatch):
     peaks = iter([0.0, 2.0**40])
     monkeypatch.setattr(_passes, "peak", lambda: next(peaks))
     with pytest.raises(MemoryError, match=r"need about 1,024 GiB, and 2 GiB are allowed"):
-        leading_eigenvalues(network, problem, points, 6)
+        leading_eigenvalues(network, problem, points, 6, max_memory="2GiB")
     with pytest.raises(ValueError, match="k=0: a whole number"):
         leading_eigenvalues(network, problem, points, 0)
 

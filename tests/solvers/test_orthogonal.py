@@ -1,12 +1,16 @@
 """Damped steps by a QR factorization for every damping, against singular values."""
 
+import gc
+import weakref
 from math import log
 
 import pytest
 import torch
 
-from pinntk.solvers import DampedLeastSquares, _householder
+import pinntk
+from pinntk.solvers import DampedLeastSquares, _gauss_newton, _householder
 from pinntk.solvers._householder import DampedTriangle, Triangularized
+from pinntk.solvers._jacobian import ScaledJacobian
 from pinntk.solvers._length import LengthSearch
 from tests.solvers.test_solver_edges import F64, Given
 
@@ -133,10 +137,37 @@ def test_the_search_finds_every_length_between_plateaus(length):
         slope = (log(length(mu * 1.0001)) - log(length(mu))) / log(1.0001)
         return length(mu), slope
 
-    search = LengthSearch(measure, 1e-30, 1e-6)
+    search = LengthSearch(1e-30, 1e-6)
     for share in (0.999, 0.5, 1e-1, 1e-3, 1e-6):
         aim, before = share * length(1e-30), len(tried)
-        assert length(search(aim)) == pytest.approx(aim, rel=0.021)
+        assert length(search(measure, aim)) == pytest.approx(aim, rel=0.021)
         assert len(tried) - before <= 12
-    assert search(2 * length(1e-30)) == 1e-30
-    assert LengthSearch(lambda mu: (0.0, 0.0), 1e-30, 1e-6)(1.0) == 1e-30
+    assert search(measure, 2 * length(1e-30)) == 1e-30
+    assert LengthSearch(1e-30, 1e-6)(lambda mu: (0.0, 0.0), 1.0) == 1e-30
+
+
+def test_what_a_step_was_made_of_goes_with_it(monkeypatch):
+    """Without waiting for the garbage collector, which does not see how much of a GPU's memory a few objects hold."""
+    made = []
+
+    class Watched(ScaledJacobian):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr(_gauss_newton, "ScaledJacobian", Watched)
+    problem = pinntk.load("poisson1d")
+    network = pinntk.nn.MLP(problem, width=4, depth=1, dtype=torch.float64)
+    points = problem.sample(residual=40, dtype=torch.float64)
+    solver = pinntk.solvers.GaussNewton(network, problem)
+    gc.collect()
+    gc.disable()
+    try:
+        for step in range(6):
+            if step == 3:
+                solver.converge()
+            solver.step(points)
+            assert made[-1]() is None
+    finally:
+        gc.enable()
+    assert len(made) == 6
