@@ -246,7 +246,7 @@ def _report(run: Run) -> None:
         after = f"after {run.step} steps, {last['seconds']:.0f} s"
         print(f"relative L2 error {run.relative_error:.3e} {after}{run.problem.remark(run.relative_error)}")
     if (averaged := last.get("averaged/relative_error", last.get("averaged/loss"))) is not None:
-        what = "relative L2 error" if "averaged/relative_error" in last else "loss"
+        what = "relative L2 error" if "averaged/relative_error" in last else "weighted loss"
         print(f"{what} {averaged:.3e} of the averaged parameters, which pinntk predict --averaged takes")
     if run.stop_reason:
         print(f"stopped: {run.stop_reason}")
@@ -286,7 +286,8 @@ def _rescue(arguments: argparse.Namespace) -> int:
     if isinstance(rescued.after, Slabs):
         print(f"figures in each slab's folder in {rescued.after.folder}")
     elif rescued.after is not rescued.before:
-        print(f"figures in {rescued.after.folder}; compare with: pinntk diagnose {folder} {rescued.after.folder}")
+        command = ["pinntk", "diagnose", str(folder), str(rescued.after.folder)]
+        print(f"figures in {rescued.after.folder}; compare with: {shlex.join(command)}")
     return 0
 
 

@@ -106,7 +106,9 @@ def train_curriculum(
     [1, 5]
     """
     if distributed.world() > 1:
-        raise ValueError("a curriculum is trained in one process; start it without torchrun")
+        raise ValueError(
+            "a curriculum is trained in one process, since each stage begins as the one before ended: leave torchrun out"
+        )
     values = check_curriculum(curriculum)
     config, stages = as_config(config, settings), stages_of(values)
     problems = [_at(problem, stage) for stage in stages]

@@ -139,7 +139,7 @@ def train_ensemble(
     ((2, 1), True)
     """
     if distributed.world() > 1:
-        raise ValueError("an ensemble is trained in one process; start it without torchrun")
+        raise ValueError("an ensemble is trained in one process, as members, not points, go side by side: leave torchrun out")
     config = as_config(config, settings)
     chosen = _seeds(seeds, config.seed)
     if problem.foreign and len(problem.coefficients):

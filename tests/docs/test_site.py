@@ -17,6 +17,12 @@ def test_every_page_is_in_the_navigation():
     assert sorted(PAGES) == sorted(str(page.relative_to(docs)) for page in docs.rglob("*.md"))
 
 
+def test_the_style_is_there():
+    """Which a strict build does not ask for."""
+    named = re.findall(r"^extra_css: \[(.+)\]$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert named == ["site.css"] and (ROOT / "docs" / named[0]).is_file()
+
+
 def test_every_public_package_is_in_the_reference():
     folders = (path.parent.relative_to(ROOT) for path in (ROOT / "pinntk").rglob("__init__.py"))
     public = {".".join(folder.parts) for folder in folders if not any(part.startswith("_") for part in folder.parts)}

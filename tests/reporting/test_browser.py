@@ -111,8 +111,21 @@ def test_paper_has_what_is_folded_and_no_moving_picture(browser, report):
     shown = "[...document.querySelectorAll('{}')].map(e => e.checkVisibility() && e.getBoundingClientRect().height > 0)"
     assert all(browser.run(shown.format("details.folded img, details.folded td")))
     assert browser.run(shown.format(".moving")) == [False]
+    assert not any(browser.run(shown.format("details:not(.folded)")))  # of what is not printed no heading either
     pages = len(re.findall(rb"/Type\s*/Page\b", browser.pdf()))
     assert 3 <= pages <= 12
+
+
+def test_letters_on_paper_can_be_read(browser, report):
+    """Small print is smaller than the text. A figure of its own size has letters of 10 points, which are 6 and more here."""
+    size = "one => 0.75 * parseFloat(getComputedStyle(document.querySelector(one)).fontSize)"
+    scale = "e => e.getBoundingClientRect().width / e.naturalWidth"
+    for name in ("heat_inverse", "wave2d"):
+        browser.open(report(name), chromium.PAPER, paper=True)
+        scales = browser.run(f"[...document.images].filter(e => e.checkVisibility()).map({scale})")
+        assert len(scales) > 5 and min(scales) >= 0.6 and max(scales) <= 1, scales
+        text, *small = browser.run(f"['body', '.small', '.evidence td', '.wide td'].map({size})")
+        assert all(7 <= one < text for one in small), (text, small)
 
 
 def test_dark_and_light_differ_in_the_page_and_not_in_the_figures(browser, report):

@@ -148,6 +148,12 @@ def test_a_problem_without_a_file_is_asked_for_as_a_function():
         train(problem=problem)
 
 
+def test_several_processes_are_refused(monkeypatch):
+    monkeypatch.setattr("pinntk._util.distributed.world", lambda: 2)
+    with pytest.raises(ValueError, match="a curriculum is trained in one process, since each stage begins"):
+        train()
+
+
 def test_its_folder_is_guarded(tmp_path):
     train({"beta": np.array([1.0, 2.0])}, out=tmp_path, steps=1)
     with pytest.raises(FileExistsError, match="already holds a run or a series of runs"):

@@ -238,6 +238,13 @@ def test_what_cannot_be(network, seeds, error, message):
         pinntk.train_ensemble(problem, network or mlp(problem), seeds=seeds, **FEW)
 
 
+def test_several_processes_are_refused(monkeypatch):
+    monkeypatch.setattr("pinntk._util.distributed.world", lambda: 2)
+    problem = pinntk.load("poisson1d", k=1)
+    with pytest.raises(ValueError, match="an ensemble is trained in one process, as members, not points"):
+        pinntk.train_ensemble(problem, mlp(problem), seeds=2, **FEW)
+
+
 def test_the_command_line_trains_and_resumes_it(tmp_path, capsys):
     out = tmp_path / "run"
     options = ["--width", "4", "--depth", "1", "--steps", "2", "--seed", "3", "-o", str(out)]
