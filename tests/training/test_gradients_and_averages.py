@@ -151,11 +151,11 @@ def test_another_schedule_leaves_the_decay_behind():
 
 
 def test_a_cosine_ends_with_the_steps_or_with_the_time():
-    share = 0.0
+    over = iter((0.0, 0.1, 0.75, 0.5, 0.9))  # at the start, and after steps 1 to 4
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=2.0)
-    schedule = pinntk.training.make_schedule("cosine", optimizer, 4, 0.9, 1000, lambda: share)
+    schedule = pinntk.training.make_schedule("cosine", optimizer, 4, 0.9, 1000, lambda: next(over))
     found = []
-    for share in (0.1, 0.75, 0.5, 0.9):  # steps 1 to 4
+    for _ in range(4):
         optimizer.step()
         schedule.step()
         found.append(schedule.get_last_lr()[0])
