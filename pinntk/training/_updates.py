@@ -81,9 +81,7 @@ def make_update(
     coefficients = ScaledCoefficients(problem, scales)
     moved = coefficients.in_place_of(parameters)
     optimizer = make_optimizer(config.optimizer, moved, config.lr, config.optimizer_options)
-    schedule = make_schedule(
-        config.schedule or "constant", optimizer, config.steps, config.decay, config.decay_every, elapsed
-    )
+    schedule = make_schedule(config.schedule or "constant", optimizer, config.steps, config.decay, config.decay_every, elapsed)
     if isinstance(optimizer, _SEARCHING):  # also where a factory made it
         name = type(optimizer).__name__
         if config.combiner is not None:
