@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 
@@ -37,7 +37,7 @@ from pinntk.training._monitor import MonitorState
 from pinntk.training._point_weights import CausalWeights, PointWeights, SelfAdaptiveWeights
 from pinntk.training._points import TrainingPoints
 from pinntk.training._probe import Probe
-from pinntk.training._updates import Losses, Update, make_update, over_all
+from pinntk.training._updates import Losses, Update, make_update, over_all, share_of_time
 from pinntk.weighting import RBA, SelfAdaptive
 
 
@@ -71,7 +71,7 @@ class Training:
         self.chain = ChainPlace(config.parts, self._begin_part)
         self.points = TrainingPoints(self.chain.config, network, problem)
         check_network(network, problem, self.points.all)
-        self.update = make_update(self.chain.config, network, problem, parameters, self.points, self._elapsed())
+        self.update = make_update(self.chain.config, network, problem, parameters, self.points, share_of_time(config, run))
         met = met_by(network)
         self._met = () if set(self.points.all) <= set(met) else met  # which no step can change; but something must be minimized
         self.loss_weights = LossWeights(config.weighting, problem, met)
@@ -96,11 +96,6 @@ class Training:
         self._batch = self._make_batch()
         self.work = of_step(network, problem, self.points.share)
         self._clock = perf_counter()
-
-    def _elapsed(self) -> Callable[[], float] | None:
-        """The share of the time that is over, where it is all one optimizer's."""
-        run, limit = self.run, self.config.seconds
-        return None if limit is None or len(self.config.parts) > 1 else lambda: run.seconds / limit
 
     def _later_updates(self) -> Iterator[Update]:
         """Of a chain: what does not fit a later part is refused before the first one is trained."""

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from pinntk._util import distributed
 from pinntk.problem import Problem
+from pinntk.run import Run
 from pinntk.solvers import SOLVERS, SelfScaledBroyden
 from pinntk.training._batch import Batch
 from pinntk.training._checks import not_clipped
@@ -99,6 +100,12 @@ def make_update(
         seed=config.seed,
         clip=config.clip,
     )
+
+
+def share_of_time(config: TrainConfig, run: Run) -> Callable[[], float] | None:
+    """How much of the time is over, where there is a limit, and it is all one optimizer's."""
+    limit = config.seconds
+    return None if limit is None or len(config.parts) > 1 else lambda: run.seconds / limit
 
 
 class GradientUpdate:
