@@ -111,7 +111,7 @@ class Cell:
         def note(run: Run) -> None:
             taken.append(run.seconds)
 
-        train_as(self.config, steps=_TIMED, device=device, trust=trust, on_step=note, eval_every=looked, **quiet)
+        train_as(self.config, steps=_TIMED, seconds=None, device=device, trust=trust, on_step=note, eval_every=looked, **quiet)
         gaps = list(map(sub, taken[1:], taken))  # of the steps from the second one on; the first may compile
         each = max(median(gaps), 1e-9)
         look = max(0.0, gaps[looked - 1] - each)

@@ -56,6 +56,11 @@ def test_at_equal_time_the_schedule_ends_with_the_time(tmp_path):
     assert row.stopped == ""
 
 
+def test_the_first_step_alone_may_take_longer_than_there_is_time(tmp_path):
+    row = cell(fitted=True, seconds=1e-6).run(tmp_path)
+    assert (row.failed, row.steps) == ("", 1)
+
+
 def test_where_measuring_takes_long_it_is_done_rarely(tmp_path, monkeypatch):
     def slow(self, network):
         sleep(0.05)
