@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite
+from math import ceil, isfinite
 from typing import Any
 
 from pinntk.diagnostics._examination import Examination
@@ -84,6 +84,14 @@ def gauss_newton(run: Run | None) -> dict[str, Any]:
         **({"training.sampling": "sobol"} if solving and training.get("sampling") != "sobol" else {}),
         "weighting": {"name": "ntk", "every": 25},
     }
+
+
+def so_many_steps(run: Run, steps: int) -> dict[str, Any]:
+    """The changes that make it take so many; with them as many times the time, where that ended it, or would."""
+    limit, taken = run.config["training"].get("seconds"), run.step
+    if limit is None or not taken or run.seconds * steps <= limit * taken:
+        return {"training.steps": steps}
+    return {"training.steps": steps, "training.seconds": ceil(limit * steps / taken)}
 
 
 def last_resorts(x: Examination) -> tuple[Prescription, ...]:

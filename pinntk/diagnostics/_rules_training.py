@@ -20,7 +20,7 @@ from pinntk.diagnostics._judgment import (
     unreachable_alone,
 )
 from pinntk.diagnostics._layers import LayerHealth
-from pinntk.diagnostics._prescriptions import SOLVER_STEPS, adam_rate, chained, gauss_newton, slower
+from pinntk.diagnostics._prescriptions import SOLVER_STEPS, adam_rate, chained, gauss_newton, slower, so_many_steps
 from pinntk.diagnostics._progress import DESCENT, SEARCHING
 from pinntk.diagnostics._thresholds import SURER, above, below, clearly
 from pinntk.diagnostics._unjudged import lacking_need
@@ -161,7 +161,7 @@ def too_few_steps(x: Examination) -> Finding | None:
         confidence=clearly("few-steps", x.run.step),
         prescriptions=(
             Prescription("train by Gauss-Newton, which needs far fewer steps", gauss_newton(x.run)),
-            Prescription(f"take {_ENOUGH_STEPS:,} steps", {"training.steps": _ENOUGH_STEPS}),
+            Prescription(f"take {_ENOUGH_STEPS:,} steps", so_many_steps(x.run, _ENOUGH_STEPS)),
         ),
     )
 
@@ -273,7 +273,6 @@ def unfinished(x: Examination) -> Finding | None:
     seen = below("fallen", went.late_fall) or above("fallen-share", went.late_share)
     if not (below("falling", went.slope) and seen):
         return None
-    steps = x.run.config["training"]["steps"]
     return Finding(
         code="unfinished",
         severity="warning",
@@ -290,7 +289,7 @@ def unfinished(x: Examination) -> Finding | None:
         confidence=clearly("falling", went.slope),
         prescriptions=(
             Prescription("train by Gauss-Newton, which needs far fewer steps", gauss_newton(x.run)),
-            Prescription("train for four times as long", {"training.steps": 4 * steps}),
+            Prescription("train for four times as long", so_many_steps(x.run, 4 * x.run.step)),
         ),
     )
 

@@ -1,5 +1,6 @@
 """Rules about the network and its training: inputs, step, layers, precision, size, and whether it went on."""
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -136,6 +137,15 @@ def test_a_run_that_was_still_going_is_unfinished():
     first = pinntk.diagnose(run)[0]
     assert first.code == "unfinished"
     assert [prescription.changes["training.steps"] for prescription in first.prescriptions] == [100, 400]
+
+
+def test_what_time_has_ended_is_given_as_many_times_the_time():
+    run = trained(poisson(), steps=100, lr=1e-3)
+    run.config["training"] |= {"steps": 10**6, "seconds": 0.9 * run.seconds}
+    _, longer = pinntk.diagnose(run)[0].prescriptions
+    assert longer.changes == {"training.steps": 400, "training.seconds": math.ceil(3.6 * run.seconds)}
+    run.config["training"]["seconds"] = 100 * run.seconds  # time for 10,000 steps
+    assert pinntk.diagnose(run)[0].prescriptions[1].changes == {"training.steps": 400}
 
 
 def test_a_loss_that_is_flat_over_the_second_half_of_a_cosine_schedule_is_not_falling():
