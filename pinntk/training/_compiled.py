@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from pinntk._util.stand_in import call_with
 from pinntk._util.warn import warn_user
 from pinntk.problem import Points, Problem
 from pinntk.taylor._fused import plain
@@ -72,6 +73,24 @@ class Compiled:
         return graph
 
 
+class OnModel(nn.Module):
+    """function(*arguments), of a network and coefficients, called with other tensors in their places.
+
+    model: what the function closes over
+    """
+
+    def __init__(self, model: nn.Module, function: Callable[..., Any]):
+        super().__init__()
+        self.model, self._function = model, function
+
+    def forward(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
+
+    def at(self, tensors: Mapping[str, Tensor], *arguments: Any) -> Any:
+        """With parameters and buffers by their names in the model."""
+        return call_with(self, {f"model.{name}": tensor for name, tensor in tensors.items()}, *arguments)
+
+
 def form_of(points: Points) -> tuple:
     """What a graph is compiled for: conditions, numbers of points, and which conditions share them."""
     return (*((name, rows.shape) for name, rows in points.items()), *distinct(points)[1])
@@ -82,6 +101,11 @@ def distinct(points: Points) -> tuple[list[Tensor], list[int]]:
     tensors = list({id(rows): rows for rows in points.values()}.values())
     order = {id(rows): place for place, rows in enumerate(tensors)}
     return tensors, [order[id(rows)] for rows in points.values()]
+
+
+def gathered(names: Iterable[str], tensors: Sequence[Tensor], places: Sequence[int]) -> dict[str, Tensor]:
+    """The points of each condition, from what `distinct` returned."""
+    return {name: tensors[place] for name, place in zip(names, places, strict=True)}
 
 
 def detached(model: nn.Module) -> dict[str, Tensor]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pinntk._util import distributed
-from pinntk._util.stand_in import call_with
 from pinntk.problem import Points, Problem
 from pinntk.residuals import errors
 from pinntk.training._batch import Batch
-from pinntk.training._compiled import Compiled, Parts, detached, distinct, form_of
+from pinntk.training._compiled import Compiled, OnModel, Parts, detached, distinct, form_of, gathered
 from pinntk.training._losses import passes
 
 
@@ -26,6 +26,7 @@ class ErrorValues:
         self._network, self._problem = network, problem
         coefficients: Any = problem.coefficients
         self._model = nn.ModuleDict({"network": network, "coefficients": coefficients})
+        self._on_model = OnModel(self._model, partial(errors, network, problem))
         self._compiled = Compiled("the evaluation of errors", ("errors",), problem, compiled)
 
     def __call__(self, points: Points) -> dict[str, Tensor]:
@@ -35,9 +36,7 @@ class ErrorValues:
         names, (tensors, places) = list(points), distinct(points)
 
         def function(parameters: dict[str, Tensor], tensors: list[Tensor]) -> Parts:
-            rows = {name: tensors[place] for name, place in zip(names, places, strict=True)}
-            prefixed = {f"model.{name}": p for name, p in parameters.items()}
-            found = call_with(_ErrorModule(self._model, self._problem), prefixed, rows)
+            found = self._on_model.at(parameters, gathered(names, tensors, places))
             return ([found[name].detach() for name in names],)
 
         def eager() -> Parts:
@@ -61,14 +60,3 @@ class ErrorValues:
                 for name, e in errors(self._network, self._problem, part.points).items():
                     parts[name].append(e.detach())
         return {name: torch.cat(values) for name, values in parts.items()}
-
-
-class _ErrorModule(nn.Module):
-    """`errors` as a module, whose parameters `call_with` replaces."""
-
-    def __init__(self, model: nn.ModuleDict, problem: Problem):
-        super().__init__()
-        self.model, self._problem = model, problem
-
-    def forward(self, points: Points) -> dict[str, Tensor]:
-        return errors(self.model["network"], self._problem, points)

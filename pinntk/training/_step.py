@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pinntk._util.stand_in import call_with
-from pinntk.problem import Points, Problem
+from pinntk.problem import Problem
 from pinntk.training._batch import Batch
-from pinntk.training._compiled import Compiled, Parts, detached, distinct, form_of
+from pinntk.training._compiled import Compiled, OnModel, Parts, detached, distinct, form_of, gathered
 from pinntk.training._losses import losses, only, passes, weighted_sum
 
 
@@ -28,6 +28,7 @@ class Step:
         self.problem = problem
         coefficients: Any = problem.coefficients
         self.model = nn.ModuleDict({"network": network, "coefficients": coefficients})
+        self.losses = OnModel(self.model, partial(losses, network, problem))
         self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         self.compiled = Compiled("the training step", ("losses", "gradient"), problem, compiled)
         self.prepared: tuple[dict[str, Tensor], list[Tensor]] | None = None  # losses and gradient that the next call hands out
@@ -63,8 +64,7 @@ class Step:
         def function(
             parameters: dict[str, Tensor], weights: list[Tensor], tensors: list[Tensor], point_weights: dict[str, Tensor]
         ) -> Parts:
-            rows = {name: tensors[place] for name, place in zip(names, places, strict=True)}
-            found = call_with(LossModule(self.model, self.problem), _prefix(parameters), rows, batch.counts, point_weights)
+            found = self.losses.at(parameters, gathered(names, tensors, places), batch.counts, point_weights)
             terms = [weight * loss for weight, loss in zip(weights, found.values(), strict=True)]
             gradients: list[Tensor] = []
             for term in terms if apart else [sum(terms[1:], terms[0])]:
@@ -101,20 +101,5 @@ class Step:
         return {name: found[name] for name in batch.points}, gradients
 
 
-class LossModule(nn.Module):
-    """`losses` as a module, whose parameters `call_with` replaces."""
-
-    def __init__(self, model: nn.ModuleDict, problem: Problem):
-        super().__init__()
-        self.model, self.problem = model, problem
-
-    def forward(self, points: Points, counts: Mapping[str, int], point_weights: Points) -> dict[str, Tensor]:
-        return losses(self.model["network"], self.problem, points, counts, point_weights)
-
-
 def _gradient(term: Tensor, parameters: list[Tensor]) -> list[Tensor]:
     return list(torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True, materialize_grads=True))
-
-
-def _prefix(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"model.{name}": p for name, p in parameters.items()}

@@ -12,17 +12,16 @@ from torch.func import vmap
 
 from pinntk._util.interrupt import Interrupted
 from pinntk._util.progress import Progress
-from pinntk._util.stand_in import call_with
 from pinntk._util.threads import threads_for
 from pinntk.diagnostics._progress import SEARCHING
 from pinntk.problem import Points
 from pinntk.run._slabs import run_name
 from pinntk.training._batch import Batch
-from pinntk.training._compiled import UnsuitableError, check_equal, distinct
+from pinntk.training._compiled import UnsuitableError, check_equal, distinct, gathered
 from pinntk.training._config import TrainConfig
 from pinntk.training._loop import Training
 from pinntk.training._losses import in_one_pass
-from pinntk.training._step import LossModule, Step
+from pinntk.training._step import Step
 from pinntk.training._updates import GradientUpdate
 
 Found = TypeVar("Found")
@@ -45,7 +44,6 @@ class Together:
 
     def __init__(self, steps: Sequence[Step]):
         self._steps = list(steps)
-        self._losses = LossModule(steps[0].model, steps[0].problem)
         tensors = [dict((*step.model.named_parameters(), *step.model.named_buffers())) for step in steps]
         self._fixed = {
             name: torch.stack([own[name].detach() for own in tensors])
@@ -101,9 +99,7 @@ class Together:
             parameters: list[Tensor], fixed: dict[str, Tensor], tensors: list[Tensor], point_weights: Points
         ) -> dict[str, Tensor]:
             new = dict(zip(self._steps[0].parameters, parameters, strict=True)) | fixed
-            points = {name: tensors[place] for name, place in zip(names, places, strict=True)}
-            prefixed = {f"model.{name}": tensor for name, tensor in new.items()}
-            return call_with(self._losses, prefixed, points, counts, point_weights)
+            return self._steps[0].losses.at(new, gathered(names, tensors, places), counts, point_weights)
 
         found = vmap(losses)(stacked, self._fixed, tensors, g)
         total = sum(
