@@ -170,8 +170,8 @@ def _names(problem: Problem) -> set[str]:
 
 def _cell(arguments: argparse.Namespace, labels: dict[str, str], problem: Problem) -> Cell:
     config = TrainConfig(**settings(arguments, problem))
-    fitted = arguments.steps is None and ":" not in str(config.optimizer)  # a chain of optimizers has steps of its own
-    return Cell.of(labels, problem, make_network(arguments, problem), config, fitted=fitted)
+    timed = arguments.steps is None and ":" not in str(config.optimizer)  # a chain of optimizers has steps of its own
+    return Cell.of(labels, problem, make_network(arguments, problem), config, timed=timed)
 
 
 def _combinations(arguments: argparse.Namespace) -> Iterator[tuple[dict[str, str], argparse.Namespace]]:

@@ -27,7 +27,7 @@ from pinntk.training import TrainConfig, train_as
 from pinntk.training._train import describe_run
 
 _RUN, _ERROR = "run", "error.txt"
-_TIMED = 12  # steps by which it is known how many there will be, about
+_PACED = 12  # steps by which it is known how many there will be, about
 _LOOKS, _LOOKING = 20, 0.05  # how often the error is measured, at most: in this share of the time
 _MANY = 1_000_000  # steps that no time suffices for
 
@@ -39,22 +39,22 @@ class Cell:
     labels: {axis: value}, as in {"problem": "wave1d", "weighting": "ntk"}; what is alike but for the seed is one combination
     seed: of network and points
     config: of the training, as in config.json, with the seed and, at equal time, the seconds
-    fitted: whether it is the time that ends it, and not a number of steps
+    timed: whether it is the time that ends it, and not a number of steps
     """
 
     labels: Mapping[str, str]
     seed: int
     config: Mapping[str, Any]
-    fitted: bool = False
+    timed: bool = False
 
     @classmethod
-    def of(cls, labels: Mapping[str, str], problem: Problem, network: nn.Module, config: TrainConfig, *, fitted: bool) -> Cell:
+    def of(cls, labels: Mapping[str, str], problem: Problem, network: nn.Module, config: TrainConfig, *, timed: bool) -> Cell:
         """Of a training by `pinntk.train(problem, network, config)`.
 
         Raises ValueError or TypeError, naming it, for what config.json cannot hold: a network or an optimizer of one's own.
         """
         described = json.loads(json.dumps(describe_run(config, problem, network)))
-        cell = cls(dict(labels), config.seed, described, fitted)
+        cell = cls(dict(labels), config.seed, described, timed)
         if described["network"]["arguments"] is None or config.fixed_points:
             raise ValueError("the network of a cell is one of pinntk's and its points are counts, for another process to make")
         TrainConfig.from_json(described)
@@ -67,11 +67,11 @@ class Cell:
         return "-".join([*filter(None, words), f"seed{self.seed}"])
 
     def as_json(self) -> dict[str, Any]:
-        return {"labels": dict(self.labels), "seed": self.seed, "fitted": self.fitted, "config": dict(self.config)}
+        return {"labels": dict(self.labels), "seed": self.seed, "timed": self.timed, "config": dict(self.config)}
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Cell:
-        return cls(found["labels"], found["seed"], found["config"], found["fitted"])
+        return cls(found["labels"], found["seed"], found["config"], found["timed"])
 
     def run(
         self, folder: Path, *, device: torch.device | str = "cpu", trust: bool = False, on_log: Callable | None = None
@@ -97,21 +97,21 @@ class Cell:
             begun = read_config(out)["training"]
             habits = {name: begun[name] for name in ("steps", *_habits(1))}
         else:
-            steps = _MANY if self.fitted else self.config["training"]["steps"]
-            about = self._pace(device, trust) if self.fitted and not solver else (steps, _LOOKS)
+            steps = _MANY if self.timed else self.config["training"]["steps"]
+            about = self._pace(device, trust) if self.timed and not solver else (steps, _LOOKS)
             habits = {"steps": steps, **_habits(*about, solver)}
         options: dict[str, Any] = {"device": device, "trust": trust, "progress": False, "on_log": on_log}
         return train_as(self.config, out=out, resume=resume, overwrite=not resume, **options, **habits)
 
     def _pace(self, device: torch.device | str, trust: bool) -> tuple[int, int]:
         """About how many steps fill the time, by the time of a few, and how often to measure the error in it."""
-        seconds, taken, looked = self.config["training"]["seconds"], [], _TIMED // 2
+        seconds, taken, looked = self.config["training"]["seconds"], [], _PACED // 2
         quiet: dict[str, Any] = {"progress": False, **dict.fromkeys(("log_every", "checkpoint_every", "snapshot_every"), 0)}
 
         def note(run: Run) -> None:
             taken.append(run.seconds)
 
-        train_as(self.config, steps=_TIMED, seconds=None, device=device, trust=trust, on_step=note, eval_every=looked, **quiet)
+        train_as(self.config, steps=_PACED, seconds=None, device=device, trust=trust, on_step=note, eval_every=looked, **quiet)
         gaps = list(map(sub, taken[1:], taken))  # of the steps from the second one on; the first may compile
         each = max(median(gaps), 1e-9)
         look = max(0.0, gaps[looked - 1] - each)

@@ -30,7 +30,7 @@ class Grid:
     >>> import pinntk, tempfile
     >>> problem = pinntk.load("poisson1d")
     >>> network, config = pinntk.nn.MLP(problem, width=4, depth=1), pinntk.TrainConfig(steps=3)
-    >>> cell = Cell.of({"problem": "poisson1d", "weighting": "fixed"}, problem, network, config, fitted=False)
+    >>> cell = Cell.of({"problem": "poisson1d", "weighting": "fixed"}, problem, network, config, timed=False)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     grid = Grid.create(folder, [cell], "poisson1d, 3 steps")
     ...     grid.finish(cell, cell.run(grid.folder_of(cell)))

@@ -69,7 +69,7 @@ def test_a_comparison(tmp_path):
     problem = pinntk.load("poisson1d", k=1)
     config = pinntk.TrainConfig(steps=3, points=FEW)
     network = pinntk.nn.MLP(problem, width=4, depth=1, **F64)
-    cell = Cell.of({"problem": "poisson1d"}, problem, network, config, fitted=False)
+    cell = Cell.of({"problem": "poisson1d"}, problem, network, config, timed=False)
     found, expected = (cell.run(tmp_path / device, device=device) for device in (NAME, "cpu"))
     same([found.error, found.loss], [expected.error, expected.loss], TOLERANCE)
     summary = Summary("both", (found, expected), (found.labels, expected.labels))
