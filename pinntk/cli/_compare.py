@@ -28,6 +28,7 @@ from pinntk.training import TrainConfig
 from pinntk.training._train import problem_of
 
 AXES = ("weighting", "network", "optimizer")
+_JOINED = ("points", "weights", "weighting_options")  # whose values are NAME=VALUE,...
 _DEFAULT = {"weighting": "fixed", "network": "mlp", "optimizer": "adam"}
 _BUDGET = 60.0  # seconds
 _BESIDE_RESUME = ("resume", "jobs", "device", "share", "json", "quiet", "trust", "slurm")
@@ -161,7 +162,7 @@ def _cells(arguments: argparse.Namespace) -> tuple[list[Cell], dict[str, str]]:
 def _its_own(given: str, problem: Problem, problems: Iterable[Problem]) -> str:
     """Without what names conditions of other problems only: initial=100 is of those that have a start."""
     others = set().union(*map(_names, problems)) - _names(problem)
-    return ",".join(word for word in given.split(",") if word.partition("=")[0].strip() not in others)
+    return ",".join(word for word in given.split(",") if _name(word) not in others)
 
 
 def _names(problem: Problem) -> set[str]:
@@ -193,7 +194,7 @@ def _with_variant(arguments: argparse.Namespace, name: str, words: str) -> argpa
     """The options with those of a variant, which may give one value of an axis that is not compared."""
     own = copy.copy(arguments)
     before = {axis: getattr(own, axis) for axis in AXES}
-    vars(own).update(dict.fromkeys(AXES), variant={})
+    vars(own).update(dict.fromkeys(AXES), **dict.fromkeys(_JOINED, ""), variant={})
     found, unknown = arguments.parser.parse_known_args(shlex.split(words), own)
     if unknown:
         raise ValueError(f"--variant {name}: {arguments.parser.not_understood(unknown)}")
@@ -211,5 +212,22 @@ def _with_variant(arguments: argparse.Namespace, name: str, words: str) -> argpa
         if given is not None and len(given) > 1:
             raise ValueError(f"--variant {name} gives {len(given)} values of --{axis}; one is what a variant has")
         setattr(found, axis, values if given is None else given)
+    for option in _JOINED:
+        setattr(found, option, _over(getattr(arguments, option), getattr(found, option)))
     found.problems = arguments.problems
     return found
+
+
+def _over(common: str, own: str) -> str:
+    """What a variant says of NAME=VALUE,..., and what all have of other names.
+
+    >>> _over("residual=400,boundary=50", "residual=100")
+    'boundary=50,residual=100'
+    """
+    words = [word for word in own.split(",") if word]
+    names = {_name(word) for word in words}
+    return ",".join([*(word for word in common.split(",") if word and _name(word) not in names), *words])
+
+
+def _name(word: str) -> str:
+    return word.partition("=")[0].strip()

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NoReturn
 
 from pinntk._util.likeness import nearest
+from pinntk.solvers._chain import read_settings
 from pinntk.training._given import ALIASES
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -32,6 +33,7 @@ class Parser(argparse.ArgumentParser):
         self.register("type", int, whole_number)
         self.register("type", float, real_number)
         self.register("type", "duration", _duration)
+        self.register("action", "settings", Settings)
         self._words: Sequence[str] = ()
 
     def read(self, argv: list[str] | None) -> argparse.Namespace:
@@ -83,6 +85,17 @@ class Joined(argparse.Action):
     def __call__(self, parser: Any, namespace: Any, values: str | Sequence[Any] | None, option: str | None = None) -> None:
         before = getattr(namespace, self.dest)
         setattr(namespace, self.dest, f"{before},{values}" if before else values)
+
+
+class Settings(argparse.Action):
+    """Of an option that takes an optimizer's settings, NAME=VALUE,...: given more than once, it has all of them."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
+        try:
+            given = read_settings(values)
+        except ValueError as error:
+            raise argparse.ArgumentError(self, f"{error}; write it as in weight_decay=0,betas=(0.9,0.99)") from None
+        setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), **given})
 
 
 class Several(argparse.Action):

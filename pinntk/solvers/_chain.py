@@ -129,6 +129,21 @@ def _read_part(given: Any) -> Part:
     )
 
 
+def read_settings(text: str, mark: str = ",") -> dict[str, Any]:
+    """Settings of an optimizer. Raises ValueError for what is no NAME=VALUE.
+
+    >>> read_settings("weight_decay=0, betas=(0.9, 0.99), amsgrad=true")
+    {'weight_decay': 0, 'betas': (0.9, 0.99), 'amsgrad': True}
+    """
+    settings = {}
+    for entry in filter(None, _split(text, mark)):
+        name, equals, value = entry.partition("=")
+        if not equals or not name.strip():
+            raise ValueError(f"{entry!r} is no NAME=VALUE")
+        settings[name.strip()] = _value(value.strip())
+    return settings
+
+
 def _of_text(text: str) -> Part:
     name, *rest = _split(text, ":")
     if not name or not rest:
@@ -137,12 +152,10 @@ def _of_text(text: str) -> Part:
         steps: Any = float(rest[0])
     except ValueError:
         raise ValueError(f"optimizer: part {text.strip()!r} has {rest[0]!r} for its steps; {_FORM}") from None
-    settings = {}
-    for entry in rest[1:]:
-        key, equals, value = entry.partition("=")
-        if not equals or not key.strip():
-            raise ValueError(f"optimizer: part {text.strip()!r} has {entry!r}, which is no KEY=VALUE; {_FORM}")
-        settings[key.strip()] = _value(value.strip())
+    try:
+        settings = read_settings(":".join(rest[1:]), ":")
+    except ValueError as error:
+        raise ValueError(f"optimizer: part {text.strip()!r}: {error}; {_FORM}") from None
     return _part(name, int(steps) if steps.is_integer() else steps, settings)
 
 

@@ -132,12 +132,15 @@ class TrainConfig:
         "in 'adam:2000:lr=0.01, lbfgs:500'",
     )
     lr: float | None = _setting(None, "learning rate (default: torch's for the optimizer)", belongs_to="optimizer", type=float)
-    optimizer_options: Mapping[str, Any] = _setting(_DERIVED, belongs_to="optimizer")
-    schedule: str | Callable | None = _setting(
-        None,
-        "of the learning rate (default: cosine; for lbfgs constant)",
+    optimizer_options: Mapping[str, Any] = _setting(
+        _DERIVED,
+        "other settings of the optimizer, as in weight_decay=0; may be repeated",
         belongs_to="optimizer",
-        choices=SCHEDULES,
+        action="settings",
+        metavar="NAME=VALUE,...",
+    )
+    schedule: str | Callable | None = _setting(
+        None, "of the learning rate (default: cosine; for lbfgs constant)", belongs_to="optimizer", choices=SCHEDULES
     )
     decay: float = _setting(0.9, "factor of the exponential schedule (default: 0.9)", belongs_to="schedule", type=float)
     decay_every: int = _setting(
@@ -162,11 +165,7 @@ class TrainConfig:
     points: Mapping[str, Any] = _setting(_DERIVED)
     sampling: str = _setting(_DERIVED, belongs_to="solver")
     resample: int = _setting(
-        _DERIVED,
-        "draw fresh points every so many steps (default: never)",
-        belongs_to="solver",
-        type=int,
-        metavar="STEPS",
+        _DERIVED, "draw fresh points every so many steps (default: never)", belongs_to="solver", type=int, metavar="STEPS"
     )
     adaptive: RAD | R3 | bool | None = _setting(
         None,

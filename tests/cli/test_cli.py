@@ -88,6 +88,36 @@ def test_fixed_weights_of_a_file_stay_beside_an_option_of_another_scheme(capsys,
     assert weighting["beside"][0]["eta"] == 0.5
 
 
+def test_settings_of_the_optimizer(capsys, tmp_path):
+    def options_of(out):
+        return json.loads((tmp_path / out / "config.json").read_text())["training"]["optimizer_options"]
+
+    first = ["train", "poisson1d", "--steps", 2, "-o", tmp_path / "a", *SMALL]
+    given = ["--optimizer-options", "weight_decay=0.1,betas=(0.5, 0.9)", "--optimizer-options", "amsgrad=true"]
+    assert run(capsys, *first, *given)[0] == 0
+    assert options_of("a") == {"weight_decay": 0.1, "betas": [0.5, 0.9], "amsgrad": True}
+    second = ["train", "--config", tmp_path / "a", "--optimizer-options", "eps=1e-7", "--quiet", "-o", tmp_path / "b"]
+    assert run(capsys, *second)[0] == 0
+    assert options_of("b") == {"eps": 1e-7}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--optimizer-options", "0.1"], "argument --optimizer-options: '0.1' is no NAME=VALUE; write it as in weight_decay=0"),
+        (["--optimizer-options", "weight_deca=0"], "optimizer 'adam' with {'weight_deca': 0}"),
+        (["--optimizer", "adam:3", "--optimizer-options", "eps=1"], "beside a chain of optimizers: give it to a part"),
+    ],
+)
+def test_settings_that_the_optimizer_cannot_have(capsys, tmp_path, words, expected):
+    steps = [] if "adam:3" in words else ["--steps", 2]
+    try:
+        status, _, err = run(capsys, "train", "poisson1d", *words, *steps, "-o", tmp_path / "a", *SMALL)
+    except SystemExit as stopped:  # what argparse finds
+        status, err = stopped.code, capsys.readouterr().err
+    assert (status, expected in err) == (2, True), err
+
+
 def test_train_a_file_of_ones_own(capsys, tmp_path):
     path = tmp_path / "my_pde.py"
     path.write_text(

@@ -103,6 +103,19 @@ def test_variants_are_options_with_a_name(capsys, tmp_path):
     assert (config["training"]["lr"], config["training"]["seed"], config["network"]["arguments"]["seed"]) == (1e-6, 7, 7)
 
 
+def test_a_variant_has_its_own_numbers_of_points_and_the_rest_of_all(capsys, tmp_path):
+    variants = ("--variant", "few=--points residual=3", "--variant", "all=--weights ends=7", "--weights", "poisson=2")
+    assert run(capsys, "compare", "poisson1d", *variants, "--seeds", "1", "--quiet", "-o", tmp_path / "it", *SMALL)[0] == 0
+    found = {}
+    for name in ("few", "all"):
+        config = json.loads((tmp_path / "it" / "cells" / f"poisson1d-fixed-mlp-adam-{name}-seed0/run/config.json").read_text())
+        found[name] = (config["training"]["points"], config["weighting"])
+    assert found == {
+        "few": ({"poisson": 3, "ends": 2}, {"name": "fixed", "poisson": 2.0}),
+        "all": ({"poisson": 6, "ends": 2}, {"name": "fixed", "poisson": 2.0, "ends": 7.0}),
+    }
+
+
 def test_what_cannot_be_combined_is_left_out_and_said(capsys, tmp_path):
     chain = ("--optimizer", "adam:3,gauss-newton:1")
     options = (

@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import pinntk
+from pinntk.comparison import Row, Summary
 from pinntk.reporting import plot
 from pinntk.reporting.plot._evidence import matrix_panel
 from pinntk.reporting.plot._panel import value_axis
@@ -214,3 +215,20 @@ def test_axes_have_the_units_of_the_problem(name):
     labels = [label for ax in figure.axes for label in (ax.get_xlabel(), ax.get_ylabel(), ax.get_title())]
     assert f"{places[0]} [m]" in labels and any("u [K]" in label for label in labels + [figure.get_suptitle()])
     assert not set(places) & set(labels)
+
+
+@pytest.mark.filterwarnings("error")  # matplotlib's, where axes have no room beside their labels
+def test_long_names_of_what_is_compared_leave_room_for_the_axes():
+    longest = "soap:1000000:lr=3e-3:weight_decay=0.01:betas=(0.99,0.999)"
+    rows = tuple(
+        Row({"problem": "allen_cahn", "optimizer": name}, 0, 0.1 * k, 1.0, 5, 1.0, "", curve=[[0.0, 1.0], [1.0, 0.1 * k]])
+        for k, name in enumerate((longest, longest.replace("soap", "adam"), "lbfgs"), 1)
+    )
+    figure = plot.summary(Summary("", rows, tuple(row.labels for row in rows)))
+    FigureCanvasAgg(figure).draw()
+    scores, times = figure.axes
+    assert min(scores.get_position().width, times.get_position().width) > 0.3
+    assert [label.get_text().replace("\n", "") for label in scores.get_yticklabels()][-1] == longest
+    for words in (*scores.get_yticklabels(), *times.get_legend().get_texts()):
+        box = words.get_window_extent()
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.width

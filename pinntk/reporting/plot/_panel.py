@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -25,6 +26,7 @@ _RASTER = 110  # dots per inch of maps within an SVG
 _FEW = 60  # points of a curve up to which each has a dot
 _INSIDE = 2  # names that a legend has within the axes; of more it stands below them, and hides no curve
 _SHORT = 15  # letters of names that stand three in a line
+_LONG = 26  # and most of those that stand two in a line; longer ones are folded
 _WIDE = 10.0  # largest over smallest value, from which on an axis is logarithmic
 _LINE = 0.2  # inches of a line of a legend
 OwnAxes = Axes | Iterable[Any] | None
@@ -69,14 +71,33 @@ def single_figure(panel: Panel, width: float = 4.6, height: float = 3.1) -> Figu
 def _with_room(figure: Figure, rows: int) -> Figure:
     """Higher by what legends below axes take."""
     names = [[text.get_text() for text in own.get_texts()] for ax in figure.axes if (own := ax.get_legend()) is not None]
-    lines = max((-(-len(own) // _columns(own)) for own in names if len(own) > _INSIDE), default=0)
+    lines = max((-(-len(own) // _columns(own)) * max(map(lines_of, own)) for own in names if len(own) > _INSIDE), default=0)
     figure.set_figheight(figure.get_figheight() + rows * lines * _LINE)
     return figure
 
 
 def _columns(names: Sequence[str]) -> int:
     """Of a legend below the axes."""
-    return 3 if max(map(len, names)) < _SHORT else 2
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    return 3 if longest < _SHORT else 2 if longest <= _LONG else 1
+
+
+def folded(name: str) -> str:
+    r"""A long name in lines, broken behind commas, colons, plus signs and blanks.
+
+    >>> folded("soap:100000:lr=0.003:weight_decay=0.01:betas=(0.9,0.99)")
+    'soap:100000:lr=0.003:\nweight_decay=0.01:\nbetas=(0.9,0.99)'
+    """
+    lines = [""]
+    for piece in re.split(r"(?<=[,:+ ])(?=\D)", name):
+        if lines[-1] and len(lines[-1] + piece) > _LONG:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(map(str.strip, lines))
+
+
+def lines_of(name: str) -> int:
+    return name.count("\n") + 1
 
 
 def figure_grid(

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from pinntk.comparison import Combination, Summary
-from pinntk.reporting.plot._panel import BLUE, GRAY, Panel, curve_style, figure_grid, legend, value_axis
+from pinntk.reporting.plot._panel import BLUE, GRAY, Panel, curve_style, figure_grid, folded, legend, lines_of, value_axis
 
 _CURVES = 8  # combinations whose errors are drawn over time: the best
 _TIMES = 200
@@ -32,7 +33,7 @@ def summary(summary: Summary) -> Figure:
     if not rows:
         return Figure(figsize=(3, 1))
     wide = max(map(len, rows))
-    most = max(len(summary.combinations(problem)) for problem in summary.problems)
+    most = max(sum(lines_of(_named(summary, one)) for one in summary.combinations(problem)) for problem in summary.problems)
     return figure_grid([[*row, *[_nothing()] * (wide - len(row))] for row in rows], 5.2, max(3.0, 1.1 + _LINE * most))
 
 
@@ -53,20 +54,23 @@ def _scores(summary: Summary, problem: str, found: Sequence[Combination]) -> Pan
         values = np.concatenate([one.scores[np.isfinite(one.scores)] for one in found])
         if (values > 0).all() and values.max() > 10 * values.min():
             ax.set_xscale("log")
+            ax.xaxis.set_minor_formatter(NullFormatter())
+            if values.max() < 100 * values.min():
+                ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
         ax.set(xlabel=what, ylim=(-0.6, len(found) - 0.4))
 
-    listed = "; ".join(f"{_named(summary, one)} {one.median:.2g} from {one.best:.2g} to {one.worst:.2g}" for one in found)
+    listed = "; ".join(f"{summary.name(one.labels)} {one.median:.2g} from {one.best:.2g} to {one.worst:.2g}" for one in found)
     return Panel(f"{problem}: dots are seeds, bars medians", f"{what}, medians and spread: {listed}", draw)
 
 
 def _named(summary: Summary, one: Combination) -> str:
-    return summary.name(one.labels) + (f" ({one.failed} failed)" if one.failed else "")
+    return folded(summary.name(one.labels) + (f" ({one.failed} failed)" if one.failed else ""))
 
 
 def _over_time(problem: str, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> Panel:
     def draw(ax: Axes) -> None:
         for place, (name, (seconds, errors)) in enumerate(curves.items()):
-            ax.plot(seconds, errors, lw=1.6, label=name, **curve_style(place))
+            ax.plot(seconds, errors, lw=1.6, label=folded(name), **curve_style(place))
         ax.set(xlabel="seconds", ylabel="relative L2 error")
         value_axis(ax, np.concatenate([errors for _, errors in curves.values()]))
         legend(ax)
