@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,12 @@ class Grid:
 
     @staticmethod
     def remove(folder: str | os.PathLike) -> None:
-        """Removes a comparison's grid and cells, and nothing else."""
+        """Removes a comparison's grid and cells, and nothing else. Raises BusyFolderError, and removes nothing, while another
+        process trains one of them.
+        """
+        for cell in (Path(folder) / CELLS).glob("*"):
+            with lock_folder(cell):
+                pass
         shutil.rmtree(Path(folder) / CELLS, ignore_errors=True)
         (Path(folder) / GRID).unlink(missing_ok=True)
 
@@ -115,11 +120,14 @@ class Grid:
     @contextmanager
     def claim(self, cell: Cell) -> Iterator[bool]:
         """Whether the cell is this process's own in here: not finished, and no other process's."""
-        try:
-            with lock_folder(self.folder_of(cell)):
-                yield self.row(cell) is None
-        except BusyFolderError:
-            yield False
+        with ExitStack() as held:
+            try:
+                held.enter_context(lock_folder(self.folder_of(cell)))
+            except BusyFolderError:
+                own = False
+            else:
+                own = self.row(cell) is None
+            yield own
 
     def summary(self) -> Summary:
         rows = {cell.name: self.row(cell) for cell in self.cells}

@@ -13,6 +13,7 @@ import pytest
 import pinntk
 from pinntk.comparison import Cell, Combination, Grid, Row, Summary, run_grid, write_array_job
 from pinntk.comparison._workers import work
+from pinntk.run._folder import BusyFolderError, lock_folder
 
 POINTS = {"residual": 6, "boundary": 2}
 
@@ -101,6 +102,22 @@ def test_what_has_ended_is_not_run_again_and_what_another_runs_is_left_to_it(tmp
     assert grid.missing() == []
     work(Grid.load(tmp_path), names(grid), "cpu", False)
     assert ran == [0, 2, 1, 2]
+
+
+def test_nothing_is_removed_under_a_training(tmp_path):
+    grid = Grid.create(tmp_path, [cell(0)], "one")
+    with grid.claim(grid.cells[0]), pytest.raises(BusyFolderError, match="another process trains in it"):
+        Grid.remove(tmp_path)
+    assert Grid.load(tmp_path).missing()
+    Grid.remove(tmp_path)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_training_in_the_folder_of_a_cell_is_named(tmp_path):
+    """What was begun by hand in a cell's run folder: the claim of the cell is not what is busy."""
+    grid = Grid.create(tmp_path, [cell(0)], "one")
+    with lock_folder(grid.folder_of(grid.cells[0]) / "run"), pytest.raises(BusyFolderError, match="run is in use"):
+        work(grid, names(grid), "cpu", False)
 
 
 def test_a_grid_may_grow_but_not_change(tmp_path):
