@@ -51,7 +51,7 @@ def model(seed: int) -> dde.Model:
 def trained(seed: int, steps: int, weighted: bool) -> dict[str, Any]:
     """Relative L2 error, loss weights and CPU seconds of one run."""
     made = model(seed)
-    weighting = NTKWeighting(every=100)
+    weighting = NTKWeighting(every=100, momentum=0.0)
     made.compile("sgd", lr=LR, verbose=0)
     started = process_time()
     made.train(iterations=steps, display_every=steps, verbose=0, callbacks=[weighting] if weighted else [])

@@ -91,7 +91,7 @@ def curve(name: str, method: str, seconds: float, seed: int, progress: bool = Tr
             seed=seed,
             points=solver_counts(problem, {}),
             sampling="sobol",
-            weighting=None if solving else pinntk.weighting.NTK(every=100),
+            weighting=None if solving else pinntk.weighting.NTK(every=100, momentum=0.0),
             log_every=10**6,
             eval_every=100 if settings["optimizer"] in ("adam", "muon") else 5,
             snapshot_every=0,

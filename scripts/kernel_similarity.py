@@ -51,7 +51,7 @@ CASES = (
         wall=(0.0,),
         inside=(0.3,),
         network={"width": 64, "depth": 2},
-        training={"steps": 4000, "weighting": "ntk", "points": {"residual": 100, "boundary": 100}},
+        training={"steps": 4000, "weighting": pinntk.weighting.NTK(momentum=0.0), "points": {"residual": 100, "boundary": 100}},
     ),
     Case(
         name="helmholtz2d",
@@ -60,7 +60,7 @@ CASES = (
         wall=(-1.0, 0.5),
         inside=(0.25, -0.375),
         network={"width": 48, "depth": 3},
-        training={"steps": 4000, "weighting": "ntk", "points": {"residual": 500, "boundary": 100}},
+        training={"steps": 4000, "weighting": pinntk.weighting.NTK(momentum=0.0), "points": {"residual": 500, "boundary": 100}},
     ),
 )
 

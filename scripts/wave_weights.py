@@ -70,7 +70,7 @@ def drawn_network(wave: pinntk.Problem, width: int, seed: int) -> pinntk.nn.MLP:
 
 
 def rule() -> pinntk.weighting.NTK:
-    return pinntk.weighting.NTK(every=100, groups=[GROUPS["u"]])
+    return pinntk.weighting.NTK(every=100, momentum=0.0, groups=[GROUPS["u"]])
 
 
 def first_weights(width: int, seeds: int) -> np.ndarray:

@@ -58,7 +58,7 @@ def add_weight_options(command: argparse.ArgumentParser) -> None:
         help="fixed weights by condition or kind, as in boundary=100; may be repeated",
     )
     group.add_argument("--every", type=int, metavar="STEPS", help="steps between updates (default: 100)")
-    group.add_argument("--momentum", type=float, help="moving average, 0 to below 1 (default: 0 of ntk, 0.9 of gradient-norm)")
+    group.add_argument("--momentum", type=float, help="moving average of the weights, 0 to below 1 (default: 0.9)")
     group.add_argument(
         "--normalization", choices=("mean", "sum"), help="ntk: traces over n_i, or as in the paper (default: mean)"
     )

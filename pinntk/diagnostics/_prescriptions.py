@@ -82,7 +82,7 @@ def gauss_newton(run: Run | None) -> dict[str, Any]:
         **({} if training.get("points") == "given" else {"training.resample": 1}),  # points of the user's own stay
         **{f"training.{name}": value for name, value in cleared.items() if training.get(name) not in (value, None)},
         **({"training.sampling": "sobol"} if solving and training.get("sampling") != "sobol" else {}),
-        "weighting": {"name": "ntk", "every": 25},
+        "weighting": {"name": "ntk", "every": 25, "momentum": 0.0},
     }
 
 

@@ -67,7 +67,7 @@ class NTKWeights:
     True
     """
 
-    def __init__(self, parameters: Parameters, every: int = 100, momentum: float = 0.0, normalization: str = "mean"):
+    def __init__(self, parameters: Parameters, every: int = 100, momentum: float = 0.9, normalization: str = "mean"):
         self._scheme = NTK(every, momentum, normalization)
         self._given = _given(parameters)
         self._parameters: dict[str, Tensor] = {}

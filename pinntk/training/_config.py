@@ -94,7 +94,7 @@ class TrainConfig:
     early_stopping: `pinntk.EarlyStopping(...)`, or "METRIC:PATIENCE", as in "relative_error:20"; True for its defaults
     weighting: an object of `pinntk.weighting`, or its name for the defaults: of loss weights, such as `Fixed(...)` (all ones if
         None) and "ntk", or of points, such as "rba"; several that act on different things as ["ntk", "rba"] or "ntk+rba". Of
-        an object that remembers, a training has a copy. With a solver, None is NTK(every=25)
+        an object that remembers, a training has a copy. With a solver, None is NTK(every=25, momentum=0.0)
     causal: `pinntk.weighting.Causal(...)`, or a number, its epsilon: residuals at later times count once those before are
         small; beside schemes of loss weights, but not with a solver
     points: counts by kind or name ({"boundary": 100}), or tensors by condition name; see `Problem.sample`
@@ -214,7 +214,9 @@ class TrainConfig:
             monitor=make_monitor(self.monitor),
             points=FrozenDict(make_points(self.points)),
             coefficient_scales=make_coefficient_scales(self.coefficient_scales),
-            weighting=NTK(every=25) if self._solves and self.weighting is None else make_weighting(self.weighting),
+            weighting=NTK(every=25, momentum=0.0)
+            if self._solves and self.weighting is None
+            else make_weighting(self.weighting),
             **{name: every for name, every in _intervals(self.steps).items() if getattr(self, name) is None},
         )
         if chain is None:

@@ -22,7 +22,10 @@ _NAMED: dict[str, Callable[..., Optimizer]] = {
     if isinstance(cls, type) and issubclass(cls, Optimizer) and cls is not Optimizer
 }
 _NAMED |= {"gradient-descent": torch.optim.SGD, "muon": Muon, "ssbroyden": SelfScaledBroyden}
-_OPTIONS: dict[str, dict[str, Any]] = {"lbfgs": {"line_search_fn": "strong_wolfe", "history_size": 50}}
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "lbfgs": {"line_search_fn": "strong_wolfe", "history_size": 50},
+    "soap": {"weight_decay": 0.0},  # the library's 0.01 ends above the least loss
+}
 SCHEDULES = ("constant", "exponential", "cosine")
 
 

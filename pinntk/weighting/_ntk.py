@@ -20,7 +20,8 @@ class NTK(Weighting):
             minimized; unchanged when a condition gets more points
         "sum": lambda_i = sum_j Tr K_jj / Tr K_ii, algorithm 1 to the letter; the same for equal n_i
     every: steps between updates; the first is before step 1
-    momentum: weight of the old value in a moving average, in [0, 1)
+    momentum: weight of the old value in a moving average, in [0, 1). Without one, as in the paper, a weight may leap a
+        thousandfold at the second update, and Adam's second moments take a thousand steps to forget that
     points: counts by kind or name for kernel points of their own, as in {"residual": 200}; the training points if None
     groups: names of conditions that share one weight, as in [("start", "walls")]: their traces and points are summed
 
@@ -33,7 +34,7 @@ class NTK(Weighting):
     def __init__(
         self,
         every: int = 100,
-        momentum: float = 0.0,
+        momentum: float = 0.9,
         normalization: str = "mean",
         points: Mapping[str, int] | None = None,
         groups: Sequence[Sequence[str]] = (),

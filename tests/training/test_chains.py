@@ -130,7 +130,10 @@ def test_a_chain_is_its_trainings_one_after_the_other():
 
 def test_each_part_has_its_own_points_and_all_the_same_weighting():
     run = train()
-    assert TrainConfig(optimizer=CHAIN).weighting == NTK(every=25) and TrainConfig(optimizer="adam:5").weighting == Fixed()
+    assert (
+        TrainConfig(optimizer=CHAIN).weighting == NTK(every=25, momentum=0.0)
+        and TrainConfig(optimizer="adam:5").weighting == Fixed()
+    )
     first, _, last = TrainConfig(optimizer=CHAIN, points=POINTS).parts
     assert (first.sampling, first.resample, last.sampling, last.resample, last.grow) == ("uniform", 0, "sobol", 1, 8.0)
     assert run.step == 13 and "damping" in run.history[9] and "learning_rate" in run.history[8]

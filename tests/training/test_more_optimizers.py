@@ -84,9 +84,12 @@ def test_a_resumed_training_is_the_whole_one(tmp_path, optimizer, stop):
 def test_soap_is_the_librarys():
     from pytorch_optimizer import SOAP
 
-    settings = {"steps": 4, "lr": 0.01, "optimizer_options": {"precondition_frequency": 2, "weight_decay": 0.0}}
-    runs = [pinntk.train(*start(), optimizer=which, **{**FEW, **settings}) for which in ("soap", SOAP)]
-    assert torch.equal(*map(vector, runs))
+    def with_options(which, **options):
+        settings = {"steps": 4, "lr": 0.01, "optimizer_options": {"precondition_frequency": 2, **options}}
+        return vector(pinntk.train(*start(), optimizer=which, **{**FEW, **settings}))
+
+    assert torch.equal(with_options("soap"), with_options(SOAP, weight_decay=0.0))  # there is none by name
+    assert torch.equal(with_options("soap", weight_decay=0.01), with_options(SOAP))
     with pytest.raises(ValueError, match="precondition_frequncy"):
         train("soap", 1, optimizer_options={"precondition_frequncy": 2})
 

@@ -25,6 +25,13 @@ def test_groups_share_a_weight():
         NTK(groups=[("zz",)]).start(pinntk.load("poisson1d"))
 
 
+def test_a_condition_that_comes_back_into_the_loss_has_no_old_weight():
+    traces, counts = {"a": 10.0, "b": 30.0}, {"a": 1, "b": 1}
+    assert NTK(momentum=0.9).update({"a": 0.0, "b": 2.0}, traces, counts) == pytest.approx(
+        {"a": 4.0, "b": 0.9 * 2 + 0.1 * 4 / 3}
+    )
+
+
 def test_momentum_starts_after_the_first_update():
     weighting = NTK(momentum=0.9, normalization="sum")
     first = weighting.update(None, TRACES, COUNTS)

@@ -54,7 +54,7 @@ class NTKWeighting(dde.callbacks.Callback):  # type: ignore[misc]  # DeepXDE has
     NTKWeighting in one list of callbacks, and a second model.
     """
 
-    def __init__(self, every: int = 100, momentum: float = 0.0, normalization: str = "mean"):
+    def __init__(self, every: int = 100, momentum: float = 0.9, normalization: str = "mean"):
         require_backend("NTKWeighting")
         super().__init__()
         self._scheme = NTK(every=every, momentum=momentum, normalization=normalization)

@@ -74,7 +74,7 @@ class NTKWeighting(BaseWeighting, Callback):  # type: ignore[misc]  # which are 
     {}
     """
 
-    def __init__(self, every: int = 100, momentum: float = 0.0, normalization: str = "mean", columns: str = "together") -> None:
+    def __init__(self, every: int = 100, momentum: float = 0.9, normalization: str = "mean", columns: str = "together") -> None:
         BaseWeighting.__init__(self)
         if columns not in _COLUMNS:
             raise ValueError(f"columns={columns!r}: use 'together' or 'apart'")

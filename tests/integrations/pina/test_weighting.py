@@ -113,7 +113,7 @@ def test_apart_is_the_problem_with_a_condition_for_each_equation(tmp_path):
 
 def test_steps_are_counted_with_batches_accumulation_and_validation(tmp_path):
     """3 batches an epoch, 2 batches a step or what is left of them: steps 0 to 3 are batches 0-1, 2, 3-4 and 5."""
-    weighting, watch = NTKWeighting(every=3), Watch(every=5)
+    weighting, watch = NTKWeighting(every=3, momentum=0.0), Watch(every=5)
     solver = solver_of(weighting=weighting, points=50)
     options = {"batch_size": 10, "train_size": 0.6, "val_size": 0.4, "accumulate_grad_batches": 2}
     trainer = trainer_of(solver, 2, tmp_path, callbacks=[watch], check_val_every_n_epoch=1, **options)
