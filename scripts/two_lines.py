@@ -70,7 +70,7 @@ def figure(before: list[Training], after: list[Training]) -> Figure:
             middle.semilogy(training.steps, training.errors, color=color, lw=1.2, label=None if number else label)
     for training in after:
         right.semilogy(list(training.weights), list(training.weights.values()), color=GRAY, lw=1.2)
-    left.set(title="u after the last step, seed 0", xlabel="x")
+    left.set(title="u after the last step, seed 0", xlabel="x", ylim=(-1.2, 2.4))  # with room for the names
     middle.set(title="relative L2 error", xlabel="Adam step")
     right.set(title="weight of the ends over that of the equation", xlabel="Adam step")
     tidy((left, middle))
