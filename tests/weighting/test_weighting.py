@@ -33,7 +33,8 @@ def test_a_condition_that_comes_back_into_the_loss_has_no_old_weight():
 
 
 def test_momentum_starts_after_the_first_update():
-    weighting = NTK(momentum=0.9, normalization="sum")
+    weighting = NTK(normalization="sum")
+    assert weighting.momentum == 0.9
     first = weighting.update(None, TRACES, COUNTS)
     assert first == {"a": 8 / 6, "b": 4.0}
     second = weighting.update(first, {"a": 2.0, "b": 2.0}, COUNTS)
