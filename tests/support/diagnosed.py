@@ -39,7 +39,7 @@ def poisson(k: int = 1, shift: float | None = None, sign: float = 1.0, ends: boo
 def trained(problem, network=None, *, steps=300, points=None, **options):
     """A quick training that goes well unless something is wrong: Gauss-Newton is not used, since it hides faults."""
     arguments = {"width": 24, "depth": 2, "dtype": torch.float64, **(network or {})}
-    options = {"lr": 5e-3, "weighting": NTK(every=50), "eval_every": max(steps // 10, 1), **options}
+    options = {"lr": 5e-3, "weighting": NTK(every=50, momentum=0.0), "eval_every": max(steps // 10, 1), **options}
     points = points or {"residual": 40, "boundary": 2}
     return pinntk.train(
         problem, pinntk.nn.MLP(problem, **arguments), steps=steps, points=points, progress=False, snapshot_every=0, **options
