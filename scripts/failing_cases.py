@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training_case import CONVECTION, LINE, NTK, ROD, SMALL, SQUARE, Case
+from training_case import CONVECTION, LINE, NTK, NTK_OF_SOLVERS, ROD, SMALL, SQUARE, Case
 
 FAILING = (
     Case(
@@ -82,7 +82,7 @@ FAILING = (
             "training.resample": 1,
             "network.dtype": "float64",
             "network.arguments.periodic": {"x": 1},
-            "weighting": {"name": "ntk", "every": 25, "momentum": 0.0},
+            "weighting": NTK_OF_SOLVERS,
         },
         source="Krishnapriyan et al. 2021: relative error .897 at beta = 30",
         set="held-out",
@@ -244,7 +244,7 @@ FAILING = (
         "beam.py",
         network={"width": 20, "depth": 2},
         training={"steps": 200, "optimizer": "gauss-newton", "points": {"bending": 100, "supports": 2, "moments": 2}},
-        weighting={"name": "ntk", "every": 25, "momentum": 0.0},
+        weighting=NTK_OF_SOLVERS,
         prescription={"network.dtype": "float64"},
         source="docs/SOLVERS.md: a solver reaches the rounding of single precision; deepxde issue 28",
         set="tuning",
@@ -255,7 +255,7 @@ FAILING = (
         "poisson1d",
         network={"width": 20, "depth": 2},
         training={"steps": 200, "optimizer": "gauss-newton", "points": {"poisson": 200, "ends": 2}},
-        weighting={"name": "ntk", "every": 25, "momentum": 0.0},
+        weighting=NTK_OF_SOLVERS,
         prescription={"network.dtype": "float64"},
         source="docs/SOLVERS.md: a solver reaches the rounding of single precision",
         set="held-out",

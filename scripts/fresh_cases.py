@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training_case import CONVECTION, NTK, ROD, SMALL, Case
+from training_case import CONVECTION, NTK, NTK_OF_SOLVERS, ROD, SMALL, Case
 
 _WAVES = {"helmholtz": 400, "walls": 100}
 _BURGERS = {"burgers": 500, "start": 80, "walls": 60}
@@ -20,7 +20,7 @@ FRESH = (
             "training.lr": None,
             "training.steps": 100,
             "training.resample": 1,
-            "weighting": {"name": "ntk", "every": 25, "momentum": 0.0},
+            "weighting": NTK_OF_SOLVERS,
         },
         source="Krishnapriyan et al. 2021, with another beta",
         set="fresh",
@@ -117,7 +117,7 @@ FRESH = (
         parameters={"a1": 1, "a2": 1},
         network={"width": 20, "depth": 2},
         training={"steps": 100, "optimizer": "gauss-newton", "points": _WAVES},
-        weighting={"name": "ntk", "every": 25, "momentum": 0.0},
+        weighting=NTK_OF_SOLVERS,
         prescription={"network.dtype": "float64"},
         source="as single-poisson",
         set="fresh",
@@ -139,7 +139,7 @@ FRESH = (
         parameters={"a1": 1, "a2": 1},
         network={"width": 20, "depth": 2, "dtype": "float64"},
         training={"steps": 60, "optimizer": "gauss-newton", "points": _WAVES},
-        weighting={"name": "ntk", "every": 25, "momentum": 0.0},
+        weighting=NTK_OF_SOLVERS,
         source="as loud-waves, solved",
         set="fresh",
     ),
@@ -160,7 +160,7 @@ FRESH = (
         "reaction_diffusion",
         network={"width": 20, "depth": 2, "dtype": "float64"},
         training={"steps": 60, "optimizer": "gauss-newton", "points": {"residual": 400, "initial": 80, "periodic": 60}},
-        weighting={"name": "ntk", "every": 25, "momentum": 0.0},
+        weighting=NTK_OF_SOLVERS,
         source="Krishnapriyan et al. 2021",
         set="fresh",
     ),

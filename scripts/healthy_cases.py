@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training_case import LINE, NTK, ROD, SMALL, SQUARE, Case
+from training_case import LINE, NTK, NTK_OF_SOLVERS, ROD, SMALL, SQUARE, Case
 
 HEALTHY = (
     Case(
@@ -65,7 +65,7 @@ HEALTHY = (
         parameters={"nu": 0.1},
         network={"width": 20, "depth": 2, "dtype": "float64"},
         training={"steps": 60, "optimizer": "gauss-newton", "points": {"burgers": 400, "start": 80, "walls": 60}},
-        weighting={"name": "ntk", "every": 25, "momentum": 0.0},
+        weighting=NTK_OF_SOLVERS,
         source="Raissi, Perdikaris & Karniadakis 2019, with more viscosity",
         set="held-out",
     ),
@@ -76,7 +76,7 @@ HEALTHY = (
         parameters={"re": 20.0},
         network={"width": 20, "depth": 2, "dtype": "float64"},
         training={"steps": 60, "optimizer": "gauss-newton", "points": {"residual": 300, "boundary": 80}},
-        weighting={"name": "ntk", "every": 25, "momentum": 0.0},
+        weighting=NTK_OF_SOLVERS,
         source="three fields, six conditions",
         set="tuning",
     ),
@@ -86,7 +86,7 @@ HEALTHY = (
         "poisson2d",
         network={"width": 20, "depth": 2, "dtype": "float64"},
         training={"steps": 40, "optimizer": "gauss-newton", "points": {"poisson": 400, "walls": 100}},
-        weighting={"name": "ntk", "every": 25, "momentum": 0.0},
+        weighting=NTK_OF_SOLVERS,
         source="docs/SOLVERS.md",
         set="held-out",
     ),

@@ -17,6 +17,7 @@ import pinntk
 
 FOLDER = Path(__file__).resolve().parent / "failing_problems"
 NTK = {"name": "ntk", "every": 100, "momentum": 0.0}  # with which the cases were measured
+NTK_OF_SOLVERS = {"name": "ntk", "every": 25, "momentum": 0.0}
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Parser(argparse.ArgumentParser):
         self.register("type", int, whole_number)
         self.register("type", float, real_number)
         self.register("type", "duration", _duration)
-        self.register("action", "settings", Settings)
+        self.register("action", "merged", Merged)
         self._words: Sequence[str] = ()
 
     def read(self, argv: list[str] | None) -> argparse.Namespace:
@@ -87,7 +87,7 @@ class Joined(argparse.Action):
         setattr(namespace, self.dest, f"{before},{values}" if before else values)
 
 
-class Settings(argparse.Action):
+class Merged(argparse.Action):
     """Of an option that takes an optimizer's settings, NAME=VALUE,...: given more than once, it has all of them."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:

@@ -14,6 +14,7 @@ from pinntk.run import Run
 from pinntk.solvers import SOLVERS
 from pinntk.solvers._chain import chain_of, names_of
 from pinntk.weighting import SCHEMES
+from pinntk.weighting._ntk import OF_SOLVERS
 
 NTK = {"weighting": {"name": "ntk", "every": 100}}
 SOLVER_STEPS = 100  # of Gauss-Newton, each of which costs as much as tens of gradient steps
@@ -82,7 +83,7 @@ def gauss_newton(run: Run | None) -> dict[str, Any]:
         **({} if training.get("points") == "given" else {"training.resample": 1}),  # points of the user's own stay
         **{f"training.{name}": value for name, value in cleared.items() if training.get(name) not in (value, None)},
         **({"training.sampling": "sobol"} if solving and training.get("sampling") != "sobol" else {}),
-        "weighting": {"name": "ntk", "every": 25, "momentum": 0.0},
+        "weighting": {"name": "ntk", **OF_SOLVERS},
     }
 
 

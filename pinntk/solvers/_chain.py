@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -129,14 +129,18 @@ def _read_part(given: Any) -> Part:
     )
 
 
-def read_settings(text: str, mark: str = ",") -> dict[str, Any]:
+def read_settings(text: str) -> dict[str, Any]:
     """Settings of an optimizer. Raises ValueError for what is no NAME=VALUE.
 
     >>> read_settings("weight_decay=0, betas=(0.9, 0.99), amsgrad=true")
     {'weight_decay': 0, 'betas': (0.9, 0.99), 'amsgrad': True}
     """
+    return _settings_of(_split(text, ","))
+
+
+def _settings_of(entries: Iterable[str]) -> dict[str, Any]:
     settings = {}
-    for entry in filter(None, _split(text, mark)):
+    for entry in entries:
         name, equals, value = entry.partition("=")
         if not equals or not name.strip():
             raise ValueError(f"{entry!r} is no NAME=VALUE")
@@ -153,7 +157,7 @@ def _of_text(text: str) -> Part:
     except ValueError:
         raise ValueError(f"optimizer: part {text.strip()!r} has {rest[0]!r} for its steps; {_FORM}") from None
     try:
-        settings = read_settings(":".join(rest[1:]), ":")
+        settings = _settings_of(rest[1:])
     except ValueError as error:
         raise ValueError(f"optimizer: part {text.strip()!r}: {error}; {_FORM}") from None
     return _part(name, int(steps) if steps.is_integer() else steps, settings)

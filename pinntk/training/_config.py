@@ -39,6 +39,7 @@ from pinntk.training._resampling import RAD
 from pinntk.training._retaining import R3
 from pinntk.weighting import NTK, Causal, Combiner, Weighting
 from pinntk.weighting._composite import part
+from pinntk.weighting._ntk import OF_SOLVERS
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -136,7 +137,7 @@ class TrainConfig:
         _DERIVED,
         "other settings of the optimizer, as in weight_decay=0; may be repeated",
         belongs_to="optimizer",
-        action="settings",
+        action="merged",
         metavar="NAME=VALUE,...",
     )
     schedule: str | Callable | None = _setting(
@@ -214,9 +215,7 @@ class TrainConfig:
             monitor=make_monitor(self.monitor),
             points=FrozenDict(make_points(self.points)),
             coefficient_scales=make_coefficient_scales(self.coefficient_scales),
-            weighting=NTK(every=25, momentum=0.0)
-            if self._solves and self.weighting is None
-            else make_weighting(self.weighting),
+            weighting=NTK(**OF_SOLVERS) if self._solves and self.weighting is None else make_weighting(self.weighting),
             **{name: every for name, every in _intervals(self.steps).items() if getattr(self, name) is None},
         )
         if chain is None:

@@ -34,5 +34,6 @@ def balance(sizes: Mapping[Key, float], warned: set[Key], complaint: str, roundi
 
 def moving_average(old: Mapping[str, float] | None, fresh: Mapping[str, float], momentum: float) -> dict[str, float]:
     """The moving average; `old` None before the first update, and 0 of a condition that was out of the loss until now."""
-    old = {} if old is None else old
-    return {name: momentum * old[name] + (1 - momentum) * value if old.get(name) else value for name, value in fresh.items()}
+    if old is None:
+        return dict(fresh)
+    return {name: momentum * old[name] + (1 - momentum) * value if old[name] else value for name, value in fresh.items()}

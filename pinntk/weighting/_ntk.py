@@ -9,6 +9,8 @@ from pinntk.problem import Problem
 from pinntk.weighting._balance import balance, check_update, moving_average
 from pinntk.weighting._weighting import Weighting
 
+OF_SOLVERS: Mapping[str, Any] = {"every": 25, "momentum": 0.0}  # whose steps are large, so that an average would lag
+
 
 class NTK(Weighting):
     """Weights that give every condition the same sum of convergence rates, from the traces of its kernel block.

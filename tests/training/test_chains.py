@@ -88,6 +88,7 @@ def test_another_number_of_steps_is_that_of_the_last_part():
         ("adam, lbfgs:5", {}, "part 'adam' has no steps; write NAME:STEPS"),
         ("adam:x", {}, "has 'x' for its steps"),
         ("adam:5:0.1", {}, "'0.1' is no NAME=VALUE"),
+        ("adam:5::lr=0.1", {}, "'' is no NAME=VALUE"),
         ("adam:0, lbfgs:5", {}, "has 0 steps; give it a whole number"),
         ("adam:2.5", {}, r"has 2\.5 steps; give it a whole number"),
         ([], {}, "no part"),
