@@ -6,9 +6,11 @@ from collections.abc import Callable
 from math import isfinite
 from typing import Any, NamedTuple
 
+import torch
+
 from pinntk.diagnostics._progress import SEARCHING
 from pinntk.geometry._sampling import METHODS
-from pinntk.training._optimizers import SCHEDULES, optimizer_class
+from pinntk.training._optimizers import SCHEDULES, make_optimizer, optimizer_class
 from pinntk.training._scheme_checks import check_schemes
 
 _EVERY = ("log_every", "eval_every", "checkpoint_every", "snapshot_every", "resample")
@@ -61,6 +63,8 @@ def check_optimizer(config: Any) -> None:
     optimizer = config.optimizer
     if not config.solver:
         optimizer_class(optimizer)  # raises for an unknown one
+        if isinstance(optimizer, str) and config.optimizer_options:  # and for what it does not take
+            make_optimizer(optimizer, [torch.nn.Parameter(torch.zeros(1, 1))], config.lr, config.optimizer_options)
         if isinstance(config.schedule, str) and config.schedule not in SCHEDULES:
             raise ValueError(f"schedule {config.schedule!r} is unknown; use one of {', '.join(SCHEDULES)}, or a factory")
         names = () if isinstance(optimizer, (str, type)) else ("lr", "optimizer_options")

@@ -161,6 +161,7 @@ def test_an_array_job_is_written_and_its_shares_are_all(capsys, tmp_path):
         (("poisson1d", "--weighting", "fixed,nkt"), "'nkt' is unknown; did you mean ntk?"),
         (("poisson1d", "--network", "mlp,mlp"), "'mlp' is given twice"),
         (("poisson1d", "--optimizer", "adam,sopa-x"), "optimizer 'sopa-x' is unknown"),
+        (("poisson1d", "--optimizer-options", "epz=1"), "optimizer 'adam' with {'epz': 1}"),
         (("poisson1d", "--seeds", "0"), "how many, at least 1"),
         (("poisson1d", "--seeds", "two"), "'two': a whole number of at least 0"),
         (("poisson1d", "--budget", "soon"), "'soon' is not a time"),
