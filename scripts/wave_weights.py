@@ -10,7 +10,8 @@ unweighted and weighted training compared after 8,000 steps at width 100.
 
     python scripts/wave_weights.py            8 minutes on 2 cores
     python scripts/wave_weights.py --quick    seconds, for a look
-    python scripts/wave_weights.py --full     80,000 steps at full width, weighted and unweighted: half a day
+    python scripts/wave_weights.py --full     80,000 steps at full width, weighted and unweighted: half a day on 2 cores
+    python scripts/wave_weights.py --full --device cuda --momentum 0.9
 """
 
 from __future__ import annotations
@@ -65,12 +66,13 @@ def problem() -> pinntk.Problem:
     return replace(wave, conditions=(*(c for c in wave.conditions if c.name != "walls"), left, right))
 
 
-def drawn_network(wave: pinntk.Problem, width: int, seed: int) -> pinntk.nn.MLP:
-    return pinntk.nn.MLP(wave, width=width, depth=3, seed=seed, dtype=torch.float32)
+def drawn_network(wave: pinntk.Problem, width: int, seed: int, device: str = "cpu") -> pinntk.nn.MLP:
+    return pinntk.nn.MLP(wave, width=width, depth=3, seed=seed, dtype=torch.float32, device=device)
 
 
-def rule() -> pinntk.weighting.NTK:
-    return pinntk.weighting.NTK(every=100, momentum=0.0, groups=[GROUPS["u"]])
+def rule(momentum: float = 0.0) -> pinntk.weighting.NTK:
+    """The paper's has no momentum."""
+    return pinntk.weighting.NTK(every=100, momentum=momentum, groups=[GROUPS["u"]])
 
 
 def first_weights(width: int, seeds: int) -> np.ndarray:
@@ -84,17 +86,17 @@ def first_weights(width: int, seeds: int) -> np.ndarray:
 
 
 def spectra(network: pinntk.nn.MLP, wave: pinntk.Problem) -> dict[str, np.ndarray]:
-    points = wave.sample(seed=0, dtype=torch.float64, **COUNTS)
+    points = wave.sample(seed=0, dtype=torch.float64, device=next(network.parameters()).device, **COUNTS)
     found = {}
     for name, conditions in GROUPS.items():
         K = pinntk.kernel(network, wave, {condition: points[condition] for condition in conditions})
-        found[name] = K.eigvalsh().flip(0).numpy()
+        found[name] = K.eigvalsh().flip(0).cpu().numpy()
     return found
 
 
-def followed(width: int, steps: int, weighting) -> Followed:
+def followed(width: int, steps: int, weighting: pinntk.weighting.Weighting, device: str) -> Followed:
     wave = problem()
-    network = drawn_network(wave, width, seed=0)
+    network = drawn_network(wave, width, seed=0, device=device)
     start = spectra(network, wave)
     run = pinntk.train(
         wave,
@@ -108,6 +110,7 @@ def followed(width: int, steps: int, weighting) -> Followed:
         resample=1,
         log_every=min(100, steps),
         snapshot_every=0,
+        compile=device != "cpu",
     )
     return Followed(run, (start, spectra(network, wave)))
 
@@ -192,7 +195,9 @@ def weights_over_time(ax: Axes, found: Followed) -> None:
 
 def main(argv: list[str] | None = None) -> dict:
     arguments = reproduction.parser(__file__, __doc__)
-    arguments.add_argument("--full", action="store_true", help="80,000 steps at full width: half a day")
+    arguments.add_argument("--full", action="store_true", help="80,000 steps at full width: half a day on 2 cores")
+    arguments.add_argument("--device", default="cpu", help="where to train; compiled where that is not the CPU")
+    arguments.add_argument("--momentum", type=float, default=0.0, help="of the weights' average; the paper has none")
     given = arguments.parse_args(argv)
     width, steps, small, small_steps, seeds = 500, 1_001, 100, 8_000, 4
     if given.full:
@@ -200,10 +205,10 @@ def main(argv: list[str] | None = None) -> dict:
     if given.quick:
         width, steps, small, small_steps, seeds = 30, 11, 30, 11, 2
     initial = first_weights(width, seeds)
-    at_width = followed(width, steps, rule())
-    plain = followed(small, small_steps, pinntk.weighting.Fixed())
+    at_width = followed(width, steps, rule(given.momentum), given.device)
+    plain = followed(small, small_steps, pinntk.weighting.Fixed(), given.device)
     same = (width, steps) == (small, small_steps)
-    weighted = at_width if same else followed(small, small_steps, rule())
+    weighted = at_width if same else followed(small, small_steps, rule(given.momentum), given.device)
     numbers = {
         "width": width,
         "steps": steps,
