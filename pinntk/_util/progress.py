@@ -81,7 +81,7 @@ class Progress:
         self._total, self._done, self._before, self._kept = total, done, done, kept
         self._limit = None if seconds is None else seconds - spent
         self._parts: Sequence[str] = ()
-        self._begun = perf_counter()
+        self._begun = self._advanced = perf_counter()
         self._ended, self._lock = threading.Event(), threading.Lock()
         self._thread: threading.Thread | None = None
         self._drawn = 0  # letters of the line at the terminal; elsewhere lines written
@@ -91,7 +91,7 @@ class Progress:
             self.shown = False
             return self
         Progress.current = self
-        self._begun = perf_counter()
+        self._begun = self._advanced = perf_counter()
         if self.shown:
             self._terminal = sys.stderr.isatty()
             self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -110,6 +110,7 @@ class Progress:
 
     def advance(self, steps: int = 1) -> None:
         self._done += steps
+        self._advanced = perf_counter()
 
     def tell(self, parts: Sequence[str]) -> None:
         """What to say beside, most important first: what has no room is left out."""
@@ -148,7 +149,9 @@ class Progress:
         steps = self._done - self._before
         if self._total is None or self._done >= self._total or not steps:
             return None
-        left = passed * (self._total - self._done) / steps
+        pace = (self._advanced - self._begun) / steps
+        since = self._begun + passed - self._advanced
+        left = pace * (self._total - self._done) - min(since, pace)  # a long step is counted down, not up
         return left if self._limit is None else max(min(left, self._limit - passed), 0.0)
 
     def _watch(self) -> None:

@@ -110,3 +110,13 @@ def test_the_time_left_is_no_longer_than_the_limit():
 
 def test_two_digits():
     assert [short(x) for x in (1.234e-3, 0.0, 5e10, float("inf"), float("nan"))] == ["1.2e-3", "0.0e0", "5.0e10", "inf", "nan"]
+
+
+def test_the_time_left_of_long_steps_is_counted_down():
+    bar = Progress("x", 3)
+    bar._begun = time.perf_counter() - 100.0
+    bar.advance()
+    bar._begun, bar._advanced = bar._begun - 60.0, bar._advanced - 60.0  # a minute into the second step
+    assert bar.text(30, bar=False) == "x 1/3, 2:20 left"
+    bar._begun, bar._advanced = bar._begun - 60.0, bar._advanced - 60.0  # which takes longer than the first
+    assert bar.text(30, bar=False) == "x 1/3, 1:40 left"
