@@ -88,6 +88,31 @@ def test_a_cell_that_was_interrupted_goes_on_where_it_was(tmp_path):
     assert (tmp_path / "parts" / "run" / "checkpoint.pt").stat().st_mtime_ns > first
 
 
+def test_at_equal_time_an_interruption_is_no_extra_time(tmp_path):
+    def stop(run):
+        if run.seconds > 0.3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cell(timed=True, seconds=0.6).run(tmp_path, on_log=stop)
+    begun = pinntk.Run.load(tmp_path / "run").history
+    row = cell(timed=True, seconds=0.6).run(tmp_path)
+    history = pinntk.Run.load(tmp_path / "run").history
+    assert history[: len(begun) - 1] == begun[:-1]
+    assert 0.6 <= row.seconds < 0.9
+    assert row.steps > begun[-1]["step"]
+    assert history[-1]["learning_rate"] < 1e-5
+
+
+def test_processes_of_their_own_share_the_cells(tmp_path):
+    grid, found = Grid.create(tmp_path, [cell(k) for k in range(3)], "three"), []
+    run_grid(grid, jobs=2, on_row=found.append)
+    assert sorted(row.seed for row in found) == [0, 1, 2]
+    assert grid.missing() == []
+    here = cell(2).run(tmp_path / "here")
+    assert next(row.error for row in found if row.seed == 2) == here.error
+
+
 def test_what_has_ended_is_not_run_again_and_what_another_runs_is_left_to_it(tmp_path, monkeypatch):
     grid, ran = Grid.create(tmp_path, [cell(0), cell(1), cell(2)], "three"), []
     real = Cell.run
@@ -203,13 +228,16 @@ def test_no_job_is_refused(tmp_path):
         run_grid(grid, jobs=0)
 
 
+GRID = ["poisson1d", "--weighting", "fixed,ntk", "--seeds", "2", "--width", "8", "--depth", "1", "--jobs", "2"]
+
+
 @pytest.mark.slow
-def test_a_killed_comparison_goes_on_without_running_again_what_had_ended(tmp_path):
-    words = [sys.executable, "-m", "pinntk", "compare", "poisson1d", "--weighting", "fixed,ntk", "--seeds", "2", "--width", "8"]
-    command = [*words, "--depth", "1", "--steps", "800", "--jobs", "2", "-o", str(tmp_path)]
+@pytest.mark.parametrize("moment", ["cells/*", "cells/*/run/config.json", "cells/*/run/checkpoint.pt", "cells/*/row.json"])
+def test_a_killed_comparison_goes_on_without_running_again_what_had_ended(tmp_path, moment):
+    command = [sys.executable, "-m", "pinntk", "compare", *GRID, "--steps", "800", "-o", str(tmp_path)]
     begun = subprocess.Popen(command, start_new_session=True)
-    while not [*tmp_path.glob("cells/*/row.json")]:
-        sleep(0.2)
+    while not [*tmp_path.glob(moment)]:
+        sleep(0.02)
         assert begun.poll() is None
     os.killpg(begun.pid, signal.SIGKILL)
     begun.wait()
@@ -219,9 +247,23 @@ def test_a_killed_comparison_goes_on_without_running_again_what_had_ended(tmp_pa
     assert len([*tmp_path.glob("cells/*/row.json")]) == 4
     found = json.loads((tmp_path / "comparison.json").read_text())
     assert found["missing"] == 0
-    once = subprocess.run([*command[:-1], str(tmp_path / "once")], check=True)
-    assert once.returncode == 0
-    assert (
-        json.loads((tmp_path / "once" / "comparison.json").read_text())["problems"]["poisson1d"][0]["scores"]
-        == (found["problems"]["poisson1d"][0]["scores"])
+    subprocess.run([*command[:-1], str(tmp_path / "once")], check=True)
+    once = json.loads((tmp_path / "once" / "comparison.json").read_text())
+    assert scores(once) == scores(found)
+
+
+def scores(told):
+    return {tuple(one["labels"].items()): one["scores"] for one in told["problems"]["poisson1d"]}
+
+
+@pytest.mark.slow
+def test_processes_of_torchrun_share_the_cells(tmp_path):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "pinntk", "compare"]
+    told = subprocess.run([*torchrun, *GRID, "--steps", "30", "-o", str(tmp_path)], check=True, capture_output=True, text=True)
+    assert told.stdout.count("numbers in") == 1  # the first process alone writes
+    found = json.loads((tmp_path / "comparison.json").read_text())
+    assert found["missing"] == 0
+    subprocess.run(
+        [sys.executable, "-m", "pinntk", "compare", *GRID, "--steps", "30", "-o", str(tmp_path / "alone")], check=True
     )
+    assert scores(json.loads((tmp_path / "alone" / "comparison.json").read_text())) == scores(found)

@@ -54,7 +54,7 @@ def test_an_adaptive_activation_is_s_of_n_a_x_with_one_a_for_each_layer():
 
 
 @pytest.mark.parametrize("options", [{"factorized": (0.3, 0.3), "parametrization": "ntk", "beta": 0.5}, {"adaptive_slopes": 3}])
-def test_kernels_by_jets_and_by_the_graph_are_those_of_the_oracle(options):
+def test_kernels_by_jets_are_those_of_the_oracle(options):
     problem = poisson()
     network, points = MLP(problem, width=5, depth=2, **options, **F64), sample(problem, 5)
     K = pinntk.kernel(network, problem, points)

@@ -206,6 +206,23 @@ def test_a_run_is_build_network_from_its_folder_and_trained_again_from_its_confi
         pinntk.training.apply_changes(again.config, {"network.arguments.sigma": 1.0})
 
 
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_a_stop_loses_no_bit(tmp_path, kind):
+    problem = problem_for(kind)
+    settings = {"points": {"boundary": 4, "residual": 9}, "snapshot_every": 0, "log_every": 1, "progress": False}
+    settings |= {"schedule": "constant", "weighting": "ntk", "optimizer": "adam"}
+
+    def train(out=None, **more):
+        return pinntk.train(problem, small(kind, problem, seed=2), out=out, **settings, **more)
+
+    whole = train(steps=4)
+    train(tmp_path, steps=2)
+    resumed = train(tmp_path, steps=4, resume=True)
+    for p, q in zip(whole.network.parameters(), resumed.network.parameters(), strict=True):
+        assert torch.equal(p, q)
+    assert [row["loss"] for row in whole.history] == [row["loss"] for row in resumed.history]
+
+
 @pytest.mark.parametrize("kind", sweep(NETWORKS, "multiscale-fourier"))
 def test_a_run_is_diagnosed(kind):
     problem = problem_for(kind)

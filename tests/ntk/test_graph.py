@@ -7,9 +7,10 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+import pinntk
 from pinntk import DependentPointsError, graph_factors
 from pinntk.ntk.graph import _read, certified_rows
-from tests.support import network_types
+from tests.support import network_types, networks
 from tests.support.reference import relative
 from tests.support.reference import rows as rows_of
 from tests.support.residual_styles import STYLES, mlp, of, points, slope
@@ -69,6 +70,20 @@ def test_most_types_of_network_are_read_from_the_graph(name):
             assert graph_factors(e, parameters).origin.path == "rows"
     else:
         assert graph_factors(e, parameters).origin.path == "graph"
+
+
+def deeponet():
+    return pinntk.nn.DeepONet(inputs=2, outputs=1, sensors=1, rank=3, width=6, depth=1, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", [*networks.NETWORKS, "deeponet"])
+def test_every_network_of_pinntk(name):
+    network = deeponet() if name == "deeponet" else networks.build(name, 2)
+    e, parameters = residual_of(network, 20, 2), dict(network.named_parameters())
+    found = graph_factors(e, network)
+    assert relative(found.matrix(), rows_of(e, parameters)) <= TOLERANCE
+    assert found.origin.path == "graph"
+    assert found.origin.certificate <= 1e-12
 
 
 def test_weights_are_kept_as_factors_and_shared_operands_count_once():

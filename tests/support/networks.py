@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pinntk.nn import MLP, HardConstraint, ModifiedMLP, MscaleDNN, MultiscaleFourier, PirateNet, SeparableMLP
+from pinntk.nn import MLP, HardConstraint, ModifiedMLP, MscaleDNN, MultiscaleFourier, PirateNet, SeparableMLP, Siren
 from pinntk.problem import Box, Problem, residual
 
 
@@ -190,6 +190,11 @@ def pirate(inputs: int, outputs: int) -> nn.Module:
     return moved(PirateNet(inputs=inputs, outputs=outputs, **settings), "alphas")
 
 
+def siren(inputs: int, outputs: int) -> nn.Module:
+    """Sine units, of frequencies that four derivatives can be told apart at."""
+    return Siren(inputs=inputs, outputs=outputs, width=6, depth=2, omega=3.0, hidden_omega=2.0, seed=_seed())
+
+
 def moved(network: nn.Module, *words: str) -> nn.Module:
     """Its parameters of such names, a little away from where they begin."""
     with torch.no_grad():
@@ -255,6 +260,7 @@ NETWORKS = {
     "separable": separable,
     "modified": modified,
     "pirate": pirate,
+    "siren": siren,
 }
 WITHOUT_RULE = {"cumsum": Summed, "fft": Spectral}
 

@@ -82,10 +82,8 @@ def test_attention_is_bounded_and_reaches_its_bound():
     assert RBA(eta=0.01, gamma=0.99).rule(torch.ones(1), torch.zeros(1)).tolist() == pytest.approx([0.99])  # no errors at all
 
 
-@pytest.mark.parametrize(
-    "weighting", [pytest.param(RBA(**FAST), marks=pytest.mark.slow), [NTK(every=4, momentum=0.5), VRBA(**FAST)]], ids=str
-)
-def test_a_resumed_run_equals_an_uninterrupted_one_to_the_last_bit(tmp_path, weighting):
+def test_a_resumed_run_equals_an_uninterrupted_one_to_the_last_bit(tmp_path):
+    weighting = [NTK(every=4, momentum=0.5), VRBA(**FAST)]
     whole = train(tmp_path / "whole", weighting=weighting, steps=12)
     train(tmp_path / "parts", weighting=weighting, steps=5)
     resumed = train(tmp_path / "parts", weighting=weighting, steps=12, resume=True)

@@ -1,13 +1,14 @@
 """ConFIG, PCGrad and UPGrad: what their papers prove of them, and trainings with them."""
 
 import importlib.util
-import json
+from itertools import product
 
 import pytest
 import torch
+from scipy.optimize import nnls
 
 import pinntk
-from pinntk.weighting import NTK, ConFIG, Fixed, PCGrad, UPGrad
+from pinntk.weighting import ConFIG, Fixed, PCGrad, UPGrad
 
 F64 = {"dtype": torch.float64}
 
@@ -38,12 +39,18 @@ def test_config_projects_equally_on_all_gradients(rows):
 
 @pytest.mark.parametrize("rows", CASES)
 def test_upgrad_is_against_no_gradient_and_each_part_is_the_nearest_such(rows):
+    """The nearest v with G v >= 0 to g is g + G^T w, with the w >= 0 that makes it shortest (Moreau)."""
     found = UPGrad().combine(rows)
     assert float((rows @ found / rows.norm(dim=1) / found.norm()).min()) > -1e-6
-    parts = [UPGrad().combine(rows) - UPGrad().combine(torch.cat([rows, rows[:1] * 1e-30]))]  # a row as good as zero
-    assert parts[0].norm() <= 1e-6 * found.norm()
+    units = (rows / rows.norm(dim=1, keepdim=True)).numpy()
+    expected = torch.zeros(rows.shape[1], **F64)
+    for row in rows:
+        w, _ = nnls(units.T, -(row / row.norm()).numpy())
+        expected += row + row.norm() * torch.from_numpy(w @ units)
+    assert torch.allclose(found, expected, rtol=1e-6, atol=1e-6 * float(expected.norm()))
     assert torch.allclose(UPGrad().combine(7 * rows), 7 * found, rtol=1e-6)
     assert torch.allclose(UPGrad().combine(rows.flip(0)), found, rtol=1e-6, atol=1e-9 * float(found.norm()))
+    assert not torch.allclose(found, ConFIG().combine(rows), rtol=1e-2)
 
 
 def test_upgrad_of_two_is_known():
@@ -53,6 +60,27 @@ def test_upgrad_of_two_is_known():
     expected = (a - (a @ b) / (b @ b) * b) + (b - (a @ b) / (a @ a) * a)
     assert torch.allclose(UPGrad().combine(rows), expected, rtol=1e-7)
     assert torch.allclose(PCGrad().combine(rows), expected, rtol=1e-12)  # and so does PCGrad, whose order then does not matter
+
+
+def test_pcgrad_of_three_is_algorithm_1_in_one_of_its_orders():
+    rows = torch.tensor([[1.0, 0.0, 0.3], [-5.0, 9.0, 1.0], [-0.06, -0.08, 0.02]], **F64)
+    assert all(rows[i] @ rows[j] < 0 for i, j in ((0, 1), (0, 2), (1, 2)))
+
+    def less(i, order):
+        g = rows[i]
+        for j in order:
+            g = g - min(g @ rows[j], 0) / (rows[j] @ rows[j]) * rows[j]
+        return g
+
+    others = [[j for j in range(3) if j != i] for i in range(3)]
+    sums = [
+        sum(less(i, pair[::step]) for i, pair, step in zip(range(3), others, steps, strict=True))
+        for steps in product((1, -1), repeat=3)
+    ]
+    found = [PCGrad().combine(rows, seed) for seed in range(12)]
+    matches = [[torch.allclose(one, expected, rtol=1e-10) for expected in sums] for one in found]
+    assert all(map(any, matches))
+    assert len({row.index(True) for row in matches}) > 1
 
 
 def test_pcgrad_draws_by_its_seed_and_leaves_torch_alone():
@@ -156,21 +184,6 @@ def test_loss_weights_do_not_turn_configs_direction():
     )
     assert float(one @ two / one.norm() / two.norm()) == pytest.approx(1, abs=1e-7)
     assert float(two.norm() / one.norm()) != pytest.approx(1, abs=0.1)
-
-
-@pytest.mark.parametrize(
-    "weighting",
-    [*(pytest.param(one, marks=pytest.mark.slow) for one in ("pcgrad", [NTK(every=3), UPGrad()])), "rba+config"],
-    ids=str,
-)
-def test_a_resumed_run_equals_an_uninterrupted_one_to_the_last_bit(tmp_path, weighting):
-    whole = train(tmp_path / "whole", weighting=weighting, steps=7)
-    train(tmp_path / "parts", weighting=weighting, steps=3)
-    resumed = train(tmp_path / "parts", weighting=weighting, steps=7, resume=True)
-    again = pinntk.train_as(json.loads(json.dumps(whole.config)), progress=False)
-    for run in (resumed, again):
-        assert all(torch.equal(p, q) for p, q in zip(run.network.parameters(), whole.network.parameters(), strict=True))
-        assert run.weights == whole.weights
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 
 import pinntk
 from pinntk.diagnostics import weights_by_name
-from pinntk.weighting import NTK, RBA, ConFIG, compare
+from pinntk.weighting import NTK, RBA, ConFIG, PCGrad, UPGrad, compare
 from tests.support import reference
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +61,8 @@ def test_what_follows_from_errors_and_losses(case, found):
     assert RBA().bound == pytest.approx(1)
 
 
-def test_weights_of_combined_gradients_make_that_gradient(case, found):
+@pytest.mark.parametrize("rule", ["config", "pcgrad", "upgrad"])
+def test_weights_of_combined_gradients_make_that_gradient(case, found, rule):
     network, problem, points = case
     e = reference.errors(network, problem, points)
     rows = torch.stack(
@@ -72,9 +73,16 @@ def test_weights_of_combined_gradients_make_that_gradient(case, found):
             for one in e.values()
         ]
     )
-    weights = torch.tensor(list(found.weights["config"].values()), dtype=torch.float64)
-    made, expected = weights @ rows, ConFIG().combine(rows)
+    weights = torch.tensor(list(found.weights[rule].values()), dtype=torch.float64)
+    made, expected = weights @ rows, {"config": ConFIG, "pcgrad": PCGrad, "upgrad": UPGrad}[rule]().combine(rows)
     assert torch.allclose(made / made.norm(), expected / expected.norm(), rtol=1e-6, atol=1e-9)
+
+
+def test_vrba_is_its_attention_after_a_thousand_steps_at_the_errors_of_now(case, found):
+    own = reference.errors(*case)["burgers"].detach().abs()
+    attention = 1002 ** (own / own.max() - 1)  # exp(log(k + 2) / c (|e| / max |e| - 1)), c = 1
+    times = float(((attention * own) ** 2).sum() / (own**2).sum())
+    assert found.weights["vrba"] == pytest.approx(scaled({"burgers": times, "start": 1.0, "walls": 1.0}), rel=1e-9)
 
 
 def test_it_is_read_at_a_terminal_in_a_notebook_and_as_json(found):

@@ -135,19 +135,6 @@ def test_the_losses_are_those_without_point_weights():
     assert weights == pytest.approx(SoftAdapt(beta=5.0).rule(plain[1], plain[0]), rel=1e-12)
 
 
-@pytest.mark.parametrize(
-    "scheme", [ReLoBRaLo(alpha=0.5, rho=0.5), pytest.param(SoftAdapt(every=2, beta=5.0), marks=pytest.mark.slow)], ids=str
-)
-def test_a_resumed_run_equals_an_uninterrupted_one_to_the_last_bit(tmp_path, scheme):
-    whole = train(weighting=scheme, steps=9)
-    train(tmp_path / "parts", weighting=scheme, steps=4)
-    resumed = train(tmp_path / "parts", weighting=scheme, steps=9, resume=True)
-    assert resumed.weights == whole.weights != dict.fromkeys(whole.problem.names, 1.0)
-    assert all(torch.equal(p, q) for p, q in zip(resumed.network.parameters(), whole.network.parameters(), strict=True))
-    again = pinntk.train_as(whole.config, progress=False)  # and neither training went on from another's losses
-    assert again.weights == whole.weights and again.config == whole.config
-
-
 def test_a_training_does_not_go_on_with_what_another_remembered():
     class Counts(Fixed):
         """A scheme of one's own that remembers, and forgets nothing at the start."""
