@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import operator
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from hashlib import sha256
+from time import perf_counter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_flatten
 
 from pinntk._util.stand_in import call_with
 from pinntk._util.warn import warn_user
@@ -17,6 +21,17 @@ from pinntk.problem import Points, Problem
 from pinntk.taylor._fused import plain
 
 Parts = tuple[list[Tensor], ...]
+
+
+class _Spent:
+    """Seconds that compiling has taken in this process."""
+
+    seconds = 0.0
+
+
+def clock() -> float:
+    """`perf_counter()` without the time that compiling took, which is not a training's."""
+    return perf_counter() - _Spent.seconds
 
 
 class UnsuitableError(Exception):
@@ -54,7 +69,11 @@ class Compiled:
         if self.on:
             try:
                 if key not in self._graphs:
-                    self._graphs[key] = self._compile(function, arguments, eager(), like)
+                    start = perf_counter()
+                    try:
+                        self._graphs[key] = self._compile(function, arguments, eager(), like)
+                    finally:
+                        _Spent.seconds += perf_counter() - start
                 return _run(self._graphs[key], arguments, like)
             except UnsuitableError as reason:
                 self.on = False
@@ -63,7 +82,7 @@ class Compiled:
 
     def _compile(self, function: Callable[..., Parts], arguments: Sequence[Any], expected: Parts, like: Tensor) -> Callable:
         try:
-            graph = torch.compile(_trace(function, arguments, like.device), fullgraph=True, mode=_mode(like))
+            graph = _compiled_graph(_trace(function, arguments, like.device), arguments, like)
             found = _run(graph, arguments, like)
         except Exception as error:
             reason = str(error).strip().splitlines() or [""]
@@ -137,9 +156,53 @@ def _run(graph: Callable, arguments: Sequence[Any], like: Tensor) -> Parts:
     return tuple(list(part) for part in found)
 
 
-def _mode(like: Tensor) -> str | None:
-    """CUDA graphs on a device: there a step of a small network is mostly the launching of kernels."""
-    return "reduce-overhead" if like.is_cuda else None
+_SHARED: OrderedDict[tuple, Callable] = OrderedDict()  # the newest last
+_MOST_SHARED = 32
+
+
+def _compiled_graph(graph: GraphModule, arguments: Sequence[Any], like: Tensor) -> Callable:
+    """On a CPU one for all trainings of this process with the same operations and constants, such as those of other seeds. A
+    GPU's is a training's own, and its memory goes with it.
+    """
+    if like.is_cuda:
+        return torch.compile(graph, fullgraph=True, options=_options(like))
+    key = (graph.code, _constants(graph), _forms(arguments), torch.get_num_threads())
+    if key not in _SHARED:
+        _SHARED[key] = torch.compile(graph, fullgraph=True, options=_options(like))
+    _SHARED.move_to_end(key)
+    if len(_SHARED) > _MOST_SHARED:
+        _SHARED.popitem(last=False)
+    return _SHARED[key]
+
+
+def _constants(graph: GraphModule) -> tuple:
+    """What its code looks up by name: tensors by what is in them."""
+    names = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr"}
+    return tuple((name, _content(getattr(graph, name))) for name in sorted(names))
+
+
+def _content(constant: Any) -> Any:
+    if not isinstance(constant, Tensor):
+        return id(constant)
+    numbers = torch.empty(constant.shape, dtype=constant.dtype).copy_(constant.detach())  # in one piece, whatever that was
+    return constant.dtype, constant.shape, sha256(numbers.flatten().view(torch.uint8).numpy()).digest()
+
+
+def _forms(arguments: Sequence[Any]) -> tuple:
+    """Names, sizes and dtypes."""
+    leaves, structure = tree_flatten(list(arguments))
+    return (str(structure), *((leaf.shape, leaf.stride(), leaf.dtype) for leaf in leaves))
+
+
+def _options(like: Tensor) -> dict[str, Any]:
+    """CUDA graphs on a device: there a step of a small network is mostly the launching of kernels. And no look, at every call,
+    at whether the graph still suits its arguments (0.2 ms, a tenth of a small step): each is called with one form of them,
+    and what is compiled checks their sizes itself.
+    """
+    options: dict[str, Any] = {"triton.cudagraphs": True} if like.is_cuda else {}
+    if hasattr(torch.compiler, "skip_all_guards_unsafe"):  # torch 2.6 has none
+        options["guard_filter_fn"] = torch.compiler.skip_all_guards_unsafe
+    return options
 
 
 def _with_constants_on(graph: GraphModule, device: torch.device) -> GraphModule:

@@ -78,7 +78,7 @@ class TrainConfig:
     change: `replace` makes another.
 
     steps: of the optimizer, 10,000 unless given; of a chain the sum
-    seconds: stop after that much time, if the steps take longer; a cosine schedule then ends with it
+    seconds: stop after that much time, without that of compiling, if the steps take longer; a cosine schedule then ends with it
     optimizer, lr, optimizer_options: a torch optimizer by name ("adam", "lbfgs", "gradient-descent", ...), "ssbroyden"
         (`pinntk.solvers.SelfScaledBroyden`), or a factory taking the parameters; or a solver on the kernel,
         "gauss-newton" or "natural-gradient" (`pinntk.solvers`), whose options are its arguments. A solver stops when it
@@ -111,8 +111,9 @@ class TrainConfig:
     seed: of points, and of whatever draws random numbers in the training
     log_every, eval_every (error, traces, drift), checkpoint_every, snapshot_every (kernel): in steps; by default 400, 100
         (but not more often than every 10 steps), 20 and 10 times per run; 0 is never
-    compile: give the step's gradient to `torch.compile`: 5 to 30 seconds of waiting, then 2 to 4 times faster steps;
-        needs a C++ compiler, and says why where it does not work. Python code inside the network runs once only
+    compile: give the step's gradient to `torch.compile`: 5 to 30 seconds of waiting, which `seconds` and the history leave out,
+        then 2 to 4 times faster steps; needs a C++ compiler, and says why where it does not work. Python code inside the
+        network runs once only
     monitor: measure the kernel and diagnose while training, by `pinntk.Monitor(...)`; True for its defaults, at most 5 % of
         the time. It changes nothing of the training
 

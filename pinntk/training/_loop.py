@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from time import perf_counter
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +27,7 @@ from pinntk.training._averages import Averages
 from pinntk.training._batch import Batch
 from pinntk.training._chain_place import ChainPlace, same_points
 from pinntk.training._checkpoint import Checkpoint, Stateful
+from pinntk.training._compiled import clock
 from pinntk.training._config import TrainConfig
 from pinntk.training._error_values import ErrorValues
 from pinntk.training._log import Log
@@ -71,7 +71,9 @@ class Training:
         self.chain = ChainPlace(config.parts, self._begin_part)
         self.points = TrainingPoints(self.chain.config, network, problem)
         check_network(network, problem, self.points.all)
-        self.update = make_update(self.chain.config, network, problem, parameters, self.points, share_of_time(config, run))
+        self.update = make_update(
+            self.chain.config, network, problem, parameters, self.points, share_of_time(config, run, self.like.device)
+        )
         met = met_by(network)
         self._met = () if set(self.points.all) <= set(met) else met  # which no step can change; but something must be minimized
         self.loss_weights = LossWeights(config.weighting, problem, met)
@@ -95,7 +97,7 @@ class Training:
         self.checkpoint = Checkpoint(run, self.probe, {k: v for k, v in parts.items() if v is not None}, device)
         self._batch = self._make_batch()
         self.work = of_step(network, problem, self.points.share)
-        self._clock = perf_counter()
+        self._clock = clock()
 
     def _later_updates(self) -> Iterator[Update]:
         """Of a chain: what does not fit a later part is refused before the first one is trained."""
@@ -150,7 +152,7 @@ class Training:
             self._asked = ask(stopping, self.run)
         if self.step == 0 and self.config.checkpoint_every:
             self.save()  # what there is to examine where the first steps end in NaN
-        self._clock = perf_counter() - self.run.seconds
+        self._clock = clock() - self.run.seconds
 
     def goes_on(self) -> bool:
         """Whether there is another step to take."""
@@ -215,7 +217,7 @@ class Training:
         if self.averages:
             self.averages.update()
         self.loss_weights.see({**found, **(self.point_weights.plain_losses if self.point_weights else {})})
-        self.run.seconds = perf_counter() - self._clock
+        self.run.seconds = clock() - self._clock
         if logged:
             self.log.add(self._time(columns), self._in_order({**found, **met}), self._batch, measured)
         self.run.step += 1

@@ -120,6 +120,19 @@ def test_the_bumps_are_their_formulas_with_their_derivatives(name, formula):
     assert curvature.abs().max() > 1
 
 
+@pytest.mark.parametrize("name", ["srelu", "phi"])
+def test_a_bump_at_its_kinks_has_the_derivatives_that_autograd_gives_it(name):
+    x = torch.tensor([-torch.inf, -1, 0, 0.5, 1, 1.5, 2, 2.5, 3, 4, torch.inf], **DOUBLE)
+    jet = ACTIVATIONS[name](Jet.seed(Basis.spanning([(3,)], 1), x[:, None]))
+    leaf = x.clone().requires_grad_()
+    expected = ACTIVATIONS[name](leaf)
+    assert torch.equal(jet.value[:, 0], expected)
+    for order in (1, 2):
+        (expected,) = torch.autograd.grad(expected.sum(), leaf, create_graph=True)
+        assert torch.equal(jet.derivative((order,))[:, 0], expected)
+    assert not jet.derivative((3,)).any()
+
+
 def test_version_1_groups_the_units_of_the_first_layer():
     network = MscaleDNN(inputs=2, outputs=1, scales=(1, 3), version=1, width=6, depth=2, activation="sin", **DOUBLE)
     with torch.no_grad():

@@ -1,6 +1,7 @@
 """Trainings in time slabs: each from the end of the one before, and what is refused."""
 
 import warnings
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -210,6 +211,7 @@ def test_settings_fit_each_slab():
 def test_a_traced_slab_takes_the_steps_of_an_eager_one(monkeypatch):
     traced = []
     monkeypatch.setattr(torch, "compile", lambda graph, **settings: traced.append(graph) or graph)
+    monkeypatch.setattr("pinntk.training._compiled._SHARED", OrderedDict())
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # of a step that cannot be compiled
         eager, compiled = (train(steps=3, slabs=2, weighting=None, compile=on) for on in (False, True))

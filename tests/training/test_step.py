@@ -2,6 +2,9 @@
 
 import shutil
 import warnings
+from collections import OrderedDict
+from functools import partial
+from time import sleep
 
 import pytest
 import torch
@@ -38,6 +41,11 @@ def plain_backward(network, problem, points, weights):
     losses = {name: e.square().mean() for name, e in pinntk.errors(network, problem, points).items()}
     sum(weights[name] * loss for name, loss in losses.items()).backward()
     return losses, gradient(network, problem)
+
+
+@pytest.fixture(autouse=True)
+def nothing_shared(monkeypatch):
+    monkeypatch.setattr(module, "_SHARED", OrderedDict())
 
 
 @pytest.fixture
@@ -157,6 +165,42 @@ def test_compiled_training_equals_eager_training():
             )
     for a, b in zip(runs[False].network.parameters(), runs[True].network.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-12)  # torch 2.6 leaves 1.2e-9 after 20 steps
+
+
+def test_compiling_is_no_time_of_the_training(interpreted, monkeypatch):
+    compiling = module.torch.compile
+    monkeypatch.setattr(module.torch, "compile", lambda graph, **options: sleep(0.5) or compiling(graph))
+    problem = pinntk.load("poisson1d")
+    network = pinntk.nn.MLP(problem, width=6, depth=1)
+    quick = {"points": {"residual": 12}, "eval_every": 0, "snapshot_every": 0, "progress": False}
+    run = pinntk.train(problem, network, steps=10**6, seconds=0.4, compile=True, **quick)
+    assert run.step > 1
+
+
+def test_trainings_of_one_form_share_what_is_compiled(monkeypatch):
+    """Other seeds, weights and points; not another constant, number of points or network."""
+    compiled = []
+    monkeypatch.setattr(module.torch, "compile", lambda graph, **_: compiled.append(graph) or graph)
+
+    def train(seed, c=4.0, n=12, width=6, kind=pinntk.nn.MLP):
+        problem = pinntk.load("wave1d", c=c)
+        network = kind(problem, width=width, depth=1, seed=seed, dtype=torch.float64)
+        settings = {"points": {"residual": n, "boundary": 5, "initial": 5}, "seed": seed, "progress": False}
+        pinntk.train(problem, network, steps=2, compile=True, eval_every=0, snapshot_every=0, weighting="ntk", **settings)
+        return len(compiled)
+
+    assert [train(0), train(1)] == [1, 1]
+    assert [train(0, c=5.0), train(0, n=13), train(0, width=7)] == [2, 3, 4]
+    fourier = partial(pinntk.nn.MLP, fourier=(3, 1.0))  # whose frequencies are of the seed
+    assert [train(0, kind=fourier), train(1, kind=fourier), train(0, kind=fourier)] == [5, 6, 6]
+
+
+def test_only_so_many_compiled_graphs_are_kept(interpreted, monkeypatch):
+    monkeypatch.setattr(module, "_MOST_SHARED", 2)
+    for name in ("burgers", "laplace", "beam", "burgers"):
+        network, problem, points, counts, weights = setting(name)
+        Step(network, problem, compiled=True)(Batch(points, counts, weights))
+    assert len(module._SHARED) == 2
 
 
 class Branching(nn.Module):

@@ -87,6 +87,11 @@ def test_solvers_of_several_ranks_take_the_steps_of_one(results, quantity):
     assert torch.equal(first[quantity], second[quantity])
 
 
+def test_a_learning_rate_that_ends_with_the_time_is_the_same_in_all(results):
+    first, second = results[1]
+    assert torch.equal(first["for some time"], second["for some time"])
+
+
 def test_what_one_of_several_ranks_has_no_memory_for_is_refused_in_all(results):
     assert all(found["refused"].all() for found in (results[0], *results[1]))
 
