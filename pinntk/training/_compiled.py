@@ -185,7 +185,7 @@ def _content(constant: Any) -> Any:
     if not isinstance(constant, Tensor):
         return id(constant)
     numbers = torch.empty(constant.shape, dtype=constant.dtype).copy_(constant.detach())  # in one piece, whatever that was
-    return constant.dtype, constant.shape, sha256(numbers.flatten().view(torch.uint8).numpy()).digest()
+    return constant.dtype, constant.shape, sha256(numbers.flatten().view(torch.uint8).numpy().tobytes()).digest()
 
 
 def _forms(arguments: Sequence[Any]) -> tuple:
