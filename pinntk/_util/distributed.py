@@ -73,6 +73,11 @@ def span_of(n: int, rank: int) -> slice:
     return slice(n * rank // world(), n * (rank + 1) // world())
 
 
+def largest_span(n: int) -> int:
+    """The most rows of n that a rank has."""
+    return -(-n // world())
+
+
 def shard(points: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """This rank's rows of every condition; what conditions share stays shared. Conditions may end up with no rows."""
     shards = {id(rows): rows[span(len(rows))] for rows in points.values()}

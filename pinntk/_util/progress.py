@@ -6,7 +6,7 @@ import builtins
 import shutil
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from time import perf_counter
@@ -51,6 +51,7 @@ class Progress:
     seconds: that it may take at most, of which `spent` are over
     shown: whether it says anything; None is as in `showing`, else in IPython and notebooks only
     kept: whether the line stays at its end
+    now: the clock by which it takes time
 
     >>> with Progress("counting", 3, shown=False) as progress:
     ...     for number in range(3):
@@ -72,6 +73,7 @@ class Progress:
         spent: float = 0.0,
         shown: bool | None = None,
         kept: bool = False,
+        now: Callable[[], float] = perf_counter,
     ):
         if shown is None:
             chosen = _shown.get()
@@ -81,7 +83,8 @@ class Progress:
         self._total, self._done, self._before, self._kept = total, done, done, kept
         self._limit = None if seconds is None else seconds - spent
         self._parts: Sequence[str] = ()
-        self._begun = self._advanced = perf_counter()
+        self._now = now
+        self._begun = self._advanced = now()
         self._ended, self._lock = threading.Event(), threading.Lock()
         self._thread: threading.Thread | None = None
         self._drawn = 0  # letters of the line at the terminal; elsewhere lines written
@@ -91,7 +94,7 @@ class Progress:
             self.shown = False
             return self
         Progress.current = self
-        self._begun = self._advanced = perf_counter()
+        self._begun = self._advanced = self._now()
         if self.shown:
             self._terminal = sys.stderr.isatty()
             self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -110,11 +113,20 @@ class Progress:
 
     def advance(self, steps: int = 1) -> None:
         self._done += steps
-        self._advanced = perf_counter()
+        self._advanced = self._now()
 
     def tell(self, parts: Sequence[str]) -> None:
         """What to say beside, most important first: what has no room is left out."""
         self._parts = parts
+
+    @contextmanager
+    def telling(self, part: str) -> Iterator[None]:
+        """Inside, this is said first."""
+        before, self._parts = self._parts, (part, *self._parts)
+        try:
+            yield
+        finally:
+            self._parts = before
 
     def say(self, text: str) -> None:
         with self._lock:
@@ -124,7 +136,7 @@ class Progress:
 
     def text(self, width: int, bar: bool = True) -> str:
         """The line, of at most so many letters, with as many of the parts as have room."""
-        passed = perf_counter() - self._begun
+        passed = self._now() - self._begun
         if self._total is None:
             line = f"{self._label}, {clock(passed)}"
         else:
@@ -161,7 +173,7 @@ class Progress:
             with self._lock:
                 self._draw()
             if not self._terminal:
-                pause = min(max(_FIRST, _SHARE * (perf_counter() - self._begun)), _MOST)
+                pause = min(max(_FIRST, _SHARE * (self._now() - self._begun)), _MOST)
 
     def _draw(self) -> None:
         if not self._terminal:

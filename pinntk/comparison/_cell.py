@@ -112,7 +112,7 @@ class Cell:
             taken.append(run.seconds)
 
         train_as(self.config, steps=_PACED, seconds=None, device=device, trust=trust, on_step=note, eval_every=looked, **quiet)
-        gaps = list(map(sub, taken[1:], taken))  # of the steps from the second one on; the first may compile
+        gaps = list(map(sub, taken[1:], taken))  # of the steps from the second one on
         each = max(median(gaps), 1e-9)
         look = max(0.0, gaps[looked - 1] - each)
         looks = _LOOKS if look * _LOOKS <= _LOOKING * seconds else max(1, int(_LOOKING * seconds / look))

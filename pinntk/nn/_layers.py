@@ -30,7 +30,7 @@ def phi(x: Tensor) -> Tensor:
 
 
 def _of(x: Any, function: Series) -> Any:
-    """By its own derivatives on a jet, which by the operations of its formula is many times the work."""
+    """On a jet by its own derivatives: operation by operation, its formula is many times the work."""
     return compose(x, function) if isinstance(x, Jet) else function(x, 0)[0]
 
 

@@ -81,7 +81,7 @@ def ntk_weights(network: nn.Module, problem: Problem, points: Points, point_weig
     found = dict.fromkeys(points, 1.0)
     if trained:
         traces = sharded_traces(network, problem, trained, weighed)
-        none = vanishing(network, problem, trained, traces)
+        none = distributed.of_first(lambda: vanishing(network, problem, trained, traces))  # memory may be short in one
         found |= NTK().rule({name: 0.0 if name in none else size for name, size in traces.items()}, counts)
     total = sum(found.values())
     return {name: weight / total for name, weight in found.items()}

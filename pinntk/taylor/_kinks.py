@@ -17,7 +17,7 @@ def piecewise(function: Callable[[Tensor], Tensor], *slopes: Callable[[Tensor], 
     """A function with kinks between polynomials, from its derivatives / k!, at the kinks those of torch's autograd."""
 
     def coefficients(x: Tensor, order: int) -> list[Tensor]:
-        zeros = [torch.zeros_like(x)] * max(order - len(slopes), 0)
+        zeros = [torch.zeros_like(x)] * (order - len(slopes)) if order > len(slopes) else []
         return [function(x), *(slope(x).to(x.dtype) for slope in slopes[:order]), *zeros]
 
     return coefficients

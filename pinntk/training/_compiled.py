@@ -5,8 +5,7 @@ from __future__ import annotations
 import operator
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from hashlib import sha256
-from time import perf_counter
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -15,23 +14,14 @@ from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten
 
+from pinntk._util.progress import Progress
 from pinntk._util.stand_in import call_with
+from pinntk._util.stopwatch import own_stopwatch
 from pinntk._util.warn import warn_user
 from pinntk.problem import Points, Problem
 from pinntk.taylor._fused import plain
 
 Parts = tuple[list[Tensor], ...]
-
-
-class _Spent:
-    """Seconds that compiling has taken in this process."""
-
-    seconds = 0.0
-
-
-def clock() -> float:
-    """`perf_counter()` without the time that compiling took, which is not a training's."""
-    return perf_counter() - _Spent.seconds
 
 
 class UnsuitableError(Exception):
@@ -63,17 +53,16 @@ class Compiled:
         """function(*arguments), which is eager().
 
         key: the form of the arguments
-        arguments: the parameters by name first, then tensors in lists and dicts
+        arguments: what `detached` returns, then tensors in lists and dicts
         like: a tensor of the points' dtype and device
         """
         if self.on:
+            dtypes = [tensor.dtype for tensors in arguments[:2] for tensor in tensors.values()]
+            key = (key, like.dtype, *dtypes, torch.get_num_threads())
             try:
                 if key not in self._graphs:
-                    start = perf_counter()
-                    try:
+                    with own_stopwatch().stopped(), _said():
                         self._graphs[key] = self._compile(function, arguments, eager(), like)
-                    finally:
-                        _Spent.seconds += perf_counter() - start
                 return _run(self._graphs[key], arguments, like)
             except UnsuitableError as reason:
                 self.on = False
@@ -111,8 +100,8 @@ class OnModel(nn.Module):
 
 
 def form_of(points: Points) -> tuple:
-    """What a graph is compiled for: conditions, numbers of points, and which conditions share them."""
-    return (*((name, rows.shape) for name, rows in points.items()), *distinct(points)[1])
+    """What a graph is compiled for: conditions, numbers of points, their strides, and which conditions share them."""
+    return (*((name, rows.shape, rows.stride()) for name, rows in points.items()), *distinct(points)[1])
 
 
 def distinct(points: Points) -> tuple[list[Tensor], list[int]]:
@@ -127,9 +116,11 @@ def gathered(names: Iterable[str], tensors: Sequence[Tensor], places: Sequence[i
     return {name: tensors[place] for name, place in zip(names, places, strict=True)}
 
 
-def detached(model: nn.Module) -> dict[str, Tensor]:
-    """The trained parameters of it by name, as arguments of what is compiled."""
-    return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+def detached(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Its trained parameters by name, and its other parameters and buffers: the first arguments of what is compiled."""
+    parameters = {name: (p.detach(), p.requires_grad) for name, p in model.named_parameters()}
+    trained, others = ({name: p for name, (p, moves) in parameters.items() if moves is which} for which in (True, False))
+    return trained, others | dict(model.named_buffers())
 
 
 def check_equal(what: str, expected: Sequence[Tensor], found: Sequence[Tensor], dtype: torch.dtype) -> None:
@@ -141,10 +132,17 @@ def check_equal(what: str, expected: Sequence[Tensor], found: Sequence[Tensor], 
 
 
 def _trace(function: Callable[..., Parts], arguments: Sequence[Any], device: torch.device) -> GraphModule:
-    parameters, *others = arguments
+    parameters, others, *rest = arguments
+
+    def with_others(leaves: Mapping[str, Tensor], _: Any, *rest: Any) -> Parts:
+        return function(leaves, others, *rest)
+
     leaves = {name: p.clone().requires_grad_() for name, p in parameters.items()}
     with torch.enable_grad(), plain():
-        graph = make_fx(function)(leaves, *others)
+        try:
+            graph = make_fx(function)(leaves, others, *rest)
+        except Exception:  # of a buffer that is read as a number, perhaps
+            graph = make_fx(with_others)(leaves, {name: tensor.clone() for name, tensor in others.items()}, *rest)
     return _without_restacking(_with_constants_on(graph, device))
 
 
@@ -156,17 +154,25 @@ def _run(graph: Callable, arguments: Sequence[Any], like: Tensor) -> Parts:
     return tuple(list(part) for part in found)
 
 
+def _said() -> AbstractContextManager[None]:
+    """Beside the progress of the training."""
+    return nullcontext() if Progress.current is None else Progress.current.telling("compiling")
+
+
 _SHARED: OrderedDict[tuple, Callable] = OrderedDict()  # the newest last
 _MOST_SHARED = 32
+_WRITTEN_OUT = torch.ops.aten.lift_fresh_copy.default  # what a trace makes of torch.tensor(2.0)
 
 
 def _compiled_graph(graph: GraphModule, arguments: Sequence[Any], like: Tensor) -> Callable:
-    """On a CPU one for all trainings of this process with the same operations and constants, such as those of other seeds. A
-    GPU's is a training's own, and its memory goes with it.
+    """On a CPU, one for all trainings of this process that do the same operations, such as those of other seeds. A graph that
+    looks at tensors beside its arguments is the training's own, since another training may have others; so is a GPU's, whose
+    memory then goes with the training.
     """
-    if like.is_cuda:
+    literals = None if like.is_cuda else _literals(graph)
+    if literals is None:
         return torch.compile(graph, fullgraph=True, options=_options(like))
-    key = (graph.code, _constants(graph), _forms(arguments), torch.get_num_threads())
+    key = (graph.code, literals, _forms(arguments), torch.get_default_dtype(), torch.get_num_threads())
     if key not in _SHARED:
         _SHARED[key] = torch.compile(graph, fullgraph=True, options=_options(like))
     _SHARED.move_to_end(key)
@@ -175,21 +181,20 @@ def _compiled_graph(graph: GraphModule, arguments: Sequence[Any], like: Tensor) 
     return _SHARED[key]
 
 
-def _constants(graph: GraphModule) -> tuple:
-    """What its code looks up by name: tensors by what is in them."""
-    names = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr"}
-    return tuple((name, _content(getattr(graph, name))) for name in sorted(names))
-
-
-def _content(constant: Any) -> Any:
-    if not isinstance(constant, Tensor):
-        return id(constant)
-    numbers = torch.empty(constant.shape, dtype=constant.dtype).copy_(constant.detach())  # in one piece, whatever that was
-    return constant.dtype, constant.shape, sha256(numbers.flatten().view(torch.uint8).numpy().tobytes()).digest()
+def _literals(graph: GraphModule) -> tuple | None:
+    """The tensors of numbers that its code writes out; None where it looks at others, which somebody may change."""
+    found = {}
+    for node in graph.graph.nodes:
+        if node.op == "get_attr":
+            value = getattr(graph, str(node.target))
+            if not isinstance(value, Tensor) or any(user.target is not _WRITTEN_OUT for user in node.users):
+                return None
+            found[str(node.target)] = (value.dtype, value.shape, tuple(value.flatten().tolist()))
+    return tuple(found.items())
 
 
 def _forms(arguments: Sequence[Any]) -> tuple:
-    """Names, sizes and dtypes."""
+    """Names, sizes, strides and dtypes."""
     leaves, structure = tree_flatten(list(arguments))
     return (str(structure), *((leaf.shape, leaf.stride(), leaf.dtype) for leaf in leaves))
 
@@ -197,7 +202,7 @@ def _forms(arguments: Sequence[Any]) -> tuple:
 def _options(like: Tensor) -> dict[str, Any]:
     """CUDA graphs on a device: there a step of a small network is mostly the launching of kernels. And no look, at every call,
     at whether the graph still suits its arguments (0.2 ms, a tenth of a small step): each is called with one form of them,
-    and what is compiled checks their sizes itself.
+    whose sizes and strides what is compiled asserts itself.
     """
     options: dict[str, Any] = {"triton.cudagraphs": True} if like.is_cuda else {}
     if hasattr(torch.compiler, "skip_all_guards_unsafe"):  # torch 2.6 has none

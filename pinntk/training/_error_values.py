@@ -35,15 +35,15 @@ class ErrorValues:
             return self._eager(points)
         names, (tensors, places) = list(points), distinct(points)
 
-        def function(parameters: dict[str, Tensor], tensors: list[Tensor]) -> Parts:
-            found = self._on_model.at(parameters, gathered(names, tensors, places))
+        def function(parameters: dict[str, Tensor], others: dict[str, Tensor], tensors: list[Tensor]) -> Parts:
+            found = self._on_model.at(parameters | others, gathered(names, tensors, places))
             return ([found[name].detach() for name in names],)
 
         def eager() -> Parts:
             return ([*self._eager(points).values()],)
 
         like = next(iter(points.values()))
-        (found,) = self._compiled(form_of(points), function, (detached(self._model), tensors), eager, like)
+        (found,) = self._compiled(form_of(points), function, (*detached(self._model), tensors), eager, like)
         return dict(zip(names, found, strict=True))
 
     def everywhere(self, points: Points) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
@@ -20,10 +20,10 @@ class Log:
     def __init__(self, run: Run, point_weights: PointWeights | None, names: list[str]):
         self.run, self.point_weights, self.names = run, point_weights, names
 
-    def progress(self, steps: int, seconds: float | None, shown: bool) -> Progress:
+    def progress(self, steps: int, seconds: float | None, shown: bool, clock: Callable[[], float]) -> Progress:
         run, slab = self.run, self.run.problem.slab
         name = f"{run.problem.name}, {slab_name(slab['number'])}" if slab else run.problem.name
-        return Progress(name, steps, done=run.step, seconds=seconds, spent=run.seconds, shown=shown, kept=True)
+        return Progress(name, steps, done=run.step, seconds=seconds, spent=run.seconds, shown=shown, kept=True, now=clock)
 
     def add(self, time: Mapping[str, float], losses: Mapping[str, Tensor], batch: Batch, measured: Mapping[str, float]) -> None:
         """One row.

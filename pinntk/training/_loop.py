@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pinntk._util import distributed
 from pinntk._util.interrupt import Interrupted
 from pinntk._util.randomness import fork
+from pinntk._util.stopwatch import own_stopwatch
 from pinntk._util.threads import of_step, threads_for
 from pinntk.diagnostics._progress import DESCENT
 from pinntk.nn._constraint import met_by
@@ -22,23 +23,20 @@ from pinntk.run import Run
 from pinntk.run._callbacks import Callback, ask
 from pinntk.run._early_stopping import EarlyStopping
 from pinntk.run._snapshots import write_snapshot
-from pinntk.training._attention import AttentionWeights
 from pinntk.training._averages import Averages
 from pinntk.training._batch import Batch
 from pinntk.training._chain_place import ChainPlace, same_points
 from pinntk.training._checkpoint import Checkpoint, Stateful
-from pinntk.training._compiled import clock
 from pinntk.training._config import TrainConfig
-from pinntk.training._error_values import ErrorValues
 from pinntk.training._log import Log
 from pinntk.training._loss_weights import LossWeights
 from pinntk.training._losses import losses, weighted_sum
 from pinntk.training._monitor import MonitorState
-from pinntk.training._point_weights import CausalWeights, PointWeights, SelfAdaptiveWeights
+from pinntk.training._point_schemes import make_point_weights
+from pinntk.training._point_weights import PointWeights
 from pinntk.training._points import TrainingPoints
 from pinntk.training._probe import Probe
 from pinntk.training._updates import Losses, Update, make_update, over_all, share_of_time
-from pinntk.weighting import RBA, SelfAdaptive
 
 
 class NonFiniteLossError(NonFiniteError):
@@ -70,14 +68,15 @@ class Training:
         self.like = next(iter((*network.parameters(), *parameters))).detach()
         self.chain = ChainPlace(config.parts, self._begin_part)
         self.points = TrainingPoints(self.chain.config, network, problem)
+        self._limit = None if config.seconds is None else distributed.agreed(config.seconds, self.like.device)
         check_network(network, problem, self.points.all)
         self.update = make_update(
-            self.chain.config, network, problem, parameters, self.points, share_of_time(config, run, self.like.device)
+            self.chain.config, network, problem, parameters, self.points, share_of_time(self._limit, config, run)
         )
         met = met_by(network)
         self._met = () if set(self.points.all) <= set(met) else met  # which no step can change; but something must be minimized
         self.loss_weights = LossWeights(config.weighting, problem, met)
-        self.point_weights = _point_weights(config, network, problem, self.points)
+        self.point_weights = make_point_weights(config, network, problem, self.points)
         self.probe = Probe(config, network, problem, parameters, self.points, self.point_weights)
         self.monitor = _monitor(config, run, self.points)
         self.averages = None if config.average is None else Averages(config.average, network, problem)
@@ -96,14 +95,15 @@ class Training:
         device = self.like.device
         self.checkpoint = Checkpoint(run, self.probe, {k: v for k, v in parts.items() if v is not None}, device)
         self._batch = self._make_batch()
-        self.work = of_step(network, problem, self.points.share)
-        self._clock = clock()
+        self.work = of_step(network, problem, self.points.largest_share)
+        self._clock = own_stopwatch()
+        self._begun = self._clock()
 
     def _later_updates(self) -> Iterator[Update]:
         """Of a chain: what does not fit a later part is refused before the first one is trained."""
         for config in self.config.parts[1:]:
             points = TrainingPoints(config, self.network, self.problem)
-            _point_weights(config, self.network, self.problem, points)
+            make_point_weights(config, self.network, self.problem, points)
             yield make_update(config, self.network, self.problem, self._parameters, points)
 
     def _begin_part(self, part: int) -> None:
@@ -128,7 +128,7 @@ class Training:
     def loop(self, interrupted: threading.Event, progress: bool) -> None:
         self.begin()
         config = self.config
-        with self.log.progress(config.steps, config.seconds, progress) as bar:
+        with self.log.progress(config.steps, self._limit, progress, self._clock) as bar:
             while self.goes_on():
                 with threads_for(self.work, self.update.work):
                     self.prepare()
@@ -152,7 +152,7 @@ class Training:
             self._asked = ask(stopping, self.run)
         if self.step == 0 and self.config.checkpoint_every:
             self.save()  # what there is to examine where the first steps end in NaN
-        self._clock = clock() - self.run.seconds
+        self._begun = self._clock() - self.run.seconds
 
     def goes_on(self) -> bool:
         """Whether there is another step to take."""
@@ -217,7 +217,7 @@ class Training:
         if self.averages:
             self.averages.update()
         self.loss_weights.see({**found, **(self.point_weights.plain_losses if self.point_weights else {})})
-        self.run.seconds = clock() - self._clock
+        self.run.seconds = self._passed()
         if logged:
             self.log.add(self._time(columns), self._in_order({**found, **met}), self._batch, measured)
         self.run.step += 1
@@ -243,7 +243,7 @@ class Training:
         if self.point_weights is not None:
             self.point_weights.set_points(self.points.all, self.points.share)
         self._batch = self._make_batch()
-        self.work = of_step(self.network, self.problem, self.points.share)
+        self.work = of_step(self.network, self.problem, self.points.largest_share)
 
     def _make_batch(self, point_weights: Mapping[str, Tensor] | None = None) -> Batch:
         """Of the conditions that are trained: without those that the network meets by construction."""
@@ -301,12 +301,17 @@ class Training:
         if self.run.folder is not None:
             write_snapshot(self.run.folder, self.step, blocks)
 
+    def _passed(self) -> float:
+        """Seconds; where these end the training, the first process's in all, which then take the same steps."""
+        own = self._clock() - self._begun
+        return own if self._limit is None else distributed.agreed(own, self.like.device)
+
     # The end.
 
     def _reason_to_stop(self) -> str:
         """Why to stop before the last step; "" to go on."""
-        limit = self.config.seconds
-        if limit is not None and self._any(self.run.seconds >= limit):
+        limit = self._limit
+        if limit is not None and self.run.seconds >= limit:
             return f"the time is up ({limit:.0f} s)"
         if (self._on_step or self._on_log) and self._any(bool(self._asked)):
             return self._asked or "another process asked for the end"
@@ -372,19 +377,6 @@ class Training:
         weighed = self.points.all_importance or {} if self.point_weights is None else self.point_weights.names
         sizes = {name: n for name, n in self._batch.counts.items() if name in weighed}
         return {name: g.to(self.like.real) for name, g in distributed.unshard(own, sizes, self.like.device).items()}
-
-
-def _point_weights(config: TrainConfig, network: nn.Module, problem: Problem, points: TrainingPoints) -> PointWeights | None:
-    scheme, causal = config.point_scheme, config.causal
-    if scheme is None and causal is None:
-        return None
-    errors = ErrorValues(network, problem, config.compile)
-    if causal is not None:
-        return CausalWeights(causal, errors, problem, points.all, points.share)
-    if isinstance(scheme, SelfAdaptive):
-        return SelfAdaptiveWeights(scheme, errors, problem, points.all, config.seed)
-    assert isinstance(scheme, RBA)
-    return AttentionWeights(scheme, errors, problem, points.all)
 
 
 def _monitor(config: TrainConfig, run: Run, points: TrainingPoints) -> MonitorState | None:

@@ -54,6 +54,11 @@ class TrainingPoints:
         self.all_importance = None if importance is None else {name: g.to(like) for name, g in importance.items()}
         self.importance = None if self.all_importance is None else distributed.own_rows(self.all_importance)
 
+    @property
+    def largest_share(self) -> Points:
+        """Of the process that has the most."""
+        return {name: rows[: distributed.largest_span(len(rows))] for name, rows in self.all.items()}
+
     def redraw(self, step: int, growth: float = 1.0, adapting: bool = False, hold: bool = False) -> bool:
         """Draws fresh points where they are due before this step; returns whether they were.
 

@@ -55,7 +55,10 @@ class Probe:
         """What loss weights are made from, of the loss that is minimized: "traces" or "gradient norms"."""
         if measures == "traces":
             found = self.traces(batch)
-            none = vanishing(self.network, self.problem, to_network(self.network, self.kernel_points), found)
+            points = to_network(self.network, self.kernel_points)
+            none = distributed.of_first(
+                lambda: vanishing(self.network, self.problem, points, found)
+            )  # memory may be short in one
             return {name: 0.0 if name in none else size for name, size in found.items()}
         return gradient_norms(self.network, self.problem, self.parameters, batch)
 

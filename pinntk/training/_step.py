@@ -62,9 +62,13 @@ class Step:
         number = len(self.parameters)
 
         def function(
-            parameters: dict[str, Tensor], weights: list[Tensor], tensors: list[Tensor], point_weights: dict[str, Tensor]
+            parameters: dict[str, Tensor],
+            others: dict[str, Tensor],
+            weights: list[Tensor],
+            tensors: list[Tensor],
+            point_weights: dict[str, Tensor],
         ) -> Parts:
-            found = self.losses.at(parameters, gathered(names, tensors, places), batch.counts, point_weights)
+            found = self.losses.at(parameters | others, gathered(names, tensors, places), batch.counts, point_weights)
             terms = [weight * loss for weight, loss in zip(weights, found.values(), strict=True)]
             gradients: list[Tensor] = []
             for term in terms if apart else [sum(terms[1:], terms[0])]:
@@ -82,7 +86,7 @@ class Step:
 
         key = (apart, *form_of(batch.points), *batch.counts.values(), *(batch.point_weights or ()))
         weights = [batch.like.new_tensor(batch.weights[name]) for name in names]
-        arguments = (detached(self.model), weights, tensors, dict(batch.point_weights or {}))
+        arguments = (*detached(self.model), weights, tensors, dict(batch.point_weights or {}))
         found, flat = self.compiled(key, function, arguments, eager, batch.like)
         gradients: list[list[Tensor | None]] = [[*flat[i : i + number]] for i in range(0, len(flat), number)]
         return dict(zip(names, found, strict=True)), gradients

@@ -102,10 +102,9 @@ def make_update(
     )
 
 
-def share_of_time(config: TrainConfig, run: Run, device: torch.device) -> Callable[[], float] | None:
-    """How much of the time is over, the same in all processes, where there is a limit, and it is all one optimizer's."""
-    limit = config.seconds
-    return None if limit is None or len(config.parts) > 1 else lambda: distributed.agreed(run.seconds / limit, device)
+def share_of_time(limit: float | None, config: TrainConfig, run: Run) -> Callable[[], float] | None:
+    """How much of the time is over, where there is a limit, and it is all one optimizer's."""
+    return None if limit is None or len(config.parts) > 1 else lambda: run.seconds / limit
 
 
 class GradientUpdate:

@@ -57,7 +57,8 @@ def main(folder: Path) -> None:
     run = pinntk.train(problem, network, steps=9, causal=causal, weighting=GradientNorm(every=3), **settings)
     found["all settings"] = torch.tensor([run.column(name)[1] for name in ("loss", "loss/burgers", "causal", "weight/burgers")])
     network = pinntk.nn.MLP(problem, width=8, depth=2, dtype=torch.float64)
-    pinntk.train(problem, network, steps=10**6, seconds=0.2, lr=1e-2, points=points, snapshot_every=0, progress=False)
+    run = pinntk.train(problem, network, steps=10**6, seconds=0.2, lr=1e-2, points=points, snapshot_every=0, progress=False)
+    assert run.step > 1
     found["for some time"] = torch.cat([p.detach().flatten() for p in network.parameters()])
     found["own loop"] = own_loop()
     found |= least_squares() | solved() | watched() | short_of_memory()

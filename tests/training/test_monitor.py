@@ -248,8 +248,8 @@ def test_the_budget_bounds_the_cost(monkeypatch):
         return timed
 
     says(monkeypatch, [])
-    for module in ("_monitor", "_loop"):
-        monkeypatch.setattr(f"pinntk.training.{module}.perf_counter", lambda: now[0])
+    monkeypatch.setattr("pinntk.training._monitor.perf_counter", lambda: now[0])
+    monkeypatch.setattr("pinntk.training._loop.own_stopwatch", lambda: lambda: now[0])
     monkeypatch.setattr("pinntk.training._monitor.kernel", taking(0.005, pinntk.training._monitor.kernel))
     monkeypatch.setattr("pinntk.training._monitor.diagnose", taking(0.05, pinntk.training._monitor.diagnose))
     monkeypatch.setattr(NTK, "update", taking(0.01, NTK.update))

@@ -12,6 +12,7 @@ from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import pinntk
+from pinntk._util.progress import Progress
 from pinntk.training import Batch, ErrorValues, Step
 from pinntk.training import _compiled as module
 from pinntk.training import _losses as losses_module
@@ -177,8 +178,25 @@ def test_compiling_is_no_time_of_the_training(interpreted, monkeypatch):
     assert run.step > 1
 
 
+def test_the_progress_says_that_it_is_compiling(monkeypatch):
+    said = []
+    monkeypatch.setattr(module.torch, "compile", lambda graph, **_: said.append(Progress.current.text(79)) or graph)
+    problem = pinntk.load("poisson1d")
+    settings = {"points": {"residual": 12}, "eval_every": 0, "snapshot_every": 0, "progress": False}
+    pinntk.train(
+        problem,
+        pinntk.nn.MLP(problem, width=6, depth=1),
+        steps=2,
+        compile=True,
+        on_step=lambda run: said.append(Progress.current.text(79)),
+        **settings,
+    )
+    assert ["compiling" in line for line in said] == [True, False, False]
+
+
+@pytest.mark.filterwarnings("error::UserWarning")  # of a step that is not used
 def test_trainings_of_one_form_share_what_is_compiled(monkeypatch):
-    """Other seeds, weights and points; not another constant, number of points or network."""
+    """Other seeds, weights, points and buffers; not another number in the equation, number of points or network."""
     compiled = []
     monkeypatch.setattr(module.torch, "compile", lambda graph, **_: compiled.append(graph) or graph)
 
@@ -192,7 +210,71 @@ def test_trainings_of_one_form_share_what_is_compiled(monkeypatch):
     assert [train(0), train(1)] == [1, 1]
     assert [train(0, c=5.0), train(0, n=13), train(0, width=7)] == [2, 3, 4]
     fourier = partial(pinntk.nn.MLP, fourier=(3, 1.0))  # whose frequencies are of the seed
-    assert [train(0, kind=fourier), train(1, kind=fourier), train(0, kind=fourier)] == [5, 6, 6]
+    assert [train(0, kind=fourier), train(1, kind=fourier)] == [5, 5]
+
+
+@COMPILER
+@pytest.mark.slow
+def test_what_is_compiled_serves_another_seed():
+    runs = {}
+    for compiled in (False, True):
+        for seed in (0, 1):
+            problem = pinntk.load("poisson1d")
+            network = pinntk.nn.MLP(problem, width=8, depth=1, fourier=(3, 1.0), seed=seed, dtype=torch.float64)
+            settings = {"points": {"residual": 12}, "seed": seed, "compile": compiled, "progress": False}
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)
+                runs[compiled, seed] = pinntk.train(problem, network, steps=20, **settings)
+    assert len(module._SHARED) == 1
+    for seed in (0, 1):
+        pairs = zip(*(runs[compiled, seed].network.parameters() for compiled in (False, True)), strict=True)
+        for a, b in pairs:
+            torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-12)
+
+
+class Scaled(nn.Module):
+    """A parameter that is not trained, a buffer, and a tensor that is neither."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 1, dtype=torch.float64)
+        self.fixed = nn.Parameter(torch.rand(1, dtype=torch.float64), requires_grad=False)
+        self.register_buffer("scale", torch.rand(1, dtype=torch.float64))
+        self.plain = torch.rand(1, dtype=torch.float64)
+
+    def forward(self, x):
+        return torch.tanh(self.plain * self.layer(self.scale * x)) + self.fixed * x[:, :1]
+
+
+class ReadAsNumbers(Scaled):
+    """A number of what the trace otherwise follows."""
+
+    def forward(self, x):
+        return super().forward(x) * float(self.scale)
+
+
+def test_a_buffer_that_is_read_as_a_number_is_a_constant(interpreted):
+    problem, points = EXAMPLES["burgers"].load()
+    counts, weights = {key: len(rows) for key, rows in points.items()}, dict.fromkeys(points, 1.0)
+    for step in (Step(ReadAsNumbers(), problem, compiled=True) for _ in range(2)):
+        step(Batch(points, counts, weights))
+        assert step.compiled.on
+        network = step.model["network"]
+        torch.testing.assert_close(gradient(network, problem), plain_backward(network, problem, points, weights)[1])
+
+
+@pytest.mark.parametrize("name", ["fixed", "scale", "plain"])
+def test_a_compiled_step_sees_what_its_own_network_holds_now(interpreted, name):
+    problem, points = EXAMPLES["burgers"].load()
+    counts, weights = {key: len(rows) for key, rows in points.items()}, dict.fromkeys(points, 1.0)
+    steps = [Step(Scaled(), problem, compiled=True) for _ in range(2)]
+    for step in (*steps, *steps):
+        step(Batch(points, counts, weights))
+        assert step.compiled.on
+        network = step.model["network"]
+        torch.testing.assert_close(gradient(network, problem), plain_backward(network, problem, points, weights)[1])
+        for other in steps:
+            getattr(other.model["network"], name).data.mul_(1.3)
 
 
 def test_only_so_many_compiled_graphs_are_kept(interpreted, monkeypatch):
