@@ -8,6 +8,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
+from pinntk._util import distributed
 from pinntk._util.precision import empty_like
 from pinntk.ntk._assemble import compute_traces
 from pinntk.problem import Points, Problem
@@ -65,6 +66,12 @@ def vanishing(network: nn.Module, problem: Problem, points: Points, sizes: Mappi
     except (NonFiniteError, RuntimeError, TypeError, ValueError):  # a network that cannot be copied, or not be converted
         return unseen
     return zero | {name for name in few if not alike(*(traces[name] for traces in found))}
+
+
+def without_vanishing(network: nn.Module, problem: Problem, points: Points, sizes: Mapping[str, float]) -> dict[str, float]:
+    """The sizes, 0 for the conditions of `vanishing`, which the first process finds for all, as memory may be short in one."""
+    none = distributed.of_first(lambda: vanishing(network, problem, points, sizes))
+    return {name: 0.0 if name in none else size for name, size in sizes.items()}
 
 
 def genuine(network: nn.Module, problem: Problem, points: Points, e: Mapping[str, Tensor]) -> set[str]:

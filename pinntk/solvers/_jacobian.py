@@ -19,7 +19,7 @@ from pinntk.ntk._blocks import Weights, check_point_weights, check_weights
 from pinntk.ntk._factors import coefficient_key, compute_factors
 from pinntk.ntk._finite import check_rows
 from pinntk.ntk._gram import explicit_panels
-from pinntk.ntk._rounding import vanishing
+from pinntk.ntk._rounding import without_vanishing
 from pinntk.ntk._sharded import sharded_traces
 from pinntk.ntk.graph import size_of
 from pinntk.problem import Points, Problem
@@ -81,8 +81,7 @@ def ntk_weights(network: nn.Module, problem: Problem, points: Points, point_weig
     found = dict.fromkeys(points, 1.0)
     if trained:
         traces = sharded_traces(network, problem, trained, weighed)
-        none = distributed.of_first(lambda: vanishing(network, problem, trained, traces))  # memory may be short in one
-        found |= NTK().rule({name: 0.0 if name in none else size for name, size in traces.items()}, counts)
+        found |= NTK().rule(without_vanishing(network, problem, trained, traces), counts)
     total = sum(found.values())
     return {name: weight / total for name, weight in found.items()}
 

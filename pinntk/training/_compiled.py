@@ -118,9 +118,11 @@ def gathered(names: Iterable[str], tensors: Sequence[Tensor], places: Sequence[i
 
 def detached(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Its trained parameters by name, and its other parameters and buffers: the first arguments of what is compiled."""
-    parameters = {name: (p.detach(), p.requires_grad) for name, p in model.named_parameters()}
-    trained, others = ({name: p for name, (p, moves) in parameters.items() if moves is which} for which in (True, False))
-    return trained, others | dict(model.named_buffers())
+    trained: dict[str, Tensor] = {}
+    others = dict(model.named_buffers())
+    for name, p in model.named_parameters():
+        (trained if p.requires_grad else others)[name] = p.detach()
+    return trained, others
 
 
 def check_equal(what: str, expected: Sequence[Tensor], found: Sequence[Tensor], dtype: torch.dtype) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pinntk._util import distributed
 from pinntk.diagnostics._sampling import at_most
 from pinntk.ntk import KernelBlocks, kernel
-from pinntk.ntk._rounding import vanishing
+from pinntk.ntk._rounding import without_vanishing
 from pinntk.ntk._sharded import sharded_traces
 from pinntk.problem import Points, Problem
 from pinntk.residuals._points import to_network
@@ -55,11 +55,7 @@ class Probe:
         """What loss weights are made from, of the loss that is minimized: "traces" or "gradient norms"."""
         if measures == "traces":
             found = self.traces(batch)
-            points = to_network(self.network, self.kernel_points)
-            none = distributed.of_first(
-                lambda: vanishing(self.network, self.problem, points, found)
-            )  # memory may be short in one
-            return {name: 0.0 if name in none else size for name, size in found.items()}
+            return without_vanishing(self.network, self.problem, to_network(self.network, self.kernel_points), found)
         return gradient_norms(self.network, self.problem, self.parameters, batch)
 
     def traces(self, batch: Batch | None = None) -> dict[str, float]:
