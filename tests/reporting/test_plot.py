@@ -1,6 +1,7 @@
 """Figures hold what they should; what they look like was looked at."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -232,3 +233,18 @@ def test_long_names_of_what_is_compared_leave_room_for_the_axes():
     for words in (*scores.get_yticklabels(), *times.get_legend().get_texts()):
         box = words.get_window_extent()
         assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.width
+
+
+@pytest.mark.parametrize(
+    "errors", [[1.87e-4], [1.8701e-4, 1.8702e-4], [12345.0], [0.5, 0.7], [1e-3, 5e-3], [1e-6, 1e-2], [0.0]]
+)
+def test_the_errors_of_a_comparison_can_be_read_off(errors):
+    rows = tuple(Row({"problem": "kdv"}, seed, error, 1.0, 5, 1.0, "") for seed, error in enumerate(errors))
+    figure = plot.summary(Summary("", rows, (rows[0].labels,)))
+    figure.canvas.draw()
+    axis, low, high = figure.axes[0].xaxis, *sorted(figure.axes[0].get_xlim())
+    ticks = [label for label in axis.get_ticklabels() if label.get_text() and low <= label.get_position()[0] <= high]
+    boxes = [label.get_window_extent() for label in ticks]
+    assert len(boxes) >= 2
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+    assert len({label.get_text() for label in ticks}) == len(ticks)

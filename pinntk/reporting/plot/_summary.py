@@ -57,6 +57,9 @@ def _scores(summary: Summary, problem: str, found: Sequence[Combination]) -> Pan
             ax.xaxis.set_minor_formatter(NullFormatter())
             if values.max() < 100 * values.min():
                 ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        else:
+            ax.locator_params(axis="x", nbins=5)
+            ax.ticklabel_format(axis="x", style="sci", scilimits=(-2, 4), useOffset=False)
         ax.set(xlabel=what, ylim=(-0.6, len(found) - 0.4))
 
     listed = "; ".join(f"{summary.name(one.labels)} {one.median:.2g} from {one.best:.2g} to {one.worst:.2g}" for one in found)
