@@ -10,6 +10,8 @@ from typing import Any
 
 from torch.optim import Optimizer
 
+from pinntk.training._soap import with_matrix_products
+
 _LIBRARY = "pytorch_optimizer"
 
 
@@ -21,12 +23,12 @@ def more_optimizers() -> list[str]:
 def class_of_library(name: str) -> Callable[..., Optimizer] | None:
     """The class of that name in small letters; None where the library has none, or is not installed."""
     found: Callable[..., Optimizer] | None = _library().load_optimizer(name) if name in more_optimizers() else None
-    return found
+    return with_matrix_products(found) if name == "soap" and found is not None else found
 
 
 def check_options(optimizer: Callable[..., Any], options: Iterable[str]) -> None:
     """Raises TypeError for an option that an optimizer of the library would swallow without a word."""
-    if not getattr(optimizer, "__module__", "").startswith(_LIBRARY):
+    if not any(base.__module__.startswith(_LIBRARY) for base in getattr(optimizer, "__mro__", ())):
         return
     known = [name for name, entry in signature(optimizer).parameters.items() if entry.kind != entry.VAR_KEYWORD]
     for name in options:

@@ -8,6 +8,7 @@ import torch
 import pinntk
 from pinntk.solvers import Muon
 from pinntk.training import TrainConfig, _more_optimizers
+from pinntk.training._soap import with_matrix_products
 from tests.support.sweeps import sweep
 from tests.training.test_chains import start, vector
 
@@ -66,6 +67,50 @@ def test_muon_of_an_older_torch(monkeypatch):
         train("muon", 1)
 
 
+SHAPES = ((3, 2), (4, 4), (1, 5), (5,), (2, 3, 2))
+
+
+@needs_soap
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"precondition_frequency": 3, "shampoo_beta": 0.9, "weight_decay": 0.1},
+        {"precondition_1d": True, "normalize_gradient": True},
+        {"max_precondition_dim": 3},
+    ],
+)
+def test_soap_is_the_librarys(options):
+    """Which contracts tensors of any order where this one multiplies matrices. Both orthogonalize in float32."""
+    library = pytorch_optimizer().SOAP
+    quick = with_matrix_products(library)
+    assert quick is not library and quick is with_matrix_products(library)
+    found = []
+    for made in (library, quick):
+        rng = torch.Generator().manual_seed(0)
+        parameters = [torch.randn(shape, generator=rng, dtype=torch.float64).requires_grad_() for shape in SHAPES]
+        optimizer = made(parameters, lr=0.01, **options)
+        for _ in range(25):
+            for p in parameters:
+                p.grad = p.detach() + torch.randn(p.shape, generator=rng, dtype=p.dtype)
+            optimizer.step()
+        found.append(torch.cat([p.detach().flatten() for p in parameters]))
+    assert torch.allclose(*found, rtol=1e-6, atol=1e-9)
+
+
+@needs_soap
+def test_another_version_of_the_library_is_taken_as_it_is():
+    class Other(pytorch_optimizer().SOAP):
+        def project(self, grad, state):
+            return grad
+
+    assert with_matrix_products(Other) is Other
+
+
+def pytorch_optimizer():
+    return pytest.importorskip("pytorch_optimizer")
+
+
 OTHERS = [pytest.param("muon", marks=needs_muon), *(pytest.param(name, marks=needs_soap) for name in ("SOAP", "lion"))]
 
 
@@ -81,15 +126,16 @@ def test_a_resumed_training_is_the_whole_one(tmp_path, optimizer, stop):
 
 
 @needs_soap
-def test_soap_is_the_librarys():
+def test_soap_by_name_has_no_weight_decay_unless_asked_for():
     from pytorch_optimizer import SOAP
 
     def with_options(which, **options):
         settings = {"steps": 4, "lr": 0.01, "optimizer_options": {"precondition_frequency": 2, **options}}
         return vector(pinntk.train(*start(), optimizer=which, **{**FEW, **settings}))
 
-    assert torch.equal(with_options("soap"), with_options(SOAP, weight_decay=0.0))  # there is none by name
-    assert torch.equal(with_options("soap", weight_decay=0.01), with_options(SOAP))
+    decayed, none = with_options(SOAP), with_options(SOAP, weight_decay=0.0)
+    assert torch.allclose(with_options("soap"), none, rtol=1e-9) and not torch.allclose(decayed, none, rtol=1e-6)
+    assert torch.allclose(with_options("soap", weight_decay=0.01), decayed, rtol=1e-9)
     with pytest.raises(ValueError, match="precondition_frequncy"):
         train("soap", 1, optimizer_options={"precondition_frequncy": 2})
 
