@@ -17,7 +17,7 @@ _UPDATE = ("self", "grad", "state", "step", "max_precondition_dim", "preconditio
 def with_matrix_products(soap: Any) -> Any:
     """The library's class, of which two methods are computed for matrices as Q_l^T G Q_r, G G^T and G^T G: the same numbers but
     for rounding. The library contracts tensors of any order there, which takes most of the time of a step on small matrices:
-    2.4 ms of one for six layers of 32, in place of 0.8.
+    2.8 ms for a kdv network of five layers of 32, in place of 1.25.
 
     The class itself where a version of the library has other methods.
     """
