@@ -24,7 +24,7 @@ def with_matrix_products(soap: Any) -> Any:
     if _names(soap, "project") != _PROJECT or _names(soap, "update_pre_conditioner") != _UPDATE:
         return soap
 
-    class SOAP(soap):
+    class SOAP(soap):  # type: ignore[misc]  # which is there at run time only
         def project(
             self,
             grad: Tensor,
