@@ -107,6 +107,15 @@ def test_another_version_of_the_library_is_taken_as_it_is():
     assert with_matrix_products(Other) is Other
 
 
+@needs_soap
+def test_the_options_of_a_class_of_ones_own_are_its_own():
+    class Own(pytorch_optimizer().SOAP):
+        def __init__(self, parameters, **options):
+            super().__init__(parameters, **options)
+
+    assert train(Own, 1, lr=0.01, optimizer_options={"precondition_frequency": 2}).step == 1
+
+
 def pytorch_optimizer():
     return pytest.importorskip("pytorch_optimizer")
 
