@@ -11,6 +11,7 @@ import torch
 from pinntk._util.numbers import number
 from pinntk.problem import _registry as registry
 from pinntk.training import NonFiniteLossError
+from pinntk.training._more_optimizers import LIBRARY
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _REPORT = (
@@ -29,6 +30,12 @@ def message_of(error: Exception) -> tuple[str, int]:
         asked = re.search(r"ried to allocate ([\d.]+) (\w+)", str(error))
         amount = f" ({number(float(asked[1].rstrip('.')))} {asked[2]} in one piece)" if asked else ""
         return f"error: too little memory{amount}: fewer points, a smaller network, or --dtype float32", 2
+    if where := _place_in_optimizer(error):
+        return (
+            f"error: the optimizer, of another library, failed in {where}: {type(error).__name__}: {error}; take other options "
+            "of it, or another optimizer",
+            2,
+        )
     if not _is_on_purpose(error):
         return _REPORT, 1
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
@@ -40,6 +47,18 @@ def _is_out_of_memory(error: Exception) -> bool:
     said = str(error)
     refused = "not enough memory" in said or "can't allocate memory" in said
     return isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and refused)
+
+
+def _place_in_optimizer(error: Exception) -> str:
+    """The file and line of the library of optimizers where it was entered for the last time, unless pinntk came after it."""
+    found = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        path = Path(frame.filename)
+        if _PACKAGE in path.parents:
+            found = ""
+        elif not found and LIBRARY in path.parts:
+            found = f"{path.name}, line {frame.lineno}"
+    return found
 
 
 def _is_on_purpose(error: Exception) -> bool:

@@ -13,10 +13,10 @@ from pinntk.problem._slabs import slab_edges
 from pinntk.run import Run
 from pinntk.solvers import SOLVERS
 from pinntk.solvers._chain import chain_of, names_of
-from pinntk.weighting import SCHEMES
+from pinntk.weighting import SCHEMES, Fixed
 from pinntk.weighting._ntk import OF_SOLVERS
+from pinntk.weighting._point_scheme import PlaceScheme, keeps_points
 
-NTK = {"weighting": {"name": "ntk", "every": 100}}
 SOLVER_STEPS = 100  # of Gauss-Newton, each of which costs as much as tens of gradient steps
 _SLABS, _SLAB_STEPS = 8, 25  # which take about as long as one training, since later slabs begin close to their solution
 _IN_THE_WAY = {"causal": None, "adaptive": None, "compile": False}  # of Gauss-Newton
@@ -36,9 +36,22 @@ def sets_loss_weights(weighting: Mapping[str, Any]) -> bool:
 
 
 def weighs_points(weighting: Mapping[str, Any]) -> bool:
-    """Whether it weighs single points, which must stay."""
-    names = [part["name"] for part in (weighting, *weighting.get("beside", ()))]
-    return any(SCHEMES[name].acts_on == "points" for name in names if name in SCHEMES)
+    """Whether it remembers weights of single points, which must stay."""
+    return any(keeps_points(SCHEMES.get(part.get("name", ""))) for part in _schemes(weighting))
+
+
+def by_ntk(run: Run | None, **options: Any) -> dict[str, Any]:
+    """The change to NTK weights; weights that follow from where points are stay beside them."""
+    weighting = {"name": "ntk", **(options or {"every": 100})}
+    schemes = [] if run is None else _schemes(run.config["weighting"])
+    beside = [part for part in schemes if issubclass(SCHEMES.get(part.get("name", ""), Fixed), PlaceScheme)]
+    return {"weighting": {**weighting, "beside": beside} if beside else weighting}
+
+
+def _schemes(weighting: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """All parts of section "weighting" of a config.json."""
+    first = {name: value for name, value in weighting.items() if name != "beside"}
+    return [first, *(dict(part) for part in weighting.get("beside", ()))]
 
 
 def adam_rate(x: Examination) -> float:
@@ -83,7 +96,7 @@ def gauss_newton(run: Run | None) -> dict[str, Any]:
         **({} if training.get("points") == "given" else {"training.resample": 1}),  # points of the user's own stay
         **{f"training.{name}": value for name, value in cleared.items() if training.get(name) not in (value, None)},
         **({"training.sampling": "sobol"} if solving and training.get("sampling") != "sobol" else {}),
-        "weighting": {"name": "ntk", **OF_SOLVERS},
+        **by_ntk(run, **OF_SOLVERS),
     }
 
 

@@ -28,7 +28,8 @@ class Progress:
     """The history of a run.
 
     steps, time: (T,) of the rows, and the sum of the learning rates before each
-    loss: (T,) sum_i lambda_i L_i with the weights that hold at the end, so that a change of weights does not change the loss
+    loss: (T,) sum_i lambda_i L_i with the weights that hold at the end, so that a change of weights does not change the loss;
+        of point weights with those that follow from places only
     lr: the first learning rate; NaN with a kernel solver
     rise: last over least loss
     fall: last over first loss
@@ -67,7 +68,8 @@ def progress(run: Run) -> Progress | None:
     if len(rows) < 2 or not names:
         return None
     steps = np.array([row["step"] for row in rows])
-    loss = np.array([sum(run.weights[name] * row[f"loss/{name}"] for name in names) for row in rows])
+    by_name = {name: [row.get(f"weighed_loss/{name}", row[f"loss/{name}"]) for row in rows] for name in names}
+    loss = sum(run.weights[name] * np.array(losses) for name, losses in by_name.items())
     loss = np.maximum(loss, np.finfo(float).tiny)
     rates = np.array([row.get("learning_rate", np.nan) for row in rows])
     time = np.concatenate([[0.0], np.cumsum(rates[:-1] * np.diff(steps))])

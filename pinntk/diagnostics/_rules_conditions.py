@@ -13,7 +13,7 @@ from pinntk.diagnostics._causality import Causality
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
 from pinntk.diagnostics._judgment import doubt, error_evidence, failing, off, severity, solution_error
-from pinntk.diagnostics._prescriptions import NTK, gauss_newton, time_slabs
+from pinntk.diagnostics._prescriptions import by_ntk, gauss_newton, time_slabs
 from pinntk.diagnostics._rules_problem import homogeneous
 from pinntk.diagnostics._thresholds import CONFIDENCE, SURER, above, below, clearly
 from pinntk.diagnostics._unjudged import lacking_need
@@ -35,7 +35,9 @@ def imbalance(x: Examination) -> Finding | None:
         return None
     already = x.run is not None and x.run.config["weighting"].get("name") == "ntk"
     prescriptions = (
-        () if already else (Prescription("give every condition the same mean rate, by the traces of its kernel", NTK),)
+        ()
+        if already
+        else (Prescription("give every condition the same mean rate, by the traces of its kernel", by_ntk(x.run)),)
     )
     return Finding(
         code="imbalance",
@@ -111,7 +113,7 @@ def causality(x: Examination) -> Finding | None:
             *time_slabs(x),
             Prescription(
                 "let later times count once earlier ones are solved",
-                {"training.causal": {"epsilon": 1.0, "slices": 16, "threshold": 0.99}, **NTK},
+                {"training.causal": {"epsilon": 1.0, "slices": 16, "threshold": 0.99}, **by_ntk(x.run)},
             ),
         ),
     )
@@ -214,6 +216,8 @@ def trivial_solution(x: Examination) -> Finding | None:
         arrays={},
         confidence=clearly("trivial", flat[name]) + SURER["trivial-solution"],
         prescriptions=(
-            Prescription("give every condition the same mean rate, so that the data are trained as fast as the equation", NTK),
+            Prescription(
+                "give every condition the same mean rate, so that the data are trained as fast as the equation", by_ntk(x.run)
+            ),
         ),
     )

@@ -8,7 +8,7 @@ from pinntk._util.numbers import number
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
 from pinntk.diagnostics._judgment import failing, severity
-from pinntk.diagnostics._prescriptions import NTK, even_points, weighs_points
+from pinntk.diagnostics._prescriptions import by_ntk, even_points, weighs_points
 from pinntk.diagnostics._thresholds import above, below, clearly
 from pinntk.diagnostics._unjudged import lacking_need
 from pinntk.diagnostics._wording import phrase
@@ -62,7 +62,7 @@ def too_few_points(x: Examination) -> Finding | None:
         return None
     counts = {name: len(rows) for name, rows in x.points.items()}
     more = {name: _enough(x, name, n) for name, n in counts.items()}
-    bound = NTK if x.run is not None and weighs_points(x.run.config["weighting"]) else {}  # to points that stay
+    bound = by_ntk(x.run) if x.run is not None and weighs_points(x.run.config["weighting"]) else {}  # to points that stay
     return Finding(
         code="too-few-points",
         severity=severity(x),

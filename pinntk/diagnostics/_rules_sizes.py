@@ -8,7 +8,7 @@ from pinntk._util.numbers import number
 from pinntk.diagnostics._examination import Examination
 from pinntk.diagnostics._finding import Finding, Prescription
 from pinntk.diagnostics._judgment import failing, severity
-from pinntk.diagnostics._prescriptions import NTK, gauss_newton, sets_loss_weights, solved
+from pinntk.diagnostics._prescriptions import by_ntk, gauss_newton, sets_loss_weights, solved
 from pinntk.diagnostics._thresholds import above, below, clearly
 from pinntk.nn._embedded import EmbeddedNetwork
 from pinntk.nn._scaled import ScaledNetwork
@@ -101,7 +101,8 @@ def _scaled(x: Examination, far: dict[str, tuple[float, float]]) -> tuple[Prescr
     if solved(x.run):
         return (Prescription(what, changes), solver)
     balanced = sets_loss_weights(x.run.config["weighting"])  # or else conditions keep the weights of their units
-    first = Prescription(what, changes) if balanced else Prescription(f"{what}, and weigh conditions by NTK", changes | NTK)
+    by_kernel = Prescription(f"{what}, and weigh conditions by NTK", changes | by_ntk(x.run))
+    first = Prescription(what, changes) if balanced else by_kernel
     return (solver, first)  # one answer for all units, and where both were tried the better one
 
 

@@ -49,15 +49,16 @@ class Run:
 
     history: one row a logged step: step, seconds, loss (what is minimized), learning_rate, or of a solver damping, growth (of
         the number of points), adapting and converging (0 or 1); loss/NAME (without any weight), weight/NAME, with causal
-        weights causal (the smallest of them) and epsilon, with schemes of point weights mean_point_weight/NAME and
-        max_point_weight/NAME, and where measured trace/NAME, coefficient/NAME, relative_error (L2), drift (of the parameters),
-        with `average` averaged/loss, averaged/relative_error and averaged/coefficient/NAME
+        weights causal (the smallest of them) and epsilon, with weights that points remember mean_point_weight/NAME and
+        max_point_weight/NAME, with weights that follow from places weighed_loss/NAME, and where measured trace/NAME,
+        coefficient/NAME, relative_error (L2), drift (of the parameters), with `average` averaged/loss, averaged/relative_error
+        and averaged/coefficient/NAME
     snapshots: kernels by step
     weights: the loss weights at the end
     points: the training points at the end, {condition: (n, d)}
     point_weights: the g of the loss's mean(g e^2), {condition: (n,)}, under causal weights and schemes of point weights, and of
-        a solver's points where they fall by the errors: there loss/NAME is mean(g e^2) too, which estimates the mean over the
-        domain
+        a solver's points where they fall by the errors: there loss/NAME is the mean with these, which estimates the mean over
+        the domain
     step: steps done
     seconds: that they took
     folder: the run folder, or None

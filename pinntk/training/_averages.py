@@ -35,12 +35,15 @@ class Averages:
         for name, value in self._problem.coefficients.items():
             self._coefficients[name].lerp_(value.detach(), 1.0 if first else 1.0 - self._decay)
 
-    def columns(self, points: Points, weights: Mapping[str, float]) -> dict[str, float]:
-        """For the log: the weighted loss on these points without point weights, the relative error and the coefficients."""
+    def columns(self, points: Points, weights: Mapping[str, float], places: Points) -> dict[str, float]:
+        """For the log: the weighted loss on these points, the relative error and the coefficients.
+
+        places: g (n,) of some conditions, which follow from where points are; others do not count here
+        """
         with self._averaged_coefficients():
             found = ErrorValues(self.network, self._problem).everywhere(points)
-            losses = {name: float(e.square().mean()) for name, e in found.items()}
-            row = {"averaged/loss": sum(weights[name] * loss for name, loss in losses.items())}
+            squares = {name: places.get(name, 1) * e.square() for name, e in found.items()}
+            row = {"averaged/loss": sum(weights[name] * float(square.mean()) for name, square in squares.items())}
             if self._problem.has_solution:
                 row["averaged/relative_error"] = self._problem.relative_error(self.network)
         return row | {f"averaged/coefficient/{name}": float(value) for name, value in self._coefficients.items()}

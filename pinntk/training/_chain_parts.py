@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from pinntk.solvers._chain import Chain, Part
+from pinntk.weighting._point_scheme import keeps_points
 
 Config = TypeVar("Config")
 _OWN = ("lr", "schedule", "decay", "decay_every", "clip", "sampling", "resample", "adaptive", "grow", "compile")
@@ -44,7 +45,7 @@ def check_chain(config: Any, chain: Chain, belongs_to: Mapping[str, str]) -> Non
                 f"{name}={getattr(config, name)!r} beside a chain of optimizers: give it to a part, as in "
                 f"'{_example(name, getattr(config, name))}'"
             )
-    if config.point_scheme is not None and any("sampling" in part.settings for part in chain.parts):
+    if keeps_points(config.point_scheme) and any("sampling" in part.settings for part in chain.parts):
         raise ValueError("weights of points belong to them, and a part with another sampling would replace them")
 
 

@@ -11,31 +11,36 @@ from pinntk.problem._slabs import slab_name
 from pinntk.run import Run
 from pinntk.training._batch import Batch
 from pinntk.training._losses import weighted_sum
-from pinntk.training._point_weights import PointWeights
 
 
 class Log:
     """Writes to `run.history`, and shows the last row beside the progress bar."""
 
-    def __init__(self, run: Run, point_weights: PointWeights | None, names: list[str]):
-        self.run, self.point_weights, self.names = run, point_weights, names
+    def __init__(self, run: Run, names: list[str]):
+        self.run, self.names = run, names
 
     def progress(self, steps: int, seconds: float | None, shown: bool, clock: Callable[[], float]) -> Progress:
         run, slab = self.run, self.run.problem.slab
         name = f"{run.problem.name}, {slab_name(slab['number'])}" if slab else run.problem.name
         return Progress(name, steps, done=run.step, seconds=seconds, spent=run.seconds, shown=shown, kept=True, now=clock)
 
-    def add(self, time: Mapping[str, float], losses: Mapping[str, Tensor], batch: Batch, measured: Mapping[str, float]) -> None:
+    def add(
+        self,
+        time: Mapping[str, float],
+        losses: Mapping[str, Tensor],
+        plain: Mapping[str, Tensor],
+        batch: Batch,
+        measured: Mapping[str, float],
+    ) -> None:
         """One row.
 
         time: step, seconds and what else comes first
-        losses: that are minimized; their weighted sum is "loss". loss/NAME is without any weight
+        losses: that are minimized; their weighted sum is "loss"
+        plain: loss/NAME, without any weight, of those conditions in which that is another
         """
         row = dict(time)
         row["loss"] = float(weighted_sum(losses, batch.weights))
-        row |= {f"loss/{name}": float(loss) for name, loss in losses.items()}
-        if self.point_weights is not None:
-            row |= {f"loss/{name}": float(loss) for name, loss in self.point_weights.plain_losses.items()}
+        row |= {f"loss/{name}": float(loss) for name, loss in {**losses, **plain}.items()}
         row |= {f"weight/{name}": batch.weights[name] for name in self.names}
         self.run.history.append({**row, **measured})
 

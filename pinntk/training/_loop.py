@@ -29,14 +29,15 @@ from pinntk.training._chain_place import ChainPlace, same_points
 from pinntk.training._checkpoint import Checkpoint, Stateful
 from pinntk.training._config import TrainConfig
 from pinntk.training._log import Log
+from pinntk.training._logged_losses import LoggedLosses
 from pinntk.training._loss_weights import LossWeights
-from pinntk.training._losses import losses, weighted_sum
+from pinntk.training._losses import losses, over_all, weighted_sum
 from pinntk.training._monitor import MonitorState
 from pinntk.training._point_schemes import make_point_weights
 from pinntk.training._point_weights import PointWeights
-from pinntk.training._points import TrainingPoints
+from pinntk.training._points import TrainingPoints, product
 from pinntk.training._probe import Probe
-from pinntk.training._updates import Losses, Update, make_update, over_all, share_of_time
+from pinntk.training._updates import Losses, Update, make_update, share_of_time
 
 
 class NonFiniteLossError(NonFiniteError):
@@ -81,7 +82,7 @@ class Training:
         self.monitor = _monitor(config, run, self.points)
         self.averages = None if config.average is None else Averages(config.average, network, problem)
         run.averaged = None if self.averages is None else self.averages.network
-        self.log = Log(run, self.point_weights, list(self.points.all))
+        self.logged, self.log = LoggedLosses(network, problem, self._met, self.point_weights), Log(run, list(self.points.all))
         self.searching = any(update.searching for update in (self.update, *self._later_updates()))
         parts: dict[str, Stateful | None] = {
             "chain": self.chain,
@@ -212,14 +213,16 @@ class Training:
         if self.monitor:
             self.monitor.step(columns.get("learning_rate"), self._batch.weights)
         logged = bool(measured) or _due(self.step, self.config.log_every)
-        met = self._losses_met() if logged else {}
+        met = self.logged.met(self.points) if logged else {}
+        plain = self.logged.plain(self.points) if logged or self.loss_weights.sees_losses else {}
         found = self.update.step(self._batch, self._check_finite)
         if self.averages:
             self.averages.update()
-        self.loss_weights.see({**found, **(self.point_weights.plain_losses if self.point_weights else {})})
+        self.loss_weights.see({**found, **plain})
         self.run.seconds = self._passed()
         if logged:
-            self.log.add(self._time(columns), self._in_order({**found, **met}), self._batch, measured)
+            measured = self.logged.weighed(self.points, found) | measured
+            self.log.add(self._time(columns), self._in_order({**found, **met}), plain, self._batch, measured)
         self.run.step += 1
         return logged
 
@@ -248,21 +251,11 @@ class Training:
     def _make_batch(self, point_weights: Mapping[str, Tensor] | None = None) -> Batch:
         """Of the conditions that are trained: without those that the network meets by construction."""
         points = self.points
-        weights = points.importance if point_weights is None else point_weights
+        weights = product(point_weights or {}, points.weights)
         share = {name: rows for name, rows in points.share.items() if name not in self._met}
         counts = {name: n for name, n in points.counts.items() if name not in self._met}
-        own = None if weights is None else {name: g for name, g in weights.items() if name not in self._met}
-        return Batch(share, counts, self.loss_weights.values, own)
-
-    def _losses_met(self) -> Losses:
-        """Of conditions that are met by construction: rounding."""
-        counts = {name: n for name, n in self.points.counts.items() if name in self._met}
-        if not counts:
-            return {}
-        share = {name: rows for name, rows in self.points.share.items() if name in self._met}
-        with torch.no_grad():
-            found = losses(self.network, self.problem, share, counts) if share else {}
-        return over_all(found, counts, self.like.real)
+        own = {name: g for name, g in weights.items() if name not in self._met}
+        return Batch(share, counts, self.loss_weights.values, own or None)
 
     def _in_order(self, losses: Losses) -> Losses:
         return {name: losses[name] for name in self.points.counts}
@@ -278,7 +271,10 @@ class Training:
         return {"step": self.step, "seconds": round(self.run.seconds, 3), **columns}
 
     def _measure(self) -> dict[str, float]:
-        averaged = self.averages.columns(self.points.all, self._batch.weights) if self.averages else {}
+        averaged = {}
+        if self.averages:
+            points = self.points.all
+            averaged = self.averages.columns(points, self._batch.weights, self.points.weights_at(points))
         return {**self.probe.columns(), **averaged}
 
     def _look(self, at_the_end: bool = False) -> dict[str, float]:
@@ -337,11 +333,12 @@ class Training:
             self._batch = self._weigh_points(self.point_weights)
         trained = self._losses_now()
         self._check_finite(trained)
-        found = self._in_order({**trained, **self._losses_met()})
+        found = self._in_order({**trained, **self.logged.met(self.points)})
         if self.config.snapshot_every:
             self._snapshot()
         monitored = self._look(at_the_end=True) if self.monitor else {}
-        self.log.add(self._time(self._columns()), found, self._batch, {**self._measure(), **monitored})
+        measured = {**self.logged.weighed(self.points, found), **self._measure(), **monitored}
+        self.log.add(self._time(self._columns()), found, self.logged.plain(self.points), self._batch, measured)
         self._call(self._on_log)
         self.save()
 
@@ -374,7 +371,7 @@ class Training:
         own = self._batch.point_weights or {}
         if distributed.world() == 1:
             return dict(own)
-        weighed = self.points.all_importance or {} if self.point_weights is None else self.point_weights.names
+        weighed = {*self.points.all_weights, *(() if self.point_weights is None else self.point_weights.names)}
         sizes = {name: n for name, n in self._batch.counts.items() if name in weighed}
         return {name: g.to(self.like.real) for name, g in distributed.unshard(own, sizes, self.like.device).items()}
 

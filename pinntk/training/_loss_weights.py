@@ -40,9 +40,14 @@ class LossWeights:
             self.values = {**self.values, **self.weighting.update(before, measured, counts)}
             self._updates += 1
 
+    @property
+    def sees_losses(self) -> bool:
+        """Whether `see` needs all losses of every step."""
+        return self.weighting.measures == "losses"
+
     def see(self, losses: Mapping[str, Tensor]) -> None:
         """After a step: mean(e_i^2) before it, without any weight."""
-        if self.weighting.measures == "losses":
+        if self.sees_losses:
             values = torch.stack([loss.double() for loss in losses.values()]).tolist()  # one wait for a device, not one each
             self._losses = dict(zip(losses, values, strict=True))
 

@@ -41,6 +41,13 @@ def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> 
     return sum(others, first)
 
 
+def over_all(shares: Mapping[str, Tensor], counts: Mapping[str, int], like: Tensor) -> dict[str, Tensor]:
+    """The losses mean(e_i^2) over all processes, from this one's shares of them."""
+    zero = torch.zeros((), dtype=like.dtype.to_real(), device=like.device)
+    sums = distributed.all_sum(torch.stack([shares.get(name, zero).detach() for name in counts]))
+    return dict(zip(counts, sums, strict=True))
+
+
 def gradient_norms(network: nn.Module, problem: Problem, parameters: list[Tensor], batch: Batch) -> dict[str, float]:
     """norm(grad L_i) of every condition, without lambda_i, over all processes. Leaves `p.grad` alone."""
     found = {}

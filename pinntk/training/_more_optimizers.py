@@ -12,12 +12,12 @@ from torch.optim import Optimizer
 
 from pinntk.training._soap import with_matrix_products
 
-_LIBRARY = "pytorch_optimizer"
+LIBRARY = "pytorch_optimizer"
 
 
 def more_optimizers() -> list[str]:
     """Names that the library has beside torch's; none where it is not installed."""
-    return [] if find_spec(_LIBRARY) is None else sorted(_library().get_supported_optimizers())
+    return [] if find_spec(LIBRARY) is None else sorted(_library().get_supported_optimizers())
 
 
 def class_of_library(name: str) -> Callable[..., Optimizer] | None:
@@ -28,7 +28,7 @@ def class_of_library(name: str) -> Callable[..., Optimizer] | None:
 
 def check_options(optimizer: Callable[..., Any], options: Iterable[str]) -> None:
     """Raises TypeError for an option that an optimizer of the library would swallow without a word."""
-    if not getattr(optimizer.__init__, "__module__", "").startswith(_LIBRARY):  # where its arguments are named
+    if not getattr(optimizer.__init__, "__module__", "").startswith(LIBRARY):  # where its arguments are named
         return
     known = [name for name, entry in signature(optimizer).parameters.items() if entry.kind != entry.VAR_KEYWORD]
     for name in options:
@@ -38,8 +38,8 @@ def check_options(optimizer: Callable[..., Any], options: Iterable[str]) -> None
 
 def hint_of_library() -> str:
     """What to say beside a name that nobody knows; "" where the library has been asked."""
-    return '; soap and others come with pip install "pinntk[optimizers]"' if find_spec(_LIBRARY) is None else ""
+    return '; soap and others come with pip install "pinntk[optimizers]"' if find_spec(LIBRARY) is None else ""
 
 
 def _library() -> Any:
-    return import_module(_LIBRARY)
+    return import_module(LIBRARY)

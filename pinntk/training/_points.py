@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -15,8 +15,10 @@ from pinntk.residuals._points import to_network
 from pinntk.residuals._values import check_finite
 from pinntk.training._config import TrainConfig
 from pinntk.training._error_values import ErrorValues
+from pinntk.training._losses import over_all
 from pinntk.training._resampling import adapted_points
 from pinntk.training._retaining import retained_points
+from pinntk.weighting._point_scheme import PlaceScheme
 
 _DRAW = 1_000_003  # between the seeds of one draw and the next
 _UNSEEN = 500_009  # between the seeds of points to train on and of those to test on
@@ -28,8 +30,9 @@ class TrainingPoints:
     all: {condition: (n, d)} in the network's dtype; share: this process's part of them, conditions without rows left out
     counts: {condition: n}
     fresh: whether the next step is the first one on them
-    all_importance, importance: weights g (n,) of points drawn with unequal probabilities by a solver's training, of all and of
-        this process's; None for 1 everywhere
+    all_weights, weights: g (n,) of some conditions, of all points and of this process's: `all_importance`, of points drawn with
+        unequal probabilities by a solver's training, times what a scheme gives their places; 1 for conditions left out
+    placed: the conditions whose points have a weight by their place
 
     begun: the step that is the first one on them, from which steps to the next draw are counted
 
@@ -39,6 +42,8 @@ class TrainingPoints:
     def __init__(self, config: TrainConfig, network: nn.Module, problem: Problem, begun: int = 0):
         self.config, self.network, self.problem = config, network, problem
         self._begun, self.fresh = begun, True
+        compiled = config.compile and config.weighting.measures == "losses"  # which needs them in every step
+        self._errors = ErrorValues(network, problem, compiled)
         self._counts = {} if config.fixed_points else config.counts(problem)
         self._drawn_for = 1.0, False  # growth and adapting
         drawn = problem.check(config.points) if config.fixed_points else self._draw(0, 1.0)
@@ -51,8 +56,16 @@ class TrainingPoints:
         self.counts = {name: len(rows) for name, rows in self.all.items()}
         self.share = distributed.own_rows(self.all)
         like = next(iter(self.all.values()))
-        self.all_importance = None if importance is None else {name: g.to(like) for name, g in importance.items()}
-        self.importance = None if self.all_importance is None else distributed.own_rows(self.all_importance)
+        self.all_importance = {} if importance is None else {name: g.to(like) for name, g in importance.items()}
+        places = self.weights_at(self.all)
+        self.placed = tuple(places)
+        self.all_weights = product(self.all_importance, {name: g.to(like) for name, g in places.items()})
+        self.weights, self._own_importance = map(distributed.own_rows, (self.all_weights, self.all_importance))
+
+    def weights_at(self, points: Points) -> dict[str, Tensor]:
+        """g of these places, (n,) in float64, for the conditions whose points are weighed by theirs."""
+        scheme = self.config.point_scheme
+        return scheme.at(self.problem, points) if isinstance(scheme, PlaceScheme) else {}
 
     @property
     def largest_share(self) -> Points:
@@ -92,10 +105,25 @@ class TrainingPoints:
         return to_network(self.network, self.problem.sample(self._grown(self._drawn_for[0]), **settings))
 
     def losses(self, points: Points) -> dict[str, float]:
-        """mean(e_i^2) of each condition on these points. Raises NonFiniteError where an error is NaN or infinite."""
+        """mean(g e_i^2) of each condition on these points, with the g of their places. Raises NonFiniteError where an error is
+        NaN or infinite.
+        """
         found = ErrorValues(self.network, self.problem).everywhere(points)
         check_finite(self.network, self.problem, points, found)
-        return {name: float(e.square().mean()) for name, e in found.items()}
+        squares = product({name: e.square() for name, e in found.items()}, self.weights_at(points))
+        return {name: float(square.mean()) for name, square in squares.items()}
+
+    def without_places(self, names: Collection[str]) -> dict[str, Tensor]:
+        """The losses of these conditions over all processes as if their places had no weights: mean(e_i^2), or, of points drawn
+        with unequal probabilities, what estimates it.
+        """
+        if not names:
+            return {}
+        share = {name: rows for name, rows in self.share.items() if name in names}
+        squares = {name: e.square() for name, e in self._errors(share).items()} if share else {}
+        weighed = product(squares, {name: g for name, g in self._own_importance.items() if name in squares})
+        sums = {name: square.sum() / self.counts[name] for name, square in weighed.items()}
+        return over_all(sums, {name: self.counts[name] for name in names}, next(iter(self.all.values())))
 
     def _draw(self, draw: int, growth: float) -> dict[str, Tensor]:
         return self.problem.sample(self._grown(growth), **self._settings(draw))
@@ -125,6 +153,11 @@ class TrainingPoints:
             raise ValueError("it was trained on other points; give the same")
         self._set(state["points"], state["importance"])
         self._drawn_for, self._begun = tuple(state["drawn_for"]), state["begun"]
+
+
+def product(a: Points, b: Points) -> dict[str, Tensor]:
+    """Of values (n,) by condition, 1 where there are none."""
+    return {**a, **b, **{name: values * b[name].to(values) for name, values in a.items() if name in b}}
 
 
 def _same(a: Points, b: Points) -> bool:

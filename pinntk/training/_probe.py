@@ -19,7 +19,7 @@ from pinntk.training._batch import Batch
 from pinntk.training._config import TrainConfig
 from pinntk.training._losses import gradient_norms
 from pinntk.training._point_weights import PointWeights
-from pinntk.training._points import TrainingPoints
+from pinntk.training._points import TrainingPoints, product
 
 _SNAPSHOT_POINTS = 100  # per condition in the kernel snapshots, at most
 
@@ -64,9 +64,11 @@ class Probe:
         return sharded_traces(self.network, self.problem, points, None if batch is None else self._weights_at(points, batch))
 
     def _weights_at(self, points: Points, batch: Batch) -> Points | None:
-        if self.point_weights is not None:
-            return self.point_weights.at(points, distributed.own_rows(points))
-        return batch.point_weights if self._kernel_points is None else None
+        if self._kernel_points is None and self.point_weights is None:
+            return batch.point_weights
+        share = distributed.own_rows(points)
+        found = {} if self.point_weights is None else self.point_weights.at(points, share)
+        return product(found, self.points.weights_at(share))
 
     def columns(self) -> dict[str, float]:
         """For the log: relative error, traces, coefficients and the drift norm(theta - theta_0) / norm(theta_0)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pinntk.diagnostics._progress import SEARCHING
 from pinntk.weighting import Combiner, Weighting
 from pinntk.weighting._composite import named, part
+from pinntk.weighting._point_scheme import keeps_points
 
 
 def check_schemes(weighting: Weighting, optimizer: str, resample: int, causal: bool, solver: bool) -> None:
@@ -15,7 +16,7 @@ def check_schemes(weighting: Weighting, optimizer: str, resample: int, causal: b
     combiner, scheme = part(weighting, "gradients"), part(weighting, "points")
     if isinstance(combiner, Combiner) and optimizer in SEARCHING:
         raise ValueError(not_one_gradient(combiner, optimizer))
-    if scheme is None:
+    if scheme is None or not keeps_points(scheme):
         return
     for refused, reason in (
         (solver, "change in every step, and a solver compares losses between steps; use a gradient optimizer"),

@@ -35,8 +35,8 @@ class SolverPoints(Protocol):
     def all(self) -> Points: ...
 
     @property
-    def all_importance(self) -> Points | None:
-        """Weights g (n,) of some conditions."""
+    def all_weights(self) -> Points:
+        """g (n,) of some conditions."""
         ...
 
     @property
@@ -49,7 +49,7 @@ class SolverPoints(Protocol):
         ...
 
     def losses(self, points: Points) -> Mapping[str, float]:
-        """mean(e_i^2) of each condition on them."""
+        """mean(g e_i^2) of each condition on them."""
         ...
 
 
@@ -87,13 +87,12 @@ class SolverUpdate:
 
     def step(self, batch: Batch, check: Callable[[Losses], None]) -> Losses:
         points = {name: self._points.all[name] for name in batch.counts}
-        importance = self._points.all_importance or {}
         weights = {name: batch.weights[name] for name in points}
         if not (total := sum(weights.values())):
             raise ValueError(f"all loss weights are 0, of {', '.join(weights)}: a solver needs one above 0")
         weights = {name: weight / total for name, weight in weights.items()}
         before, self._solver.weights = self._solver.weights, weights
-        report = self._solver.step(points, {name: g for name, g in importance.items() if name in points} or None)
+        report = self._solver.step(points, {name: g for name, g in self._points.all_weights.items() if name in points} or None)
         if before is not None and before != weights:  # by which what is remembered was measured
             then = sum(before[name] * loss for name, loss in report.losses.items())
             if then and report.loss_before:

@@ -19,7 +19,7 @@ from pinntk.training._checks import not_clipped
 from pinntk.training._coefficients import ScaledCoefficients, coefficient_scales
 from pinntk.training._combined_step import CombinedStep
 from pinntk.training._config import TrainConfig
-from pinntk.training._losses import weighted_sum
+from pinntk.training._losses import over_all, weighted_sum
 from pinntk.training._optimizers import make_optimizer, make_schedule
 from pinntk.training._points import TrainingPoints
 from pinntk.training._scheme_checks import not_one_gradient
@@ -190,13 +190,6 @@ class GradientUpdate:
         self._coefficients.load(state.get("coefficient_scales", {}))
         if self._combined is not None:
             self._combined.load_state_dict(state["combined"])
-
-
-def over_all(shares: Mapping[str, Tensor], counts: Mapping[str, int], like: Tensor) -> Losses:
-    """The losses mean(e_i^2) over all processes, from this one's shares of them."""
-    zero = torch.zeros((), dtype=like.dtype.to_real(), device=like.device)
-    sums = distributed.all_sum(torch.stack([shares.get(name, zero).detach() for name in counts]))
-    return dict(zip(counts, sums, strict=True))
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

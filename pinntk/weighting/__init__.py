@@ -14,6 +14,7 @@ from pinntk.weighting._ntk import NTK
 from pinntk.weighting._pcgrad import PCGrad
 from pinntk.weighting._rba import RBA
 from pinntk.weighting._relobralo import ReLoBRaLo
+from pinntk.weighting._remaining_time import RemainingTime
 from pinntk.weighting._self_adaptive import SelfAdaptive
 from pinntk.weighting._softadapt import SoftAdapt
 from pinntk.weighting._upgrad import UPGrad
@@ -29,6 +30,7 @@ SCHEMES: dict[str, type[Weighting]] = {
     "self-adaptive": SelfAdaptive,
     "rba": RBA,
     "vrba": VRBA,
+    "remaining-time": RemainingTime,
     "config": ConFIG,
     "pcgrad": PCGrad,
     "upgrad": UPGrad,
@@ -47,6 +49,7 @@ __all__ = [
     "GradientNorm",
     "PCGrad",
     "ReLoBRaLo",
+    "RemainingTime",
     "SelfAdaptive",
     "SoftAdapt",
     "UPGrad",

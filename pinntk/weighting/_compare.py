@@ -24,6 +24,7 @@ from pinntk.weighting._gradients import errors_and_gradients
 from pinntk.weighting._pcgrad import PCGrad
 from pinntk.weighting._rba import RBA
 from pinntk.weighting._relobralo import ReLoBRaLo
+from pinntk.weighting._remaining_time import RemainingTime
 from pinntk.weighting._softadapt import SoftAdapt
 from pinntk.weighting._upgrad import UPGrad
 from pinntk.weighting._vrba import VRBA
@@ -95,8 +96,9 @@ def compare(
 
     Each row adds up to the number of conditions, since only ratios tell rules apart; momentum, and how often a scheme updates,
     are left out. "rba" and "vrba" weigh points: theirs is how many times mean(e_i^2) a condition's loss would be, once settled
-    on the errors of now, and of vrba after 1,000 steps. Combiners of gradients, where TorchJD is installed, weigh conditions by
-    the w_i of their gradient sum_i w_i grad L_i, which may be below 0. Self-adaptive and causal weights depend on the training.
+    on the errors of now, and of vrba after 1,000 steps. So does "remaining-time", of a problem with time. Combiners of
+    gradients, where TorchJD is installed, weigh conditions by the w_i of their gradient sum_i w_i grad L_i, which may be below
+    0. Self-adaptive and causal weights depend on the training.
 
     Raises ValueError for points that do not fit and NonFiniteError for errors with NaN.
 
@@ -129,7 +131,7 @@ def compare(
     for row, (quantity, meaning) in _MEASURED.items():
         found[row] = inverse_shares({name: quantities[name][quantity] for name in names}), meaning
     own = {row: found.pop(row) for row in ("fixed", *list(_MEASURED)[:3])}
-    own |= _by_losses(losses, before, names) | _of_points(e, problem) | _combined(rows, names)
+    own |= _by_losses(losses, before, names) | _of_points(e, problem, points) | _combined(rows, names)
     found = own | found  # those of other packages at the end
     return WeightComparison(
         weights={row: _scaled({name: weights.get(name, 1.0) for name in names}) for row, (weights, _) in found.items()},
@@ -151,7 +153,7 @@ def _by_losses(
     }
 
 
-def _of_points(e: Mapping[str, Tensor], problem: Problem) -> dict[str, tuple[dict[str, float], str]]:
+def _of_points(e: Mapping[str, Tensor], problem: Problem, points: Points) -> dict[str, tuple[dict[str, float], str]]:
     found: dict[str, tuple[dict[str, float], str]] = {}
     for name, scheme in (("rba", RBA()), ("vrba", VRBA())):
         if not any(condition.kind in scheme.conditions for condition in problem.conditions):
@@ -166,6 +168,13 @@ def _of_points(e: Mapping[str, Tensor], problem: Problem) -> dict[str, tuple[dic
             "sum (l e)^2 / sum e^2 of residuals, l settled: "
             + ("Anagnostopoulos et al. 2024" if name == "rba" else "Toscano et al. 2025"),
         )
+    try:
+        weights = RemainingTime().at(problem, points)
+    except ValueError:  # no time, or no residual that holds throughout it
+        return found
+    squares = {name: e[name].square() for name in weights}
+    times = {name: float((g.to(e[name]) * squares[name]).mean() / squares[name].mean()) for name, g in weights.items()}
+    found["remaining-time"] = times, "mean(g e^2) / mean(e^2) of residuals, g by the time that is left"
     return found
 
 

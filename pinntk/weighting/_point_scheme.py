@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from torch import Tensor
+
 from pinntk._util.likeness import did_you_mean
-from pinntk.problem import KINDS, Problem
+from pinntk.problem import KINDS, Points, Problem
 from pinntk.weighting._weighting import Weighting
 
 
 class PointScheme(Weighting):
-    """Weights of points, which therefore stay; the loss weights are 1."""
+    """Weights of points; the loss weights are 1. Those that remember belong to their points, which therefore stay."""
 
     acts_on = "points"
 
@@ -33,6 +35,21 @@ class PointScheme(Weighting):
     ) -> dict[str, float]:
         """They stay as they are."""
         return dict(weights or {})
+
+
+class PlaceScheme(PointScheme):
+    """Weights that follow from where points are, which need not stay."""
+
+    def at(self, problem: Problem, points: Points) -> dict[str, Tensor]:
+        """g of {condition: (n, d)}, {condition: (n,)} in float64; without the conditions that it does not weigh."""
+        raise NotImplementedError
+
+
+def keeps_points(scheme: Weighting | type[Weighting] | None) -> bool:
+    """Whether a scheme, or its class, has weights that belong to points, which then stay."""
+    if scheme is None or scheme.acts_on != "points":
+        return False
+    return not issubclass(scheme if isinstance(scheme, type) else type(scheme), PlaceScheme)
 
 
 def named_conditions(problem: Problem, setting: str, given: Sequence[str]) -> list[str]:

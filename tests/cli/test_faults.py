@@ -4,6 +4,7 @@ import pytest
 
 import pinntk
 from pinntk.cli import _faults, _problems, main
+from tests.training.test_more_optimizers import needs_soap
 
 
 def test_the_version(capsys):
@@ -33,6 +34,27 @@ def test_a_fault_of_our_own_is_shown_whole_and_says_how_to_report_it(monkeypatch
     error = capsys.readouterr().err
     assert "Traceback (most recent call last)" in error
     assert "this is a fault in pinntk, not in what you typed: please report it" in error.splitlines()[-1]
+
+
+@needs_soap
+def test_what_another_librarys_optimizer_cannot_do_is_no_fault_of_ours(monkeypatch, capsys, tmp_path):
+    import pytorch_optimizer
+
+    def ours(*_):
+        raise RuntimeError("ours")
+
+    command = ["train", "poisson1d", "--steps", "3", "--width", "4", "--depth", "1", "--optimizer"]
+    with monkeypatch.context() as patch:  # in a method that pinntk calls, and in the library's own step
+        patch.setattr(pytorch_optimizer.SOAP, "get_orthogonal_matrix", lambda own, found: own.merge_dims(found[0], 10))
+        patch.setattr(pytorch_optimizer.StableAdamW, "init_group", lambda *_, **__: 1 / 0)
+        for name, file in (("soap", "soap.py"), ("stableadamw", "adamw.py")):
+            assert main([*command, name, "-o", str(tmp_path / name)]) == 2
+            error = capsys.readouterr().err.splitlines()[-1]
+            assert error.startswith(f"pinntk: error: the optimizer, of another library, failed in {file}, line ")
+            assert error.endswith("; take other options of it, or another optimizer")
+    monkeypatch.setattr("pinntk.training._updates.over_all", ours)  # which the library's step calls
+    assert main([*command, "soap", "-o", str(tmp_path / "ours")]) == 1
+    assert "this is a fault in pinntk" in capsys.readouterr().err
 
 
 def test_what_the_system_refuses_is_one_line(monkeypatch, capsys):

@@ -31,6 +31,7 @@ from pinntk.weighting import (
     GradientNorm,
     PCGrad,
     ReLoBRaLo,
+    RemainingTime,
     SelfAdaptive,
     SoftAdapt,
     UPGrad,
@@ -76,7 +77,8 @@ def test_a_comparison(tmp_path):
     assert len(plot.summary_panels(summary, "poisson1d")) == len(plot.summary(summary).axes) == 2
 
 
-@covers(NTK, GradientNorm, Fixed, Causal, SelfAdaptive, RBA, VRBA, Composite, ReLoBRaLo, SoftAdapt, ConFIG, PCGrad, UPGrad)
+@covers(NTK, GradientNorm, Fixed, Causal, SelfAdaptive, RBA, VRBA, Composite, RemainingTime)
+@covers(ReLoBRaLo, SoftAdapt, ConFIG, PCGrad, UPGrad)
 @pytest.mark.parametrize(
     "settings",
     [
@@ -91,6 +93,8 @@ def test_a_comparison(tmp_path):
         pytest.param({"weighting": [SoftAdapt(), PCGrad()], "steps": 3}, marks=pytest.mark.slow),
         pytest.param({"weighting": UPGrad()}, marks=pytest.mark.slow),
         {"causal": Causal(slices=3), "weighting": NTK(every=1)},
+        {"weighting": [NTK(every=1), RemainingTime()], "resample": 1},
+        pytest.param({"weighting": RemainingTime(), "optimizer": "gauss-newton"}, marks=pytest.mark.slow),
         pytest.param({"causal": 1.0, "points": COUNTS | {"residual": 40}, "optimizer": "ssbroyden"}, marks=pytest.mark.slow),
     ],
     ids=str,

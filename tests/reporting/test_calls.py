@@ -10,13 +10,13 @@ from torch import nn
 import pinntk
 from pinntk.cli import main
 from pinntk.diagnostics import Finding, Prescription
-from pinntk.diagnostics._prescriptions import NTK, gauss_newton
+from pinntk.diagnostics._prescriptions import by_ntk, gauss_newton
 from pinntk.reporting import _terminal as verdict
 from pinntk.reporting import write_report
 from pinntk.reporting._calls import call_of
 from pinntk.training._changes import call_text
 
-CAUSAL = {"training.causal": {"epsilon": 1.0, "slices": 16, "threshold": 0.99}, **NTK}
+CAUSAL = {"training.causal": {"epsilon": 1.0, "slices": 16, "threshold": 0.99}, **by_ntk(None)}
 
 
 def loop(folder=None, network=None, optimizer=None, lr=2e-3):
@@ -49,7 +49,7 @@ def typed(lines, problem, network):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        (NTK, {"lr": 2e-3, "points": "the points", "steps": 20}),
+        (by_ntk(None), {"lr": 2e-3, "points": "the points", "steps": 20}),
         ({"training.lr": 1e-4}, {"lr": 1e-4, "points": "the points", "steps": 20}),
         ({"training.points": {"poisson": 70, "ends": 2}, "training.sampling": "sobol"}, {"sampling": "sobol", "steps": 20}),
         ({"training.optimizer": "gauss-newton", "training.steps": 100, "training.resample": 1}, {"steps": 100, "resample": 1}),
@@ -121,15 +121,15 @@ def test_a_network_without_a_run_and_a_run_without_a_folder():
     problem = pinntk.load("poisson1d")
     network = pinntk.nn.MLP(problem, width=4, depth=1)
     points = problem.sample(residual=5, boundary=2)
-    ((name, _, settings),), _ = typed(call_of(pinntk.examine(network, problem, points), NTK, 1), problem, network)
+    ((name, _, settings),), _ = typed(call_of(pinntk.examine(network, problem, points), by_ntk(None), 1), problem, network)
     assert name == "train" and set(settings) == {"points", "weighting"}
     run = pinntk.train(problem, network, steps=2, points=points, progress=False)
-    ((name, given, settings),), _ = typed(call_of(pinntk.examine(run), NTK, 3), problem, network)
+    ((name, given, settings),), _ = typed(call_of(pinntk.examine(run), by_ntk(None), 3), problem, network)
     assert (name, given, settings) == ("rescue", ("the run",), {"prescription": 3})
 
 
 def test_weights_of_a_loop_name_the_two_lines():
-    text = call_of(pinntk.examine(loop()), NTK, 1)
+    text = call_of(pinntk.examine(loop()), by_ntk(None), 1)
     assert "# or in a loop of your own: ntk = pinntk.NTKWeights(model, every=100)" in text
     assert "NTKWeights" not in call_of(pinntk.examine(loop()), CAUSAL, 1)
 

@@ -23,7 +23,7 @@ from pinntk._util import distributed, memory
 from pinntk.ntk import _leading, _passes, leading_eigenvalues
 from pinntk.solvers import DampedLeastSquares, GaussNewton, NaturalGradient, ScaledJacobian, scaled_errors
 from pinntk.training import Monitor
-from pinntk.weighting import NTK, Causal, GradientNorm, SelfAdaptive
+from pinntk.weighting import NTK, Causal, Fixed, GradientNorm, RemainingTime, SelfAdaptive
 
 KERNEL = ["kernel", "burgers", "--width", "6", "--depth", "1", "--points", "residual=9,initial=4,boundary=3"]
 TRAIN = ["train", "poisson1d", "--width", "6", "--depth", "1", "--points", "boundary=4,residual=6"]
@@ -54,15 +54,30 @@ def main(folder: Path) -> None:
     settings = {"points": {"residual": 21, "initial": 7, "boundary": 1}, "resample": 4, "adaptive": True}
     settings |= {"eval_every": 0, "snapshot_every": 0, "progress": False}
     causal = Causal(epsilon=(1e-9, 1.0), slices=3)
-    run = pinntk.train(problem, network, steps=9, causal=causal, weighting=GradientNorm(every=3), **settings)
+    run = pinntk.train(problem, network, steps=9, causal=causal, weighting=[GradientNorm(every=3), RemainingTime()], **settings)
     found["all settings"] = torch.tensor([run.column(name)[1] for name in ("loss", "loss/burgers", "causal", "weight/burgers")])
     network = pinntk.nn.MLP(problem, width=8, depth=2, dtype=torch.float64)
     run = pinntk.train(problem, network, steps=10**6, seconds=0.2, lr=1e-2, points=points, snapshot_every=0, progress=False)
     assert run.step > 1
     found["for some time"] = torch.cat([p.detach().flatten() for p in network.parameters()])
+    found["weights by place"] = weighed_by_place()
     found["own loop"] = own_loop()
     found |= least_squares() | solved() | watched() | short_of_memory()
     torch.save(found, folder / f"found.{_place()}")
+
+
+def weighed_by_place() -> torch.Tensor:
+    """What trainings with weights by the time that is left log, with loss weights on points of their own, and by a solver."""
+    problem, found = pinntk.load("burgers"), []
+    points = {"residual": 21, "initial": 7, "boundary": 1}
+    settings = {"points": points, "resample": 2, "eval_every": 0, "snapshot_every": 0, "log_every": 1, "progress": False}
+    for weighting, optimizer in ((NTK(every=2, points=points), "adam"), (Fixed(walls=3), "gauss-newton")):
+        network = pinntk.nn.MLP(problem, width=8, depth=2, dtype=torch.float64)
+        schemes = [weighting, RemainingTime(power=2)]
+        run = pinntk.train(problem, network, steps=5, weighting=schemes, optimizer=optimizer, **settings)
+        found += [run.column(name)[1] for name in ("loss", "loss/burgers", "weight/burgers")]
+        found.append(run.point_weights["burgers"][:6].tolist())
+    return torch.tensor(found)
 
 
 def least_squares() -> dict[str, torch.Tensor]:

@@ -114,7 +114,7 @@ class Scripted:
 class Elsewhere:
     """Other points, on which the loss is `unseen`. Those of the steps are fresh one after the other, or as `fresh` says."""
 
-    all, all_importance = {"poisson": torch.zeros(300, 1, dtype=torch.float64)}, None
+    all, all_weights = {"poisson": torch.zeros(300, 1, dtype=torch.float64)}, {}
 
     def __init__(self, unseen, fresh=(True,)):
         self.unseen, self._fresh = unseen, cycle(fresh)

@@ -54,7 +54,13 @@ def results(folder):
 
 
 QUANTITIES = ["matrix", "diagonal", "eigenvalues", "parameters", "losses", "weights", "all settings", "own loop", "monitor"]
-QUANTITIES += ["point weights", "squared, parameters, whole", "squared, parameters, blocks", "squared, kernel, whole"]
+QUANTITIES += [
+    "weights by place",
+    "point weights",
+    "squared, parameters, whole",
+    "squared, parameters, blocks",
+    "squared, kernel, whole",
+]
 QUANTITIES += ["squared, kernel, blocks", "leading, parameters", "leading, kernel", "leading, of the first"]
 
 

@@ -6,7 +6,20 @@ import pytest
 import torch
 
 import pinntk
-from pinntk.weighting import NTK, RBA, SCHEMES, VRBA, Causal, Fixed, GradientNorm, ReLoBRaLo, SelfAdaptive, SoftAdapt, UPGrad
+from pinntk.weighting import (
+    NTK,
+    RBA,
+    SCHEMES,
+    VRBA,
+    Causal,
+    Fixed,
+    GradientNorm,
+    ReLoBRaLo,
+    RemainingTime,
+    SelfAdaptive,
+    SoftAdapt,
+    UPGrad,
+)
 
 POINTS = {"residual": 12, "initial": 6, "boundary": 6}
 FAST = {"eta": 0.1, "gamma": 0.5}
@@ -20,15 +33,19 @@ CASES = {  # with settings that move weights within a few steps
     "rba": RBA(**FAST),
     "vrba": VRBA(**FAST),
     "vrba, square": VRBA("square", **FAST),
+    "remaining-time": RemainingTime(power=3.0),
     "config": "config",
     "pcgrad": "pcgrad",
     "upgrad": "upgrad",
     "ntk+vrba": [NTK(every=4, momentum=0.5), VRBA(**FAST)],
     "ntk+upgrad": [NTK(every=3), UPGrad()],
     "rba+config": [RBA(**FAST), "config"],
+    "softadapt+remaining-time": [SoftAdapt(every=2, beta=5.0), RemainingTime()],
 }
 SETTINGS = {name: {"weighting": scheme} for name, scheme in CASES.items()} | {
     "causal": {"causal": Causal(epsilon=10.0, slices=3)},
+    "remaining-time, resampled": {"weighting": ["ntk", RemainingTime()], "resample": 2},
+    "remaining-time, causal": {"weighting": RemainingTime(), "causal": Causal(epsilon=10.0, slices=3)},
     "ntk, causal": {"weighting": NTK(every=2), "causal": Causal(epsilon=(1e-9, 1.0, 10.0), slices=3)},
 }
 

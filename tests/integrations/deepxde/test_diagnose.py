@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import pinntk
-from pinntk.diagnostics._prescriptions import NTK
+from pinntk.diagnostics._prescriptions import by_ntk
 from pinntk.integrations import _verdict
 from pinntk.integrations.deepxde import Diagnose, NTKWeighting, from_model
 from pinntk.reporting._calls import call_of
@@ -104,7 +104,7 @@ def test_a_folder_with_a_diagnosis_and_a_report(tmp_path):
 
 
 def test_prescribed_weights_are_named_as_deepxde_has_them():
-    call = call_of(pinntk.examine(*from_model(models.dirichlet())), NTK, 1)
+    call = call_of(pinntk.examine(*from_model(models.dirichlet())), by_ntk(None), 1)
     assert call.startswith("network, problem, points = from_model(model)\npinntk.train(\n    problem, network, points=points,")
     assert "callbacks=[NTKWeighting(every=100)]" in call
 

@@ -14,7 +14,7 @@ from pina.optim import TorchOptimizer
 from pina.weighting import ScalarWeighting
 
 import pinntk
-from pinntk.diagnostics._prescriptions import NTK
+from pinntk.diagnostics._prescriptions import by_ntk
 from pinntk.integrations import _recorded, _verdict
 from pinntk.integrations.pina import Diagnose, NTKWeighting, from_solver
 from pinntk.reporting._calls import call_of
@@ -203,7 +203,7 @@ def test_one_training_for_each(tmp_path):
 
 
 def test_prescribed_weights_are_named_as_pina_has_them():
-    call = call_of(pinntk.examine(*from_solver(solver_of())), NTK, 1)
+    call = call_of(pinntk.examine(*from_solver(solver_of())), by_ntk(None), 1)
     assert call.startswith(
         "network, problem, points = from_solver(solver)\npinntk.train(\n    problem, network, points=points,"
     )
