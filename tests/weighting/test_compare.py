@@ -55,8 +55,8 @@ def test_what_follows_from_errors_and_losses(case, found):
     for rule, temperature in (("relobralo", 0.1), ("softadapt", 1.0)):
         expected = 3 * (ratios / temperature).softmax(0)
         assert found.weights[rule] == pytest.approx(dict(zip(e, expected.tolist(), strict=True)), rel=1e-7)
-    g = 1.1 - case[2]["burgers"][:, 0]  # of mean 0.6 over time
-    later = float((g / 0.6 * e["burgers"].square()).mean()) / losses["burgers"]
+    g = (1.1 - case[2]["burgers"][:, 0]) ** 3  # of mean 0.366 over time
+    later = float((g / 0.366 * e["burgers"].square()).mean()) / losses["burgers"]
     assert found.weights["remaining-time"] == pytest.approx(scaled({"burgers": later, "start": 1.0, "walls": 1.0}), rel=1e-9)
     own = e["burgers"].abs()
     attention = float(((own / own.max()) ** 2 * own**2).sum() / (own**2).sum())
