@@ -43,7 +43,7 @@ def weighs_points(weighting: Mapping[str, Any]) -> bool:
 def by_ntk(run: Run | None, **options: Any) -> dict[str, Any]:
     """The change to NTK weights; weights that follow from where points are stay beside them."""
     weighting = {"name": "ntk", **(options or {"every": 100})}
-    schemes = [] if run is None else _schemes(run.config["weighting"])
+    schemes = [] if run is None else _schemes(run.config.get("weighting") or {})
     beside = [part for part in schemes if issubclass(SCHEMES.get(part.get("name", ""), Fixed), PlaceScheme)]
     return {"weighting": {**weighting, "beside": beside} if beside else weighting}
 
