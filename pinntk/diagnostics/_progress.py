@@ -29,7 +29,7 @@ class Progress:
 
     steps, time: (T,) of the rows, and the sum of the learning rates before each
     loss: (T,) sum_i lambda_i L_i with the weights that hold at the end, so that a change of weights does not change the loss;
-        of point weights with those that follow from places only
+        of point weights with those that follow from places, where no causal weights are beside them
     lr: the first learning rate; NaN with a kernel solver
     rise: last over least loss
     fall: last over first loss

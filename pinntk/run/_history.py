@@ -57,8 +57,8 @@ class Run:
     weights: the loss weights at the end
     points: the training points at the end, {condition: (n, d)}
     point_weights: the g of the loss's mean(g e^2), {condition: (n,)}, under causal weights and schemes of point weights, and of
-        a solver's points where they fall by the errors: there loss/NAME is the mean with these, which estimates the mean over
-        the domain
+        a solver's points where they fall by the errors: there loss/NAME is the mean with the latter, which estimates the mean
+        over the domain
     step: steps done
     seconds: that they took
     folder: the run folder, or None

@@ -277,7 +277,7 @@ class Recorder:
 
     def _check_columns(self, columns: Mapping[str, float]) -> None:
         for name in columns:
-            if name in _OWN or name.startswith(("loss/", "weight/")):
+            if name in _OWN or name.startswith(("loss/", "weight/", "weighed_loss/")):
                 raise ValueError(f"{name!r} is a column that log writes itself; give it as lr, losses, weights or seconds")
 
     def _learning_rate(self, lr: float | None) -> dict[str, float]:

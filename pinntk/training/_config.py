@@ -37,7 +37,7 @@ from pinntk.training._monitor import Monitor
 from pinntk.training._optimizers import SCHEDULES, default_schedule, is_known, name_of_class
 from pinntk.training._resampling import RAD
 from pinntk.training._retaining import R3
-from pinntk.weighting import NTK, Causal, Combiner, Fixed, Weighting
+from pinntk.weighting import NTK, Causal, Combiner, Weighting
 from pinntk.weighting._composite import part
 from pinntk.weighting._ntk import OF_SOLVERS
 
@@ -95,7 +95,7 @@ class TrainConfig:
     early_stopping: `pinntk.EarlyStopping(...)`, or "METRIC:PATIENCE", as in "relative_error:20"; True for its defaults
     weighting: an object of `pinntk.weighting`, or its name for the defaults: of loss weights, such as `Fixed(...)` (all ones if
         None) and "ntk", or of points, such as "rba"; several that act on different things as ["ntk", "rba"] or "ntk+rba". Of
-        an object that remembers, a training has a copy. Loss weights of a solver are NTK(every=25, momentum=0.0) unless given
+        an object that remembers, a training has a copy. With a solver, None is NTK(every=25, momentum=0.0)
     causal: `pinntk.weighting.Causal(...)`, or a number, its epsilon: residuals at later times count once those before are
         small; beside schemes of loss weights and "remaining-time", but not with a solver
     points: counts by kind or name ({"boundary": 100}), or tensors by condition name; see `Problem.sample`
@@ -216,7 +216,7 @@ class TrainConfig:
             monitor=make_monitor(self.monitor),
             points=FrozenDict(make_points(self.points)),
             coefficient_scales=make_coefficient_scales(self.coefficient_scales),
-            weighting=make_weighting(self.weighting, beside=NTK(**OF_SOLVERS) if self._solves else Fixed()),
+            weighting=NTK(**OF_SOLVERS) if self._solves and self.weighting is None else make_weighting(self.weighting),
             **{name: every for name, every in _intervals(self.steps).items() if getattr(self, name) is None},
         )
         if chain is None:

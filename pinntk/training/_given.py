@@ -16,7 +16,7 @@ from pinntk.training._monitor import Monitor
 from pinntk.training._resampling import RAD
 from pinntk.training._retaining import R3
 from pinntk.weighting import SCHEMES, Causal, Composite, Fixed, Weighting
-from pinntk.weighting._composite import ACTS_ON, part
+from pinntk.weighting._composite import ACTS_ON
 
 
 class Settings(TypedDict, total=False):
@@ -86,21 +86,10 @@ def names_checked(kind: Kind) -> Kind:
     return kind
 
 
-def make_weighting(weighting: Any, beside: Weighting | None = None) -> Weighting:
-    """The object of `pinntk.weighting` that a name, None (all ones), an object, or several of them stand for.
-
-    beside: loss weights in place of all ones, where none were asked for
-    """
-    loss_weights = beside or Fixed()
+def make_weighting(weighting: Any) -> Weighting:
+    """The object of `pinntk.weighting` that a name, None (all ones), an object, or several of them stand for."""
     if weighting is None:
-        return loss_weights
-    found = _weighting(weighting)
-    if isinstance(loss_weights, Fixed) or part(found, "conditions") is not None:
-        return found
-    return together([loss_weights, found])
-
-
-def _weighting(weighting: Any) -> Weighting:
+        return Fixed()
     if isinstance(weighting, (list, tuple)) or (isinstance(weighting, str) and "+" in weighting):
         names = weighting.split("+") if isinstance(weighting, str) else weighting
         return together([make_weighting(name.strip() if isinstance(name, str) else name) for name in names])

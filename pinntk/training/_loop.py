@@ -337,7 +337,7 @@ class Training:
         if self.config.snapshot_every:
             self._snapshot()
         monitored = self._look(at_the_end=True) if self.monitor else {}
-        measured = {**self.logged.weighed(self.points, found), **self._measure(), **monitored}
+        measured = {**self.logged.weighed(self.points, trained), **self._measure(), **monitored}
         self.log.add(self._time(self._columns()), found, self.logged.plain(self.points), self._batch, measured)
         self._call(self._on_log)
         self.save()

@@ -61,7 +61,7 @@ class Monitor:
     A prediction is e' = (1 - eta K D)^n e of gradient descent, with the mean of the learning rates and weights passed through.
     For other optimizers, Adam among them, there is no such closed form: time is then fitted so that gradient flow
     predicts the observed weighted sum of losses, and what is compared is how the conditions share it; frozen and horizon are
-    not logged. Solvers, causal and self-adaptive weights get no prediction. Where a condition has more points than `points`,
+    not logged. Solvers and weights of points get no prediction. Where a condition has more points than `points`,
     the few stand for all of them, and predict no better than they do.
 
     From 5 % of the steps on it also diagnoses, and warns with `TrainingWarning` when a finding first appears: each code once.

@@ -172,8 +172,10 @@ def _of_points(e: Mapping[str, Tensor], problem: Problem, points: Points) -> dic
         weights = RemainingTime().at(problem, points)
     except ValueError:  # no time, or no residual that holds throughout it
         return found
-    squares = {name: e[name].square() for name in weights}
-    times = {name: float((g.to(e[name]) * squares[name]).mean() / squares[name].mean()) for name, g in weights.items()}
+    times = {}
+    for condition, g in weights.items():
+        if total := float(e[condition].square().sum()):
+            times[condition] = float((g.to(e[condition]) * e[condition].square()).sum()) / total
     found["remaining-time"] = times, "mean(g e^2) / mean(e^2) of residuals, g by the time that is left"
     return found
 

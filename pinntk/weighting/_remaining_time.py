@@ -38,9 +38,9 @@ class RemainingTime(PlaceScheme):
 
     The weights follow from where points are: they may be drawn afresh, by `resample` and `adaptive`; solvers take them, and
     causal weights multiply them. They cost a pass over the points for each row of the log, whose loss/NAME stays the plain
-    mean(e_i^2), while its "loss" and weighed_loss/NAME are what is minimized; beside loss weights that compare losses, in every
-    step. Loss weights go beside them: weighting=["ntk", "remaining-time"]. In a time slab, T is still the end of all slabs, in
-    which its errors go on; c is of the slab.
+    mean(e_i^2), while its "loss" and, without causal weights, weighed_loss/NAME are what is minimized; beside loss weights that
+    compare losses, in every step. Loss weights are 1, also of a solver, unless given beside them: ["ntk", "remaining-time"]. In
+    a time slab, T is still the end of all slabs, in which its errors go on; c is of the slab.
 
     >>> import torch, pinntk
     >>> rows = torch.tensor([[0.0, 0.3], [0.5, 0.3], [1.0, 0.3]])

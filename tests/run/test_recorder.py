@@ -224,6 +224,7 @@ def test_bad_input_of_a_recorder():
         ((4,), {"points": {"ends": torch.zeros(1, 1)}}, ValueError, "give them for the same conditions"),
         ((4,), {"points": {"ends": torch.zeros(2, 2)}}, ValueError, r"points\['ends'\] has shape \(2, 2\)"),
         ((4,), {"learning_rate": 0.1}, ValueError, "'learning_rate' is a column that log writes itself; give it as lr"),
+        ((4,), {"weighed_loss/ends": 0.1}, ValueError, "'weighed_loss/ends' is a column that log writes itself"),
         ((4,), {"loss/ends": 0.1}, ValueError, "'loss/ends' is a column"),
         ((4,), {"norm": "large"}, TypeError, "norm is a str; a number"),
     ],

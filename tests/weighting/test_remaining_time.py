@@ -14,7 +14,6 @@ from pinntk.diagnostics._progress import progress
 from pinntk.solvers import GaussNewton
 from pinntk.training._points import TrainingPoints
 from pinntk.weighting import NTK, Causal, Fixed, ReLoBRaLo, RemainingTime
-from pinntk.weighting._ntk import OF_SOLVERS
 
 POINTS = {"residual": 20, "initial": 6, "boundary": 6}
 LENGTH = 2.0  # of time, in `backward`
@@ -124,10 +123,20 @@ def test_what_a_solver_compares_with_losses_elsewhere_is_weighed_too():
     assert points.losses(elsewhere)["burgers"] == pytest.approx(float((g * e.square()).mean()), rel=1e-10)
 
 
-def test_a_solver_that_is_given_no_loss_weights_has_its_own():
-    config = pinntk.TrainConfig(optimizer="gauss-newton", weighting="remaining-time")
-    assert config.weighting.describe() == {**NTK(**OF_SOLVERS).describe(), "beside": [RemainingTime().describe()]}
-    assert pinntk.TrainConfig(optimizer="adam", weighting="remaining-time").weighting == RemainingTime()
+def test_a_training_goes_on_with_a_solver_and_the_same_weights(tmp_path):
+    run = train(tmp_path, optimizer="adam:3", steps=None, lr=None)
+    longer = pinntk.TrainConfig.from_json(run.config, optimizer="adam:3, gauss-newton:2", steps=None)
+    assert longer.weighting == RemainingTime()
+    assert main(["train", "--resume", str(tmp_path), "--optimizer", "adam:3, gauss-newton:2", "--quiet"]) == 0
+    assert pinntk.Run.load(tmp_path).step == 5
+
+
+def test_what_is_met_by_construction_is_in_no_row_as_weighed():
+    problem = pinntk.load("burgers")
+    network = pinntk.nn.MLP(problem, width=5, depth=1, dtype=torch.float64, hard="auto")
+    settings = {"points": POINTS, "steps": 2, "log_every": 1, "snapshot_every": 0, "progress": False}
+    run = pinntk.train(problem, network, weighting=RemainingTime(conditions=["residual", "boundary"]), **settings)
+    assert [[name for name in row if name.startswith("weighed")] for row in run.history] == [["weighed_loss/burgers"]] * 3
 
 
 @pytest.mark.parametrize(
