@@ -12,6 +12,7 @@ from torch import nn
 
 from pinntk._util import distributed
 from pinntk._util.devices import usable
+from pinntk._util.likeness import did_you_mean
 from pinntk.cli._option_groups import DTYPES
 from pinntk.cli._parser import whole_number
 from pinntk.nn import NETWORKS
@@ -78,7 +79,8 @@ def _weighting(arguments: argparse.Namespace, problem: Problem, before: Mapping[
     schemes = {name: {"name": name} if name in fresh else sections.get(name, {"name": name}) for name in names}
     for option, (argument, value) in options.items():
         if not (takers := [name for name in names if argument in takes.get(name, ())]):
-            raise ValueError(f"{option} does not apply to --weighting {'+'.join(names)}; leave it out")
+            meant = did_you_mean(argument, sorted(set().union(*takes.values()))) or "; leave it out"
+            raise ValueError(f"{option} does not apply to --weighting {'+'.join(names)}{meant}")
         schemes[takers[0]][argument] = value
     if given:
         _refuse_kinds_without_conditions("--weights", given, problem)

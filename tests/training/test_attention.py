@@ -156,7 +156,7 @@ def test_the_command_line(tmp_path, capsys):
     )
     for wrong, said in (
         (["--weighting", "rba", "--every", "5"], "--every does not apply to --weighting rba"),
-        (["--weighting", "rba", "--weighting-options", "eat=5"], "--weighting-options eat does not apply to --weighting rba"),
+        (["--weighting", "rba", "--weighting-options", "eat=5"], "eat does not apply to --weighting rba; did you mean 'eta'?"),
         (["--weighting", "ntk+rba", "--weights", "walls=3"], "--weights gives fixed weights, --weighting ntk computes them"),
     ):
         assert main([*command, *wrong]) == 2
