@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from math import inf
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import ArrayLike
-from scipy.linalg import subspace_angles
 from torch import Tensor, nn
 
 from pinntk.diagnostics._dynamics import Losses, dynamics
@@ -88,7 +88,7 @@ def drift(first: KernelBlocks, now: KernelBlocks, rank: int | None = None) -> Dr
         trace=(now.trace() - first.trace()) / first.trace(),
         traces={name: _relative(now.trace(name) - first.trace(name), first.trace(name)) for name in first.names},
         alignment=float((K_1 / norm * K_0 / norm_0).sum()) if norm else 0.0,
-        angles=subspace_angles(modes_0[:, -r:], modes[:, -r:]),
+        angles=scipy.linalg.subspace_angles(modes_0[:, -r:], modes[:, -r:]),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import isfinite, nan, sqrt
 
 import numpy as np
-from scipy.stats import spearmanr
+import scipy
 
 from pinntk._util.numbers import number
 from pinntk.diagnostics._causality import Causality
@@ -144,7 +144,7 @@ class _Growth:
         known = np.isfinite(self.error)
         if known.sum() < 2 or not np.ptp(self.error[known]) > 0:
             return nan
-        return float(spearmanr(np.arange(len(self.error))[known], self.error[known]).statistic)
+        return float(scipy.stats.spearmanr(np.arange(len(self.error))[known], self.error[known]).statistic)
 
 
 def _estimated_by_time(x: Examination, order: Causality) -> np.ndarray:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
 from pinntk._util.precision import without_autocast
@@ -182,20 +182,22 @@ def _coverage(region: Region, rows: np.ndarray, reference: int, seed: int) -> Co
         return (region.sample(count, "sobol", generator(seed, "coverage", key)) - box.low) / scale
 
     given, dense = (rows - box.low) / scale, sobol(max(reference, 16 * n), 0)
-    far = np.asarray(cKDTree(given).query(dense)[0])
+    far = np.asarray(scipy.spatial.cKDTree(given).query(dense)[0])
     hole = box.low + scale * dense[far.argmax()]
     if _places(region):
         # Float32 coordinates of an end differ from the end by rounding.
         return Coverage(n, 0, 1.0 if far.max() < 1e-4 else float("inf"), hole, 1.0)
     draws = [sobol(n, key) for key in range(1, 1 + _DRAWS)]
-    gap = far.max() / np.mean([np.max(cKDTree(draw).query(dense)[0]) for draw in draws])
+    gap = far.max() / np.mean([np.max(scipy.spatial.cKDTree(draw).query(dense)[0]) for draw in draws])
     spacing = _spacing(given) / np.mean([_spacing(draw) for draw in draws])
     return Coverage(n, n - len(np.unique(rows, axis=0)), float(gap), hole, float(spacing))
 
 
 def _spacing(rows: np.ndarray) -> float:
     """The median distance to the nearest neighbor; NaN for one point."""
-    return float(np.median(np.asarray(cKDTree(rows).query(rows, k=2)[0])[:, 1])) if len(rows) > 1 else float("nan")
+    if len(rows) < 2:
+        return float("nan")
+    return float(np.median(np.asarray(scipy.spatial.cKDTree(rows).query(rows, k=2)[0])[:, 1]))
 
 
 def _places(region: Region) -> bool:

@@ -6,9 +6,9 @@ from functools import cached_property
 from math import pi
 
 import numpy as np
+import scipy
 import shapely
 import torch
-from scipy.special import ellipe, ellipeinc
 from torch import Tensor
 
 from pinntk.geometry._surface import Surface
@@ -26,7 +26,7 @@ class EllipseCurve(Surface):
         self.name, self.center, self.radii, self.turn = name, center, radii, turn  # turn: a rotation (2, 2), columns its axes
         a, b = radii
         self._m = 1 - (b / a) ** 2  # scipy's parameter of elliptic integrals; negative where b > a
-        self.measure = float(4 * a * ellipe(self._m))
+        self.measure = float(4 * a * scipy.special.ellipe(self._m))
         self.oval = (center, turn * radii)
         ends = _graded_quarter(float(min(a, b) / max(a, b)))  # narrower towards the tips, at 0 and pi where a < b
         quarter = ends if a < b else pi / 2 - ends[::-1]
@@ -36,7 +36,7 @@ class EllipseCurve(Surface):
 
     def _length(self, angle: np.ndarray) -> np.ndarray:
         """Arc length from the end of the second axis on: of (a sin, b cos)."""
-        return self.radii[0] * ellipeinc(angle, self._m)
+        return self.radii[0] * scipy.special.ellipeinc(angle, self._m)
 
     def at(self, cube: np.ndarray) -> np.ndarray:
         target = cube[:, 0] * self.measure

@@ -6,7 +6,7 @@ import warnings
 from zlib import crc32
 
 import numpy as np
-from scipy.stats import qmc
+import scipy  # whose parts load when they are used: scipy.stats takes a second
 
 METHODS = ("uniform", "grid", "latin-hypercube", "sobol")
 
@@ -29,11 +29,11 @@ def unit_cube(n: int, dimension: int, method: str, rng: np.random.Generator) -> 
     if method == "uniform":
         return rng.random((n, dimension))
     if method == "latin-hypercube":
-        return qmc.LatinHypercube(dimension, rng=rng).random(n)
+        return scipy.stats.qmc.LatinHypercube(dimension, rng=rng).random(n)
     if method == "sobol":
         with warnings.catch_warnings():  # a count that is not a power of 2 loses balance only, which no one relies on here
             warnings.simplefilter("ignore", UserWarning)
-            return qmc.Sobol(dimension, rng=rng).random(n)
+            return scipy.stats.qmc.Sobol(dimension, rng=rng).random(n)
     return grid(grid_counts(n, dimension))
 
 

@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from math import gamma, pi
 
 import numpy as np
+import scipy
 import torch
-from scipy.special import ndtri
 from torch import Tensor
 
 
@@ -129,7 +129,7 @@ class Sphere(Surface):
             height, angle = 1 - 2 * cube[:, 0], 2 * pi * cube[:, 1]
             ring = np.sqrt(np.maximum(1 - height**2, 0))
             return np.stack([ring * np.cos(angle), ring * np.sin(angle), height], 1)
-        normal = ndtri(np.clip(cube, 1e-12, 1 - 1e-12))
+        normal = scipy.special.ndtri(np.clip(cube, 1e-12, 1 - 1e-12))
         return normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-300)
 
     def at(self, cube: np.ndarray) -> np.ndarray:

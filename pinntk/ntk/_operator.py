@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import TypedDict
 
 import numpy as np
+import scipy
 import torch
-from scipy.sparse.linalg import LinearOperator
 from torch import Tensor, nn
 
 from pinntk._util.precision import without_autocast
@@ -130,14 +130,16 @@ class KernelOperator:
     def _span(self, name: str) -> slice:
         return rows_of(name, self.names, self.sizes)
 
-    def to_scipy(self) -> LinearOperator:
+    def to_scipy(self) -> scipy.sparse.linalg.LinearOperator:
         """For scipy.sparse.linalg: products take and return numpy arrays in float64."""
 
         def product(v: np.ndarray) -> np.ndarray:
             columns = torch.from_numpy(np.ascontiguousarray(v)).reshape(self.n, -1).to(self.device, self.dtype)
             return self.matmat(columns).cpu().double().numpy().reshape(v.shape)
 
-        return LinearOperator(self.shape, matvec=product, rmatvec=product, matmat=product, rmatmat=product, dtype=np.float64)
+        return scipy.sparse.linalg.LinearOperator(
+            self.shape, matvec=product, rmatvec=product, matmat=product, rmatmat=product, dtype=np.float64
+        )
 
     # What products give.
 

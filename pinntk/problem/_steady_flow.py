@@ -8,9 +8,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.polynomial import legendre
-from scipy.sparse import coo_matrix
-from scipy.sparse.linalg import splu
 from torch import Tensor
 
 from pinntk.geometry import Part
@@ -158,8 +157,8 @@ def steady_flow(
         for i, (e, _) in zip(where, parts, strict=True):
             np.add.at(r, i, e)
         rows, columns = (np.concatenate([of(i, len(i)) for i in where]) for of in (np.repeat, np.tile))
-        A = coo_matrix((np.concatenate([J.ravel() for _, J in parts]), (rows, columns))).tocsc()[free][:, free]
-        change = splu(A).solve(-r[free])
+        A = scipy.sparse.coo_matrix((np.concatenate([J.ravel() for _, J in parts]), (rows, columns))).tocsc()[free][:, free]
+        change = scipy.sparse.linalg.splu(A).solve(-r[free])
         z[free] += change
         if np.abs(change).max() < tolerance:
             break

@@ -8,8 +8,8 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
-from scipy.optimize import brentq
 from torch import Tensor
 
 from pinntk._util.randomness import fork
@@ -299,4 +299,4 @@ def _fit_time(found: Dynamics, total: float) -> float:
     low, high = np.log(1e-12 / moving[-1]), np.log(50 / moving[0])
     if excess(low) <= 0:
         return 0.0
-    return float(np.exp(high if excess(high) >= 0 else brentq(excess, low, high, xtol=1e-6)))
+    return float(np.exp(high if excess(high) >= 0 else scipy.optimize.brentq(excess, low, high, xtol=1e-6)))

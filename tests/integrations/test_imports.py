@@ -1,4 +1,4 @@
-"""What comes with `import pinntk`: none of the packages that it works with."""
+"""What comes with `import pinntk`: none of the packages that it works with, and nothing slow that is not used yet."""
 
 import subprocess
 import sys
@@ -11,3 +11,13 @@ def test_pinntk_imports_no_package_that_it_works_with():
         done.stdout.split()
     ) == set()
     assert "pinntk" in done.stdout.split()
+
+
+def test_what_is_not_used_yet_is_not_loaded():
+    """Of SciPy's parts each takes up to a second."""
+    code = "import scipy, sys; bare = set(sys.modules); import pinntk, pinntk.cli; print(*sorted(set(sys.modules) - bare))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {".".join(name.split(".")[:2]) for name in done.stdout.split()}
+    slow = {f"scipy.{part}" for part in ("integrate", "linalg", "optimize", "sparse", "spatial", "special", "stats")}
+    assert loaded & slow == set()
+    assert "matplotlib.pyplot" not in loaded

@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import scipy
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.tri import Triangulation
-from scipy.spatial import Delaunay, QhullError
 
 from pinntk.geometry import Domain
 from pinntk.geometry._bounded import TIME
@@ -176,8 +176,8 @@ class Section:
             return self.like.corners
         pairs, size = self.points[:, self.plane.axes], self.plane.size
         try:
-            found: np.ndarray = Delaunay(pairs / (max(size) if self.plane.to_scale else size)).simplices
-        except (QhullError, ValueError):  # fewer than three, or all on a line
+            found: np.ndarray = scipy.spatial.Delaunay(pairs / (max(size) if self.plane.to_scale else size)).simplices
+        except (scipy.spatial.QhullError, ValueError):  # fewer than three, or all on a line
             return np.empty((0, 3), int)
         return found[self.plane.inside(pairs[found].mean(1))]
 
