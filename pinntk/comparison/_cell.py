@@ -24,6 +24,7 @@ from pinntk.run._configuration import read_config
 from pinntk.run._folder import CHECKPOINT
 from pinntk.solvers import is_solver
 from pinntk.training import TrainConfig, train_as
+from pinntk.training._checks import check_fits
 from pinntk.training._train import describe_run
 
 _RUN, _ERROR = "run", "error.txt"
@@ -51,8 +52,10 @@ class Cell:
     def of(cls, labels: Mapping[str, str], problem: Problem, network: nn.Module, config: TrainConfig, *, timed: bool) -> Cell:
         """Of a training by `pinntk.train(problem, network, config)`.
 
-        Raises ValueError or TypeError, naming it, for what config.json cannot hold: a network or an optimizer of one's own.
+        Raises ValueError or TypeError, naming it, for what config.json cannot hold, a network or an optimizer of one's own, and
+        for weights or points that the problem cannot have.
         """
+        check_fits(config, problem)
         described = json.loads(json.dumps(describe_run(config, problem, network)))
         cell = cls(dict(labels), config.seed, described, timed)
         if described["network"]["arguments"] is None or config.fixed_points:

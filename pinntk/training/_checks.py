@@ -10,6 +10,7 @@ import torch
 
 from pinntk.diagnostics._progress import SEARCHING
 from pinntk.geometry._sampling import METHODS
+from pinntk.problem import Problem
 from pinntk.training._optimizers import SCHEDULES, make_optimizer, optimizer_class
 from pinntk.training._scheme_checks import check_schemes
 
@@ -102,6 +103,19 @@ def check_together(config: Any) -> None:
         )
     _check_idle(config)
     check_schemes(config.weighting, config.optimizer_name, config.resample, config.causal is not None, config.solver)
+
+
+def check_fits(config: Any, problem: Problem) -> None:
+    """Raises ValueError for weights, causal weights or points that are of other problems than this."""
+    config.weighting.start(problem)
+    problem.counts(config.weighting.points or {})
+    if config.causal is not None:
+        config.causal.names(problem)
+    if config.fixed_points:
+        problem.check(config.points)
+        return
+    for part in config.parts:
+        problem.counts(**part.counts(problem))
 
 
 class Idle(NamedTuple):

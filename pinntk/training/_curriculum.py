@@ -18,6 +18,7 @@ from pinntk.problem import Problem
 from pinntk.problem import _registry as registry
 from pinntk.run import Run
 from pinntk.training._alike import alike, can_be_alike, carry, made_by, placed
+from pinntk.training._checks import check_fits
 from pinntk.training._config import TrainConfig
 from pinntk.training._given import Settings
 from pinntk.training._series import series
@@ -171,12 +172,7 @@ def _check_each(config: TrainConfig, problems: Sequence[Problem]) -> None:
             raise ValueError(
                 f"{here.settings() or here.name}: its conditions, coordinates or fields are not those of the first stage"
             )
-        config.weighting.start(here)
-        if config.fixed_points:
-            here.check(config.points)
-        else:
-            for part in config.parts:
-                here.counts(**part.counts(here))
+        check_fits(config, here)
 
 
 def _make(

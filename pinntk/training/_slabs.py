@@ -23,6 +23,7 @@ from pinntk.residuals._slabs import slab
 from pinntk.run import Run
 from pinntk.run._slabs import problem_examined, read_slabs
 from pinntk.training._alike import alike, can_be_alike, carry, made_by, placed
+from pinntk.training._checks import check_fits
 from pinntk.training._config import TrainConfig
 from pinntk.training._given import Settings
 from pinntk.training._series import series
@@ -278,10 +279,4 @@ def _of_slab(config: TrainConfig, problem: Problem, number: int, edges: Sequence
 def _check_each(config: TrainConfig, problem: Problem, edges: Sequence[float]) -> None:
     """What does not fit a later slab is refused before the first is trained."""
     for number in range(len(edges) - 1):
-        here, own = restricted(problem, number, edges), _of_slab(config, problem, number, edges)
-        own.weighting.start(here)
-        here.counts(own.weighting.points or {})
-        if own.fixed_points:
-            here.check(own.points)
-        else:
-            here.counts(own.counts(here))
+        check_fits(_of_slab(config, problem, number, edges), restricted(problem, number, edges))

@@ -182,6 +182,25 @@ def test_what_another_process_could_not_make_is_refused():
         Cell.of({"problem": "poisson1d"}, problem, own, pinntk.TrainConfig(), timed=False)
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"weighting": "remaining-time"}, "remaining-time weights need a coordinate 't'"),
+        ({"weighting": ["ntk", "remaining-time"]}, "remaining-time weights need a coordinate 't'"),
+        ({"causal": 1.0}, "causal weights need a coordinate 't'"),
+        ({"weighting": pinntk.weighting.Fixed(start=2.0)}, "start"),
+        ({"points": {"start": 3}}, "start"),
+        ({"optimizer": "adam:1, gauss-newton:1", "points": {"start": 3}}, "start"),
+    ],
+)
+def test_what_the_problem_cannot_have_is_no_cell(settings, said):
+    """It would fail in every training."""
+    problem = pinntk.load("poisson1d")
+    network = pinntk.nn.MLP(problem, width=4, depth=1)
+    with pytest.raises(ValueError, match=said):
+        Cell.of({"problem": "poisson1d"}, problem, network, pinntk.TrainConfig(**settings), timed=False)
+
+
 def rows(weighting, scores, problem="p"):
     labels = {"problem": problem, "weighting": weighting, "network": "mlp"}
     return tuple(
