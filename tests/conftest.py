@@ -82,3 +82,12 @@ def few_pixels(request, monkeypatch):
     if not rendered and (animation := sys.modules.get("pinntk.reporting.plot._animation")):
         monkeypatch.setattr(animation, "gif", lambda pictures: b"GIF89a")
         monkeypatch.setattr(animation, "frames", lambda maps: [])
+
+
+@pytest.fixture
+def interpreted(monkeypatch):
+    """A compiled step is its traced graph, run operation by operation: what the compiler is given, without waiting for it, and
+    without what the trace notes of each value for the compiler alone, which is most of its time.
+    """
+    monkeypatch.setattr("pinntk.training._compiled.torch.compile", lambda graph, **_: graph)
+    monkeypatch.setattr("torch.fx.experimental.proxy_tensor.set_meta", lambda proxy, value: proxy, raising=False)

@@ -49,14 +49,6 @@ def nothing_shared(monkeypatch):
     monkeypatch.setattr(module, "_SHARED", OrderedDict())
 
 
-@pytest.fixture
-def interpreted(monkeypatch):
-    """The traced graph, run operation by operation: what the compiler is given, without waiting for it, and without what the
-    trace notes of each value for the compiler alone, which is most of its time."""
-    monkeypatch.setattr(module.torch, "compile", lambda graph, **_: graph)
-    monkeypatch.setattr("torch.fx.experimental.proxy_tensor.set_meta", lambda proxy, value: proxy, raising=False)
-
-
 FAST = ("plain", "embedded", "pirate")  # of the networks
 CASES = [("everything", "gated"), *(pytest.param("burgers", *one.values, marks=one.marks) for one in sweep(NETWORKS, *FAST))]
 CASES += [pytest.param(name, "gated", marks=pytest.mark.slow) for name in EXAMPLES if name not in ("everything", "burgers")]
@@ -195,7 +187,7 @@ def test_the_progress_says_that_it_is_compiling(monkeypatch):
 
 
 @pytest.mark.filterwarnings("error::UserWarning")  # of a step that is not used
-def test_trainings_of_one_form_share_what_is_compiled(monkeypatch):
+def test_trainings_of_one_form_share_what_is_compiled(interpreted, monkeypatch):
     """Other seeds, weights, points and buffers; not another number in the equation, number of points or network."""
     compiled = []
     monkeypatch.setattr(module.torch, "compile", lambda graph, **_: compiled.append(graph) or graph)

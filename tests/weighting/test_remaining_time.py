@@ -157,7 +157,8 @@ def test_it_goes_with(settings):
     assert "gauss" in str(settings) or torch.allclose(importance, torch.ones_like(g), rtol=1e-14)
 
 
-def test_compiled_steps_are_those_of_eager_ones():
+@pytest.mark.filterwarnings("error::UserWarning")  # which says that a step runs eagerly
+def test_compiled_steps_are_those_of_eager_ones(interpreted):
     for weighting in ("remaining-time", "softadapt+remaining-time"):  # the second needs plain losses in every step
         eager, compiled = (train(weighting=weighting, resample=2, steps=5, compile=compile) for compile in (False, True))
         assert compiled.column("loss")[1] == pytest.approx(eager.column("loss")[1], rel=1e-9)
