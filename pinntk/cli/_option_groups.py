@@ -47,7 +47,7 @@ def add_weight_options(command: argparse.ArgumentParser) -> None:
         "--weighting",
         choices=Combinations(SCHEMES),
         metavar="NAME[+NAME]",
-        help=f"{_either(tuple(SCHEMES))}, see docs/WEIGHTING.md; those of conditions and of points go together, as in ntk+rba "
+        help=f"{_either(tuple(SCHEMES))}, see docs/WEIGHTING.md; those of conditions, points and gradients go together, as in ntk+rba "
         "(default: fixed)",
     )
     group.add_argument(
@@ -74,7 +74,8 @@ def add_weight_options(command: argparse.ArgumentParser) -> None:
         "--causal",
         type=_numbers,
         metavar="EPS[,EPS...]",
-        help="causal weights in time, beside weights of conditions; several values are a ladder, as in 0.01,0.1,1,10,100",
+        help="causal weights in time, beside weights of conditions or remaining-time; several values are a ladder, as in "
+        "0.01,0.1,1,10,100",
     )
     group.add_argument("--slices", type=int, help="causal: time slices (default: 16)")
 

@@ -48,7 +48,7 @@ def add_problems(commands: Any) -> argparse.ArgumentParser:
 def add_train(commands: Any) -> argparse.ArgumentParser:
     command = commands.add_parser(
         "train",
-        help="train a network on a problem, with fixed, NTK, gradient-norm or self-adaptive weights",
+        help="train a network on a problem, with NTK weights, fixed ones or others",
         description="Trains a network and writes a run folder: config.json,\nmetrics.csv, checkpoint.pt, "
         "kernel snapshots and figures.",
         epilog="examples:\n"
