@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from time import perf_counter
 from typing import Any
 
@@ -90,6 +91,8 @@ class MonitorState:
 
     def __init__(self, monitor: Monitor, run: Run, points: Points, *, steps: int, plain_descent: bool, predicts: bool):
         """plain_descent: whether steps are those of gradient descent; predicts: whether losses can be predicted at all."""
+        for part in ("optimize", "spatial", "stats"):  # which load when they are used, and that is no cost of a measurement
+            import_module(f"scipy.{part}")
         self.monitor, self.run, self._steps = monitor, run, steps
         self.every = monitor.every or max(1, steps // _TIMES)
         self._few = subset(points, monitor.points)
