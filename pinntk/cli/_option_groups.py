@@ -47,8 +47,8 @@ def add_weight_options(command: argparse.ArgumentParser) -> None:
         "--weighting",
         choices=Combinations(SCHEMES),
         metavar="NAME[+NAME]",
-        help=f"{_either(tuple(SCHEMES))}, see docs/WEIGHTING.md; those of conditions, points and gradients go together, as in ntk+rba "
-        "(default: fixed)",
+        help=f"{_either(tuple(SCHEMES))}, see docs/WEIGHTING.md; those of conditions, points and gradients go together, as in "
+        "ntk+rba (default: fixed)",
     )
     group.add_argument(
         "--weights",
