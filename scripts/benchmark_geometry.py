@@ -71,7 +71,8 @@ def costs(problem: Problem, repeats: int, points: int = 1000) -> dict[str, float
     network = pinntk.nn.MLP(problem, width=20, depth=3)
 
     def train() -> None:
-        pinntk.train(problem, network, steps=STEPS, points=counts, resample=1, snapshot_every=0, progress=False)
+        settings = {"sampling": "uniform", "resample": 1, "snapshot_every": 0}
+        pinntk.train(problem, network, steps=STEPS, points=counts, progress=False, **settings)
 
     return {
         "sampling": milliseconds(lambda: problem.sample(counts, method="sobol"), 5 * repeats),

@@ -27,6 +27,7 @@ from training_case import Case
 
 import pinntk
 from pinntk._util.files import replacing
+from pinntk.solvers import is_solver
 from pinntk.training import apply_changes
 
 CASES = MappingProxyType({case.name: case for case in (*FAILING, *HEALTHY, *FRESH)})
@@ -37,9 +38,10 @@ _DEFAULTS = {"optimizer": "adam", "lr": None, "schedule": None, "resample": None
 def settings(case: Case, changes: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     """The case's settings in the sections of config.json, with `changes` made. Raises ValueError for an unknown place."""
     arguments = dict(case.network)
+    sampling = None if is_solver(case.training.get("optimizer", "adam")) else "uniform"  # as people draw them
     plan = {
         "network": {"class": "pinntk.nn.MLP", "dtype": arguments.pop("dtype", "float32"), "arguments": arguments},
-        "training": {**_DEFAULTS, "eval_every": max(10, case.training["steps"] // 20), **case.training},
+        "training": {**_DEFAULTS, "sampling": sampling, "eval_every": max(10, case.training["steps"] // 20), **case.training},
         "weighting": case.weighting,
     }
     return apply_changes(plan, changes)
@@ -54,7 +56,7 @@ def train(
     network = pinntk.nn.MLP(problem, seed=seed, dtype=getattr(torch, plan["network"]["dtype"]), **plan["network"]["arguments"])
     training = plan["training"]
     if case.crowded and "training.points" not in changes:
-        training["points"] = crowded_points(case, problem, training["points"], seed)
+        training |= {"points": crowded_points(case, problem, training["points"], seed), "sampling": None}
     described = dict(plan["weighting"])
     weighting = SCHEMES[described.pop("name")](**described)
     return pinntk.train(problem, network, weighting=weighting, seed=seed, out=out, progress=False, **training)

@@ -141,7 +141,7 @@ def examined(case: Case, quick: bool) -> Found:
     at = {kind: int((grid - torch.tensor(p)).norm(dim=1).argmin()) for kind, p in (("u", case.wall), ("r", case.inside))}
     network = pinntk.nn.MLP(problem, **case.network, dtype=torch.float64)
     before = Similarity(deepcopy(network), problem, grid)
-    run = pinntk.train(problem, network, lr=2e-3, snapshot_every=0, **case.training)
+    run = pinntk.train(problem, network, lr=2e-3, sampling="uniform", snapshot_every=0, **case.training)
     after = Similarity(network, problem, grid)
     start = dict(zip(before.problem.names, before.errors.split(len(grid)), strict=True))
     target = start[before.names["r"]]

@@ -35,6 +35,7 @@ def trained(weighting, seed: int, steps: int, k: int = 4) -> pinntk.Run:
         schedule="constant",
         weighting=weighting,
         points={"boundary": 100, "residual": 100},
+        sampling="uniform",
         seed=seed,
         snapshot_every=0,
     )

@@ -107,6 +107,7 @@ def followed(width: int, steps: int, weighting: pinntk.weighting.Weighting, devi
         schedule="exponential",
         weighting=weighting,
         points=COUNTS,
+        sampling="uniform",
         resample=1,
         log_every=min(100, steps),
         snapshot_every=0,

@@ -13,6 +13,7 @@ from pinntk._util import distributed
 from pinntk._util.progress import Progress, short
 from pinntk.cli._meaning import counts, load_problem, make_network, usable_device
 from pinntk.cli._trainings import load_run, refuse_all_but
+from pinntk.geometry._sampling import TRAINED_ON
 from pinntk.nn import MLP
 from pinntk.ntk import (
     KernelBlocks,
@@ -46,7 +47,7 @@ def kernel_blocks(arguments: argparse.Namespace) -> int:
     if distributed.world() == 1 and not arguments.top:
         n = sum(count or 0 for count in problem.counts(**wanted).values())
         require_kernel(n, n, copies=3)  # K, and what its eigenvalues take
-    points = problem.sample(wanted, seed=arguments.seed or 0, method=arguments.sampling or "uniform")
+    points = problem.sample(wanted, seed=arguments.seed or 0, method=arguments.sampling or TRAINED_ON)
     if arguments.top:
         return _leading(arguments, problem, network, points)
     if arguments.infinite and isinstance(network, MLP):

@@ -90,9 +90,7 @@ def add_problem_options(command: argparse.ArgumentParser) -> None:
         metavar="NAME=N,...",
         help="points by condition or kind, as in boundary=100,residual=400; may be repeated",
     )
-    group.add_argument(
-        "--sampling", choices=METHODS, metavar="METHOD", help=f"{_either(METHODS)} (default: uniform; of solvers sobol)"
-    )
+    group.add_argument("--sampling", choices=METHODS, metavar="METHOD", help=f"{_either(METHODS)} (default: sobol)")
     group.add_argument("--seed", type=seed, help="of points and network (default: 0)")
     add_network_options(command)
 

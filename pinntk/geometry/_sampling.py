@@ -9,6 +9,7 @@ import numpy as np
 import scipy  # whose parts load when they are used: scipy.stats takes a second
 
 METHODS = ("uniform", "grid", "latin-hypercube", "sobol")
+TRAINED_ON = "sobol"  # unless a training says otherwise: docs/COMPARISONS.md compares them
 
 
 def generator(seed: int, *key: str | int) -> np.random.Generator:

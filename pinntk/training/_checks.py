@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from pinntk.diagnostics._progress import SEARCHING
-from pinntk.geometry._sampling import METHODS
+from pinntk.geometry._sampling import METHODS, TRAINED_ON
 from pinntk.problem import Problem
 from pinntk.training._optimizers import SCHEDULES, make_optimizer, optimizer_class
 from pinntk.training._scheme_checks import check_schemes
@@ -149,7 +149,7 @@ IDLE = (
     Idle(
         ("sampling",),
         lambda config: config.fixed_points,
-        lambda config, name: "sobol" if config.solver else "uniform",
+        lambda config, name: TRAINED_ON,
         "changes nothing of points that are given as tensors; leave it out",
     ),
     Idle(

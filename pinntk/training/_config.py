@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pinntk._util.frozen import FrozenDict, same_values
+from pinntk.geometry._sampling import TRAINED_ON
 from pinntk.problem import Problem
 from pinntk.run import EarlyStopping
 from pinntk.run._recorder import UNKNOWN
@@ -23,6 +24,7 @@ from pinntk.training._given import (
     Settings,
     build,
     check_names,
+    intervals,
     make_adaptive,
     make_causal,
     make_early_stopping,
@@ -47,7 +49,6 @@ if TYPE_CHECKING:
 GIVEN = "given"  # config.json's word for points that were tensors
 _DERIVED: Any = None  # a default that follows from other settings; in a `TrainConfig` that was made, it is a value
 _STEPS = 10_000
-_HABITS = {"log_every": (400, 1), "eval_every": (100, 10), "checkpoint_every": (20, 1), "snapshot_every": (10, 1)}
 
 
 def _setting(
@@ -99,7 +100,7 @@ class TrainConfig:
     causal: `pinntk.weighting.Causal(...)`, or a number, its epsilon: residuals at later times count once those before are
         small; beside schemes of loss weights and "remaining-time", but not with a solver
     points: counts by kind or name ({"boundary": 100}), or tensors by condition name; see `Problem.sample`
-    sampling: "uniform", "grid", "latin-hypercube" or "sobol"; None is uniform, and sobol with a solver
+    sampling: "sobol", which is None, "uniform", "grid" or "latin-hypercube"
     resample: draw fresh points every so many steps; 0 keeps the first ones; None is 0, and 1 with a solver
     adaptive: fresh points of residuals fall where the errors are large, by `pinntk.RAD(...)`, or those with large errors stay,
         by `pinntk.R3()`; "rad" or "r3" for the defaults, True for those of RAD. Needs `resample`; the first points, and those
@@ -217,7 +218,7 @@ class TrainConfig:
             points=FrozenDict(make_points(self.points)),
             coefficient_scales=make_coefficient_scales(self.coefficient_scales),
             weighting=NTK(**OF_SOLVERS) if self._solves and self.weighting is None else make_weighting(self.weighting),
-            **{name: every for name, every in _intervals(self.steps).items() if getattr(self, name) is None},
+            **{name: every for name, every in intervals(self.steps).items() if getattr(self, name) is None},
         )
         if chain is None:
             self._set_what_follows()
@@ -231,7 +232,7 @@ class TrainConfig:
         fresh = self.solver and not self.fixed_points
         self._set(
             schedule=self.schedule or (None if self.solver else default_schedule(self.optimizer)),
-            sampling=self.sampling or ("sobol" if self.solver else "uniform"),
+            sampling=self.sampling or TRAINED_ON,
             resample=int(fresh) if self.resample is None else self.resample,
         )
         self._set(
@@ -345,6 +346,8 @@ class TrainConfig:
         check_names({**training, **settings})
         if training.get("points") == GIVEN and "points" not in settings:
             raise ValueError("the run was trained on points given as tensors; give them: train_as(config, points=...)")
+        if any(hasattr(rows, "shape") for rows in (settings.get("points") or {}).values()):
+            training.pop("sampling", None)  # of points that it drew
         if isinstance(points := training.get("points"), Mapping):
             training["points"] = {name: n for name, n in points.items() if n is not None}
         for name in ("optimizer", "schedule"):
@@ -368,11 +371,6 @@ NESTED: dict[str, Callable[..., Any]] = {  # by `describe`; or None
     "monitor": Monitor,
 }
 SETTINGS = {f.name: f for f in fields(TrainConfig)}
-
-
-def _intervals(steps: int) -> dict[str, int]:
-    """Steps between logs, evaluations, checkpoints and snapshots by default."""
-    return {name: max(least, steps // times) for name, (times, least) in _HABITS.items()}
 
 
 def defaults_with(before: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

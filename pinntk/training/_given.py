@@ -1,4 +1,4 @@
-"""What users may give for a setting, and the value that it stands for."""
+"""What users may give for a setting, and the value that it or None stands for."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ class Settings(TypedDict, total=False):
 ADAPTIVE: dict[str, Callable[[], RAD | R3]] = {"rad": RAD, "r3": R3}
 ALIASES = dict.fromkeys(("epochs", "iterations", "max_steps", "num_steps"), "steps")  # of other packages
 ALIASES |= {"learning_rate": "lr", "loss_weights": "weighting", "scheduler": "schedule", "num_points": "points"}
+_HABITS = {"log_every": (400, 1), "eval_every": (100, 10), "checkpoint_every": (20, 1), "snapshot_every": (10, 1)}
 _OF_A_WEIGHTING = ("every", "acts_on", "measures", "points", "start", "describe", "state_dict", "load_state_dict")
 MEASURES = ("traces", "gradient norms", "losses")
 
@@ -84,6 +85,11 @@ def names_checked(kind: Kind) -> Kind:
 
     settled.__init__ = init
     return kind
+
+
+def intervals(steps: int) -> dict[str, int]:
+    """Steps between logs, evaluations, checkpoints and snapshots by default."""
+    return {name: max(least, steps // times) for name, (times, least) in _HABITS.items()}
 
 
 def make_weighting(weighting: Any) -> Weighting:

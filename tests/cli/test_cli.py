@@ -184,7 +184,7 @@ def test_kernel_of_infinite_width(capsys, tmp_path):
     assert infinite("poisson1d", "--points", "residual=3,boundary=2")[0] == 0
     problem = pinntk.load("poisson1d")
     network = pinntk.nn.MLP(problem, depth=1, parametrization="ntk")
-    expected = pinntk.infinite_kernel(network, problem, problem.sample(residual=3, boundary=2)).numpy()
+    expected = pinntk.infinite_kernel(network, problem, problem.sample(residual=3, boundary=2, method="sobol")).numpy()
     assert pinntk.KernelBlocks.load(tmp_path / "K.npz").numpy() == pytest.approx(expected, rel=1e-12)
     counts = "residual=2,initial=2"
     assert infinite("burgers", "--points", counts + ",boundary=2")[0] == 0  # linearized at its exact solution

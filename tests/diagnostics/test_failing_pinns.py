@@ -55,6 +55,14 @@ def test_only_a_wrong_problem_has_no_prescription():
     assert not any(case.prescription for case in HEALTHY)
 
 
+def test_points_are_uniform_but_those_of_solvers():
+    drawn = {name: failing_pinns.settings(case)["training"]["sampling"] for name, case in CASES.items()}
+    solved = {name for name, case in CASES.items() if case.training.get("optimizer") == "gauss-newton"}
+    assert {name for name, sampling in drawn.items() if sampling is None} == solved != set()
+    changed = {"training.optimizer": "gauss-newton"}
+    assert failing_pinns.settings(CASES["few-points"], changed)["training"]["sampling"] is None
+
+
 @pytest.mark.parametrize(
     "name", sweep(CASES, *{case.cause: name for name, case in CASES.items() if case.set == "fresh"}.values())
 )

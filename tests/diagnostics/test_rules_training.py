@@ -82,7 +82,7 @@ def test_saturation():
 
 
 def test_network_too_small():
-    run = trained(poisson(k=4), {"width": 3, "depth": 1}, lr=1e-2)
+    run = trained(poisson(k=4), {"width": 3, "depth": 1}, lr=1e-2, sampling="uniform")
     first = pinntk.diagnose(run)[0]
     assert first.code == "network-too-small"
     assert first.evidence["kernel_rank"] == first.evidence["parameters"] == 10

@@ -27,7 +27,7 @@ def train(out=None, *, weighting, steps=6, **settings):
 def by_hand(newest, conditions, steps, fixed):
     """As in the authors' code: l is moved by the errors of the step, and is a constant to its gradient."""
     problem, network = small()
-    points = problem.sample(seed=0, dtype=torch.float64, **POINTS)
+    points = problem.sample(seed=0, method="sobol", dtype=torch.float64, **POINTS)
     attention = {name: torch.ones(len(points[name]), dtype=torch.float64) for name in conditions}
     optimizer, losses = torch.optim.Adam(network.parameters(), lr=1e-2), []
     for k in range(1, steps + 1):

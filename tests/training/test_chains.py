@@ -102,7 +102,7 @@ def test_another_number_of_steps_is_that_of_the_last_part():
         (CHAIN, {"optimizer_options": {"eps": 1e-3}}, r"give it to a part, as in 'adam:2000:eps=0\.001'"),
         (CHAIN, {"decay": 0.5}, "as in 'adam:2000:decay=0.5'"),
         (CHAIN, {"steps": 50}, "steps=50: the parts of optimizer=.* take 13; leave steps out"),
-        ("adam:5, lbfgs:5:sampling=sobol", {"weighting": "self-adaptive"}, "a part with another sampling would replace"),
+        ("adam:5, lbfgs:5:sampling=uniform", {"weighting": "self-adaptive"}, "a part with another sampling would replace"),
     ],
 )
 def test_what_cannot_be_is_named_before_anything_is_trained(optimizer, settings, message):
@@ -136,7 +136,7 @@ def test_each_part_has_its_own_points_and_all_the_same_weighting():
         and TrainConfig(optimizer="adam:5").weighting == Fixed()
     )
     first, _, last = TrainConfig(optimizer=CHAIN, points=POINTS).parts
-    assert (first.sampling, first.resample, last.sampling, last.resample, last.grow) == ("uniform", 0, "sobol", 1, 8.0)
+    assert (first.sampling, first.resample, last.sampling, last.resample, last.grow) == ("sobol", 0, "sobol", 1, 8.0)
     assert run.step == 13 and "damping" in run.history[9] and "learning_rate" in run.history[8]
     assert run.history[9]["loss"] > run.history[-1]["loss"]
 
@@ -213,5 +213,5 @@ def test_causal_weights_climb_on_from_part_to_part():
     network = pinntk.nn.MLP(problem, width=5, depth=1, **F64)
     settings = {"points": {"residual": 20}, "progress": False, "snapshot_every": 0, "log_every": 1}
     causal = pinntk.weighting.Causal((1e-9, 1e-8), slices=3)
-    run = pinntk.train(problem, network, optimizer="adam:2, adamw:2:sampling=sobol", causal=causal, **settings)
+    run = pinntk.train(problem, network, optimizer="adam:2, adamw:2:sampling=uniform", causal=causal, **settings)
     assert run.column("epsilon")[1].tolist() == [1e-9, *[1e-8] * 4]

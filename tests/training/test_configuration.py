@@ -37,7 +37,7 @@ def same(a, b):
         ),
         {"weighting": Fixed(ends=7), "schedule": "exponential", "decay": 0.5, "decay_every": 2, "network": DOUBLE},
         pytest.param(
-            {"optimizer": "sgd", "lr": 1e-5, "optimizer_options": {"momentum": 0.9}, "sampling": "sobol"},
+            {"optimizer": "sgd", "lr": 1e-5, "optimizer_options": {"momentum": 0.9}, "sampling": "uniform"},
             marks=pytest.mark.slow,
         ),
         {"resample": 2, "adaptive": pinntk.RAD(power=2), "weighting": GradientNorm(every=1)},

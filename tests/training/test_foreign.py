@@ -49,7 +49,7 @@ def test_a_training_is_that_of_the_same_problem_in_pinntk(name, way):
 def test_fresh_points_come_from_the_geometry_where_it_has_them():
     twins = TWINS["heat"](0)
     run = pinntk.train(twins.foreign, twins.network, steps=3, points={"equation": 12, "start": 4}, resample=1, **SETTINGS)
-    first = twins.foreign.sample(equation=12, start=4)
+    first = twins.foreign.sample(equation=12, start=4, method="sobol")
     assert run.points["equation"].shape == (12, 2) and not torch.equal(run.points["equation"].float(), first["equation"])
     assert torch.equal(run.points["walls"].float(), first["walls"])
 

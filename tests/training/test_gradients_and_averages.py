@@ -130,7 +130,7 @@ def test_what_cannot_be(settings, message):
         ({"decay_every": 5, "schedule": "cosine"}, "decay_every=5 acts with"),
         ({"decay": 0.5, "optimizer": "gauss-newton", "lr": None}, "decay=0.5 acts with"),
         ({"optimizer": "ssbroyden", "schedule": "cosine"}, "schedule='cosine' changes nothing of optimizer='ssbroyden'"),
-        ({"points": {"poisson": torch.zeros(3, 1)}, "sampling": "sobol"}, "sampling='sobol' changes nothing of points"),
+        ({"points": {"poisson": torch.zeros(3, 1)}, "sampling": "uniform"}, "sampling='uniform' changes nothing of points"),
         ({"optimizer": "gauss-newton", "resample": 0, "grow": 2.0}, "grow=2.0 acts where fresh points are drawn"),
     ],
 )
@@ -148,6 +148,14 @@ def test_another_schedule_leaves_the_decay_behind():
     changed = pinntk.training.apply_changes(described, {"training.schedule": "cosine"})
     assert TrainConfig.from_json(changed).decay == 0.9
     assert TrainConfig.from_json(described, lr=0.1).decay == 0.5
+
+
+def test_given_points_leave_the_way_of_drawing_them_behind():
+    problem, _ = start()
+    described = TrainConfig(sampling="uniform").describe(problem)
+    assert TrainConfig.from_json(described).sampling == "uniform"
+    points = problem.sample(dtype=torch.float64)
+    assert TrainConfig.from_json(described, points=points) == TrainConfig(points=points)
 
 
 def test_a_cosine_ends_with_the_steps_or_with_the_time():

@@ -44,7 +44,7 @@ def same(a, b):
 def by_hand(scheme, mask, ascent, steps, kind):
     """Descent in theta and ascent in lambda, at once, on a copy of what `train` starts from."""
     problem, network = small()
-    points = problem.sample(seed=0, dtype=torch.float64, **POINTS)
+    points = problem.sample(seed=0, method="sobol", dtype=torch.float64, **POINTS)
     lam = {name: values.requires_grad_() for name, values in scheme.first(problem, points, 0).items()}
     down = kind(list(network.parameters()), lr=1e-2)
     up = ascent(list(lam.values()), lr=scheme.lr)
@@ -93,7 +93,7 @@ def test_training_is_the_loop_written_by_hand(monkeypatch, settings, mask, ascen
 
 def test_the_log_has_the_plain_losses():
     problem, network = small()
-    e = pinntk.errors(network, problem, problem.sample(seed=0, dtype=torch.float64, **POINTS))
+    e = pinntk.errors(network, problem, problem.sample(seed=0, method="sobol", dtype=torch.float64, **POINTS))
     row = train(weighting=SelfAdaptive(initial=3.0), steps=1).history[0]
     for name in NAMES:
         assert row[f"loss/{name}"] == pytest.approx(e[name].square().mean().item(), rel=1e-12)

@@ -60,7 +60,7 @@ def test_numbers_of_numpy_are_numbers():
 def test_defaults_follow_from_what_is_given():
     plain = TrainConfig(steps=2000)
     assert (plain.log_every, plain.eval_every, plain.checkpoint_every, plain.snapshot_every) == (5, 20, 100, 200)
-    assert (plain.schedule, plain.sampling, plain.resample, plain.grow, plain.rad) == ("cosine", "uniform", 0, 1.0, None)
+    assert (plain.schedule, plain.sampling, plain.resample, plain.grow, plain.rad) == ("cosine", "sobol", 0, 1.0, None)
     assert isinstance(plain.weighting, Fixed) and not plain.solver
     solver = TrainConfig(optimizer="Gauss-Newton")
     assert (solver.schedule, solver.sampling, solver.resample, solver.grow) == (None, "sobol", 1, 8.0)

@@ -81,7 +81,7 @@ def test_gradient_descent_takes_the_step_of_its_formula():
         ),
         pytest.param({"optimizer": "gradient-descent", "lr": 1e-6, "schedule": "constant"}, marks=pytest.mark.slow),
         {"resample": 3, "weighting": NTK(every=4, momentum=0.5), "schedule": "exponential", "decay_every": 5},
-        {"sampling": "sobol", "optimizer": lambda parameters: torch.optim.AdamW(parameters, lr=1e-3), "lr": None},
+        {"sampling": "uniform", "optimizer": lambda parameters: torch.optim.AdamW(parameters, lr=1e-3), "lr": None},
     ],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_last_bit(tmp_path, settings):

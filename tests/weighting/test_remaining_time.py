@@ -253,7 +253,7 @@ def test_an_average_of_parameters_is_measured_by_the_same_loss():
 def test_loss_weights_beside_it_are_those_of_the_weighed_kernel(own):
     run = train(weighting=[NTK(points=own), "remaining-time"], steps=1)
     problem, network = small()
-    points = run.points if own is None else problem.sample(own, seed=0, dtype=torch.float64)
+    points = run.points if own is None else problem.sample(own, seed=0, method="sobol", dtype=torch.float64)
     K, g = pinntk.kernel(network, problem, points), RemainingTime().at(problem, points)["burgers"]
     traces = {name: float(K.diagonal(name).sum()) for name in K.names} | {"burgers": float(g @ K.diagonal("burgers"))}
     for name, expected in NTK().rule(traces, {name: len(rows) for name, rows in points.items()}).items():
