@@ -7,6 +7,7 @@ from functools import cache
 from inspect import signature
 from typing import Any
 
+import torch
 from torch import Tensor
 
 _PROJECT = ("self", "grad", "state", "merge_dims", "max_precondition_dim", "project_type")
@@ -18,6 +19,10 @@ def with_matrix_products(soap: Any) -> Any:
     """The library's class, of which two methods are computed for matrices as Q_l^T G Q_r, G G^T and G^T G: the same numbers but
     for rounding. The library contracts tensors of any order there, which takes most of the time of a step on small matrices:
     2.8 ms for a kdv network of five layers of 32, in place of 1.25.
+
+    And what a gradient has in a direction counts as at least the rounding of its largest part. The averages of gradients and of
+    squares are rounded apart: where a gradient has nothing, as one of rank 1 in all directions but one, their ratio is noise
+    over noise or over eps. With gradients of 1e6 a first step moved weights 45,000 times the learning rate.
 
     The class itself where a version of the library has other methods.
     """
@@ -38,8 +43,12 @@ def with_matrix_products(soap: Any) -> Any:
                 return grad
             if grad.ndim == 2 and not merge_dims and len(Q[0]) and len(Q[1]):
                 left, right = Q
-                return left.T @ grad @ right if project_type == "forward" else left @ grad @ right.T
-            found: Tensor = super().project(grad, state, merge_dims, max_precondition_dim, project_type)
+                found = left.T @ grad @ right if project_type == "forward" else left @ grad @ right.T
+            else:
+                found = super().project(grad, state, merge_dims, max_precondition_dim, project_type)
+            if project_type == "forward" and grad is not state["exp_avg"]:  # it is only squared, for the size of steps
+                found = found.abs()
+                return found.clamp_min(max(found.shape) * torch.finfo(found.dtype).eps * found.max())  # as for a rank
             return found
 
         def update_pre_conditioner(

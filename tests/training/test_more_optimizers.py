@@ -99,6 +99,28 @@ def test_soap_is_the_librarys(options):
 
 
 @needs_soap
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [1e-3, 1e6, 1e12])
+def test_rounding_of_a_gradient_is_no_direction_to_soap(size, dtype):
+    """Gradients of rank 1 have nothing in other directions, where noise over noise, or over eps, was a long step.
+
+    In a direction that has just turned, the average of squares has one of them alone: a step of 1 / (1 - 0.95)^(1/2) rates.
+    """
+    rng = torch.Generator().manual_seed(0)
+    shapes = ((1, 36), (36, 1), (36, 36))
+    parameters = [torch.zeros(shape, dtype=dtype).requires_grad_() for shape in shapes]
+    gradients = [torch.randn(n, 1, generator=rng) * torch.randn(m, generator=rng) for n, m in shapes]
+    optimizer = with_matrix_products(pytorch_optimizer().SOAP)(parameters, lr=0.01, weight_decay=0.0)
+    for _ in range(12):
+        before = [p.detach().clone() for p in parameters]
+        for p, gradient in zip(parameters, gradients, strict=True):
+            p.grad = size * gradient.to(dtype)
+        optimizer.step()
+        for p, q in zip(parameters, before, strict=True):
+            assert (p.detach() - q).norm() <= 4.5 * 0.01 * p.numel() ** 0.5
+
+
+@needs_soap
 def test_another_version_of_the_library_is_taken_as_it_is():
     class Other(pytorch_optimizer().SOAP):
         def project(self, grad, state):
