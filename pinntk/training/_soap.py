@@ -47,8 +47,8 @@ def with_matrix_products(soap: Any) -> Any:
             else:
                 found = super().project(grad, state, merge_dims, max_precondition_dim, project_type)
             if project_type == "forward" and grad is not state["exp_avg"]:  # it is only squared, for the size of steps
-                found = found.abs()
-                return found.clamp_min(max(found.shape) * torch.finfo(found.dtype).eps * found.max())  # as for a rank
+                found, eps = found.abs(), torch.finfo(found.dtype).eps
+                return found.clamp_min(max(found.shape, default=1) * eps * found.max())  # as for a rank
             return found
 
         def update_pre_conditioner(

@@ -67,7 +67,7 @@ def test_muon_of_an_older_torch(monkeypatch):
         train("muon", 1)
 
 
-SHAPES = ((3, 2), (4, 4), (1, 5), (5,), (2, 3, 2))
+SHAPES = ((3, 2), (4, 4), (1, 5), (5,), (2, 3, 2), ())
 
 
 @needs_soap
