@@ -346,7 +346,7 @@ class TrainConfig:
         check_names({**training, **settings})
         if training.get("points") == GIVEN and "points" not in settings:
             raise ValueError("the run was trained on points given as tensors; give them: train_as(config, points=...)")
-        if any(hasattr(rows, "shape") for rows in (settings.get("points") or {}).values()):
+        if isinstance(given := settings.get("points"), Mapping) and any(getattr(rows, "ndim", 0) for rows in given.values()):
             training.pop("sampling", None)  # of points that it drew
         if isinstance(points := training.get("points"), Mapping):
             training["points"] = {name: n for name, n in points.items() if n is not None}

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -156,6 +157,9 @@ def test_given_points_leave_the_way_of_drawing_them_behind():
     assert TrainConfig.from_json(described).sampling == "uniform"
     points = problem.sample(dtype=torch.float64)
     assert TrainConfig.from_json(described, points=points) == TrainConfig(points=points)
+    assert TrainConfig.from_json(described, points={"residual": np.int64(9)}).sampling == "uniform"
+    with pytest.raises(TypeError, match="points=list: give counts"):
+        TrainConfig.from_json(described, points=[9])
 
 
 def test_a_cosine_ends_with_the_steps_or_with_the_time():
