@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from pinntk.geometry._sampling import TRAINED_ON
 from pinntk.solvers._chain import Chain, Part
 from pinntk.weighting._point_scheme import keeps_points
 
@@ -46,7 +45,7 @@ def check_chain(config: Any, chain: Chain, belongs_to: Mapping[str, str]) -> Non
                 f"{name}={getattr(config, name)!r} beside a chain of optimizers: give it to a part, as in "
                 f"'{_example(name, getattr(config, name))}'"
             )
-    drawn = {part.settings.get("sampling", config.sampling or TRAINED_ON) for part in chain.parts}
+    drawn = {part.settings.get("sampling", config.sampling) for part in chain.parts}
     if keeps_points(config.point_scheme) and len(drawn) > 1:
         raise ValueError("weights of points belong to them, and a part with another sampling would replace them")
 

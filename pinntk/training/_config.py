@@ -216,6 +216,7 @@ class TrainConfig:
             early_stopping=make_early_stopping(self.early_stopping),
             monitor=make_monitor(self.monitor),
             points=FrozenDict(make_points(self.points)),
+            sampling=self.sampling or TRAINED_ON,
             coefficient_scales=make_coefficient_scales(self.coefficient_scales),
             weighting=NTK(**OF_SOLVERS) if self._solves and self.weighting is None else make_weighting(self.weighting),
             **{name: every for name, every in intervals(self.steps).items() if getattr(self, name) is None},
@@ -232,7 +233,6 @@ class TrainConfig:
         fresh = self.solver and not self.fixed_points
         self._set(
             schedule=self.schedule or (None if self.solver else default_schedule(self.optimizer)),
-            sampling=self.sampling or TRAINED_ON,
             resample=int(fresh) if self.resample is None else self.resample,
         )
         self._set(

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from pinntk._util import distributed
 from pinntk.diagnostics._sampling import at_most
-from pinntk.geometry._sampling import TRAINED_ON
 from pinntk.ntk import KernelBlocks, kernel
 from pinntk.ntk._rounding import without_vanishing
 from pinntk.ntk._sharded import sharded_traces
@@ -94,4 +93,4 @@ def _few_points(config: TrainConfig, problem: Problem) -> dict[str, Tensor]:
 
 
 def _draw(config: TrainConfig, problem: Problem, counts: Mapping[str, int]) -> dict[str, Tensor]:
-    return problem.sample(counts, seed=config.seed, method=config.sampling or TRAINED_ON, dtype=torch.float64)
+    return problem.sample(counts, seed=config.seed, method=config.sampling, dtype=torch.float64)

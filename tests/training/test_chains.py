@@ -136,6 +136,7 @@ def test_each_part_has_its_own_points_and_all_the_same_weighting():
         and TrainConfig(optimizer="adam:5").weighting == Fixed()
     )
     first, _, last = TrainConfig(optimizer=CHAIN, points=POINTS).parts
+    assert TrainConfig(optimizer=CHAIN).sampling == "sobol"  # of kernel points, which all parts share
     assert (first.sampling, first.resample, last.sampling, last.resample, last.grow) == ("sobol", 0, "sobol", 1, 8.0)
     assert run.step == 13 and "damping" in run.history[9] and "learning_rate" in run.history[8]
     assert run.history[9]["loss"] > run.history[-1]["loss"]
