@@ -140,14 +140,16 @@ def _seconds(arguments: argparse.Namespace) -> float | None:
 
 
 def _cells(arguments: argparse.Namespace) -> tuple[list[Cell], dict[str, str]]:
-    """The trainings, seed after seed, and the combinations that cannot be, with the reason."""
+    """The trainings, and the combinations that cannot be, with the reason. A problem is done before the next one, so that a
+    process finds again what it has compiled, and in it seed after seed, so that a slow hour is one for all combinations.
+    """
     cells, refused = [], {}
     problems: dict[tuple, Problem] = {}
-    for _, this in _combinations(arguments):
+    for _, this in _combinations(arguments, arguments.problems):
         if (key := (this.problem, *this.set)) not in problems:
             problems[key] = load_problem(this)
-    for seed in arguments.seeds:
-        for labels, this in _combinations(arguments):
+    for name, seed in product(arguments.problems, arguments.seeds):
+        for labels, this in _combinations(arguments, [name]):
             this.seed, this.seconds = seed, _seconds(arguments)
             problem = problems[(this.problem, *this.set)]
             for option in ("points", "weights"):
@@ -175,10 +177,12 @@ def _cell(arguments: argparse.Namespace, labels: dict[str, str], problem: Proble
     return Cell.of(labels, problem, make_network(arguments, problem), config, timed=timed)
 
 
-def _combinations(arguments: argparse.Namespace) -> Iterator[tuple[dict[str, str], argparse.Namespace]]:
-    """Labels and options of each, without its seed."""
+def _combinations(
+    arguments: argparse.Namespace, problems: Iterable[str]
+) -> Iterator[tuple[dict[str, str], argparse.Namespace]]:
+    """Labels and options of each on these problems, without its seed."""
     variants = {name: _with_variant(arguments, name, words) for name, words in arguments.variant.items()} or {"": arguments}
-    for problem, (variant, options) in product(arguments.problems, variants.items()):
+    for problem, (variant, options) in product(problems, variants.items()):
         for values in product(*(getattr(options, axis) or [_DEFAULT[axis]] for axis in AXES)):
             this = copy.copy(options)
             vars(this).update(zip(AXES, values, strict=True), problem=problem)

@@ -25,6 +25,7 @@ from pinntk.run._folder import CHECKPOINT
 from pinntk.solvers import is_solver
 from pinntk.training import TrainConfig, train_as
 from pinntk.training._checks import check_fits
+from pinntk.training._compiled import trainings_alike
 from pinntk.training._train import describe_run
 
 _RUN, _ERROR = "run", "error.txt"
@@ -84,7 +85,8 @@ class Cell:
         Raises OSError where the folder cannot be written, Interrupted on Ctrl-C, and nothing else.
         """
         try:
-            return self._row(self._train(folder, device, trust, on_log))
+            with trainings_alike():
+                return self._row(self._train(folder, device, trust, on_log))
         except OSError:
             raise
         except Exception as error:

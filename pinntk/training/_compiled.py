@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import operator
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -62,16 +63,22 @@ class Compiled:
             try:
                 if key not in self._graphs:
                     with own_stopwatch().stopped(), _said():
-                        self._graphs[key] = self._compile(function, arguments, eager(), like)
+                        self._graphs[key] = self._compile(key, function, arguments, eager(), like)
                 return _run(self._graphs[key], arguments, like)
             except UnsuitableError as reason:
                 self.on = False
                 warn_user(f"{self._what} runs eagerly: {reason}")
         return eager()
 
-    def _compile(self, function: Callable[..., Parts], arguments: Sequence[Any], expected: Parts, like: Tensor) -> Callable:
+    def _compile(
+        self, key: Hashable, function: Callable[..., Parts], arguments: Sequence[Any], expected: Parts, like: Tensor
+    ) -> Callable:
+        alike, place = _OF_ALIKE.get({}), (self._what, key)
         try:
-            graph = _compiled_graph(_trace(function, arguments, like.device), arguments, like)
+            if (graph := alike.get(place)) is None:
+                graph, shared = _compiled_graph(_trace(function, arguments, like.device), arguments, like)
+                if shared:
+                    alike[place] = graph
             found = _run(graph, arguments, like)
         except Exception as error:
             reason = str(error).strip().splitlines() or [""]
@@ -164,23 +171,34 @@ def _said() -> AbstractContextManager[None]:
 _SHARED: OrderedDict[tuple, Callable] = OrderedDict()  # the newest last
 _MOST_SHARED = 32
 _WRITTEN_OUT = torch.ops.aten.lift_fresh_copy.default  # what a trace makes of torch.tensor(2.0)
+_OF_ALIKE: ContextVar[dict[Hashable, Callable]] = ContextVar("graphs of trainings that are alike")
 
 
-def _compiled_graph(graph: GraphModule, arguments: Sequence[Any], like: Tensor) -> Callable:
-    """On a CPU, one for all trainings of this process that do the same operations, such as those of other seeds. A graph that
-    looks at tensors beside its arguments is the training's own, since another training may have others; so is a GPU's, whose
-    memory then goes with the training.
+@contextmanager
+def trainings_alike() -> Iterator[None]:
+    """Trainings in it are of one configuration, so that what the first has traced serves the others, too."""
+    token = _OF_ALIKE.set({})
+    try:
+        yield
+    finally:
+        _OF_ALIKE.reset(token)
+
+
+def _compiled_graph(graph: GraphModule, arguments: Sequence[Any], like: Tensor) -> tuple[Callable, bool]:
+    """On a CPU, one for all trainings of this process that do the same operations, such as those of other seeds: True. A graph
+    that looks at tensors beside its arguments is the training's own, since another training may have others; so is a GPU's,
+    whose memory then goes with the training: False.
     """
     literals = None if like.is_cuda else _literals(graph)
     if literals is None:
-        return torch.compile(graph, fullgraph=True, options=_options(like))
+        return torch.compile(graph, fullgraph=True, options=_options(like)), False
     key = (graph.code, literals, _forms(arguments), torch.get_default_dtype(), torch.get_num_threads())
     if key not in _SHARED:
         _SHARED[key] = torch.compile(graph, fullgraph=True, options=_options(like))
     _SHARED.move_to_end(key)
     if len(_SHARED) > _MOST_SHARED:
         _SHARED.popitem(last=False)
-    return _SHARED[key]
+    return _SHARED[key], True
 
 
 def _literals(graph: GraphModule) -> tuple | None:

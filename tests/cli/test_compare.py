@@ -1,6 +1,7 @@
 """`pinntk compare`, its cells run in this process."""
 
 import json
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,10 @@ def test_it_trains_compares_and_goes_on(capsys, tmp_path):
     assert sum(line[:1] in (["ntk"], ["fixed"]) for line in lines) == 6  # two problems, and the medians
     found = json.loads((tmp_path / "it" / "comparison.json").read_text())
     assert [len(found["problems"][name]) for name in ("poisson1d", "helmholtz2d")] == [2, 2]
+    cells = Grid.load(tmp_path / "it").cells  # a problem, in it a seed, in it the combinations
+    assert [(cell.labels["problem"], cell.seed, cell.labels["weighting"]) for cell in cells] == [
+        *product(("poisson1d", "helmholtz2d"), (0, 1), ("fixed", "ntk"))
+    ]
     page = (tmp_path / "it" / "comparison.html").read_text()
     assert page.count("<img") == 4
     assert "http" not in page.replace("http://www.w3.org", "")

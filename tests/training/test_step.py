@@ -269,6 +269,27 @@ def test_a_compiled_step_sees_what_its_own_network_holds_now(interpreted, name):
             getattr(other.model["network"], name).data.mul_(1.3)
 
 
+def test_trainings_alike_are_traced_once_and_each_is_checked(interpreted, monkeypatch):
+    traced, trace = [], module._trace
+    monkeypatch.setattr(module, "_trace", lambda *given: traced.append(1) or trace(*given))
+    _, problem, points, counts, weights = setting()
+
+    def step_of(network):
+        step = Step(network, problem, compiled=True)
+        step(Batch(points, counts, weights))
+        torch.testing.assert_close(gradient(network, problem), plain_backward(network, problem, points, weights)[1])
+        return step.compiled.on, len(traced)
+
+    tanh, silu = (nn.Sequential(nn.Linear(2, 5), kind(), nn.Linear(5, 1)).double() for kind in (nn.Tanh, nn.SiLU))
+    with module.trainings_alike():
+        assert [step_of(tanh), step_of(tanh)] == [(True, 1), (True, 1)]
+        with pytest.warns(UserWarning, match="the training step runs eagerly: losses: .* off"):
+            assert step_of(silu) == (False, 1)  # is not alike
+    with module.trainings_alike():  # of networks that look at a tensor of their own
+        assert [step_of(Scaled()), step_of(Scaled())] == [(True, 2), (True, 3)]
+    assert step_of(tanh) == (True, 4)
+
+
 def test_only_so_many_compiled_graphs_are_kept(interpreted, monkeypatch):
     monkeypatch.setattr(module, "_MOST_SHARED", 2)
     for name in ("burgers", "laplace", "beam", "burgers"):
