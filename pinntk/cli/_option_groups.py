@@ -243,11 +243,17 @@ def seed(text: str) -> int:
 
 def seeds(text: str) -> tuple[int, ...]:
     """How many, from 0 on, or which: "5", or "3,7"."""
+    found = tuple(range(seed(text))) if "," not in text else these_seeds(text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r}: how many, at least 1, or which, as in 0,1,7")
+    return found
+
+
+def these_seeds(text: str) -> tuple[int, ...]:
+    """Which: "7", or "3,7"."""
     found = tuple(map(seed, text.split(",")))
-    if "," not in text:
-        found = tuple(range(found[0]))
-    if not found or len(set(found)) < len(found):
-        raise argparse.ArgumentTypeError(f"{text!r}: how many, at least 1, or which, each once, as in 0,1,7")
+    if len(set(found)) < len(found):
+        raise argparse.ArgumentTypeError(f"{text!r}: each seed once, as in 0,1,7")
     return found
 
 

@@ -18,6 +18,7 @@ from pinntk.cli._option_groups import (
     seeds,
     share,
     slabs,
+    these_seeds,
 )
 from pinntk.cli._parser import Combinations, Named, Several, whole_number
 from pinntk.nn import NETWORKS
@@ -183,8 +184,9 @@ def _add_compared(command: argparse.ArgumentParser) -> None:
         metavar='NAME="OPTIONS"',
         help="a name, and options of `pinntk train` that come to the others; repeated, these are compared",
     )
+    group.add_argument("--seeds", type=seeds, default=(0, 1, 2), metavar="N", help="how many, or as in 0,1,7 (default: 3)")
     group.add_argument(
-        "--seeds", "--seed", type=seeds, default=(0, 1, 2), metavar="N", help="how many, or as in 0,1,7 (default: 3)"
+        "--seed", dest="seeds", type=these_seeds, default=argparse.SUPPRESS, metavar="K", help="this one alone, as in train"
     )
     group.add_argument(
         "--budget",

@@ -69,14 +69,14 @@ def test_a_file_of_ones_own_and_an_average(capsys, tmp_path):
 
 
 def test_a_mistake_beside_overwrite_removes_nothing(capsys, tmp_path):
-    command = ("compare", "poisson1d", "--seeds", "1", "-o", tmp_path / "it", *SMALL)
+    command = ("compare", "poisson1d", "--seed", "4", "-o", tmp_path / "it", *SMALL)
     assert run(capsys, *command, "--quiet")[0] == 0
     (row,) = (tmp_path / "it" / "cells").glob("*/row.json")
     for mistake in (("--optimizer", "adamm"), ("--set", "kk=3"), ("--points", "walls=3")):
         assert run(capsys, *command, "--overwrite", *mistake)[0] == 2
         assert row.exists() and (tmp_path / "it" / "comparison.html").exists()
     status, _, err = run(capsys, *command, "--weighting", "ntk")
-    assert status == 2 and "holds another comparison, with poisson1d-fixed-mlp-adam-seed0" in err
+    assert status == 2 and "holds another comparison, with poisson1d-fixed-mlp-adam-seed4" in err
     before = row.stat().st_mtime_ns
     assert run(capsys, *command, "--overwrite", "--quiet")[0] == 0
     assert row.stat().st_mtime_ns > before
@@ -169,6 +169,8 @@ def test_an_array_job_is_written_and_its_shares_are_all(capsys, tmp_path):
         (("poisson1d", "--optimizer-options", "epz=1"), "optimizer 'adam' with {'epz': 1}"),
         (("poisson1d", "--seeds", "0"), "how many, at least 1"),
         (("poisson1d", "--seeds", "two"), "'two': a whole number of at least 0"),
+        (("poisson1d", "--seeds", "1,1"), "each seed once"),
+        (("poisson1d", "--seed", "seven"), "'seven': a whole number of at least 0"),
         (("poisson1d", "--budget", "soon"), "'soon' is not a time"),
         (("poisson1d", "--share", "3/3"), "K/N with K from 0 to N - 1"),
         (("poisson1d", "--variant", "a=--lrr 3"), "--variant a: there is no option --lrr"),
