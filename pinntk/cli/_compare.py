@@ -23,7 +23,7 @@ from pinntk.comparison import Cell, Grid, Row, run_grid, write_array_job
 from pinntk.comparison._grid import GRID
 from pinntk.problem import Problem
 from pinntk.reporting import write_summary
-from pinntk.reporting._summary import FIGURE, HTML, JSON, failures, row_text, summary_text
+from pinntk.reporting._summary import FIGURE, HTML, JSON, remarks, row_text, summary_text, without_numbers
 from pinntk.training import TrainConfig
 from pinntk.training._train import problem_of
 
@@ -46,7 +46,7 @@ def compare(arguments: argparse.Namespace) -> int:
         devices = [str(distributed.local_device())] if several and arguments.device == "cuda" else _devices(arguments.device)
         grid = distributed.of_first(lambda: _resumed(arguments) if arguments.resume else _asked(arguments))
     if first and not arguments.quiet:
-        for line in failures(replace(grid.summary(), rows=())):
+        for line in remarks(replace(grid.summary(), rows=())):
             say(line)
     if arguments.slurm is not None:
         return _write_job(grid, arguments) if first else 0
@@ -78,10 +78,15 @@ def _run(grid: Grid, arguments: argparse.Namespace, devices: list[str], first: b
     share = grid.cells if arguments.share is None else grid.cells[arguments.share[0] :: arguments.share[1]]
     before = grid.summary()
     with Progress("comparing", len(grid.cells), done=len(before.rows), shown=shown, kept=True) as bar:
+        warned: set[str] = set()
 
         def follow(row: Row) -> None:
             if bar.shown:
                 bar.say(row_text(row, before))
+                for text in row.warnings:
+                    if (kind := without_numbers(text)) not in warned:
+                        bar.say(f"pinntk: warning: {text}")
+                        warned.add(kind)
             bar.advance()
 
         own = max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import traceback
+import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from operator import sub
 from pathlib import Path
@@ -80,10 +81,17 @@ class Cell:
     def run(
         self, folder: Path, *, device: torch.device | str = "cpu", trust: bool = False, on_log: Callable | None = None
     ) -> Row:
-        """Trains it, or goes on with it, in `folder`/run. A training that fails is a row that says why.
+        """Trains it, or goes on with it, in `folder`/run. A training that fails is a row that says why, and what it warns of is
+        in its row.
 
         Raises OSError where the folder cannot be written, Interrupted on Ctrl-C, and nothing else.
         """
+        with warnings.catch_warnings(record=True) as caught:
+            row = self._ended(folder, device, trust, on_log)
+        told = dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught)
+        return replace(row, warnings=list(told))
+
+    def _ended(self, folder: Path, device: torch.device | str, trust: bool, on_log: Callable | None) -> Row:
         try:
             with trainings_alike():
                 return self._row(self._train(folder, device, trust, on_log))

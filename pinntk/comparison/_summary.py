@@ -18,6 +18,7 @@ class Row:
     loss: the sum of the conditions' mean squares, without weights
     stopped: why before its last step, if not for the time
     failed: why it has no result; "" where it has one
+    warnings: what it was warned of, each once
     curve: (seconds, relative L2 error) while it was trained
     """
 
@@ -29,6 +30,7 @@ class Row:
     seconds: float = 0.0
     stopped: str = ""
     failed: str = ""
+    warnings: list[str] = field(default_factory=list)
     curve: list[list[float]] = field(default_factory=list)
 
     @property
@@ -167,4 +169,5 @@ def _line(one: Combination) -> dict[str, Any]:
         "steps": one.steps,
         "seconds": one.seconds,
         "failed": {str(row.seed): row.failed for row in one.rows if row.failed},
+        "warnings": {str(row.seed): row.warnings for row in one.rows if row.warnings},
     }

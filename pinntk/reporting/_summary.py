@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import textwrap
 from math import isfinite
 from pathlib import Path
@@ -38,7 +39,7 @@ def write_summary(folder: str | os.PathLike, summary: Summary) -> tuple[Path, Pa
         "constant": _constant(summary),
         "matrix": _matrix(summary) if len(summary.problems) > 1 else [],
         "sections": sections,
-        "failures": failures(summary),
+        "remarks": remarks(summary),
     }
     path = write_page(folder / HTML, "summary.html.j2", context)
     figure = plot.summary(summary)
@@ -47,8 +48,7 @@ def write_summary(folder: str | os.PathLike, summary: Summary) -> tuple[Path, Pa
 
 def row_text(row: Row, summary: Summary) -> str:
     """A training that has ended, in a line."""
-    words = [row.labels["problem"], *(row.labels[axis] for axis in summary.axes if row.labels.get(axis)), f"seed {row.seed}"]
-    head = " ".join(words)
+    head = _training(row, summary)
     if row.failed:
         return f"{head}: failed, {row.failed}"
     what = f"loss {number(row.score)}" if row.error is None else f"error {number(row.score)}"
@@ -67,27 +67,37 @@ def summary_text(summary: Summary) -> str:
         lines += ["", f"{problem}, {_measure(summary, problem)}", *_aligned(head, rows, len(summary.axes))]
     if len(summary.problems) > 1:
         lines += ["", "medians", *_aligned(["", *summary.problems], _matrix(summary), 1)]
-    for line in failures(summary):
+    for line in remarks(summary):
         lines += ["", *textwrap.wrap(line, _WIDTH, subsequent_indent="  ")]
     if summary.missing:
         lines += ["", f"{summary.missing} trainings have not ended yet, and are not in these tables"]
     return "\n".join(lines)
 
 
-def failures(summary: Summary) -> list[str]:
-    """What has no result and why, each reason once."""
+def remarks(summary: Summary) -> list[str]:
+    """What has no result and why, and what was warned of: each reason once, whatever its numbers."""
+    said = [("failed", row.failed, _training(row, summary)) for row in summary.rows if row.failed]
+    said += [("not run", reason, name) for name, reason in summary.refused.items()]
+    said += [("warning", text, _training(row, summary)) for row in summary.rows for text in row.warnings]
     found: dict[tuple[str, str], list[str]] = {}
-    for row in summary.rows:
-        if row.failed:
-            name = f"{row.labels['problem']} {summary.name(row.labels)} seed {row.seed}"
-            found.setdefault(("failed", row.failed), []).append(name)
-    for name, reason in summary.refused.items():
-        found.setdefault(("not run", reason), []).append(name)
+    for what, reason, name in said:
+        found.setdefault((what, without_numbers(reason)), [reason]).append(name)
     lines = []
-    for (what, reason), names in found.items():
+    for (what, _), (reason, *names) in found.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         lines.append(f"{what}: {names[0]}{more}: {reason}")
     return lines
+
+
+def without_numbers(text: str) -> str:
+    """What texts of one kind share; digits in a name stay."""
+    return re.sub(r"\b\d[\d.e+-]*", "0", text)
+
+
+def _training(row: Row, summary: Summary) -> str:
+    return " ".join(
+        [row.labels["problem"], *(row.labels[axis] for axis in summary.axes if row.labels.get(axis)), f"seed {row.seed}"]
+    )
 
 
 def _measure(summary: Summary, problem: str) -> str:

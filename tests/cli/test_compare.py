@@ -148,6 +148,21 @@ def test_what_cannot_be_combined_is_left_out_and_said(capsys, tmp_path):
     assert "walls" in err
 
 
+def test_what_trainings_warn_of_is_said_once(capsys, tmp_path):
+    points = ("--width", "5", "--depth", "1", "--points", "convection=6,start=4,wrap=3", "--steps", "4", "--seeds", "2")
+    options = ("--weighting", "fixed,gradient-norm", "--periodic", "x", "-o", tmp_path / "it")
+    status, out, err = run(capsys, "compare", "convection", *points, *options)
+    assert status == 0
+    warning = "condition wrap has no gradient (its error is zero, as under a hard constraint); its weight stays 1"
+    assert err.count("warning") == 1
+    assert f"pinntk: warning: {warning}\n" in err
+    assert f"warning: convection gradient-norm seed 0 and 1 more: {warning}" in " ".join(out.split())
+    assert warning in (tmp_path / "it" / "comparison.html").read_text()
+    told = json.loads((tmp_path / "it" / "comparison.json").read_text())["problems"]["convection"]
+    found = {line["labels"]["weighting"]: line["warnings"] for line in told}
+    assert found == {"fixed": {}, "gradient-norm": {"0": [warning], "1": [warning]}}
+
+
 def test_an_array_job_is_written_and_its_shares_are_all(capsys, tmp_path):
     options = ("--weighting", "fixed,ntk", "--seeds", "2", "-o", tmp_path / "it", *SMALL)
     status, out, _ = run(capsys, "compare", "poisson1d", *options, "--slurm", tmp_path / "job.sh")

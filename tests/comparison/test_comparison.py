@@ -14,6 +14,7 @@ import pytest
 import pinntk
 from pinntk.comparison import Cell, Combination, Grid, Row, Summary, run_grid, write_array_job
 from pinntk.comparison._workers import work
+from pinntk.reporting._summary import remarks
 from pinntk.run._folder import BusyFolderError, lock_folder
 
 POINTS = {"residual": 6, "boundary": 2}
@@ -231,6 +232,21 @@ def test_a_summary_orders_combinations_and_says_what_differs():
     assert told["problems"]["p"][0]["scores"] == [1.0, 2.0]
     assert told["problems"]["q"][0]["median"] is None
     assert told["problems"]["q"][0]["failed"] == {"0": "lost", "1": "lost"}
+
+
+def test_reasons_that_differ_in_numbers_only_are_one():
+    found = [
+        Row({"problem": "p1"}, 0, failed="lost at step 3 of p1"),
+        Row({"problem": "p1"}, 1, failed="lost at step 1.5e-3 of p1"),
+        Row({"problem": "p2"}, 0, failed="lost at step 3 of p2", warnings=["7 off", "on"]),
+        Row({"problem": "p2"}, 1, 1.0, warnings=["8 off"]),
+    ]
+    assert remarks(Summary("title", tuple(found), tuple(row.labels for row in found))) == [
+        "failed: p1 seed 0 and 1 more: lost at step 3 of p1",
+        "failed: p2 seed 0: lost at step 3 of p2",
+        "warning: p2 seed 0 and 1 more: 7 off",
+        "warning: p2 seed 0: on",
+    ]
 
 
 def test_an_array_job_has_a_task_for_every_cell(tmp_path):
