@@ -20,6 +20,7 @@ from pinntk.run import Run
 from pinntk.training import Interrupted
 
 _LOOK = 0.5  # seconds between looks for new rows
+_COMPILING = "TORCHINDUCTOR_COMPILE_THREADS"  # read when the first graph is compiled
 
 
 def run_grid(
@@ -88,6 +89,7 @@ def _tell(grid: Grid, waiting: dict[str, Cell], on_row: Callable[[Row], None]) -
 def _in_process(folder: Path, names: Sequence[str], threads: int, device: str, trust: bool) -> None:
     signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     torch.set_num_threads(threads)
+    os.environ.setdefault(_COMPILING, str(threads))  # else all cores compile, beside trainings whose time counts
     try:
         work(Grid.load(folder), names, device, trust)
     except (Interrupted, KeyboardInterrupt):

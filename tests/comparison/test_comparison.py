@@ -10,9 +10,10 @@ from math import cos, inf, pi
 from time import sleep
 
 import pytest
+import torch
 
 import pinntk
-from pinntk.comparison import Cell, Combination, Grid, Row, Summary, run_grid, write_array_job
+from pinntk.comparison import Cell, Combination, Grid, Row, Summary, _workers, run_grid, write_array_job
 from pinntk.comparison._workers import work
 from pinntk.reporting._summary import remarks
 from pinntk.run._folder import BusyFolderError, lock_folder
@@ -262,6 +263,22 @@ def test_an_array_job_has_a_task_for_every_cell(tmp_path):
     grid.cells = [grid.cells[0]] * 2500  # more than an array may have
     assert "--array=0-999\n" in write_array_job(grid, tmp_path / "job.sh").read_text()
     assert "--time=55\n" in path.read_text()  # three cells in a task
+
+
+def test_a_process_compiles_with_its_own_threads_only(tmp_path, monkeypatch):
+    Grid.create(tmp_path, [cell(0)], "one")
+    found = []
+    monkeypatch.setattr(_workers, "work", lambda *_: found.append((os.environ[_workers._COMPILING], torch.get_num_threads())))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(os, "environ", {})
+    before = torch.get_num_threads()
+    try:
+        _workers._in_process(tmp_path, [], 3, "cpu", False)
+        os.environ[_workers._COMPILING] = "7"  # of the user
+        _workers._in_process(tmp_path, [], 3, "cpu", False)
+    finally:
+        torch.set_num_threads(before)
+    assert found == [("3", 3), ("7", 3)]
 
 
 def test_no_job_is_refused(tmp_path):
