@@ -83,10 +83,10 @@ def _run(grid: Grid, arguments: argparse.Namespace, devices: list[str], first: b
         def follow(row: Row) -> None:
             if bar.shown:
                 bar.say(row_text(row, before))
-                for text in row.warnings:
-                    if (kind := without_numbers(text)) not in warned:
-                        bar.say(f"pinntk: warning: {text}")
-                        warned.add(kind)
+            for text in row.warnings if first else ():
+                if (kind := without_numbers(text)) not in warned:
+                    say(f"pinntk: warning: {text}")
+                    warned.add(kind)
             bar.advance()
 
         own = max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

@@ -184,9 +184,10 @@ def _add_compared(command: argparse.ArgumentParser) -> None:
         metavar='NAME="OPTIONS"',
         help="a name, and options of `pinntk train` that come to the others; repeated, these are compared",
     )
-    group.add_argument("--seeds", type=seeds, default=(0, 1, 2), metavar="N", help="how many, or as in 0,1,7 (default: 3)")
-    group.add_argument(
-        "--seed", dest="seeds", type=these_seeds, default=argparse.SUPPRESS, metavar="K", help="this one alone, as in train"
+    which = group.add_mutually_exclusive_group()
+    which.add_argument("--seeds", type=seeds, default=(0, 1, 2), metavar="N", help="how many, or as in 0,1,7 (default: 3)")
+    which.add_argument(
+        "--seed", dest="seeds", type=these_seeds, default=argparse.SUPPRESS, metavar="K", help="this one, as in train"
     )
     group.add_argument(
         "--budget",

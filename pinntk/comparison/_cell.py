@@ -8,6 +8,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from math import isfinite
 from operator import sub
 from pathlib import Path
@@ -29,7 +30,7 @@ from pinntk.training._checks import check_fits
 from pinntk.training._compiled import trainings_alike
 from pinntk.training._train import describe_run
 
-_RUN, _ERROR = "run", "error.txt"
+_RUN, _ERROR, _WARNINGS = "run", "error.txt", "warnings.txt"
 _PACED = 12  # steps by which it is known how many there will be, about
 _LOOKS, _LOOKING = 20, 0.05  # how often the error is measured, at most: in this share of the time
 _MANY = 1_000_000  # steps that no time suffices for
@@ -86,10 +87,14 @@ class Cell:
 
         Raises OSError where the folder cannot be written, Interrupted on Ctrl-C, and nothing else.
         """
-        with warnings.catch_warnings(record=True) as caught:
+        told = folder / _WARNINGS
+        if not (folder / _RUN / CHECKPOINT).exists():
+            told.unlink(missing_ok=True)
+        with warnings.catch_warnings():
+            warnings.showwarning = partial(_note, told)
             row = self._ended(folder, device, trust, on_log)
-        told = dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught)
-        return replace(row, warnings=list(told))
+        lines = told.read_text("utf-8").splitlines() if told.exists() else []
+        return replace(row, warnings=list(dict.fromkeys(lines)))
 
     def _ended(self, folder: Path, device: torch.device | str, trust: bool, on_log: Callable | None) -> Row:
         try:
@@ -141,6 +146,13 @@ class Cell:
             return Row(dict(self.labels), self.seed, failed="its losses or its error are not finite")
         reason = "" if run.stop_reason.startswith("the time is up") else run.stop_reason
         return Row(dict(self.labels), self.seed, error, loss, run.step, round(run.seconds, 3), reason, curve=curve)
+
+
+def _note(path: Path, message: Warning | str, *_: Any) -> None:
+    """A warning as a line of a file, which is there also where the process is killed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(" ".join(str(message).split()) + "\n")
 
 
 def _habits(steps: int, looks: int = _LOOKS, solver: bool = False) -> dict[str, int]:

@@ -50,7 +50,8 @@ class Grid:
     def create(
         cls, folder: str | os.PathLike, cells: Sequence[Cell], title: str, refused: Mapping[str, str] | None = None
     ) -> Grid:
-        """A new grid, or a larger one in the place of one that the folder holds, whose finished cells it keeps.
+        """A new grid, or a larger one in the place of one that the folder holds, whose finished cells it keeps. New ones come
+        last, so that the shares of an array job stay what they were.
 
         Raises ValueError where the folder holds other cells, or one of the same name with other settings.
         """
@@ -61,13 +62,16 @@ class Grid:
                 raise ValueError(
                     f"{folder} holds another comparison, with {lost[0]}: ask for that too, give another -o, or --overwrite"
                 )
+            places = {name: place for place, name in enumerate(before)}
+            grid.cells.sort(key=lambda cell: places.get(cell.name, len(places)))
             for cell in grid.cells:
                 if cell.name in before and _settings(before[cell.name]) != _settings(cell):
                     raise ValueError(
                         f"{folder} holds {cell.name} with other settings; give the same, another -o, or --overwrite"
                     )
         with replacing(grid.folder / GRID) as temporary:
-            content = {"format": _FORMAT, "title": title, "refused": grid.refused, "cells": [cell.as_json() for cell in cells]}
+            described = [cell.as_json() for cell in grid.cells]
+            content = {"format": _FORMAT, "title": title, "refused": grid.refused, "cells": described}
             temporary.write_text(json.dumps(content, indent=1) + "\n")
         for source in {cell.config["problem"]["source"] for cell in grid.cells}:
             remember_trained(source)  # which the processes that run the cells have not seen run

@@ -20,7 +20,7 @@ from pinntk.run import Run
 from pinntk.training import Interrupted
 
 _LOOK = 0.5  # seconds between looks for new rows
-_COMPILING = "TORCHINDUCTOR_COMPILE_THREADS"  # read when the first graph is compiled
+_COMPILING = "TORCHINDUCTOR_COMPILE_THREADS"  # which torch reads with its compiler, at the first graph
 
 
 def run_grid(

@@ -75,23 +75,30 @@ def summary_text(summary: Summary) -> str:
 
 
 def remarks(summary: Summary) -> list[str]:
-    """What has no result and why, and what was warned of: each reason once, whatever its numbers."""
-    said = [("failed", row.failed, _training(row, summary)) for row in summary.rows if row.failed]
-    said += [("not run", reason, name) for name, reason in summary.refused.items()]
-    said += [("warning", text, _training(row, summary)) for row in summary.rows for text in row.warnings]
-    found: dict[tuple[str, str], list[str]] = {}
-    for what, reason, name in said:
-        found.setdefault((what, without_numbers(reason)), [reason]).append(name)
+    """What has no result and why, and what was warned of: each reason once, and each warning whatever its numbers."""
+    found: dict[tuple[str, str], tuple[str, dict[str, None]]] = {}
+
+    def note(what: str, kind: str, reason: str, name: str) -> None:
+        found.setdefault((what, kind), (reason, {}))[1][name] = None
+
+    for row in summary.rows:
+        if row.failed:
+            note("failed", row.failed, row.failed, _training(row, summary))
+    for name, reason in summary.refused.items():
+        note("not run", reason, reason, name)
+    for row in summary.rows:
+        for text in row.warnings:
+            note("warning", without_numbers(text), text, _training(row, summary))
     lines = []
-    for (what, _), (reason, *names) in found.items():
+    for (what, _), (reason, names) in found.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        lines.append(f"{what}: {names[0]}{more}: {reason}")
+        lines.append(f"{what}: {next(iter(names))}{more}: {reason}")
     return lines
 
 
 def without_numbers(text: str) -> str:
-    """What texts of one kind share; digits in a name stay."""
-    return re.sub(r"\b\d[\d.e+-]*", "0", text)
+    """What texts of one kind share: numbers are masked, and digits in names, as wave1d or wall-2, stay."""
+    return re.sub(r"(?<![\w.-])-?\d[\d.,e+-]*(?!\w)", "0", text)
 
 
 def _training(row: Row, summary: Summary) -> str:

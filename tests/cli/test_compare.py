@@ -186,6 +186,7 @@ def test_an_array_job_is_written_and_its_shares_are_all(capsys, tmp_path):
         (("poisson1d", "--seeds", "two"), "'two': a whole number of at least 0"),
         (("poisson1d", "--seeds", "1,1"), "each seed once"),
         (("poisson1d", "--seed", "seven"), "'seven': a whole number of at least 0"),
+        (("poisson1d", "--seeds", "5", "--seed", "7"), "not allowed with"),
         (("poisson1d", "--budget", "soon"), "'soon' is not a time"),
         (("poisson1d", "--share", "3/3"), "K/N with K from 0 to N - 1"),
         (("poisson1d", "--variant", "a=--lrr 3"), "--variant a: there is no option --lrr"),

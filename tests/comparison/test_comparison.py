@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from itertools import count
 from math import cos, inf, pi
 from time import sleep
@@ -17,6 +18,7 @@ from pinntk.comparison import Cell, Combination, Grid, Row, Summary, _workers, r
 from pinntk.comparison._workers import work
 from pinntk.reporting._summary import remarks
 from pinntk.run._folder import BusyFolderError, lock_folder
+from pinntk.training import _compiled
 
 POINTS = {"residual": 6, "boundary": 2}
 
@@ -235,19 +237,50 @@ def test_a_summary_orders_combinations_and_says_what_differs():
     assert told["problems"]["q"][0]["failed"] == {"0": "lost", "1": "lost"}
 
 
-def test_reasons_that_differ_in_numbers_only_are_one():
+def test_reasons_are_said_once_and_warnings_whatever_their_numbers():
     found = [
-        Row({"problem": "p1"}, 0, failed="lost at step 3 of p1"),
-        Row({"problem": "p1"}, 1, failed="lost at step 1.5e-3 of p1"),
-        Row({"problem": "p2"}, 0, failed="lost at step 3 of p2", warnings=["7 off", "on"]),
+        Row({"problem": "p1"}, 0, failed="lost at step 3"),
+        Row({"problem": "p1"}, 1, failed="lost at step 3", warnings=["wall-1: 3e-5 off", "wall-2: 3e-5 off"]),
+        Row({"problem": "p2"}, 0, failed="lost at step 4", warnings=["-1,234.5e-3 off", "7 off", "on"]),
         Row({"problem": "p2"}, 1, 1.0, warnings=["8 off"]),
     ]
     assert remarks(Summary("title", tuple(found), tuple(row.labels for row in found))) == [
-        "failed: p1 seed 0 and 1 more: lost at step 3 of p1",
-        "failed: p2 seed 0: lost at step 3 of p2",
-        "warning: p2 seed 0 and 1 more: 7 off",
+        "failed: p1 seed 0 and 1 more: lost at step 3",
+        "failed: p2 seed 0: lost at step 4",
+        "warning: p1 seed 1: wall-1: 3e-5 off",
+        "warning: p1 seed 1: wall-2: 3e-5 off",
+        "warning: p2 seed 0 and 1 more: -1,234.5e-3 off",
         "warning: p2 seed 0: on",
     ]
+
+
+def test_warnings_outlive_an_interruption(tmp_path, monkeypatch):
+    whole = cell(steps=40)
+
+    def stop(run):
+        warnings.warn(f"seen at step {run.step}", stacklevel=1)
+        if run.step > 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        whole.run(tmp_path, on_log=stop)
+    found = whole.run(tmp_path, on_log=lambda run: warnings.warn("again", stacklevel=1)).warnings
+    assert "seen at step 21" in found
+    assert found.count("again") == 1
+    assert cell(steps=40).run(tmp_path / "other").warnings == []
+
+
+def test_at_equal_time_a_cell_is_traced_once(interpreted, tmp_path, monkeypatch):
+    traced, trace = [], _compiled._trace
+    monkeypatch.setattr(_compiled, "_trace", lambda *given: traced.append(1) or trace(*given))
+    row = cell(timed=True, seconds=0.2, compile=True, eval_every=0).run(tmp_path)
+    assert (row.failed, row.warnings, len(traced)) == ("", [], 1)
+
+
+def test_new_cells_of_a_grid_come_last(tmp_path):
+    Grid.create(tmp_path, [cell(0), cell(2)], "two")
+    assert names(Grid.create(tmp_path, [cell(k) for k in range(3)], "three")) == names(Grid.load(tmp_path))
+    assert [one.seed for one in Grid.load(tmp_path).cells] == [0, 2, 1]
 
 
 def test_an_array_job_has_a_task_for_every_cell(tmp_path):
