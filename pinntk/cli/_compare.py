@@ -150,11 +150,11 @@ def _cells(arguments: argparse.Namespace) -> tuple[list[Cell], dict[str, str]]:
     """
     cells, refused = [], {}
     problems: dict[tuple, Problem] = {}
-    for _, this in _combinations(arguments, arguments.problems):
+    for _, this in _combinations(arguments):
         if (key := (this.problem, *this.set)) not in problems:
             problems[key] = load_problem(this)
-    for name, seed in product(arguments.problems, arguments.seeds):
-        for labels, this in _combinations(arguments, [name]):
+    for seed in arguments.seeds:
+        for labels, this in _combinations(arguments):
             this.seed, this.seconds = seed, _seconds(arguments)
             problem = problems[(this.problem, *this.set)]
             for option in ("points", "weights"):
@@ -163,6 +163,7 @@ def _cells(arguments: argparse.Namespace) -> tuple[list[Cell], dict[str, str]]:
                 cells.append(_cell(this, labels, problem))
             except (ValueError, TypeError) as error:
                 refused[", ".join(filter(None, labels.values()))] = str(error).splitlines()[0]
+    cells.sort(key=lambda cell: arguments.problems.index(cell.labels["problem"]))
     return cells, refused
 
 
@@ -182,12 +183,10 @@ def _cell(arguments: argparse.Namespace, labels: dict[str, str], problem: Proble
     return Cell.of(labels, problem, make_network(arguments, problem), config, timed=timed)
 
 
-def _combinations(
-    arguments: argparse.Namespace, problems: Iterable[str]
-) -> Iterator[tuple[dict[str, str], argparse.Namespace]]:
-    """Labels and options of each on these problems, without its seed."""
+def _combinations(arguments: argparse.Namespace) -> Iterator[tuple[dict[str, str], argparse.Namespace]]:
+    """Labels and options of each, without its seed."""
     variants = {name: _with_variant(arguments, name, words) for name, words in arguments.variant.items()} or {"": arguments}
-    for problem, (variant, options) in product(problems, variants.items()):
+    for problem, (variant, options) in product(arguments.problems, variants.items()):
         for values in product(*(getattr(options, axis) or [_DEFAULT[axis]] for axis in AXES)):
             this = copy.copy(options)
             vars(this).update(zip(AXES, values, strict=True), problem=problem)

@@ -254,8 +254,7 @@ def test_reasons_are_said_once_and_warnings_whatever_their_numbers():
     ]
 
 
-def test_warnings_outlive_an_interruption(tmp_path, monkeypatch):
-    whole = cell(steps=40)
+def test_warnings_outlive_an_interruption(tmp_path):
 
     def stop(run):
         warnings.warn(f"seen at step {run.step}", stacklevel=1)
@@ -263,8 +262,8 @@ def test_warnings_outlive_an_interruption(tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        whole.run(tmp_path, on_log=stop)
-    found = whole.run(tmp_path, on_log=lambda run: warnings.warn("again", stacklevel=1)).warnings
+        cell(steps=40).run(tmp_path, on_log=stop)
+    found = cell(steps=40).run(tmp_path, on_log=lambda run: warnings.warn("again", stacklevel=1)).warnings
     assert "seen at step 21" in found
     assert found.count("again") == 1
     assert cell(steps=40).run(tmp_path / "other").warnings == []
